@@ -1,0 +1,67 @@
+# `make demo` and `make test` set everything up by themselves; `make help` lists the rest.
+
+# Any Python of 3.11 or newer; tools/environment.sh looks for one where this is empty.
+PYTHON ?=
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
+# Linux without a screen: tests open their windows on a virtual one.
+ifeq ($(shell uname -s),Linux)
+ifeq ($(DISPLAY)$(WAYLAND_DISPLAY),)
+ON_A_SCREEN := $(SCREEN)
+endif
+endif
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format models screenshots clean system-libraries
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED) system-libraries ## restore a low-exposure stack; opens napari on a display
+	$(BIN)/napari-care-losses demo
+
+test: $(INSTALLED) system-libraries ## run the tests that take seconds each
+	$(ON_A_SCREEN) $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(INSTALLED) system-libraries ## run the tests that take minutes each
+	$(ON_A_SCREEN) $(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST_ARGS)
+
+lint: $(INSTALLED_DEV) ## check style, types and the walls between the folders
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED_DEV) ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+models: $(INSTALLED) ## train the bundled models anew
+	$(BIN)/python tools/train_bundled.py
+
+screenshots: $(INSTALLED) system-libraries ## take the pictures of docs/images anew
+	$(SCREEN) $(BIN)/python docs/make_screenshots.py
+
+clean: ## remove the environment, builds and caches
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Checked every time: it takes no time, and the answer can change without any file of ours changing.
+system-libraries:
+	@bash tools/system_libraries.sh
+
+$(INSTALLED): pyproject.toml constraints.txt tools/environment.sh
+	PYTHON="$(PYTHON)" bash tools/environment.sh $(VENV) ".[all,test]"
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	PYTHON="$(PYTHON)" bash tools/environment.sh $(VENV) ".[all,test,dev]"
+	@touch $@
