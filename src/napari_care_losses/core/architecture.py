@@ -1,0 +1,45 @@
+"""The shape of a CARE network, known without torch: presets, block size and receptive-field margin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_care_losses.core.parameters import Parameters, parameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(Parameters):
+    """Size and heads of a `CareNetwork`."""
+
+    depth: int = parameter(2, "Depth", "Number of times the image is halved.", low=1, high=4)
+    kernel_size: int = parameter(
+        5, "Kernel size", "Width of every convolution, an odd number.", unit="px", low=3, high=7
+    )
+    filters: int = parameter(32, "First filters", "Filters of the first convolution.", low=1, high=128)
+    residual: bool = parameter(True, "Residual", "Whether the input is added to the output.")
+    predicts_scale: bool = parameter(False, "Predicts scale", "Whether a second head gives the Laplace scale.")
+
+    @property
+    def block(self) -> int:
+        """Number of pixels that image sizes and tile positions must be multiples of."""
+        return 1 << self.depth
+
+    @property
+    def margin(self) -> int:
+        """Distance in pixels from which an input pixel can still reach an output pixel, rounded up to `block`.
+
+        A tile restored with this margin on every side equals the whole image. The reach is that of two convolutions a
+        level, twice where the path goes down and up again, plus what pooling to the coarser grid adds; measured
+        on all-positive networks in ``tests/core/test_network.py``.
+        """
+        radius = self.kernel_size // 2
+        convolutions = sum(2 * 2 * (radius << level) for level in range(self.depth)) + 2 * radius * self.block
+        reach = convolutions + self.block - 1
+        return -(-reach // self.block) * self.block
+
+
+PRESETS: dict[str, Architecture] = {
+    "care": Architecture(),
+    "lite": Architecture(kernel_size=3, filters=16),
+}
+"""Named sizes: ``care`` is CSBDeep's default; ``lite`` costs an eleventh of it per pixel."""

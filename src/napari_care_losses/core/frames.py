@@ -1,0 +1,176 @@
+"""A lazy stack of 2D frames over any array."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from napari_care_losses.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+LEADING_AXES = "TZC"
+"""Axes that may stand in front of Y and X, in any combination and order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Physical size of a pixel and time between frames; None where unknown.
+
+    Attributes
+    ----------
+    pixel_size : tuple of float, optional
+        Height and width of a pixel, in micrometres.
+    z_step : float, optional
+        Distance of planes, in micrometres.
+    time_step : float, optional
+        Time between frames, in seconds.
+    """
+
+    pixel_size: tuple[float, float] | None = None
+    z_step: float | None = None
+    time_step: float | None = None
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A stack of 2D frames, read one at a time.
+
+    Parameters
+    ----------
+    data : array of shape (..., Y, X)
+        Anything with ``shape``, ``dtype`` and indexing: numpy, dask, zarr. Up to three leading axes.
+    axes : str, optional
+        One letter an axis: T, Z, C in any combination and order, then YX. By default T, then Z, then C are
+        given to the leading axes from the last to the first ("YX", "TYX", "ZTYX", ...).
+    calibration : Calibration
+        Pixel size and steps, carried along to files written.
+
+    Raises
+    ------
+    InputError
+        If the array has no Y and X, too many axes, an RGB axis, or values that are not real numbers.
+    """
+
+    data: Any
+    axes: str = ""
+    calibration: Calibration = field(default_factory=Calibration)
+    start: int = 0
+    stop: int | None = None
+
+    def __post_init__(self) -> None:
+        shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
+        if len(shape) < 2 or len(shape) > 2 + len(LEADING_AXES):
+            raise InputError(
+                f"Expected an image (Y, X) or a stack with up to three axes (T, Z, C) in front, found shape {shape}."
+            )
+        axes = self.axes or _default_axes(len(shape))
+        if "S" in axes:
+            raise InputError(f"Expected grey levels, found a colour (RGB) image of shape {shape}: convert it first.")
+        leading = axes[:-2]
+        if (
+            len(axes) != len(shape)
+            or not axes.endswith("YX")
+            or len(set(leading)) != len(leading)
+            or not set(leading) <= set(LEADING_AXES)
+        ):
+            raise InputError(f"Axes {axes!r} do not describe shape {shape}: expected T, Z, C in any order, then YX.")
+        if dtype.kind not in "buif":
+            raise InputError(f"Expected real numbers (integers or floats), found {dtype}.")
+        if 0 in shape:
+            raise InputError(f"Expected at least one pixel, found the empty shape {shape}.")
+        object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "stop", self._counted(shape, axes) if self.stop is None else self.stop)
+
+    @staticmethod
+    def _counted(shape: tuple[int, ...], axes: str) -> int:
+        first = _selected_axis(axes)
+        return 1 if first is None else int(shape[first])
+
+    @property
+    def leading_shape(self) -> tuple[int, ...]:
+        """Size of every axis in front of Y and X, after selection."""
+        sizes = [int(size) for size in self.data.shape[:-2]]
+        first = _selected_axis(self.axes)
+        if first is not None:
+            sizes[first] = self.selectable
+        return tuple(sizes)
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """(Y, X) of every frame."""
+        height, width = self.data.shape[-2:]
+        return int(height), int(width)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole stack, after selection."""
+        return (*self.leading_shape, *self.frame_shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels as stored."""
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
+
+    @property
+    def selectable(self) -> int:
+        """Number of steps along the first axis in front that is not the channel: what `select` counts."""
+        assert self.stop is not None
+        return self.stop - self.start
+
+    def __len__(self) -> int:
+        return math.prod(self.leading_shape)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Return frame `index` (counted in C order over the leading axes) as a numpy array (Y, X)."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        try:
+            return np.asarray(self.data[self.position(index)])
+        except Exception as error:  # readers of damaged files raise errors of every kind
+            raise InputError(f"Frame {index} cannot be read ({error}): is the file whole?") from error
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[index] for index in range(len(self)))
+
+    def position(self, index: int) -> tuple[int, ...]:
+        """Return the place of frame `index` in the leading axes of `data`."""
+        place = [int(i) for i in np.unravel_index(index, self.leading_shape)] if self.leading_shape else []
+        first = _selected_axis(self.axes)
+        if first is not None:
+            place[first] += self.start
+        return tuple(place)
+
+    def channel(self, index: int) -> int:
+        """Return the channel of frame `index`; 0 where there is no channel axis."""
+        return self.position(index)[self.axes.index("C")] if "C" in self.axes else 0
+
+    def select(self, start: int, stop: int) -> Self:
+        """Return the frames from `start` up to, not including, `stop` along time (or Z where there is no time).
+
+        Raises
+        ------
+        InputError
+            If they are not there.
+        """
+        if not 0 <= start < stop <= self.selectable:
+            raise InputError(
+                f"Frames {start}:{stop} were asked for, but the stack has {self.selectable} "
+                f"(0:{self.selectable}); the start must come before the stop."
+            )
+        return replace(self, start=self.start + start, stop=self.start + stop)
+
+
+def _selected_axis(axes: str) -> int | None:
+    return next((i for i, axis in enumerate(axes[:-2]) if axis != "C"), None)
+
+
+def _default_axes(ndim: int) -> str:
+    return {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}[ndim]

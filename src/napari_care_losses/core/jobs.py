@@ -1,0 +1,212 @@
+"""The two long jobs from file to file: train to a model file, restore to a TIFF file; both can be resumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_care_losses.core.errors import InputError, OutputError, TrainingDivergedError
+from napari_care_losses.core.restoration import Progress, RestorationParameters, restore_frames
+from napari_care_losses.core.tiff import TiffStack, is_finished
+from napari_care_losses.core.training import STATE_SUFFIX, Epoch, Report, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.core.frames import Frames
+    from napari_care_losses.core.model import Model
+
+OUTPUT_TYPES = ("float32", "uint16", "uint8")
+
+
+def state_path(path: Path) -> Path:
+    """Return where the resume state of the model file `path` lies: beside it."""
+    return path.with_suffix(STATE_SUFFIX)
+
+
+def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iterator[Report]:
+    """Train and write the best model to `path`; the state to resume from is kept beside it.
+
+    The state is written at the end of every epoch and when the iterator is closed, the model once the budget is used
+    up.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        A new trainer.
+    path : Path
+        The model file; an existing one is replaced at the end.
+    resume : bool
+        Go on where a stopped run to the same file ended; start where there is none.
+
+    Yields
+    ------
+    Preparing, Step or Epoch
+        What the trainer reports.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing.
+    ResumeError
+        If the stopped run had other pairs, loss or settings.
+    TrainingDivergedError
+        If the loss became NaN; the best model before that has been written if an epoch was completed.
+    ComputeError, OutputError
+        If the device or the disk fails.
+    """
+    state = state_path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist: make it first.")
+    if resume and state.is_file():
+        trainer.load_state(state)
+    else:
+        state.unlink(missing_ok=True)
+    if trainer.is_finished and path.is_file():
+        return
+    running = trainer.run()
+    is_saved = False
+    try:
+        for report in running:
+            is_saved = isinstance(report, Epoch)
+            if is_saved:
+                trainer.save_state(state)
+            yield report
+    except TrainingDivergedError:
+        is_saved = True
+        if trainer.history:
+            trainer.model().save(path)
+        raise
+    finally:
+        running.close()
+        if not is_saved and trainer.has_started:
+            trainer.save_state(state)
+    trainer.model().save(path)
+
+
+def restore_to_file(
+    frames: Frames,
+    model: Model,
+    out: Path,
+    parameters: RestorationParameters | None = None,
+    *,
+    source: Path | None = None,
+    scale_out: Path | None = None,
+    dtype: str = "float32",
+    resume: bool = False,
+    device: str = "auto",
+) -> Generator[Progress, None, int]:
+    """Restore a stack into a TIFF file, frame by frame.
+
+    Parameters
+    ----------
+    frames : Frames
+        The stack.
+    model : Model
+        The trained model.
+    out : Path
+        The file to make; an existing one is replaced once the new one is whole.
+    parameters : RestorationParameters, optional
+        How to normalise, tile and put together.
+    source : Path, optional
+        The file the stack was read from: it is not overwritten, and a run is only resumed on the same file.
+    scale_out : Path, optional
+        A second file for the Laplace scale.
+    dtype : str
+        One of `OUTPUT_TYPES`; integers are rounded and clipped.
+    resume : bool
+        Do only the frames a stopped run of the same job left out.
+    device : str
+        One of `napari_care_losses.core.engines.DEVICES`.
+
+    Yields
+    ------
+    Progress
+        As `restore_frames` gives it.
+
+    Returns
+    -------
+    int
+        Number of pixels clipped to fit an integer type.
+
+    Raises
+    ------
+    InputError
+        If input, model or paths cannot be used; nothing is left behind then.
+    ComputeError, OutputError
+        If the device or the disk fails; what is done stays for a later run.
+    """
+    parameters = parameters or RestorationParameters()
+    outputs = [out] if scale_out is None else [out, scale_out]
+    for path in outputs:
+        if source is not None and path.resolve() == source.resolve():
+            raise InputError(f"The result would overwrite its input {source}: choose another file.")
+    if scale_out is not None and not model.card.architecture.predicts_scale:
+        raise InputError(f"A model trained with the {model.card.loss} loss predicts no scale: leave it out.")
+    if scale_out is not None and scale_out.resolve() == out.resolve():
+        raise InputError("The restored stack and its scale need two different files.")
+    job = {
+        "input": _identity(frames, source),
+        "model": model.digest(),
+        "parameters": parameters.to_dict(),
+        "dtype": dtype,
+    }
+    clipped = 0
+    if resume and all(is_finished(path, job) for path in outputs):
+        return clipped
+    stacks: list[TiffStack] = []
+    try:
+        for path in outputs:
+            kind = dtype if path == out else "float32"
+            stacks.append(TiffStack(path, frames, dtype=kind, job=job, resume=resume))
+        done = set.intersection(*(stack.done for stack in stacks))
+        missing = [index for index in range(len(frames)) if index not in done]
+        for progress in restore_frames(frames, model, parameters, indices=missing, device=device):
+            if progress.frame is not None:
+                frame = progress.frame
+                pixels, outside = cast(frame.image, dtype)
+                clipped += outside
+                stacks[0].write(frame.index, pixels)
+                if frame.scale is not None and scale_out is not None:
+                    stacks[1].write(frame.index, frame.scale)
+            yield progress
+        for stack in stacks:
+            stack.close()
+        return clipped
+    except InputError:
+        for stack in stacks:
+            stack.discard()
+        raise
+    finally:
+        for stack in stacks:
+            stack.suspend()
+
+
+def cast(image: NDArray[np.float32], dtype: str) -> tuple[NDArray[Any], int]:
+    """Return the image in one of `OUTPUT_TYPES` and the number of pixels that had to be clipped."""
+    if dtype == "float32":
+        return image, 0
+    bounds = np.iinfo(dtype)
+    rounded = np.rint(image)
+    clipped = int(((rounded < bounds.min) | (rounded > bounds.max)).sum())
+    return np.clip(rounded, bounds.min, bounds.max).astype(dtype), clipped
+
+
+def _identity(frames: Frames, source: Path | None) -> dict[str, Any]:
+    identity: dict[str, Any] = {
+        "shape": frames.shape,
+        "axes": frames.axes,
+        "dtype": frames.dtype.str,
+        "start": frames.start,
+    }
+    if source is not None:
+        try:
+            status = source.stat()
+        except OSError as error:
+            raise OutputError(f"{source} cannot be read: {error.strerror or error}.") from error
+        identity |= {"path": str(source.resolve()), "size": status.st_size, "modified": status.st_mtime_ns}
+    return identity

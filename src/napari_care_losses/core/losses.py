@@ -1,0 +1,207 @@
+"""The training losses: one class a loss, its fields the loss's parameters.
+
+Every loss takes the network's `Prediction` and the clean patches, both normalised, and returns the mean over batch and
+pixels. Adding a loss means adding a class here; forms, command line, experiments and contract tests iterate `LOSSES`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+
+from napari_care_losses.core.errors import ParameterError
+from napari_care_losses.core.parameters import Parameters, parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_care_losses.core.network import Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Parameters):
+    """Base of the losses.
+
+    Attributes
+    ----------
+    name : str
+        Key in `LOSSES`.
+    title : str
+        Name shown to the user.
+    predicts_scale : bool
+        Whether the network needs the probabilistic head.
+    fixes_low_band : bool
+        Whether the loss determines slow brightness changes; where it does not, the restoration ties them to the
+        input (`napari_care_losses.core.low_band`).
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    predicts_scale: ClassVar[bool] = False
+    fixes_low_band: ClassVar[bool] = True
+
+    @abstractmethod
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:
+        """Return the loss.
+
+        Parameters
+        ----------
+        prediction : Prediction
+            Of shape (N, 1, Y, X).
+        target : Tensor, (N, 1, Y, X)
+            Clean patches.
+
+        Returns
+        -------
+        Tensor, scalar
+            Mean over batch and pixels.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laplace(Loss):
+    r"""Negative log-likelihood of a Laplace distribution at every pixel, CARE's own loss.
+
+    .. math:: L = \frac{1}{N} \sum_i \frac{|t_i - \mu_i|}{s_i} + \log s_i
+
+    with restored mean :math:`\mu`, predicted scale :math:`s` and target :math:`t`. (CSBDeep adds the constant log 2.)
+    Source: Weigert et al. 2018; Nguyen, Hagen, Ventura, section "Method".
+    """
+
+    name = "laplace"
+    title = "Laplace"
+    predicts_scale = True
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        if prediction.scale is None:
+            raise ParameterError("The Laplace loss needs a network that predicts the scale; this one does not.")
+        return ((target - prediction.mean).abs() / prediction.scale + prediction.scale.log()).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fourier(Loss):
+    r"""Mean modulus of the difference of the two-dimensional Fourier transforms.
+
+    .. math:: L = \frac{1}{M N} \sum_{j,i} |\mathcal{F}(r)_{j,i} - \mathcal{F}(t)_{j,i}|
+
+    over all frequencies, with restored :math:`r` and target :math:`t`. The transform is linear, so that of
+    :math:`r - t` serves; its half spectrum with the conjugate columns counted twice equals the full mean. The
+    transform is orthonormal, which keeps the size of noise-like errors independent of the patch size.
+    Source: Nguyen, Hagen, Ventura, section "Loss function modification".
+    """
+
+    name = "fft"
+    title = "FFT"
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        difference = prediction.mean - target
+        modulus = torch.fft.rfft2(difference, norm="ortho").abs()
+        columns = modulus.sum(dim=-2)
+        width = difference.shape[-1]
+        conjugate = columns[..., 1 : (width + 1) // 2]
+        total: Tensor = columns.sum() + conjugate.sum()
+        return total / difference.numel()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bandpass(Loss):
+    r"""Mean absolute error of the images passed through a difference of Gaussians.
+
+    .. math:: L = \frac{1}{M N} \sum_{j,i} |(G_{\sigma_1} - G_{\sigma_2}) * (t - r)|_{j,i}
+
+    with restored :math:`r` and target :math:`t`. Blurs reflect at the patch's edge (``d c b a | a b c d``). A
+    difference of Gaussians does not respond to a constant: the loss leaves brightness and slow background free.
+    Source: Nguyen, Hagen, Ventura, section "Loss function modification" (sigma 0.5 and 5 px).
+    """
+
+    name = "bandpass"
+    title = "Bandpass"
+    fixes_low_band = False
+
+    sigma_small: float = parameter(
+        0.5, "Small sigma", "Blur of the first Gaussian: detail finer than this counts less.", unit="px", low=0, high=20
+    )
+    sigma_large: float = parameter(
+        5.0,
+        "Large sigma",
+        "Blur of the second Gaussian: structure coarser than this is free.",
+        unit="px",
+        low=0.5,
+        high=50,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sigma_small >= self.sigma_large:
+            raise ParameterError(
+                f"sigma_small must be smaller than sigma_large, found {self.sigma_small:g} and {self.sigma_large:g} px."
+            )
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        difference = target - prediction.mean
+        return (_blurred(difference, self.sigma_small) - _blurred(difference, self.sigma_large)).abs().mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanAbsoluteError(Loss):
+    r"""Mean absolute error, CSBDeep's default without the probabilistic head.
+
+    .. math:: L = \frac{1}{N} \sum_i |t_i - r_i|
+    """
+
+    name = "mae"
+    title = "Mean absolute error"
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        return (target - prediction.mean).abs().mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanSquaredError(Loss):
+    r"""Mean squared error.
+
+    .. math:: L = \frac{1}{N} \sum_i (t_i - r_i)^2
+    """
+
+    name = "mse"
+    title = "Mean squared error"
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        return (target - prediction.mean).square().mean()
+
+
+LOSSES: dict[str, type[Loss]] = {
+    loss.name: loss for loss in (Laplace, Fourier, Bandpass, MeanAbsoluteError, MeanSquaredError)
+}
+"""Every loss by its name, the paper's three first."""
+
+
+def loss_class(name: str) -> type[Loss]:
+    """Return the loss called `name`.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    if name not in LOSSES:
+        raise ParameterError(f"There is no loss {name!r}; choose one of {', '.join(LOSSES)}.")
+    return LOSSES[name]
+
+
+def _blurred(images: Tensor, sigma: float) -> Tensor:
+    """Blur (..., Y, X) by a Gaussian: one matrix product along each axis, exact at the edges at any patch size."""
+    rows, columns = (_blur_matrix(size, sigma, images.dtype, images.device) for size in images.shape[-2:])
+    return rows @ images @ columns.mT
+
+
+@lru_cache(maxsize=32)
+def _blur_matrix(size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    matrix = gaussian_filter1d(np.eye(size), sigma, axis=0, mode="reflect")
+    return torch.as_tensor(matrix, dtype=dtype, device=device)

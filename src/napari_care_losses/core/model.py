@@ -1,0 +1,208 @@
+"""A trained model: the network's weights and a card that says what it is, in one ``.safetensors`` file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from napari_care_losses.core.architecture import Architecture
+from napari_care_losses.core.atomic import replacing
+from napari_care_losses.core.errors import InputError, ModelFileError
+from napari_care_losses.core.normalization import Normalization
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from napari_care_losses.core.network import CareNetwork
+
+SUFFIX = ".safetensors"
+HEADER = "napari_care_losses"
+FORMAT = 1
+"""Version of the card's layout; files of a later one are refused."""
+
+STRUCTURES = ("actin", "mitochondria", "dendra", "other")
+"""What a model was trained to see."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model file says of itself.
+
+    Attributes
+    ----------
+    structure : str
+        One of `STRUCTURES`.
+    loss : str
+        Name of the training loss.
+    loss_parameters : dict
+        Its parameters.
+    preset : str
+        Name of the architecture's preset, or "custom".
+    architecture : Architecture
+        Shape of the network.
+    normalization : Normalization
+        Percentiles to use when restoring.
+    training : dict
+        Provenance as plain values: settings, pairs, steps, losses reached, versions, date.
+    """
+
+    structure: str
+    loss: str
+    loss_parameters: dict[str, Any] = field(default_factory=dict)
+    preset: str = "custom"
+    architecture: Architecture
+    normalization: Normalization = field(default_factory=Normalization)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.structure not in STRUCTURES:
+            raise InputError(f"structure must be one of {', '.join(STRUCTURES)}; found {self.structure!r}.")
+
+    def to_json(self) -> str:
+        """Return the card as JSON."""
+        values = {
+            "format": FORMAT,
+            "structure": self.structure,
+            "loss": self.loss,
+            "loss_parameters": self.loss_parameters,
+            "preset": self.preset,
+            "architecture": self.architecture.to_dict(),
+            "normalization": self.normalization.to_dict(),
+            "training": self.training,
+        }
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Return the card a JSON text describes.
+
+        Raises
+        ------
+        ModelFileError
+            If it is no card of this version or an earlier one.
+        """
+        try:
+            values = json.loads(text)
+            if int(values["format"]) > FORMAT:
+                raise ModelFileError(f"The model is of format {values['format']}; this version reads up to {FORMAT}.")
+            return cls(
+                structure=str(values["structure"]),
+                loss=str(values["loss"]),
+                loss_parameters=dict(values["loss_parameters"]),
+                preset=str(values["preset"]),
+                architecture=Architecture.from_dict(values["architecture"]),
+                normalization=Normalization.from_dict(values["normalization"]),
+                training=dict(values["training"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ModelFileError(f"The model's card is damaged ({type(error).__name__}: {error}).") from error
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network and its card.
+
+    Attributes
+    ----------
+    card : ModelCard
+        What it is.
+    weights : dict of str to Tensor
+        The network's parameters by name, float32, and nothing else.
+    """
+
+    card: ModelCard
+    weights: dict[str, Tensor]
+
+    def network(self) -> CareNetwork:
+        """Return a new network with these weights, ready to restore.
+
+        Raises
+        ------
+        ModelFileError
+            If the weights do not fit the architecture.
+        """
+        from napari_care_losses.core.network import CareNetwork
+
+        network = CareNetwork(self.card.architecture)
+        expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        found = {name: tuple(tensor.shape) for name, tensor in self.weights.items()}
+        if expected != found:
+            wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            raise ModelFileError(f"The weights do not fit the model's architecture (first: {wrong[0]}).")
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+    def digest(self) -> str:
+        """Return a short digest of card and weights: equal for equal models."""
+        digest = hashlib.sha256(self.card.to_json().encode())
+        for name in sorted(self.weights):
+            digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Write the model; an existing file is replaced once the new one is whole.
+
+        Raises
+        ------
+        InputError
+            If the folder does not exist.
+        OutputError
+            If the file cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.weights.items()}
+        with replacing(path) as temporary:
+            save_file(weights, temporary, metadata={HEADER: self.card.to_json()})
+
+
+def load_model(path: Path) -> Model:
+    """Read a model file.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, or not one of ours.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    card = read_card(path)
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} is damaged ({error}).") from error
+    if any(tensor.dtype != torch.float32 or not tensor.isfinite().all() for tensor in weights.values()):
+        raise ModelFileError(f"{path} holds weights that are not finite float32 numbers.")
+    model = Model(card, weights)
+    model.network()
+    return model
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read only the card of a model file, without torch.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"There is no model file {path}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} is no model file ({error}).") from error
+    if HEADER not in metadata:
+        raise ModelFileError(f"{path} was not made by napari-care-losses: it has no card.")
+    try:
+        return ModelCard.from_json(metadata[HEADER])
+    except InputError as error:
+        raise ModelFileError(f"{path}: {error}") from error

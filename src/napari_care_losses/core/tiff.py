@@ -1,0 +1,281 @@
+"""TIFF files: read lazily as frames, written one frame at a time in any order, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+
+from napari_care_losses import __version__
+from napari_care_losses.core.errors import InputError, OutputError, ResumeError
+from napari_care_losses.core.frames import LEADING_AXES, Calibration, Frames
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def read_tiff(path: Path) -> Frames:
+    """Open a TIFF file (plain, ImageJ, OME, BigTIFF; compressed or not) as lazy frames.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no readable TIFF, or holds no stack of grey-level frames.
+    """
+    import zarr
+
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            if not tiff.series:
+                raise InputError(f"{path} holds no image.")
+            axes = _tiff_axes(tiff.series[0])
+            calibration = _tiff_calibration(tiff)
+        store = tifffile.imread(path, aszarr=True, level=0)
+        data = zarr.open(store, mode="r")
+        weakref.finalize(data, store.close)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} cannot be read as TIFF ({error}); is it whole?") from error
+    try:
+        return Frames(data, axes, calibration)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _tiff_axes(series: tifffile.TiffPageSeries) -> str:
+    """Return the axes of a series; those of unknown meaning become time, then Z."""
+    axes = str(series.get_axes(squeeze=True))
+    free = [letter for letter in LEADING_AXES[:2] if letter not in axes]
+    return "".join(axis if axis in "TZCYXS" or not free else free.pop(0) for axis in axes)
+
+
+def _tiff_calibration(tiff: tifffile.TiffFile) -> Calibration:
+    if tiff.is_ome:
+        return _ome_calibration(tiff.ome_metadata or "")
+    page = tiff.pages.first
+    imagej = tiff.imagej_metadata or {}
+    pixel_size = None
+    per_unit = {
+        1: {"um": 1.0, "micron": 1.0, "\\u00B5m": 1.0, "nm": 1e-3}.get(imagej.get("unit", "")),
+        2: 25400.0,
+        3: 1e4,
+    }
+    unit = per_unit.get(int(page.resolutionunit)) if "XResolution" in page.tags else None
+    x, y = page.resolution if unit else (0.0, 0.0)
+    if unit and x > 0 and y > 0 and (x, y) not in {(1, 1), (72, 72)}:
+        pixel_size = (unit / y, unit / x)
+    return Calibration(pixel_size=pixel_size, z_step=imagej.get("spacing"), time_step=imagej.get("finterval"))
+
+
+def _ome_calibration(xml: str) -> Calibration:
+    pixels = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
+    pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {})
+
+    def length(name: str) -> float | None:
+        factor = {"µm": 1.0, "nm": 1e-3, "mm": 1e3}.get(pixels.get(f"{name}Unit", "µm"))
+        value = pixels.get(name)
+        return None if value is None or factor is None else float(value) * factor
+
+    y, x = length("PhysicalSizeY"), length("PhysicalSizeX")
+    seconds = {"s": 1.0, "ms": 1e-3, "min": 60.0}.get(pixels.get("TimeIncrementUnit", "s"))
+    step = pixels.get("TimeIncrement")
+    return Calibration(
+        pixel_size=(y, x) if x and y else None,
+        z_step=length("PhysicalSizeZ"),
+        time_step=float(step) * seconds if step is not None and seconds else None,
+    )
+
+
+class TiffStack:
+    """A TIFF stack being written: frames in any order, the file in place only once it is whole.
+
+    The pixels go to ``NAME.partial`` beside the file and every finished frame is noted in ``NAME.partial.json``, so
+    that a run that was killed can be resumed. `close` moves the whole file into place. The format is OME-TIFF (BigTIFF
+    from 4 GB on), uncompressed.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make. Its folder must exist.
+    like : Frames
+        Shape, axes and calibration of the stack.
+    dtype : dtype
+        Type of the pixels written.
+    job : dict
+        What makes the pixels: input, model, settings; plain values. A partial file of another job is not resumed.
+    resume : bool
+        Whether to go on with a partial file where there is one.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing.
+    ResumeError
+        If the partial file belongs to another job.
+    OutputError
+        If the file cannot be written or the disk is too full.
+    """
+
+    def __init__(
+        self, path: Path, like: Frames, *, dtype: np.typing.DTypeLike = np.float32, job: dict[str, Any], resume: bool
+    ) -> None:
+        self.path = path
+        self._frame_shape = like.frame_shape
+        self._dtype = np.dtype(dtype).newbyteorder("<")
+        self._frame_bytes = int(np.prod(like.frame_shape)) * self._dtype.itemsize
+        self._partial = path.with_name(path.name + ".partial")
+        self._journal = path.with_name(path.name + ".partial.json")
+        self._job = job_digest(job)
+        self.done: set[int] = set()
+        if not path.parent.is_dir():
+            raise InputError(f"The folder {path.parent} does not exist: make it first.")
+        try:
+            if not (resume and self._reopen()):
+                self._create(like)
+            self._file = self._partial.open("r+b")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+    def _reopen(self) -> bool:
+        if not (self._partial.is_file() and self._journal.is_file()):
+            return False
+        # Killed while noting, the last line may be cut short: only whole lines count.
+        lines = self._journal.read_text().split("\n")[:-1]
+        if not lines:
+            return False
+        found = json.loads(lines[0])
+        if found["job"] != self._job:
+            raise ResumeError(
+                f"The stopped run beside {self.path} had another input, model or settings: "
+                "give the same ones, or leave out --resume to start afresh."
+            )
+        self._offset = int(found["offset"])
+        self.done = {int(line) for line in lines[1:]}
+        self._journal.write_text("".join(f"{line}\n" for line in lines))
+        return True
+
+    def _create(self, like: Frames) -> None:
+        needed, free = self._frame_bytes * len(like), shutil.disk_usage(self.path.parent).free
+        if needed > free:
+            raise OutputError(f"{self.path} needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there.")
+        self._journal.unlink(missing_ok=True)
+        with tifffile.TiffWriter(self._partial, ome=True, bigtiff=needed >= 2**32 - 2**25) as tiff:
+            offset, _ = tiff.write(  # type: ignore[misc]
+                data=None,
+                shape=like.shape,
+                dtype=self._dtype,
+                photometric="minisblack",
+                metadata=_ome_metadata(like),
+                software=_software(self._job),
+                returnoffset=True,
+                **_resolution(like.calibration),
+            )
+        self._offset = int(offset)
+        self._journal.write_text(json.dumps({"job": self._job, "offset": self._offset}) + "\n")
+
+    def write(self, index: int, frame: NDArray[Any]) -> None:
+        """Store frame `index`, an array (Y, X) of the stack's dtype."""
+        try:
+            self._file.seek(self._offset + index * self._frame_bytes)
+            self._file.write(np.ascontiguousarray(frame, dtype=self._dtype).data)
+            self._file.flush()
+            with self._journal.open("a") as journal:
+                journal.write(f"{index}\n")
+        except OSError as error:
+            raise OutputError(
+                f"Frame {index} of {self.path} cannot be written: {error.strerror or error}; "
+                f"what is done stays in {self._partial.name}."
+            ) from error
+        self.done.add(index)
+
+    def close(self) -> None:
+        """Move the whole file into place."""
+        try:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._partial, self.path)
+            self._journal.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be put in place: {error.strerror or error}.") from error
+
+    def suspend(self) -> None:
+        """Close the files; what is done stays beside for a later run."""
+        self._file.close()
+
+    def discard(self) -> None:
+        """Close and remove all that was written."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+        self._journal.unlink(missing_ok=True)
+
+
+def job_digest(job: dict[str, Any]) -> str:
+    """Return a short digest of a job's plain values."""
+    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_finished(path: Path, job: dict[str, Any]) -> bool:
+    """Return whether `path` is the whole result of this very job."""
+    if not path.is_file() or path.with_name(path.name + ".partial.json").exists():
+        return False
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return bool(tiff.pages.first.software == _software(job_digest(job)))
+    except (tifffile.TiffFileError, OSError):
+        return False
+
+
+def _software(digest: str) -> str:
+    return f"napari-care-losses {__version__} job {digest}"
+
+
+def _ome_metadata(like: Frames) -> dict[str, Any]:
+    calibration = like.calibration
+    metadata: dict[str, Any] = {"axes": like.axes}
+    if calibration.pixel_size:
+        height, width = calibration.pixel_size
+        metadata |= {"PhysicalSizeY": height, "PhysicalSizeX": width}
+        metadata |= {"PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
+    if calibration.z_step and "Z" in like.axes:
+        metadata |= {"PhysicalSizeZ": calibration.z_step, "PhysicalSizeZUnit": "µm"}
+    if calibration.time_step and "T" in like.axes:
+        metadata |= {"TimeIncrement": calibration.time_step, "TimeIncrementUnit": "s"}
+    return metadata
+
+
+def _resolution(calibration: Calibration) -> dict[str, Any]:
+    if not calibration.pixel_size:
+        return {}
+    height, width = calibration.pixel_size
+    return {"resolution": (1e4 / width, 1e4 / height), "resolutionunit": "CENTIMETER"}
+
+
+def write_tiff(path: Path, frames: Frames) -> None:
+    """Write a stack to a TIFF file of the same dtype; an existing file is replaced once the new one is whole.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing.
+    OutputError
+        If the file cannot be written.
+    """
+    stack = TiffStack(path, frames, dtype=frames.dtype, job={}, resume=False)
+    try:
+        for index, frame in enumerate(frames):
+            stack.write(index, frame)
+    except BaseException:
+        stack.discard()
+        raise
+    stack.close()

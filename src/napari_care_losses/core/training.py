@@ -1,0 +1,458 @@
+"""Training a model on pairs: an iterator of reports that can be closed at any step and resumed exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from napari_care_losses import __version__
+from napari_care_losses.core.architecture import PRESETS
+from napari_care_losses.core.atomic import replacing
+from napari_care_losses.core.engines import choose_device
+from napari_care_losses.core.errors import ComputeError, InputError, ResumeError, TrainingDivergedError
+from napari_care_losses.core.model import Model, ModelCard
+from napari_care_losses.core.network import CareNetwork
+from napari_care_losses.core.parameters import Parameters, parameter
+from napari_care_losses.core.patches import PatchSource, draw_batch, fingerprint, split_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from pathlib import Path
+
+    from napari_care_losses.core.losses import Loss
+    from napari_care_losses.core.patches import Batch, Pair
+
+BUDGETS = ("epochs", "steps", "minutes")
+PLATEAU_PATIENCE = 9
+"""Epochs without a better validation loss before the rate halves: Keras halves at the 10th, torch after the 9th."""
+
+DEFAULT_STEPS_PER_EPOCH = {"epochs": 400, "steps": 100, "minutes": 100}
+"""Steps between validations by kind of budget: the paper's, and more often where the budget is short."""
+
+STATE_HEADER = "napari_care_losses_training"
+STATE_SUFFIX = ".resume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParameters(Parameters):
+    """How a network is trained; the defaults are the paper's."""
+
+    preset: str = parameter(
+        "care", "Network", "Size of the network: care is CSBDeep's; lite costs an eleventh.", choices=tuple(PRESETS)
+    )
+    budget: str = parameter(
+        "epochs",
+        "Budget in",
+        "What ends the training. In epochs the rate halves when the validation loss stops falling (the paper's "
+        "schedule); in steps or minutes it falls along a cosine to zero.",
+        choices=BUDGETS,
+    )
+    amount: float = parameter(100.0, "Budget", "How many epochs, steps or minutes to train.", low=1e-3, high=1e7)
+    steps_per_epoch: int = parameter(400, "Steps per epoch", "Steps between two validations.", low=1, high=100_000)
+    patch_size: int = parameter(64, "Patch size", "Width of the square patches.", unit="px", low=16, high=1024)
+    batch_size: int = parameter(16, "Batch size", "Patches a step.", low=1, high=1024)
+    learning_rate: float = parameter(4e-4, "Learning rate", "Initial rate of Adam.", low=1e-8, high=1.0, advanced=True)
+    background_filter: bool = parameter(
+        True, "Skip background", "Whether patches without signal near their centre are left out.", advanced=True
+    )
+    validation_patches: int = parameter(
+        128, "Validation patches", "Patches the validation loss is taken over.", low=1, high=10_000, advanced=True
+    )
+    seed: int = parameter(0, "Seed", "Equal seeds give equal models.", low=0, high=2**31 - 1, advanced=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        block = PRESETS[self.preset].block
+        if self.patch_size % block:
+            raise InputError(f"patch_size must be a multiple of {block}, found {self.patch_size}.")
+        if self.budget != "minutes" and self.amount != int(self.amount):
+            raise InputError(f"A budget in {self.budget} must be a whole number, found {self.amount:g}.")
+
+
+class Preparing(NamedTuple):
+    """Images are being read through before the first step."""
+
+    done: int
+    total: int
+
+
+class Step(NamedTuple):
+    """One optimisation step was taken.
+
+    Attributes
+    ----------
+    step : int
+        Steps taken so far.
+    fraction : float
+        Part of the budget used, 0 to 1.
+    loss : float
+        Training loss of the step's batch.
+    steps_per_second : float
+        Speed since the run or its resumption began.
+    seconds_left : float
+        Estimate at that speed.
+    """
+
+    step: int
+    fraction: float
+    loss: float
+    steps_per_second: float
+    seconds_left: float
+
+
+class Epoch(NamedTuple):
+    """An epoch ended and the model was validated.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Epochs and steps so far.
+    training_loss : float
+        Mean over the epoch's steps.
+    validation_loss : float
+        Over fixed patches of images not trained on.
+    learning_rate : float
+        Rate of the epoch's last step.
+    is_best : bool
+        Whether the validation loss is the lowest so far; the best weights are kept.
+    """
+
+    epoch: int
+    step: int
+    training_loss: float
+    validation_loss: float
+    learning_rate: float
+    is_best: bool
+
+
+Report = Preparing | Step | Epoch
+
+
+@dataclass
+class _Progress:
+    """What a resumed run needs besides tensors: plain values."""
+
+    step: int = 0
+    seconds: float = 0.0
+    epoch_losses: list[float] = dataclasses.field(default_factory=list)
+    history: list[list[Any]] = dataclasses.field(default_factory=list)
+    best_loss: float = math.inf
+
+
+class Trainer:
+    """Trains one network on pairs of images.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Low and high exposures; split 4:1 by image into training and validation.
+    loss : Loss
+        The training loss.
+    parameters : TrainingParameters, optional
+        The paper's by default.
+    structure : str
+        What the images show, for the model's card.
+    start_from : Model, optional
+        Model whose weights to start from (fine-tuning); it decides the architecture.
+    device : str
+        One of `napari_care_losses.core.engines.DEVICES`.
+
+    Raises
+    ------
+    InputError
+        If there is no pair, an image is too small, or the device does not exist.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        loss: Loss,
+        parameters: TrainingParameters | None = None,
+        *,
+        structure: str = "other",
+        start_from: Model | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.parameters = parameters = parameters or TrainingParameters()
+        self.loss = loss
+        self._pairs = list(pairs)
+        self._structure = structure
+        self._origin = None if start_from is None else start_from.digest()
+        self._device = choose_device(device)
+        generator = torch.Generator().manual_seed(parameters.seed)
+        self._rng = np.random.default_rng(parameters.seed)
+        shape = PRESETS[parameters.preset] if start_from is None else start_from.card.architecture
+        self._preset = parameters.preset if start_from is None else start_from.card.preset
+        self._architecture = dataclasses.replace(shape, predicts_scale=loss.predicts_scale)
+        network = CareNetwork(self._architecture, generator)
+        if start_from is not None:
+            shared = {name: value for name, value in start_from.weights.items() if name in network.state_dict()}
+            network.load_state_dict({**network.state_dict(), **shared})
+        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, eps=1e-7)
+        self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self._optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
+        )
+        self._progress = _Progress()
+        self._best = _copied(network)
+        self._sources: list[PatchSource] = []
+        self._validation: list[Batch] = []
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a step was taken."""
+        return self._progress.step > 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the budget is used up."""
+        return self._fraction() >= 1.0
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The reports of all epochs so far, those before a resumption included."""
+        return [Epoch(*values) for values in self._progress.history]
+
+    def run(self) -> Generator[Report, None, None]:
+        """Train until the budget is used up; close the iterator to stop, call again to go on.
+
+        Yields
+        ------
+        Preparing, Step or Epoch
+            One a step, and one more at the end of every epoch.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss became NaN or infinite; `model` still gives the best weights before that.
+        ComputeError
+            If the device fails.
+        """
+        if not self._sources:
+            yield from self._prepare()
+        progress, started = self._progress, (self._progress.step, self._progress.seconds)
+        while not self.is_finished:
+            begun = time.perf_counter()
+            try:
+                value = self._step()
+            except torch.OutOfMemoryError as error:
+                raise ComputeError(
+                    f"The device ran out of memory: choose a smaller batch or patch ({error})."
+                ) from error
+            except RuntimeError as error:
+                raise ComputeError(f"Training failed on the {self._device.type} device: {error}") from error
+            progress.step += 1
+            progress.epoch_losses.append(value)
+            progress.seconds += time.perf_counter() - begun
+            yield self._step_report(value, *started)
+            if len(progress.epoch_losses) >= self.parameters.steps_per_epoch or self.is_finished:
+                yield self._end_epoch()
+
+    def model(self) -> Model:
+        """Return the model of the lowest validation loss so far, the weights of a started epoch included."""
+        progress = self._progress
+        best_loss, weights = progress.best_loss, self._best
+        if progress.epoch_losses:
+            current_loss = self._validate()
+            if current_loss < best_loss:
+                best_loss, weights = current_loss, _copied(self._network)
+        training = {
+            **self.parameters.to_dict(),
+            "pairs": len(self._pairs),
+            "names": [pair.name for pair in self._pairs[:100]],
+            "steps": progress.step,
+            "seconds": round(progress.seconds, 1),
+            "best_validation_loss": best_loss if math.isfinite(best_loss) else None,
+            "started_from": self._origin,
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "versions": {"napari-care-losses": __version__, "torch": torch.__version__},
+        }
+        card = ModelCard(
+            structure=self._structure,
+            loss=self.loss.name,
+            loss_parameters=self.loss.to_dict(),
+            preset=self._preset,
+            architecture=self._architecture,
+            training=training,
+        )
+        return Model(card, weights)
+
+    def save_state(self, path: Path) -> None:
+        """Write all that `load_state` needs to go on exactly where this run stands.
+
+        Raises
+        ------
+        InputError
+            If the folder does not exist.
+        OutputError
+            If the file cannot be written.
+        """
+        tensors = {f"weights.{name}": value for name, value in _copied(self._network).items()}
+        tensors |= {f"best.{name}": value for name, value in self._best.items()}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{name}": value.detach().cpu().contiguous() for name, value in moments.items()}
+        values = {
+            "identity": self._identity(),
+            "progress": dataclasses.asdict(self._progress),
+            "plateau": self._plateau.state_dict(),
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+            "rng": self._rng.bit_generator.state,
+        }
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata={STATE_HEADER: json.dumps(values)})
+
+    def load_state(self, path: Path) -> None:
+        """Go on where the run that wrote `path` stood; the budget may be another one.
+
+        Raises
+        ------
+        ResumeError
+            If the file is damaged, or was written with other pairs, loss or settings.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                values = json.loads((file.metadata() or {})[STATE_HEADER])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise ResumeError(f"{path} holds no resumable training ({error}): start afresh.") from error
+        mine = self._identity()
+        differing = sorted(key for key in mine if values["identity"].get(key) != mine[key])
+        if differing:
+            raise ResumeError(
+                f"The stopped training had another {', '.join(differing)}: give the same, or start afresh."
+            )
+        if not self._sources:
+            for _ in self._prepare():
+                pass
+        self._network.load_state_dict(_named(tensors, "weights."))
+        self._best = _named(tensors, "best.")
+        adam: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _named(tensors, "adam.").items():
+            index, key = name.split(".")
+            adam.setdefault(int(index), {})[key] = value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": adam})
+        self._plateau.load_state_dict(values["plateau"])
+        self._set_learning_rate(values["learning_rate"])
+        self._progress = _Progress(**values["progress"])
+        self._rng.bit_generator.state = values["rng"]
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what must be equal for a run to be resumed, the budget left out."""
+        settings = self.parameters.to_dict()
+        settings.pop("amount")
+        return {
+            "loss": {"name": self.loss.name, **self.loss.to_dict()},
+            "pairs": fingerprint(self._pairs),
+            "starting model": self._origin,
+            **settings,
+        }
+
+    def _prepare(self) -> Iterator[Preparing]:
+        parameters, total = self.parameters, len(self._pairs)
+        training: list[PatchSource] = []
+        validation: list[PatchSource] = []
+        yield Preparing(0, total)
+        shares = split_pairs(self._pairs, parameters.patch_size, self._rng)
+        for done, share in enumerate(shares, 1):
+            source = PatchSource(
+                share,
+                patch_size=parameters.patch_size,
+                background_filter=parameters.background_filter,
+                rng=self._rng,
+            )
+            (validation if share.validates else training).append(source)
+            yield Preparing(min(done, total), total)
+        rng = np.random.default_rng([parameters.seed, 1])
+        sizes = [parameters.batch_size] * (parameters.validation_patches // parameters.batch_size)
+        rest = parameters.validation_patches % parameters.batch_size
+        self._validation = [draw_batch(validation, n, rng, augmented=False) for n in [*sizes, rest] if n]
+        self._sources = training
+
+    def _fraction(self) -> float:
+        amount = self.parameters.amount
+        used = {
+            "epochs": self._progress.step / self.parameters.steps_per_epoch,
+            "steps": float(self._progress.step),
+            "minutes": self._progress.seconds / 60,
+        }
+        return min(1.0, used[self.parameters.budget] / amount)
+
+    def _step(self) -> float:
+        """Take one step and return its loss."""
+        if self.parameters.budget != "epochs":
+            falling = 0.5 * (1 + math.cos(math.pi * self._fraction()))
+            self._set_learning_rate(self.parameters.learning_rate * falling)
+        self._network.train()
+        self._optimizer.zero_grad()
+        low, high = self._to_device(draw_batch(self._sources, self.parameters.batch_size, self._rng))
+        loss = self.loss(self._network(low), high)
+        loss.backward()  # type: ignore[no-untyped-call]
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingDivergedError(
+                f"The loss became {value} at step {self._progress.step + 1}; the best weights before it are kept. "
+                "Lower the learning rate, or look for broken images among the pairs."
+            )
+        self._optimizer.step()
+        return value
+
+    def _step_report(self, value: float, first_step: int, first_seconds: float) -> Step:
+        progress, fraction = self._progress, self._fraction()
+        speed = (progress.step - first_step) / max(progress.seconds - first_seconds, 1e-9)
+        seconds_left = progress.seconds * (1 - fraction) / fraction if fraction else math.inf
+        return Step(progress.step, fraction, value, speed, seconds_left)
+
+    def _end_epoch(self) -> Epoch:
+        progress, begun = self._progress, time.perf_counter()
+        validation_loss = self._validate()
+        rate = float(self._optimizer.param_groups[0]["lr"])
+        is_best = validation_loss < progress.best_loss
+        if is_best:
+            progress.best_loss, self._best = validation_loss, _copied(self._network)
+        if self.parameters.budget == "epochs":
+            self._plateau.step(validation_loss)
+        training_loss = math.fsum(progress.epoch_losses) / len(progress.epoch_losses)
+        progress.epoch_losses = []
+        epoch = Epoch(len(progress.history) + 1, progress.step, training_loss, validation_loss, rate, is_best)
+        progress.history.append(list(epoch))
+        progress.seconds += time.perf_counter() - begun
+        return epoch
+
+    def _validate(self) -> float:
+        self._network.eval()
+        total = count = 0.0
+        with torch.inference_mode():
+            for batch in self._validation:
+                low, high = self._to_device(batch)
+                total += self.loss(self._network(low), high).item() * len(low)
+                count += len(low)
+        return total / count
+
+    def _to_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        low, high = (torch.from_numpy(images).to(self._device) for images in batch)
+        return low, high
+
+    def _set_learning_rate(self, rate: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+
+def _copied(network: CareNetwork) -> dict[str, torch.Tensor]:
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
+
+
+def _named(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,89 @@
+import pytest
+import torch
+
+from napari_care_losses.core.architecture import PRESETS, Architecture
+from napari_care_losses.core.network import SCALE_FLOOR, CareNetwork
+
+
+def number_of_parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"),
+    [
+        # csbdeep 0.8.2: CARE(Config("YX", probabilistic=False), None, None).keras_model.count_params(), then True
+        (PRESETS["care"], 922_977),
+        (Architecture(predicts_scale=True), 923_010),
+        (PRESETS["lite"], 83_377),
+    ],
+)
+def test_has_the_parameters_of_csbdeep(architecture, expected):
+    assert number_of_parameters(CareNetwork(architecture)) == expected
+
+
+def test_has_the_layers_of_csbdeep():
+    network = CareNetwork(PRESETS["care"])
+    widths = [
+        tuple((layer.in_channels, layer.out_channels) for layer in block)
+        for block in [*network.down, network.middle, *network.up]
+    ]
+    assert widths == [
+        ((1, 32), (32, 32)),
+        ((32, 64), (64, 64)),
+        ((64, 128), (128, 64)),
+        ((128, 64), (64, 32)),
+        ((64, 32), (32, 32)),
+    ]
+
+
+def test_starts_glorot_uniform_with_zero_biases():
+    network = CareNetwork(PRESETS["care"], torch.Generator().manual_seed(0))
+    kernel = network.down[1][1].weight.detach()
+    limit = (6 / (64 * 25 + 64 * 25)) ** 0.5
+    assert kernel.abs().max() <= limit
+    assert kernel.std() == pytest.approx(limit / 3**0.5, rel=0.01)
+    assert all(parameter.abs().max() == 0 for name, parameter in network.named_parameters() if "bias" in name)
+
+
+def test_equal_seeds_give_equal_networks():
+    first, second = (CareNetwork(PRESETS["lite"], torch.Generator().manual_seed(3)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_residual_adds_the_input():
+    image = torch.rand(2, 1, 16, 20)
+    with_residual = CareNetwork(Architecture(filters=4, residual=True))
+    without = CareNetwork(Architecture(filters=4, residual=False))
+    without.load_state_dict(with_residual.state_dict())
+    torch.testing.assert_close(with_residual(image).mean - without(image).mean, image)
+
+
+def test_scale_is_positive_and_only_there_when_asked():
+    image = torch.rand(1, 1, 16, 16)
+    assert CareNetwork(Architecture(filters=4))(image).scale is None
+    network = CareNetwork(Architecture(filters=4, predicts_scale=True))
+    torch.nn.init.constant_(network.scale.bias, -100.0)
+    assert network(image).scale.min() >= SCALE_FLOOR
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size):
+    """With all weights positive, every pixel that can feel a change does."""
+    architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=1, residual=False)
+    network = CareNetwork(architecture).double()
+    for parameter in network.parameters():
+        torch.nn.init.constant_(parameter, 0.1)
+    size = 2 * architecture.margin + 4 * architecture.block
+    reach = 0
+    with torch.inference_mode():
+        flat = torch.zeros(1, 1, size, size, dtype=torch.float64)
+        undisturbed = network(flat).mean
+        for offset in range(architecture.block):
+            pixel = size // 2 + offset
+            disturbed = flat.clone()
+            disturbed[0, 0, pixel, pixel] = 1
+            changed = (network(disturbed).mean - undisturbed).abs()[0, 0].amax(0).nonzero()
+            reach = max(reach, pixel - int(changed.min()), int(changed.max()) - pixel)
+    assert reach <= architecture.margin < reach + architecture.block
