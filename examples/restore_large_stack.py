@@ -1,0 +1,32 @@
+"""Restore a TIFF stack larger than memory, frame by frame, with one range for the whole movie.
+
+python examples/restore_large_stack.py stack.tif restored.tif actin-fft-lite
+"""
+
+import sys
+from pathlib import Path
+
+from napari_care_losses.core.jobs import restore_to_file
+from napari_care_losses.core.library import find_model
+from napari_care_losses.core.model import load_model
+from napari_care_losses.core.restoration import RestorationParameters
+from napari_care_losses.core.tiff import read_tiff
+
+
+def main(source: str, out: str, model_name: str) -> None:
+    """Restore `source` into `out`; a run that was stopped goes on where it ended."""
+    work = restore_to_file(
+        read_tiff(Path(source)),
+        load_model(find_model(model_name)),
+        Path(out),
+        RestorationParameters(normalization="stack"),
+        source=Path(source),
+        resume=True,
+    )
+    for progress in work:
+        print(f"\r{progress.done} of {progress.total} tiles", end="")
+    print()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,72 @@
+"""Still pictures of image comparisons: panels side by side, alike in contrast, each with its label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from napari_care_losses.core.atomic import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike
+
+LABEL_HEIGHT = 40
+GAP = 6
+FONT_SIZE = 15
+
+
+def save_panels(
+    path: Path,
+    panels: Mapping[str, ArrayLike],
+    *,
+    columns: int = 4,
+    zoom: int = 1,
+    percentiles: tuple[float, float] = (0.1, 99.9),
+) -> None:
+    """Write images side by side as a PNG.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make.
+    panels : mapping of str to array (Y, X)
+        Images of one shape by their labels; a label may have two lines.
+    columns : int
+        Panels a row.
+    zoom : int
+        Screen pixels an image pixel takes along each side.
+    percentiles : tuple of float
+        Of each panel, shown black and white.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist.
+    OutputError
+        If the file cannot be written.
+    """
+    tiles = {label: _shaded(np.asarray(image), percentiles, zoom) for label, image in panels.items()}
+    width = max(tile.width for tile in tiles.values()) + GAP
+    height = max(tile.height for tile in tiles.values()) + LABEL_HEIGHT + GAP
+    rows = -(-len(tiles) // columns)
+    sheet = Image.new("RGB", (min(columns, len(tiles)) * width + GAP, rows * height + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(FONT_SIZE)
+    for place, (label, tile) in enumerate(tiles.items()):
+        left, top = place % columns * width + GAP, place // columns * height + GAP
+        draw.text((left, top), label, fill="black", font=font, spacing=2)
+        sheet.paste(tile, (left, top + LABEL_HEIGHT))
+    with replacing(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def _shaded(image: np.ndarray, percentiles: tuple[float, float], zoom: int) -> Image.Image:  # type: ignore[type-arg]
+    low, high = np.percentile(image, percentiles)
+    grey = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+    bytes_ = (255 * grey).astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
+    return Image.fromarray(bytes_)
