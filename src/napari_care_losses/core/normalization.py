@@ -53,6 +53,17 @@ class Range(NamedTuple):
         return width if width > 0 else 1.0
 
 
+def countable(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the image in a type numpy and scipy can take percentiles and maxima of without overflow or rounding.
+
+    Booleans cannot be subtracted, the distance of two signed integers may not fit their type, and half precision is
+    too coarse (and unknown to scipy).
+    """
+    if image.dtype.kind in "bi" or (image.dtype.itemsize == 2 and image.dtype.kind == "f"):
+        return image.astype(np.result_type(image.dtype, np.float32))
+    return image
+
+
 def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
     """Return the range of one frame.
 
@@ -61,7 +72,7 @@ def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
     InputError
         If the frame holds NaN or infinite values.
     """
-    return _percentile_range(image, normalization)
+    return _percentile_range(_finite(image), normalization)
 
 
 def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int, None, dict[int, Range]]:
@@ -92,18 +103,20 @@ def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int,
         step = math.ceil(math.sqrt(len(sampled) * math.prod(frames.frame_shape) / SAMPLED_PIXELS))
         pixels = []
         for index in sampled:
-            pixels.append(frames[index][::step, ::step].ravel())
+            pixels.append(_finite(frames[index][::step, ::step].ravel(), f"Frame {index}: "))
             read += 1
             yield read
         ranges[channel] = _percentile_range(np.concatenate(pixels), normalization)
     return ranges
 
 
-def _percentile_range(pixels: NDArray[Any], normalization: Normalization) -> Range:
+def _finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         count = int(pixels.size - np.isfinite(pixels).sum())
-        raise InputError(f"{count} of {pixels.size} pixels are NaN or infinite: replace them before restoring.")
-    if pixels.dtype.kind == "b":
-        pixels = pixels.astype(np.uint8)
-    low, high = np.percentile(pixels, [normalization.low, normalization.high])
+        raise InputError(f"{where}{count} of {pixels.size} pixels are NaN or infinite: replace them before restoring.")
+    return pixels
+
+
+def _percentile_range(pixels: NDArray[Any], normalization: Normalization) -> Range:
+    low, high = np.percentile(countable(pixels), [normalization.low, normalization.high])
     return Range(float(low), float(high))

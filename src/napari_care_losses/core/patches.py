@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 
 from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.normalization import countable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,9 +188,8 @@ class PatchSource:
         self._corners = np.arange(rows * columns)
         if background_filter:
             half = patch_size // 2
-            bright = maximum_filter(self._high_image, half, mode="constant") > BACKGROUND_THRESHOLD * np.percentile(
-                pair.high, BACKGROUND_PERCENTILE
-            )
+            threshold = BACKGROUND_THRESHOLD * np.percentile(countable(pair.high), BACKGROUND_PERCENTILE)
+            bright = maximum_filter(countable(self._high_image), half, mode="constant") > threshold
             kept = np.flatnonzero(bright[half : half + rows, half : half + columns])
             self._corners = kept if kept.size else self._corners
         if self._corners.size > MAX_CENTRES:
@@ -235,8 +235,7 @@ class _Levels:
     def __init__(self, image: NDArray[Any]) -> None:
         self._low_knots = np.linspace(*LOW_PERCENTILES, self.KNOTS)
         self._high_knots = np.linspace(*HIGH_PERCENTILES, self.KNOTS)
-        grey = image.astype(np.uint8) if image.dtype.kind == "b" else image
-        levels = np.percentile(grey, np.concatenate([self._low_knots, self._high_knots]))
+        levels = np.percentile(countable(image), np.concatenate([self._low_knots, self._high_knots]))
         self._low_levels, self._high_levels = levels[: self.KNOTS], levels[self.KNOTS :]
 
     def normalized(self, patch: NDArray[Any], low_percentile: float, high_percentile: float) -> NDArray[np.float32]:
