@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from napari_care_losses.core.errors import InputError, OutputError, ResumeError
 from napari_care_losses.core.frames import LEADING_AXES, Calibration, Frames
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,9 +38,11 @@ def read_tiff(path: Path) -> Frames:
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with _listening() as complaints, tifffile.TiffFile(path) as tiff:
             if not tiff.series:
                 raise InputError(f"{path} holds no image.")
+            if any("invalid page offset" in said for said in complaints) or not _reaches_its_end(tiff.series[0]):
+                raise InputError(f"{path} cannot be read whole: it is cut short, copy it again.")
             axes = _tiff_axes(tiff.series[0])
             calibration = _tiff_calibration(tiff)
         store = tifffile.imread(path, aszarr=True, level=0)
@@ -51,6 +56,35 @@ def read_tiff(path: Path) -> Frames:
         return Frames(data, axes, calibration)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """Collect what tifffile logs of a damaged file instead of showing it: the caller raises one clear error."""
+    said: list[str] = []
+
+    def hear(record: logging.LogRecord) -> bool:
+        said.append(record.getMessage())
+        return False
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(hear)
+    try:
+        yield said
+    finally:
+        logger.removeFilter(hear)
+
+
+def _reaches_its_end(series: tifffile.TiffPageSeries) -> bool:
+    """Return whether the pixels of a series lie within its file, judged by its first and last page."""
+    if series.dataoffset is not None:
+        return bool(series.dataoffset + series.nbytes <= series.keyframe.parent.filehandle.size)
+    for page in (series[0], series[len(series) - 1]):
+        if page is not None:
+            end = max((at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
+            if end > page.parent.filehandle.size:
+                return False
+    return True
 
 
 def _tiff_axes(series: tifffile.TiffPageSeries) -> str:
