@@ -101,6 +101,7 @@ def new_model_path(name: str) -> Path:
     name = name.strip()
     if not name or Path(name).name != name or name.startswith(".") or any(c in r'\/:*?"<>|' for c in name):
         raise InputError(f"A model's name must be a plain file name without / \\ : * ? \" < > |, found {name!r}.")
-    if any(entry.name == name for entry in list_models()):
+    path = library_folder() / (name + SUFFIX)
+    if path.exists() or any(entry.name == name for entry in list_models()):
         raise InputError(f"The library already has a model {name!r}: choose another name.")
-    return library_folder() / (name + SUFFIX)
+    return path

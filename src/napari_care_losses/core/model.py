@@ -100,7 +100,7 @@ class ModelCard:
                 normalization=Normalization.from_dict(values["normalization"]),
                 training=dict(values["training"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelFileError(f"The model's card is damaged ({type(error).__name__}: {error}).") from error
 
 
