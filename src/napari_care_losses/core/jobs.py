@@ -66,7 +66,9 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
         trainer.load_state(state)
     else:
         state.unlink(missing_ok=True)
-    if trainer.is_finished and path.is_file():
+    if trainer.is_finished:
+        if not path.is_file():
+            trainer.model().save(path)
         return
     running = trainer.run()
     is_saved = False
@@ -74,6 +76,9 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
         for report in running:
             is_saved = isinstance(report, Epoch)
             if is_saved:
+                # The model first: a state that says "finished" promises that the model is in place.
+                if trainer.is_finished:
+                    trainer.model().save(path)
                 trainer.save_state(state)
             yield report
     except TrainingDivergedError:
@@ -85,7 +90,6 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
         running.close()
         if not is_saved and trainer.has_started:
             trainer.save_state(state)
-    trainer.model().save(path)
 
 
 def restore_to_file(

@@ -72,9 +72,7 @@ class TrainingParameters(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        block = PRESETS[self.preset].block
-        if self.patch_size % block:
-            raise InputError(f"patch_size must be a multiple of {block}, found {self.patch_size}.")
+        _check_patch_size(self.patch_size, PRESETS[self.preset].block)
         if self.budget != "minutes" and self.amount != int(self.amount):
             raise InputError(f"A budget in {self.budget} must be a whole number, found {self.amount:g}.")
 
@@ -194,6 +192,7 @@ class Trainer:
         shape = PRESETS[parameters.preset] if start_from is None else start_from.card.architecture
         self._preset = parameters.preset if start_from is None else start_from.card.preset
         self._architecture = dataclasses.replace(shape, predicts_scale=loss.predicts_scale)
+        _check_patch_size(parameters.patch_size, shape.block)
         network = CareNetwork(self._architecture, generator)
         if start_from is not None:
             shared = {name: value for name, value in start_from.weights.items() if name in network.state_dict()}
@@ -215,8 +214,8 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the budget is used up."""
-        return self._fraction() >= 1.0
+        """Whether the budget is used up and the last epoch validated."""
+        return self._fraction() >= 1.0 and not self._progress.epoch_losses
 
     @property
     def history(self) -> list[Epoch]:
@@ -241,7 +240,12 @@ class Trainer:
         if not self._sources:
             yield from self._prepare()
         progress, started = self._progress, (self._progress.step, self._progress.seconds)
-        while not self.is_finished:
+        while True:
+            # Also true at once where the run was closed between an epoch's last step and its validation.
+            if self._epoch_is_over():
+                yield self._end_epoch()
+            if self.is_finished:
+                return
             begun = time.perf_counter()
             try:
                 value = self._step()
@@ -255,8 +259,6 @@ class Trainer:
             progress.epoch_losses.append(value)
             progress.seconds += time.perf_counter() - begun
             yield self._step_report(value, *started)
-            if len(progress.epoch_losses) >= self.parameters.steps_per_epoch or self.is_finished:
-                yield self._end_epoch()
 
     def model(self) -> Model:
         """Return the model of the lowest validation loss so far, the weights of a started epoch included."""
@@ -323,10 +325,10 @@ class Trainer:
             with safe_open(path, framework="pt") as file:
                 values = json.loads((file.metadata() or {})[STATE_HEADER])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            mine, found = self._identity(), dict(values["identity"])
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise ResumeError(f"{path} holds no resumable training ({error}): start afresh.") from error
-        mine = self._identity()
-        differing = sorted(key for key in mine if values["identity"].get(key) != mine[key])
+        differing = sorted(key for key in mine if found.get(key) != mine[key])
         if differing:
             raise ResumeError(
                 f"The stopped training had another {', '.join(differing)}: give the same, or start afresh."
@@ -387,6 +389,10 @@ class Trainer:
         }
         return min(1.0, used[self.parameters.budget] / amount)
 
+    def _epoch_is_over(self) -> bool:
+        steps = len(self._progress.epoch_losses)
+        return steps >= self.parameters.steps_per_epoch or (steps > 0 and self._fraction() >= 1.0)
+
     def _step(self) -> float:
         """Take one step and return its loss."""
         if self.parameters.budget != "epochs":
@@ -415,6 +421,11 @@ class Trainer:
     def _end_epoch(self) -> Epoch:
         progress, begun = self._progress, time.perf_counter()
         validation_loss = self._validate()
+        if not math.isfinite(validation_loss):
+            raise TrainingDivergedError(
+                f"The validation loss became {validation_loss} at step {progress.step}; the best weights before it are "
+                "kept. Lower the learning rate, or look for broken images among the pairs."
+            )
         rate = float(self._optimizer.param_groups[0]["lr"])
         is_best = validation_loss < progress.best_loss
         if is_best:
@@ -445,6 +456,11 @@ class Trainer:
     def _set_learning_rate(self, rate: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+
+
+def _check_patch_size(patch_size: int, block: int) -> None:
+    if patch_size % block:
+        raise InputError(f"patch_size must be a multiple of {block}, found {patch_size}.")
 
 
 def _copied(network: CareNetwork) -> dict[str, torch.Tensor]:
