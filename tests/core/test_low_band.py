@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from napari_care_losses.core.low_band import estimate_gain, tie_low_band
+from napari_care_losses.core.metrics import score
+from napari_care_losses.core.simulation import simulate_pair
+
+GAINS = [0.8, 1.0, 1.36, 3.3]
+
+
+def blur(image, sigma):
+    return gaussian_filter(image, sigma, mode="reflect")
+
+
+def detail(image):
+    return blur(image, 2.5) - blur(image, 5)
+
+
+@pytest.fixture(scope="module")
+def clean():
+    """Return a field at high exposure, normalised to about 0..1."""
+    _, high = simulate_pair("mitochondria", (256, 256), seed=3)
+    image = high.astype(np.float32)
+    low, top = np.percentile(image, [2, 99.8])
+    return (image - np.float32(low)) / np.float32(top - low)
+
+
+def noisy(clean, sigma=0.3, seed=0):
+    return clean + np.random.default_rng(seed).normal(0, sigma, clean.shape).astype(np.float32)
+
+
+def gradient(shape):
+    y, x = np.mgrid[: shape[0], : shape[1]] / np.float32(shape[0])
+    return (0.8 * y - 0.4 * x + 0.7).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("gain", GAINS)
+def test_the_gain_comes_back_from_a_noisy_input(clean, gain, seed):
+    image = noisy(clean, seed=seed)
+    restored = np.float32(gain) * clean + gradient(clean.shape)
+    assert estimate_gain(restored, image) == pytest.approx(gain, rel=0.05)
+    naive = np.vdot(detail(restored), detail(image)) / np.vdot(detail(image), detail(image))
+    assert naive < 0.8 * gain, "the noise should be strong enough to spoil the regression the other way round"
+
+
+@pytest.mark.parametrize("gain", GAINS)
+def test_the_gain_is_exact_without_noise(clean, gain):
+    assert estimate_gain(np.float32(gain) * clean, clean) == pytest.approx(gain, rel=1e-4)
+
+
+def test_what_the_loss_left_free_has_no_effect(clean):
+    image = noisy(clean)
+    plain = tie_low_band(clean, image)
+    drifted = tie_low_band(clean + gradient(clean.shape), image)
+    inner = (slice(20, -20), slice(20, -20))
+    np.testing.assert_allclose(drifted[inner], plain[inner], atol=0.01)
+    np.testing.assert_allclose(tie_low_band(clean + 3, image), plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("gain", GAINS)
+def test_the_truth_comes_back_from_its_detail(clean, gain):
+    restored = np.float32(gain) * (clean - blur(clean, 5)) + gradient(clean.shape)
+    image = noisy(clean)
+    tied = tie_low_band(restored, image)
+    plain, better = (score(candidate, clean)["psnr"] for candidate in (restored, tied))
+    assert better > plain + 6
+    assert better > 28
+
+
+@pytest.mark.parametrize("sigma", [3.0, 5.0, 8.0])
+def test_the_low_band_is_the_input_s(clean, sigma):
+    image = noisy(clean, 0.2)
+    # Flat detail: whatever is left after tying is the input's low band.
+    flat = tie_low_band(np.full_like(image, 7), image, sigma)
+    np.testing.assert_allclose(flat, blur(image, sigma), atol=1e-6)
+    tied = tie_low_band(clean + gradient(clean.shape), image, sigma)
+    coarse = [blur(candidate, 4 * sigma)[40:-40, 40:-40] for candidate in (tied, image)]
+    np.testing.assert_allclose(*coarse, atol=0.02 * float(np.ptp(image)))
+
+
+def test_flat_images_give_numbers():
+    flat, noise = np.full((32, 32), 2, np.float32), noisy(np.zeros((32, 32), np.float32))
+    assert estimate_gain(flat, flat) == 1
+    assert estimate_gain(noise, flat) == 1
+    assert estimate_gain(flat, noise) == 1
+    for restored, image in ((flat, flat), (noise, flat), (flat, noise)):
+        tied = tie_low_band(restored, image)
+        assert np.isfinite(tied).all()
+        assert tied.dtype == np.float32
+    np.testing.assert_allclose(tie_low_band(flat, flat), flat, rtol=1e-6)
+
+
+def test_images_without_common_structure_keep_a_sane_gain():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 64, 64)).astype(np.float32)
+    assert estimate_gain(first, -first) == 1
+    assert 0.1 <= estimate_gain(first, second) <= 10
+    assert estimate_gain(100 * first, first) == 10
