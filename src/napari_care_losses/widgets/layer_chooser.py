@@ -1,0 +1,92 @@
+"""A combo box that follows the viewer's image layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QComboBox, QWidget
+
+from napari_care_losses.widgets.form import scroll_past
+from napari_care_losses.widgets.results import is_result
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+class LayerChooser(QComboBox):
+    """Chooses one of the viewer's image layers.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Whose layers.
+    none : str, optional
+        Text of a first entry that stands for no layer; without it the topmost visible layer that was not restored
+        here is chosen until the user chooses.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    changed = Signal()
+    """Another layer is chosen, or it was renamed."""
+
+    def __init__(self, viewer: ViewerModel, *, none: str | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._layers = viewer.layers
+        self._none = none
+        self._was_chosen_by_hand = False
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(8)
+        scroll_past(self)
+        self.currentIndexChanged.connect(self.changed)
+        self.activated.connect(self._on_activated)
+        for event in (self._layers.events.inserted, self._layers.events.removed, self._layers.events.reordered):
+            event.connect(self._reload)
+        self._reload()
+
+    def layer(self) -> Image | None:
+        """Return the chosen layer."""
+        layer = self.currentData()
+        return layer if isinstance(layer, Image) else None
+
+    def choose(self, layer: Image | None) -> None:
+        """Choose a layer, as by hand."""
+        self._was_chosen_by_hand = True
+        self.setCurrentIndex(self._index(layer))
+
+    def _on_activated(self, _index: int) -> None:
+        self._was_chosen_by_hand = True
+
+    def _reload(self, _event: object = None) -> None:
+        images = [layer for layer in reversed(self._layers) if isinstance(layer, Image)]
+        before = self.layer()
+        with QSignalBlocker(self):
+            self.clear()
+            if self._none is not None:
+                self.addItem(self._none, None)
+            for layer in images:
+                layer.events.name.connect(self._rename)
+                self.addItem(layer.name, layer)
+            self._was_chosen_by_hand &= before in images
+            is_kept = before is not None and before in images and (self._was_chosen_by_hand or self._none is not None)
+            self.setCurrentIndex(self._index(before if is_kept else self._default(images)))
+        if self.layer() is not before:
+            self.changed.emit()
+
+    def _default(self, images: list[Image]) -> Image | None:
+        if self._none is not None:
+            return None
+        originals = [layer for layer in images if not is_result(layer)]
+        return next((layer for layer in originals if layer.visible), originals[0] if originals else None)
+
+    def _rename(self, _event: object = None) -> None:
+        for index in range(self.count()):
+            layer = self.itemData(index)
+            if layer is not None:
+                self.setItemText(index, layer.name)
+        self.changed.emit()
+
+    def _index(self, layer: Image | None) -> int:
+        return next((i for i in range(self.count()) if self.itemData(i) is layer), -1)

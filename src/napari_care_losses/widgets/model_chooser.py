@@ -1,0 +1,199 @@
+"""A combo box that follows the model library."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QFileSystemWatcher, QSignalBlocker, QTimer, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_care_losses.core.errors import CareError
+from napari_care_losses.core.library import LibraryEntry, library_folder, list_models
+from napari_care_losses.core.losses import LOSSES
+from napari_care_losses.core.model import SUFFIX, read_card
+from napari_care_losses.widgets.form import scroll_past, tooltip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_care_losses.core.model import ModelCard
+
+RELOAD_DELAY_MS = 200
+"""Time the model folder must be quiet before it is read again."""
+
+
+class ModelChooser(QWidget):
+    """Chooses a model of the library or a file, and says what it was trained on; follows what comes into the library.
+
+    Parameters
+    ----------
+    none : str, optional
+        Text of a first entry that stands for no model.
+    follows : callable, optional
+        Whether a model that has just come into the library is chosen; never by default.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    changed = Signal()
+    """Another model is chosen."""
+
+    def __init__(
+        self, *, none: str | None = None, follows: Callable[[], bool] | None = None, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._none = none
+        self._follows = follows or (lambda: False)
+        self._opened: list[LibraryEntry] = []
+        self._seen: set[Path] | None = None
+        self._problem = ""
+        self.combo = QComboBox()
+        self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.combo.setMinimumContentsLength(12)
+        scroll_past(self.combo)
+        self.combo.currentIndexChanged.connect(self._on_chosen)
+        opening = QPushButton("Open file…")
+        opening.setToolTip(tooltip("Use a model file (.safetensors) that lies elsewhere."))
+        opening.clicked.connect(self._open)
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        row = QHBoxLayout()
+        row.addWidget(self.combo, 1)
+        row.addWidget(opening)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addLayout(row)
+        layout.addWidget(self.about)
+        self._watch()
+        self.reload()
+
+    @property
+    def problem(self) -> str:
+        """Why the library cannot be read; empty when it can."""
+        return self._problem
+
+    def entry(self) -> LibraryEntry | None:
+        """Return the chosen model."""
+        entry = self.combo.currentData()
+        return entry if isinstance(entry, LibraryEntry) else None
+
+    def choose(self, name: str) -> None:
+        """Choose a model by name, if it is there."""
+        for index in range(self.combo.count()):
+            entry = self.combo.itemData(index)
+            if entry is not None and entry.name == name:
+                self.combo.setCurrentIndex(index)
+                return
+
+    def open_file(self, path: Path) -> None:
+        """Add a model file to the choice and choose it.
+
+        Raises
+        ------
+        ModelFileError
+            If it is none of ours.
+        """
+        self._opened = [entry for entry in self._opened if entry.path != path]
+        self._opened.append(LibraryEntry(path.name, path, False, read_card(path)))
+        self.reload()
+        self.choose(path.name)
+
+    def reload(self) -> None:
+        """Read the library again."""
+        try:
+            entries, self._problem = list_models(), ""
+        except CareError as error:
+            entries, self._problem = [], str(error)
+        chosen, seen = self.entry(), self._seen
+        self._seen = {entry.path for entry in entries}
+        new = [] if seen is None else [entry for entry in entries if entry.path not in seen]
+        with QSignalBlocker(self.combo):
+            self._fill(entries)
+            self.combo.setCurrentIndex(max(0, self._index(chosen)))
+        if new and self._follows():
+            self.choose(new[0].name)
+        self._on_chosen()
+
+    def _fill(self, entries: list[LibraryEntry]) -> None:
+        self.combo.clear()
+        if self._none is not None:
+            self.combo.addItem(self._none, None)
+        for group in (
+            self._opened,
+            [entry for entry in entries if not entry.bundled],
+            [entry for entry in entries if entry.bundled],
+        ):
+            if group and self.combo.count():
+                self.combo.insertSeparator(self.combo.count())
+            for entry in group:
+                self.combo.addItem(label(entry), entry)
+
+    def _index(self, chosen: LibraryEntry | None) -> int:
+        if chosen is None:
+            return 0
+        entries = (self.combo.itemData(index) for index in range(self.combo.count()))
+        return next((i for i, entry in enumerate(entries) if entry is not None and entry.path == chosen.path), 0)
+
+    def _on_chosen(self, _index: int = 0) -> None:
+        entry = self.entry()
+        self.about.setText("" if entry is None else describe(entry.card))
+        self.about.setVisible(entry is not None)
+        self.combo.setToolTip("" if entry is None else tooltip(f"{label(entry)}<br>{entry.path}"))
+        self.changed.emit()
+
+    def _open(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open a model", "", f"Models (*{SUFFIX})")
+        if name:
+            try:
+                self.open_file(Path(name))
+            except CareError as error:
+                show_error(str(error))
+
+    def _watch(self) -> None:
+        # The folder itself is watched: models may come from training here, from another viewer or the command line.
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(RELOAD_DELAY_MS)
+        self._timer.timeout.connect(self.reload)
+        self._watcher = QFileSystemWatcher(self)
+        self._watcher.directoryChanged.connect(lambda _: self._timer.start())
+        try:
+            self._watcher.addPath(str(library_folder()))
+        except CareError as error:
+            self._problem = str(error)
+
+
+def label(entry: LibraryEntry) -> str:
+    """Return what the combo box shows for a model."""
+    kind = f"{entry.card.structure} · {loss_title(entry.card.loss)} · {entry.card.preset}"
+    return f"{kind} — bundled" if entry.bundled else f"{entry.name} — {kind}"
+
+
+def loss_title(name: str) -> str:
+    """Return the name of a loss as shown to the user."""
+    return LOSSES[name].title if name in LOSSES else name
+
+
+def describe(card: ModelCard) -> str:
+    """Return a sentence on what a model was trained on."""
+    training = card.training
+    pairs, steps, seconds = (training.get(key) for key in ("pairs", "steps", "seconds"))
+    text = "Trained on "
+    text += f"{pairs} pair{'s' if pairs != 1 else ''} of " if isinstance(pairs, int) else ""
+    text += "images of an unnamed structure" if card.structure == "other" else f"{card.structure} images"
+    text += f", {loss_title(card.loss)} loss"
+    text += f", {steps:,} steps" if isinstance(steps, int) else ""
+    text += f" in {seconds / 60:.0f} min" if isinstance(seconds, int | float) and seconds >= 60 else ""
+    text += f", {_day(training.get('date'))}" if training.get("date") else ""
+    return text + "."
+
+
+def _day(text: object) -> str:
+    try:
+        return f"{date.fromisoformat(str(text)):%d %b %Y}".lstrip("0")
+    except ValueError:
+        return str(text)

@@ -1,0 +1,49 @@
+"""A panel for docks on small screens: its body scrolls, its foot stays in sight."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+WIDTH = 340
+"""Least width, in pixels."""
+
+
+class Panel(QWidget):
+    """A widget with a body that scrolls above a foot that does not."""
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        content = QWidget()
+        self.body = QVBoxLayout(content)
+        self.body.setContentsMargins(6, 6, 6, 6)
+        self.body.setSpacing(6)
+        self.foot = QVBoxLayout()
+        self.foot.setContentsMargins(6, 0, 6, 4)
+        self._area = QScrollArea()
+        self._area.setWidget(content)
+        self._area.setWidgetResizable(True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(4)
+        outer.addWidget(self._area, 1)
+        outer.addLayout(self.foot)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the width at which nothing is cut off."""
+        bar = self._area.verticalScrollBar()
+        content = self._area.widget()
+        assert bar is not None and content is not None
+        needed = content.minimumSizeHint().width() + bar.sizeHint().width()
+        return QSize(max(WIDTH, needed), super().minimumSizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        """Return a width that leaves the image its room."""
+        return QSize(self.minimumSizeHint().width(), super().sizeHint().height())
+
+    def bring_into_view(self, widget: QWidget) -> None:
+        """Scroll to a widget of the body."""
+        self._area.ensureWidgetVisible(widget)
