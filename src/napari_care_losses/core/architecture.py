@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_care_losses.core.errors import ParameterError
 from napari_care_losses.core.parameters import Parameters, parameter
 
 
@@ -18,6 +19,11 @@ class Architecture(Parameters):
     filters: int = parameter(32, "First filters", "Filters of the first convolution.", low=1, high=128)
     residual: bool = parameter(True, "Residual", "Whether the input is added to the output.")
     predicts_scale: bool = parameter(False, "Predicts scale", "Whether a second head gives the Laplace scale.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernel_size % 2 == 0:
+            raise ParameterError(f"kernel_size must be odd, found {self.kernel_size}.")
 
     @property
     def block(self) -> int:

@@ -127,15 +127,19 @@ class Model:
         ModelFileError
             If the weights do not fit the architecture.
         """
+        import torch
+
         from napari_care_losses.core.network import CareNetwork
 
-        network = CareNetwork(self.card.architecture)
+        # On the meta device nothing is allocated: a card may claim a far larger network than its file holds.
+        with torch.device("meta"):
+            network = CareNetwork(self.card.architecture)
         expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         found = {name: tuple(tensor.shape) for name, tensor in self.weights.items()}
         if expected != found:
             wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise ModelFileError(f"The weights do not fit the model's architecture (first: {wrong[0]}).")
-        network.load_state_dict(self.weights)
+        network.load_state_dict(self.weights, assign=True)
         return network.eval()
 
     def digest(self) -> str:
