@@ -158,6 +158,7 @@ def restore_frames(
             raise InputError(f"Frame {index}: {error}") from error
         grey_levels = ranges.get(frames.channel(index), own)
         restoring = _restore_normalized(grey_levels.apply(frame), engine, card, parameters, tiles)
+        last_tile = done + len(tiles)
         while True:
             try:
                 next(restoring)
@@ -165,7 +166,7 @@ def restore_frames(
                 mean, scale = finished.value
                 break
             done += 1
-            if done % len(tiles):
+            if done < last_tile:
                 yield Progress(done, total)
         image = grey_levels.undo(mean)
         yield Progress(done, total, RestoredFrame(index, image, None if scale is None else scale * grey_levels.width))
