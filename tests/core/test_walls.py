@@ -1,0 +1,40 @@
+"""What importing a part of the package may load, each looked at in a fresh process."""
+
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import napari_care_losses.core
+
+VIEWER = ["napari", "magicgui", "qtpy", "superqt", "PyQt5", "PyQt6", "PySide2", "PySide6", "pyqtgraph", "vispy"]
+CORE = sorted(module.name for module in pkgutil.iter_modules(napari_care_losses.core.__path__))
+
+
+def loaded_by(code):
+    """Return the top-level modules a fresh process has loaded after running `code`."""
+    reading = "import json, sys; print('\\n' + json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{reading}"], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_every_module_of_the_core_is_free_of_the_viewer():
+    assert {"training", "restoration", "model", "jobs"} <= set(CORE)
+    loaded = loaded_by("\n".join(f"import napari_care_losses.core.{name}" for name in CORE))
+    assert "torch" in loaded
+    assert loaded.isdisjoint(VIEWER)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import napari_care_losses",
+        "import napari_care_losses.cli",
+        "from napari_care_losses.cli import main; main(['models', '--json'])",
+        "from napari_care_losses.core import library, frames, parameters, architecture, model",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(code):
+    assert loaded_by(code).isdisjoint(["torch", *VIEWER])
