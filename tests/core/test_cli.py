@@ -1,0 +1,467 @@
+"""The command line: what every command does, and that bad input ends with status 2 and one line."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from napari_care_losses.cli import main
+from napari_care_losses.core.architecture import PRESETS, Architecture
+from napari_care_losses.core.metrics import score
+from napari_care_losses.core.model import Model, ModelCard, load_model
+from napari_care_losses.core.network import CareNetwork
+from napari_care_losses.core.restoration import RestorationParameters, restore
+
+TINY = Architecture(kernel_size=3, filters=2, depth=1)
+QUICK = ["--preset", "lite", "--patch-size", "16", "--batch-size", "2", "--validation-patches", "2"]
+
+
+@pytest.fixture(autouse=True)
+def tiny_preset(monkeypatch):
+    monkeypatch.setitem(PRESETS, "lite", TINY)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Run in a folder with a pair of stacks of 6 frames, `low.tif` and `high.tif`."""
+    rng = np.random.default_rng(0)
+    high = rng.integers(100, 1000, (6, 28, 24)).astype(np.uint16)
+    write(tmp_path / "high.tif", high)
+    write(tmp_path / "low.tif", high // 4 + rng.integers(0, 50, high.shape).astype(np.uint16))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path, stack, **options):
+    tifffile.imwrite(path, stack, photometric="minisblack", **options)
+
+
+def save_model(path, architecture=TINY, **card):
+    values = {"structure": "actin", "loss": "laplace" if architecture.predicts_scale else "mae", "preset": "lite"}
+    network = CareNetwork(architecture, torch.Generator().manual_seed(0))
+    model = Model(ModelCard(**values | card, architecture=architecture), network.state_dict())
+    model.save(path)
+    return model
+
+
+def status_of(*arguments):
+    """Run the command line in this process; return its exit status."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        return ended.code
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def train(*more, steps=("--steps", 4, "--steps-per-epoch", 2), loss="mae", out="m.safetensors"):
+    return status_of(
+        "train", "--low", "low.tif", "--high", "high.tif", "--loss", loss, "--out", out, *QUICK, *steps, *more
+    )
+
+
+class TestTrain:
+    def test_makes_a_model_and_says_what_it_did(self, folder, capsys):
+        assert train("--structure", "actin", "--frames", "1:4", loss="laplace") == 0
+        card = load_model(folder / "m.safetensors").card
+        assert (card.structure, card.loss, card.preset) == ("actin", "laplace", "lite")
+        assert (card.training["steps"], card.training["budget"]) == (4, "steps")
+        assert card.training["names"] == ["low[0]", "low[1]", "low[2]"]
+        said = capsys.readouterr()
+        assert "epoch 1 step 2" in said.out
+        assert "m.safetensors: 4 steps, best validation loss" in said.out
+        assert said.err == ""
+
+    def test_frames_choose_the_pairs(self, folder):
+        assert train("--frames", "0:3", out="a.safetensors") == 0
+        for name in ("low", "high"):
+            write(folder / f"{name}.tif", tifffile.imread(folder / f"{name}.tif")[:3])
+        assert train(out="b.safetensors") == 0
+        first, second = (load_model(folder / f"{name}.safetensors").weights for name in "ab")
+        assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+    def test_several_files_are_paired_in_order(self, folder):
+        for name in ("low", "high"):
+            stack = tifffile.imread(folder / f"{name}.tif")
+            write(folder / f"{name}1.tif", stack[:4])
+            write(folder / f"{name}2.tif", stack[4:])
+        files = ["--low", "low1.tif", "low2.tif", "--high", "high1.tif", "high2.tif"]
+        assert status_of("train", *files, "--loss", "mae", "--out", "m.safetensors", *QUICK, "--steps", 1) == 0
+        trained = load_model(folder / "m.safetensors").card.training["names"]
+        assert trained == ["low1[0]", "low1[1]", "low1[2]", "low1[3]", "low2[0]", "low2[1]"]
+
+    @pytest.mark.parametrize(
+        ("budget", "expected"),
+        [
+            (("--epochs", 2, "--steps-per-epoch", 2), ("epochs", 2, 4, 2)),
+            (("--steps", 3), ("steps", 3, 3, 100)),
+            (("--minutes", 0.001), ("minutes", 0.001, None, 100)),
+        ],
+    )
+    def test_the_budget_is_in_epochs_steps_or_minutes(self, folder, budget, expected):
+        assert train(steps=budget) == 0
+        training = load_model(folder / "m.safetensors").card.training
+        unit, amount, steps, steps_per_epoch = expected
+        assert (training["budget"], training["amount"]) == (unit, amount)
+        assert training["steps_per_epoch"] == steps_per_epoch
+        assert training["steps"] == steps or steps is None
+
+    def test_the_parameters_of_a_loss_are_options(self, folder):
+        assert train("--sigma-large", 4, loss="bandpass") == 0
+        assert load_model(folder / "m.safetensors").card.loss_parameters == {"sigma_small": 0.5, "sigma_large": 4}
+
+    def test_from_starts_from_a_model_of_the_library(self, folder, model_library):
+        origin = save_model(model_library / "old.safetensors")
+        assert train("--from", "old") == 0
+        tuned = load_model(folder / "m.safetensors")
+        assert tuned.card.training["started_from"] == origin.digest()
+        assert not torch.equal(tuned.weights["mean.weight"], origin.weights["mean.weight"])
+
+    def test_resume_goes_on_ends_at_once_or_starts(self, folder, capsys):
+        budget = {"steps": ("--epochs", 2, "--steps-per-epoch", 2)}
+        assert train("--resume", **budget) == 0
+        capsys.readouterr()
+        before = (folder / "m.safetensors").read_bytes()
+        assert train("--resume", **budget) == 0
+        assert "epoch" not in capsys.readouterr().out
+        assert (folder / "m.safetensors").read_bytes() == before
+        assert train("--resume", steps=("--epochs", 3, "--steps-per-epoch", 2)) == 0
+        said = capsys.readouterr().out
+        assert "epoch 3 step 6" in said
+        assert "epoch 2" not in said
+        assert train(**budget) == 0
+        assert "epoch 1 step 2" in capsys.readouterr().out
+
+
+class TestRestore:
+    @pytest.mark.parametrize("model", ["mine", "there.safetensors"])
+    @pytest.mark.parametrize("normalization", ["frame", "stack"])
+    def test_restores_by_library_name_or_file(self, folder, model_library, model, normalization):
+        saved = save_model(model_library / "mine.safetensors" if model == "mine" else folder / model)
+        options = ("--frames", "2:5", "--normalization", normalization, "--tile-size", 32)
+        assert status_of("restore", model, "low.tif", "--out", "out.tif", *options) == 0
+        restored = tifffile.imread("out.tif")
+        assert restored.dtype == np.float32
+        parameters = RestorationParameters(normalization=normalization)
+        expected = restore(tifffile.imread("low.tif")[2:5], saved, parameters)
+        np.testing.assert_allclose(restored, expected, atol=1e-2)
+
+    def test_frame_is_the_default_range(self, folder):
+        save_model(folder / "m.safetensors")
+        for out, options in (("default.tif", []), ("frame.tif", ["--normalization", "frame"])):
+            assert status_of("restore", "m.safetensors", "low.tif", "--out", out, *options) == 0
+        np.testing.assert_array_equal(tifffile.imread("default.tif"), tifffile.imread("frame.tif"))
+
+    def test_scale_out_and_dtype(self, folder, capsys):
+        save_model(folder / "m.safetensors", Architecture(kernel_size=3, filters=2, depth=1, predicts_scale=True))
+        more = ("--scale-out", "s.tif", "--dtype", "uint8")
+        assert status_of("restore", "m.safetensors", "high.tif", "--out", "out.tif", *more) == 0
+        assert tifffile.imread("s.tif").shape == tifffile.imread("out.tif").shape == (6, 28, 24)
+        assert tifffile.imread("s.tif").min() > 0
+        assert tifffile.imread("out.tif").dtype == np.uint8
+        assert "pixels did not fit uint8" in capsys.readouterr().out
+
+    def test_the_low_band_may_be_left_plain(self, folder):
+        save_model(folder / "m.safetensors", loss="bandpass", loss_parameters={"sigma_large": 5.0})
+        for low_band in ("auto", "tied", "plain"):
+            out = f"{low_band}.tif"
+            assert status_of("restore", "m.safetensors", "low.tif", "--out", out, "--low-band", low_band) == 0
+        auto, tied, plain = (tifffile.imread(f"{low_band}.tif") for low_band in ("auto", "tied", "plain"))
+        np.testing.assert_array_equal(auto, tied)
+        assert np.abs(tied - plain).max() > 0.1
+
+    def test_resume_of_a_finished_run_ends_with_0_and_changes_nothing(self, folder):
+        save_model(folder / "m.safetensors")
+        command = ("restore", "m.safetensors", "low.tif", "--out", "out.tif", "--resume")
+        assert status_of(*command) == 0
+        os.utime("out.tif", ns=(1, 1))
+        assert status_of(*command) == 0
+        assert (folder / "out.tif").stat().st_mtime_ns == 1
+        assert status_of(*command[:-1]) == 0
+        assert (folder / "out.tif").stat().st_mtime_ns != 1
+
+
+class TestEvaluate:
+    def scores(self, capsys, *options):
+        capsys.readouterr()
+        assert status_of("evaluate", "--truth", "high.tif", "--json", *options) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        return json.loads(said.out)
+
+    @pytest.mark.parametrize("with_input", [True, False])
+    @pytest.mark.parametrize("unaligned", [True, False])
+    def test_json_holds_mean_and_frames_of_restored_and_input(self, folder, capsys, with_input, unaligned):
+        stacks = {"restored": tifffile.imread("high.tif") + np.uint16(7), "input": tifffile.imread("low.tif")}
+        stacks["restored"][:, ::2] += 30
+        write("restored.tif", stacks["restored"])
+        options = (["--input", "low.tif"] if with_input else []) + (["--unaligned"] if unaligned else [])
+        scores = self.scores(capsys, "--restored", "restored.tif", *options)
+        expected = ["restored", "input"] if with_input else ["restored"]
+        assert scores.keys() == {"mean", "frames"}
+        assert len(scores["frames"]) == 6
+        truth = tifffile.imread("high.tif")
+        for name in expected:
+            values = [score(stacks[name][i], truth[i], aligned=not unaligned) for i in range(6)]
+            for metric in ("psnr", "ssim"):
+                found = [row[name][metric] for row in scores["frames"]]
+                assert found == pytest.approx([value[metric] for value in values])
+                assert scores["mean"][name][metric] == pytest.approx(np.mean(found))
+        assert all(list(row) == expected for row in [scores["mean"], *scores["frames"]])
+
+    def test_frames_select_from_longer_files_and_take_equal_ones_whole(self, folder, capsys):
+        low = tifffile.imread("low.tif")
+        whole = self.scores(capsys, "--restored", "low.tif", "--input", "low.tif")
+        write("part.tif", low[2:5])
+        part = self.scores(capsys, "--restored", "part.tif", "--input", "low.tif", "--frames", "2:5")
+        assert part["frames"] == whole["frames"][2:5]
+        both = self.scores(capsys, "--restored", "low.tif", "--frames", "2:5")
+        assert [row["restored"] for row in both["frames"]] == [row["restored"] for row in whole["frames"][2:5]]
+
+    def test_a_perfect_frame_is_valid_json(self, folder, capsys):
+        scores = self.scores(capsys, "--restored", "high.tif")
+        assert scores["mean"]["restored"]["psnr"] is None
+        assert scores["mean"]["restored"]["ssim"] == pytest.approx(1)
+
+    def test_a_table_for_people(self, folder, capsys):
+        assert status_of("evaluate", "--truth", "high.tif", "--restored", "low.tif") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 1 + 6 + 1 + 1
+        assert lines[0].split() == ["frame", "restored", "PSNR", "SSIM"]
+        assert lines[7].split()[0] == "mean"
+        assert math.isfinite(float(lines[7].split()[1]))
+        assert "slope" in lines[8]
+
+
+class TestModels:
+    def test_json_is_a_list_with_the_contract_s_keys(self, model_library, capsys):
+        save_model(model_library / "mine.safetensors", structure="dendra")
+        assert status_of("models", "--json") == 0
+        rows = json.loads(capsys.readouterr().out)
+        mine = next(row for row in rows if not row["bundled"])
+        assert mine == {
+            "name": "mine",
+            "structure": "dendra",
+            "loss": "mae",
+            "preset": "lite",
+            "bundled": False,
+            "path": str(model_library / "mine.safetensors"),
+        }
+        assert all(row.keys() == mine.keys() for row in rows)
+
+    def test_the_table_names_the_folder(self, model_library, capsys):
+        save_model(model_library / "mine.safetensors")
+        assert status_of("models") == 0
+        said = capsys.readouterr().out
+        assert said.startswith("mine ")
+        assert f"your models: {model_library}" in said
+
+
+class TestSimulate:
+    @pytest.mark.parametrize("structure", ["actin", "mitochondria", "dendra"])
+    def test_writes_pairs_that_are_equal_for_equal_seeds(self, folder, structure):
+        for out in ("a", "b"):
+            assert status_of("simulate", structure, "--out", out, "--size", 64, "--count", 2, "--seed", 3) == 0
+        for name in ("low", "high"):
+            stack = tifffile.imread(folder / "a" / f"{name}.tif")
+            assert stack.shape == (2, 64, 64)
+            assert stack.dtype == np.uint16
+            np.testing.assert_array_equal(stack, tifffile.imread(folder / "b" / f"{name}.tif"))
+        assert tifffile.imread("a/high.tif").mean() > tifffile.imread("a/low.tif").mean()
+
+    def test_the_exposures_are_options(self, folder):
+        for out, exposure in (("dim", 1), ("bright", 50)):
+            exposures = ("--low-ms", exposure, "--high-ms", 400)
+            assert status_of("simulate", "actin", "--out", out, "--size", 64, "--count", 1, *exposures) == 0
+        assert tifffile.imread("bright/low.tif").mean() > tifffile.imread("dim/low.tif").mean() + 1
+
+
+TRAIN = "train --low low.tif --high high.tif --loss mae --out m.safetensors --steps 1 " + " ".join(QUICK)
+RESTORE = "restore good.safetensors low.tif --out out.tif"
+EVALUATE = "evaluate --restored low.tif --truth high.tif"
+BAD = {
+    "no command": ("", "required"),
+    "unknown command": ("improve", "invalid choice"),
+    "train: missing input": (TRAIN.replace("low.tif", "none.tif"), "no file none.tif"),
+    "train: missing folder": (TRAIN.replace("m.safetensors", "none/m.safetensors"), "folder none does not exist"),
+    "train: no model file": (TRAIN.replace("m.safetensors", "m.pt"), "must end in .safetensors"),
+    "train: truncated": (TRAIN.replace("low.tif", "cut.tif"), "cut.tif cannot be read"),
+    "train: RGB": (TRAIN.replace("low.tif", "rgb.tif"), "RGB"),
+    "train: counts of files": (TRAIN.replace("low.tif", "low.tif low.tif"), "2 low and 1 high"),
+    "train: counts of frames": (TRAIN.replace("low.tif", "short.tif"), "same shape, found (2, 28, 24) and (6, 28, 24)"),
+    "train: shapes": (TRAIN.replace("low.tif", "wide.tif"), "same shape"),
+    "train: identical": (TRAIN.replace("low.tif", "high.tif"), "same image"),
+    "train: constant": (TRAIN.replace("high.tif", "flat.tif"), "constant"),
+    "train: NaN": (TRAIN.replace("low.tif", "nan.tif"), "NaN"),
+    "train: frames": (TRAIN + " --frames 4:9", "Frames 4:9 were asked for, but the stack has 6"),
+    "train: frames reversed": (TRAIN + " --frames 4:2", "Frames 4:2"),
+    "train: no frames": (TRAIN + " --frames 4", "expected A:B"),
+    "train: patch size": (TRAIN + " --patch-size 17", "multiple of"),
+    "train: patch too large": (TRAIN + " --patch-size 32", "too small for patches of 32 px"),
+    "train: loss": (TRAIN.replace("mae", "l2"), "invalid choice: 'l2'"),
+    "train: loss parameter": (TRAIN + " --sigma-large 4", "no parameter 'sigma_large'"),
+    "train: sigmas": (TRAIN.replace("mae", "bandpass") + " --sigma-large 0.5", "sigma_small must be smaller"),
+    "train: two budgets": (TRAIN + " --epochs 1", "not allowed with argument"),
+    "train: no budget": (TRAIN.replace("--steps 1", "--steps 0"), "amount must lie between"),
+    "train: batch size": (TRAIN + " --batch-size 0", "batch_size must lie between"),
+    "train: device": (TRAIN + " --device tpu", "invalid choice: 'tpu'"),
+    "train: unknown model": (TRAIN + " --from nobody", "no model 'nobody'"),
+    "train: other preset": (TRAIN.replace("lite", "care") + " --from good.safetensors", "does not fit --from"),
+    "train: abbreviation": (TRAIN + " --res", "unrecognized arguments: --res"),
+    "restore: missing input": (RESTORE.replace("low.tif", "none.tif"), "no file none.tif"),
+    "restore: missing folder": (RESTORE.replace("out.tif", "none/out.tif"), "folder none does not exist"),
+    "restore: missing folder of the scale": (
+        RESTORE.replace("good", "scaled") + " --scale-out none/s.tif",
+        "folder none does not exist",
+    ),
+    "restore: truncated": (RESTORE.replace("low.tif", "cut.tif"), "cut.tif cannot be read"),
+    "restore: RGB": (RESTORE.replace("low.tif", "rgb.tif"), "RGB"),
+    "restore: text": (RESTORE.replace("low.tif", "text.tif"), "text.tif cannot be read"),
+    "restore: NaN": (RESTORE.replace("low.tif", "nan.tif"), "Frame 1: 1 of 672 pixels are NaN"),
+    "restore: unknown model": (RESTORE.replace("good.safetensors", "nobody"), "no model 'nobody'"),
+    "restore: missing model": (RESTORE.replace("good", "none"), "no model file none.safetensors"),
+    "restore: damaged model": (RESTORE.replace("good", "broken"), "broken.safetensors is no model file"),
+    "restore: frames": (RESTORE + " --frames 5:7", "low.tif: Frames 5:7"),
+    "restore: no scale": (RESTORE + " --scale-out s.tif", "predicts no scale"),
+    "restore: onto itself": (RESTORE.replace("out.tif", "low.tif"), "would overwrite its input"),
+    "restore: normalization": (RESTORE + " --normalization movie", "invalid choice: 'movie'"),
+    "restore: tile size": (RESTORE + " --tile-size 3", "tile_size must lie between"),
+    "restore: device": (RESTORE + " --device tpu", "no device 'tpu'"),
+    "evaluate: missing": (EVALUATE.replace("low.tif", "none.tif"), "no file none.tif"),
+    "evaluate: counts": (EVALUATE + " --input short.tif", "2 frames of (28, 24), the truth 6"),
+    "evaluate: shapes": (EVALUATE.replace("low.tif", "wide.tif"), "they must be the same"),
+    "evaluate: constant truth": (
+        EVALUATE.replace("high.tif", "flat.tif"),
+        "Frame 0: The ground truth must have contrast",
+    ),
+    "evaluate: frames": (EVALUATE + " --frames 3:8", "Frames 3:8"),
+    "evaluate: frames of a short file": (
+        EVALUATE.replace("low.tif", "short.tif") + " --frames 0:3",
+        "short.tif: Frames",
+    ),
+    "simulate: structure": ("simulate yeast --out new", "invalid choice: 'yeast'"),
+    "simulate: count": ("simulate actin --out new --size 64 --count 0", "count"),
+    "simulate: size": ("simulate actin --out new --size 3", "at least 16 px"),
+    "simulate: exposure": ("simulate actin --out new --size 64 --low-ms -1", "low_ms"),
+    "simulate: seed": ("simulate actin --out new --size 64 --seed -1", "seed"),
+    "simulate: missing folder": ("simulate actin --out none/new --size 64 --count 1", "none/new cannot be made"),
+    "simulate: a file": ("simulate actin --out low.tif --size 64 --count 1", "low.tif cannot be made"),
+}
+
+
+@pytest.fixture
+def bad_files(folder):
+    """Lay files of every bad kind beside the good ones."""
+    low = tifffile.imread("low.tif")
+    write("short.tif", low[:2])
+    write("wide.tif", low.swapaxes(1, 2).copy())
+    write("flat.tif", np.full_like(low, 7))
+    broken = low.astype(np.float32)
+    broken[1, 0, 0] = np.nan
+    write("nan.tif", broken)
+    tifffile.imwrite("rgb.tif", np.zeros((28, 24, 3), np.uint8), photometric="rgb")
+    write("cut.tif", low)
+    (folder / "cut.tif").write_bytes((folder / "cut.tif").read_bytes()[:5000])
+    (folder / "text.tif").write_text("no image")
+    (folder / "broken.safetensors").write_bytes(b"\0" * 100)
+    save_model(folder / "good.safetensors")
+    save_model(folder / "scaled.safetensors", Architecture(kernel_size=3, filters=2, depth=1, predicts_scale=True))
+    return folder
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_with_status_2_one_line_and_no_file(bad_files, capsys, case):
+    arguments, said = BAD[case]
+    before = {path: path.read_bytes() for path in bad_files.rglob("*") if path.is_file()}
+    assert status_of(*arguments.split()) == 2
+    output = capsys.readouterr()
+    assert output.err.count("\n") == 1
+    assert output.err.startswith("napari-care-losses")
+    assert said in output.err
+    assert {path: path.read_bytes() for path in bad_files.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("kind", [{"ome": True}, {"compression": "zlib"}, {"imagej": True}])
+@pytest.mark.parametrize("kept", [0.03, 0.5, 0.75])
+def test_a_tiff_cut_short_is_refused_whatever_its_kind(bad_files, capsys, kind, kept):
+    write("cut.tif", tifffile.imread("low.tif"), **kind)
+    whole = (bad_files / "cut.tif").read_bytes()
+    (bad_files / "cut.tif").write_bytes(whole[: int(kept * len(whole))])
+    assert status_of("restore", "good.safetensors", "cut.tif", "--out", "out.tif") == 2
+    assert "cut.tif cannot be read" in capsys.readouterr().err
+    assert not (bad_files / "out.tif").exists()
+
+
+def test_an_existing_result_survives_bad_input(bad_files):
+    for name in ("out.tif", "m.safetensors", "m.resume"):
+        (bad_files / name).write_text("before")
+    assert status_of("restore", "good.safetensors", "nan.tif", "--out", "out.tif") == 2
+    assert train("--frames", "4:9") == 2
+    for name in ("out.tif", "m.safetensors", "m.resume"):
+        assert (bad_files / name).read_text() == "before"
+
+
+def test_a_failure_that_is_not_the_input_s_ends_with_status_1(folder, capsys, monkeypatch):
+    def fail(self, x):
+        raise RuntimeError("out of memory")
+
+    save_model(folder / "m.safetensors")
+    monkeypatch.setattr(CareNetwork, "forward", fail)
+    assert status_of("restore", "m.safetensors", "low.tif", "--out", "out.tif") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (folder / "out.tif").exists()
+
+
+def test_help_of_every_command_and_the_version(capsys):
+    for command in ("", "train", "restore", "evaluate", "models", "simulate", "demo"):
+        assert status_of(*command.split(), "--help") == 0
+        assert "usage: napari-care-losses" in capsys.readouterr().out
+    assert status_of("--version") == 0
+
+
+def in_a_process(*arguments):
+    return [sys.executable, "-W", "error::UserWarning", "-m", "napari_care_losses.cli", *map(str, arguments)]
+
+
+def test_a_real_process_reports_bad_input_in_one_line(bad_files):
+    before = names(bad_files)
+    command = in_a_process("restore", "good.safetensors", "cut.tif", "--out", "out.tif")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert "cut.tif cannot be read" in done.stderr
+    assert names(bad_files) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C reaches a process in another way there")
+def test_ctrl_c_ends_a_training_that_resume_finishes(folder):
+    save_model(folder / "tiny.safetensors")
+    pair = ("--low", "low.tif", "--high", "high.tif")
+    more = ("--from", "tiny.safetensors", "--out", "m.safetensors", *QUICK, "--steps-per-epoch", 50)
+    command = in_a_process("train", *pair, "--loss", "mae", *more, "--epochs")
+    running = subprocess.Popen([*command, "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout.readline().startswith("epoch 1 step 50")
+    time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    said, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "--resume goes on" in said
+    assert "Traceback" not in errors
+    assert (folder / "m.resume").is_file()
+    assert not (folder / "m.safetensors").exists()
+    epochs = 1 + said.count("epoch ")
+    budget = ("--steps-per-epoch", 50, "--epochs", epochs + 1, "--resume", "--from", "tiny.safetensors")
+    assert train(steps=budget) == 0
+    assert load_model(folder / "m.safetensors").card.training["steps"] == 50 * (epochs + 1)
