@@ -18,6 +18,7 @@ from napari.qt import get_qapp
 from qtpy.QtWidgets import QApplication
 
 import napari_care_losses
+from napari_care_losses.core.library import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,9 @@ SIZE = (1366, 768)
 def main() -> None:
     """Take both pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="Name of a library model for Restore; one is trained for a minute if missing.")
+    parser.add_argument(
+        "--model", help="Name or file of the model Restore shows; the one trained for the picture of Train if missing."
+    )
     parser.add_argument("--theme", default="dark", choices=("dark", "light"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     options = parser.parse_args()
@@ -51,11 +54,11 @@ def main() -> None:
         layers = viewer.open_sample(PLUGIN, "actin")
         truth, low = layers
         train = _open(viewer, "Train")
-        _show_training(viewer, train, low, truth, options.out / "train.png", seconds=15 if options.model else 60)
+        _show_training(viewer, train, low, truth, options.out / "train.png", seconds=60)
         viewer.window.remove_dock_widget(train)
         restore = _open(viewer, "Restore")
         if options.model:
-            restore.model.choose(options.model)
+            restore.model.open_file(find_model(options.model))
         _show_restoring(viewer, restore, truth, options.out / "restore.png")
         viewer.close()
 

@@ -125,6 +125,8 @@ def align_labels(*forms: QFormLayout) -> None:
     """Give the labels of several form layouts one width, so that their fields line up."""
     items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for form in forms for row in range(form.rowCount())]
     labels = [label for item in items if item is not None and (label := item.widget()) is not None]
+    for label in labels:
+        label.ensurePolished()
     width = max((label.sizeHint().width() for label in labels), default=0)
     for label in labels:
         label.setMinimumWidth(width)

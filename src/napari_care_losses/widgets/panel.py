@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_care_losses.widgets.form import align_labels
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
 
 WIDTH = 340
 """Least width, in pixels."""
@@ -14,6 +21,7 @@ class Panel(QWidget):
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._aligned: tuple[QFormLayout, ...] = ()
         content = QWidget()
         self.body = QVBoxLayout(content)
         self.body.setContentsMargins(6, 6, 6, 6)
@@ -43,6 +51,15 @@ class Panel(QWidget):
     def sizeHint(self) -> QSize:
         """Return a width that leaves the image its room."""
         return QSize(self.minimumSizeHint().width(), super().sizeHint().height())
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Line up the fields: only now do the labels have the viewer's style."""
+        super().showEvent(event)
+        align_labels(*self._aligned)
+
+    def line_up(self, *forms: QFormLayout) -> None:
+        """Let the fields of several form layouts begin at one edge."""
+        self._aligned = forms
 
     def bring_into_view(self, widget: QWidget) -> None:
         """Scroll to a widget of the body."""

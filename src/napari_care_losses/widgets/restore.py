@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.restoration import RestorationParameters
-from napari_care_losses.widgets.form import ParameterForm, align_labels, make_rows, tooltip
+from napari_care_losses.widgets.form import ParameterForm, make_rows, tooltip
 from napari_care_losses.widgets.layer_chooser import LayerChooser
 from napari_care_losses.widgets.layers import layer_frames, shown_first, shown_index
 from napari_care_losses.widgets.model_chooser import ModelChooser
@@ -55,6 +55,7 @@ class RestoreWidget(Panel):
         self._viewer = napari_viewer
         self._running: tuple[Image, LibraryEntry] | None = None
         self._is_shown = False
+        self._count = self._done = 0
         self._clock = Clock()
         self._job = Job(parent=self)
         self._build()
@@ -70,7 +71,7 @@ class RestoreWidget(Panel):
         self.image = LayerChooser(self._viewer)
         self.image.setToolTip(tooltip("The noisy image or stack to restore."))
         self.model = ModelChooser(follows=lambda: not self._job.is_running)
-        self.model.combo.setToolTip(tooltip("What restores it: choose a model trained on images like yours."))
+        self.model.setToolTip(tooltip("What restores it: choose a model trained on images like yours."))
         self.form = ParameterForm(RestorationParameters, words=WORDS)
         self.uncertainty = QCheckBox("Also add the uncertainty")
         self.run_bar = RunBar(
@@ -86,7 +87,7 @@ class RestoreWidget(Panel):
         self.body.addLayout(rows)
         for widget in (self.form, self.uncertainty, self.scores):
             self.body.addWidget(widget)
-        align_labels(rows, self.form.rows)
+        self.line_up(rows, self.form.rows)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
 

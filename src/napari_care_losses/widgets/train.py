@@ -11,7 +11,7 @@ from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.library import list_models, new_model_path
 from napari_care_losses.core.model import STRUCTURES
 from napari_care_losses.core.training import DEFAULT_STEPS_PER_EPOCH, Epoch, Preparing, Step, TrainingParameters
-from napari_care_losses.widgets.form import ParameterForm, align_labels, make_rows, scroll_past, tooltip
+from napari_care_losses.widgets.form import ParameterForm, make_rows, scroll_past, tooltip
 from napari_care_losses.widgets.loss_form import LossForm
 from napari_care_losses.widgets.model_chooser import ModelChooser
 from napari_care_losses.widgets.pair_table import PairTable
@@ -114,7 +114,7 @@ class TrainWidget(Panel):
         for widget in (self.loss, self.form):
             self.body.addWidget(widget)
         self.body.addLayout(named)
-        align_labels(rows, named, self.form.rows, *self.loss.rows)
+        self.line_up(rows, named, self.form.rows, *self.loss.rows)
         self.body.addWidget(self.curve)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)

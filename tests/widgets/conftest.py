@@ -1,0 +1,91 @@
+"""Fixtures for the tests of the widgets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from napari.components import ViewerModel
+from npe2 import PluginManager, PluginManifest
+from qtpy.QtCore import QThreadPool
+from superqt.utils import WorkerBase
+
+import napari_care_losses
+from napari_care_losses.core import library
+from napari_care_losses.core.architecture import PRESETS
+from napari_care_losses.core.losses import LOSSES
+from napari_care_losses.core.model import Model, ModelCard
+from napari_care_losses.core.network import CareNetwork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+PLUGIN = "napari-care-losses"
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_worker() -> Iterator[None]:
+    """Fail the test that leaves a thread working."""
+    yield
+    assert QThreadPool.globalInstance().waitForDone(10_000), "a worker goes on after its test"
+    assert not WorkerBase._worker_set
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plugin() -> PluginManifest:
+    """Return our manifest, registered where the package is not installed, before any viewer asks for plugins."""
+    manager = PluginManager.instance()
+    manager.discover()
+    if PLUGIN not in manager:
+        manager.register(PluginManifest.from_file(Path(napari_care_losses.__file__).parent / "napari.yaml"))
+    return manager.get_manifest(PLUGIN)
+
+
+@pytest.fixture(autouse=True)
+def no_bundled_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder that stands in for that of the bundled models."""
+    folder = tmp_path_factory.mktemp("bundled")
+    monkeypatch.setattr(library, "bundled_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    """Return a viewer without a window: quick, and all that a widget outside of a dock needs."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def add_model(model_library: Path) -> Callable[..., str]:
+    """Return a function that adds an untrained model to the library and returns its name."""
+
+    def add(name: str = "untrained", *, loss: str = "mae", structure: str = "actin") -> str:
+        architecture = replace(PRESETS["lite"], predicts_scale=LOSSES[loss].predicts_scale)
+        network = CareNetwork(architecture, torch.Generator().manual_seed(0))
+        card = ModelCard(structure=structure, loss=loss, preset="lite", architecture=architecture)
+        Model(card, network.state_dict()).save(model_library / f"{name}.safetensors")
+        return name
+
+    return add
+
+
+@pytest.fixture
+def stack() -> NDArray[np.uint16]:
+    """Return a noisy stack of uint16, shape (3, 40, 52)."""
+    rng = np.random.default_rng(0)
+    signal = 100 * (1 + np.sin(np.arange(52) / 4)) * np.ones((3, 40, 1))
+    return rng.poisson(signal + 20).astype(np.uint16)

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+
+from napari_care_losses.core.errors import ComputeError
+from napari_care_losses.core.library import list_models
+from napari_care_losses.core.metrics import score
+from napari_care_losses.core.model import load_model
+from napari_care_losses.core.restoration import RestorationParameters, restore
+from napari_care_losses.widgets import restore as restore_module
+from napari_care_losses.widgets.restore import RestoreWidget
+from napari_care_losses.widgets.results import RESTORED, UNCERTAINTY, Filled, find_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari.components import ViewerModel
+    from numpy.typing import NDArray
+    from pytestqt.qtbot import QtBot
+
+
+class Endless:
+    """Stands in for a restoration that never ends: one frame, then tiles."""
+
+    def __init__(self, stack: NDArray[np.uint16]) -> None:
+        self.array = np.zeros(stack.shape, np.float32)
+        self.closed_in: threading.Thread | None = None
+
+    def __call__(self, *_: object, indices: list[int], **__: object) -> Iterator[Filled]:
+        try:
+            self.array[indices[0]] = 1
+            yield Filled(1, 9, indices[0], {RESTORED: self.array}, {RESTORED: (0.0, 1.0)})
+            while True:
+                yield Filled(2, 9, None, {RESTORED: self.array}, {})
+        finally:
+            self.closed_in = threading.current_thread()
+
+
+@pytest.fixture
+def open_widget(viewer: ViewerModel, qtbot: QtBot) -> Callable[[], RestoreWidget]:
+    def open_() -> RestoreWidget:
+        widget = RestoreWidget(viewer)
+        qtbot.addWidget(widget)
+        return widget
+
+    return open_
+
+
+@pytest.fixture
+def endless(stack: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch) -> Endless:
+    endless = Endless(stack)
+    monkeypatch.setattr(restore_module, "restore_into_arrays", endless)
+    return endless
+
+
+def entry(name: str = "untrained"):
+    return next(entry for entry in list_models() if entry.name == name)
+
+
+def press_restore(widget: RestoreWidget, qtbot: QtBot) -> None:
+    widget.run_bar.start_button.click()
+    assert widget.is_running
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=20_000)
+
+
+def wait_for_scores(widget: RestoreWidget, qtbot: QtBot) -> dict[tuple[str, str], str]:
+    qtbot.waitUntil(lambda: not widget.scores.is_scoring, timeout=10_000)
+    return {key: label.text() for key, label in widget.scores.values.items()}
+
+
+def test_the_layer_is_what_core_makes_of_it(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(stack, name="cells", scale=(1, 0.1, 0.1), translate=(0, 3, 4))
+    widget = open_widget()
+    press_restore(widget, qtbot)
+    restored = find_result(viewer, source, entry())
+    expected = restore(stack, load_model(entry().path))
+    assert np.allclose(restored.data, expected)
+    assert restored.name == "cells restored (untrained)"
+    assert np.allclose(restored.scale, source.scale)
+    assert "Restored 3 frames" in widget.run_bar.status.text()
+    assert widget.run_bar.start_button.isEnabled()
+    assert not widget.run_bar.stop_button.isEnabled()
+
+
+def test_parameters_come_from_the_form(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(stack)
+    widget = open_widget()
+    parameters = RestorationParameters(normalization="stack", low_band="tied", tile_size=32)
+    widget.form.set_value(parameters)
+    press_restore(widget, qtbot)
+    expected = restore(stack, load_model(entry().path), parameters)
+    assert np.allclose(find_result(viewer, source, entry()).data, expected)
+
+
+def test_the_shown_frame_comes_first(viewer, open_widget, add_model, stack, endless, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(stack)
+    widget = open_widget()
+    viewer.dims.set_current_step(0, 1)
+    widget.run_bar.start_button.click()
+    qtbot.waitUntil(lambda: find_result(viewer, source, entry()) is not None, timeout=5000)
+    assert find_result(viewer, source, entry()).data[1].all()
+    widget.run_bar.stop_button.click()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=5000)
+
+
+@pytest.mark.parametrize(
+    ("add_layer", "has_model", "reason"),
+    [
+        (lambda _: None, True, "Open an image"),
+        (lambda viewer: viewer.add_image(np.zeros((9, 9, 3), np.uint8), rgb=True), True, "RGB"),
+        (lambda viewer: viewer.add_labels(np.zeros((9, 9), np.uint8)), True, "Open an image"),
+        (lambda viewer: viewer.add_image(np.zeros((9, 9))), False, "no model"),
+        (lambda viewer: viewer.add_image(np.zeros((9, 9))), True, ""),
+    ],
+)
+def test_the_button_is_enabled_only_when_its_press_succeeds(
+    add_layer, has_model, reason, viewer, open_widget, add_model
+) -> None:
+    if has_model:
+        add_model()
+    widget = open_widget()
+    add_layer(viewer)
+    assert widget.run_bar.start_button.isEnabled() is (reason == "")
+    assert reason in widget.run_bar.reason.text()
+    assert bool(widget.run_bar.reason.text()) is (reason != "")
+
+
+def test_the_layers_offered_follow_the_viewer(viewer, open_widget, add_model, stack) -> None:
+    widget = open_widget()
+    viewer.add_image(stack, name="long", visible=False)
+    low = viewer.add_image(stack, name="short")
+    viewer.add_points(np.zeros((1, 3)))
+    assert [widget.image.itemText(i) for i in range(widget.image.count())] == ["short", "long"]
+    assert widget.image.layer() is low
+    low.name = "1 ms"
+    assert widget.image.currentText() == "1 ms"
+    widget.image.choose(viewer.layers["long"])
+    viewer.add_image(stack, name="another")
+    assert widget.image.layer() is viewer.layers["long"]
+    viewer.layers.clear()
+    assert widget.image.layer() is None
+
+
+def test_models_are_labelled_and_described(open_widget, add_model) -> None:
+    add_model("mine", loss="bandpass", structure="mitochondria")
+    widget = open_widget()
+    assert widget.model.combo.currentText() == "mine — mitochondria · Bandpass · lite"
+    assert "mitochondria images, Bandpass loss" in widget.model.about.text()
+
+
+def test_a_model_that_comes_into_the_library_is_chosen(open_widget, add_model, qtbot) -> None:
+    widget = open_widget()
+    assert widget.model.entry() is None
+    add_model("first")
+    qtbot.waitUntil(lambda: widget.model.entry() is not None, timeout=5000)
+    add_model("second")
+    qtbot.waitUntil(lambda: widget.model.entry().name == "second", timeout=5000)
+
+
+def test_bundled_models_are_set_apart_from_ones_own(open_widget, add_model, model_library, no_bundled_models) -> None:
+    add_model("actin-fft-lite", loss="fft")
+    (model_library / "actin-fft-lite.safetensors").rename(no_bundled_models / "actin-fft-lite.safetensors")
+    add_model("mine")
+    combo = open_widget().model.combo
+    texts = [combo.itemText(i) for i in range(combo.count())]
+    assert texts == ["mine — actin · Mean absolute error · lite", "", "actin · FFT · lite — bundled"]
+
+
+def test_a_model_file_can_be_opened(open_widget, add_model, model_library, tmp_path, qtbot) -> None:
+    add_model("elsewhere")
+    path = (model_library / "elsewhere.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    widget = open_widget()
+    widget.model.open_file(path)
+    assert widget.model.entry().path == path
+
+
+def test_the_uncertainty_is_offered_by_models_that_have_one(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model("a-laplace", loss="laplace")
+    add_model("b-mae", loss="mae")
+    source = viewer.add_image(stack)
+    widget = open_widget()
+    assert widget.uncertainty.isEnabled()
+    widget.model.choose("b-mae")
+    assert not widget.uncertainty.isEnabled()
+    widget.model.choose("a-laplace")
+    widget.uncertainty.setChecked(True)
+    press_restore(widget, qtbot)
+    assert (find_result(viewer, source, entry("a-laplace"), UNCERTAINTY).data > 0).all()
+
+
+def test_scores_follow_the_slider_and_the_switch(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    clean = np.random.default_rng(1).random(stack.shape).astype(np.float32)
+    source, truth = viewer.add_image(stack), viewer.add_image(clean, visible=False)
+    widget = open_widget()
+    press_restore(widget, qtbot)
+    widget.scores.truth.choose(truth)
+    restored = find_result(viewer, source, entry())
+    for index in (2, 0):
+        viewer.dims.set_current_step(0, index)
+        for aligned in (True, False):
+            widget.scores.aligned.setChecked(aligned)
+            shown = wait_for_scores(widget, qtbot)
+            for row, image in (("input", stack), ("restored", restored.data)):
+                expected = score(image[index], clean[index], aligned=aligned)
+                assert shown[row, "psnr"] == f"{expected['psnr']:.2f}"
+                assert shown[row, "ssim"] == f"{expected['ssim']:.3f}"
+
+
+def test_a_frame_not_restored_yet_scores_its_input(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    viewer.add_image(stack)
+    truth = viewer.add_image(np.random.default_rng(1).random(stack.shape), visible=False)
+    widget = open_widget()
+    widget.scores.truth.choose(truth)
+    shown = wait_for_scores(widget, qtbot)
+    assert float(shown["input", "psnr"]) > 0
+    assert shown["restored", "psnr"] == "-"
+    assert "not restored yet" in widget.scores.message.text()
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [(np.zeros((2, 40, 52)), "2 x 40 x 52, the input 3 x 40 x 52"), (np.zeros((3, 40, 52)), "contrast")],
+)
+def test_a_truth_that_does_not_fit_is_explained_in_the_panel(
+    truth, message, viewer, open_widget, add_model, stack, qtbot
+) -> None:
+    add_model()
+    viewer.add_image(stack)
+    layer = viewer.add_image(truth, visible=False)
+    widget = open_widget()
+    widget.scores.truth.choose(layer)
+    notified = len(notification_manager.records)
+    wait_for_scores(widget, qtbot)
+    assert message in widget.scores.message.text()
+    assert len(notification_manager.records) == notified
+
+
+def test_cancel_keeps_what_is_done(viewer, open_widget, add_model, stack, endless, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(stack)
+    widget = open_widget()
+    widget.run_bar.start_button.click()
+    assert not widget.run_bar.start_button.isEnabled()
+    qtbot.waitUntil(lambda: find_result(viewer, source, entry()) is not None, timeout=5000)
+    widget.run_bar.stop_button.click()
+    assert not widget.run_bar.stop_button.isEnabled()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=5000)
+    assert "Cancelled: 1 of 3 frames" in widget.run_bar.status.text()
+    assert endless.closed_in is not threading.main_thread()
+    assert find_result(viewer, source, entry()) is not None
+
+
+@pytest.mark.parametrize("which", ["input", "restored"])
+def test_removing_a_layer_stops_its_restoration(which, viewer, open_widget, add_model, stack, endless, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(stack)
+    widget = open_widget()
+    widget.run_bar.start_button.click()
+    qtbot.waitUntil(lambda: find_result(viewer, source, entry()) is not None, timeout=5000)
+    viewer.layers.remove(source if which == "input" else find_result(viewer, source, entry()))
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=5000)
+
+
+def test_closing_the_dock_stops_the_work(make_napari_viewer, add_model, stack, endless, qtbot) -> None:
+    add_model()
+    viewer = make_napari_viewer()
+    viewer.add_image(stack)
+    widget = RestoreWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Restore")
+    widget.run_bar.start_button.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=5000)
+    viewer.window.remove_dock_widget(widget)
+    del widget
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=5000)
+    assert endless.closed_in is not threading.main_thread()
+    viewer.dims.set_current_step(0, 2)
+    viewer.add_image(stack)
+
+
+def test_closing_the_viewer_stops_the_work(make_napari_viewer, add_model, stack, endless, qtbot) -> None:
+    add_model()
+    viewer = make_napari_viewer()
+    viewer.add_image(stack)
+    widget = RestoreWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Restore")
+    widget.run_bar.start_button.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=5000)
+    del widget
+    viewer.close()
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=5000)
+
+
+def test_an_error_is_shown_and_the_next_press_works(viewer, open_widget, add_model, stack, monkeypatch, qtbot) -> None:
+    def fail(*_: object, **__: object) -> Iterator[Filled]:
+        raise ComputeError("The cpu device failed.")
+        yield
+
+    add_model()
+    source = viewer.add_image(stack)
+    widget = open_widget()
+    with monkeypatch.context() as patched:
+        patched.setattr(restore_module, "restore_into_arrays", fail)
+        press_restore(widget, qtbot)
+    assert widget.run_bar.status.text() == "Failed: The cpu device failed."
+    assert "The cpu device failed." in notification_manager.records[-1].message
+    press_restore(widget, qtbot)
+    assert find_result(viewer, source, entry()) is not None
+
+
+def test_a_model_deleted_meanwhile_is_an_error_not_a_crash(
+    viewer, open_widget, add_model, model_library, stack, qtbot
+) -> None:
+    add_model()
+    viewer.add_image(stack)
+    widget = open_widget()
+    (model_library / "untrained.safetensors").unlink()
+    press_restore(widget, qtbot)
+    assert "There is no model file" in widget.run_bar.status.text()
+    assert len(viewer.layers) == 1

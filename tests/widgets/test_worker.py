@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from napari.utils.notifications import NotificationSeverity, notification_manager
+from qtpy.QtCore import QObject, Qt
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
+
+from napari_care_losses.core.errors import InputError
+from napari_care_losses.widgets.worker import REPORTS_AHEAD, CloseGuard, Job, LatestJob, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytestqt.qtbot import QtBot
+
+
+class Heard:
+    """Everything a job says, and whether it said so on the main thread."""
+
+    def __init__(self, job: Job) -> None:
+        self.reports: list[object] = []
+        self.errors: list[Exception] = []
+        self.outcomes: list[Outcome] = []
+        self.threads: set[threading.Thread] = set()
+        job.reported.connect(lambda report: self._add(self.reports, report))
+        job.failed.connect(lambda error: self._add(self.errors, error))
+        job.finished.connect(lambda outcome: self._add(self.outcomes, outcome))
+
+    def _add(self, said: list, what: object) -> None:
+        said.append(what)
+        self.threads.add(threading.current_thread())
+
+
+class Counter:
+    """Counts without end and notes where it was closed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.closed_in: threading.Thread | None = None
+
+    def __call__(self) -> Iterator[int]:
+        try:
+            while True:
+                self.count += 1
+                yield self.count
+                time.sleep(0.001)
+        finally:
+            self.closed_in = threading.current_thread()
+
+
+@pytest.fixture
+def owner() -> Iterator[QObject]:
+    owner = QObject()
+    yield owner
+    owner.deleteLater()
+
+
+@pytest.fixture
+def job(owner: QObject) -> Job:
+    return Job(parent=owner)
+
+
+@pytest.fixture
+def notified() -> Iterator[list]:
+    """Return the notifications the user has seen since the test began."""
+    first = len(notification_manager.records)
+
+    class Seen(list):
+        def __iter__(self):
+            return iter(notification_manager.records[first:])
+
+    yield Seen()
+    del notification_manager.records[first:]
+
+
+def test_reports_arrive_in_order_on_the_main_thread(job: Job, qtbot: QtBot) -> None:
+    heard = Heard(job)
+    job.start(lambda: iter(range(50)))
+    assert job.is_running
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    assert heard.reports == list(range(50))
+    assert heard.outcomes == [Outcome.DONE]
+    assert heard.threads == {threading.main_thread()}
+    assert not job.is_running
+
+
+def test_the_work_runs_in_another_thread(job: Job, qtbot: QtBot) -> None:
+    heard = Heard(job)
+    job.start(lambda: iter([threading.current_thread()]))
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    assert heard.reports[0] is not threading.main_thread()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("shapes differ"), MemoryError("no room"), KeyError("gone"), InputError("choose another image")],
+)
+def test_every_error_reaches_the_user(error: Exception, job: Job, qtbot: QtBot, notified: list) -> None:
+    def work() -> Iterator[int]:
+        yield 1
+        raise error
+
+    heard = Heard(job)
+    job.start(work)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    assert heard.reports == [1]
+    assert heard.errors == [error]
+    assert heard.outcomes == [Outcome.FAILED]
+    (shown,) = notified
+    assert shown.severity is NotificationSeverity.ERROR
+    assert str(error.args[0]) in shown.message
+
+
+def test_an_unexpected_error_is_shown_with_its_traceback_and_ours_without(
+    job: Job, qtbot: QtBot, notified: list
+) -> None:
+    for error in (RuntimeError("broken"), InputError("choose another image")):
+
+        def work(error: Exception = error) -> Iterator[int]:
+            raise error
+            yield
+
+        heard = Heard(job)
+        job.start(work)
+        qtbot.waitUntil(lambda heard=heard: bool(heard.outcomes), timeout=5000)
+    unexpected, ours = notified
+    assert unexpected.exception is not None
+    assert getattr(ours, "exception", None) is None
+
+
+def test_an_iterator_that_cannot_be_made_is_an_error_too(job: Job, qtbot: QtBot, notified: list) -> None:
+    def work() -> Iterator[int]:
+        raise RuntimeError("no such device")
+
+    heard = Heard(job)
+    job.start(work)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    assert [str(error) for error in heard.errors] == ["no such device"]
+    assert len(list(notified)) == 1
+
+
+def test_stop_closes_the_generator_in_the_thread_it_ran_in(job: Job, qtbot: QtBot) -> None:
+    heard, counter = Heard(job), Counter()
+    job.start(counter)
+    qtbot.waitUntil(lambda: len(heard.reports) > 3, timeout=5000)
+    job.stop()
+    assert job.is_stopping
+    said = len(heard.reports)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    assert heard.outcomes == [Outcome.STOPPED]
+    assert len(heard.reports) == said
+    assert counter.closed_in not in (None, threading.main_thread())
+
+
+def test_an_error_while_closing_reaches_the_user(job: Job, qtbot: QtBot, notified: list) -> None:
+    def work() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            raise RuntimeError("the disk is full")
+
+    heard = Heard(job)
+    job.start(work)
+    qtbot.waitUntil(lambda: bool(heard.reports), timeout=5000)
+    job.stop()
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    assert [str(error) for error in heard.errors] == ["the disk is full"]
+
+
+def test_a_job_stopped_at_once_does_nothing(job: Job, qtbot: QtBot) -> None:
+    heard, counter = Heard(job), Counter()
+    job.start(counter)
+    job.stop()
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    assert heard.outcomes == [Outcome.STOPPED]
+    assert heard.reports == []
+
+
+def test_the_work_does_not_run_ahead_of_the_viewer(job: Job, qtbot: QtBot) -> None:
+    counter = Counter()
+    job.start(counter)
+    qtbot.wait(20)
+    # The main thread is busy: reports are not taken.
+    before = counter.count
+    time.sleep(0.3)
+    assert counter.count <= before + REPORTS_AHEAD + 1
+    heard = Heard(job)
+    job.stop()
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+
+
+def test_a_destroyed_job_stops_its_work(qtbot: QtBot) -> None:
+    owner, counter = QObject(), Counter()
+    heard = Heard(job := Job(parent=owner))
+    job.start(counter)
+    qtbot.waitUntil(lambda: bool(heard.reports), timeout=5000)
+    owner.deleteLater()
+    qtbot.waitUntil(lambda: counter.closed_in is not None, timeout=5000)
+    assert counter.closed_in is not threading.main_thread()
+    assert heard.outcomes == []
+
+
+def test_a_second_start_is_refused(job: Job, qtbot: QtBot) -> None:
+    heard = Heard(job)
+    job.start(Counter())
+    with pytest.raises(RuntimeError):
+        job.start(Counter())
+    job.stop()
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+
+
+def test_only_the_newest_request_is_run(owner: QObject, qtbot: QtBot) -> None:
+    latest = LatestJob(parent=owner, delay_ms=10)
+    reports: list[int] = []
+    latest.reported.connect(reports.append)
+    for number in range(20):
+        latest.request(lambda number=number: iter([number]))
+    qtbot.waitUntil(lambda: not latest.is_running, timeout=5000)
+    assert reports == [19]
+
+
+def test_an_outdated_request_under_way_is_stopped(owner: QObject, qtbot: QtBot) -> None:
+    latest = LatestJob(parent=owner, delay_ms=1)
+    reports: list[object] = []
+    latest.reported.connect(reports.append)
+    latest.request(counter := Counter())
+    qtbot.waitUntil(lambda: bool(reports), timeout=5000)
+    latest.request(lambda: iter(["new"]))
+    qtbot.waitUntil(lambda: not latest.is_running, timeout=5000)
+    assert reports[-1] == "new"
+    assert counter.closed_in is not None
+
+
+def test_closing_a_dock_or_its_window_is_noticed_and_hiding_it_is_not(qtbot: QtBot) -> None:
+    closed: list[str] = []
+    for way in ("dock", "window"):
+        window, dock, widget = QMainWindow(), QDockWidget(), QWidget()
+        dock.setWidget(widget)
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        CloseGuard(widget).closed.connect(lambda way=way: closed.append(way))
+        window.show()
+        qtbot.waitExposed(window)
+        dock.hide()
+        dock.show()
+        dock.setFloating(True)
+        dock.setFloating(False)
+        QApplication.processEvents()
+        assert way not in closed
+        if way == "dock":
+            widget.setParent(None)
+        else:
+            window.close()
+        assert closed[-1] == way
+        window.deleteLater()
+        QApplication.processEvents()
