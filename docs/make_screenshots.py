@@ -18,7 +18,6 @@ from napari.qt import get_qapp
 from qtpy.QtWidgets import QApplication
 
 import napari_care_losses
-from napari_care_losses.core.library import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +57,10 @@ def main() -> None:
         viewer.window.remove_dock_widget(train)
         restore = _open(viewer, "Restore")
         if options.model:
-            restore.model.open_file(find_model(options.model))
+            if Path(options.model).is_file():
+                restore.model.open_file(Path(options.model))
+            else:
+                restore.model.choose(options.model)
         _show_restoring(viewer, restore, truth, options.out / "restore.png")
         viewer.close()
 

@@ -88,6 +88,17 @@ def test_the_layer_is_what_core_makes_of_it(viewer, open_widget, add_model, stac
     assert not widget.run_bar.stop_button.isEnabled()
 
 
+def test_a_single_image_is_restored_and_scored(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    source, truth = viewer.add_image(stack[0]), viewer.add_image(stack[0] * 2.0 + 1, visible=False)
+    widget = open_widget()
+    widget.scores.truth.choose(truth)
+    press_restore(widget, qtbot)
+    assert np.allclose(find_result(viewer, source, entry()).data, restore(stack[0], load_model(entry().path)))
+    assert "Restored 1 frame in" in widget.run_bar.status.text()
+    assert float(wait_for_scores(widget, qtbot)["restored", "ssim"]) > 0
+
+
 def test_parameters_come_from_the_form(viewer, open_widget, add_model, stack, qtbot) -> None:
     add_model()
     source = viewer.add_image(stack)

@@ -16,7 +16,7 @@ from napari_care_losses.widgets.form import tooltip
 if TYPE_CHECKING:
     from napari_care_losses.core.training import Epoch, Step
 
-HEIGHT = 190
+HEIGHT, AXIS_HEIGHT = 195, 44
 REDRAW_MS = 200
 """Least time between two drawings: training takes more steps a second than an eye needs to see."""
 
@@ -59,6 +59,8 @@ class LossCurve(QWidget):
             )
         )
         self._plot.setLabel("bottom", "step")
+        # Its own estimate cuts off what hangs below the line of the label.
+        self._plot.getAxis("bottom").setHeight(AXIS_HEIGHT)
         self._legend = self._plot.addLegend(offset=(-5, 5))
         self._raw = self._plot.plot()
         self._smooth = self._plot.plot(name="training")
