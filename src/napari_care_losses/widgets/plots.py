@@ -16,7 +16,7 @@ from napari_care_losses.widgets.form import tooltip
 if TYPE_CHECKING:
     from napari_care_losses.core.training import Epoch, Step
 
-HEIGHT, AXIS_HEIGHT = 195, 44
+HEIGHT, LABEL_MARGIN = 195, 6
 REDRAW_MS = 200
 """Least time between two drawings: training takes more steps a second than an eye needs to see."""
 
@@ -59,8 +59,8 @@ class LossCurve(QWidget):
             )
         )
         self._plot.setLabel("bottom", "step")
-        # Its own estimate cuts off what hangs below the line of the label.
-        self._plot.getAxis("bottom").setHeight(AXIS_HEIGHT)
+        # The label of the axis hangs a little below the plot.
+        self._plot.getPlotItem().layout.setContentsMargins(0, 0, 0, LABEL_MARGIN)
         self._legend = self._plot.addLegend(offset=(-5, 5))
         self._raw = self._plot.plot()
         self._smooth = self._plot.plot(name="training")
