@@ -16,6 +16,13 @@ from scipy.ndimage import gaussian_filter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+GAIN_BAND = (0.8, 1.6)
+"""Edges of the band the gain is taken from, relative to sigma.
+
+Noise that the network let through correlates with the input's and makes the gain too small, the more the finer the
+band; what the network left out of the low band does so the more the coarser it is.
+"""
+
 GAIN_BOUNDS = (0.1, 10.0)
 """Gains outside are those of images without structure: they are clipped, and 1 where the two do not correlate."""
 
@@ -23,11 +30,11 @@ GAIN_BOUNDS = (0.1, 10.0)
 def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = 5.0) -> float:
     r"""Return how much larger the restoration's structure is than the input's.
 
-    With :math:`d_r` and :math:`d_x` the bands between sigma / 2 and sigma of restoration and input,
+    With :math:`d_r` and :math:`d_x` the bands between 0.8 and 1.6 sigma of restoration and input (`GAIN_BAND`),
 
     .. math:: a = \sum d_r^2 / \sum d_r d_x .
 
-    The input's noise is uncorrelated with the restoration and drops out of the denominator; the regression of
+    The input's noise is nearly uncorrelated with the restoration and drops out of the denominator; the regression of
     :math:`d_r` on :math:`d_x` would have it squared there.
 
     Parameters
@@ -35,9 +42,14 @@ def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sig
     restored, image : float32 array (Y, X)
         Restoration and input in the same normalised units.
     sigma : float
-        Coarser edge of the band, in pixels.
+        Sigma of the low band, in pixels.
     """
-    return _gain(_band(restored, sigma), _band(image, sigma))
+    detail_restored, detail_image = _band(restored, sigma), _band(image, sigma)
+    power = float(np.vdot(detail_restored, detail_restored))
+    shared = float(np.vdot(detail_restored, detail_image))
+    if power <= 0 or shared <= 0:
+        return 1.0
+    return float(np.clip(power / shared, *GAIN_BOUNDS))
 
 
 def tie_low_band(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = 5.0) -> NDArray[np.float32]:
@@ -55,21 +67,13 @@ def tie_low_band(restored: NDArray[np.float32], image: NDArray[np.float32], sigm
     sigma : float
         Structure coarser than this comes from the input, in pixels.
     """
-    low_restored, low_image = _blur(restored, sigma), _blur(image, sigma)
-    gain = _gain(_blur(restored, sigma / 2) - low_restored, _blur(image, sigma / 2) - low_image)
-    return (restored - low_restored) / np.float32(gain) + low_image
-
-
-def _gain(detail_restored: NDArray[np.float32], detail_image: NDArray[np.float32]) -> float:
-    power = float(np.vdot(detail_restored, detail_restored))
-    shared = float(np.vdot(detail_restored, detail_image))
-    if power <= 0 or shared <= 0:
-        return 1.0
-    return float(np.clip(power / shared, *GAIN_BOUNDS))
+    gain = estimate_gain(restored, image, sigma)
+    return (restored - _blur(restored, sigma)) / np.float32(gain) + _blur(image, sigma)
 
 
 def _band(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    return _blur(image, sigma / 2) - _blur(image, sigma)
+    fine, coarse = GAIN_BAND
+    return _blur(image, fine * sigma) - _blur(image, coarse * sigma)
 
 
 def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
