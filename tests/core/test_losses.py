@@ -120,7 +120,8 @@ def test_bandpass_leaves_a_constant_and_slow_brightness_free():
     mean, scale, target = example(Bandpass())
     before = value(Bandpass(), mean, scale, target).item()
     assert value(Bandpass(), mean + 3.0, scale, target).item() == pytest.approx(before, rel=1e-9)
-    assert not Bandpass.fixes_low_band
+    assert Bandpass(sigma_large=7).free_above == 7
+    assert all(loss().free_above is None for name, loss in LOSSES.items() if name != "bandpass")
 
 
 def test_bandpass_sigmas_are_adjustable():

@@ -275,14 +275,22 @@ def test_the_scale_is_in_the_units_of_the_input():
 )
 @pytest.mark.parametrize("sigma", [None, 3.0])
 def test_the_low_band_is_tied_where_the_loss_leaves_it_free_or_when_asked(loss, low_band, is_tied, sigma):
-    model = make_model(loss=loss, loss_parameters={} if sigma is None else {"sigma_large": sigma})
+    own = {"sigma_large": sigma} if loss == "bandpass" and sigma else {}
+    model = make_model(loss=loss, loss_parameters=own)
     image = image_of((40, 44))
     plain, _ = by_hand(image, model)
     grey_levels = frame_range(image, Normalization())
-    tied = grey_levels.undo(tie_low_band(grey_levels.apply(plain), grey_levels.apply(image), sigma or 5.0))
+    tied = grey_levels.undo(
+        tie_low_band(grey_levels.apply(plain), grey_levels.apply(image), own.get("sigma_large", 5.0))
+    )
     assert np.abs(tied - plain).max() > 0.05 * np.ptp(image)
     restored = restore(image, model, RestorationParameters(low_band=low_band, tile_size=32))
     np.testing.assert_allclose(restored, tied if is_tied else plain, atol=1e-4 * np.ptp(image))
+
+
+def test_a_card_with_impossible_loss_parameters_is_refused():
+    with pytest.raises(InputError, match="sigma_large must be of type float"):
+        restore(image_of((16, 16)), make_model(loss="bandpass", loss_parameters={"sigma_large": "wide"}))
 
 
 def test_the_card_s_percentiles_are_used():

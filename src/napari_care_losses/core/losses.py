@@ -36,15 +36,18 @@ class Loss(Parameters):
         Name shown to the user.
     predicts_scale : bool
         Whether the network needs the probabilistic head.
-    fixes_low_band : bool
-        Whether the loss determines slow brightness changes; where it does not, the restoration ties them to the
-        input (`napari_care_losses.core.low_band`).
+    free_above : float or None
+        The loss leaves structure coarser than a Gaussian of this sigma free, in pixels, and the restoration ties it to
+        the input (`napari_care_losses.core.low_band`); None where the loss determines everything.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     predicts_scale: ClassVar[bool] = False
-    fixes_low_band: ClassVar[bool] = True
+
+    @property
+    def free_above(self) -> float | None:  # noqa: D102 - documented by the class
+        return None
 
     @abstractmethod
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:
@@ -122,7 +125,6 @@ class Bandpass(Loss):
 
     name = "bandpass"
     title = "Bandpass"
-    fixes_low_band = False
 
     sigma_small: float = parameter(
         0.5, "Small sigma", "Blur of the first Gaussian: detail finer than this counts less.", unit="px", low=0, high=20
@@ -142,6 +144,10 @@ class Bandpass(Loss):
             raise ParameterError(
                 f"sigma_small must be smaller than sigma_large, found {self.sigma_small:g} and {self.sigma_large:g} px."
             )
+
+    @property
+    def free_above(self) -> float | None:  # noqa: D102 - documented by the class
+        return self.sigma_large
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
         difference = target - prediction.mean

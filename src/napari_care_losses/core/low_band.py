@@ -16,6 +16,9 @@ from scipy.ndimage import gaussian_filter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+DEFAULT_SIGMA = 5.0
+"""Sigma of the low band in pixels, that of the paper's bandpass loss."""
+
 GAIN_BAND = (0.8, 1.6)
 """Edges of the band the gain is taken from, relative to sigma.
 
@@ -27,7 +30,7 @@ GAIN_BOUNDS = (0.1, 10.0)
 """Gains outside are those of images without structure: they are clipped, and 1 where the two do not correlate."""
 
 
-def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = 5.0) -> float:
+def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA) -> float:
     r"""Return how much larger the restoration's structure is than the input's.
 
     With :math:`d_r` and :math:`d_x` the bands between 0.8 and 1.6 sigma of restoration and input (`GAIN_BAND`),
@@ -52,7 +55,9 @@ def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sig
     return float(np.clip(power / shared, *GAIN_BOUNDS))
 
 
-def tie_low_band(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = 5.0) -> NDArray[np.float32]:
+def tie_low_band(
+    restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA
+) -> NDArray[np.float32]:
     r"""Return the restoration with its low band replaced by the input's and its detail in the input's units.
 
     .. math:: (r - G_\sigma r) / a + G_\sigma x

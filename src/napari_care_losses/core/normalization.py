@@ -72,7 +72,7 @@ def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
     InputError
         If the frame holds NaN or infinite values.
     """
-    return _percentile_range(_finite(image), normalization)
+    return _percentile_range(finite(image), normalization)
 
 
 def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int, None, dict[int, Range]]:
@@ -103,14 +103,21 @@ def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int,
         step = math.ceil(math.sqrt(len(sampled) * math.prod(frames.frame_shape) / SAMPLED_PIXELS))
         pixels = []
         for index in sampled:
-            pixels.append(_finite(frames[index][::step, ::step].ravel(), f"Frame {index}: "))
+            pixels.append(finite(frames[index][::step, ::step].ravel(), f"Frame {index}: "))
             read += 1
             yield read
         ranges[channel] = _percentile_range(np.concatenate(pixels), normalization)
     return ranges
 
 
-def _finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
+def finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
+    """Return the pixels, all finite.
+
+    Raises
+    ------
+    InputError
+        If some are NaN or infinite; the message starts with `where`.
+    """
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         count = int(pixels.size - np.isfinite(pixels).sum())
         raise InputError(f"{where}{count} of {pixels.size} pixels are NaN or infinite: replace them before restoring.")

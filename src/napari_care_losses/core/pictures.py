@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 LABEL_HEIGHT = 40
 GAP = 6
@@ -65,7 +65,7 @@ def save_panels(
         sheet.save(temporary, format="PNG")
 
 
-def _shaded(image: np.ndarray, percentiles: tuple[float, float], zoom: int) -> Image.Image:  # type: ignore[type-arg]
+def _shaded(image: NDArray[Any], percentiles: tuple[float, float], zoom: int) -> Image.Image:
     low, high = np.percentile(image, percentiles)
     grey = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
     bytes_ = (255 * grey).astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)

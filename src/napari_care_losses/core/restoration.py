@@ -11,12 +11,12 @@ from napari_care_losses.core.engines import TorchEngine
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.low_band import tie_low_band
-from napari_care_losses.core.normalization import frame_range, stack_ranges
+from napari_care_losses.core.low_band import DEFAULT_SIGMA, tie_low_band
+from napari_care_losses.core.normalization import finite, frame_range, stack_ranges
 from napari_care_losses.core.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -136,6 +136,7 @@ def restore_frames(
     chosen = range(len(frames)) if indices is None else indices
     engine = TorchEngine(model, device)
     card = model.card
+    sigma = _tied_sigma(card, parameters.low_band)
     tiles = plan_tiles(frames.frame_shape, card.architecture, parameters.tile_size)
     total = len(chosen) * len(tiles)
     done = 0
@@ -153,23 +154,19 @@ def restore_frames(
     for index in chosen:
         frame = frames[index]
         try:
-            own = frame_range(frame, card.normalization)
+            grey_levels = ranges[frames.channel(index)] if ranges else frame_range(frame, card.normalization)
+            canvas = _Canvas(grey_levels.apply(finite(frame)), card)
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
-        grey_levels = ranges.get(frames.channel(index), own)
-        restoring = _restore_normalized(grey_levels.apply(frame), engine, card, parameters, tiles)
-        last_tile = done + len(tiles)
-        while True:
-            try:
-                next(restoring)
-            except StopIteration as finished:
-                mean, scale = finished.value
-                break
+        for number, tile in enumerate(tiles, 1):
+            canvas.fill(tile, engine)
             done += 1
-            if done < last_tile:
+            if number < len(tiles):
                 yield Progress(done, total)
-        image = grey_levels.undo(mean)
-        yield Progress(done, total, RestoredFrame(index, image, None if scale is None else scale * grey_levels.width))
+        mean, scale = canvas.finished(sigma)
+        if scale is not None:
+            scale *= grey_levels.width
+        yield Progress(done, total, RestoredFrame(index, grey_levels.undo(mean), scale))
 
 
 def restore(
@@ -261,30 +258,37 @@ def _padding(size: int, block: int) -> tuple[int, int]:
     return missing // 2, missing - missing // 2
 
 
-def _restore_normalized(
-    image: NDArray[np.float32],
-    engine: TorchEngine,
-    card: ModelCard,
-    parameters: RestorationParameters,
-    tiles: list[Tile],
-) -> Generator[None, None, tuple[NDArray[np.float32], NDArray[np.float32] | None]]:
-    """Restore one normalised frame; yields after every tile, returns mean and scale."""
-    padding = [_padding(size, card.architecture.block) for size in image.shape]
-    padded = np.pad(image, padding, mode="reflect" if min(image.shape) > card.architecture.block else "symmetric")
-    mean = np.empty_like(padded)
-    scale = np.empty_like(padded) if card.architecture.predicts_scale else None
-    for tile in tiles:
-        tile_mean, tile_scale = engine.run(padded[tile.source])
-        mean[tile.target] = tile_mean[tile.inner]
-        if scale is not None and tile_scale is not None:
-            scale[tile.target] = tile_scale[tile.inner]
-        yield
-    crop = tuple(slice(before, before + size) for (before, _), size in zip(padding, image.shape, strict=True))
-    mean, scale = mean[crop], None if scale is None else scale[crop]
-    if parameters.low_band == "tied" or (parameters.low_band == "auto" and not _fixes_low_band(card)):
-        mean = tie_low_band(mean, image, float(card.loss_parameters.get("sigma_large", 5.0)))
-    return mean, scale
+class _Canvas:
+    """One normalised frame being restored tile by tile."""
+
+    def __init__(self, image: NDArray[np.float32], card: ModelCard) -> None:
+        self._image, self._card = image, card
+        block = card.architecture.block
+        padding = [_padding(size, block) for size in image.shape]
+        # Reflection needs more pixels than it adds; a sliver of an image is repeated instead.
+        self._padded = np.pad(image, padding, mode="reflect" if min(image.shape) > block else "symmetric")
+        self._crop = tuple(slice(before, before + size) for (before, _), size in zip(padding, image.shape, strict=True))
+        self._mean = np.empty_like(self._padded)
+        self._scale = np.empty_like(self._padded) if card.architecture.predicts_scale else None
+
+    def fill(self, tile: Tile, engine: TorchEngine) -> None:
+        """Restore one tile."""
+        mean, scale = engine.run(self._padded[tile.source])
+        self._mean[tile.target] = mean[tile.inner]
+        if self._scale is not None and scale is not None:
+            self._scale[tile.target] = scale[tile.inner]
+
+    def finished(self, tied_sigma: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return mean and scale once every tile is filled, the low band tied where a sigma is given."""
+        mean = self._mean[self._crop]
+        scale = None if self._scale is None else self._scale[self._crop]
+        return mean if tied_sigma is None else tie_low_band(mean, self._image, tied_sigma), scale
 
 
-def _fixes_low_band(card: ModelCard) -> bool:
-    return card.loss not in LOSSES or LOSSES[card.loss].fixes_low_band
+def _tied_sigma(card: ModelCard, low_band: str) -> float | None:
+    """Return the sigma in pixels above which structure is tied to the input's; None where the network's stays."""
+    loss = LOSSES[card.loss].from_dict(card.loss_parameters) if card.loss in LOSSES else None
+    free_above = None if loss is None else loss.free_above
+    if low_band == "tied":
+        return free_above or DEFAULT_SIGMA
+    return free_above if low_band == "auto" else None

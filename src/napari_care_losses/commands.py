@@ -1,0 +1,273 @@
+"""What each command of the command line does; torch is loaded by those that need it."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.core.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from napari_care_losses.core.frames import Frames
+    from napari_care_losses.core.losses import Loss
+    from napari_care_losses.core.parameters import Parameters
+    from napari_care_losses.core.restoration import Progress
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train a model on pairs of files."""
+    from napari_care_losses.core.jobs import state_path, train_to_file
+    from napari_care_losses.core.library import find_model
+    from napari_care_losses.core.model import SUFFIX, load_model
+    from napari_care_losses.core.patches import pairs_from_frames
+    from napari_care_losses.core.tiff import read_tiff
+    from napari_care_losses.core.training import DEFAULT_STEPS_PER_EPOCH, Trainer, TrainingParameters
+
+    if options.out.suffix != SUFFIX:
+        raise InputError(f"--out must end in {SUFFIX}, found {options.out}.")
+    if not options.out.parent.is_dir():
+        raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
+    if len(options.low) != len(options.high):
+        raise InputError(f"Every --low needs its --high, found {len(options.low)} low and {len(options.high)} high.")
+    given = vars(options)
+    unit = next((unit for unit in ("epochs", "steps", "minutes") if given[unit] is not None), "epochs")
+    settings = _given(options, TrainingParameters)
+    settings.setdefault("steps_per_epoch", DEFAULT_STEPS_PER_EPOCH[unit])
+    amount = 100 if given[unit] is None else given[unit]
+    parameters = TrainingParameters(**settings, budget=unit, amount=amount)
+    loss = _loss(options)
+    start_from = load_model(find_model(options.start_from)) if options.start_from else None
+    if start_from is not None and "preset" in given and given["preset"] != start_from.card.preset:
+        raise InputError(f"--preset {given['preset']} does not fit --from, a {start_from.card.preset} model.")
+    pairs = []
+    for low, high in zip(options.low, options.high, strict=True):
+        low_frames, high_frames = (_selected(read_tiff(path), options.frames, path) for path in (low, high))
+        pairs += pairs_from_frames(low_frames, high_frames, low.stem)
+    trainer = Trainer(
+        pairs, loss, parameters, structure=options.structure, start_from=start_from, device=options.device
+    )
+    reports = train_to_file(trainer, options.out, resume=options.resume)
+    with _stoppable(reports) as stopped:
+        _show_training(reports, stopped)
+    if not trainer.is_finished:
+        print(f"stopped; {state_path(options.out)} holds the state: --resume goes on")
+        raise KeyboardInterrupt
+    best = trainer.model().card.training["best_validation_loss"]
+    print(f"{options.out}: {trainer.model().card.training['steps']} steps, best validation loss {best:.5g}")
+
+
+def _loss(options: argparse.Namespace) -> Loss:
+    from napari_care_losses.core.losses import LOSSES
+
+    chosen = LOSSES[options.loss]
+    every = {name for loss in LOSSES.values() for name in loss.described()}
+    given = {name: value for name, value in vars(options).items() if name in every}
+    return chosen.from_dict(given)
+
+
+def _show_training(reports: Iterator[Any], stopped: list[bool]) -> None:
+    from tqdm import tqdm
+
+    from napari_care_losses.core.training import Epoch, Step
+
+    layout = "{l_bar}{bar}| {elapsed} {postfix}"
+    with tqdm(total=1.0, disable=None, bar_format=layout) as bar:
+        for report in reports:
+            if isinstance(report, Epoch):
+                best = " best" if report.is_best else ""
+                tqdm.write(
+                    f"epoch {report.epoch} step {report.step} training {report.training_loss:.5f} "
+                    f"validation {report.validation_loss:.5f} rate {report.learning_rate:.2e}{best}"
+                )
+                sys.stdout.flush()
+            elif isinstance(report, Step):
+                bar.update(report.fraction - bar.n)
+                left = tqdm.format_interval(report.seconds_left)
+                bar.set_postfix_str(f"step {report.step}, {report.steps_per_second:.2f}/s, {left} left", refresh=False)
+            if stopped:
+                break
+
+
+@contextmanager
+def _stoppable(work: Generator[Any, Any, Any] | Iterator[Any]) -> Iterator[list[bool]]:
+    """Let Ctrl+C end `work` between two steps, so that its state can be saved; pressed again, it ends at once."""
+    stopped: list[bool] = []
+
+    def stop(*_: object) -> None:
+        stopped.append(True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+        work.close()  # type: ignore[union-attr]
+
+
+def restore(options: argparse.Namespace) -> None:
+    """Restore a file."""
+    if not options.out.parent.is_dir():
+        raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
+    from napari_care_losses.core.library import find_model
+    from napari_care_losses.core.tiff import read_tiff
+
+    path = find_model(options.model)
+    frames = _selected(read_tiff(options.input), options.frames, options.input)
+    from napari_care_losses.core.jobs import restore_to_file
+    from napari_care_losses.core.model import load_model
+    from napari_care_losses.core.restoration import RestorationParameters
+
+    parameters = RestorationParameters(**_given(options, RestorationParameters))
+    work = restore_to_file(
+        frames,
+        load_model(path),
+        options.out,
+        parameters,
+        source=options.input,
+        scale_out=options.scale_out,
+        dtype=options.dtype,
+        resume=options.resume,
+        device=options.device,
+    )
+    with _stoppable(work) as stopped:
+        clipped = _show_restoring(work, stopped)
+    if stopped:
+        print("stopped; --resume goes on")
+        raise KeyboardInterrupt
+    if clipped:
+        print(f"{clipped} pixels did not fit {options.dtype} and were clipped")
+    print(f"{options.out}: {len(frames)} frames of {frames.frame_shape[0]} x {frames.frame_shape[1]} px")
+
+
+def _show_restoring(work: Generator[Progress, None, int], stopped: list[bool]) -> int:
+    from tqdm import tqdm
+
+    with tqdm(disable=None, unit="tile") as bar:
+        while not stopped:
+            try:
+                progress = next(work)
+            except StopIteration as finished:
+                return int(finished.value)
+            bar.total = progress.total
+            bar.update(progress.done - bar.n)
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Score stacks against their ground truth."""
+    from napari_care_losses.core import evaluation
+
+    stacks = {
+        name: _evaluated(path, options.frames)
+        for name, path in (("restored", options.restored), ("truth", options.truth), ("input", options.input))
+        if path is not None
+    }
+    truth = stacks.pop("truth")
+    scores = evaluation.evaluate(stacks, truth, aligned=not options.unaligned)
+    if options.json:
+        print(json.dumps(_finite(scores)))
+        return
+    print(f"{'frame':>7}" + "".join(f"{name + ' PSNR':>16}{'SSIM':>9}" for name in stacks))
+    rows = [*((str(i), frame) for i, frame in enumerate(scores["frames"])), ("mean", scores["mean"])]
+    for label, row in rows:
+        print(f"{label:>7}" + "".join(f"{row[name]['psnr']:>16.3f}{row[name]['ssim']:>9.4f}" for name in stacks))
+    levels = scores["mean"]["restored"]
+    print(f"grey levels, restored against truth: slope {levels['slope']:.3f}, R2 {levels['r2']:.4f} (means)")
+
+
+def _evaluated(path: Path, selection: tuple[int, int] | None) -> Frames:
+    """Return the frames of a file; one with just as many as selected is taken whole."""
+    from napari_care_losses.core.tiff import read_tiff
+
+    frames = read_tiff(path)
+    if selection is not None and frames.selectable == selection[1] - selection[0]:
+        return frames
+    return _selected(frames, selection, path)
+
+
+def _finite(value: Any) -> Any:
+    """Replace infinities and NaN, which JSON has no word for, by null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def models(options: argparse.Namespace) -> None:
+    """List the library."""
+    from napari_care_losses.core.library import library_folder, list_models
+
+    rows = [
+        {
+            "name": entry.name,
+            "structure": entry.card.structure,
+            "loss": entry.card.loss,
+            "preset": entry.card.preset,
+            "bundled": entry.bundled,
+            "path": str(entry.path),
+        }
+        for entry in list_models()
+    ]
+    if options.json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        kind = "bundled" if row["bundled"] else "yours"
+        print(f"{row['name']:<28}{row['structure']:<14}{row['loss']:<10}{row['preset']:<8}{kind:<9}{row['path']}")
+    print(f"your models: {library_folder()}")
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """Write simulated pairs."""
+    from napari_care_losses.core.frames import Calibration, Frames
+    from napari_care_losses.core.simulation import Microscope, simulate_movie, simulate_pairs
+    from napari_care_losses.core.tiff import write_tiff
+
+    simulated = (simulate_movie if options.structure == "dendra" else simulate_pairs)(
+        options.structure,
+        options.count,
+        (options.size, options.size),
+        low_ms=options.low_ms,
+        high_ms=options.high_ms,
+        seed=options.seed,
+    )
+    try:
+        options.out.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {options.out} cannot be made: {error.strerror or error}.") from error
+    pixel = Microscope().pixel_size
+    for name, stack in zip(("low", "high"), simulated, strict=True):
+        path = options.out / f"{name}.tif"
+        write_tiff(path, Frames(stack, "TYX", Calibration(pixel_size=(pixel, pixel))))
+        print(path)
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Run the demo."""
+    from napari_care_losses.demo import run_demo
+
+    run_demo(options.out, opens_viewer=not options.no_viewer)
+
+
+def _given(options: argparse.Namespace, owner: type[Parameters]) -> dict[str, Any]:
+    """Return those parameters of `owner` that were given as options."""
+    return {name: value for name, value in vars(options).items() if name in owner.described()}
+
+
+def _selected(frames: Frames, selection: tuple[int, int] | None, path: Path) -> Frames:
+    if selection is None:
+        return frames
+    try:
+        return frames.select(*selection)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
