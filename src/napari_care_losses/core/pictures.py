@@ -26,7 +26,7 @@ def save_panels(
     *,
     columns: int = 4,
     zoom: int = 1,
-    percentiles: tuple[float, float] = (0.1, 99.9),
+    limits: tuple[float, float] | None = None,
 ) -> None:
     """Write images side by side as a PNG.
 
@@ -40,8 +40,8 @@ def save_panels(
         Panels a row.
     zoom : int
         Screen pixels an image pixel takes along each side.
-    percentiles : tuple of float
-        Of each panel, shown black and white.
+    limits : tuple of float, optional
+        Grey levels shown black and white in every panel; by default each panel's percentiles 0.1 and 99.9.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def save_panels(
     OutputError
         If the file cannot be written.
     """
-    tiles = {label: _shaded(np.asarray(image), percentiles, zoom) for label, image in panels.items()}
+    tiles = {label: _shaded(np.asarray(image), limits, zoom) for label, image in panels.items()}
     width = max(tile.width for tile in tiles.values()) + GAP
     height = max(tile.height for tile in tiles.values()) + LABEL_HEIGHT + GAP
     rows = -(-len(tiles) // columns)
@@ -65,8 +65,8 @@ def save_panels(
         sheet.save(temporary, format="PNG")
 
 
-def _shaded(image: NDArray[Any], percentiles: tuple[float, float], zoom: int) -> Image.Image:
-    low, high = np.percentile(image, percentiles)
+def _shaded(image: NDArray[Any], limits: tuple[float, float] | None, zoom: int) -> Image.Image:
+    low, high = np.percentile(image, (0.1, 99.9)) if limits is None else limits
     grey = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
     bytes_ = (255 * grey).astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
     return Image.fromarray(bytes_)

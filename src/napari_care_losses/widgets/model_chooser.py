@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -185,11 +186,20 @@ def describe(card: ModelCard) -> str:
     text = "Trained on "
     text += f"{pairs} pair{'s' if pairs != 1 else ''} of " if isinstance(pairs, int) else ""
     text += "images of an unnamed structure" if card.structure == "other" else f"{card.structure} images"
+    source = _common_name(training.get("names"))
+    text += f" ({source})" if source else ""
     text += f", {loss_title(card.loss)} loss"
     text += f", {steps:,} steps" if isinstance(steps, int) else ""
     text += f" in {seconds / 60:.0f} min" if isinstance(seconds, int | float) and seconds >= 60 else ""
     text += f", {_day(training.get('date'))}" if training.get("date") else ""
     return text + "."
+
+
+def _common_name(names: object) -> str:
+    """Return what the names of the pairs have in common, without the number of the frame."""
+    return (
+        os.path.commonprefix([str(name) for name in names]).partition("[")[0].strip() if isinstance(names, list) else ""
+    )
 
 
 def _day(text: object) -> str:
