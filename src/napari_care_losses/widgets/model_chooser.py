@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,7 +185,7 @@ def describe(card: ModelCard) -> str:
     text = "Trained on "
     text += f"{pairs} pair{'s' if pairs != 1 else ''} of " if isinstance(pairs, int) else ""
     text += "images of an unnamed structure" if card.structure == "other" else f"{card.structure} images"
-    source = _common_name(training.get("names"))
+    source = _sources(training.get("names"))
     text += f" ({source})" if source else ""
     text += f", {loss_title(card.loss)} loss"
     text += f", {steps:,} steps" if isinstance(steps, int) else ""
@@ -195,11 +194,10 @@ def describe(card: ModelCard) -> str:
     return text + "."
 
 
-def _common_name(names: object) -> str:
-    """Return what the names of the pairs have in common, without the number of the frame."""
-    return (
-        os.path.commonprefix([str(name) for name in names]).partition("[")[0].strip() if isinstance(names, list) else ""
-    )
+def _sources(names: object) -> str:
+    """Return the stacks that pairs came from, without the numbers of their frames."""
+    stacks = sorted({str(name).partition("[")[0] for name in names}) if isinstance(names, list) else []
+    return ", ".join(stacks[:2]) + (", ..." if len(stacks) > 2 else "")
 
 
 def _day(text: object) -> str:
