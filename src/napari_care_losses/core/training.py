@@ -8,7 +8,7 @@ import json
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,11 +19,16 @@ from napari_care_losses import __version__
 from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.atomic import replacing
 from napari_care_losses.core.engines import choose_device
-from napari_care_losses.core.errors import ComputeError, InputError, ResumeError, TrainingDivergedError
+from napari_care_losses.core.errors import ComputeError, ResumeError, TrainingDivergedError
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork
-from napari_care_losses.core.parameters import Parameters, parameter
 from napari_care_losses.core.patches import PatchSource, draw_batch, fingerprint, split_pairs
+from napari_care_losses.core.reports import Epoch, Preparing, Report, Step
+from napari_care_losses.core.training_parameters import (
+    DEFAULT_STEPS_PER_EPOCH,
+    TrainingParameters,
+    check_patch_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -32,108 +37,13 @@ if TYPE_CHECKING:
     from napari_care_losses.core.losses import Loss
     from napari_care_losses.core.patches import Batch, Pair
 
-BUDGETS = ("epochs", "steps", "minutes")
+__all__ = ["DEFAULT_STEPS_PER_EPOCH", "Epoch", "Preparing", "Report", "Step", "Trainer", "TrainingParameters"]
+
 PLATEAU_PATIENCE = 9
 """Epochs without a better validation loss before the rate halves: Keras halves at the 10th, torch after the 9th."""
 
-DEFAULT_STEPS_PER_EPOCH = {"epochs": 400, "steps": 100, "minutes": 100}
-"""Steps between validations by kind of budget: the paper's, and more often where the budget is short."""
-
 STATE_HEADER = "napari_care_losses_training"
 STATE_SUFFIX = ".resume"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingParameters(Parameters):
-    """How a network is trained; the defaults are the paper's."""
-
-    preset: str = parameter(
-        "care", "Network", "Size of the network: care is CSBDeep's; lite costs an eleventh.", choices=tuple(PRESETS)
-    )
-    budget: str = parameter(
-        "epochs",
-        "Budget in",
-        "What ends the training. In epochs the rate halves when the validation loss stops falling (the paper's "
-        "schedule); in steps or minutes it falls along a cosine to zero.",
-        choices=BUDGETS,
-    )
-    amount: float = parameter(100.0, "Budget", "How many epochs, steps or minutes to train.", low=1e-3, high=1e7)
-    steps_per_epoch: int = parameter(400, "Steps per epoch", "Steps between two validations.", low=1, high=100_000)
-    patch_size: int = parameter(64, "Patch size", "Width of the square patches.", unit="px", low=16, high=1024)
-    batch_size: int = parameter(16, "Batch size", "Patches a step.", low=1, high=1024)
-    learning_rate: float = parameter(4e-4, "Learning rate", "Initial rate of Adam.", low=1e-8, high=1.0, advanced=True)
-    background_filter: bool = parameter(
-        True, "Skip background", "Whether patches without signal near their centre are left out.", advanced=True
-    )
-    validation_patches: int = parameter(
-        128, "Validation patches", "Patches the validation loss is taken over.", low=1, high=10_000, advanced=True
-    )
-    seed: int = parameter(0, "Seed", "Equal seeds give equal models.", low=0, high=2**31 - 1, advanced=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_patch_size(self.patch_size, PRESETS[self.preset].block)
-        if self.budget != "minutes" and self.amount != int(self.amount):
-            raise InputError(f"A budget in {self.budget} must be a whole number, found {self.amount:g}.")
-
-
-class Preparing(NamedTuple):
-    """Images are being read through before the first step."""
-
-    done: int
-    total: int
-
-
-class Step(NamedTuple):
-    """One optimisation step was taken.
-
-    Attributes
-    ----------
-    step : int
-        Steps taken so far.
-    fraction : float
-        Part of the budget used, 0 to 1.
-    loss : float
-        Training loss of the step's batch.
-    steps_per_second : float
-        Speed since the run or its resumption began.
-    seconds_left : float
-        Estimate at that speed.
-    """
-
-    step: int
-    fraction: float
-    loss: float
-    steps_per_second: float
-    seconds_left: float
-
-
-class Epoch(NamedTuple):
-    """An epoch ended and the model was validated.
-
-    Attributes
-    ----------
-    epoch, step : int
-        Epochs and steps so far.
-    training_loss : float
-        Mean over the epoch's steps.
-    validation_loss : float
-        Over fixed patches of images not trained on.
-    learning_rate : float
-        Rate of the epoch's last step.
-    is_best : bool
-        Whether the validation loss is the lowest so far; the best weights are kept.
-    """
-
-    epoch: int
-    step: int
-    training_loss: float
-    validation_loss: float
-    learning_rate: float
-    is_best: bool
-
-
-Report = Preparing | Step | Epoch
 
 
 @dataclass
@@ -192,7 +102,7 @@ class Trainer:
         shape = PRESETS[parameters.preset] if start_from is None else start_from.card.architecture
         self._preset = parameters.preset if start_from is None else start_from.card.preset
         self._architecture = dataclasses.replace(shape, predicts_scale=loss.predicts_scale)
-        _check_patch_size(parameters.patch_size, shape.block)
+        check_patch_size(parameters.patch_size, shape.block)
         network = CareNetwork(self._architecture, generator)
         if start_from is not None:
             shared = {name: value for name, value in start_from.weights.items() if name in network.state_dict()}
@@ -456,11 +366,6 @@ class Trainer:
     def _set_learning_rate(self, rate: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-
-
-def _check_patch_size(patch_size: int, block: int) -> None:
-    if patch_size % block:
-        raise InputError(f"patch_size must be a multiple of {block}, found {patch_size}.")
 
 
 def _copied(network: CareNetwork) -> dict[str, torch.Tensor]:

@@ -1,0 +1,60 @@
+"""How a network is trained: the settings, known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_care_losses.core.architecture import PRESETS
+from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.parameters import Parameters, parameter
+
+BUDGETS = ("epochs", "steps", "minutes")
+
+DEFAULT_STEPS_PER_EPOCH = {"epochs": 400, "steps": 100, "minutes": 100}
+"""Steps between validations by kind of budget: the paper's, and more often where the budget is short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParameters(Parameters):
+    """How a network is trained; the defaults are the paper's."""
+
+    preset: str = parameter(
+        "care", "Network", "Size of the network: care is CSBDeep's; lite costs an eleventh.", choices=tuple(PRESETS)
+    )
+    budget: str = parameter(
+        "epochs",
+        "Budget in",
+        "What ends the training. In epochs the rate halves when the validation loss stops falling (the paper's "
+        "schedule); in steps or minutes it falls along a cosine to zero.",
+        choices=BUDGETS,
+    )
+    amount: float = parameter(100.0, "Budget", "How many epochs, steps or minutes to train.", low=1e-3, high=1e7)
+    steps_per_epoch: int = parameter(400, "Steps per epoch", "Steps between two validations.", low=1, high=100_000)
+    patch_size: int = parameter(64, "Patch size", "Width of the square patches.", unit="px", low=16, high=1024)
+    batch_size: int = parameter(16, "Batch size", "Patches a step.", low=1, high=1024)
+    learning_rate: float = parameter(4e-4, "Learning rate", "Initial rate of Adam.", low=1e-8, high=1.0, advanced=True)
+    background_filter: bool = parameter(
+        True, "Skip background", "Whether patches without signal near their centre are left out.", advanced=True
+    )
+    validation_patches: int = parameter(
+        128, "Validation patches", "Patches the validation loss is taken over.", low=1, high=10_000, advanced=True
+    )
+    seed: int = parameter(0, "Seed", "Equal seeds give equal models.", low=0, high=2**31 - 1, advanced=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_patch_size(self.patch_size, PRESETS[self.preset].block)
+        if self.budget != "minutes" and self.amount != int(self.amount):
+            raise InputError(f"A budget in {self.budget} must be a whole number, found {self.amount:g}.")
+
+
+def check_patch_size(patch_size: int, block: int) -> None:
+    """Check that patches fit a network's block.
+
+    Raises
+    ------
+    InputError
+        If the patch size is no multiple of the block.
+    """
+    if patch_size % block:
+        raise InputError(f"patch_size must be a multiple of {block}, found {patch_size}.")
