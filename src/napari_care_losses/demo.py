@@ -125,7 +125,12 @@ def _open_viewer(methods: list[Method], truth: NDArray[np.generic], pixel: float
     shown = {"scale": (1, pixel, pixel), "units": ("pixel", "um", "um"), "axis_labels": ("t", "y", "x")}
     for title, stack in [("Ground truth (100 ms)", truth), *((m.title, m.stack) for m in reversed(methods))]:
         limits = tuple(float(level) for level in np.percentile(stack, (0.1, 99.9)))
-        viewer.add_image(stack, name=title, contrast_limits=limits, **shown)
+        layer = viewer.add_image(stack, name=title, contrast_limits=limits, **shown)
+        # Older versions of napari cannot label the panels of its grid.
+        if hasattr(layer, "name_overlay"):
+            layer.name_overlay.visible = True
     viewer.grid.enabled = True
+    viewer.dims.set_current_step(0, 0)
     viewer.window.add_plugin_dock_widget("napari-care-losses", "Restore")
+    viewer.reset_view()
     napari.run()
