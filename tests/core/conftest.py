@@ -1,0 +1,23 @@
+"""Fixtures of the tests of the command line."""
+
+import numpy as np
+import pytest
+from command_line import TINY, write
+
+from napari_care_losses.core.architecture import PRESETS
+
+
+@pytest.fixture
+def tiny_preset(monkeypatch):
+    monkeypatch.setitem(PRESETS, "lite", TINY)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Run in a folder with a pair of stacks of 6 frames, `low.tif` and `high.tif`."""
+    rng = np.random.default_rng(0)
+    high = rng.integers(100, 1000, (6, 28, 24)).astype(np.uint16)
+    write(tmp_path / "high.tif", high)
+    write(tmp_path / "low.tif", high // 4 + rng.integers(0, 50, high.shape).astype(np.uint16))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
