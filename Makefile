@@ -48,7 +48,7 @@ models: $(INSTALLED) ## train the bundled models anew
 	$(BIN)/python tools/train_bundled.py
 
 screenshots: $(INSTALLED) system-libraries ## take the pictures of docs/images anew
-	$(SCREEN) $(BIN)/python docs/make_screenshots.py
+	$(SCREEN) $(BIN)/python docs/make_screenshots.py --model actin-bandpass-lite
 
 clean: ## remove the environment, builds and caches
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
