@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from napari_care_losses.core.architecture import PRESETS, Architecture
-from napari_care_losses.core.network import SCALE_FLOOR, CareNetwork
+from napari_care_losses.core.network import SCALE_FLOOR, CareNetwork, upsampled_kernel
 
 
 def number_of_parameters(network):
@@ -87,3 +88,16 @@ def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size
             changed = (network(disturbed).mean - undisturbed).abs()[0, 0].amax(0).nonzero()
             reach = max(reach, pixel - int(changed.min()), int(changed.max()) - pixel)
     assert reach <= architecture.margin < reach + architecture.block
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+def test_the_upsampled_kernel_does_on_the_coarse_grid_what_its_weight_does_after_upsampling(size):
+    generator = torch.Generator().manual_seed(size)
+    image = torch.rand(2, 3, 4, 6, dtype=torch.float64, generator=generator)
+    weight = torch.randn(5, 3, size, size, dtype=torch.float64, generator=generator)
+    expected = functional.conv2d(functional.interpolate(image, scale_factor=2), weight, padding=size // 2)
+    kernel = upsampled_kernel(weight)
+    taps = (size + 1) // 2
+    assert kernel.shape == (20, 3, taps, taps)
+    found = functional.pixel_shuffle(functional.conv2d(image, kernel, padding=taps // 2), 2)
+    torch.testing.assert_close(found if taps % 2 else found[..., 1:-1, 1:-1], expected)

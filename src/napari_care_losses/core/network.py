@@ -108,6 +108,35 @@ class CareNetwork(nn.Module):
         return Prediction(mean, scale)
 
 
+def upsampled_kernel(weight: Tensor) -> Tensor:
+    """Return the kernel that does on the coarse grid what `weight` does after nearest-neighbour 2 x 2 upsampling.
+
+    Both offsets 2a - p and 2a - p + 1 of a fine pixel of parity p lie in coarse pixel a, so their weights add up: a
+    convolution with k' = (k + 1) / 2 taps a side and four outputs a filter, one for each pixel of the 2 x 2 block,
+    in the order of ``pixel_shuffle``::
+
+        conv2d(interpolate(x, scale_factor=2, mode="nearest"), weight, padding=k // 2)
+        == pixel_shuffle(conv2d(x, upsampled_kernel(weight), padding=k' // 2), 2)
+
+    where k' is even (k = 3, 7), without the outermost pixel on every side of the right-hand side.
+
+    Parameters
+    ----------
+    weight : Tensor, (O, I, k, k)
+        Odd k.
+
+    Returns
+    -------
+    Tensor, (4 O, I, k', k')
+    """
+    outputs, inputs, size, _ = weight.shape
+    rows = functional.pad(weight, (0, 0, 0, 1)) + functional.pad(weight, (0, 0, 1, 0))
+    rows = torch.stack([rows[:, :, 1::2], rows[:, :, 0::2]], dim=1)
+    both = functional.pad(rows, (0, 1)) + functional.pad(rows, (1, 0))
+    both = torch.stack([both[..., 1::2], both[..., 0::2]], dim=2)
+    return both.reshape(4 * outputs, inputs, (size + 1) // 2, (size + 1) // 2)
+
+
 def _activated(layers: nn.Module, features: Tensor) -> Tensor:
     for layer in layers.children():
         features = functional.relu(layer(features), inplace=True)
