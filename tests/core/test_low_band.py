@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.core.low_band import estimate_gain, tie_low_band
@@ -74,10 +76,58 @@ def test_the_low_band_is_the_input_s(clean, sigma):
     image = noisy(clean, 0.2)
     # Flat detail: whatever is left after tying is the input's low band.
     flat = tie_low_band(np.full_like(image, 7), image, sigma)
-    np.testing.assert_allclose(flat, blur(image, sigma), atol=1e-6)
+    np.testing.assert_allclose(flat, blur(image, sigma), atol=1e-4 * float(np.ptp(image)))
     tied = tie_low_band(clean + gradient(clean.shape), image, sigma)
     coarse = [blur(candidate, 4 * sigma)[40:-40, 40:-40] for candidate in (tied, image)]
     np.testing.assert_allclose(*coarse, atol=0.02 * float(np.ptp(image)))
+
+
+def gain_in_full(restored, image, sigma):
+    """Return the gain from blurs at every pixel, in double precision."""
+    band_r, band_x = (blur(one, 0.8 * sigma) - blur(one, 1.6 * sigma) for one in (restored, image))
+    shared = np.vdot(band_r, band_x)
+    return np.clip(np.vdot(band_r, band_r) / shared, 0.1, 10) if shared > 0 else 1.0
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.6, 1.7, 3.0, 5.0, 20.0])
+@pytest.mark.parametrize("shape", [(256, 256), (90, 131), (1, 200), (200, 1), (2, 37), (11, 12)])
+def test_the_coarse_grid_changes_nothing(clean, shape, sigma):
+    restored = (1.36 * clean + gradient(clean.shape))[: shape[0], : shape[1]]
+    image = noisy(clean)[: shape[0], : shape[1]]
+    exact_r, exact_x = restored.astype(np.float64), image.astype(np.float64)
+    gain = estimate_gain(restored, image, sigma)
+    # a band much coarser than the image holds nothing of it but rounding
+    if sigma < max(min(shape), max(shape) / 10):
+        assert gain == pytest.approx(gain_in_full(exact_r, exact_x, sigma), rel=1e-3)
+    exact = (exact_r - blur(exact_r, sigma)) / gain + blur(exact_x, sigma)
+    tied = tie_low_band(restored, image, sigma)
+    assert tied.shape == shape
+    np.testing.assert_allclose(tied, exact, atol=1e-4 * float(np.ptp(exact)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 2), (3, 3)])
+def test_an_image_smaller_than_the_band_has_no_gain(clean, shape):
+    restored, image = (one[: shape[0], : shape[1]] for one in (3 * clean, noisy(clean)))
+    assert estimate_gain(restored, image) == 1
+
+
+def test_an_image_of_one_pixel_stays(clean):
+    pixel = clean[:1, :1]
+    np.testing.assert_allclose(tie_low_band(pixel + 2, pixel), pixel, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.floats(0.3, 20),
+    st.floats(-1000, 1000, width=32),
+)
+def test_constants_pass_unchanged(shape, sigma, level):
+    flat = np.full(shape, level, np.float32)
+    np.testing.assert_allclose(tie_low_band(flat, flat, sigma), flat, rtol=1e-5)
+    noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    tied = tie_low_band(noise, noise, sigma)
+    np.testing.assert_allclose(tie_low_band(noise, noise + 3, sigma), tied + 3, atol=1e-3)
 
 
 def test_flat_images_give_numbers():

@@ -8,10 +8,11 @@ their own, so that the network's detail is larger than the input's by a gain, wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy import sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +29,18 @@ band; what the network left out of the low band does so the more the coarser it 
 
 GAIN_BOUNDS = (0.1, 10.0)
 """Gains outside are those of images without structure: they are clipped, and 1 where the two do not correlate."""
+
+GRID_SIGMA, GRID_STEP = 0.5, 0.6
+"""Blur before an image is put on the coarse grid, and the grid's step at most, relative to sigma.
+
+Together they leave 1e-6 of what lies beyond the grid's frequencies, at any of them.
+"""
+
+TRUNCATE = 4.0
+"""Radius of a Gaussian's window, in sigmas."""
+
+ROUNDING = 1e-6
+"""What rounding leaves of an image in a band that holds nothing, at most."""
 
 
 def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA) -> float:
@@ -47,10 +60,16 @@ def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sig
     sigma : float
         Sigma of the low band, in pixels.
     """
-    detail_restored, detail_image = _band(restored, sigma), _band(image, sigma)
+    grid = _Grid.over(restored.shape, sigma)
+    return _gain(grid.sample(restored), grid.sample(image), grid)
+
+
+def _gain(restored: NDArray[np.float32], image: NDArray[np.float32], grid: _Grid) -> float:
+    """Return the gain of two images on the grid; blurred as its bands are, they need no more pixels than it has."""
+    detail_restored, detail_image = _band(restored, grid), _band(image, grid)
     power = float(np.vdot(detail_restored, detail_restored))
     shared = float(np.vdot(detail_restored, detail_image))
-    if power <= 0 or shared <= 0:
+    if power <= ROUNDING**2 * float(np.vdot(restored, restored)) or shared <= 0:
         return 1.0
     return float(np.clip(power / shared, *GAIN_BOUNDS))
 
@@ -65,6 +84,10 @@ def tie_low_band(
     with the gain :math:`a` of `estimate_gain`. Up to the factor :math:`a` and a constant, which an affine alignment
     does not see, this is :math:`r - G_\sigma r + a G_\sigma x`. Blurs reflect at the edge.
 
+    It is computed as :math:`r / a + G_\sigma (x - r / a)`, with one blur in place of two, and that one on a coarse
+    grid: a blur of :math:`\sigma / 2` first, the rest on the way back, which fills in the pixels between. It differs
+    from the blur in full by less than 1e-5 of the data range.
+
     Parameters
     ----------
     restored, image : float32 array (Y, X)
@@ -72,15 +95,102 @@ def tie_low_band(
     sigma : float
         Structure coarser than this comes from the input, in pixels.
     """
-    gain = estimate_gain(restored, image, sigma)
-    return (restored - _blur(restored, sigma)) / np.float32(gain) + _blur(image, sigma)
+    grid = _Grid.over(restored.shape, sigma)
+    coarse_restored, coarse_image = grid.sample(restored), grid.sample(image)
+    gain = np.float32(_gain(coarse_restored, coarse_image, grid))
+    coarse_restored /= gain
+    coarse_image -= coarse_restored
+    tied = grid.fill(coarse_image)
+    tied += restored / gain
+    return tied
 
 
-def _band(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    fine, coarse = GAIN_BAND
-    return _blur(image, fine * sigma) - _blur(image, coarse * sigma)
+class _Grid(NamedTuple):
+    """A coarse grid over a frame; an image on it is blurred by `blur` and transposed, (X, Y).
+
+    The grid lies symmetric to the frame, so that both continue alike when reflected at the edge.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (Y, X) of the frame.
+    points : tuple of int
+        (Y, X) of the grid.
+    sigma : float
+        Sigma of the low band, in pixels.
+    blur : float
+        Sigma of the blur an image has on the grid, in pixels; 0 where the grid is the frame's own.
+    """
+
+    shape: tuple[int, int]
+    points: tuple[int, int]
+    sigma: float
+    blur: float
+
+    @classmethod
+    def over(cls, shape: tuple[int, ...], sigma: float) -> _Grid:
+        """Return the grid for a frame (Y, X)."""
+        height, width = shape
+        step = GRID_STEP * sigma
+        # A sampled Gaussian much narrower than a pixel is none.
+        if step < 1:
+            return cls((height, width), (height, width), sigma, 0)
+        return cls((height, width), (math.ceil(height / step), math.ceil(width / step)), sigma, GRID_SIGMA * sigma)
+
+    def sample(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Blur a frame and put it on the grid."""
+        down_y, down_x = (_blur_matrix(*axis, self.blur) for axis in zip(self.shape, self.points, strict=True))
+        return _product(down_x, _product(down_y, image).T)
+
+    def fill(self, coarse: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take an image from the grid to the frame, and its blur to sigma."""
+        rest = math.sqrt(self.sigma**2 - self.blur**2)
+        up_y, up_x = (_blur_matrix(*axis, rest, in_targets=True) for axis in zip(self.points, self.shape, strict=True))
+        return _product(up_y, _product(up_x, coarse).T)
+
+    def blurred(self, coarse: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+        """Take the blur of an image on the grid to another sigma, in pixels."""
+        rest = math.sqrt(max(0.0, sigma**2 - self.blur**2))
+        blur_y, blur_x = (
+            _blur_matrix(count, count, rest * count / size) for size, count in zip(self.shape, self.points, strict=True)
+        )
+        return _product(blur_y, _product(blur_x, coarse).T).T
 
 
-def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    blurred: NDArray[np.float32] = gaussian_filter(image, sigma, mode="reflect")
-    return blurred
+def _band(coarse: NDArray[np.float32], grid: _Grid) -> NDArray[np.float32]:
+    fine, coarser = GAIN_BAND
+    return grid.blurred(coarse, fine * grid.sigma) - grid.blurred(coarse, coarser * grid.sigma)
+
+
+def _blur_matrix(samples: int, targets: int, sigma: float, *, in_targets: bool = False) -> sparse.csr_array:
+    """Return the matrix that blurs `samples` values, reflected at both ends, and resamples them at `targets` points.
+
+    Both divide the same length evenly. Sparse, it is applied several times faster than scipy's filters blur, because
+    the product runs along whole rows.
+
+    Parameters
+    ----------
+    samples, targets : int
+        Length before and after.
+    sigma : float
+        Sigma of the Gaussian, in distances of samples, or of targets if `in_targets`; 0 for none.
+    """
+    if sigma == 0:
+        return sparse.eye_array(targets, samples, dtype=np.float32, format="csr")
+    if in_targets:
+        sigma *= samples / targets
+    centres = (np.arange(targets) + 0.5) * (samples / targets) - 0.5
+    radius = math.ceil(TRUNCATE * sigma)
+    columns = np.floor(centres).astype(np.int64)[:, None] + np.arange(-radius, radius + 2)
+    weights = np.exp(-0.5 * ((columns - centres[:, None]) / sigma) ** 2)
+    weights /= weights.sum(axis=1, keepdims=True)
+    columns %= 2 * samples
+    columns = np.minimum(columns, 2 * samples - 1 - columns)
+    rows = np.repeat(np.arange(targets), columns.shape[1])
+    entries = weights.ravel().astype(np.float32), (rows, columns.ravel())
+    return sparse.csr_array(entries, shape=(targets, samples))
+
+
+def _product(matrix: sparse.csr_array, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    product: NDArray[np.float32] = matrix @ np.ascontiguousarray(image)
+    return product
