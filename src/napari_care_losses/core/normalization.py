@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 SAMPLED_FRAMES = 50
 SAMPLED_PIXELS = 4_000_000
-"""Frames and pixels a channel's range over a stack is estimated from at most, both on a regular grid."""
+"""Frames and pixels a channel's range over a stack is estimated from at most."""
+
+_SEED = 0
+# pixels counted at once: their grey levels as indices then fit the processor's cache
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +44,15 @@ class Range(NamedTuple):
     def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """Return the image in normalised units, float32, not clipped."""
         exact = np.result_type(image.dtype, np.float32)
-        return ((image.astype(exact) - self.low) / self.width).astype(np.float32, copy=False)
+        normalized: NDArray[Any] = np.subtract(image, self.low, dtype=exact)
+        normalized /= self.width
+        return normalized.astype(np.float32, copy=False)
 
     def undo(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a normalised image in the units it came from."""
-        return image * np.float32(self.width) + np.float32(self.low)
+        grey_levels = image * np.float32(self.width)
+        grey_levels += np.float32(self.low)
+        return grey_levels
 
     @property
     def width(self) -> float:
@@ -72,11 +80,24 @@ def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
     InputError
         If the frame holds NaN or infinite values.
     """
-    return _percentile_range(finite(image), normalization)
+    return Range(*percentiles(finite(image), normalization.low, normalization.high))
 
 
 def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int, None, dict[int, Range]]:
-    """Estimate one range a channel for a whole stack, from a regular sample of its frames and pixels.
+    r"""Estimate one range a channel for a whole stack, from a sample of its frames and pixels; the same every time.
+
+    Up to `SAMPLED_FRAMES` frames of a channel are all read; of more, one out of each of as many equal stretches, the
+    first and the last among them. Up to `SAMPLED_PIXELS` pixels of those are all used; of more, one out of each cell
+    of a grid. Where in its stretch or cell is drawn at random, with a fixed seed: a regular choice would see a
+    periodic structure, a stack of planes for instance, always at the same phase.
+
+    The grey level returned for the percentile :math:`100 p` has another rank in the whole stack. Choosing :math:`n`
+    pixels moves it by :math:`\sqrt{p (1 - p) / n}` (standard deviation; less where neighbours are alike): at
+    4,000,000 pixels by 0.007 percent for the percentile 2 and 0.002 for 99.8. Choosing frames moves it by a fiftieth at
+    most of all that the rank of a grey level changes on its way through the stack, and by far less where it changes
+    steadily: by 0.08 percent (standard deviation) of that.
+
+    One frame and the sample are in memory.
 
     Yields
     ------
@@ -91,23 +112,42 @@ def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int,
     Raises
     ------
     InputError
-        If a sampled frame holds NaN or infinite values.
+        If a sampled pixel is NaN or infinite.
     """
     channels: dict[int, list[int]] = {}
     for index in range(len(frames)):
         channels.setdefault(frames.channel(index), []).append(index)
+    rng = np.random.default_rng(_SEED)
     read = 0
     ranges = {}
     for channel, indices in channels.items():
-        sampled = indices[:: math.ceil(len(indices) / SAMPLED_FRAMES)]
-        step = math.ceil(math.sqrt(len(sampled) * math.prod(frames.frame_shape) / SAMPLED_PIXELS))
-        pixels = []
-        for index in sampled:
-            pixels.append(finite(frames[index][::step, ::step].ravel(), f"Frame {index}: "))
+        sampled = _spread(indices, rng)
+        grid = _grid(frames.frame_shape, SAMPLED_PIXELS // len(sampled))
+        sample = np.empty((len(sampled), math.prod(grid)), frames.dtype)
+        for row, index in zip(sample, sampled, strict=True):
+            row[:] = finite(_one_a_cell(frames[index], grid, rng), f"Frame {index}: ").ravel()
             read += 1
             yield read
-        ranges[channel] = _percentile_range(np.concatenate(pixels), normalization)
+        ranges[channel] = Range(*percentiles(sample, normalization.low, normalization.high, overwrites=True))
     return ranges
+
+
+def percentiles(pixels: NDArray[Any], low: float, high: float, *, overwrites: bool = False) -> tuple[float, float]:
+    """Return two percentiles as `numpy.percentile` does, by linear interpolation, in a fraction of its time.
+
+    Parameters
+    ----------
+    pixels : array of any real dtype
+        Finite.
+    low, high : float
+        The percentiles wanted, 0..100, the lower one first.
+    overwrites : bool
+        Whether the pixels may be put in another order, which saves a copy.
+    """
+    if pixels.dtype.kind in "biu" and pixels.dtype.itemsize <= 2:
+        return _percentiles_by_count(pixels, low, high)
+    native = pixels.dtype.newbyteorder("=")
+    return _percentiles_by_selection(pixels.astype(native, order="C", copy=not overwrites).reshape(-1), low, high)
 
 
 def finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
@@ -124,6 +164,80 @@ def finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
     return pixels
 
 
-def _percentile_range(pixels: NDArray[Any], normalization: Normalization) -> Range:
-    low, high = np.percentile(countable(pixels), [normalization.low, normalization.high])
-    return Range(float(low), float(high))
+def _percentiles_by_count(pixels: NDArray[Any], low: float, high: float) -> tuple[float, float]:
+    lowest = 0 if pixels.dtype.kind == "b" else int(np.iinfo(pixels.dtype).min)
+    levels = 1 << (8 * pixels.dtype.itemsize)
+    counts = np.zeros(levels, np.int64)
+    flat = pixels.ravel()
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]
+        # subtracted in the type of an index: in the image's own it would overflow
+        counts += np.bincount(np.subtract(block, lowest, dtype=np.intp) if lowest else block, minlength=levels)
+    below = counts.cumsum()
+
+    def level(rank: int) -> float:
+        return float(np.searchsorted(below, rank, side="right")) + lowest
+
+    def percentile(percent: float) -> float:
+        rank, fraction = _rank(percent, flat.size)
+        return _between(level(rank), level(min(rank + 1, flat.size - 1)), fraction)
+
+    return percentile(low), percentile(high)
+
+
+def _percentiles_by_selection(pixels: NDArray[Any], low: float, high: float) -> tuple[float, float]:
+    """Reorder the pixels, which must be flat, until those of the ranks wanted stand in their places."""
+    found = []
+    first = 0
+    for percent in (low, high):
+        rank, fraction = _rank(percent, pixels.size)
+        # one rank a call: numpy's vectorised selection takes no more
+        pixels[first:].partition(rank - first)
+        above = pixels[rank + 1 :]
+        level = float(pixels[rank])
+        found.append(_between(level, float(above.min()) if above.size else level, fraction))
+        first = rank
+    return found[0], found[1]
+
+
+def _rank(percent: float, count: int) -> tuple[int, float]:
+    """Return the rank at or below a percentile, and the fraction of the way to the next."""
+    position = percent / 100 * (count - 1)
+    return int(position), position - int(position)
+
+
+def _between(lower: float, upper: float, fraction: float) -> float:
+    # from the nearer end, as numpy does
+    return lower + (upper - lower) * fraction if fraction < 0.5 else upper - (upper - lower) * (1 - fraction)
+
+
+def _spread(indices: list[int], rng: np.random.Generator) -> list[int]:
+    """Choose an index out of each of `SAMPLED_FRAMES` equal stretches, the first and the last among them."""
+    if len(indices) <= SAMPLED_FRAMES:
+        return indices
+    edges = np.arange(SAMPLED_FRAMES + 1) * len(indices) // SAMPLED_FRAMES
+    chosen = rng.integers(edges[:-1], edges[1:])
+    chosen[0], chosen[-1] = 0, len(indices) - 1
+    return [indices[i] for i in chosen]
+
+
+def _grid(shape: tuple[int, int], count: int) -> tuple[int, int]:
+    """Return rows and columns of a grid of at most `count` cells, about square, over a frame (Y, X)."""
+    height, width = shape
+    if height * width <= count:
+        return shape
+    columns = min(width, count, max(1, math.isqrt(count * width // height)))
+    return min(height, count // columns), columns
+
+
+def _one_a_cell(image: NDArray[Any], grid: tuple[int, int], rng: np.random.Generator) -> NDArray[Any]:
+    """Return a random pixel out of each cell of a grid."""
+    if grid == image.shape:
+        return image
+    rows, columns = (
+        # a fraction next to 1 can round up to the next cell, and out of the frame at the last
+        np.minimum((np.arange(count).reshape(along) + rng.random(grid)) * (size / count), size - 1).astype(np.intp)
+        for size, count, along in zip(image.shape, grid, ((-1, 1), (1, -1)), strict=True)
+    )
+    sample: NDArray[Any] = image[rows, columns]
+    return sample
