@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.normalization import percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,11 @@ HIGH_PERCENTILE = 99.9
 _SSIM_SIGMA = 1.5
 # 3.5 sigma rounded, as scikit-image truncates it: a window of 11 px
 _SSIM_RADIUS = 5
+_SSIM_WEIGHTS = np.exp(-0.5 * (np.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1) / _SSIM_SIGMA) ** 2)
+_SSIM_WEIGHTS /= _SSIM_WEIGHTS.sum()
 _SMALLEST = 2 * _SSIM_RADIUS + 1
+# rows filtered at once: their intermediate images stay in the processor's cache
+_STRIP = 32
 # 200 dB: what is left of a perfect image after alignment in float64 is far below, what any camera records far above
 _PERFECT = 1e-20
 
@@ -117,8 +122,8 @@ def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
     """Return the mean structural similarity for a data range of 1 (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
 
     Gaussian weights of sigma 1.5 px in a window of 11 px, population covariance, the border of 5 px left out: equal to
-    scikit-image's, in a quarter of its time at 2048 x 2048, because the two second moments that the formula only uses
-    as a sum are filtered as one.
+    scikit-image's, in a fraction of its time, because the two second moments that the formula only uses as a sum are
+    filtered as one, and a few rows at a time.
 
     Parameters
     ----------
@@ -136,15 +141,12 @@ def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
         If the images cannot be compared; see `score`.
     """
     restored, truth = _checked_pair(restored, truth)
-    c1, c2 = 0.01**2, 0.03**2
-    mean_r, mean_t = _window_mean(restored), _window_mean(truth)
-    product = mean_r * mean_t
-    squares = mean_r**2 + mean_t**2
-    covariance = _window_mean(restored * truth) - product
-    variances = _window_mean(restored**2 + truth**2) - squares
-    similarity = (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
-    inner = slice(_SSIM_RADIUS, -_SSIM_RADIUS)
-    return float(similarity[inner, inner].mean())
+    height, width = restored.shape
+    total = 0.0
+    for top in range(0, height - 2 * _SSIM_RADIUS, _STRIP):
+        rows = slice(top, min(top + _STRIP + 2 * _SSIM_RADIUS, height))
+        total += float(_similarity(restored[rows], truth[rows]).sum())
+    return float(total / ((height - 2 * _SSIM_RADIUS) * (width - 2 * _SSIM_RADIUS)))
 
 
 METRICS: dict[str, Metric] = {
@@ -172,7 +174,7 @@ def scale_truth(truth: ArrayLike) -> ScaledTruth:
         If the image is not 2D, real and finite, smaller than 11 x 11 px, or if its percentiles coincide.
     """
     image = _checked_image(truth, "The ground truth")
-    low, high = (float(value) for value in np.percentile(image, [LOW_PERCENTILE, HIGH_PERCENTILE]))
+    low, high = percentiles(image, LOW_PERCENTILE, HIGH_PERCENTILE)
     if not high > low:
         raise InputError(
             f"The ground truth must have contrast, found percentiles {LOW_PERCENTILE:g} and {HIGH_PERCENTILE:g} that "
@@ -267,9 +269,23 @@ def grey_levels(restored: ArrayLike, truth: ArrayLike) -> GreyLevels:
     return GreyLevels(slope=slope, intercept=intercept, r2=float(np.vdot(x, y) ** 2 / np.vdot(x, x) / np.vdot(y, y)))
 
 
+def _similarity(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the structural similarity of every pixel but the border's."""
+    c1, c2 = 0.01**2, 0.03**2
+    mean_r, mean_t = _window_mean(restored), _window_mean(truth)
+    product = mean_r * mean_t
+    squares = mean_r**2 + mean_t**2
+    covariance = _window_mean(restored * truth) - product
+    variances = _window_mean(restored**2 + truth**2) - squares
+    return (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
+
+
 def _window_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = ndimage.gaussian_filter(image, _SSIM_SIGMA, radius=_SSIM_RADIUS)
-    return mean
+    # down the columns as a sum of shifted rows, at half the time of the filter, which walks along each column
+    rows = len(image) - 2 * _SSIM_RADIUS
+    mean = sum(weight * image[shift : shift + rows] for shift, weight in enumerate(_SSIM_WEIGHTS))
+    averaged: NDArray[np.float64] = ndimage.correlate1d(mean, _SSIM_WEIGHTS, axis=1)[:, _SSIM_RADIUS:-_SSIM_RADIUS]
+    return averaged
 
 
 def _checked_pair(restored: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
