@@ -90,6 +90,45 @@ def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size
     assert reach <= architecture.margin < reach + architecture.block
 
 
+def plain(network, image):
+    """The CARE network as CSBDeep writes it: upsample, concatenate, convolve."""
+    features, skips = image, []
+    for block in network.down:
+        for layer in block:
+            features = functional.relu(layer(features))
+        skips.append(features)
+        features = functional.max_pool2d(features, 2)
+    for layer in network.middle:
+        features = functional.relu(layer(features))
+    for block in network.up:
+        features = torch.cat([functional.interpolate(features, scale_factor=2, mode="nearest"), skips.pop()], dim=1)
+        for layer in block:
+            features = functional.relu(layer(features))
+    return network.mean(features) + image
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_equals_the_plain_formula_to_the_border_and_so_do_its_gradients(depth, kernel_size, memory_format):
+    generator = torch.Generator().manual_seed(depth)
+    network = CareNetwork(Architecture(depth=depth, kernel_size=kernel_size, filters=4), generator)
+    network.to(memory_format=memory_format)
+    for name, parameter in network.named_parameters():
+        if "bias" in name:
+            torch.nn.init.uniform_(parameter, -0.1, 0.1, generator=generator)
+    image = torch.rand(2, 1, 5 << depth, 3 << depth, generator=generator)
+    torch.testing.assert_close(network(image).mean, plain(network, image), atol=1e-5, rtol=0)
+    network, image = network.double(), image.double()
+    gradients = []
+    for restored in (network(image).mean, plain(network, image)):
+        network.zero_grad()
+        restored.square().sum().backward()
+        gradients.append((restored, {name: parameter.grad for name, parameter in network.named_parameters()}))
+    torch.testing.assert_close(*gradients)
+    assert all(gradient.abs().max() > 1e-3 for gradient in gradients[0][1].values())
+
+
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 def test_the_upsampled_kernel_does_on_the_coarse_grid_what_its_weight_does_after_upsampling(size):
     generator = torch.Generator().manual_seed(size)

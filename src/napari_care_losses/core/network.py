@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
     from napari_care_losses.core.architecture import Architecture
@@ -36,7 +38,8 @@ class CareNetwork(nn.Module):
     """U-Net with a residual connection from input to output.
 
     Zero "same" padding, ReLU, 2 x 2 max pooling, nearest-neighbour upsampling, no normalisation layers;
-    Glorot-uniform kernels and zero biases as in CSBDeep.
+    Glorot-uniform kernels and zero biases as in CSBDeep. Upsampling and the convolution after it are one operation,
+    exact but for rounding.
 
     Parameters
     ----------
@@ -93,14 +96,13 @@ class CareNetwork(nn.Module):
             Y and X are multiples of ``architecture.block``.
         """
         features, skips = x, []
-        for block in self.down:
+        for block in cast("Iterable[list[nn.Conv2d]]", self.down):
             features = _activated(block, features)
             skips.append(features)
             features = functional.max_pool2d(features, 2)
         features = _activated(self.middle, features)
-        for block in self.up:
-            upsampled = functional.interpolate(features, scale_factor=2, mode="nearest")
-            features = _activated(block, torch.cat([upsampled, skips.pop()], dim=1))
+        for merging, *rest in cast("Iterable[list[nn.Conv2d]]", self.up):
+            features = _activated(rest, _merged(merging, features, skips.pop()))
         mean = self.mean(features)
         if self.architecture.residual:
             mean = mean + x
@@ -118,7 +120,8 @@ def upsampled_kernel(weight: Tensor) -> Tensor:
         conv2d(interpolate(x, scale_factor=2, mode="nearest"), weight, padding=k // 2)
         == pixel_shuffle(conv2d(x, upsampled_kernel(weight), padding=k' // 2), 2)
 
-    where k' is even (k = 3, 7), without the outermost pixel on every side of the right-hand side.
+    where k' is even (k = 3, 7), without the outermost pixel on every side of the right-hand side. For an engine
+    without a fast transposed convolution, which is how `CareNetwork` itself uses these sums.
 
     Parameters
     ----------
@@ -130,14 +133,33 @@ def upsampled_kernel(weight: Tensor) -> Tensor:
     Tensor, (4 O, I, k', k')
     """
     outputs, inputs, size, _ = weight.shape
-    rows = functional.pad(weight, (0, 0, 0, 1)) + functional.pad(weight, (0, 0, 1, 0))
-    rows = torch.stack([rows[:, :, 1::2], rows[:, :, 0::2]], dim=1)
-    both = functional.pad(rows, (0, 1)) + functional.pad(rows, (1, 0))
-    both = torch.stack([both[..., 1::2], both[..., 0::2]], dim=2)
+    sums = _pair_sums(weight)
+    rows = torch.stack([sums[:, :, 1::2], sums[:, :, 0::2]], dim=1)
+    both = torch.stack([rows[..., 1::2], rows[..., 0::2]], dim=2)
     return both.reshape(4 * outputs, inputs, (size + 1) // 2, (size + 1) // 2)
 
 
-def _activated(layers: nn.Module, features: Tensor) -> Tensor:
-    for layer in layers.children():
+def _pair_sums(weight: Tensor) -> Tensor:
+    """Add up neighbouring weights, (O, I, k, k) to (O, I, k + 1, k + 1): those that meet the same upsampled pixel."""
+    rows = functional.pad(weight, (0, 0, 0, 1)) + functional.pad(weight, (0, 0, 1, 0))
+    return functional.pad(rows, (0, 1)) + functional.pad(rows, (1, 0))
+
+
+def _merged(layer: nn.Conv2d, coarse: Tensor, skip: Tensor) -> Tensor:
+    """Convolve ``cat([upsampled, skip])`` without making it.
+
+    Upsampling by repetition followed by k x k taps is a transposed convolution of stride 2 with (k + 1) x (k + 1)
+    taps, of which a quarter meets a pixel: 9 multiply-adds where the plain form takes 25, 4 where it takes 9, and
+    no enlarged copy in memory.
+    """
+    own, padding = coarse.shape[1], layer.kernel_size[0] // 2
+    kernel = _pair_sums(layer.weight[:, :own]).flip(2, 3).transpose(0, 1)
+    features = functional.conv_transpose2d(coarse, kernel, stride=2, padding=padding)
+    features += functional.conv2d(skip, layer.weight[:, own:], layer.bias, padding=padding)
+    return functional.relu(features, inplace=True)
+
+
+def _activated(layers: Iterable[nn.Module], features: Tensor) -> Tensor:
+    for layer in layers:
         features = functional.relu(layer(features), inplace=True)
     return features
