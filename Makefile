@@ -3,11 +3,17 @@
 # Any Python of 3.11 or newer; tools/environment.sh looks for one where this is empty.
 PYTHON ?=
 PYTEST_ARGS ?=
+# A folder with mitochondria_low.tif and mitochondria_high.tif, for the benchmarks on real images.
+PAIRS ?=
+# A Python of 3.9 to 3.11 for CSBDeep; benchmarks/peers.sh looks for one where this is empty.
+PEER_PYTHON ?=
+BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_BENCH := $(VENV)/.installed-bench
 
 SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
 # Linux without a screen: tests open their windows on a virtual one.
@@ -20,7 +26,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format models screenshots clean system-libraries
+.PHONY: help demo test test-slow lint format models screenshots bench clean system-libraries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +56,10 @@ models: $(INSTALLED) ## train the bundled models anew
 screenshots: $(INSTALLED) system-libraries ## take the pictures of docs/images anew
 	$(SCREEN) $(BIN)/python docs/make_screenshots.py --model actin-bandpass-lite
 
+bench: $(INSTALLED_BENCH) system-libraries ## measure beside CSBDeep and CAREamics; PAIRS=folder for real images
+	PEER_PYTHON="$(PEER_PYTHON)" bash benchmarks/peers.sh build/bench/env $(BIN)/python
+	$(BIN)/python benchmarks/bench.py $(if $(PAIRS),--pairs "$(PAIRS)") $(BENCH_ARGS)
+
 clean: ## remove the environment, builds and caches
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
@@ -60,6 +70,10 @@ system-libraries:
 
 $(INSTALLED): pyproject.toml constraints.txt tools/environment.sh
 	PYTHON="$(PYTHON)" bash tools/environment.sh $(VENV) ".[all,test]"
+	@touch $@
+
+$(INSTALLED_BENCH): $(INSTALLED) benchmarks/requirements.txt
+	$(BIN)/python -m pip install --retries 5 -c constraints.txt -r benchmarks/requirements.txt
 	@touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)

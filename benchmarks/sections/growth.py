@@ -1,0 +1,69 @@
+"""How cost grows with frame size, number of frames and depth of the network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.core.architecture import PRESETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from context import Context
+    from rows import Row
+    from workers.wire import Worker
+
+TITLE = "Growth"
+
+COUNTED = 512
+"""Width of the frames whose number or network grows, in pixels."""
+
+
+def measure(context: Context) -> dict[str, Any]:
+    """Restore ever larger frames, longer stacks, and with deeper networks."""
+    settings = context.settings
+    width: dict[str, list[tuple[int, float]]] = {}
+    count: dict[str, list[tuple[int, float]]] = {}
+    depth: dict[str, list[tuple[int, float]]] = {}
+    counted = min(COUNTED, settings.frame)
+    with context.worker("ours") as ours:
+        engines = ours.ask("engines")["engines"]
+        if "openvino" in engines:
+            engines.remove("torch")
+        for engine in engines:
+            for preset, widths in settings.widths:
+                name, model = f"{preset}, {engine}", context.random_model(preset)
+                width[name] = [(size, _further(ours, model, engine, context.image(size))) for size in widths]
+                image = context.image(counted)
+                count[name] = [
+                    (n, ours.ask("predict", model=model, engine=engine, image=image, frames=n)["total"])
+                    for n in settings.counts
+                ]
+                depth[name] = []
+                for levels in settings.depths:
+                    shape = replace(PRESETS[preset], depth=levels)
+                    deep = context.random_model(f"{preset}-depth-{levels}", shape)
+                    depth[name].append((levels, _further(ours, deep, engine, image)))
+    return {"width": width, "count": count, "depth": depth, "counted": counted}
+
+
+def _further(ours: Worker, model: Path, engine: str, image: Path) -> float:
+    """Return the seconds of a further frame, the better of two."""
+    return min(ours.ask("predict", model=model, engine=engine, image=image)["further"] for _ in range(2))
+
+
+def rows(results: dict[str, Any], matmul: float) -> list[Row]:
+    """Return no line: growth is a plot."""
+    return []
+
+
+def notes(results: dict[str, Any]) -> str:
+    """Return the plot's legend."""
+    width = results["counted"]
+    return (
+        "![Seconds against frame width, number of frames and depth](images/benchmark_growth.png)\n\n"
+        "Left: seconds of a further frame against its width; the grey line grows with the number of pixels. Middle: "
+        f"seconds of a whole stack of {width} px frames, the making of the engine included. Right: seconds of a "
+        f"further {width} px frame with networks of other depths and random weights.\n"
+    )

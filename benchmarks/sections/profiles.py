@@ -1,0 +1,51 @@
+"""Where the time goes: the costliest layers of every network and engine, the costliest operations of training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.core.architecture import PRESETS
+from sections.training import LOSSES
+
+if TYPE_CHECKING:
+    from context import Context
+    from rows import Row
+
+TITLE = "Profiles"
+
+TRAINING_STEPS = 3
+
+
+def measure(context: Context) -> dict[str, Any]:
+    """Profile all that a target may be missed in."""
+    image = context.image(context.settings.profiled)
+    low, high = context.training_pairs()
+    found: dict[str, Any] = {}
+    with context.worker("ours") as ours:
+        for engine in ours.ask("engines")["engines"]:
+            for preset in PRESETS:
+                model = context.random_model(preset)
+                found[f"{preset} {engine}"] = ours.ask("layers", model=model, engine=engine, image=image)["layers"]
+        for loss in LOSSES:
+            answer = ours.ask("training_operations", loss=loss, low=low, high=high, steps=TRAINING_STEPS)
+            found[f"training {loss}"] = answer["layers"]
+    return {"width": context.settings.profiled, "profiles": found}
+
+
+def rows(results: dict[str, Any], matmul: float) -> list[Row]:
+    """Return no line: profiles explain others'."""
+    return []
+
+
+def notes(results: dict[str, Any]) -> str:
+    """Return nothing: the report shows the profiles of missed targets."""
+    return ""
+
+
+def table(layers: list[dict[str, Any]]) -> str:
+    """Return a profile as a Markdown table."""
+    text = "| layer | kind | kernel | ms | share |\n|---|---|---|---|---|\n"
+    for layer in layers:
+        spent = f"{layer['milliseconds']:.1f} | {layer['share']:.0%}"
+        text += f"| `{layer['name']}` | {layer['kind']} | `{layer['kernel']}` | {spent} |\n"
+    return text
