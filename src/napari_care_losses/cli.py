@@ -102,7 +102,7 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     from napari_care_losses.core.engines import DEVICES
     from napari_care_losses.core.losses import LOSSES
     from napari_care_losses.core.model import STRUCTURES
-    from napari_care_losses.core.training import TrainingParameters
+    from napari_care_losses.core.training_parameters import TrainingParameters
 
     train.add_argument("--low", type=Path, nargs="+", required=True, metavar="TIF", help="Low-exposure stacks.")
     train.add_argument("--high", type=Path, nargs="+", required=True, metavar="TIF", help="Their high exposures.")

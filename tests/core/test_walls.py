@@ -9,6 +9,7 @@ import pytest
 
 import napari_care_losses.core
 
+HEAVY = ["numpy", "scipy", "skimage", "torch", "dask", "tifffile", "zarr"]
 VIEWER = ["napari", "magicgui", "qtpy", "superqt", "PyQt5", "PyQt6", "PySide2", "PySide6", "pyqtgraph", "vispy"]
 CORE = sorted(module.name for module in pkgutil.iter_modules(napari_care_losses.core.__path__))
 
@@ -30,11 +31,26 @@ def test_every_module_of_the_core_is_free_of_the_viewer():
 @pytest.mark.parametrize(
     "code",
     [
-        "import napari_care_losses",
-        "import napari_care_losses.cli",
         "from napari_care_losses.cli import main; main(['models', '--json'])",
         "from napari_care_losses.core import library, frames, parameters, architecture, model",
     ],
 )
-def test_nothing_heavy_is_loaded_before_it_is_needed(code):
+def test_torch_is_not_loaded_before_it_is_needed(code):
     assert loaded_by(code).isdisjoint(["torch", *VIEWER])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import napari_care_losses",
+        "import napari_care_losses.cli",
+        "from napari_care_losses.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_the_package_and_the_help_load_nothing_heavy(code):
+    assert loaded_by(code).isdisjoint([*HEAVY, *VIEWER])
+
+
+def test_the_scores_of_a_widget_load_no_filter_before_they_are_asked_for():
+    modules = "napari_care_losses.core.metrics, napari_care_losses.core.training_parameters"
+    assert loaded_by(f"import {modules}").isdisjoint(["torch", "scipy", "skimage"])

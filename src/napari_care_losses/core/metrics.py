@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.normalization import percentiles
@@ -281,10 +280,13 @@ def _similarity(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> ND
 
 
 def _window_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    # half a second to import, which the viewer's forms need not wait for
+    from scipy.ndimage import correlate1d
+
     # down the columns as a sum of shifted rows, at half the time of the filter, which walks along each column
     rows = len(image) - 2 * _SSIM_RADIUS
     mean = sum(weight * image[shift : shift + rows] for shift, weight in enumerate(_SSIM_WEIGHTS))
-    averaged: NDArray[np.float64] = ndimage.correlate1d(mean, _SSIM_WEIGHTS, axis=1)[:, _SSIM_RADIUS:-_SSIM_RADIUS]
+    averaged: NDArray[np.float64] = correlate1d(mean, _SSIM_WEIGHTS, axis=1)[:, _SSIM_RADIUS:-_SSIM_RADIUS]
     return averaged
 
 

@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QComboBox, QGroupBox, QLineEdit, QVBoxLayout, QWidget
 from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.library import list_models, new_model_path
 from napari_care_losses.core.model import STRUCTURES
-from napari_care_losses.core.training import DEFAULT_STEPS_PER_EPOCH, Epoch, Preparing, Step, TrainingParameters
+from napari_care_losses.core.reports import Epoch, Preparing, Step
+from napari_care_losses.core.training_parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters
 from napari_care_losses.widgets.form import ParameterForm, make_rows, scroll_past, tooltip
 from napari_care_losses.widgets.loss_form import LossForm
 from napari_care_losses.widgets.model_chooser import ModelChooser
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
-    from napari_care_losses.core.training import Report
+    from napari_care_losses.core.reports import Report
 
 AMOUNTS = {"epochs": 100.0, "steps": 2000.0, "minutes": 5.0}
 """Budget offered by kind: the paper's epochs, and what a computer without a graphics card does in minutes."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_care_losses.core.jobs import train_to_file
 from napari_care_losses.core.model import load_model
-from napari_care_losses.core.patches import Pair, pairs_from_frames
-from napari_care_losses.core.training import Preparing, Trainer
+from napari_care_losses.core.reports import Preparing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from napari_care_losses.core.losses import Loss
-    from napari_care_losses.core.training import Report, TrainingParameters
+    from napari_care_losses.core.patches import Pair
+    from napari_care_losses.core.reports import Report
+    from napari_care_losses.core.training_parameters import TrainingParameters
     from napari_care_losses.widgets.pair_table import ChosenPair
 
 
@@ -53,6 +53,11 @@ def train(plan: TrainingPlan) -> Iterator[Report]:
     Preparing, Step or Epoch
         As the trainer reports them; images being read and checked count as preparing.
     """
+    # torch takes seconds to load: it does so here, in the background, and not when the widget is opened
+    from napari_care_losses.core.jobs import train_to_file
+    from napari_care_losses.core.patches import pairs_from_frames
+    from napari_care_losses.core.training import Trainer
+
     pairs: list[Pair] = []
     for done, (name, low, high) in enumerate(plan.pairs):
         yield Preparing(done, len(plan.pairs))
