@@ -110,7 +110,7 @@ def _missed(lines: dict[str, list[Row]], saved: Saved) -> str:
     text = (
         "## What holds the targets not reached\n\nThe costliest layers of a restored "
         f"{results['width']} px frame by OpenVINO's own counters, or of three training steps by torch's profiler. The "
-        "kernel tells what runs: `brgemm` and `jit` are compiled for this processor, `ref` is a plain loop.\n"
+        "kernel tells what runs: `brgconv` and `jit` are compiled for this processor, `ref` is a plain loop.\n"
     )
     for name, whats in missed.items():
         if name in results["profiles"]:

@@ -204,7 +204,8 @@ def notes(results: dict[str, Any]) -> str:
     text = (
         "Ours is the time of a further frame of a stack held in memory, CSBDeep's that of `CARE.predict` once its "
         "network is built: both include normalising, tiling, stitching and undoing. The line *one call for one frame* "
-        "also counts what a call of `restore` does before its first frame.\n"
+        "also counts what a call of `restore` does before its first frame. GFLOP/s are nominal: two a multiply-add of "
+        "the network as CSBDeep computes it, even where ours computes the same with fewer.\n"
     )
     if "difference" in results:
         found = ", ".join(f"{engine} {value['largest']:.2g}" for engine, value in results["difference"].items())

@@ -44,8 +44,8 @@ def notes(results: dict[str, Any]) -> str:
 
 def table(layers: list[dict[str, Any]]) -> str:
     """Return a profile as a Markdown table."""
-    text = "| layer | kind | kernel | ms | share |\n|---|---|---|---|---|\n"
+    text = "| layer, with channels x height x width of what it gives | kernel | ms | share |\n|---|---|---|---|\n"
     for layer in layers:
         spent = f"{layer['milliseconds']:.1f} | {layer['share']:.0%}"
-        text += f"| `{layer['name']}` | {layer['kind']} | `{layer['kernel']}` | {spent} |\n"
+        text += f"| `{layer['name']}` | `{layer['kernel']}` | {spent} |\n"
     return text

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COSTLIEST = 5
 
 Layers = list[dict[str, Any]]
-"""The costliest first: ``name``, ``kind``, ``kernel``, ``milliseconds`` and ``share`` of the whole."""
+"""The costliest first: ``name``, ``kernel``, ``milliseconds`` and ``share`` of the whole."""
 
 
 def profile_restoring(model: Model, parameters: RestorationParameters, image: NDArray[Any], engine: str) -> Layers:
@@ -50,7 +50,7 @@ def _profiled(work: Callable[[], Any]) -> Layers:
     averages = sorted(profiler.key_averages(), key=lambda row: -row.self_cpu_time_total)
     whole = sum(row.self_cpu_time_total for row in averages)
     return [
-        _layer(row.key, "operation", f"{row.count} calls", row.self_cpu_time_total / 1e3, whole / 1e3)
+        _layer(row.key, f"{row.count} calls", row.self_cpu_time_total / 1e3, whole / 1e3)
         for row in averages[:COSTLIEST]
     ]
 
@@ -78,12 +78,19 @@ def _counted(work: Callable[[], Any]) -> Layers:
     rows = [row for row in ran[0].get_profiling_info() if row.real_time.total_seconds() > 0]
     rows.sort(key=lambda row: -row.real_time)
     whole = sum(row.real_time.total_seconds() for row in rows) * 1e3
+    nodes = ran[0].get_compiled_model().get_runtime_model().get_ops()
+    shapes = {node.get_friendly_name(): " x ".join(map(str, node.get_output_shape(0)[1:])) for node in nodes}
     return [
-        _layer(row.node_name, row.node_type, row.exec_type, row.real_time.total_seconds() * 1e3, whole)
+        _layer(
+            f"{row.node_type} to {shapes.get(row.node_name, '?')}",
+            row.exec_type,
+            row.real_time.total_seconds() * 1e3,
+            whole,
+        )
         for row in rows[:COSTLIEST]
     ]
 
 
-def _layer(name: str, kind: str, kernel: str, milliseconds: float, whole: float) -> dict[str, Any]:
+def _layer(name: str, kernel: str, milliseconds: float, whole: float) -> dict[str, Any]:
     share = milliseconds / whole
-    return {"name": name, "kind": kind, "kernel": kernel, "milliseconds": milliseconds, "share": share}
+    return {"name": name, "kernel": kernel, "milliseconds": milliseconds, "share": share}
