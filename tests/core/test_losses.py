@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from napari_care_losses.core import losses
 from napari_care_losses.core.errors import ParameterError
 from napari_care_losses.core.losses import LOSSES, Bandpass, Fourier, Laplace, loss_class
 from napari_care_losses.core.network import Prediction
@@ -138,3 +139,14 @@ def test_an_unknown_loss_is_refused_by_naming_the_known():
     assert loss_class("fft") is Fourier
     with pytest.raises(ParameterError, match="laplace, fft, bandpass, mae, mse"):
         loss_class("l2")
+
+
+def test_bandpass_trains_after_it_validated_first():
+    """As a run does that was stopped between the last step of an epoch and its validation."""
+    losses._blur_matrix.cache_clear()
+    mean, _, target = example(Bandpass())
+    with torch.inference_mode():
+        value(Bandpass(), mean, None, target)
+    tensor = torch.tensor(mean, requires_grad=True)
+    value(Bandpass(), tensor, None, target).backward()
+    assert tensor.grad.abs().max() > 0

@@ -2,6 +2,7 @@
 
 Every loss takes the network's `Prediction` and the clean patches, both normalised, and returns the mean over batch and
 pixels. Adding a loss means adding a class here; forms, command line, experiments and contract tests iterate `LOSSES`.
+The forms do so before anything is computed: torch is imported where a loss is called, not here.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from scipy.ndimage import gaussian_filter1d
 
 from napari_care_losses.core.errors import ParameterError
 from napari_care_losses.core.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from napari_care_losses.core.network import Prediction
@@ -103,6 +103,8 @@ class Fourier(Loss):
     title = "FFT"
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        import torch
+
         difference = prediction.mean - target
         modulus = torch.fft.rfft2(difference, norm="ortho").abs()
         columns = modulus.sum(dim=-2)
@@ -209,5 +211,10 @@ def _blurred(images: Tensor, sigma: float) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _blur_matrix(size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    import torch
+    from scipy.ndimage import gaussian_filter1d
+
     matrix = gaussian_filter1d(np.eye(size), sigma, axis=0, mode="reflect")
-    return torch.as_tensor(matrix, dtype=dtype, device=device)
+    # Made while validating, it would be an inference tensor, of no use to the training steps that follow.
+    with torch.inference_mode(mode=False):
+        return torch.as_tensor(matrix, dtype=dtype, device=device)
