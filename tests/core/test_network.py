@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from napari_care_losses.core.architecture import PRESETS, Architecture
-from napari_care_losses.core.network import SCALE_FLOOR, CareNetwork, upsampled_kernel
+from napari_care_losses.core.network import SCALE_FLOOR, CareNetwork, training_layout, upsampled_kernel
 
 
 def number_of_parameters(network):
@@ -140,3 +140,15 @@ def test_the_upsampled_kernel_does_on_the_coarse_grid_what_its_weight_does_after
     assert kernel.shape == (20, 3, taps, taps)
     found = functional.pixel_shuffle(functional.conv2d(image, kernel, padding=taps // 2), 2)
     torch.testing.assert_close(found if taps % 2 else found[..., 1:-1, 1:-1], expected)
+
+
+@pytest.mark.parametrize(
+    ("preset", "device", "expected"),
+    [
+        ("care", "cpu", torch.contiguous_format),
+        ("lite", "cpu", torch.channels_last),
+        ("care", "cuda", torch.channels_last),
+    ],
+)
+def test_the_layout_suits_network_and_device(preset, device, expected):
+    assert training_layout(PRESETS[preset], torch.device(device)) == expected

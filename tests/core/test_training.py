@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from itertools import islice
 
 import numpy as np
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from napari_care_losses.core.architecture import PRESETS, Architecture
 from napari_care_losses.core.errors import InputError, ParameterError, ResumeError, TrainingDivergedError
 from napari_care_losses.core.losses import LOSSES, Bandpass
-from napari_care_losses.core.patches import Pair
+from napari_care_losses.core.patches import Pair, draw_batch
 from napari_care_losses.core.training import STATE_HEADER, Epoch, Preparing, Step, Trainer, TrainingParameters
 
 TINY = {"preset": "lite", "patch_size": 16, "batch_size": 2, "validation_patches": 3, "steps_per_epoch": 3}
@@ -106,6 +107,44 @@ def test_a_run_closed_and_called_again_goes_on():
         list(islice(running, stop))
         running.close()
     assert_equal_runs(finished(broken), whole)
+
+
+def drawing_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_batches_are_drawn_ahead_but_the_state_is_that_of_the_last_batch_used(steps, tmp_path):
+    stopped = trainer(steps_per_epoch=20)
+    running = stopped.run()
+    prepared = list(islice(running, 6))
+    assert all(isinstance(report, Preparing) for report in prepared)
+    expected = np.random.default_rng()
+    expected.bit_generator.state = stopped._rng.bit_generator.state
+    list(islice(running, steps))
+    assert len(drawing_threads()) == 1
+    for _ in range(steps):
+        draw_batch(stopped._sources, stopped.parameters.batch_size, expected)
+    states = [stopped._rng.bit_generator.state]
+    running.close()
+    assert not drawing_threads()
+    stopped.model()
+    states.append(stopped._rng.bit_generator.state)
+    stopped.save_state(tmp_path / "state")
+    resumed = trainer(steps_per_epoch=20)
+    resumed.load_state(tmp_path / "state")
+    states.append(resumed._rng.bit_generator.state)
+    assert states == [expected.bit_generator.state] * 3
+
+
+def test_no_thread_is_left_by_a_run_that_ended_or_failed(monkeypatch):
+    finished(trainer(amount=2))
+    assert not drawing_threads()
+    training = trainer()
+    broken_loss(monkeypatch, training, 2)
+    with pytest.raises(TrainingDivergedError):
+        finished(training)
+    assert not drawing_threads()
 
 
 def test_a_finished_run_goes_on_with_a_larger_budget(tmp_path):

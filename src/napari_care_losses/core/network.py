@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SCALE_FLOOR = 1e-3
 """Smallest Laplace scale the probabilistic head can give (CSBDeep's epsilon), in normalised units."""
 
+WIDE = 32
+"""First filters from which a network trains faster on the CPU in the plain memory layout than with channels last."""
+
 
 class Prediction(NamedTuple):
     """What the network says of a batch.
@@ -108,6 +111,12 @@ class CareNetwork(nn.Module):
             mean = mean + x
         scale = None if self.scale is None else functional.softplus(self.scale(features)) + SCALE_FLOOR
         return Prediction(mean, scale)
+
+
+def training_layout(architecture: Architecture, device: torch.device) -> torch.memory_format:
+    """Return the memory layout in which the network trains fastest."""
+    is_plain = device.type == "cpu" and architecture.filters >= WIDE
+    return torch.contiguous_format if is_plain else torch.channels_last
 
 
 def upsampled_kernel(weight: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 import json
 import math
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from napari_care_losses import __version__
+from napari_care_losses.core.ahead import ahead
+from napari_care_losses.core.allocation import freed_memory_kept
 from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.atomic import replacing
 from napari_care_losses.core.engines import choose_device
 from napari_care_losses.core.errors import ComputeError, ResumeError, TrainingDivergedError
 from napari_care_losses.core.model import Model, ModelCard
-from napari_care_losses.core.network import CareNetwork
+from napari_care_losses.core.network import CareNetwork, training_layout
 from napari_care_losses.core.patches import PatchSource, draw_batch, fingerprint, split_pairs
 from napari_care_losses.core.reports import Epoch, Preparing, Report, Step
 from napari_care_losses.core.training_parameters import (
@@ -73,7 +77,7 @@ class Trainer:
     start_from : Model, optional
         Model whose weights to start from (fine-tuning); it decides the architecture.
     device : str
-        One of `napari_care_losses.core.engines.DEVICES`.
+        One of `napari_care_losses.core.restoration_parameters.DEVICES`.
 
     Raises
     ------
@@ -107,7 +111,8 @@ class Trainer:
         if start_from is not None:
             shared = {name: value for name, value in start_from.weights.items() if name in network.state_dict()}
             network.load_state_dict({**network.state_dict(), **shared})
-        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = training_layout(self._architecture, self._device)
+        self._network = network.to(self._device, memory_format=layout)  # type: ignore[call-overload]
         self._optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, eps=1e-7)
         self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self._optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
@@ -150,25 +155,22 @@ class Trainer:
         if not self._sources:
             yield from self._prepare()
         progress, started = self._progress, (self._progress.step, self._progress.seconds)
-        while True:
-            # Also true at once where the run was closed between an epoch's last step and its validation.
-            if self._epoch_is_over():
-                yield self._end_epoch()
-            if self.is_finished:
-                return
-            begun = time.perf_counter()
-            try:
-                value = self._step()
-            except torch.OutOfMemoryError as error:
-                raise ComputeError(
-                    f"The device ran out of memory: choose a smaller batch or patch ({error})."
-                ) from error
-            except RuntimeError as error:
-                raise ComputeError(f"Training failed on the {self._device.type} device: {error}") from error
-            progress.step += 1
-            progress.epoch_losses.append(value)
-            progress.seconds += time.perf_counter() - begun
-            yield self._step_report(value, *started)
+        with ExitStack() as stack:
+            if self._device.type == "cpu":
+                stack.enter_context(freed_memory_kept())
+            batches = stack.enter_context(closing(ahead(self._batches())))
+            while True:
+                # Also true at once where the run was closed between an epoch's last step and its validation.
+                if self._epoch_is_over():
+                    yield self._end_epoch()
+                if self.is_finished:
+                    return
+                begun = time.perf_counter()
+                value = self._step(batches)
+                progress.step += 1
+                progress.epoch_losses.append(value)
+                progress.seconds += time.perf_counter() - begun
+                yield self._step_report(value, *started)
 
     def model(self) -> Model:
         """Return the model of the lowest validation loss so far, the weights of a started epoch included."""
@@ -303,14 +305,32 @@ class Trainer:
         steps = len(self._progress.epoch_losses)
         return steps >= self.parameters.steps_per_epoch or (steps > 0 and self._fraction() >= 1.0)
 
-    def _step(self) -> float:
+    def _batches(self) -> Generator[tuple[Batch, np.random.Generator], None, None]:
+        """Yield batches without end, each with the random generator as it stood after it.
+
+        They are drawn ahead of the steps: the run stands where the last batch used was drawn, not the last one drawn.
+        """
+        rng = self._rng
+        while True:
+            rng = copy.deepcopy(rng)
+            yield draw_batch(self._sources, self.parameters.batch_size, rng), rng
+
+    def _step(self, batches: Iterator[tuple[Batch, np.random.Generator]]) -> float:
         """Take one step and return its loss."""
+        try:
+            batch, self._rng = next(batches)
+            return self._optimize(*self._to_device(batch))
+        except torch.OutOfMemoryError as error:
+            raise ComputeError(f"The device ran out of memory: choose a smaller batch or patch ({error}).") from error
+        except RuntimeError as error:
+            raise ComputeError(f"Training failed on the {self._device.type} device: {error}") from error
+
+    def _optimize(self, low: torch.Tensor, high: torch.Tensor) -> float:
         if self.parameters.budget != "epochs":
             falling = 0.5 * (1 + math.cos(math.pi * self._fraction()))
             self._set_learning_rate(self.parameters.learning_rate * falling)
         self._network.train()
         self._optimizer.zero_grad()
-        low, high = self._to_device(draw_batch(self._sources, self.parameters.batch_size, self._rng))
         loss = self.loss(self._network(low), high)
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item()
