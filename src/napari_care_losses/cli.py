@@ -99,9 +99,9 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
 
 
 def _add_training_options(train: argparse.ArgumentParser) -> None:
-    from napari_care_losses.core.engines import DEVICES
     from napari_care_losses.core.losses import LOSSES
     from napari_care_losses.core.model import STRUCTURES
+    from napari_care_losses.core.restoration_parameters import DEVICES
     from napari_care_losses.core.training_parameters import TrainingParameters
 
     train.add_argument("--low", type=Path, nargs="+", required=True, metavar="TIF", help="Low-exposure stacks.")

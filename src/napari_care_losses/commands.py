@@ -139,27 +139,32 @@ def restore(options: argparse.Namespace) -> None:
         device=options.device,
     )
     with _stoppable(work) as stopped:
-        clipped = _show_restoring(work, stopped)
+        clipped, note = _show_restoring(work, stopped)
     if stopped:
         print("stopped; --resume goes on")
         raise KeyboardInterrupt
+    if note:
+        print(note)
     if clipped:
         print(f"{clipped} pixels did not fit {options.dtype} and were clipped")
     print(f"{options.out}: {len(frames)} frames of {frames.frame_shape[0]} x {frames.frame_shape[1]} px")
 
 
-def _show_restoring(work: Generator[Progress, None, int], stopped: list[bool]) -> int:
+def _show_restoring(work: Generator[Progress, None, int], stopped: list[bool]) -> tuple[int, str]:
+    """Show the progress; return the number of pixels clipped and what the engine has to say."""
     from tqdm import tqdm
 
+    note = ""
     with tqdm(disable=None, unit="tile") as bar:
         while not stopped:
             try:
                 progress = next(work)
             except StopIteration as finished:
-                return int(finished.value)
+                return int(finished.value), note
+            note = progress.note
             bar.total = progress.total
             bar.update(progress.done - bar.n)
-    return 0
+    return 0, note
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -1,20 +1,32 @@
-"""How a tile is run through a network."""
+"""What runs a tile through a network: torch on any device, OpenVINO on processors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import psutil
 import torch
 
 from napari_care_losses.core.errors import ComputeError, InputError
+from napari_care_losses.core.tiles import working_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from napari_care_losses.core.model import Model
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
+MEMORY_SHARE = 0.25
+MEMORY_CAP = {"cpu": 768 << 20, "mps": 2 << 30, "cuda": 4 << 30}
+"""Part of the free memory that a tile may take, and the bytes beyond which larger tiles gain nothing."""
+
+Restored = tuple["NDArray[np.float32]", "NDArray[np.float32] | None"]
+"""Restored tile and its Laplace scale, float32 arrays (Y, X); no scale from models without one."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -34,23 +46,35 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-class TorchEngine:
-    """Runs tiles through a model with torch: channels last, without gradients, half precision on CUDA.
+def leave_a_core() -> None:
+    """Compute on all processor cores but one where there are more than two, so that a viewer beside it stays fluid."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores > 2:
+        torch.set_num_threads(min(torch.get_num_threads(), cores - 1))
 
-    Parameters
+
+class Engine(ABC):
+    """Runs tiles through a model.
+
+    Attributes
     ----------
     model : Model
         The model.
-    device : str
-        One of `DEVICES`.
+    device : torch.device
+        Where it runs.
+    note : str
+        What the user should know of this engine's work; may be empty.
+    samples : int
+        Number of images that `prepare` wants to see.
     """
 
-    def __init__(self, model: Model, device: str = "auto") -> None:
-        self.device = choose_device(device)
-        self._half = self.device.type == "cuda"
-        self._network = model.network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    samples = 0
+    _limits: ClassVar[dict[str, int]] = {}
 
-    def run(self, tile: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self.model, self.device, self.note = model, device, ""
+
+    def restore(self, tile: NDArray[np.float32]) -> Restored:
         """Restore one tile.
 
         Parameters
@@ -69,15 +93,96 @@ class TorchEngine:
             If the device runs out of memory or fails.
         """
         try:
-            with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.float16, enabled=self._half):
-                batch = torch.from_numpy(np.ascontiguousarray(tile))[None, None].to(self.device)
-                prediction = self._network(batch)
-                return _to_numpy(prediction.mean), None if prediction.scale is None else _to_numpy(prediction.scale)
+            return self._run(tile)
         except (RuntimeError, MemoryError) as error:
+            self.close()
             raise ComputeError(
                 f"The {self.device.type} device failed on a tile of {tile.shape[0]} x {tile.shape[1]} px: {error} "
-                "If memory ran out, choose a smaller tile size."
+                "If memory ran out, close other programs or choose a smaller tile size."
             ) from error
+
+    @abstractmethod
+    def _run(self, tile: NDArray[np.float32]) -> Restored:
+        """Do what `restore` says; errors of the library may escape."""
+
+    def prepare(self, images: Iterable[NDArray[np.float32]]) -> None:  # noqa: B027 - most need nothing
+        """Look at `samples` of the images to be restored, normalised, of shape (Y, X)."""
+
+    def close(self) -> None:  # noqa: B027 - nor hold anything
+        """Give working memory back; the engine stays usable."""
+
+    def memory(self) -> int:
+        """Return the bytes that a tile may take on this device now."""
+        kind = self.device.type
+        return min(int(MEMORY_SHARE * _free_memory(self.device)), self._limits.get(kind, MEMORY_CAP[kind]))
+
+    def remember_tile(self, width: int) -> None:
+        """Take no more memory than square tiles of `width` pixels need, on this device and in this process."""
+        self._limits[self.device.type] = working_memory(self.model.card.architecture, width)
+
+
+class TorchEngine(Engine):
+    """Runs tiles with torch: channels last, without gradients, in half precision on CUDA."""
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        super().__init__(model, device)
+        self._network = model.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _run(self, tile: NDArray[np.float32]) -> Restored:
+        is_half = self.device.type == "cuda"
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.float16, enabled=is_half):
+            batch = torch.from_numpy(np.ascontiguousarray(tile))[None, None].to(self.device)
+            prediction = self._network(batch)
+            return _to_numpy(prediction.mean), None if prediction.scale is None else _to_numpy(prediction.scale)
+
+    def close(self) -> None:
+        """Give the memory torch keeps for later on a graphics card back to other programs."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+
+def open_engine(name: str, model: Model, device: str = "auto") -> Engine:
+    """Return an engine for a model.
+
+    Parameters
+    ----------
+    name : str
+        One of `napari_care_losses.core.restoration_parameters.ENGINES`. OpenVINO runs on processors only; where the
+        package is not installed torch stands in, and the engine's note says so if it was asked for by name.
+    model : Model
+        The model.
+    device : str
+        One of `napari_care_losses.core.restoration_parameters.DEVICES`.
+
+    Raises
+    ------
+    InputError
+        If the device does not exist or the engine cannot run on it.
+    """
+    on_processor = device == "cpu" or (device == "auto" and choose_device().type == "cpu")
+    if name.startswith("openvino") and device not in ("auto", "cpu"):
+        raise InputError(
+            f"The engine {name} runs on the cpu, not on {device}: choose the engine torch, or that device."
+        )
+    wants_openvino = name.startswith("openvino") or (name == "auto" and on_processor)
+    if wants_openvino and find_spec("openvino") is not None:
+        from napari_care_losses.core.openvino_engine import Int8Engine, OpenVinoEngine
+
+        return Int8Engine(model) if name == "openvino-int8" else OpenVinoEngine(model)
+    engine = TorchEngine(model, choose_device(device))
+    if name.startswith("openvino"):
+        engine.note = "OpenVINO is not installed, so torch restored instead (pip install openvino)."
+    return engine
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return int(psutil.virtual_memory().available)
 
 
 def _to_numpy(tensor: torch.Tensor) -> NDArray[Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_care_losses.core.errors import InputError, OutputError, TrainingDivergedError
-from napari_care_losses.core.restoration import Progress, RestorationParameters, restore_frames
+from napari_care_losses.core.restoration import Progress, RestorationParameters, RestoredFrame, restore_frames
 from napari_care_losses.core.tiff import TiffStack, is_finished
 from napari_care_losses.core.training import STATE_SUFFIX, Epoch, Report, Trainer
 
@@ -125,7 +127,7 @@ def restore_to_file(
     resume : bool
         Do only the frames a stopped run of the same job left out.
     device : str
-        One of `napari_care_losses.core.engines.DEVICES`.
+        One of `napari_care_losses.core.restoration_parameters.DEVICES`.
 
     Yields
     ------
@@ -159,9 +161,8 @@ def restore_to_file(
         "parameters": parameters.to_dict(),
         "dtype": dtype,
     }
-    clipped = 0
     if resume and all(is_finished(path, job) for path in outputs):
-        return clipped
+        return 0
     stacks: list[TiffStack] = []
     try:
         for path in outputs:
@@ -169,15 +170,8 @@ def restore_to_file(
             stacks.append(TiffStack(path, frames, dtype=kind, job=job, resume=resume))
         done = set.intersection(*(stack.done for stack in stacks))
         missing = [index for index in range(len(frames)) if index not in done]
-        for progress in restore_frames(frames, model, parameters, indices=missing, device=device):
-            if progress.frame is not None:
-                frame = progress.frame
-                pixels, outside = cast(frame.image, dtype)
-                clipped += outside
-                stacks[0].write(frame.index, pixels)
-                if frame.scale is not None and scale_out is not None:
-                    stacks[1].write(frame.index, frame.scale)
-            yield progress
+        work = restore_frames(frames, model, parameters, indices=missing, device=device)
+        clipped = yield from _write_behind(work, stacks, dtype)
         for stack in stacks:
             stack.close()
         return clipped
@@ -188,6 +182,29 @@ def restore_to_file(
     finally:
         for stack in stacks:
             stack.suspend()
+
+
+def _write_behind(
+    work: Generator[Progress, None, None], stacks: list[TiffStack], dtype: str
+) -> Generator[Progress, None, int]:
+    """Write every frame in a background thread while the next one is restored; return the number of pixels clipped."""
+
+    def write(frame: RestoredFrame) -> int:
+        pixels, outside = cast(frame.image, dtype)
+        for stack, image in zip(stacks, (pixels, frame.scale), strict=False):
+            stack.write(frame.index, image)
+        return outside
+
+    clipped = 0
+    # Leaving it, by whatever way, waits for the frame being written.
+    with closing(work), ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as thread:
+        writing: Future[int] | None = None
+        for progress in work:
+            if progress.frame is not None:
+                clipped += 0 if writing is None else writing.result()
+                writing = thread.submit(write, progress.frame)
+            yield progress
+        return clipped + (0 if writing is None else writing.result())
 
 
 def cast(image: NDArray[np.float32], dtype: str) -> tuple[NDArray[Any], int]:

@@ -34,6 +34,8 @@ class ParameterInfo:
         The values allowed, for parameters that are words.
     advanced : bool
         Whether a form hides it until asked.
+    lowest_means : str
+        What a form shows in place of the lowest number, where that is not meant as a number.
     """
 
     title: str
@@ -43,6 +45,7 @@ class ParameterInfo:
     high: float = math.inf
     choices: tuple[str, ...] = ()
     advanced: bool = False
+    lowest_means: str = ""
 
 
 def parameter(default: Any, title: str, help: str, **info: Any) -> Any:

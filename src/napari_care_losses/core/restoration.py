@@ -1,4 +1,7 @@
-"""Restoring frames: tile by tile, equal to the whole, in memory that does not grow with the stack."""
+"""Restoring frames: tile by tile, equal to the whole, in memory that does not grow with the stack.
+
+The next frame is read and normalised while one is being restored.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +10,27 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.core.engines import TorchEngine
-from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.ahead import ahead
+from napari_care_losses.core.engines import open_engine
+from napari_care_losses.core.errors import ComputeError, InputError
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.low_band import DEFAULT_SIGMA, tie_low_band
 from napari_care_losses.core.normalization import finite, frame_range, stack_ranges
-from napari_care_losses.core.parameters import Parameters, parameter
+from napari_care_losses.core.restoration_parameters import RestorationParameters
+from napari_care_losses.core.tiles import crop, largest_tile, pad, plan_tiles, smallest_tile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_care_losses.core.architecture import Architecture
+    from napari_care_losses.core.engines import Engine
     from napari_care_losses.core.model import Model, ModelCard
     from napari_care_losses.core.normalization import Range
+    from napari_care_losses.core.tiles import Tile
 
-
-@dataclass(frozen=True, kw_only=True)
-class RestorationParameters(Parameters):
-    """How frames are normalised, tiled and put together."""
-
-    normalization: str = parameter(
-        "frame",
-        "Range",
-        "Whose percentiles become 0 and 1: every frame's own (unrelated images), or one range for the stack (movies: "
-        "keeps brightness comparable between frames).",
-        choices=("frame", "stack"),
-    )
-    low_band: str = parameter(
-        "auto",
-        "Low band",
-        "Slow changes of brightness: tied to the input's, plain as the network gives them, or auto: tied where the "
-        "training loss leaves them free (bandpass).",
-        choices=("auto", "tied", "plain"),
-    )
-    tile_size: int = parameter(
-        1024,
-        "Tile size",
-        "Width of the tiles a large frame is cut into; smaller takes less memory and more time.",
-        unit="px",
-        low=32,
-        high=16384,
-        advanced=True,
-    )
+__all__ = ["Progress", "RestorationParameters", "RestoredFrame", "restore", "restore_frames"]
 
 
 @dataclass(frozen=True)
@@ -82,19 +61,22 @@ class Progress(NamedTuple):
         Steps taken and steps in all: sampled frames and tiles.
     frame : RestoredFrame, or None
         The frame this step completed, if it did.
+    note : str
+        What the user should know of the engine at work; may be empty.
     """
 
     done: int
     total: int
     frame: RestoredFrame | None = None
+    note: str = ""
 
 
-class Tile(NamedTuple):
-    """Where a tile reads from and writes to, in pixels of the padded frame."""
+class _Input(NamedTuple):
+    """A frame ready to be restored."""
 
-    source: tuple[slice, slice]
-    inner: tuple[slice, slice]
-    target: tuple[slice, slice]
+    frame_index: int
+    grey_levels: Range
+    image: NDArray[np.float32]
 
 
 def restore_frames(
@@ -104,7 +86,7 @@ def restore_frames(
     *,
     indices: Sequence[int] | None = None,
     device: str = "auto",
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Restore the frames of a stack, one at a time; yields after every tile and can be closed at any.
 
     Parameters
@@ -118,7 +100,7 @@ def restore_frames(
     indices : sequence of int, optional
         Which frames, in this order; all of them by default. The range comes from the whole stack in any case.
     device : str
-        One of `napari_care_losses.core.engines.DEVICES`.
+        One of `napari_care_losses.core.restoration_parameters.DEVICES`.
 
     Yields
     ------
@@ -134,11 +116,10 @@ def restore_frames(
     """
     parameters = parameters or RestorationParameters()
     chosen = range(len(frames)) if indices is None else indices
-    engine = TorchEngine(model, device)
     card = model.card
+    engine = open_engine(parameters.engine, model, device)
     sigma = _tied_sigma(card, parameters.low_band)
-    tiles = plan_tiles(frames.frame_shape, card.architecture, parameters.tile_size)
-    total = len(chosen) * len(tiles)
+    tiling = _Tiling(frames.frame_shape, engine, parameters.tile_size)
     done = 0
     ranges: dict[int, Range] = {}
     if parameters.normalization == "stack":
@@ -149,24 +130,27 @@ def restore_frames(
             except StopIteration as finished:
                 ranges = finished.value
                 break
-            yield Progress(done, total + len(frames))
-        total += done
-    for index in chosen:
-        frame = frames[index]
-        try:
-            grey_levels = ranges[frames.channel(index)] if ranges else frame_range(frame, card.normalization)
-            canvas = _Canvas(grey_levels.apply(finite(frame)), card)
-        except InputError as error:
-            raise InputError(f"Frame {index}: {error}") from error
-        for number, tile in enumerate(tiles, 1):
-            canvas.fill(tile, engine)
-            done += 1
-            if number < len(tiles):
-                yield Progress(done, total)
-        mean, scale = canvas.finished(sigma)
-        if scale is not None:
-            scale *= grey_levels.width
-        yield Progress(done, total, RestoredFrame(index, grey_levels.undo(mean), scale))
+            yield Progress(done, len(frames) + len(chosen) * len(tiling.tiles))
+    inputs = ahead(_inputs(frames, chosen, card, ranges))
+    try:
+        samples = _inputs(frames, _spread(chosen, engine.samples), card, ranges)
+        engine.prepare(pad(sample.image, card.architecture.block) for sample in samples)
+        for number, given in enumerate(inputs):
+            canvas = _Canvas(given.image, card)
+            for filled in tiling.fill(canvas):
+                done += 1
+                total = done + tiling.left(filled, len(chosen) - number)
+                if filled < len(tiling.tiles):
+                    yield Progress(done, total, note=engine.note)
+            mean, scale = canvas.finished(sigma)
+            if scale is not None:
+                scale *= given.grey_levels.width
+            yield Progress(
+                done, total, RestoredFrame(given.frame_index, given.grey_levels.undo(mean), scale), engine.note
+            )
+    finally:
+        inputs.close()
+        engine.close()
 
 
 def restore(
@@ -190,7 +174,7 @@ def restore(
     axes : str, optional
         One letter an axis, as `Frames` takes them.
     device : str
-        One of `napari_care_losses.core.engines.DEVICES`.
+        One of `napari_care_losses.core.restoration_parameters.DEVICES`.
 
     Returns
     -------
@@ -212,50 +196,70 @@ def restore(
     return restored.reshape(frames.shape)
 
 
-def plan_tiles(shape: tuple[int, int], architecture: Architecture, tile_size: int) -> list[Tile]:
-    """Cut a frame into tiles whose stitched restoration equals the whole.
+def _inputs(
+    frames: Frames, indices: Sequence[int], card: ModelCard, ranges: dict[int, Range]
+) -> Generator[_Input, None, None]:
+    """Read and normalise frames; a channel without a range has every frame's own."""
+    for index in indices:
+        frame = frames[index]
+        try:
+            grey_levels = ranges[frames.channel(index)] if ranges else frame_range(frame, card.normalization)
+            image = grey_levels.apply(finite(frame))
+        except InputError as error:
+            raise InputError(f"Frame {index}: {error}") from error
+        yield _Input(index, grey_levels, image)
 
-    The frame is padded to multiples of the network's block; tiles start at multiples of it, so that pooling
-    falls alike, and read a margin of the receptive field around what they write.
 
-    Parameters
+def _spread(indices: Sequence[int], count: int) -> list[int]:
+    """Return `count` of the indices at most, spread over all."""
+    places = np.linspace(0, len(indices) - 1, min(count, len(indices)))
+    return [indices[round(place)] for place in places]
+
+
+class _Tiling:
+    """How the frames of a stack are cut; finer once the device has failed.
+
+    Attributes
     ----------
-    shape : tuple of int
-        (Y, X) of the frame.
-    architecture : Architecture
-        Gives block and margin.
-    tile_size : int
-        Width of what a tile writes, rounded up to a multiple of the block, in pixels.
+    tiles : list of Tile
+        Those of one frame.
     """
-    block, margin = architecture.block, architecture.margin
-    rows, columns = (_cuts(sum(_padding(size, block)) + size, tile_size, block) for size in shape)
-    height, width = (sum(_padding(size, block)) + size for size in shape)
-    tiles = []
-    for top, bottom in rows:
-        for left, right in columns:
-            source = (
-                slice(max(0, top - margin), min(height, bottom + margin)),
-                slice(max(0, left - margin), min(width, right + margin)),
-            )
-            inner = (
-                slice(top - source[0].start, bottom - source[0].start),
-                slice(left - source[1].start, right - source[1].start),
-            )
-            tiles.append(Tile(source, inner, (slice(top, bottom), slice(left, right))))
-    return tiles
 
+    def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int) -> None:
+        self._shape, self._engine = shape, engine
+        self._architecture = engine.model.card.architecture
+        self._cut(tile_size or largest_tile(self._architecture, engine.memory()))
 
-def _cuts(size: int, tile_size: int, block: int) -> list[tuple[int, int]]:
-    """Cut `size` into the fewest parts of at most about `tile_size`, alike in size, at multiples of `block`."""
-    count = -(-size // max(tile_size, block))
-    width = -(-size // (count * block)) * block
-    return [(start, min(start + width, size)) for start in range(0, size, width)]
+    def fill(self, canvas: _Canvas) -> Iterator[int]:
+        """Restore a frame tile by tile, in smaller ones where the device fails; yields how many of them are done."""
+        filled = 0
+        while filled < len(self.tiles):
+            try:
+                canvas.fill(self.tiles[filled], self._engine)
+            except ComputeError:
+                # Out of memory or another failure: the libraries do not tell them apart, and a smaller tile that
+                # fails too ends it.
+                if not self._can_halve():
+                    raise
+                filled = 0
+                continue
+            filled += 1
+            yield filled
 
+    def left(self, filled: int, frames: int) -> int:
+        """Return the number of tiles still to be restored in this frame and those after it."""
+        return frames * len(self.tiles) - filled
 
-def _padding(size: int, block: int) -> tuple[int, int]:
-    """Return the pixels added before and after, split between both sides as CSBDeep does."""
-    missing = -size % block
-    return missing // 2, missing - missing // 2
+    def _can_halve(self) -> bool:
+        width = max(span.stop - span.start for span in self.tiles[0].source)
+        if width <= smallest_tile(self._architecture):
+            return False
+        self._cut(width // 2)
+        self._engine.remember_tile(width // 2)
+        return True
+
+    def _cut(self, width: int) -> None:
+        self.tiles: list[Tile] = plan_tiles(self._shape, self._architecture, width)
 
 
 class _Canvas:
@@ -263,17 +267,13 @@ class _Canvas:
 
     def __init__(self, image: NDArray[np.float32], card: ModelCard) -> None:
         self._image, self._card = image, card
-        block = card.architecture.block
-        padding = [_padding(size, block) for size in image.shape]
-        # Reflection needs more pixels than it adds; a sliver of an image is repeated instead.
-        self._padded = np.pad(image, padding, mode="reflect" if min(image.shape) > block else "symmetric")
-        self._crop = tuple(slice(before, before + size) for (before, _), size in zip(padding, image.shape, strict=True))
+        self._padded, self._crop = pad(image, card.architecture.block), crop(image.shape, card.architecture.block)
         self._mean = np.empty_like(self._padded)
         self._scale = np.empty_like(self._padded) if card.architecture.predicts_scale else None
 
-    def fill(self, tile: Tile, engine: TorchEngine) -> None:
+    def fill(self, tile: Tile, engine: Engine) -> None:
         """Restore one tile."""
-        mean, scale = engine.run(self._padded[tile.source])
+        mean, scale = engine.restore(self._padded[tile.source])
         self._mean[tile.target] = mean[tile.inner]
         if self._scale is not None and scale is not None:
             self._scale[tile.target] = scale[tile.inner]

@@ -193,6 +193,8 @@ def _make_editor(kind: Any, info: ParameterInfo, words: Mapping[str, str]) -> Ed
         editor.setRange(kind(max(info.low, -(2**31))), kind(min(info.high, 2**31 - 1)))
         editor.setSuffix(f" {info.unit}" if info.unit else "")
         editor.setKeyboardTracking(False)
+        if info.lowest_means:
+            editor.setSpecialValueText(info.lowest_means)
     editor.setMinimumWidth(NARROW)
     scroll_past(editor)
     return editor

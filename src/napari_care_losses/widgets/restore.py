@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.restoration import RestorationParameters
+from napari_care_losses.core.restoration_parameters import RestorationParameters
 from napari_care_losses.widgets.form import ParameterForm, make_rows, tooltip
 from napari_care_losses.widgets.layer_chooser import LayerChooser
 from napari_care_losses.widgets.layers import layer_frames, shown_first, shown_index
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 WORDS = {
     "normalization": {"frame": "of each frame", "stack": "of the whole stack"},
     "low_band": {"auto": "as the model needs", "tied": "from the input", "plain": "from the model"},
+    "engine": {"auto": "automatic", "torch": "torch", "openvino": "OpenVINO", "openvino-int8": "OpenVINO, 8 bits"},
 }
 
 
@@ -56,6 +57,7 @@ class RestoreWidget(Panel):
         self._running: tuple[Image, LibraryEntry] | None = None
         self._is_shown = False
         self._count = self._done = 0
+        self._note = ""
         self._clock = Clock()
         self._job = Job(parent=self)
         self._build()
@@ -143,7 +145,7 @@ class RestoreWidget(Panel):
         indices = shown_first(shown_index(layer, self._viewer.dims), len(frames))
         with_uncertainty = self.uncertainty.isEnabled() and self.uncertainty.isChecked()
         self._running, self._is_shown, self._clock = (layer, entry), False, Clock()
-        self._count, self._done = len(frames), 0
+        self._count, self._done, self._note = len(frames), 0, ""
         self.run_bar.show_progress(-1)
         self.run_bar.say("Starting…")
         self._job.start(
@@ -159,6 +161,7 @@ class RestoreWidget(Panel):
     def _on_report(self, filled: Filled) -> None:
         if self._running is None:
             return
+        self._note = filled.note
         self.run_bar.show_progress(filled.done / filled.total)
         if filled.frame_index is not None:
             self._show_frame(filled, *self._running)
@@ -181,7 +184,7 @@ class RestoreWidget(Panel):
         self._running = None
         count = f"{self._count} frame{'s' if self._count > 1 else ''}"
         if outcome is Outcome.DONE:
-            self.run_bar.say(f"Restored {count} in {duration(self._clock.seconds)}.")
+            self.run_bar.say(f"Restored {count} in {duration(self._clock.seconds)}. {self._note}".rstrip())
         elif outcome is Outcome.STOPPED:
             self.run_bar.say(f"Cancelled: {self._done} of {count} are restored.")
         self._update()

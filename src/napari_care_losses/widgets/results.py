@@ -8,7 +8,6 @@ import numpy as np
 from napari.layers import Image
 
 from napari_care_losses.core.model import load_model
-from napari_care_losses.core.restoration import restore_frames
 from napari_care_losses.widgets.layers import comparable_limits, new_array, placement
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.library import LibraryEntry
-    from napari_care_losses.core.restoration import RestorationParameters
+    from napari_care_losses.core.restoration_parameters import RestorationParameters
 
 KEY = "napari-care-losses"
 """Under which a result layer's metadata say what it is."""
@@ -41,6 +40,8 @@ class Filled(NamedTuple):
         Restored stack, and its Laplace scale if asked for, filled so far.
     limits : dict of str to tuple of float
         Contrast limits of every array, from the frame completed.
+    note : str
+        What the user should know of the engine at work; may be empty.
     """
 
     done: int
@@ -48,6 +49,7 @@ class Filled(NamedTuple):
     frame_index: int | None
     arrays: dict[str, NDArray[np.float32]]
     limits: dict[str, tuple[float, float]]
+    note: str = ""
 
 
 def restore_into_arrays(
@@ -59,12 +61,17 @@ def restore_into_arrays(
     with_uncertainty: bool,
 ) -> Iterator[Filled]:
     """Restore frames, in the order of `indices`, into new arrays of the stack's shape."""
+    # torch takes seconds to load: it does so here, in the background, and not when a widget is opened
+    from napari_care_losses.core.engines import leave_a_core
+    from napari_care_losses.core.restoration import restore_frames
+
+    leave_a_core()
     model = load_model(entry.path)
     kinds = [RESTORED, UNCERTAINTY] if with_uncertainty and model.card.architecture.predicts_scale else [RESTORED]
     arrays = {kind: new_array(frames.shape) for kind in kinds}
-    for done, total, frame in restore_frames(frames, model, parameters, indices=indices):
+    for done, total, frame, note in restore_frames(frames, model, parameters, indices=indices):
         if frame is None:
-            yield Filled(done, total, None, arrays, {})
+            yield Filled(done, total, None, arrays, {}, note)
             continue
         images = {RESTORED: frame.image, UNCERTAINTY: frame.scale}
         limits = {}
@@ -73,7 +80,7 @@ def restore_into_arrays(
             assert image is not None
             array[frames.position(frame.index)] = image
             limits[kind] = comparable_limits(image)
-        yield Filled(done, total, frame.index, arrays, limits)
+        yield Filled(done, total, frame.index, arrays, limits, note)
 
 
 def is_result(layer: Layer) -> bool:

@@ -54,10 +54,12 @@ def train(plan: TrainingPlan) -> Iterator[Report]:
         As the trainer reports them; images being read and checked count as preparing.
     """
     # torch takes seconds to load: it does so here, in the background, and not when the widget is opened
+    from napari_care_losses.core.engines import leave_a_core
     from napari_care_losses.core.jobs import train_to_file
     from napari_care_losses.core.patches import pairs_from_frames
     from napari_care_losses.core.training import Trainer
 
+    leave_a_core()
     pairs: list[Pair] = []
     for done, (name, low, high) in enumerate(plan.pairs):
         yield Preparing(done, len(plan.pairs))
