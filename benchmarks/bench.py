@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from context import SCRIPTS, Context
+from context import MATMUL, SCRIPTS, Context
 from report import all_rows, to_json, write_page
 from sections import SECTIONS
 from settings import QUICK, Settings
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from workers.wire import Worker
 
 ROOT = Path(__file__).parent.parent
-MATMUL = {"size": 2048, "repeats": 5}
 
 
 def main() -> int:

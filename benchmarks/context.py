@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from settings import Settings
 
 WORKERS = Path(__file__).parent / "workers"
+MATMUL = {"size": 2048, "repeats": 5}
+"""The matrix product whose rate everything is compared with: its width, and how often it is taken."""
 SCRIPTS = {"ours": "ours.py", "csbdeep": "csbdeep_care.py", "careamics": "careamics_care.py"}
 
 

@@ -18,6 +18,8 @@ TITLE = "Growth"
 
 COUNTED = 512
 """Width of the frames whose number or network grows, in pixels."""
+STEADY = 1024
+"""Width of the largest frames restored twice, in pixels: the larger ones take long enough to be steady."""
 
 
 def measure(context: Context) -> dict[str, Any]:
@@ -34,7 +36,10 @@ def measure(context: Context) -> dict[str, Any]:
         for engine in engines:
             for preset, widths in settings.widths:
                 name, model = f"{preset}, {engine}", context.random_model(preset)
-                width[name] = [(size, _further(ours, model, engine, context.image(size))) for size in widths]
+                width[name] = [
+                    (size, _further(ours, model, engine, context.image(size), 2 if size <= STEADY else 1))
+                    for size in widths
+                ]
                 image = context.image(counted)
                 count[name] = [
                     (n, ours.ask("predict", model=model, engine=engine, image=image, frames=n)["total"])
@@ -44,13 +49,13 @@ def measure(context: Context) -> dict[str, Any]:
                 for levels in settings.depths:
                     shape = replace(PRESETS[preset], depth=levels)
                     deep = context.random_model(f"{preset}-depth-{levels}", shape)
-                    depth[name].append((levels, _further(ours, deep, engine, image)))
+                    depth[name].append((levels, _further(ours, deep, engine, image, 2)))
     return {"width": width, "count": count, "depth": depth, "counted": counted}
 
 
-def _further(ours: Worker, model: Path, engine: str, image: Path) -> float:
-    """Return the seconds of a further frame, the better of two."""
-    return min(ours.ask("predict", model=model, engine=engine, image=image)["further"] for _ in range(2))
+def _further(ours: Worker, model: Path, engine: str, image: Path, turns: int) -> float:
+    """Return the seconds of a further frame, the best of some turns."""
+    return min(ours.ask("predict", model=model, engine=engine, image=image)["further"] for _ in range(turns))
 
 
 def rows(results: dict[str, Any], matmul: float) -> list[Row]:

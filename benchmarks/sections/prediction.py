@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from context import multiply_adds
+from context import MATMUL, multiply_adds
 from rows import CAREAMICS, CSBDEEP, Row, compared, rate, summary
 
 from napari_care_losses.core.architecture import PRESETS
@@ -56,6 +56,7 @@ def measure(context: Context) -> dict[str, Any]:
         if context.has("careamics"):
             careamics = stack.enter_context(context.worker("careamics"))
             results["careamics"] = careamics.ask("open_model")
+            careamics.ask("predict", image=context.image(256), tile=None)
             tile = settings.frame // TILES
             add("careamics whole", settings.slow_rounds, careamics, "predict", image=image, tile=None)
             add("careamics tiled", settings.slow_rounds, careamics, "predict", image=image, tile=tile)
@@ -63,9 +64,11 @@ def measure(context: Context) -> dict[str, Any]:
             add_ours("lite", engine)
             values = {"model": models["lite"], "engine": engine, "image": stream, "frames": settings.stream_frames}
             add(f"stream {engine}", settings.rounds, ours, "predict", **values)
-        _warm_up(context, turns, ours, models, engines)
+        _warm_up(context, ours, models, engines)
+        results["matmul"] = []
         answers: dict[str, list[dict[str, float]]] = {name: [] for name in turns}
         for turn in range(settings.rounds):
+            results["matmul"].append(ours.ask("matmul", **MATMUL))
             for name, (rounds, take) in turns.items():
                 if turn < rounds:
                     answers[name].append(take())
@@ -78,15 +81,12 @@ def measure(context: Context) -> dict[str, Any]:
     return results
 
 
-def _warm_up(context: Context, turns: Any, ours: Worker, models: dict[str, Path], engines: list[str]) -> None:
-    """Let libraries be loaded and graphs be traced before anyone is timed."""
+def _warm_up(context: Context, ours: Worker, models: dict[str, Path], engines: list[str]) -> None:
+    """Let our libraries be loaded before anyone is timed."""
     small = context.image(256)
     for engine in engines:
         for model in models.values():
             ours.ask("predict", model=model, engine=engine, image=small)
-    for name in ("csbdeep tiled", "careamics tiled"):
-        if name in turns:
-            turns[name][1]()
 
 
 def _difference(
@@ -109,6 +109,7 @@ def _difference(
 def rows(results: dict[str, Any], matmul: float) -> list[Row]:
     """Return the lines of the table."""
     times, engines = results["times"], results["engines"]
+    matmul = max(matmul, *(rate for measured in results["matmul"] for rate in measured.values()))
     width = results["width"]
     pixels = width**2 / 1e6
     exact = "openvino" if "openvino" in engines else "torch"
