@@ -191,8 +191,9 @@ def _write_behind(
 
     def write(frame: RestoredFrame) -> int:
         pixels, outside = cast(frame.image, dtype)
-        for stack, image in zip(stacks, (pixels, frame.scale), strict=False):
-            stack.write(frame.index, image)
+        stacks[0].write(frame.index, pixels)
+        if frame.scale is not None and len(stacks) > 1:
+            stacks[1].write(frame.index, frame.scale)
         return outside
 
     clipped = 0
