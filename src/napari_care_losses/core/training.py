@@ -121,6 +121,7 @@ class Trainer:
         self._best = _copied(network)
         self._sources: list[PatchSource] = []
         self._validation: list[Batch] = []
+        self._drawn: Iterator[tuple[Batch, np.random.Generator]] = iter(())
 
     @property
     def has_started(self) -> bool:
@@ -158,7 +159,7 @@ class Trainer:
         with ExitStack() as stack:
             if self._device.type == "cpu":
                 stack.enter_context(freed_memory_kept())
-            batches = stack.enter_context(closing(ahead(self._batches())))
+            self._drawn = stack.enter_context(closing(ahead(self._batches())))
             while True:
                 # Also true at once where the run was closed between an epoch's last step and its validation.
                 if self._epoch_is_over():
@@ -166,7 +167,7 @@ class Trainer:
                 if self.is_finished:
                     return
                 begun = time.perf_counter()
-                value = self._step(batches)
+                value = self._step()
                 progress.step += 1
                 progress.epoch_losses.append(value)
                 progress.seconds += time.perf_counter() - begun
@@ -315,10 +316,10 @@ class Trainer:
             rng = copy.deepcopy(rng)
             yield draw_batch(self._sources, self.parameters.batch_size, rng), rng
 
-    def _step(self, batches: Iterator[tuple[Batch, np.random.Generator]]) -> float:
+    def _step(self) -> float:
         """Take one step and return its loss."""
         try:
-            batch, self._rng = next(batches)
+            batch, self._rng = next(self._drawn)
             return self._optimize(*self._to_device(batch))
         except torch.OutOfMemoryError as error:
             raise ComputeError(f"The device ran out of memory: choose a smaller batch or patch ({error}).") from error
