@@ -69,6 +69,6 @@ def notes(results: dict[str, Any]) -> str:
     return (
         "![Seconds against frame width, number of frames and depth](images/benchmark_growth.png)\n\n"
         "Left: seconds of a further frame against its width; the grey line grows with the number of pixels. Middle: "
-        f"seconds of a whole stack of {width} px frames, the making of the engine included. Right: seconds of a "
-        f"further {width} px frame with networks of other depths and random weights.\n"
+        f"seconds of a whole stack of {width} px frames, the calibration of 8-bit integers included. Right: seconds of "
+        f"a further {width} px frame with networks of other depths and random weights.\n"
     )
