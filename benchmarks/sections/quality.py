@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 TITLE = "Time to quality"
 
-SHARE = 0.5
-"""Of CSBDeep's seconds that ours may take."""
+SHARE = 0.25
+"""Of CSBDeep's seconds that ours are given; half of them are allowed."""
 SEED = 0
 PATCH = 64
 RUNS: dict[str, dict[str, Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +15,13 @@ from napari_care_losses.core.network import SCALE_FLOOR, upsampled_kernel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_care_losses.core.architecture import Architecture
 
 ACTIVATION_LEVELS, WEIGHT_LEVELS = 256, 255
 """Steps of 8-bit numbers: activations are never negative, weights lie symmetrically around zero."""
-
-WEIGHT_ROOM = 2.0
-"""Range of a filter's weights over its largest: processors without VNNI add two products in 16 bits, which overflow
-where activations and weights both fill theirs (40 dB of the float32 result instead of 53 on one Laplace model)."""
 
 IN_FLOAT = ("down.0.0", "mean", "scale")
 """Convolutions that stay in float32: the one that reads the image, and the heads, which make the result."""
@@ -87,6 +85,27 @@ def build_graph(
     return openvino.Model(outputs, [image], "care")
 
 
+@lru_cache(maxsize=1)
+def weight_room() -> float:
+    """Return the range of a filter's weights over its largest: 2 where this processor would overflow with 1.
+
+    Processors without VNNI add two products in 16 bits, which overflow where activations and weights both fill their
+    range (40 dB of the float32 result instead of 53 on one Laplace model). OpenVINO does not tell, so it is tried.
+    """
+    most, largest, channels = ACTIVATION_LEVELS - 1, WEIGHT_LEVELS // 2, 32
+    image = operations.parameter((1, channels, 8, 8), np.float32)
+    bound = np.full(channels, largest)
+    kernel = _quantized(_constant(np.full((channels, channels, 3, 3), largest)), -bound, bound, WEIGHT_LEVELS)
+    convolution = operations.convolution(
+        _quantized(image, 0, most, ACTIVATION_LEVELS), kernel, [1, 1], [0, 0], [0, 0], [1, 1]
+    )
+    compiled = openvino.Core().compile_model(
+        openvino.Model([convolution], [image], "overflow"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    result = compiled([np.full((1, channels, 8, 8), most, np.float32)])[0]
+    return 1.0 if np.allclose(result, 9 * channels * largest * most) else 2.0
+
+
 class _Builder:
     """Makes the nodes of a graph from the parameters of a network, by their names there.
 
@@ -132,7 +151,7 @@ class _Builder:
         kernel: Any = _constant(weight)
         padding = [weight.shape[-1] // 2] * 2
         if self._ranges and name not in IN_FLOAT:
-            bound = WEIGHT_ROOM * np.abs(weight.numpy()).max(axis=(1, 2, 3))
+            bound = weight_room() * np.abs(weight.numpy()).max(axis=(1, 2, 3))
             bound[bound == 0] = 1
             kernel = _quantized(kernel, -bound, bound, WEIGHT_LEVELS)
         return operations.convolution(features, kernel, [1, 1], padding, padding, [1, 1])
@@ -146,6 +165,6 @@ def _quantized(node: Any, low: Any, high: Any, levels: int) -> Any:
     return operations.fake_quantize(node, *bounds, *bounds, levels)
 
 
-def _constant(values: Tensor | float) -> Any:
+def _constant(values: Tensor | NDArray[Any] | float) -> Any:
     array = values.detach().numpy() if isinstance(values, torch.Tensor) else values
     return operations.constant(np.array(array, np.float32))
