@@ -1,4 +1,4 @@
-"""Time to quality: half of the time CSBDeep took, and where our networks stand then."""
+"""Time to quality: a quarter of the time CSBDeep took, and where our networks stand then."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 TITLE = "Time to quality"
 
-SHARE = 0.25
-"""Of CSBDeep's seconds that ours are given; half of them are allowed."""
+ALLOWED, SHARE = 0.5, 0.25
+"""Parts of CSBDeep's seconds in which ours must reach its quality, and that they are given."""
 SEED = 0
 PATCH = 64
 RUNS: dict[str, dict[str, Any]] = {
@@ -34,7 +34,7 @@ def model_file(context: Context, name: str) -> Path:
 
 
 def measure(context: Context) -> dict[str, Any]:
-    """Train CSBDeep, then ours for half of its time, and score both on the same validation images."""
+    """Train CSBDeep, then ours for a part of its time, and score both on the same validation images."""
     low, high = context.quality_pairs()
     lows, highs = np.load(low, mmap_mode="r"), np.load(high, mmap_mode="r")
     pairs = [Pair(*images, f"pair {i}") for i, images in enumerate(zip(lows, highs, strict=True))]
@@ -103,9 +103,8 @@ def rows(results: dict[str, Any], matmul: float) -> list[Row]:
                 ours=shown,
                 peer=f"{CSBDEEP} {_quality(theirs)} after {theirs['seconds']:.0f} s, {theirs['steps']} steps",
                 ratio=None if reached is None else reached / theirs["seconds"],
-                target=f"at most {SHARE:g}",
-                # The last validation falls just past the budget.
-                reached=reached is not None and reached <= SHARE * theirs["seconds"] * 1.02,
+                target=f"at most {ALLOWED:g}",
+                reached=reached is not None and reached <= ALLOWED * theirs["seconds"],
                 profile=f"training {LOSS}",
             )
         )
