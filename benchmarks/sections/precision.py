@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TITLE = "8-bit integers against float32"
 
+MOST_PSNR, MOST_SSIM = 0.1, 0.002
+
 
 def measure(context: Context) -> dict[str, Any]:
     """Score the models of the quality section, and a bundled one, with every engine."""
@@ -43,6 +45,8 @@ def rows(results: dict[str, Any], matmul: float) -> list[Row]:
                     what=f"{name}: quality with 8-bit integers",
                     ours=f"{fast['psnr']:.2f} dB / {fast['ssim']:.4f}",
                     peer=f"float32 {exact['psnr']:.2f} dB / {exact['ssim']:.4f}",
+                    target=f"at most {MOST_PSNR:g} dB and {MOST_SSIM:g} less",
+                    reached=exact["psnr"] - fast["psnr"] <= MOST_PSNR and exact["ssim"] - fast["ssim"] <= MOST_SSIM,
                 )
             )
     return lines
