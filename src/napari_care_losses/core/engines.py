@@ -118,7 +118,8 @@ class Engine(ABC):
 
     def remember_tile(self, width: int) -> None:
         """Take no more memory than square tiles of `width` pixels need, on this device and in this process."""
-        self._limits[self.device.type] = working_memory(self.model.card.architecture, width)
+        kind, needed = self.device.type, working_memory(self.model.card.architecture, width)
+        self._limits[kind] = min(needed, self._limits.get(kind, MEMORY_CAP[kind]))
 
 
 class TorchEngine(Engine):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -43,7 +45,8 @@ class _Graph:
     ) -> None:
         self._architecture, self._weights = model.card.architecture, weights or model.weights
         self._ranges = ranges
-        self._key = (model.digest(), tuple(sorted((ranges or {}).items())))
+        # Images that share their brightest spot have the same ranges, but other weights.
+        self._key = (replace(model, weights=self._weights).digest(), tuple(sorted((ranges or {}).items())))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Graph) and self._key == other._key
@@ -73,7 +76,7 @@ class OpenVinoEngine(Engine):
     def close(self) -> None:
         """Give the memory between the layers back; the compiled network stays in the cache."""
         for request in self._requests.values():
-            request.get_compiled_model().release_memory()
+            _release(request)
         self._requests.clear()
 
 
@@ -121,6 +124,12 @@ def _infer(request: openvino.InferRequest, tile: NDArray[np.float32]) -> Restore
     return mean, scale[0] if scale else None
 
 
+def _release(request: openvino.InferRequest) -> None:
+    # OpenVINO refuses while another engine of this network is at work, which then releases the memory itself.
+    with suppress(RuntimeError):
+        request.get_compiled_model().release_memory()
+
+
 def _largest_activations(graph: _Graph, images: list[NDArray[np.float32]]) -> dict[str, Tensor]:
     """Return by convolution the largest value of every channel after its ReLU, over images of one shape."""
     watched = _compile(graph.build(images[0].shape, is_watched=True), torch.get_num_threads())
@@ -138,7 +147,7 @@ def _tried(graph: _Graph, part: NDArray[np.float32]) -> tuple[NDArray[np.float32
     begun = time.perf_counter()
     restored, _ = _infer(request, part)
     seconds = time.perf_counter() - begun
-    request.get_compiled_model().release_memory()
+    _release(request)
     return restored, seconds
 
 
