@@ -122,7 +122,7 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
 
 
 def _add_restoration_options(restore: argparse.ArgumentParser) -> None:
-    from napari_care_losses.core.restoration import RestorationParameters
+    from napari_care_losses.core.restoration_parameters import RestorationParameters
 
     _add_options(restore, RestorationParameters)
 
