@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from command_line import TINY, write
 
 from napari_care_losses.core.architecture import PRESETS
+from napari_care_losses.core.engines import Engine
 
 
 @pytest.fixture
@@ -21,3 +23,18 @@ def folder(tmp_path, monkeypatch):
     write(tmp_path / "low.tif", high // 4 + rng.integers(0, 50, high.shape).astype(np.uint16))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_remembered_tile(monkeypatch):
+    """Let no test see the tile that another one made too large."""
+    monkeypatch.setattr(Engine, "_limits", {})
+
+
+@pytest.fixture
+def one_torch_thread():
+    """Compute in one thread, quicker where tiles are small, and give torch its threads back after the test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 import torch
 from command_line import QUICK, in_a_process, save_model, status_of, train, write
+from models import needs_openvino
 
 from napari_care_losses.core.architecture import Architecture
 from napari_care_losses.core.metrics import score
@@ -133,6 +134,27 @@ class TestRestore:
         np.testing.assert_array_equal(auto, tied)
         assert np.abs(tied - plain).max() > 0.1
 
+    @needs_openvino
+    def test_8_bits_are_close_and_say_how_close(self, folder, capsys):
+        save_model(folder / "m.safetensors")
+        for engine in ("torch", "openvino-int8"):
+            command = ("restore", "m.safetensors", "low.tif", "--out", f"{engine}.tif", "--engine", engine)
+            assert status_of(*command) == 0
+            said = capsys.readouterr()
+            assert said.err == ""
+            assert said.out.startswith("8-bit engine: ") == (engine == "openvino-int8")
+            assert said.out.endswith(f"{engine}.tif: 6 frames of 28 x 24 px\n")
+        exact, coarse = (tifffile.imread(f"{engine}.tif") for engine in ("torch", "openvino-int8"))
+        assert 0 < np.abs(coarse - exact).max() < 0.02 * np.ptp(exact)
+
+    def test_an_engine_that_is_not_installed_is_replaced_and_that_is_said(self, folder, capsys, monkeypatch):
+        monkeypatch.setattr("napari_care_losses.core.engines.find_spec", lambda name: None)
+        save_model(folder / "m.safetensors")
+        for engine, is_said in (("auto", False), ("openvino-int8", True)):
+            command = ("restore", "m.safetensors", "low.tif", "--out", "out.tif", "--device", "cpu")
+            assert status_of(*command, "--engine", engine) == 0
+            assert ("OpenVINO is not installed" in capsys.readouterr().out) == is_said
+
     def test_resume_of_a_finished_run_ends_with_0_and_changes_nothing(self, folder):
         save_model(folder / "m.safetensors")
         command = ("restore", "m.safetensors", "low.tif", "--out", "out.tif", "--resume")
@@ -245,8 +267,10 @@ def test_a_failure_that_is_not_the_input_s_ends_with_status_1(folder, capsys, mo
 
     save_model(folder / "m.safetensors")
     monkeypatch.setattr(CareNetwork, "forward", fail)
-    assert status_of("restore", "m.safetensors", "low.tif", "--out", "out.tif") == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    assert status_of("restore", "m.safetensors", "low.tif", "--out", "out.tif", "--engine", "torch") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "out of memory" in said
     assert not (folder / "out.tif").exists()
 
 

@@ -61,7 +61,12 @@ BAD = {
     "restore: no scale": (RESTORE + " --scale-out s.tif", "predicts no scale"),
     "restore: onto itself": (RESTORE.replace("out.tif", "low.tif"), "would overwrite its input"),
     "restore: normalization": (RESTORE + " --normalization movie", "invalid choice: 'movie'"),
-    "restore: tile size": (RESTORE + " --tile-size 3", "tile_size must lie between"),
+    "restore: tile size": (RESTORE + " --tile-size -1", "tile_size must lie between"),
+    "restore: engine": (RESTORE + " --engine tensorflow", "invalid choice: 'tensorflow'"),
+    "restore: engine on another device": (
+        RESTORE + " --engine openvino --device cuda",
+        "engine openvino runs on the cpu, not on cuda",
+    ),
     "restore: device": (RESTORE + " --device tpu", "no device 'tpu'"),
     "evaluate: missing": (EVALUATE.replace("low.tif", "none.tif"), "no file none.tif"),
     "evaluate: counts": (EVALUATE + " --input short.tif", "2 frames of (28, 24), the truth 6"),

@@ -9,6 +9,7 @@ import tifffile
 import torch
 
 from napari_care_losses.core.architecture import PRESETS, Architecture
+from napari_care_losses.core.engines import Engine
 from napari_care_losses.core.errors import ComputeError, InputError, OutputError, ResumeError, TrainingDivergedError
 from napari_care_losses.core.frames import Calibration, Frames
 from napari_care_losses.core.jobs import OUTPUT_TYPES, cast, restore_to_file, state_path, train_to_file
@@ -105,6 +106,8 @@ def test_another_job_is_not_resumed_and_keeps_what_was_done(stack, tmp_path):
     others = [
         {"model": make_model(seed=1)},
         {"parameters": RestorationParameters(tile_size=32, normalization="stack")},
+        {"parameters": RestorationParameters(tile_size=32, engine="torch")},
+        {"parameters": RestorationParameters(tile_size=33)},
         {"dtype": "uint16"},
         {"frames": read_tiff(stack).select(0, 3)},
         {"frames": read_tiff(stack).select(1, 4)},
@@ -177,16 +180,16 @@ def test_bad_input_midway_leaves_nothing_behind(tmp_path):
 
 
 def test_a_device_that_fails_midway_leaves_what_is_done_for_a_later_run(stack, tmp_path, monkeypatch):
-    calls, forward = [], CareNetwork.forward
+    calls, restore_tile = [], Engine.restore
 
-    def fail(self, x):
+    def fail(self, tile):
         calls.append(1)
         if len(calls) > 9:
-            raise RuntimeError("out of memory")
-        return forward(self, x)
+            raise ComputeError("out of memory")
+        return restore_tile(self, tile)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CareNetwork, "forward", fail)
+        patch.setattr(Engine, "restore", fail)
         with pytest.raises(ComputeError, match="out of memory"):
             run(job(stack, tmp_path / "out.tif"))
     assert not (tmp_path / "out.tif").exists()
@@ -350,11 +353,11 @@ class TestTraining:
         training, steps = trainer(), []
         step = Trainer._step
 
-        def diverging(self):
+        def diverging(self, *batch):
             steps.append(1)
             if len(steps) == 4:
                 raise TrainingDivergedError("The loss became nan")
-            return step(self)
+            return step(self, *batch)
 
         monkeypatch.setattr(Trainer, "_step", diverging)
         with pytest.raises(TrainingDivergedError):
@@ -366,7 +369,7 @@ class TestTraining:
         assert [epoch.step for epoch in again.history] == [2]
 
     def test_a_divergence_in_the_first_epoch_leaves_no_model(self, tmp_path, monkeypatch):
-        def diverging(self):
+        def diverging(self, *batch):
             raise TrainingDivergedError("The loss became nan")
 
         monkeypatch.setattr(Trainer, "_step", diverging)

@@ -1,37 +1,28 @@
 """Restoration: exact tiles, lazy frames, ranges, and what the low band and the scale come out as."""
 
 import dataclasses
+import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import TINY, Spy, image_of, make_model, plainly
 
 from napari_care_losses.core.architecture import Architecture
-from napari_care_losses.core.errors import ComputeError, InputError, ParameterError
+from napari_care_losses.core.engines import Engine
+from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.low_band import tie_low_band
-from napari_care_losses.core.model import Model, ModelCard
-from napari_care_losses.core.network import CareNetwork
 from napari_care_losses.core.normalization import Normalization, frame_range
-from napari_care_losses.core.restoration import RestorationParameters, plan_tiles, restore, restore_frames
+from napari_care_losses.core.restoration import RestorationParameters, restore, restore_frames
+from napari_care_losses.core.tiles import plan_tiles, working_memory
 
-TINY = Architecture(kernel_size=3, filters=2, depth=1)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 STACK = RestorationParameters(normalization="stack")
-
-
-def make_model(architecture=TINY, loss="mae", seed=0, **card):
-    """Return a model whose output depends strongly on every pixel within reach: few Glorot filters often do not."""
-    network, generator = CareNetwork(architecture), torch.Generator().manual_seed(seed)
-    for name, values in network.named_parameters():
-        torch.nn.init.uniform_(values, -0.4, 1, generator=generator)
-        values.data *= 0.1 if name.endswith("bias") else 1 / (0.3 * values[0].numel())
-    return Model(ModelCard(structure="other", loss=loss, architecture=architecture, **card), network.state_dict())
-
-
-def image_of(shape, seed=0):
-    return np.random.default_rng(seed).gamma(2, 100, shape).astype(np.float32)
 
 
 def collected(frames, model, parameters=None, **options):
@@ -46,59 +37,34 @@ def by_hand(image, model):
     normalized = (image.astype(np.float64) - low) / (high - low)
     missing = [-size % model.card.architecture.block for size in image.shape]
     padded = np.pad(normalized, [(m // 2, m - m // 2) for m in missing], mode="reflect")
-    with torch.inference_mode():
-        mean, scale = model.network()(torch.as_tensor(padded, dtype=torch.float32)[None, None])
+    mean, scale = plainly(model, padded.astype(np.float32))
     crop = tuple(slice(m // 2, m // 2 + size) for m, size in zip(missing, image.shape, strict=True))
-    mean = mean[0, 0].numpy()[crop] * (high - low) + low
-    return mean, None if scale is None else scale[0, 0].numpy()[crop] * (high - low)
+    return mean[crop] * (high - low) + low, None if scale is None else scale[crop] * (high - low)
 
 
 @settings(max_examples=25, deadline=None)
 @given(
     height=st.integers(5, 130),
     width=st.integers(5, 130),
-    tile_size=st.integers(32, 70),
+    tile_size=st.integers(1, 80),
     depth=st.integers(1, 3),
     kernel_size=st.sampled_from([3, 5]),
 )
 def test_tiles_equal_the_whole(height, width, tile_size, depth, kernel_size):
     architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=2)
     model, image = make_model(architecture, seed=depth), image_of((height, width))
-    tiled = restore(image, model, RestorationParameters(tile_size=tile_size), device="cpu")
-    whole = restore(image, model, RestorationParameters(tile_size=16384), device="cpu")
+    parameters = [RestorationParameters(engine="torch", tile_size=size) for size in (tile_size, 16384)]
+    tiled, whole = (restore(image, model, each, device="cpu") for each in parameters)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5 * np.ptp(image))
 
 
 def test_the_tiles_of_an_odd_image_are_many_and_equal_the_whole():
     """A quarter of 840 x 643, in tiles that need not divide it."""
     model, image = make_model(Architecture(depth=2, kernel_size=3, filters=2)), image_of((210, 161))
-    parameters = RestorationParameters(tile_size=37)
-    assert len(plan_tiles(image.shape, model.card.architecture, 37)) == 6 * 5
+    parameters = RestorationParameters(tile_size=83)
+    assert len(plan_tiles(image.shape, model.card.architecture, 83)) == 6 * 4
     expected, _ = by_hand(image, model)
     np.testing.assert_allclose(restore(image, model, parameters, device="cpu"), expected, atol=1e-5 * np.ptp(image))
-
-
-@given(
-    st.tuples(st.integers(1, 300), st.integers(1, 300)),
-    st.integers(1, 4),
-    st.sampled_from([3, 5, 7]),
-    st.integers(32, 400),
-)
-def test_tiles_cover_every_pixel_once_with_their_margin(shape, depth, kernel_size, tile_size):
-    architecture = Architecture(depth=depth, kernel_size=kernel_size)
-    block, margin = architecture.block, architecture.margin
-    padded = tuple(-(-size // block) * block for size in shape)
-    covered = np.zeros(padded, int)
-    for tile in plan_tiles(shape, architecture, tile_size):
-        covered[tile.target] += 1
-        for source, inner, target, size in zip(*tile, padded, strict=True):
-            assert source.start % block == 0
-            assert source.stop % block == 0
-            assert (source.start + inner.start, source.start + inner.stop) == (target.start, target.stop)
-            assert target.start - source.start >= min(margin, target.start)
-            assert source.stop - target.stop >= min(margin, size - target.stop)
-            assert target.stop - target.start <= -(-tile_size // block) * block
-    np.testing.assert_array_equal(covered, 1)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 19), (21, 34)])
@@ -187,57 +153,62 @@ def test_every_real_dtype_is_restored_alike(dtype, normalization):
     np.testing.assert_allclose(restored, expected, atol=1e-3)
 
 
-class Spy:
-    """A stack that notes which frames are read."""
-
-    def __init__(self, stack):
-        self.stack, self.shape, self.dtype, self.read = stack, stack.shape, stack.dtype, []
-
-    def __getitem__(self, key):
-        self.read.append(key[0])
-        return self.stack[key]
+def reading(spy, **parameters):
+    """Return the restoration of a spied stack of 40 x 40 px, in four tiles a frame."""
+    return restore_frames(Frames(spy), make_model(), RestorationParameters(tile_size=32, **parameters))
 
 
-def test_a_frame_is_read_only_once_the_one_before_was_given():
+def has_read(spy, frames):
+    """Wait until these frames, which may be read in the background, have been read; return whether no others were."""
+    deadline = time.monotonic() + 10
+    while len(spy.read) < len(frames) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return spy.read == frames
+
+
+def test_one_frame_is_read_ahead_and_no_more():
     spy = Spy(image_of((4, 40, 40)))
-    restoring = restore_frames(Frames(spy), make_model(), RestorationParameters(tile_size=32))
+    restoring = reading(spy)
     assert spy.read == []
     given_frames = 0
     for progress in restoring:
-        assert spy.read == list(range(given_frames + 1))
+        assert has_read(spy, [0, 1, 2, 3][: given_frames + 2])
         given_frames += progress.frame is not None
     assert given_frames == 4
 
 
 def test_with_one_range_the_sampled_frames_are_read_one_a_step_first():
-    spy = Spy(image_of((3, 20, 20)))
-    restoring = restore_frames(Frames(spy), make_model(), STACK)
-    for read in ([0], [0, 1], [0, 1, 2], [0, 1, 2, 0], [0, 1, 2, 0, 1]):
+    spy = Spy(image_of((3, 40, 40)))
+    restoring = reading(spy, normalization="stack")
+    for read in ([0], [0, 1], [0, 1, 2]):
         next(restoring)
         assert spy.read == read
+    next(restoring)
+    assert has_read(spy, [0, 1, 2, 0, 1])
     restoring.close()
     assert spy.read == [0, 1, 2, 0, 1]
 
 
-def test_it_can_be_closed_within_a_frame():
-    spy = Spy(image_of((3, 70, 70)))
-    restoring = restore_frames(Frames(spy), make_model(), RestorationParameters(tile_size=32))
-    assert next(restoring).frame is None
+@pytest.mark.parametrize("steps", [0, 1, 4, 5])
+def test_it_can_be_closed_within_a_frame_and_leaves_no_thread(steps):
+    spy = Spy(image_of((4, 40, 40)))
+    restoring = reading(spy)
+    for _ in range(steps):
+        next(restoring)
     restoring.close()
     assert list(restoring) == []
-    assert spy.read == [0]
+    assert len(spy.read) <= (-(-steps // 4) + 1 if steps else 0)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
 @pytest.mark.parametrize("normalization", ["frame", "stack"])
 @pytest.mark.parametrize("indices", [None, [2, 0], []])
 def test_progress_ends_at_its_total(normalization, indices):
-    parameters = RestorationParameters(normalization=normalization, tile_size=32)
-    restored, progress = collected(Frames(image_of((3, 40, 70))), make_model(), parameters, indices=indices)
-    sampled, tiles = 3 * (normalization == "stack"), 6 * len([0, 1, 2] if indices is None else indices)
+    parameters = RestorationParameters(normalization=normalization, tile_size=40)
+    restored, progress = collected(Frames(image_of((3, 50, 90))), make_model(), parameters, indices=indices)
+    sampled, tiles = 3 * (normalization == "stack"), 8 * len([0, 1, 2] if indices is None else indices)
     assert [step.done for step in progress] == list(range(1, sampled + tiles + 1))
-    assert all(step.done <= step.total for step in progress)
-    if tiles:
-        assert progress[-1].done == progress[-1].total == sampled + tiles
+    assert {step.total for step in progress} <= {sampled + tiles}
     assert list(restored) == ([0, 1, 2] if indices is None else indices)
 
 
@@ -308,15 +279,6 @@ def test_a_frame_with_nan_is_named(normalization):
         restore(stack, make_model(), RestorationParameters(normalization=normalization))
 
 
-def test_a_device_that_fails_is_a_compute_error(monkeypatch):
-    def fail(self, image):
-        raise RuntimeError("out of memory")
-
-    monkeypatch.setattr(CareNetwork, "forward", fail)
-    with pytest.raises(ComputeError, match=r"cpu device failed on a tile of 16 x 16 px: out of memory.*smaller tile"):
-        restore(image_of((16, 16)), make_model(), device="cpu")
-
-
 def test_an_unknown_device_is_refused_by_naming_the_usable():
     with pytest.raises(InputError, match=r"no device 'tpu' here; choose auto or one of: cpu"):
         restore(image_of((16, 16)), make_model(), device="tpu")
@@ -326,8 +288,21 @@ def test_what_is_no_image_is_refused():
     for image in ([1, 2, 3], np.zeros((4, 4), complex)):
         with pytest.raises(InputError, match="Expected"):
             restore(image, make_model())
-    with pytest.raises(ParameterError, match="tile_size"):
-        RestorationParameters(tile_size=8)
+
+
+def test_a_negative_tile_size_is_refused():
+    with pytest.raises(ParameterError, match="tile_size must lie between 0 and 16384 px, found -1"):
+        RestorationParameters(tile_size=-1)
+
+
+def test_a_large_frame_is_one_tile_where_the_memory_allows_it(monkeypatch):
+    """Tile size 0 means that."""
+    image, model = image_of((200, 180)), make_model()
+    assert len(collected(Frames(image), model)[1]) == 1
+    monkeypatch.setattr(Engine, "memory", lambda engine: working_memory(TINY, 100))
+    restored, progress = collected(Frames(image), model)
+    assert len(progress) == len(plan_tiles(image.shape, TINY, 100)) > 1
+    np.testing.assert_allclose(restored[0].image, by_hand(image, model)[0], atol=1e-5 * np.ptp(image))
 
 
 def test_plain_lists_are_images_too():

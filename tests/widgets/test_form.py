@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 KINDS = [RestorationParameters, TrainingParameters, *LOSSES.values()]
 
 CHANGED = {
-    RestorationParameters: RestorationParameters(normalization="stack", low_band="plain", tile_size=64),
+    RestorationParameters: RestorationParameters(
+        normalization="stack", low_band="plain", engine="openvino-int8", tile_size=64
+    ),
     TrainingParameters: TrainingParameters(
         preset="lite",
         budget="minutes",
@@ -104,6 +106,18 @@ def test_choices_are_shown_in_the_words_given(qtbot: QtBot) -> None:
     qtbot.addWidget(form)
     editor = form.editor("normalization")
     assert [editor.itemText(i) for i in range(editor.count())] == ["each frame", "stack"]
+
+
+def test_a_number_that_is_not_meant_as_one_is_shown_in_words(qtbot: QtBot) -> None:
+    form = ParameterForm(RestorationParameters)
+    qtbot.addWidget(form)
+    editor = form.editor("tile_size")
+    assert editor.text() == "automatic"
+    assert form.value().tile_size == 0
+    form.set_values({"tile_size": 512})
+    assert editor.text() == "512 px"
+    editor.setValue(0)
+    assert (editor.text(), form.value().tile_size) == ("automatic", 0)
 
 
 def test_values_that_do_not_go_together_are_refused(qtbot: QtBot) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import threading
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,6 +110,43 @@ def test_parameters_come_from_the_form(viewer, open_widget, add_model, stack, qt
     press_restore(widget, qtbot)
     expected = restore(stack, load_model(entry().path), parameters)
     assert np.allclose(find_result(viewer, source, entry()).data, expected)
+
+
+def test_every_engine_is_offered_in_words(open_widget) -> None:
+    editor = open_widget().form.editor("engine")
+    offered = {editor.itemData(i): editor.itemText(i) for i in range(editor.count())}
+    assert offered == {
+        "auto": "automatic",
+        "torch": "torch",
+        "openvino": "OpenVINO",
+        "openvino-int8": "OpenVINO, 8 bits",
+    }
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_8_bits_say_at_the_end_what_they_cost(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(stack)
+    widget = open_widget()
+    for engine, is_said in (("openvino-int8", True), ("torch", False)):
+        widget.form.set_values({"engine": engine})
+        press_restore(widget, qtbot)
+        said = widget.run_bar.status.text()
+        assert said.startswith("Restored 3 frames in ")
+        assert bool(re.search(r"\. 8-bit engine: .* PSNR .* dB against float32 on this image\.$", said)) is is_said
+        restored = find_result(viewer, source, entry()).data
+        exact = restore(stack, load_model(entry().path))
+        assert np.abs(restored - exact).max() < 0.02 * np.ptp(exact)
+
+
+def test_a_missing_engine_is_said_at_the_end(viewer, open_widget, add_model, stack, monkeypatch, qtbot) -> None:
+    monkeypatch.setattr("napari_care_losses.core.engines.find_spec", lambda name: None)
+    add_model()
+    viewer.add_image(stack)
+    widget = open_widget()
+    widget.form.set_values({"engine": "openvino-int8"})
+    press_restore(widget, qtbot)
+    assert "torch restored instead (pip install openvino)" in widget.run_bar.status.text()
 
 
 def test_the_shown_frame_comes_first(viewer, open_widget, add_model, stack, endless, qtbot) -> None:

@@ -122,7 +122,7 @@ def test_a_closed_dock_ends_the_training_and_keeps_the_model(make_napari_viewer,
 
 
 def test_divergence_is_explained(widget, monkeypatch, qtbot) -> None:
-    def diverge(_: Trainer) -> float:
+    def diverge(_: Trainer, *__: object) -> float:
         raise TrainingDivergedError("The loss became nan at step 1.")
 
     monkeypatch.setattr(Trainer, "_step", diverge)
