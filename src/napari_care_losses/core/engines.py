@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +16,7 @@ from napari_care_losses.core.errors import ComputeError, InputError
 from napari_care_losses.core.tiles import working_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -92,12 +93,30 @@ class Engine(ABC):
         ComputeError
             If the device runs out of memory or fails.
         """
-        try:
+        with self._failures(f"a tile of {tile.shape[0]} x {tile.shape[1]} px"):
             return self._run(tile)
+
+    def prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
+        """Look at `samples` of the images to be restored, normalised, of shape (Y, X), before the first tile.
+
+        Raises
+        ------
+        ComputeError
+            If the device runs out of memory or fails.
+        """
+        if self.samples:
+            with self._failures("the calibration"):
+                self._prepare(images)
+
+    @contextmanager
+    def _failures(self, what: str) -> Iterator[None]:
+        """Translate the libraries' errors: the viewer's workers drop a `RuntimeError` in silence."""
+        try:
+            yield
         except (RuntimeError, MemoryError) as error:
             self.close()
             raise ComputeError(
-                f"The {self.device.type} device failed on a tile of {tile.shape[0]} x {tile.shape[1]} px: {error} "
+                f"The {self.device.type} device failed on {what}: {error} "
                 "If memory ran out, close other programs or choose a smaller tile size."
             ) from error
 
@@ -105,8 +124,8 @@ class Engine(ABC):
     def _run(self, tile: NDArray[np.float32]) -> Restored:
         """Do what `restore` says; errors of the library may escape."""
 
-    def prepare(self, images: Iterable[NDArray[np.float32]]) -> None:  # noqa: B027 - most need nothing
-        """Look at `samples` of the images to be restored, normalised, of shape (Y, X)."""
+    def _prepare(self, images: Iterable[NDArray[np.float32]]) -> None:  # noqa: B027 - most need nothing
+        """Do what `prepare` says; errors of the library may escape."""
 
     def close(self) -> None:  # noqa: B027 - nor hold anything
         """Give working memory back; the engine stays usable."""

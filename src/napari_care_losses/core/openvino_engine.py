@@ -85,7 +85,7 @@ class Int8Engine(OpenVinoEngine):
 
     samples = 3
 
-    def prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
+    def _prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
         """Calibrate on the part of each image with most structure, and note what 8 bits cost and gain on the first."""
         card, weights = self.model.card, self.model.weights
         parts = [_richest_part(image, card.architecture.block) for image in images]

@@ -133,7 +133,8 @@ def restore_frames(
             yield Progress(done, len(frames) + len(chosen) * len(tiling.tiles))
     inputs = ahead(_inputs(frames, chosen, card, ranges))
     try:
-        samples = _inputs(frames, _spread(chosen, engine.samples), card, ranges)
+        # Of the whole stack, so that a resumed run computes like the one that was stopped.
+        samples = _inputs(frames, _spread(range(len(frames)), engine.samples), card, ranges)
         engine.prepare(pad(sample.image, card.architecture.block) for sample in samples)
         for number, given in enumerate(inputs):
             canvas = _Canvas(given.image, card)
@@ -232,7 +233,7 @@ class _Tiling:
 
     def fill(self, canvas: _Canvas) -> Iterator[int]:
         """Restore a frame tile by tile, in smaller ones where the device fails; yields how many of them are done."""
-        filled = 0
+        filled, has_failed = 0, False
         while filled < len(self.tiles):
             try:
                 canvas.fill(self.tiles[filled], self._engine)
@@ -241,8 +242,11 @@ class _Tiling:
                 # fails too ends it.
                 if not self._can_halve():
                     raise
-                filled = 0
+                filled, has_failed = 0, True
                 continue
+            if has_failed:
+                self._engine.remember_tile(self._width)
+                has_failed = False
             filled += 1
             yield filled
 
@@ -251,15 +255,14 @@ class _Tiling:
         return frames * len(self.tiles) - filled
 
     def _can_halve(self) -> bool:
-        width = max(span.stop - span.start for span in self.tiles[0].source)
-        if width <= smallest_tile(self._architecture):
+        if self._width <= smallest_tile(self._architecture):
             return False
-        self._cut(width // 2)
-        self._engine.remember_tile(width // 2)
+        self._cut(self._width // 2)
         return True
 
     def _cut(self, width: int) -> None:
         self.tiles: list[Tile] = plan_tiles(self._shape, self._architecture, width)
+        self._width = max(span.stop - span.start for span in self.tiles[0].source)
 
 
 class _Canvas:
