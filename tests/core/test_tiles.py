@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import TINY
 
@@ -12,8 +12,8 @@ from napari_care_losses.core.tiles import crop, largest_tile, pad, plan_tiles, s
 ARCHITECTURES = st.builds(
     Architecture, depth=st.integers(1, 4), kernel_size=st.sampled_from([3, 5, 7]), filters=st.integers(1, 64)
 )
-SHAPES = st.tuples(st.integers(1, 700), st.integers(1, 700))
-TILE_SIZES = st.integers(0, 500)
+SHAPES = st.tuples(st.integers(1, 500), st.integers(1, 500))
+TILE_SIZES = st.integers(0, 300)
 
 
 def padded(shape, architecture):
@@ -25,6 +25,7 @@ def read(tile):
     return tuple(span.stop - span.start for span in tile.source)
 
 
+@settings(max_examples=60)
 @given(SHAPES, ARCHITECTURES, TILE_SIZES)
 def test_tiles_cover_every_pixel_once_with_their_margin(shape, architecture, tile_size):
     block, margin, whole = architecture.block, architecture.margin, padded(shape, architecture)
@@ -40,6 +41,7 @@ def test_tiles_cover_every_pixel_once_with_their_margin(shape, architecture, til
     np.testing.assert_array_equal(covered, 1)
 
 
+@settings(max_examples=60)
 @given(SHAPES, ARCHITECTURES, TILE_SIZES)
 def test_all_tiles_of_a_frame_read_one_size_no_larger_than_asked(shape, architecture, tile_size):
     (height, width), *others = {read(tile) for tile in plan_tiles(shape, architecture, tile_size)}
@@ -49,6 +51,7 @@ def test_all_tiles_of_a_frame_read_one_size_no_larger_than_asked(shape, architec
         assert size <= min(whole, max(tile_size, smallest_tile(architecture)))
 
 
+@settings(max_examples=60)
 @given(SHAPES, ARCHITECTURES, TILE_SIZES)
 def test_tiles_are_as_few_and_as_small_as_can_be(shape, architecture, tile_size):
     block, margin = architecture.block, architecture.margin

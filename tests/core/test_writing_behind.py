@@ -121,6 +121,20 @@ def test_closing_waits_for_the_frame_being_written(tmp_path, monkeypatch):
     assert restored_frames(job(tmp_path, resume=True)) == [1, 2, 3]
 
 
+@needs_openvino
+@pytest.mark.parametrize("stop", [1, 6, 11])
+def test_a_resumed_run_in_8_bits_is_the_uninterrupted_one(stop, tmp_path):
+    """Its calibration must not hang on which frames are left."""
+    stack = STACK * np.array([1, 30, 2, 5], np.float32)[:, None, None]
+    restored_frames(job(tmp_path, stack, "openvino-int8"))
+    whole = tifffile.imread(tmp_path / "out.tif")
+    with closing(job(tmp_path, stack, "openvino-int8")) as restoring:
+        for _ in range(stop):
+            next(restoring)
+    assert restored_frames(job(tmp_path, stack, "openvino-int8", resume=True)) == list(range(stop // 4, FRAMES))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), whole)
+
+
 def test_a_frame_whose_writing_failed_as_the_run_was_closed_is_made_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         replace_write(patched, full_from(1))

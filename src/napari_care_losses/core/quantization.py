@@ -19,6 +19,9 @@ EQUALIZATION = 0.75
 HEADROOM = 1.05
 """Room above the largest activation seen, for what other parts of the image bring."""
 
+RANGE = 1.0
+"""Largest value of every 8-bit activation once the weights are equalised."""
+
 DIMMEST = 1e-4
 """Channels whose largest value is a smaller part of the brightest's are treated as if it were this part."""
 
@@ -72,12 +75,13 @@ def quantize(architecture: Architecture, weights: Mapping[str, Tensor], largest:
             ).amax(0)
         )
         scale = seen**EQUALIZATION / heard ** (1 - EQUALIZATION)
-        scale /= scale.max()
+        # One range for all: what is upsampled and what skips a level meet without being rounded again.
+        scale *= HEADROOM * float((seen / scale).max()) / RANGE
         equalized[f"{name}.weight"] /= scale[:, None, None, None]
         equalized[f"{name}.bias"] /= scale
         for reader, at in readers:
             equalized[f"{reader}.weight"][:, at : at + channels] *= scale[None, :, None, None]
-        ranges[name] = HEADROOM * float((seen / scale).max())
+        ranges[name] = RANGE
     return Quantization(equalized, ranges)
 
 
