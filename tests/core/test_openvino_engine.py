@@ -72,7 +72,7 @@ class TestCompiling:
         assert self.misses(compiled, "openvino-int8", model, (48, 48), other) == 1
 
     def test_a_calibration_is_more_than_its_ranges(self):
-        """Two images with the same brightest spot have the same ranges, but dimmer channels may differ."""
+        """Every calibration has the same ranges, but other weights."""
         from napari_care_losses.core.openvino_engine import _Graph
 
         model, ranges = make_model(), {"down.0.0": 1.0}

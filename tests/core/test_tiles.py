@@ -110,3 +110,11 @@ def test_padding_is_csbdeep_s(shape):
     missing = [-size % 16 for size in shape]
     expected = np.pad(image, [(m // 2, m - m // 2) for m in missing], mode="reflect")
     np.testing.assert_array_equal(pad(image, 16), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (17, 5), (16, 16)])
+def test_a_sliver_is_repeated(shape):
+    image = np.random.default_rng(0).random(shape, np.float32)
+    missing = [-size % 16 for size in shape]
+    expected = np.pad(image, [(m // 2, m - m // 2) for m in missing], mode="symmetric")
+    np.testing.assert_array_equal(pad(image, 16), expected)

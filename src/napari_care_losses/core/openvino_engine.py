@@ -45,7 +45,7 @@ class _Graph:
     ) -> None:
         self._architecture, self._weights = model.card.architecture, weights or model.weights
         self._ranges = ranges
-        # Images that share their brightest spot have the same ranges, but other weights.
+        # Every calibration has the same ranges, but other weights.
         self._key = (replace(model, weights=self._weights).digest(), tuple(sorted((ranges or {}).items())))
 
     def __eq__(self, other: object) -> bool:
