@@ -1,6 +1,7 @@
 """Engines: every one gives what the network gives; which one is taken, and how much memory it may take."""
 
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -24,9 +25,12 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 EVERY = [pytest.param(name, marks=needs_openvino) if "openvino" in name else name for name in ENGINES]
 
 
-@pytest.fixture
-def no_openvino(monkeypatch):
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+@pytest.fixture(params=["not installed", "cannot be imported"])
+def no_openvino(request, monkeypatch):
+    if request.param == "not installed":
+        monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    else:
+        monkeypatch.setitem(sys.modules, "napari_care_losses.core.openvino_engine", None)
 
 
 def assert_equals_the_network(engine, tile):
@@ -188,7 +192,7 @@ class TestWithoutOpenVino:
     def test_a_restoration_says_so_too(self):
         model, image = make_model(), image_of((20, 20))
         steps = list(restore_frames(Frames(image), model, RestorationParameters(engine="openvino-int8"), device="cpu"))
-        assert "OpenVINO is not installed" in steps[-1].note
+        assert "OpenVINO is not usable here" in steps[-1].note
         expected = restore(image, model, RestorationParameters(engine="torch"), device="cpu")
         np.testing.assert_array_equal(steps[-1].frame.image, expected)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -188,12 +188,14 @@ def open_engine(name: str, model: Model, device: str = "auto") -> Engine:
         )
     wants_openvino = name.startswith("openvino") or (name == "auto" and on_processor)
     if wants_openvino and find_spec("openvino") is not None:
-        from napari_care_losses.core.openvino_engine import Int8Engine, OpenVinoEngine
+        # Installed is not yet usable: a system library that it needs may be missing.
+        with suppress(ImportError, OSError):
+            from napari_care_losses.core.openvino_engine import Int8Engine, OpenVinoEngine
 
-        return Int8Engine(model) if name == "openvino-int8" else OpenVinoEngine(model)
+            return Int8Engine(model) if name == "openvino-int8" else OpenVinoEngine(model)
     engine = TorchEngine(model, choose_device(device))
     if name.startswith("openvino"):
-        engine.note = "OpenVINO is not installed, so torch restored instead (pip install openvino)."
+        engine.note = "OpenVINO is not usable here, so torch restored instead (pip install openvino)."
     return engine
 
 
