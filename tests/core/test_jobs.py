@@ -12,12 +12,13 @@ from napari_care_losses.core.architecture import PRESETS, Architecture
 from napari_care_losses.core.engines import Engine
 from napari_care_losses.core.errors import ComputeError, InputError, OutputError, ResumeError, TrainingDivergedError
 from napari_care_losses.core.frames import Calibration, Frames
-from napari_care_losses.core.jobs import OUTPUT_TYPES, cast, restore_to_file, state_path, train_to_file
+from napari_care_losses.core.jobs import restore_to_file, state_path, train_to_file
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.model import Model, ModelCard, load_model
 from napari_care_losses.core.network import CareNetwork
 from napari_care_losses.core.patches import Pair
 from napari_care_losses.core.restoration import RestorationParameters, restore
+from napari_care_losses.core.saving import OUTPUT_TYPES, cast
 from napari_care_losses.core.tiff import read_tiff, write_tiff
 from napari_care_losses.core.training import Epoch, Trainer, TrainingParameters
 

@@ -6,10 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_care_losses.core.errors import InputError, OutputError, TrainingDivergedError
 from napari_care_losses.core.restoration import Progress, RestorationParameters, RestoredFrame, restore_frames
+from napari_care_losses.core.saving import cast
 from napari_care_losses.core.tiff import TiffStack, is_finished
 from napari_care_losses.core.training import STATE_SUFFIX, Epoch, Report, Trainer
 
@@ -17,12 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.model import Model
-
-OUTPUT_TYPES = ("float32", "uint16", "uint8")
 
 
 def state_path(path: Path) -> Path:
@@ -123,7 +118,7 @@ def restore_to_file(
     scale_out : Path, optional
         A second file for the Laplace scale.
     dtype : str
-        One of `OUTPUT_TYPES`; integers are rounded and clipped.
+        One of `napari_care_losses.core.saving.OUTPUT_TYPES`; integers are rounded and clipped.
     resume : bool
         Do only the frames a stopped run of the same job left out.
     device : str
@@ -206,16 +201,6 @@ def _write_behind(
                 writing = thread.submit(write, progress.frame)
             yield progress
         return clipped + (0 if writing is None else writing.result())
-
-
-def cast(image: NDArray[np.float32], dtype: str) -> tuple[NDArray[Any], int]:
-    """Return the image in one of `OUTPUT_TYPES` and the number of pixels that had to be clipped."""
-    if dtype == "float32":
-        return image, 0
-    bounds = np.iinfo(dtype)
-    rounded = np.rint(image)
-    clipped = int(((rounded < bounds.min) | (rounded > bounds.max)).sum())
-    return np.clip(rounded, bounds.min, bounds.max).astype(dtype), clipped
 
 
 def _identity(frames: Frames, source: Path | None) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""A stack that is being filled frame by frame."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from numpy.typing import DTypeLike, NDArray
+
+
+class PartialStack:
+    """A float32 stack whose missing frames read as NaN, which viewers draw as transparent.
+
+    It can stand wherever an array is read lazily, frame by frame. The memory behind it need not be initialised: what
+    was never filled is never read from it.
+
+    Parameters
+    ----------
+    array : float32 array (..., Y, X)
+        Where the frames are kept, in memory or on disk.
+
+    Attributes
+    ----------
+    shape, dtype, ndim
+        Those of the array.
+    """
+
+    def __init__(self, array: NDArray[np.float32]) -> None:
+        self._array = array
+        self._is_done = np.zeros(array.shape[:-2], bool)
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype = array.dtype
+        self.ndim = array.ndim
+
+    @property
+    def done(self) -> set[int]:
+        """The frames filled so far, counted in C order over the leading axes."""
+        return set(np.flatnonzero(self._is_done).tolist())
+
+    @property
+    def missing(self) -> list[int]:
+        """The frames not filled yet."""
+        return [int(index) for index in np.flatnonzero(~self._is_done)]
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return math.prod(self.shape[:-2])
+
+    def fill(self, index: int, frame: NDArray[np.float32]) -> None:
+        """Store frame `index`, an array (Y, X); from here on it can be read."""
+        place = np.unravel_index(index, self._is_done.shape) if self._is_done.shape else ()
+        self._array[place] = frame
+        # only now, for the viewer reads at any time
+        self._is_done[place] = True
+
+    def clear(self, indices: Collection[int]) -> None:
+        """Make frames missing again."""
+        self._is_done.flat[list(indices)] = False
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:
+        keys = self._expanded(key)
+        leading, within = keys[:-2], keys[-2:]
+        # before the pixels are read: a frame filled in between reads as missing, not as what lay there before
+        is_done = np.asarray(self._is_done[leading])
+        pixels = np.asarray(self._array[keys])
+        if is_done.all():
+            return pixels
+        kept = sum(not isinstance(index, (int, np.integer)) for index in within)
+        there = is_done.reshape(is_done.shape + (1,) * kept)
+        return np.where(there, pixels, np.float32(np.nan))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("a partial stack cannot be given out without a copy")
+        return np.array(self[()], dtype=dtype)
+
+    def _expanded(self, key: Any) -> tuple[Any, ...]:
+        """Return one index an axis: integers and slices, as viewers and `Frames` ask for them."""
+        given = key if isinstance(key, tuple) else (key,)
+        if Ellipsis in given:
+            place = given.index(Ellipsis)
+            given = (*given[:place], *[slice(None)] * (self.ndim - len(given) + 1), *given[place + 1 :])
+        if len(given) > self.ndim or not all(isinstance(index, (int, np.integer, slice)) for index in given):
+            raise IndexError(f"expected integers and slices for {self.ndim} axes, found {key!r}")
+        return (*given, *[slice(None)] * (self.ndim - len(given)))
