@@ -1,58 +1,24 @@
-"""The trainer on toy images: what it reports, where it stops, and that a resumed run is the uninterrupted one."""
+"""The trainer on toy images: what it reports, where it stops, and what its model is."""
 
 import json
 import math
-import threading
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from toy_training import ARCHITECTURE, TINY, assert_equal_runs, broken_loss, finished, make_pairs, trainer, validating
 
 from napari_care_losses.core.architecture import PRESETS, Architecture
-from napari_care_losses.core.errors import InputError, ParameterError, ResumeError, TrainingDivergedError
+from napari_care_losses.core.errors import InputError, ParameterError, TrainingDivergedError
 from napari_care_losses.core.losses import LOSSES, Bandpass
-from napari_care_losses.core.patches import Pair, draw_batch
-from napari_care_losses.core.training import STATE_HEADER, Epoch, Preparing, Step, Trainer, TrainingParameters
-
-TINY = {"preset": "lite", "patch_size": 16, "batch_size": 2, "validation_patches": 3, "steps_per_epoch": 3}
+from napari_care_losses.core.patches import Pair
+from napari_care_losses.core.training import Epoch, Preparing, Step, Trainer, TrainingParameters
 
 
 @pytest.fixture(autouse=True)
 def tiny_preset(monkeypatch):
-    monkeypatch.setitem(PRESETS, "lite", Architecture(kernel_size=3, filters=3, depth=1))
-
-
-def make_pairs(count=5, seed=0, size=24):
-    rng = np.random.default_rng(seed)
-    high = 100 + 50 * rng.random((count, size // 4, size // 4)).repeat(4, 1).repeat(4, 2)
-    low = high + rng.normal(0, 20, high.shape)
-    return [Pair(low[i], high[i], f"toy[{i}]") for i in range(count)]
-
-
-def trainer(loss="mae", pairs=None, start_from=None, **settings):
-    parameters = TrainingParameters(**{**TINY, "budget": "steps", "amount": 7, **settings})
-    return Trainer(pairs or make_pairs(), LOSSES[loss](), parameters, start_from=start_from, device="cpu")
-
-
-def finished(training):
-    for _ in training.run():
-        pass
-    return training
-
-
-def weights_of(training):
-    return {"now": dict(training._network.state_dict()), "best": training.model().weights}
-
-
-def assert_equal_runs(first, second):
-    for which, weights in weights_of(first).items():
-        others = weights_of(second)[which]
-        assert weights.keys() == others.keys()
-        for name, value in weights.items():
-            assert torch.equal(value, others[name]), (which, name)
-    assert first.history == second.history
+    monkeypatch.setitem(PRESETS, "lite", ARCHITECTURE)
 
 
 def test_reports_come_in_order():
@@ -79,152 +45,6 @@ def test_equal_seeds_give_equal_models(loss):
     assert not torch.equal(first._network.mean.weight, other._network.mean.weight)
 
 
-@pytest.mark.parametrize("loss", ["laplace", "fft", "bandpass"])
-@pytest.mark.parametrize(("budget", "amount"), [("steps", 7), ("epochs", 3)])
-def test_a_run_stopped_anywhere_and_resumed_is_the_uninterrupted_run(loss, budget, amount, tmp_path):
-    whole = trainer(loss, budget=budget, amount=amount)
-    reports = list(whole.run())
-    first = next(i for i, report in enumerate(reports) if isinstance(report, Step))
-    for stop in range(first + 1, len(reports) + 1):
-        stopped = trainer(loss, budget=budget, amount=amount)
-        running = stopped.run()
-        list(islice(running, stop))
-        running.close()
-        stopped.save_state(tmp_path / "state")
-        resumed = trainer(loss, budget=budget, amount=amount)
-        resumed.load_state(tmp_path / "state")
-        assert resumed.has_started
-        assert resumed.is_finished == (stop == len(reports))
-        rest = [report for report in resumed.run() if not isinstance(report, Preparing)]
-        assert [type(report) for report in rest] == [type(report) for report in reports[stop:]]
-        assert_equal_runs(resumed, whole)
-
-
-def test_a_run_closed_and_called_again_goes_on():
-    whole, broken = finished(trainer()), trainer()
-    for stop in (9, 2, 1):
-        running = broken.run()
-        list(islice(running, stop))
-        running.close()
-    assert_equal_runs(finished(broken), whole)
-
-
-def drawing_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
-
-
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_batches_are_drawn_ahead_but_the_state_is_that_of_the_last_batch_used(steps, tmp_path):
-    stopped = trainer(steps_per_epoch=20)
-    running = stopped.run()
-    prepared = list(islice(running, 6))
-    assert all(isinstance(report, Preparing) for report in prepared)
-    expected = np.random.default_rng()
-    expected.bit_generator.state = stopped._rng.bit_generator.state
-    list(islice(running, steps))
-    assert len(drawing_threads()) == 1
-    for _ in range(steps):
-        draw_batch(stopped._sources, stopped.parameters.batch_size, expected)
-    states = [stopped._rng.bit_generator.state]
-    running.close()
-    assert not drawing_threads()
-    stopped.model()
-    states.append(stopped._rng.bit_generator.state)
-    stopped.save_state(tmp_path / "state")
-    resumed = trainer(steps_per_epoch=20)
-    resumed.load_state(tmp_path / "state")
-    states.append(resumed._rng.bit_generator.state)
-    assert states == [expected.bit_generator.state] * 3
-
-
-def test_no_thread_is_left_by_a_run_that_ended_or_failed(monkeypatch):
-    finished(trainer(amount=2))
-    assert not drawing_threads()
-    training = trainer()
-    broken_loss(monkeypatch, training, 2)
-    with pytest.raises(TrainingDivergedError):
-        finished(training)
-    assert not drawing_threads()
-
-
-def test_a_finished_run_goes_on_with_a_larger_budget(tmp_path):
-    finished(trainer(budget="epochs", amount=2)).save_state(tmp_path / "state")
-    longer = trainer(budget="epochs", amount=4)
-    longer.load_state(tmp_path / "state")
-    assert not longer.is_finished
-    assert_equal_runs(finished(longer), finished(trainer(budget="epochs", amount=4)))
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"loss": "mse"}, "another loss:"),
-        ({"pairs": make_pairs(seed=1)}, "another pairs:"),
-        ({"pairs": make_pairs(count=4)}, "another pairs:"),
-        ({"batch_size": 3}, "another batch_size:"),
-        ({"patch_size": 20}, "another patch_size:"),
-        ({"learning_rate": 1e-3, "seed": 1}, "another learning_rate, seed:"),
-        ({"budget": "epochs"}, "another budget:"),
-    ],
-)
-def test_another_job_is_not_resumed_and_what_differs_is_named(changes, said, tmp_path):
-    started = trainer()
-    list(islice(started.run(), 8))
-    started.save_state(tmp_path / "state")
-    other = trainer(**changes)
-    before = weights_of(other)["now"]["mean.weight"].clone()
-    with pytest.raises(ResumeError, match=said):
-        other.load_state(tmp_path / "state")
-    assert torch.equal(weights_of(other)["now"]["mean.weight"], before)
-
-
-def test_other_parameters_of_a_loss_are_another_loss(tmp_path):
-    started = trainer("bandpass")
-    list(islice(started.run(), 8))
-    started.save_state(tmp_path / "state")
-    other = Trainer(make_pairs(), Bandpass(sigma_large=4), started.parameters)
-    with pytest.raises(ResumeError, match="another loss"):
-        other.load_state(tmp_path / "state")
-
-
-def test_another_starting_model_is_another_run(tmp_path):
-    model = finished(trainer(amount=1)).model()
-    started = trainer(start_from=model)
-    list(islice(started.run(), 8))
-    started.save_state(tmp_path / "state")
-    with pytest.raises(ResumeError, match="another starting model"):
-        trainer().load_state(tmp_path / "state")
-    trainer(start_from=model).load_state(tmp_path / "state")
-
-
-def test_a_damaged_state_is_refused(tmp_path):
-    path = tmp_path / "state"
-    finished(trainer(amount=1)).save_state(path)
-    whole = path.read_bytes()
-    tensors = load_file(path)
-    damages = {
-        "missing": lambda: path.unlink(),
-        "empty": lambda: path.write_bytes(b""),
-        "cut": lambda: path.write_bytes(whole[:-10]),
-        "text": lambda: path.write_text("no state"),
-        "no header": lambda: save_file(tensors, path),
-        "no JSON": lambda: save_file(tensors, path, metadata={STATE_HEADER: "{"}),
-        "no identity": lambda: save_file(tensors, path, metadata={STATE_HEADER: "{}"}),
-        "a number": lambda: save_file(tensors, path, metadata={STATE_HEADER: "1"}),
-    }
-    for damage, apply in damages.items():
-        apply()
-        with pytest.raises(ResumeError, match="holds no resumable training"):
-            trainer(amount=1).load_state(path)
-            pytest.fail(damage)
-
-
-def validating(monkeypatch, losses):
-    """Let the validation losses be these, one after the other."""
-    values = iter(losses)
-    monkeypatch.setattr(Trainer, "_validate", lambda self: next(values))
-
-
 def test_the_rate_halves_as_keras_halves_it(monkeypatch):
     """ReduceLROnPlateau(factor=0.5, patience=10, min_delta=0) of Keras 2: the 10th epoch in vain halves the next."""
     losses = [1.0, 0.5, *[0.5] * 10, *[0.6] * 9, 0.4999, *[0.5] * 12]
@@ -243,21 +63,6 @@ def test_the_rate_halves_as_keras_halves_it(monkeypatch):
     assert expected[11] == 4e-4
     assert expected[12] == 2e-4
     assert min(expected) == 1e-4
-
-
-def test_a_resumed_run_remembers_how_long_it_has_waited(monkeypatch, tmp_path):
-    settings = {"budget": "epochs", "amount": 16, "steps_per_epoch": 1, "batch_size": 1}
-    validating(monkeypatch, [0.5] * 32)
-    whole, stopped, resumed = (trainer(**settings) for _ in range(3))
-    finished(whole)
-    running = stopped.run()
-    while len(stopped.history) < 7:
-        next(running)
-    running.close()
-    stopped.save_state(tmp_path / "state")
-    resumed.load_state(tmp_path / "state")
-    assert_equal_runs(finished(resumed), whole)
-    assert whole.history[-1].learning_rate == 2e-4
 
 
 def test_the_rate_falls_along_a_cosine_over_a_budget_in_steps():
@@ -306,19 +111,6 @@ def test_a_model_taken_within_an_epoch_may_be_the_current_one(monkeypatch):
     model = training.model()
     assert torch.equal(model.weights["mean.weight"], first)
     assert model.card.training["best_validation_loss"] == 0.1
-
-
-def broken_loss(monkeypatch, training, step):
-    """Let the loss be NaN at `step`."""
-    loss = type(training.loss)
-    original, calls = loss.__call__, []
-
-    def call(self, prediction, target):
-        if prediction.mean.requires_grad:
-            calls.append(1)
-        return original(self, prediction, target) * (math.nan if len(calls) == step else 1)
-
-    monkeypatch.setattr(loss, "__call__", call)
 
 
 def test_nan_stops_the_training_and_keeps_the_best_weights(monkeypatch):
