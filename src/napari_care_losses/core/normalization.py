@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_care_losses.core.frames import Frames
+
+Item = TypeVar("Item")
 
 SAMPLED_FRAMES = 50
 SAMPLED_PIXELS = 4_000_000
@@ -121,11 +123,11 @@ def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int,
     read = 0
     ranges = {}
     for channel, indices in channels.items():
-        sampled = _spread(indices, rng)
-        grid = _grid(frames.frame_shape, SAMPLED_PIXELS // len(sampled))
+        sampled = spread(indices, SAMPLED_FRAMES, rng)
+        grid = grid_over(frames.frame_shape, SAMPLED_PIXELS // len(sampled))
         sample = np.empty((len(sampled), math.prod(grid)), frames.dtype)
         for row, index in zip(sample, sampled, strict=True):
-            row[:] = finite(_one_a_cell(frames[index], grid, rng), f"Frame {index}: ").ravel()
+            row[:] = finite(one_a_cell(frames[index], grid, rng), f"Frame {index}: ").ravel()
             read += 1
             yield read
         ranges[channel] = Range(*percentiles(sample, normalization.low, normalization.high, overwrites=True))
@@ -211,17 +213,18 @@ def _between(lower: float, upper: float, fraction: float) -> float:
     return lower + (upper - lower) * fraction if fraction < 0.5 else upper - (upper - lower) * (1 - fraction)
 
 
-def _spread(indices: list[int], rng: np.random.Generator) -> list[int]:
-    """Choose an index out of each of `SAMPLED_FRAMES` equal stretches, the first and the last among them."""
-    if len(indices) <= SAMPLED_FRAMES:
-        return indices
-    edges = np.arange(SAMPLED_FRAMES + 1) * len(indices) // SAMPLED_FRAMES
+def spread(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:
+    """Choose an item out of each of `count` equal stretches, the first and the last among them; all of fewer."""
+    if len(items) <= count:
+        return list(items)
+    edges = np.arange(count + 1) * len(items) // count
     chosen = rng.integers(edges[:-1], edges[1:])
-    chosen[0], chosen[-1] = 0, len(indices) - 1
-    return [indices[i] for i in chosen]
+    if count > 1:
+        chosen[0], chosen[-1] = 0, len(items) - 1
+    return [items[i] for i in chosen]
 
 
-def _grid(shape: tuple[int, int], count: int) -> tuple[int, int]:
+def grid_over(shape: tuple[int, int], count: int) -> tuple[int, int]:
     """Return rows and columns of a grid of at most `count` cells, about square, over a frame (Y, X)."""
     height, width = shape
     if height * width <= count:
@@ -230,7 +233,7 @@ def _grid(shape: tuple[int, int], count: int) -> tuple[int, int]:
     return min(height, count // columns), columns
 
 
-def _one_a_cell(image: NDArray[Any], grid: tuple[int, int], rng: np.random.Generator) -> NDArray[Any]:
+def one_a_cell(image: NDArray[Any], grid: tuple[int, int], rng: np.random.Generator) -> NDArray[Any]:
     """Return a random pixel out of each cell of a grid."""
     if grid == image.shape:
         return image

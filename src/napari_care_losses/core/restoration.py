@@ -12,11 +12,11 @@ import numpy as np
 
 from napari_care_losses.core.ahead import ahead
 from napari_care_losses.core.engines import open_engine
-from napari_care_losses.core.errors import ComputeError, InputError
+from napari_care_losses.core.errors import ComputeError
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.low_band import DEFAULT_SIGMA, tie_low_band
-from napari_care_losses.core.normalization import finite, frame_range, stack_ranges
+from napari_care_losses.core.ranges import estimate_ranges, frames_to_sample
 from napari_care_losses.core.restoration_parameters import RestorationParameters
 from napari_care_losses.core.tiles import crop, largest_tile, pad, plan_tiles, smallest_tile
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_care_losses.core.engines import Engine
     from napari_care_losses.core.model import Model, ModelCard
     from napari_care_losses.core.normalization import Range
+    from napari_care_losses.core.ranges import Ranges
     from napari_care_losses.core.tiles import Tile
 
 __all__ = ["Progress", "RestorationParameters", "RestoredFrame", "restore", "restore_frames"]
@@ -120,21 +121,20 @@ def restore_frames(
     engine = open_engine(parameters.engine, model, device)
     sigma = _tied_sigma(card, parameters.low_band)
     tiling = _Tiling(frames.frame_shape, engine, parameters.tile_size)
+    sampling = estimate_ranges(frames, parameters, card.normalization)
+    total = frames_to_sample(frames, parameters) + len(chosen) * len(tiling.tiles)
     done = 0
-    ranges: dict[int, Range] = {}
-    if parameters.normalization == "stack":
-        sampling = stack_ranges(frames, card.normalization)
-        while True:
-            try:
-                done = next(sampling)
-            except StopIteration as finished:
-                ranges = finished.value
-                break
-            yield Progress(done, len(frames) + len(chosen) * len(tiling.tiles))
-    inputs = ahead(_inputs(frames, chosen, card, ranges))
+    while True:
+        try:
+            done = next(sampling)
+        except StopIteration as finished:
+            ranges: Ranges = finished.value
+            break
+        yield Progress(done, total)
+    inputs = ahead(_inputs(frames, chosen, ranges))
     try:
         # Of the whole stack, so that a resumed run computes like the one that was stopped.
-        samples = _inputs(frames, _spread(range(len(frames)), engine.samples), card, ranges)
+        samples = _inputs(frames, _spread(range(len(frames)), engine.samples), ranges)
         engine.prepare(pad(sample.image, card.architecture.block) for sample in samples)
         for number, given in enumerate(inputs):
             canvas = _Canvas(given.image, card)
@@ -197,18 +197,12 @@ def restore(
     return restored.reshape(frames.shape)
 
 
-def _inputs(
-    frames: Frames, indices: Sequence[int], card: ModelCard, ranges: dict[int, Range]
-) -> Generator[_Input, None, None]:
-    """Read and normalise frames; a channel without a range has every frame's own."""
+def _inputs(frames: Frames, indices: Sequence[int], ranges: Ranges) -> Generator[_Input, None, None]:
+    """Read and normalise frames."""
     for index in indices:
         frame = frames[index]
-        try:
-            grey_levels = ranges[frames.channel(index)] if ranges else frame_range(frame, card.normalization)
-            image = grey_levels.apply(finite(frame))
-        except InputError as error:
-            raise InputError(f"Frame {index}: {error}") from error
-        yield _Input(index, grey_levels, image)
+        grey_levels = ranges.of(index, frame)
+        yield _Input(index, grey_levels, grey_levels.apply(frame))
 
 
 def _spread(indices: Sequence[int], count: int) -> list[int]:

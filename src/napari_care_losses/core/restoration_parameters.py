@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_care_losses.core.errors import ParameterError
 from napari_care_losses.core.parameters import Parameters, parameter
 
 ENGINES = ("auto", "torch", "openvino", "openvino-int8")
@@ -11,6 +12,9 @@ ENGINES = ("auto", "torch", "openvino", "openvino-int8")
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Where a network can run: auto takes CUDA, then MPS, then the processor."""
+
+AS_THE_MODEL = -1.0
+"""In place of a percentile: the one the model was made for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +24,10 @@ class RestorationParameters(Parameters):
     normalization: str = parameter(
         "frame",
         "Range",
-        "Whose percentiles become 0 and 1: every frame's own (unrelated images), or one range for the stack (movies: "
-        "keeps brightness comparable between frames).",
-        choices=("frame", "stack"),
+        "Whose percentiles become 0 and 1: every frame's own (unrelated images), one range for the stack (movies: "
+        "keeps brightness comparable between frames), or one that follows bleaching, smoothed over time (movies that "
+        "fade).",
+        choices=("frame", "stack", "bleaching"),
     )
     low_band: str = parameter(
         "auto",
@@ -50,3 +55,38 @@ class RestorationParameters(Parameters):
         advanced=True,
         lowest_means="automatic",
     )
+    low_percentile: float = parameter(
+        AS_THE_MODEL,
+        "Low percentile",
+        "The percentile of the grey levels that becomes 0 for the network; -1 takes the model's own.",
+        unit="%",
+        low=AS_THE_MODEL,
+        high=50,
+        advanced=True,
+        lowest_means="as the model",
+    )
+    high_percentile: float = parameter(
+        AS_THE_MODEL,
+        "High percentile",
+        "The percentile of the grey levels that becomes 1 for the network, 50 or more; -1 takes the model's own.",
+        unit="%",
+        low=AS_THE_MODEL,
+        high=100,
+        advanced=True,
+        lowest_means="as the model",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, lowest, highest in (("low_percentile", 0, 50), ("high_percentile", 50, 100)):
+            value = getattr(self, name)
+            if value != AS_THE_MODEL and value < lowest:
+                raise ParameterError(
+                    f"{name} must lie between {lowest} and {highest} %, or be {AS_THE_MODEL:g} for the model's own; "
+                    f"found {value:g}."
+                )
+        if self.low_percentile == self.high_percentile != AS_THE_MODEL:
+            raise ParameterError(
+                f"low_percentile must be below high_percentile, found {self.low_percentile:g} % for both: "
+                "lower the one or raise the other."
+            )

@@ -1,0 +1,304 @@
+"""The range of every frame of a stack: its own, one for all, or one that follows bleaching."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_care_losses.core.errors import InputError, ParameterError
+from napari_care_losses.core.normalization import (
+    SAMPLED_FRAMES,
+    SAMPLED_PIXELS,
+    Normalization,
+    Range,
+    finite,
+    frame_range,
+    grid_over,
+    one_a_cell,
+    percentiles,
+    spread,
+    stack_ranges,
+)
+from napari_care_losses.core.restoration_parameters import AS_THE_MODEL, RestorationParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.core.frames import Frames
+
+FEWEST_TIMES = 3
+"""Time points below which there is no course to follow: one range for the stack then."""
+
+SPAN = 0.4
+"""Share of the sampled time points that each point of the smoothed course is fitted to."""
+
+_SEED = 0
+# time points that are sampled at least where there are several planes to be sampled too
+_TIMES = 10
+_NEIGHBOURS = 7
+_ITERATIONS = 4
+# residuals beyond this many median residuals get no weight (Cleveland 1979)
+_OUTLIER = 6.0
+# a blank frame's width in place of 0, which has no logarithm, as a share of the widest
+_BLANK = 1e-6
+# the logarithm of a width that is 0 in double precision
+_NO_WIDTH = -1e4
+
+
+class Ranges(ABC):
+    """The range of every frame of a stack."""
+
+    @abstractmethod
+    def of(self, index: int, frame: NDArray[Any]) -> Range:
+        """Return the range of a frame.
+
+        Parameters
+        ----------
+        index : int
+            Its place in the stack.
+        frame : array (Y, X) of any real dtype
+            Its pixels, which have been read already.
+
+        Raises
+        ------
+        InputError
+            If the frame holds NaN or infinite values; the message names it.
+        """
+
+
+def estimate_ranges(
+    frames: Frames, parameters: RestorationParameters, normalization: Normalization
+) -> Generator[int, None, Ranges]:
+    """Estimate the ranges of a stack from a sample of it; the same every time.
+
+    Parameters
+    ----------
+    frames : Frames
+        The stack. Channels never share a range; the planes of a time point always do, but for every frame's own.
+    parameters : RestorationParameters
+        Whose percentiles, and which.
+    normalization : Normalization
+        The model's percentiles, for those that the parameters leave to it.
+
+    Yields
+    ------
+    int
+        Number of frames read so far; nothing where every frame has its own range.
+
+    Returns
+    -------
+    Ranges
+        The range of every frame.
+
+    Raises
+    ------
+    InputError
+        If a sampled pixel is NaN or infinite, or if the percentiles do not go together.
+    """
+    levels = chosen_percentiles(parameters, normalization)
+    if parameters.normalization == "frame":
+        return _OwnRanges(levels)
+    if not _follows(frames, parameters):
+        return _OneRange(frames, (yield from stack_ranges(frames, levels)))
+    return _Courses(frames, (yield from _courses(frames, levels)))
+
+
+def chosen_percentiles(parameters: RestorationParameters, normalization: Normalization) -> Normalization:
+    """Return the percentiles to be used: the user's, and the model's where the user leaves them to it.
+
+    Raises
+    ------
+    ParameterError
+        If the low one is not below the high one.
+    """
+    low, high = parameters.low_percentile, parameters.high_percentile
+    levels = Normalization(
+        low=normalization.low if low == AS_THE_MODEL else low,
+        high=normalization.high if high == AS_THE_MODEL else high,
+    )
+    if not levels.low < levels.high:
+        raise ParameterError(
+            f"The low percentile must be below the high one, found {levels.low:g} % and {levels.high:g} %: lower the "
+            "one or raise the other."
+        )
+    return levels
+
+
+def frames_to_sample(frames: Frames, parameters: RestorationParameters) -> int:
+    """Return how many frames `estimate_ranges` will read."""
+    if parameters.normalization == "frame":
+        return 0
+    channels, times, planes = _places(frames).shape
+    if _follows(frames, parameters):
+        return channels * math.prod(_sampled(times, planes))
+    return channels * min(SAMPLED_FRAMES, times * planes)
+
+
+def smoothed(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values smoothed along time by locally weighted linear regression, robust against outliers.
+
+    Each point is fitted to its nearest neighbours, a share `SPAN` of all points, with tricube weights; points far off
+    the curve lose their weight in further rounds (Cleveland 1979, doi:10.1080/01621459.1979.10481038). A straight line
+    stays as it is.
+
+    Parameters
+    ----------
+    times, values : float64 array (N,)
+        Times in ascending order, and the values there.
+
+    Returns
+    -------
+    float64 array (N,)
+        The smoothed values.
+    """
+    count = min(len(times), max(_NEIGHBOURS, round(SPAN * len(times))))
+    distances = np.abs(times[:, None] - times)
+    reach = np.sort(distances, axis=1)[:, count - 1]
+    # the farthest neighbour keeps a little weight: of three points, all three count
+    near = np.clip(1 - (distances / (1.001 * reach[:, None])) ** 3, 0, None) ** 3
+    trust = np.ones(len(times))
+    for _ in range(_ITERATIONS):
+        curve = _local_lines(times, values, near * trust)
+        residuals = np.abs(values - curve)
+        typical = float(np.median(residuals))
+        if typical <= 1e-9 * float(np.abs(values).max()):
+            trust = (residuals <= 1e-6 * np.abs(values).max()).astype(np.float64)
+        else:
+            trust = np.clip(1 - (residuals / (_OUTLIER * typical)) ** 2, 0, None) ** 2
+    return curve
+
+
+def _local_lines(
+    times: NDArray[np.float64], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return, at each time, the line of least squares with the weights of its row."""
+    total = weights.sum(axis=1)
+    # where every neighbour is an outlier the nearest value stands alone
+    alone = total <= 1e-12
+    weights = np.where(alone[:, None], np.eye(len(times)), weights)
+    total = np.where(alone, 1.0, total)
+    mean_time = weights @ times / total
+    mean_value = weights @ values / total
+    centred = times - mean_time[:, None]
+    spread_of_times = (weights * centred**2).sum(axis=1)
+    slope = (weights * centred * values).sum(axis=1) / np.where(spread_of_times > 0, spread_of_times, 1)
+    line: NDArray[np.float64] = mean_value + slope * (times - mean_time)
+    return line
+
+
+@dataclass(frozen=True)
+class _OwnRanges(Ranges):
+    """Every frame its own."""
+
+    percentiles: Normalization
+
+    def of(self, index: int, frame: NDArray[Any]) -> Range:
+        try:
+            return frame_range(frame, self.percentiles)
+        except InputError as error:
+            raise InputError(f"Frame {index}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _OneRange(Ranges):
+    """One a channel."""
+
+    frames: Frames
+    channels: dict[int, Range]
+
+    def of(self, index: int, frame: NDArray[Any]) -> Range:
+        finite(frame, f"Frame {index}: ")
+        return self.channels[self.frames.channel(index)]
+
+
+@dataclass(frozen=True)
+class _Course:
+    """Low level and width of a range at sampled times; lines of the level and of the logarithm in between."""
+
+    times: NDArray[np.float64]
+    lows: NDArray[np.float64]
+    log_widths: NDArray[np.float64]
+
+    def at(self, time: float) -> Range:
+        low = float(np.interp(time, self.times, self.lows))
+        return Range(low, low + float(np.exp(np.interp(time, self.times, self.log_widths))))
+
+
+@dataclass(frozen=True)
+class _Courses(Ranges):
+    """One course over time a channel."""
+
+    frames: Frames
+    channels: dict[int, _Course]
+
+    def of(self, index: int, frame: NDArray[Any]) -> Range:
+        finite(frame, f"Frame {index}: ")
+        return self.channels[self.frames.channel(index)].at(_time(self.frames, index))
+
+
+def _follows(frames: Frames, parameters: RestorationParameters) -> bool:
+    if parameters.normalization != "bleaching" or "T" not in frames.axes:
+        return False
+    return frames.leading_shape[frames.axes.index("T")] >= FEWEST_TIMES
+
+
+def _time(frames: Frames, index: int) -> int:
+    return int(np.unravel_index(index, frames.leading_shape)[frames.axes.index("T")])
+
+
+def _places(frames: Frames) -> NDArray[np.intp]:
+    """Return the index of every frame, by channel, time and plane."""
+    places = np.arange(len(frames)).reshape(*frames.leading_shape, *(1 for axis in "CTZ" if axis not in frames.axes))
+    axes = frames.axes[:-2] + "".join(axis for axis in "CTZ" if axis not in frames.axes)
+    return places.transpose([axes.index(axis) for axis in "CTZ"])
+
+
+def _sampled(times: int, planes: int) -> tuple[int, int]:
+    """Return how many times are sampled, and how many planes of each."""
+    some = min(times, max(_TIMES, SAMPLED_FRAMES // planes))
+    return some, min(planes, max(1, SAMPLED_FRAMES // some))
+
+
+def _courses(frames: Frames, levels: Normalization) -> Generator[int, None, dict[int, _Course]]:
+    """Follow the range of every channel over time.
+
+    The same planes are sampled at every time: others would add the brightness of planes to that of times.
+    """
+    rng = np.random.default_rng(_SEED)
+    read = 0
+    courses = {}
+    for channel, places in enumerate(_places(frames)):
+        some_times, some_planes = _sampled(*places.shape)
+        times = spread(range(len(places)), some_times, rng)
+        depth = places.shape[1]
+        planes = spread(range(depth), some_planes, rng) if some_planes > 1 else [depth // 2]
+        grid = grid_over(frames.frame_shape, SAMPLED_PIXELS // some_planes)
+        found = []
+        for time in times:
+            sample = np.empty((some_planes, *grid), frames.dtype)
+            for pixels, index in zip(sample, places[time, planes].tolist(), strict=True):
+                pixels[:] = finite(one_a_cell(frames[index], grid, rng), f"Frame {index}: ")
+                read += 1
+                yield read
+            found.append(percentiles(sample, levels.low, levels.high, overwrites=True))
+        courses[channel] = _course(np.array(times, np.float64), np.array(found))
+    return courses
+
+
+def _course(times: NDArray[np.float64], found: NDArray[np.float64]) -> _Course:
+    """Smooth ranges (T, 2) along time: the low level as it is, the width by its logarithm.
+
+    Light that fades exponentially over a constant offset has a width whose logarithm is a straight line.
+    """
+    widths = found[:, 1] - found[:, 0]
+    widest = float(widths.max())
+    if not widest > 0:
+        return _Course(times, smoothed(times, found[:, 0]), np.full(len(times), _NO_WIDTH))
+    log_widths = np.log(np.maximum(widths, _BLANK * widest))
+    return _Course(times, smoothed(times, found[:, 0]), smoothed(times, log_widths))
