@@ -74,7 +74,9 @@ class ParameterForm(QWidget, Generic[Kind]):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(plain)
         if advanced.rowCount():
-            layout.addWidget(_folded("More settings", advanced))
+            content = QWidget()
+            content.setLayout(advanced)
+            layout.addWidget(fold("More settings", content))
 
     def value(self) -> Kind:
         """Return what the form says.
@@ -230,9 +232,8 @@ def make_rows() -> QFormLayout:
     return rows
 
 
-def _folded(title: str, rows: QFormLayout) -> QCollapsible:
-    content = QWidget()
-    content.setLayout(rows)
+def fold(title: str, content: QWidget) -> QCollapsible:
+    """Return a widget that can be unfolded under its title."""
     folded = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
     folded.setDuration(0)
     folded.setContent(content)

@@ -37,7 +37,7 @@ class RunBar(QWidget):
         self.stop_button.setToolTip(tooltip(stop_help))
         self.start_button.clicked.connect(self.started)
         self.stop_button.clicked.connect(self.stopped)
-        self.reason, self.status = _text_line(), _text_line()
+        self.reason, self.status = text_line(), text_line()
         self.progress = QProgressBar()
         self.progress.setRange(0, STEPS)
         self.progress.setVisible(False)
@@ -101,7 +101,8 @@ def show_text(label: QLabel, text: str) -> None:
     label.setVisible(bool(text))
 
 
-def _text_line() -> QLabel:
+def text_line() -> QLabel:
+    """Return a label for a line that can be selected and takes no room while it is empty."""
     line = QLabel()
     line.setWordWrap(True)
     line.setTextFormat(Qt.TextFormat.PlainText)
