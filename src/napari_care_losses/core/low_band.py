@@ -75,7 +75,7 @@ def _gain(restored: NDArray[np.float32], image: NDArray[np.float32], grid: _Grid
 
 
 def tie_low_band(
-    restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA
+    restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA, *, gain: float | None = None
 ) -> NDArray[np.float32]:
     r"""Return the restoration with its low band replaced by the input's and its detail in the input's units.
 
@@ -94,14 +94,17 @@ def tie_low_band(
         Restoration and input in the same normalised units.
     sigma : float
         Structure coarser than this comes from the input, in pixels.
+    gain : float, optional
+        Where it is known already: of part of an image, from more of it.
     """
     grid = _Grid.over(restored.shape, sigma)
     coarse_restored, coarse_image = grid.sample(restored), grid.sample(image)
-    gain = np.float32(_gain(coarse_restored, coarse_image, grid))
-    coarse_restored /= gain
+    if gain is None:
+        gain = _gain(coarse_restored, coarse_image, grid)
+    coarse_restored /= np.float32(gain)
     coarse_image -= coarse_restored
     tied = grid.fill(coarse_image)
-    tied += restored / gain
+    tied += restored / np.float32(gain)
     return tied
 
 

@@ -119,7 +119,7 @@ def restore_frames(
     chosen = range(len(frames)) if indices is None else indices
     card = model.card
     engine = open_engine(parameters.engine, model, device)
-    sigma = _tied_sigma(card, parameters.low_band)
+    sigma = tied_sigma(card, parameters.low_band)
     tiling = _Tiling(frames.frame_shape, engine, parameters.tile_size)
     sampling = estimate_ranges(frames, parameters, card.normalization)
     total = frames_to_sample(frames, parameters) + len(chosen) * len(tiling.tiles)
@@ -282,7 +282,7 @@ class _Canvas:
         return mean if tied_sigma is None else tie_low_band(mean, self._image, tied_sigma), scale
 
 
-def _tied_sigma(card: ModelCard, low_band: str) -> float | None:
+def tied_sigma(card: ModelCard, low_band: str) -> float | None:
     """Return the sigma in pixels above which structure is tied to the input's; None where the network's stays."""
     loss = LOSSES[card.loss].from_dict(card.loss_parameters) if card.loss in LOSSES else None
     free_above = None if loss is None else loss.free_above
