@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from dataclasses import dataclass, field
-from html import escape
-from io import BytesIO
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
 from napari_care_losses.core.atomic import replacing
-from napari_care_losses.core.statistics import table_text
+from napari_care_losses.core.report_page import page
+from napari_care_losses.core.report_tables import scores_csv, summary_csv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_care_losses.core.statistics import Row
@@ -51,9 +47,9 @@ class ComparisonReport:
     title : str
         Of the page.
     panels : sequence of Panel
-        Input, methods and, last, the truth if there is one: one frame, all of one shape. The input is called
-        `napari_care_losses.core.comparison.INPUT`; the truth's panel is told by its image being `truth`, and may be
-        left out.
+        Input, methods and, if there is one, the truth: one frame, all of one shape. The input is called
+        `napari_care_losses.core.comparison.INPUT`. The truth's panel is the one without scores whose image equals
+        `truth`; it may be left out, for the truth is shown in any case.
     truth : (Y, X) array, or None
         The ground truth of that frame.
     rows : sequence of Row
@@ -117,44 +113,13 @@ def write_report(path: Path, report: ComparisonReport) -> Path:
     OutputError
         If a file cannot be written.
     """
+    text = page(report)
     scores_path = path.with_suffix(".csv")
     for target, content in (
-        (scores_path, _scores_csv(report)),
-        (path.with_name(f"{path.stem}_summary.csv"), table_text(report.rows, separator=",")),
-        (path, _page(report)),
+        (scores_path, scores_csv(report.scores)),
+        (path.with_name(f"{path.stem}_summary.csv"), summary_csv(report.rows)),
+        (path, text),
     ):
         with replacing(target) as temporary:
             temporary.write_text(content, encoding="utf-8")
     return scores_path
-
-
-def _scores_csv(report: ComparisonReport) -> str:
-    metrics = list(dict.fromkeys(name for rows in report.scores.values() for row in rows.values() for name in row))
-    lines = [",".join(["frame", "method", *metrics])]
-    for method, rows in report.scores.items():
-        for frame, row in rows.items():
-            lines.append(
-                ",".join([str(frame), method, *(f"{row[name]:.6g}" if name in row else "" for name in metrics)])
-            )
-    return "\n".join(lines) + "\n"
-
-
-def _page(report: ComparisonReport) -> str:
-    low, high = np.percentile(report.panels[-1].image, (0.1, 99.9))
-    figures = "".join(
-        f'<figure><img src="{_png(panel.image, low, high)}" alt><figcaption>{escape(panel.name)}</figcaption></figure>'
-        for panel in report.panels
-    )
-    table = escape(table_text(report.rows))
-    title = escape(report.title)
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
-        f"<body><h1>{title}</h1>{figures}<pre>{table}</pre></body></html>"
-    )
-
-
-def _png(image: NDArray[np.float32], low: float, high: float) -> str:
-    grey = (255 * np.clip((image - low) / max(high - low, 1e-12), 0, 1)).astype(np.uint8)
-    buffer = BytesIO()
-    Image.fromarray(grey).save(buffer, format="PNG")
-    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"

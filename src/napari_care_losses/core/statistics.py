@@ -248,27 +248,25 @@ def block_length(values: ArrayLike) -> int:
     return int(np.clip(math.ceil((1.5 * (slope / spectrum) ** 2 * count) ** (1 / 3)), 1, longest))
 
 
-def table_text(rows: Sequence[Row], *, separator: str = "\t") -> str:
-    """Return rows as text, a header first: for the clipboard and spreadsheets.
+def table_text(rows: Sequence[Row]) -> str:
+    """Return rows as tab-separated text, a header first: for the clipboard and spreadsheets.
 
     Parameters
     ----------
     rows : sequence of Row
         What `summarize` returns.
-    separator : str
-        Between columns; names must not hold it.
 
     Returns
     -------
     str
-        One line a row, ended by a newline; empty cells where there is no value.
+        One line a row, each ended by a newline; cells where there is no value are empty.
     """
-    lines = [separator.join(_HEADER)]
-    lines += [separator.join(cell.replace(separator, " ") for cell in cells(row)) for row in rows]
-    return "\n".join(lines) + "\n"
+    # white space in a name must not end its cell
+    lines = [HEADER, *([" ".join(cell.split()) for cell in cells(row)] for row in rows)]
+    return "".join("\t".join(line) + "\n" for line in lines)
 
 
-_HEADER = (
+HEADER = (
     "method",
     "metric",
     "mean",
@@ -282,10 +280,11 @@ _HEADER = (
     "p (paired t-test)",
     "p (Holm)",
 )
+"""Of the columns that `cells` fills."""
 
 
 def cells(row: Row) -> list[str]:
-    """Return the cells of a row of `table_text`."""
+    """Return the cells of one row of a table, empty where there is no value."""
     numbers = (row.mean, row.spread, row.count, row.difference, *row.interval, *row.mean_interval)
     tested = (row.p_value, row.p_corrected)
     return [row.method, row.metric, *(_number(value) for value in (*numbers, *tested))]

@@ -1,0 +1,230 @@
+"""Line plots as SVG, for pages that need no other file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 640, 340
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 14, 12, 48
+
+COLOURS = ("#e69f00", "#3d9be0", "#00a37a", "#d55e00", "#cc79a7", "#8a6fd6")
+"""After Okabe and Ito, told apart with any colour vision: those that the Compare widget gives its methods."""
+
+_DASHES = ("", "7 3", "2 3")
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One line of a plot.
+
+    Attributes
+    ----------
+    name : str
+        Its label in the legend.
+    x, y : (N,) array of float
+        Its points; the line is broken where y is not finite.
+    colour : str
+        In the notation of CSS.
+    dashes : str
+        Lengths of dashes and gaps in px; empty for a solid line.
+    """
+
+    name: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    colour: str
+    dashes: str = ""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a plot.
+
+    Attributes
+    ----------
+    label : str
+        What is plotted, with its unit.
+    limits : tuple of float, optional
+        Its ends; by default those of the curves.
+    is_logarithmic : bool
+        Whether steps are decades; values must be above 0.
+    """
+
+    label: str
+    limits: tuple[float, float] | None = None
+    is_logarithmic: bool = False
+
+
+def style_of(number: int) -> tuple[str, str]:
+    """Return colour and dashes of the curve with this number: no two of the first eighteen are alike."""
+    return COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)]
+
+
+def plot(curves: Sequence[Curve], x: Axis, y: Axis, *, level: tuple[float, str] | None = None) -> str:
+    """Return a plot as an SVG element, without a legend.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        What to draw; later ones on top.
+    x, y : Axis
+        The axes.
+    level : tuple of float and str, optional
+        A horizontal line at this value with this label.
+
+    Returns
+    -------
+    str
+        ``<svg>...</svg>``.
+    """
+    across = _Scale.over([curve.x for curve in curves], x, _LEFT, WIDTH - _RIGHT)
+    up = _Scale.over([curve.y for curve in curves], y, HEIGHT - _BOTTOM, _TOP)
+    parts = [*_grid(across, up), *_labels(x, y)]
+    if level is not None:
+        height = f"{up.place(level[0]):.1f}"
+        parts.append(
+            f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{height}" y2="{height}" stroke="#555" '
+            f'stroke-dasharray="4 3"/><text x="{WIDTH - _RIGHT - 4}" y="{up.place(level[0]) - 5:.1f}" '
+            f'text-anchor="end" fill="#555">{escape(level[1])}</text>'
+        )
+    parts += [_line(curve, across, up) for curve in curves]
+    return (
+        f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(y.label)} against {escape(x.label)}" font-family="sans-serif" font-size="13">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def legend(curves: Sequence[Curve]) -> str:
+    """Return the legend of a plot as an HTML list, which wraps where an SVG would not."""
+    items = "".join(
+        f'<li><svg xmlns="http://www.w3.org/2000/svg" width="30" height="8" aria-hidden="true">'
+        f'<line x1="0" x2="30" y1="4" y2="4" stroke="{curve.colour}" stroke-width="2.5"'
+        f"{_dash_attribute(curve)}/></svg> {escape(curve.name)}</li>"
+        for curve in curves
+    )
+    return f'<ul class="legend">{items}</ul>'
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """From values to places along one axis."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    is_logarithmic: bool
+
+    @classmethod
+    def over(cls, values: Sequence[NDArray[np.float64]], axis: Axis, start: float, stop: float) -> _Scale:
+        """Return the scale of an axis for these values, between two places in px."""
+        low, high = _limits(values, axis)
+        return cls(low, high, start, stop, axis.is_logarithmic)
+
+    def place(self, value: float) -> float:
+        """Return where one value lies, in px."""
+        return float(self.places(np.array([value]))[0])
+
+    def places(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where values lie, in px, those beyond the axis at its ends."""
+        low, high = self.low, self.high
+        if self.is_logarithmic:
+            values, low, high = np.log10(np.maximum(values, low)), math.log10(low), math.log10(high)
+        share = np.clip((values - low) / (high - low), 0, 1)
+        places: NDArray[np.float64] = self.start + share * (self.stop - self.start)
+        return places
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return where ticks stand and what they say."""
+        if self.is_logarithmic:
+            decades = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
+            step = max(1, math.ceil(len(decades) / 7))
+            return [(10.0**decade, _power_of_ten(decade)) for decade in decades[::step]]
+        step = nice_step((self.high - self.low) / 6)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+        return [(number * step, f"{number * step:.{decimals}f}") for number in range(first, last + 1)]
+
+
+def nice_step(about: float) -> float:
+    """Return the number 1, 2 or 5 times a power of ten that is the nearest above `about`, which must be above 0."""
+    power = 10.0 ** math.floor(math.log10(about))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= about * (1 - 1e-9))
+
+
+def _limits(values: Sequence[NDArray[np.float64]], axis: Axis) -> tuple[float, float]:
+    """Return the ends of an axis: those given, or those of the values with a little room."""
+    if axis.limits is not None:
+        return axis.limits
+    pooled = np.concatenate([np.ravel(one) for one in values]) if values else np.empty(0)
+    pooled = pooled[np.isfinite(pooled) & ((pooled > 0) | (not axis.is_logarithmic))]
+    if not pooled.size:
+        return (1, 10) if axis.is_logarithmic else (0, 1)
+    low, high = float(pooled.min()), float(pooled.max())
+    if axis.is_logarithmic:
+        return low / 1.5, high * 1.5
+    room = 0.04 * (high - low) or max(abs(high), 1.0) * 0.04
+    return low - room, high + room
+
+
+def _grid(across: _Scale, up: _Scale) -> list[str]:
+    """Draw the frame, and at every tick a line across the plot and a number."""
+    left, right, top, bottom = across.start, across.stop, up.stop, up.start
+    parts = []
+    for value, text in across.ticks():
+        x = f"{across.place(value):.1f}"
+        parts.append(
+            f'<line x1="{x}" x2="{x}" y1="{top}" y2="{bottom}" stroke="#e4e4e4"/>'
+            f'<text x="{x}" y="{bottom + 17}" text-anchor="middle">{text}</text>'
+        )
+    for value, text in up.ticks():
+        y = up.place(value)
+        parts.append(
+            f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e4e4e4"/>'
+            f'<text x="{left - 7}" y="{y + 4.5:.1f}" text-anchor="end">{text}</text>'
+        )
+    parts.append(
+        f'<rect x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" fill="none" stroke="#777"/>'
+    )
+    return parts
+
+
+def _labels(x: Axis, y: Axis) -> list[str]:
+    middle = (_TOP + HEIGHT - _BOTTOM) / 2
+    return [
+        f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x.label)}</text>',
+        f'<text transform="translate(15 {middle}) rotate(-90)" text-anchor="middle">{escape(y.label)}</text>',
+    ]
+
+
+def _line(curve: Curve, across: _Scale, up: _Scale) -> str:
+    xs, ys = across.places(np.asarray(curve.x, np.float64)), up.places(np.asarray(curve.y, np.float64))
+    path, is_down = [], False
+    for x, y in zip(xs, ys, strict=True):
+        # a break in the line where there is no value
+        if math.isfinite(y):
+            path.append(f"{'L' if is_down else 'M'}{x:.1f} {y:.1f}")
+        is_down = math.isfinite(y)
+    return (
+        f'<path d="{"".join(path)}" fill="none" stroke="{curve.colour}" stroke-width="1.8" '
+        f'stroke-linejoin="round"{_dash_attribute(curve)}><title>{escape(curve.name)}</title></path>'
+    )
+
+
+def _dash_attribute(curve: Curve) -> str:
+    return f' stroke-dasharray="{curve.dashes}"' if curve.dashes else ""
+
+
+def _power_of_ten(decade: int) -> str:
+    return f'10<tspan dy="-5" font-size="9">{decade}</tspan>'
