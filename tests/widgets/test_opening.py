@@ -43,7 +43,7 @@ print("\\n" + json.dumps(loaded))
 """
 
 
-@pytest.mark.parametrize("name", ["Restore", "Train"])
+@pytest.mark.parametrize("name", ["Restore", "Train", "Compare"])
 def test_opening_a_widget_loads_nothing_it_does_not_show(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "settings.yaml"))
     manifest = Path(napari_care_losses.__file__).parent / "napari.yaml"

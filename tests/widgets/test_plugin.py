@@ -29,10 +29,10 @@ def test_every_contribution_names_a_command(plugin: PluginManifest) -> None:
     commands = {command.id for command in plugin.contributions.commands}
     used = {item.command for item in (*plugin.contributions.widgets, *plugin.contributions.sample_data)}
     assert used == commands
-    assert [widget.display_name for widget in plugin.contributions.widgets] == ["Restore", "Train"]
+    assert [widget.display_name for widget in plugin.contributions.widgets] == ["Restore", "Train", "Compare"]
 
 
-@pytest.mark.parametrize("name", ["Restore", "Train"])
+@pytest.mark.parametrize("name", ["Restore", "Train", "Compare"])
 def test_every_widget_opens(name: str, plugin, make_napari_viewer: Callable[..., napari.Viewer]) -> None:
     dock, widget = make_napari_viewer().window.add_plugin_dock_widget(plugin.name, name)
     assert isinstance(widget, QWidget)
@@ -76,7 +76,7 @@ def test_from_the_menu_to_the_scores(
     assert docked(viewer, "Train (CARE Losses)").pairs.rows
 
 
-@pytest.mark.parametrize("name", ["Restore", "Train"])
+@pytest.mark.parametrize("name", ["Restore", "Train", "Compare"])
 def test_a_widget_leaves_the_image_room_on_a_small_screen(
     name: str, plugin, make_napari_viewer: Callable[..., napari.Viewer], add_model: Callable[..., str]
 ) -> None:

@@ -1,0 +1,381 @@
+"""The Compare widget: one image restored by several methods, side by side, scored and tested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog, QLabel, QWidget
+
+from napari_care_losses.core.comparison import INPUT
+from napari_care_losses.core.errors import CareError, InputError
+from napari_care_losses.core.restoration_parameters import RestorationParameters
+from napari_care_losses.core.statistics import table_text
+from napari_care_losses.widgets.comparison_colours import panel_colours
+from napari_care_losses.widgets.comparison_export import example_frame, export, summary
+from napari_care_losses.widgets.comparison_results import (
+    ComparisonPlan,
+    ComparisonResults,
+    check_pair,
+    is_one_series,
+    show_frame,
+)
+from napari_care_losses.widgets.comparison_summary import ComparisonSummary
+from napari_care_losses.widgets.form import ParameterForm, fold, make_rows, scroll_past, tooltip
+from napari_care_losses.widgets.layer_chooser import LayerChooser
+from napari_care_losses.widgets.layers import layer_frames, shown_first, shown_index
+from napari_care_losses.widgets.method_chooser import MethodChooser
+from napari_care_losses.widgets.panel import Panel
+from napari_care_losses.widgets.run_bar import Clock, RunBar, duration
+from napari_care_losses.widgets.worker import CloseGuard, Job, LatestJob, Outcome
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_care_losses.core.comparison import Compared
+    from napari_care_losses.core.statistics import Row
+    from napari_care_losses.widgets.comparison_view import ComparisonView
+
+SUMMARY_MS = 300
+"""The table waits so long for more frames before it is computed anew."""
+
+
+class CompareWidget(Panel):
+    """Compares models and baselines on an image layer.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The viewer.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent)
+        self._viewer = napari_viewer
+        self._results: ComparisonResults | None = None
+        self._rows: list[Row] = []
+        self._clock = Clock()
+        self.view: ComparisonView | None = None
+        self._job, self._exporting = Job(parent=self), Job(parent=self)
+        self._summing = LatestJob(parent=self, delay_ms=SUMMARY_MS)
+        self._build()
+        self._connect()
+        self._on_image_changed()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a comparison is under way."""
+        return self._job.is_running
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a comparison, its table or its report is waited for."""
+        return self._job.is_running or self._summing.is_running or self._exporting.is_running
+
+    def _build(self) -> None:
+        self.image = LayerChooser(self._viewer)
+        self.image.setToolTip(tooltip("The noisy image or stack that every method restores."))
+        self.truth = LayerChooser(self._viewer, none="none")
+        self.truth.setToolTip(
+            tooltip(
+                "A long exposure of the same fields of view, if you have one: it gives scores, tests and the true "
+                "resolution. Without it, residuals, spectra and profiles are compared."
+            )
+        )
+        self.which = _choice("Compare this frame only, or all: the shown one first, then outward from it.")
+        self.fields = _choice(
+            "Independent fields of view can be tested statistically. Frames of one movie or planes of one z-stack "
+            "cannot, however many there are."
+        )
+        self.fields.addItem("independent fields of view", True)
+        self.fields.addItem("one movie or z-stack", False)
+        self.methods = MethodChooser()
+        self.aligned = QCheckBox("Align brightness before scoring")
+        self.aligned.setChecked(True)
+        self.aligned.setToolTip(
+            tooltip(
+                "Scale and shift each image's grey levels to fit the ground truth before scoring, as the CARE papers "
+                "do: exposures differ in brightness. Switched off, wrong brightness counts too."
+            )
+        )
+        self.form = ParameterForm(RestorationParameters)
+        self.summary = ComparisonSummary()
+        self.run_bar = RunBar(
+            "Compare",
+            "Stop",
+            start_help="Restore the frames by every method ticked. A window shows them side by side as they come.",
+            stop_help="Stop; what has been restored so far stays.",
+        )
+        rows = make_rows()
+        rows.addRow("Image", self.image)
+        rows.addRow("Ground truth", self.truth)
+        rows.addRow("Frames", self.which)
+        rows.addRow("They are", self.fields)
+        self._rows_of_form = rows
+        self.body.addLayout(rows)
+        self.body.addWidget(QLabel("Methods"))
+        for widget in (self.methods, self.aligned, fold("Restoration settings", self.form), self.summary):
+            self.body.addWidget(widget)
+        self.line_up(rows)
+        self.body.addStretch(1)
+        self.foot.addWidget(self.run_bar)
+
+    def _connect(self) -> None:
+        self.image.changed.connect(self._on_image_changed)
+        for signal in (self.truth.changed, self.methods.changed, self.form.edited):
+            signal.connect(self._update)
+        self.run_bar.started.connect(self._start)
+        self.run_bar.stopped.connect(self._stop)
+        self.summary.panels_asked.connect(self._open_view)
+        self.summary.copy_asked.connect(self._copy)
+        self.summary.layers_asked.connect(self._add_layers)
+        self.summary.export_asked.connect(self._ask_for_file)
+        self._job.reported.connect(self._on_report)
+        self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
+        self._job.finished.connect(self._on_finished)
+        self._summing.reported.connect(self._on_summary)
+        self._exporting.reported.connect(lambda path: self.run_bar.say(f"Report written: {path}"))
+        self._exporting.failed.connect(lambda error: self.run_bar.say(f"No report was written: {error}"))
+        self._exporting.finished.connect(lambda _: self._update())
+        CloseGuard(self).closed.connect(self._on_closed)
+        self._viewer.dims.events.current_step.connect(self._follow_slider)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        self._viewer.events.theme.connect(self._on_theme)
+
+    def _plan(self) -> ComparisonPlan:
+        """Return what the widget says.
+
+        Raises
+        ------
+        InputError
+            If it cannot be compared.
+        """
+        layer, truth_layer = self.image.layer(), self.truth.layer()
+        if layer is None:
+            raise InputError("Open an image first; File > Open Sample > CARE Losses has some to try.")
+        if layer is truth_layer:
+            raise InputError("Ground truth and image are the same layer: choose the long exposure as ground truth.")
+        frames = layer_frames(layer)
+        truth = None if truth_layer is None else layer_frames(truth_layer)
+        if truth is not None:
+            check_pair(frames, truth)
+        if self.methods.problem:
+            raise InputError(self.methods.problem)
+        shown = shown_index(layer, self._viewer.dims)
+        return ComparisonPlan(
+            source=layer,
+            truth_layer=truth_layer,
+            frames=frames,
+            truth=truth,
+            methods=tuple(self.methods.methods()),
+            parameters=self.form.value(),
+            indices=tuple(shown_first(shown, len(frames))) if self.which.currentData() else (shown,),
+            aligned=self.aligned.isChecked(),
+            independent=bool(self.fields.currentData()),
+            reference=self.methods.reference() or INPUT,
+        )
+
+    def _on_image_changed(self) -> None:
+        layer = self.image.layer()
+        count = 1
+        if layer is not None:
+            self.methods.suggest_for(layer.name)
+            self.fields.setCurrentIndex(self.fields.findData(not is_one_series(layer)))
+            try:
+                count = len(layer_frames(layer))
+            except InputError:
+                count = 1
+        chosen = max(0, self.which.currentIndex())
+        self.which.clear()
+        self.which.addItem(f"all {count}", True)
+        self.which.addItem("only the one shown", False)
+        self.which.setCurrentIndex(chosen)
+        for widget in (self.which, self.fields):
+            self._rows_of_form.setRowVisible(widget, count > 1)
+        self._update()
+
+    def _update(self, _change: object = None) -> None:
+        reason = ""
+        if not self._job.is_running:
+            try:
+                self._plan()
+            except CareError as error:
+                reason = str(error)
+        self.aligned.setVisible(self.truth.layer() is not None)
+        self.run_bar.set_state(is_running=self._job.is_running, is_stopping=self._job.is_stopping, reason=reason)
+        results = self._results
+        self.summary.set_state(
+            results,
+            is_running=self._job.is_running,
+            is_exporting=self._exporting.is_running,
+            has_layer=results is not None and results.plan.source in self._viewer.layers,
+        )
+
+    def _start(self) -> None:
+        if self._job.is_running:
+            return
+        plan = self._plan()
+        self._results, self._rows, self._clock = ComparisonResults(plan), [], Clock()
+        self._summing.cancel()
+        self.run_bar.show_progress(-1)
+        self.run_bar.say("Starting…")
+        self._job.start(self._results.run)
+        self._make_view()
+        self.summary.clear()
+        self._update()
+
+    def _stop(self) -> None:
+        self._job.stop()
+        self.run_bar.say("Stopping…")
+        self._update()
+
+    def _on_report(self, step: Compared) -> None:
+        results = self._results
+        if results is None:
+            return
+        self.run_bar.show_progress(step.done / step.total if step.total else -1)
+        if step.frame_index is not None:
+            had_frames = bool(results.frames_done())
+            results.record(step)
+            if self.view is not None:
+                self.view.note(step.frame_index)
+            if step.method == results.plan.methods[-1].name:
+                self._summarize()
+            if bool(results.frames_done()) != had_frames:
+                self._update()
+        self._say_progress(step)
+
+    def _say_progress(self, step: Compared) -> None:
+        assert self._results is not None
+        count = len(self._results.plan.indices)
+        parts = [f"{len(self._results.frames_done())} of {count} frames"] if count > 1 else []
+        if step.done:
+            parts.append(f"{duration(self._clock.seconds_left(step.done, step.total))} left")
+        self.run_bar.say(", ".join(parts) or "Starting…")
+
+    def _on_finished(self, outcome: Outcome) -> None:
+        results = self._results
+        assert results is not None
+        done, count = len(results.frames_done()), len(results.plan.indices)
+        frames = f"{count} frame{'s' if count > 1 else ''}"
+        if outcome is Outcome.DONE:
+            methods = f"{len(results.plan.methods)} method{'s' if len(results.plan.methods) > 1 else ''}"
+            models = [method.name for method in results.plan.methods if method.model is not None]
+            notes = dict.fromkeys(note for name in models if (note := results.notes.get(name)))
+            self.run_bar.say(" ".join([f"Compared {methods} on {frames} in {duration(self._clock.seconds)}.", *notes]))
+        elif outcome is Outcome.STOPPED:
+            self.run_bar.say(f"Stopped: {done} of {frames} {'is' if done == 1 else 'are'} compared.")
+        if self.view is not None:
+            self.view.set_running(False)
+        self._summarize(is_last=True)
+        self._update()
+
+    def _summarize(self, *, is_last: bool = False) -> None:
+        """Compute the table anew, unless that is under way: another frame will come."""
+        results = self._results
+        if results is None or not results.frames_done() or (self._summing.is_running and not is_last):
+            return
+        scores, plan = results.copied_scores(), results.plan
+        self._summing.request(lambda: summary(scores, reference=plan.reference, independent=plan.independent))
+
+    def _on_summary(self, rows: list[Row]) -> None:
+        if self._results is None:
+            return
+        self._rows = rows
+        self.summary.show_rows(rows, self._results, colours=panel_colours(self._results.plan.names, self._viewer.theme))
+        self._update()
+
+    def _make_view(self) -> None:
+        # pyqtgraph takes a third of a second to load: it does so when there is something to plot
+        from napari_care_losses.widgets.comparison_view import ComparisonView
+
+        assert self._results is not None
+        before, self.view = self.view, ComparisonView(self._results, self._viewer.theme, parent=self)
+        if before is not None:
+            self.view.restoreGeometry(before.saveGeometry())
+            before.close()
+            before.deleteLater()
+        self.view.frame_chosen.connect(self._on_frame_chosen)
+        self.view.set_running(True)
+        self._follow_slider()
+        self._open_view()
+
+    def _open_view(self) -> None:
+        if self.view is not None:
+            self.view.setWindowState(self.view.windowState() & ~Qt.WindowState.WindowMinimized)
+            self.view.show()
+            self.view.raise_()
+
+    def _copy(self) -> None:
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(table_text(self._rows))
+        self.run_bar.say("The table is in the clipboard: paste it into a spreadsheet.")
+
+    def _add_layers(self) -> None:
+        if self._results is not None:
+            self._results.add_layers(self._viewer)
+
+    def _ask_for_file(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Export report", "comparison.html", "Web pages (*.html)")
+        if name:
+            self.export(Path(name).with_suffix(".html"))
+
+    def export(self, path: Path) -> None:
+        """Write the report to a file, in the background."""
+        results, view = self._results, self.view
+        if results is None or view is None or self._exporting.is_running:
+            return
+        index = example_frame(results, view.index)
+        if index is None:
+            return
+        line = view.grid.line
+        self.run_bar.say("Writing the report…")
+        self._exporting.start(lambda: export(results, path, index, line))
+        self._update()
+
+    def _follow_slider(self, _event: object = None) -> None:
+        if self.view is not None and self._results is not None:
+            self.view.show_frame(shown_index(self._results.plan.source, self._viewer.dims))
+
+    def _on_frame_chosen(self, index: int) -> None:
+        if self.view is None or self._results is None:
+            return
+        plan = self._results.plan
+        if plan.source in self._viewer.layers:
+            show_frame(self._viewer.dims, plan.source, plan.frames.position(index))
+        if self.view.index != index:
+            self.view.show_frame(index)
+
+    def _on_removed(self, _event: object) -> None:
+        if self._results is None:
+            return
+        plan = self._results.plan
+        used = [layer for layer in (plan.source, plan.truth_layer) if layer is not None]
+        if self._job.is_running and any(layer not in self._viewer.layers for layer in used):
+            self._stop()
+        self._update()
+
+    def _on_theme(self, event: Any) -> None:
+        if self.view is not None:
+            self.view.set_theme(event.value)
+        if self._rows:
+            self._on_summary(self._rows)
+
+    def _on_closed(self) -> None:
+        for job in (self._job, self._exporting):
+            job.stop()
+        self._summing.cancel()
+        if self.view is not None:
+            self.view.close()
+
+
+def _choice(help: str) -> QComboBox:
+    combo = QComboBox()
+    combo.setToolTip(tooltip(help))
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    scroll_past(combo)
+    return combo
