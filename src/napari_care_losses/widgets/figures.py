@@ -25,7 +25,7 @@ METRIC_HELP = {
     "ssim": "Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
 }
 
-STRUCTURE_WORDS = ((0.05, "little signal lost"), (0.2, "some signal lost"), (math.inf, "much signal lost"))
+STRUCTURE_WORDS = ((0.02, "little signal lost"), (0.1, "some signal lost"), (math.inf, "much signal lost"))
 FLICKER_WORDS = ((1.2, "steady"), (2.0, "flickers somewhat"), (math.inf, "flickers"))
 """Up to which value which words hold."""
 
@@ -158,8 +158,13 @@ def _coverage_text(coverage: dict[float, float]) -> str:
     if not coverage:
         return ""
     (first, found), *rest = coverage.items()
-    text = f"Uncertainty: {found:.0%} of true pixels within the {first:.0%} interval"
-    return ", ".join([text, *(f"{found:.0%} within the {share:.0%}" for share, found in rest)]).replace("%", " %")
+    text = f"Uncertainty: {_percent(found)} of true pixels within the {_percent(first)} interval"
+    return ", ".join([text, *(f"{_percent(found)} within the {_percent(share)}" for share, found in rest)])
+
+
+def _percent(share: float) -> str:
+    # a number and its unit stay on one line
+    return f"{share * 100:.0f}\N{NO-BREAK SPACE}%" if not 0 < share < 0.01 else "under 1\N{NO-BREAK SPACE}%"
 
 
 def _words(value: float, words: tuple[tuple[float, str], ...]) -> str:
