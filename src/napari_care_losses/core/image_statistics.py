@@ -34,6 +34,8 @@ _DOUBLING = math.sqrt(3)
 _NEIGHBOURHOOD = 3.0
 # Power left after the noise is taken off is not let below this share of the noise taken off: it may come out negative.
 _LEAST_SHARE = 0.03
+# in units of the squared range: nothing is left of patterns of a few pixels once blurred
+_LEAST_LIGHT = 1e-8
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _measured(windows: FloatArray) -> ImageStatistics:
     variance = _noise_variance(windows)
     blurred = pairs[2][1]
     darkest = float(np.percentile(blurred, 2))
-    light = _mean_square(np.maximum(blurred - darkest, 0))
+    light = max(_mean_square(np.maximum(blurred - darkest, 0)), _LEAST_LIGHT)
     detail = [
         math.sqrt(_without(variance * _difference_gain(2.0**i), _mean_square(finer - coarser)) / light)
         for i, (finer, coarser) in enumerate(pairs)
@@ -178,11 +180,8 @@ def _gradient_gain(sigma: float) -> float:
 
 def _coherence(level: FloatArray, noise: float) -> float:
     """Return the coherence of a blurred image, weighted by its gradients; `noise` is the variance in each of them."""
-    gradient_y, gradient_x = np.gradient(level, axis=(1, 2))
-    yy, xx, yx = (
-        _blurred(product, _NEIGHBOURHOOD)
-        for product in (gradient_y * gradient_y, gradient_x * gradient_x, gradient_y * gradient_x)
-    )
+    along_y, along_x = (np.asarray(gradient, np.float32) for gradient in np.gradient(level, axis=(1, 2)))
+    yy, xx, yx = (_blurred(a * b, _NEIGHBOURHOOD) for a, b in ((along_y, along_y), (along_x, along_x), (along_y, along_x)))
     total = float((yy + xx).mean(dtype=np.float64))
-    along = float(np.hypot(yy - xx, 2 * yx).mean(dtype=np.float64))
-    return along / max(total - 2 * noise, 0.1 * total) if total > 0 else 0.0
+    directed = float(np.hypot(yy - xx, 2 * yx).mean(dtype=np.float64))
+    return directed / max(total - 2 * noise, 0.1 * total) if total > 0 else 0.0

@@ -48,7 +48,7 @@ class _Figure:
     """How a figure is compared and spoken of.
 
     Of the figures of one group one is named. `spread` is 1.5 times that usual among images of one structure and
-    exposure. In `more` and `less`, ``{much}`` stands for "much " or nothing; in `what`, ``{}`` for the figure in percent.
+    exposure. In `more` and `less`, ``{much}`` stands for "much " or nothing; in `what`, ``{}`` for the figure's percent.
     """
 
     group: str

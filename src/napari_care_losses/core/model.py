@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
@@ -50,6 +50,8 @@ class ModelCard:
         Percentiles to use when restoring.
     training : dict
         Provenance as plain values: settings, pairs, steps, losses reached, versions, date.
+    statistics : dict
+        What the low-exposure images trained on look like, from `matching.summarize`; empty where unknown.
     """
 
     structure: str
@@ -59,6 +61,7 @@ class ModelCard:
     architecture: Architecture
     normalization: Normalization = field(default_factory=Normalization)
     training: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.structure not in STRUCTURES:
@@ -76,6 +79,8 @@ class ModelCard:
             "normalization": self.normalization.to_dict(),
             "training": self.training,
         }
+        if self.statistics:
+            values["statistics"] = self.statistics
         return json.dumps(values)
 
     @classmethod
@@ -99,6 +104,8 @@ class ModelCard:
                 architecture=Architecture.from_dict(values["architecture"]),
                 normalization=Normalization.from_dict(values["normalization"]),
                 training=dict(values["training"]),
+                # files of earlier versions have none
+                statistics=dict(values.get("statistics", {})),
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ModelFileError(f"The model's card is damaged ({type(error).__name__}: {error}).") from error
@@ -143,8 +150,9 @@ class Model:
         return network.eval()
 
     def digest(self) -> str:
-        """Return a short digest of card and weights: equal for equal models."""
-        digest = hashlib.sha256(self.card.to_json().encode())
+        """Return a short digest of card and weights, image statistics left out: equal for equal models."""
+        # They change nothing of what the model does, and may be added to a model that a training has started from.
+        digest = hashlib.sha256(replace(self.card, statistics={}).to_json().encode())
         for name in sorted(self.weights):
             digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]

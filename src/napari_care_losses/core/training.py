@@ -10,6 +10,7 @@ import math
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.atomic import replacing
 from napari_care_losses.core.engines import choose_device
 from napari_care_losses.core.errors import ComputeError, ResumeError, TrainingDivergedError
+from napari_care_losses.core.matching import summarize_images
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork, training_layout
 from napari_care_losses.core.patches import PatchSource, draw_batch, fingerprint, split_pairs
@@ -138,6 +140,10 @@ class Trainer:
         """The reports of all epochs so far, those before a resumption included."""
         return [Epoch(*values) for values in self._progress.history]
 
+    @cached_property
+    def _image_statistics(self) -> dict[str, Any]:
+        return summarize_images([pair.low for pair in self._pairs])
+
     def run(self) -> Generator[Report, None, None]:
         """Train until the budget is used up; close the iterator to stop, call again to go on.
 
@@ -199,6 +205,7 @@ class Trainer:
             preset=self._preset,
             architecture=self._architecture,
             training=training,
+            statistics=self._image_statistics,
         )
         return Model(card, weights)
 
