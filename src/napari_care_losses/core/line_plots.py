@@ -22,6 +22,8 @@ COLOURS = ("#e69f00", "#3d9be0", "#00a37a", "#d55e00", "#cc79a7", "#8a6fd6")
 
 _DASHES = ("", "7 3", "2 3")
 
+_SUPERSCRIPT = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -149,8 +151,8 @@ class _Scale:
         """Return where ticks stand and what they say."""
         if self.is_logarithmic:
             decades = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
-            step = max(1, math.ceil(len(decades) / 7))
-            return [(10.0**decade, _power_of_ten(decade)) for decade in decades[::step]]
+            labelled = decades[:: max(1, math.ceil(len(decades) / 7))]
+            return [(10.0**decade, f"10{str(decade).translate(_SUPERSCRIPT)}") for decade in labelled]
         step = nice_step((self.high - self.low) / 6)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -224,7 +226,3 @@ def _line(curve: Curve, across: _Scale, up: _Scale) -> str:
 
 def _dash_attribute(curve: Curve) -> str:
     return f' stroke-dasharray="{curve.dashes}"' if curve.dashes else ""
-
-
-def _power_of_ten(decade: int) -> str:
-    return f'10<tspan dy="-5" font-size="9">{decade}</tspan>'

@@ -108,7 +108,7 @@ def _lowest(lines: Lines) -> list[float]:
 def _explained(report: ComparisonReport, view: View) -> str:
     """Return how the spectra were made and how to read them."""
     texts = [
-        "Power: mean over rings of equal spatial frequency, of the whole image without its mean, under a Hann window."
+        "Power: mean over rings of equal spatial frequency, of the image shown, without its mean, under a Hann window."
     ]
     if view.is_aligned:
         texts.append(
@@ -138,7 +138,7 @@ def _resolution_table(rings: Lines, pixel_size: float | None) -> str:
         for name, line in rings.items()
     )
     return (
-        "<table><thead><tr><th>Method</th><th>Limit of resolution (correlation 1/7)</th></tr></thead>"
+        '<table><thead><tr><th class="first">Method</th><th>Limit of resolution (correlation 1/7)</th></tr></thead>'
         f"<tbody>{lines}</tbody></table>"
     )
 

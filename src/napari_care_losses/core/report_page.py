@@ -51,7 +51,7 @@ def page(report: ComparisonReport) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
         f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>"
         f'<p class="made">{made} \u00b7 napari-care-losses {escape(__version__)} \u00b7 '
-        f"image {report.frame_index} shown, {view.shape[0]} \u00d7 {view.shape[1]} px</p>{body}</body></html>\n"
+        f"image {report.frame_index} (from 0), {view.shape[0]} \u00d7 {view.shape[1]} px</p>{body}</body></html>\n"
     )
 
 
@@ -139,7 +139,7 @@ def _images(report: ComparisonReport, view: View) -> str:
             f"The whole frame is averaged over {factor} \u00d7 {factor} px, which hides noise: judge it in the detail."
         )
     if report.profile_line is not None:
-        texts.append("Blue line in the first image: the profile below.")
+        texts.append("The line in the first image is that of the profile below.")
     parts = [f"<p>{text}</p>" for text in texts]
     parts.append(cards(report, view, marked=detail))
     if detail is not None:
@@ -175,11 +175,12 @@ p { margin: 6px 0; max-width: 900px; }
 table { border-collapse: collapse; margin: 8px 0 12px; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 11px; text-align: right; border-bottom: 1px solid #ddd; vertical-align: top; }
 thead th { border-bottom: 1px solid #888; font-weight: 600; }
-tbody th { text-align: left; font-weight: 500; }
+tbody th, th.first { text-align: left; font-weight: 500; }
+td { white-space: nowrap; }
 th[colspan] { text-align: center; }
 .small { font-size: 13px; }
 .small th, .small td { padding: 1px 9px; }
-.pairs td { text-align: left; }
+.pairs td { text-align: left; white-space: normal; }
 .wide { overflow-x: auto; }
 .cards { display: grid; gap: 14px; margin: 12px 0; }
 figure { margin: 0; break-inside: avoid; }

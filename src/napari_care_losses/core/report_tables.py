@@ -53,7 +53,7 @@ def score_table(rows: Sequence[Row], reference: str | None) -> str:
     """
     by_name = {(row.method, row.metric): row for row in rows}
     methods, metrics = _distinct(row.method for row in rows), _distinct(row.metric for row in rows)
-    columns = {metric: _columns([row for row in rows if row.metric == metric]) for metric in metrics}
+    columns = {metric: _columns(metric, [row for row in rows if row.metric == metric]) for metric in metrics}
     best = {metric: _best(rows, metric) for metric in metrics}
     groups = "".join(f'<th colspan="{len(columns[metric])}">{escape(metric_title(metric))}</th>' for metric in metrics)
     heads = "".join(f"<th>{_COLUMN_HEADS[column]}</th>" for metric in metrics for column in columns[metric])
@@ -67,7 +67,7 @@ def score_table(rows: Sequence[Row], reference: str | None) -> str:
         mark = " (reference)" if method == reference else ""
         body.append(f"<tr><th>{escape(method)}{mark}</th>{found}</tr>")
     return (
-        f'<table><thead><tr><th rowspan="2">Method</th>{groups}</tr><tr>{heads}</tr></thead>'
+        f'<table><thead><tr><th rowspan="2" class="first">Method</th>{groups}</tr><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table>"
     )
 
@@ -90,8 +90,8 @@ def image_table(report: ComparisonReport) -> str:
     left = len(frames) - LISTED_IMAGES
     more = f"<p>{left} more images are in the CSV file.</p>" if left > 0 else ""
     return (
-        f'<div class="wide"><table class="small"><thead><tr><th rowspan="2">Image</th>{groups}</tr><tr>{heads}</tr>'
-        f"</thead><tbody>{''.join(lines)}</tbody></table></div>{more}"
+        f'<div class="wide"><table class="small"><thead><tr><th rowspan="2" class="first">Image</th>{groups}</tr>'
+        f"<tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{more}"
     )
 
 
@@ -126,8 +126,10 @@ _COLUMN_HEADS = {
 }
 
 
-def _columns(rows: Sequence[Row]) -> list[str]:
-    """Return the columns that hold something in these rows."""
+def _columns(metric: str, rows: Sequence[Row]) -> list[str]:
+    """Return the columns that hold something in these rows, only means for what is no metric of quality."""
+    if metric not in METRICS:
+        return ["mean"]
     has_p = any(not math.isnan(row.p_value) for row in rows)
     held = {
         "mean": True,
@@ -151,7 +153,7 @@ def _cell(row: Row, column: str, *, is_best: bool) -> str:
     elif column == "difference" and not math.isnan(row.difference):
         text = f"{'+' if row.difference > 0 else ''}{number(row.difference, row.metric)}"
         if not math.isnan(row.interval[0]):
-            text += f" {_interval(row.interval, row.metric)}"
+            text += f"<br><small>{_interval(row.interval, row.metric)}</small>"
     elif column in ("p", "holm"):
         text = _probability(row.p_value if column == "p" else row.p_corrected)
     return f"<td><b>{text}</b></td>" if is_best else f"<td>{text}</td>"

@@ -185,7 +185,8 @@ def _rings(height: int, width: int) -> tuple[NDArray[np.int32], NDArray[np.float
     weights[0] = 1
     if width % 2 == 0:
         weights[-1] = 1
-    counts = np.bincount(rings.ravel(), weights=np.broadcast_to(weights, rings.shape).ravel(), minlength=last + 1)
+    spread = np.broadcast_to(weights, rings.shape).ravel()
+    counts: NDArray[np.float64] = np.bincount(rings.ravel(), weights=spread, minlength=last + 1).astype(np.float64)
     return rings.ravel(), weights, counts
 
 
