@@ -117,8 +117,11 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--device", choices=DEVICES, default="auto")
     train.add_argument("--resume", action="store_true", help="Go on where a stopped run ended.")
     _add_options(train, TrainingParameters, skipped={"budget", "amount"})
+    added: set[str] = set()
     for loss in LOSSES.values():
-        _add_options(train, loss)
+        # losses that share a parameter share its option
+        _add_options(train, loss, skipped=added)
+        added |= set(loss.described())
 
 
 def _add_restoration_options(restore: argparse.ArgumentParser) -> None:
@@ -135,7 +138,8 @@ def _add_options(parser: argparse.ArgumentParser, owner: type[Parameters], skipp
         flag = "--" + name.replace("_", "-")
         default = getattr(owner(), name)
         unit = f" {info.unit}" if info.unit else ""
-        text = f"{info.help} (default: {default}{unit})".replace("%", "%%")
+        shown = info.lowest_means if info.lowest_means and default == info.low else f"{default}{unit}"
+        text = f"{info.help} (default: {shown})".replace("%", "%%")
         if isinstance(default, bool):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         else:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FEWEST_TIMES = 3
 """Time points below which there is no course to follow: one range for the stack then."""
 
-SPAN = 0.4
+SPAN = 0.25
 """Share of the sampled time points that each point of the smoothed course is fitted to."""
 
 _SEED = 0
@@ -134,7 +134,7 @@ def frames_to_sample(frames: Frames, parameters: RestorationParameters) -> int:
     """Return how many frames `estimate_ranges` will read."""
     if parameters.normalization == "frame":
         return 0
-    channels, times, planes = _places(frames).shape
+    channels, times, planes = map(int, _places(frames).shape)
     if _follows(frames, parameters):
         return channels * math.prod(_sampled(times, planes))
     return channels * min(SAMPLED_FRAMES, times * planes)
@@ -249,7 +249,8 @@ def _follows(frames: Frames, parameters: RestorationParameters) -> bool:
 
 
 def _time(frames: Frames, index: int) -> int:
-    return int(np.unravel_index(index, frames.leading_shape)[frames.axes.index("T")])
+    place: np.intp = np.unravel_index(index, frames.leading_shape)[frames.axes.index("T")]
+    return int(place)
 
 
 def _places(frames: Frames) -> NDArray[np.intp]:

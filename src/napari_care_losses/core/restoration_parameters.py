@@ -29,6 +29,24 @@ class RestorationParameters(Parameters):
         "fade).",
         choices=("frame", "stack", "bleaching"),
     )
+    low_percentile: float = parameter(
+        AS_THE_MODEL,
+        "Low percentile",
+        "The percentile of the grey levels that becomes 0 for the network; -1 takes the model's own.",
+        unit="%",
+        low=AS_THE_MODEL,
+        high=50,
+        lowest_means="as the model",
+    )
+    high_percentile: float = parameter(
+        AS_THE_MODEL,
+        "High percentile",
+        "The percentile of the grey levels that becomes 1 for the network, 50 or more; -1 takes the model's own.",
+        unit="%",
+        low=AS_THE_MODEL,
+        high=100,
+        lowest_means="as the model",
+    )
     low_band: str = parameter(
         "auto",
         "Low band",
@@ -54,26 +72,6 @@ class RestorationParameters(Parameters):
         high=16384,
         advanced=True,
         lowest_means="automatic",
-    )
-    low_percentile: float = parameter(
-        AS_THE_MODEL,
-        "Low percentile",
-        "The percentile of the grey levels that becomes 0 for the network; -1 takes the model's own.",
-        unit="%",
-        low=AS_THE_MODEL,
-        high=50,
-        advanced=True,
-        lowest_means="as the model",
-    )
-    high_percentile: float = parameter(
-        AS_THE_MODEL,
-        "High percentile",
-        "The percentile of the grey levels that becomes 1 for the network, 50 or more; -1 takes the model's own.",
-        unit="%",
-        low=AS_THE_MODEL,
-        high=100,
-        advanced=True,
-        lowest_means="as the model",
     )
 
     def __post_init__(self) -> None:
