@@ -6,6 +6,7 @@ with its own loss. Unfinished trainings are resumed from ``build/models``.
 
     python tools/train_bundled.py                 # all nine
     python tools/train_bundled.py actin dendra    # those of two structures
+    python tools/train_bundled.py --cards         # measure the training images again; the weights stay as they are
 """
 
 import argparse
@@ -18,6 +19,7 @@ from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.jobs import train_to_file
 from napari_care_losses.core.library import bundled_folder
 from napari_care_losses.core.losses import LOSSES, MeanAbsoluteError
+from napari_care_losses.core.matching import summarize_images
 from napari_care_losses.core.model import SUFFIX, Model, load_model
 from napari_care_losses.core.patches import Pair, pairs_from_frames
 from napari_care_losses.core.simulation import STRUCTURES, simulate_pairs
@@ -55,11 +57,8 @@ def train(trainer: Trainer, path: Path) -> Model:
     return load_model(path)
 
 
-def main() -> None:
-    """Train what is asked for and put it into the package."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("structures", nargs="*", metavar="STRUCTURE", help=", ".join(STRUCTURES))
-    structures = parser.parse_args().structures or list(STRUCTURES)
+def train_all(structures: list[str]) -> None:
+    """Train the models of structures and put them into the package."""
     work = Path("build/models")
     work.mkdir(parents=True, exist_ok=True)
     bundled_folder().mkdir(exist_ok=True)
@@ -68,9 +67,38 @@ def main() -> None:
         Trainer(list(itertools.chain(*pairs.values())), MeanAbsoluteError(), COMMON), work / f"common{SUFFIX}"
     )
     for structure, loss in itertools.product(structures, BUNDLED_LOSSES):
-        path = work / f"{structure}-{loss}-{OWN.preset}{SUFFIX}"
+        path = work / name_of(structure, loss)
         train(Trainer(pairs[structure], LOSSES[loss](), OWN, structure=structure, start_from=common), path)
         shutil.copyfile(path, bundled_folder() / path.name)
+
+
+def refresh_cards(structures: list[str]) -> None:
+    """Put what the training images look like into the cards of the models that are there."""
+    for structure in structures:
+        statistics = summarize_images([pair.low for pair in simulated_pairs(structure)])
+        for loss in BUNDLED_LOSSES:
+            path = bundled_folder() / name_of(structure, loss)
+            model = load_model(path)
+            Model(dataclasses.replace(model.card, statistics=statistics), model.weights).save(path)
+            print(f"{path.stem}: figures of {statistics['images']} images", flush=True)
+
+
+def name_of(structure: str, loss: str) -> str:
+    """Return the file name of a bundled model."""
+    return f"{structure}-{loss}-{OWN.preset}{SUFFIX}"
+
+
+def main() -> None:
+    """Do what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("structures", nargs="*", metavar="STRUCTURE", help=", ".join(STRUCTURES))
+    parser.add_argument("--cards", action="store_true", help="only measure the training images again")
+    options = parser.parse_args()
+    structures = options.structures or list(STRUCTURES)
+    if options.cards:
+        refresh_cards(structures)
+    else:
+        train_all(structures)
 
 
 if __name__ == "__main__":
