@@ -1,11 +1,13 @@
 """A training that is stopped and resumed is the uninterrupted one."""
 
+import json
 import threading
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from toy_training import (
     ARCHITECTURE,
@@ -22,7 +24,8 @@ from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.errors import ResumeError, TrainingDivergedError
 from napari_care_losses.core.losses import Bandpass
 from napari_care_losses.core.patches import draw_batch
-from napari_care_losses.core.training import STATE_HEADER, Preparing, Step, Trainer
+from napari_care_losses.core.training import Preparing, Step, Trainer
+from napari_care_losses.core.training_state import STATE_HEADER, list_stopped, read_stopped
 
 
 @pytest.fixture(autouse=True)
@@ -183,3 +186,51 @@ def test_a_resumed_run_remembers_how_long_it_has_waited(monkeypatch, tmp_path):
     resumed.load_state(tmp_path / "state")
     assert_equal_runs(finished(resumed), whole)
     assert whole.history[-1].learning_rate == 2e-4
+
+
+def stopped_state(path, loss="bandpass", stop=8, **settings):
+    training = trainer(loss, **settings)
+    running = training.run()
+    list(islice(running, stop))
+    running.close()
+    training.save_state(path)
+    return training
+
+
+def test_a_state_tells_its_training_without_being_loaded(tmp_path):
+    training = stopped_state(tmp_path / "mine.resume", stop=11)
+    found = read_stopped(tmp_path / "mine.resume")
+    assert found.path == tmp_path / "mine.safetensors"
+    assert (found.loss, found.parameters, found.structure) == (training.loss, training.parameters, "other")
+    assert found.step == 4
+    assert found.fraction == pytest.approx(4 / 7)
+    assert found.history == training.history
+    assert not found.starts_from_model
+    resumed = Trainer(make_pairs(), found.loss, found.parameters, structure=found.structure, device="cpu")
+    resumed.load_state(tmp_path / "mine.resume")
+    assert_equal_runs(finished(resumed), finished(trainer("bandpass")))
+
+
+def test_the_stopped_trainings_of_a_folder_are_listed(tmp_path):
+    stopped_state(tmp_path / "b.resume")
+    stopped_state(tmp_path / "a.resume", "mae", start_from=finished(trainer(amount=1)).model())
+    finished(trainer(amount=1)).save_state(tmp_path / "done.resume")
+    (tmp_path / "broken.resume").write_text("no state")
+    (tmp_path / "other.safetensors").write_text("")
+    found = list_stopped(tmp_path)
+    assert [stopped.path.stem for stopped in found] == ["a", "b"]
+    assert [stopped.starts_from_model for stopped in found] == [True, False]
+    assert list_stopped(tmp_path / "none") == []
+
+
+def test_an_older_state_that_did_not_note_its_budget_is_not_listed(tmp_path):
+    stopped_state(tmp_path / "old.resume")
+    with safe_open(tmp_path / "old.resume", framework="pt") as file:
+        values = json.loads(file.metadata()[STATE_HEADER])
+    tensors = load_file(tmp_path / "old.resume")
+    del values["amount"]
+    save_file(tensors, tmp_path / "old.resume", metadata={STATE_HEADER: json.dumps(values)})
+    with pytest.raises(ResumeError, match="amount"):
+        read_stopped(tmp_path / "old.resume")
+    assert list_stopped(tmp_path) == []
+    trainer("bandpass").load_state(tmp_path / "old.resume")

@@ -10,7 +10,8 @@ from napari_care_losses.core.errors import InputError, OutputError, TrainingDive
 from napari_care_losses.core.restoration import Progress, RestorationParameters, RestoredFrame, restore_frames
 from napari_care_losses.core.saving import cast
 from napari_care_losses.core.tiff import TiffStack, is_finished
-from napari_care_losses.core.training import STATE_SUFFIX, Epoch, Report, Trainer
+from napari_care_losses.core.training import Epoch, Report, Trainer
+from napari_care_losses.core.training_state import state_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.model import Model
-
-
-def state_path(path: Path) -> Path:
-    """Return where the resume state of the model file `path` lies: beside it."""
-    return path.with_suffix(STATE_SUFFIX)
 
 
 def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iterator[Report]:

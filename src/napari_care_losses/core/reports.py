@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Preparing(NamedTuple):
@@ -27,6 +32,8 @@ class Step(NamedTuple):
         Speed since the run or its resumption began.
     seconds_left : float
         Estimate at that speed.
+    learning_rate : float
+        Rate of the step.
     """
 
     step: int
@@ -34,6 +41,7 @@ class Step(NamedTuple):
     loss: float
     steps_per_second: float
     seconds_left: float
+    learning_rate: float = math.nan
 
 
 class Epoch(NamedTuple):
@@ -59,6 +67,24 @@ class Epoch(NamedTuple):
     validation_loss: float
     learning_rate: float
     is_best: bool
+
+
+class Preview(NamedTuple):
+    """A region of a validation image as the network restores it now; asked for, not reported.
+
+    Attributes
+    ----------
+    low, restored, truth : float32 array (Y, X)
+        In normalised units, the restoration aligned to the truth: contrast limits of the truth serve all three.
+    low_psnr, restored_psnr : float
+        Of the region against the truth, aligned, in dB.
+    """
+
+    low: NDArray[np.float32]
+    restored: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    low_psnr: float
+    restored_psnr: float
 
 
 Report = Preparing | Step | Epoch

@@ -5,36 +5,30 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
-import json
 import math
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from napari_care_losses import __version__
 from napari_care_losses.core.ahead import ahead
 from napari_care_losses.core.allocation import freed_memory_kept
 from napari_care_losses.core.architecture import PRESETS
-from napari_care_losses.core.atomic import replacing
 from napari_care_losses.core.engines import choose_device
 from napari_care_losses.core.errors import ComputeError, ResumeError, TrainingDivergedError
 from napari_care_losses.core.matching import summarize_images
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork, training_layout
+from napari_care_losses.core.patch_samples import draw_validation
 from napari_care_losses.core.patches import PatchSource, draw_batch, fingerprint, split_pairs
+from napari_care_losses.core.preview import choose_view, make_preview
 from napari_care_losses.core.reports import Epoch, Preparing, Report, Step
-from napari_care_losses.core.training_parameters import (
-    DEFAULT_STEPS_PER_EPOCH,
-    TrainingParameters,
-    check_patch_size,
-)
+from napari_care_losses.core.training_parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters, check_patch_size
+from napari_care_losses.core.training_state import RunProgress, pack_tensors, read_state, unpack_tensors, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -42,25 +36,13 @@ if TYPE_CHECKING:
 
     from napari_care_losses.core.losses import Loss
     from napari_care_losses.core.patches import Batch, Pair
+    from napari_care_losses.core.preview import View
+    from napari_care_losses.core.reports import Preview
 
 __all__ = ["DEFAULT_STEPS_PER_EPOCH", "Epoch", "Preparing", "Report", "Step", "Trainer", "TrainingParameters"]
 
 PLATEAU_PATIENCE = 9
 """Epochs without a better validation loss before the rate halves: Keras halves at the 10th, torch after the 9th."""
-
-STATE_HEADER = "napari_care_losses_training"
-STATE_SUFFIX = ".resume"
-
-
-@dataclass
-class _Progress:
-    """What a resumed run needs besides tensors: plain values."""
-
-    step: int = 0
-    seconds: float = 0.0
-    epoch_losses: list[float] = dataclasses.field(default_factory=list)
-    history: list[list[Any]] = dataclasses.field(default_factory=list)
-    best_loss: float = math.inf
 
 
 class Trainer:
@@ -119,10 +101,11 @@ class Trainer:
         self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self._optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
         )
-        self._progress = _Progress()
+        self._progress = RunProgress()
         self._best = _copied(network)
         self._sources: list[PatchSource] = []
         self._validation: list[Batch] = []
+        self._view: View | None = None
         self._drawn: Iterator[tuple[Batch, np.random.Generator]] = iter(())
 
     @property
@@ -209,6 +192,22 @@ class Trainer:
         )
         return Model(card, weights)
 
+    def preview(self) -> Preview | None:
+        """Restore a fixed region of a validation image with the weights as they stand; the training does not change.
+
+        None before the images have been read, or where a region with contrast, or the memory for it, is missing.
+        """
+        if self._view is None:
+            return None
+        low = torch.from_numpy(self._view.low)[None, None].to(self._device)
+        self._network.eval()
+        try:
+            with torch.inference_mode():
+                restored = self._network(low).mean[0, 0].float().cpu().numpy()
+        except torch.OutOfMemoryError:
+            return None
+        return make_preview(self._view, restored, self.loss)
+
     def save_state(self, path: Path) -> None:
         """Write all that `load_state` needs to go on exactly where this run stands.
 
@@ -219,19 +218,17 @@ class Trainer:
         OutputError
             If the file cannot be written.
         """
-        tensors = {f"weights.{name}": value for name, value in _copied(self._network).items()}
-        tensors |= {f"best.{name}": value for name, value in self._best.items()}
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{name}": value.detach().cpu().contiguous() for name, value in moments.items()}
+        tensors = pack_tensors(_copied(self._network), self._best, self._optimizer.state_dict())
         values = {
             "identity": self._identity(),
+            "amount": self.parameters.amount,
+            "structure": self._structure,
             "progress": dataclasses.asdict(self._progress),
             "plateau": self._plateau.state_dict(),
             "learning_rate": self._optimizer.param_groups[0]["lr"],
             "rng": self._rng.bit_generator.state,
         }
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={STATE_HEADER: json.dumps(values)})
+        write_state(path, values, tensors)
 
     def load_state(self, path: Path) -> None:
         """Go on where the run that wrote `path` stood; the budget may be another one.
@@ -241,13 +238,8 @@ class Trainer:
         ResumeError
             If the file is damaged, or was written with other pairs, loss or settings.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                values = json.loads((file.metadata() or {})[STATE_HEADER])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-            mine, found = self._identity(), dict(values["identity"])
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            raise ResumeError(f"{path} holds no resumable training ({error}): start afresh.") from error
+        values, tensors = read_state(path)
+        mine, found = self._identity(), values["identity"]
         differing = sorted(key for key in mine if found.get(key) != mine[key])
         if differing:
             raise ResumeError(
@@ -256,16 +248,12 @@ class Trainer:
         if not self._sources:
             for _ in self._prepare():
                 pass
-        self._network.load_state_dict(_named(tensors, "weights."))
-        self._best = _named(tensors, "best.")
-        adam: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in _named(tensors, "adam.").items():
-            index, key = name.split(".")
-            adam.setdefault(int(index), {})[key] = value
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": adam})
+        weights, self._best, moments = unpack_tensors(tensors)
+        self._network.load_state_dict(weights)
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
         self._plateau.load_state_dict(values["plateau"])
         self._set_learning_rate(values["learning_rate"])
-        self._progress = _Progress(**values["progress"])
+        self._progress = RunProgress(**values["progress"])
         self._rng.bit_generator.state = values["rng"]
 
     def _identity(self) -> dict[str, Any]:
@@ -294,20 +282,12 @@ class Trainer:
             )
             (validation if share.validates else training).append(source)
             yield Preparing(min(done, total), total)
-        rng = np.random.default_rng([parameters.seed, 1])
-        sizes = [parameters.batch_size] * (parameters.validation_patches // parameters.batch_size)
-        rest = parameters.validation_patches % parameters.batch_size
-        self._validation = [draw_batch(validation, n, rng, augmented=False) for n in [*sizes, rest] if n]
+        self._view = choose_view(shares, self._architecture.block)
+        self._validation = draw_validation(validation, parameters)
         self._sources = training
 
     def _fraction(self) -> float:
-        amount = self.parameters.amount
-        used = {
-            "epochs": self._progress.step / self.parameters.steps_per_epoch,
-            "steps": float(self._progress.step),
-            "minutes": self._progress.seconds / 60,
-        }
-        return min(1.0, used[self.parameters.budget] / amount)
+        return self.parameters.fraction(self._progress.step, self._progress.seconds)
 
     def _epoch_is_over(self) -> bool:
         steps = len(self._progress.epoch_losses)
@@ -354,7 +334,8 @@ class Trainer:
         progress, fraction = self._progress, self._fraction()
         speed = (progress.step - first_step) / max(progress.seconds - first_seconds, 1e-9)
         seconds_left = progress.seconds * (1 - fraction) / fraction if fraction else math.inf
-        return Step(progress.step, fraction, value, speed, seconds_left)
+        rate = float(self._optimizer.param_groups[0]["lr"])
+        return Step(progress.step, fraction, value, speed, seconds_left, rate)
 
     def _end_epoch(self) -> Epoch:
         progress, begun = self._progress, time.perf_counter()
@@ -401,7 +382,3 @@ def _copied(network: CareNetwork) -> dict[str, torch.Tensor]:
         name: value.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
         for name, value in network.state_dict().items()
     }
-
-
-def _named(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

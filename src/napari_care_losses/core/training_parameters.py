@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.parameters import Parameters, parameter
+from napari_care_losses.core.restoration_parameters import DEVICES
 
 BUDGETS = ("epochs", "steps", "minutes")
 
@@ -29,9 +30,11 @@ class TrainingParameters(Parameters):
         choices=BUDGETS,
     )
     amount: float = parameter(100.0, "Budget", "How many epochs, steps or minutes to train.", low=1e-3, high=1e7)
-    steps_per_epoch: int = parameter(400, "Steps per epoch", "Steps between two validations.", low=1, high=100_000)
+    steps_per_epoch: int = parameter(
+        400, "Steps per epoch", "Steps between two validations.", low=1, high=100_000, advanced=True
+    )
     patch_size: int = parameter(64, "Patch size", "Width of the square patches.", unit="px", low=16, high=1024)
-    batch_size: int = parameter(16, "Batch size", "Patches a step.", low=1, high=1024)
+    batch_size: int = parameter(16, "Batch size", "Patches a step.", low=1, high=1024, advanced=True)
     learning_rate: float = parameter(4e-4, "Learning rate", "Initial rate of Adam.", low=1e-8, high=1.0, advanced=True)
     background_filter: bool = parameter(
         True, "Skip background", "Whether patches without signal near their centre are left out.", advanced=True
@@ -46,6 +49,24 @@ class TrainingParameters(Parameters):
         check_patch_size(self.patch_size, PRESETS[self.preset].block)
         if self.budget != "minutes" and self.amount != int(self.amount):
             raise InputError(f"A budget in {self.budget} must be a whole number, found {self.amount:g}.")
+
+    def fraction(self, step: int, seconds: float) -> float:
+        """Return the part of the budget, 0 to 1, that so many steps and seconds of training use up."""
+        used = {"epochs": step / self.steps_per_epoch, "steps": float(step), "minutes": seconds / 60}
+        return min(1.0, used[self.budget] / self.amount)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceParameters(Parameters):
+    """Where a network is trained: no part of what makes two trainings equal."""
+
+    device: str = parameter(
+        "auto",
+        "Device",
+        "Where to compute: auto takes an NVIDIA graphics card (cuda) where there is one, then Apple's (mps), then the "
+        "processor (cpu).",
+        choices=DEVICES,
+    )
 
 
 def check_patch_size(patch_size: int, block: int) -> None:

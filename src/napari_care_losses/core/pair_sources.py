@@ -1,0 +1,131 @@
+"""Pairs as chosen: stacks at hand or files not opened yet, and whether they can be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.frames import Frames
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+    from pathlib import Path
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+class PairSource(NamedTuple):
+    """A low and a high exposure of the same fields of view.
+
+    Attributes
+    ----------
+    name : str
+        Used in messages and in the model's provenance.
+    low, high : Frames or Path
+        A stack, or the TIFF file it is read from when it is needed: many files are never open at once.
+    """
+
+    name: str
+    low: Frames | Path
+    high: Frames | Path
+
+    def opened(self) -> tuple[Frames, Frames]:
+        """Return both stacks, lazily.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read.
+        """
+        return _opened(self.low), _opened(self.high)
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether both are in memory, where looking at a frame takes no time."""
+        return all(isinstance(side, Frames) and type(side.data) is np.ndarray for side in (self.low, self.high))
+
+    @property
+    def key(self) -> tuple[Hashable, Hashable]:
+        """What is equal for equal pairs."""
+        return _key(self.low), _key(self.high)
+
+
+def check_pair(source: PairSource) -> tuple[int, ...]:
+    """Return the shape both stacks have, after looking at their first frames.
+
+    Only one frame of each is read: training looks at all of them.
+
+    Raises
+    ------
+    InputError
+        If they are no pair to learn from.
+    """
+    first, second = source.key
+    if first == second:
+        what = "layer" if isinstance(source.low, Frames) else "file"
+        raise InputError(f"The same {what} twice: choose the two exposures of one field of view.")
+    low, high = source.opened()
+    if low.shape != high.shape:
+        raise InputError(f"Different shapes: {shape_text(low.shape)} and {shape_text(high.shape)}.")
+    frames = low[0], high[0]
+    for which, frame in zip(("low", "high"), frames, strict=True):
+        if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+            raise InputError(f"The {which} image holds NaN or infinite pixels: replace them first.")
+        if frame.min() == frame.max():
+            raise InputError(f"The {which} image is constant: there is nothing to learn from it.")
+    if np.array_equal(*frames):
+        raise InputError("Low and high hold the same image: choose the two exposures.")
+    return low.shape
+
+
+def first_listing(sources: Sequence[PairSource | None]) -> list[int | None]:
+    """Return for every pair where in the list it stands already; None for the first of its kind."""
+    seen: dict[Hashable, int] = {}
+    places: list[int | None] = []
+    for place, source in enumerate(sources):
+        first = None if source is None else seen.setdefault(source.key, place)
+        places.append(None if first == place else first)
+    return places
+
+
+def tiff_files(folder: Path) -> dict[str, Path]:
+    """Return the TIFF files of a folder by name without suffix.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing, cannot be read or holds none.
+    """
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in TIFF_SUFFIXES)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+    # hidden files: what some systems leave beside every file they copy
+    files = {_stem(path): path for path in paths if not path.name.startswith(".")}
+    if not files:
+        raise InputError(f"The folder {folder} holds no TIFF files (.tif, .tiff).")
+    return files
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as people write it: 9 x 512 x 512."""
+    return " x ".join(map(str, shape))
+
+
+def _opened(side: Frames | Path) -> Frames:
+    if isinstance(side, Frames):
+        return side
+    # half a second to import, which the viewer's forms need not wait for
+    from napari_care_losses.core.tiff import read_tiff
+
+    return read_tiff(side)
+
+
+def _key(side: Frames | Path) -> Hashable:
+    return id(side.data) if isinstance(side, Frames) else side.resolve()
+
+
+def _stem(path: Path) -> str:
+    return path.stem.removesuffix(".ome")
