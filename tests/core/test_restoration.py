@@ -93,7 +93,7 @@ def test_tiny_images_come_back_in_their_shape(shape, depth):
 
 
 @pytest.mark.parametrize("axes", ["YX", "TYX", "ZYX", "CYX", "TCYX", "CZYX", "TZCYX", "CTZYX"])
-@pytest.mark.parametrize("normalization", ["frame", "stack"])
+@pytest.mark.parametrize("normalization", ["frame", "stack", "bleaching"])
 def test_every_combination_of_axes_is_restored_plane_by_plane(axes, normalization):
     stack = image_of((*(2, 3, 2)[: len(axes) - 2], 12, 14))
     model = make_model()
@@ -120,6 +120,26 @@ def test_one_range_for_the_stack_keeps_frames_comparable():
     assert np.abs(apart - together).max() > 0.01
 
 
+def test_following_bleaching_every_frame_is_restored_with_its_place_on_the_course():
+    light = np.exp(-np.arange(9) / 4).astype(np.float32)
+    stack = 100 + light[:, None, None] * image_of((16, 16))
+    model, parameters = make_model(), RestorationParameters(normalization="bleaching")
+    restored = restore(stack, model, parameters)
+    # a course that is followed exactly gives the network the same image at every time
+    for frame, share in zip(restored, light, strict=True):
+        np.testing.assert_allclose((frame - 100) / share, restored[0] - 100, atol=0.02 * np.ptp(restored[0]))
+    together = restore(stack, model, STACK)
+    assert np.abs((together[-1] - 100) / light[-1] - (together[0] - 100)).max() > 0.1 * np.ptp(together[0])
+
+
+def test_the_user_s_percentiles_replace_the_model_s():
+    image = image_of((24, 24))
+    chosen = restore(image, make_model(), RestorationParameters(low_percentile=0, high_percentile=90))
+    same = restore(image, make_model(normalization=Normalization(low=0, high=90)))
+    np.testing.assert_array_equal(chosen, same)
+    assert np.abs(chosen - restore(image, make_model())).max() > 1
+
+
 @pytest.mark.parametrize("axes", ["TCYX", "CTYX"])
 def test_channels_never_share_a_range(axes):
     frames = image_of((3, 2, 16, 16))
@@ -143,7 +163,7 @@ def test_a_selection_s_range_is_that_of_the_frames_selected():
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", ">u2", "int16", ">i4", "uint32", "int64", "float16", ">f4", "f8"])
-@pytest.mark.parametrize("normalization", ["frame", "stack"])
+@pytest.mark.parametrize("normalization", ["frame", "stack", "bleaching"])
 def test_every_real_dtype_is_restored_alike(dtype, normalization):
     image = np.indices((2, 16, 17)).sum(0) % 7 > 3 if dtype == "bool" else np.indices((2, 16, 17)).sum(0) % 7 * 10
     model, parameters = make_model(), RestorationParameters(normalization=normalization)
@@ -177,9 +197,10 @@ def test_one_frame_is_read_ahead_and_no_more():
     assert given_frames == 4
 
 
-def test_with_one_range_the_sampled_frames_are_read_one_a_step_first():
+@pytest.mark.parametrize("normalization", ["stack", "bleaching"])
+def test_with_a_range_of_the_stack_the_sampled_frames_are_read_one_a_step_first(normalization):
     spy = Spy(image_of((3, 40, 40)))
-    restoring = reading(spy, normalization="stack")
+    restoring = reading(spy, normalization=normalization)
     for read in ([0], [0, 1], [0, 1, 2]):
         next(restoring)
         assert spy.read == read
@@ -201,12 +222,12 @@ def test_it_can_be_closed_within_a_frame_and_leaves_no_thread(steps):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
-@pytest.mark.parametrize("normalization", ["frame", "stack"])
+@pytest.mark.parametrize("normalization", ["frame", "stack", "bleaching"])
 @pytest.mark.parametrize("indices", [None, [2, 0], []])
 def test_progress_ends_at_its_total(normalization, indices):
     parameters = RestorationParameters(normalization=normalization, tile_size=40)
     restored, progress = collected(Frames(image_of((3, 50, 90))), make_model(), parameters, indices=indices)
-    sampled, tiles = 3 * (normalization == "stack"), 8 * len([0, 1, 2] if indices is None else indices)
+    sampled, tiles = 3 * (normalization != "frame"), 8 * len([0, 1, 2] if indices is None else indices)
     assert [step.done for step in progress] == list(range(1, sampled + tiles + 1))
     assert {step.total for step in progress} <= {sampled + tiles}
     assert list(restored) == ([0, 1, 2] if indices is None else indices)
@@ -271,7 +292,7 @@ def test_the_card_s_percentiles_are_used():
     assert np.abs(restore(image, make_model()) - restore(image, model)).max() > 1
 
 
-@pytest.mark.parametrize("normalization", ["frame", "stack"])
+@pytest.mark.parametrize("normalization", ["frame", "stack", "bleaching"])
 def test_a_frame_with_nan_is_named(normalization):
     stack = image_of((3, 16, 16))
     stack[1, 2, 3] = np.nan

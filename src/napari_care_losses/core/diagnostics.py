@@ -71,12 +71,12 @@ def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
     Noise of a camera is independent from pixel to pixel: its power is the same at all frequencies, even where its
     variance depends on the signal. Optics pass next to no structure at the highest frequencies, so the level of the
     noise is taken there: the median power above 0.4 cycles a pixel, over ln 2, which makes it the mean of the
-    exponentially distributed powers of noise and leaves stripes of a camera aside. What lower frequencies hold above
-    it, by more than chance gives, is structure.
+    exponentially distributed powers of noise. What lower frequencies hold above it, by more than chance gives, is
+    structure. Stripes of a camera along rows or columns are left aside.
 
-    It is a lower bound. Noise that the restored image shares with its input is missing from the residual and hides
-    structure of the same frequencies, and of a share below about 0.005 chance makes nothing. Noise that was blurred or
-    interpolated after it was recorded is taken for structure in part.
+    It errs on the low side: noise that the restored image shares with its input is missing from the residual and hides
+    structure of the same frequencies. It errs on the high side where noise was blurred or interpolated after it was
+    recorded, which is then taken for structure in part.
 
     Parameters
     ----------
@@ -190,8 +190,8 @@ def _gain(given: NDArray[np.float64], made: NDArray[np.float64]) -> float:
 def measurable(levels: GreyLevels) -> str:
     """Say in words whether grey levels of a restoration may be measured.
 
-    They may where slope and R2 of restored against true grey levels are within `SLOPE_TOLERANCE` of 1 and above
-    `LEAST_R2`; where the slope alone is off, ratios of differences within the image still hold.
+    They may where the slope of restored against true grey levels is within `SLOPE_TOLERANCE` of 1 and R2 above
+    `LEAST_R2`; where the slope alone is off, ratios of grey levels above background still hold within the image.
 
     Parameters
     ----------
@@ -199,15 +199,15 @@ def measurable(levels: GreyLevels) -> str:
         What `napari_care_losses.core.metrics.grey_levels` gives.
     """
     figures = f"slope {levels.slope:.2f}, R2 {levels.r2:.3f}"
-    if not levels.r2 > LEAST_R2:
+    if not (levels.r2 > LEAST_R2 and levels.slope > 0):
         return f"Do not measure grey levels: {figures}."
-    if abs(levels.slope - 1) <= SLOPE_TOLERANCE:
+    if abs(levels.slope - 1) <= SLOPE_TOLERANCE + _ROUNDING:
         return f"Grey levels may be measured: {figures}."
-    return f"Measure only ratios of grey levels within this image: {figures}."
+    return f"Measure only ratios within this image, background subtracted: {figures}."
 
 
 class _Rings(NamedTuple):
-    """The power of an image by frequency; all but the first and the last column of frequencies counted.
+    """The power of an image by frequency, but for the two axes of frequency, on which stripes of a camera lie.
 
     Attributes
     ----------
@@ -234,9 +234,9 @@ def _radial_power(image: NDArray[np.float32]) -> _Rings:
     from scipy.fft import rfft2
 
     height, width = image.shape
-    spectrum = rfft2(image)[:, 1 : (width + 1) // 2]
+    spectrum = rfft2(image)[1:, 1 : (width + 1) // 2]
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    squared = np.fft.fftfreq(height).astype(np.float32)[:, None] ** 2
+    squared = np.fft.fftfreq(height).astype(np.float32)[1:, None] ** 2
     squared = squared + np.fft.rfftfreq(width).astype(np.float32)[1 : (width + 1) // 2] ** 2
     high = power[squared > _FLOOR_FROM**2]
     growth = 2 * math.log(_RING)
