@@ -7,64 +7,22 @@ The forms do so before anything is computed: torch is imported where a loss is c
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_care_losses.core.errors import ParameterError
-from napari_care_losses.core.parameters import Parameters, parameter
+from napari_care_losses.core.loss import Loss
+from napari_care_losses.core.parameters import parameter
+from napari_care_losses.core.structural_losses import MsSsimL1, Sobel, Ssim
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from napari_care_losses.core.network import Prediction
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss(Parameters):
-    """Base of the losses.
-
-    Attributes
-    ----------
-    name : str
-        Key in `LOSSES`.
-    title : str
-        Name shown to the user.
-    predicts_scale : bool
-        Whether the network needs the probabilistic head.
-    free_above : float or None
-        The loss leaves structure coarser than a Gaussian of this sigma free, in pixels, and the restoration ties it to
-        the input (`napari_care_losses.core.low_band`); None where the loss determines everything.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    predicts_scale: ClassVar[bool] = False
-
-    @property
-    def free_above(self) -> float | None:  # noqa: D102 - documented by the class
-        return None
-
-    @abstractmethod
-    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:
-        """Return the loss.
-
-        Parameters
-        ----------
-        prediction : Prediction
-            Of shape (N, 1, Y, X).
-        target : Tensor, (N, 1, Y, X)
-            Clean patches.
-
-        Returns
-        -------
-        Tensor, scalar
-            Mean over batch and pixels.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,15 +61,7 @@ class Fourier(Loss):
     title = "FFT"
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
-        import torch
-
-        difference = prediction.mean - target
-        modulus = torch.fft.rfft2(difference, norm="ortho").abs()
-        columns = modulus.sum(dim=-2)
-        width = difference.shape[-1]
-        conjugate = columns[..., 1 : (width + 1) // 2]
-        total: Tensor = columns.sum() + conjugate.sum()
-        return total / difference.numel()
+        return _mean_modulus(prediction.mean - target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +102,35 @@ class Bandpass(Loss):
         return self.sigma_large
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        return _band(target - prediction.mean, self.sigma_small, self.sigma_large).abs().mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierBandpass(Loss):
+    r"""Weighted sum of the FFT and the bandpass loss.
+
+    .. math:: L = w_{fft} L_{fft} + w_{band} L_{band}
+
+    The FFT loss fixes brightness and slow background, which the bandpass loss leaves free.
+    Source: Nguyen, Hagen, Ventura, section "Future work", which proposes the combination.
+    """
+
+    name = "fft+bandpass"
+    title = "FFT + bandpass"
+
+    fft_weight: float = parameter(1.0, "FFT weight", "Weight of the FFT loss.", low=0.01, high=100)
+    bandpass_weight: float = parameter(1.0, "Bandpass weight", "Weight of the bandpass loss.", low=0, high=100)
+    sigma_small: float = Bandpass.field("sigma_small")
+    sigma_large: float = Bandpass.field("sigma_large")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Bandpass(sigma_small=self.sigma_small, sigma_large=self.sigma_large)
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
         difference = target - prediction.mean
-        return (_blurred(difference, self.sigma_small) - _blurred(difference, self.sigma_large)).abs().mean()
+        band = _band(difference, self.sigma_small, self.sigma_large).abs().mean()
+        return self.fft_weight * _mean_modulus(difference) + self.bandpass_weight * band
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +162,18 @@ class MeanSquaredError(Loss):
 
 
 LOSSES: dict[str, type[Loss]] = {
-    loss.name: loss for loss in (Laplace, Fourier, Bandpass, MeanAbsoluteError, MeanSquaredError)
+    loss.name: loss
+    for loss in (
+        Laplace,
+        Fourier,
+        Bandpass,
+        FourierBandpass,
+        MsSsimL1,
+        Ssim,
+        Sobel,
+        MeanAbsoluteError,
+        MeanSquaredError,
+    )
 }
 """Every loss by its name, the paper's three first."""
 
@@ -201,6 +189,21 @@ def loss_class(name: str) -> type[Loss]:
     if name not in LOSSES:
         raise ParameterError(f"There is no loss {name!r}; choose one of {', '.join(LOSSES)}.")
     return LOSSES[name]
+
+
+def _mean_modulus(difference: Tensor) -> Tensor:
+    """Return the mean modulus over all frequencies of images (N, 1, Y, X)."""
+    import torch
+
+    columns = torch.fft.rfft2(difference, norm="ortho").abs().sum(dim=-2)
+    conjugate = columns[..., 1 : (difference.shape[-1] + 1) // 2]
+    total: Tensor = columns.sum() + conjugate.sum()
+    return total / difference.numel()
+
+
+def _band(images: Tensor, sigma_small: float, sigma_large: float) -> Tensor:
+    """Return the difference of two Gaussian blurs of images (N, 1, Y, X)."""
+    return _blurred(images, sigma_small) - _blurred(images, sigma_large)
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:

@@ -74,6 +74,12 @@ class Parameters:
         return {field.name: field.metadata[_INFO] for field in dataclasses.fields(cls) if _INFO in field.metadata}
 
     @classmethod
+    def field(cls, name: str) -> Any:
+        """Return a declaration like that of the field `name`, for another class with the same parameter."""
+        like = cls.__dataclass_fields__[name]
+        return dataclasses.field(default=like.default, metadata=like.metadata)
+
+    @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Make an instance from plain values.
 
