@@ -1,0 +1,89 @@
+"""What of a layer the viewer shows: which frame, which part of it, and where the cursor is."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari.components import Dims, ViewerModel
+    from napari.layers import Image
+
+Region = tuple[float, float, float, float]
+"""First and last y, first and last x, in pixels of a frame; pixel i reaches from i - 0.5 to i + 0.5."""
+
+
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return the camera; viewer.camera is deprecated since napari 0.9."""
+    return getattr(viewer, "scene", viewer).camera
+
+
+def grid_of(viewer: ViewerModel) -> Any:
+    """Return what says whether layers lie side by side; viewer.grid is deprecated since napari 0.9."""
+    return getattr(getattr(viewer, "canvas", viewer), "grid", None) or viewer.grid
+
+
+def obstacle(viewer: ViewerModel, layer: Image) -> str:
+    """Return why nothing can be laid over the frames of a layer; empty if it can."""
+    if viewer.dims.ndisplay != 2:
+        return "only in 2D"
+    if grid_of(viewer).enabled:
+        return "not while layers lie side by side (grid)"
+    if set(viewer.dims.displayed) != {viewer.dims.ndim - 2, viewer.dims.ndim - 1}:
+        return "only while Y and X are displayed: roll the dimensions back"
+    if not layer.visible:
+        return "the image is hidden"
+    return ""
+
+
+def shown_frame(layer: Image, dims: Dims) -> int | None:
+    """Return which of the layer's frames the viewer shows; None where the slider stands outside of it."""
+    shape = full_shape(layer)[:-2]
+    place = np.rint(np.asarray(layer.world_to_data(dims.point))[: len(shape)])
+    if not all(0 <= at < size for at, size in zip(place, shape, strict=True)):
+        return None
+    return int(np.ravel_multi_index(tuple(place.astype(int)), shape)) if shape else 0
+
+
+def visible_region(viewer: ViewerModel, layer: Image) -> Region | None:
+    """Return what of the layer's frames the canvas shows, as a rectangle around it; None if that cannot be told."""
+    camera, size = camera_of(viewer), np.asarray(_canvas_size(viewer), float)
+    half = size / (2 * camera.zoom)
+    centre = np.asarray(camera.center[-2:], float)
+    corners = [centre + half * signs for signs in ((-1, -1), (-1, 1), (1, -1), (1, 1))]
+    places = np.array([_in_frame(viewer, layer, corner) for corner in corners])
+    if not np.isfinite(places).all():
+        return None
+    (y0, x0), (y1, x1) = places.min(axis=0), places.max(axis=0)
+    return float(y0), float(y1), float(x0), float(x1)
+
+
+def cursor_place(viewer: ViewerModel, layer: Image) -> tuple[float, float] | None:
+    """Return (y, x) of the cursor in pixels of the layer's frames; None while it is not over the canvas."""
+    if not viewer.mouse_over_canvas:
+        return None
+    y, x = np.asarray(layer.world_to_data(viewer.cursor.position))[-2:]
+    return (float(y), float(x)) if math.isfinite(y) and math.isfinite(x) else None
+
+
+def full_shape(layer: Image) -> tuple[int, ...]:
+    """Return the shape of a layer's data, of a multiscale layer at full resolution."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(size) for size in data.shape)
+
+
+def _in_frame(viewer: ViewerModel, layer: Image, place: Iterable[float]) -> Any:
+    """Return where in its frame a layer has a place of the plane displayed, (y, x)."""
+    world = np.array(viewer.dims.point, float)
+    world[list(viewer.dims.displayed)] = list(place)
+    return np.asarray(layer.world_to_data(world))[-2:]
+
+
+def _canvas_size(viewer: ViewerModel) -> tuple[int, int]:
+    """Return (height, width) of the canvas in its own pixels; its public name came with napari 0.9."""
+    size: tuple[int, int] = getattr(getattr(viewer, "canvas", None), "size", None) or viewer._canvas_size
+    return size
