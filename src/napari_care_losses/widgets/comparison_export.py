@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import napari_care_losses
 from napari_care_losses.core.statistics import summarize
+from napari_care_losses.widgets.comparison_curves import from_centres
 from napari_care_losses.widgets.comparison_images import as_float
 from napari_care_losses.widgets.comparison_results import TITLES, TRUTH
 
