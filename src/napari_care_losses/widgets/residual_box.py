@@ -82,9 +82,7 @@ class ResidualBox(QCheckBox):
         self._done.add(index)
         layer = self._layer()
         if layer is not None:
-            self._fill(layer)
-            if index == self._index and layer.visible:
-                layer.refresh(extent=False)
+            self._fill(layer, renewed=index)
         self._sync()
 
     def stop(self) -> None:
@@ -96,20 +94,25 @@ class ResidualBox(QCheckBox):
             return None
         return find_residual(self._viewer, self._source, self._restored)
 
-    def _fill(self, layer: Image) -> None:
+    def _fill(self, layer: Image, *, renewed: int | None = None) -> None:
         """Let a residual layer show the stacks as they are now."""
         assert self._source is not None and self._restored is not None
         source, restored = layer_frames(self._source), layer_frames(self._restored)
         shown = self._shown.get(layer)
         if shown is None or shown.source.data is not source.data or shown.restored.data is not restored.data:
-            shown = self._shown[layer] = _Shown(source, restored, set(self._done))
+            shown = _Shown(source, restored, set(self._done))
             layer.data = residual_stack(source, restored, shown.done)
+            self._keep(layer, shown)
             return
         was_there = self._index in shown.done
         shown.done.intersection_update(self._done)
         shown.done.update(self._done)
-        if layer.visible and was_there != (self._index in shown.done):
+        if layer.visible and (renewed == self._index or was_there != (self._index in shown.done)):
             layer.refresh(extent=False)
+
+    def _keep(self, layer: Image, shown: _Shown) -> None:
+        self._shown[layer] = shown
+        layer.events.visible.connect(self._sync)
 
     def _on_clicked(self, is_checked: bool) -> None:
         layer, source, restored = self._layer(), self._source, self._restored
@@ -127,8 +130,7 @@ class ResidualBox(QCheckBox):
         frames, of_restored = layer_frames(source), layer_frames(restored)
         shown = _Shown(frames, of_restored, set(self._done))
         layer = add_residual(self._viewer, source, restored, residual_stack(frames, of_restored, shown.done), limit)
-        self._shown[layer] = shown
-        layer.events.visible.connect(self._sync)
+        self._keep(layer, shown)
 
     def _sync(self, _event: object = None) -> None:
         layer = self._layer()

@@ -161,10 +161,10 @@ class ScorePanel(QGroupBox):
         self.blind.setVisible(truth is None and bool(self._done))
         self.residual.show_frame(source, self._restored, self._index, self._done)
         self._judging.start(comparison, self._index, self._line(), self._done)
-        if self.is_scoring:
-            self._patience.start()
-        else:
+        if not self.is_scoring:
             self._show()
+        elif not self._patience.isActive():
+            self._patience.start()
         if before == (comparison, self._done, self._line()) and self._plot is not None and self._axis is not None:
             self._plot.set_shown(self._axis.step_of(self._index))
         else:
@@ -209,7 +209,13 @@ class ScorePanel(QGroupBox):
             self.rescore()
 
     def _on_removed(self, event: Any) -> None:
-        self._judging.forget(event.value)
+        layer = event.value
+        self._judging.forget(layer)
+        if layer is self._input or layer is self._restored:
+            self.show_frame(self._input if layer is self._restored else None, None, self._index)
+        elif layer is self._uncertainty:
+            self._uncertainty = None
+            self.rescore()
 
     def _on_theme(self, event: Any) -> None:
         if self._plot is not None:
@@ -225,7 +231,7 @@ class ScorePanel(QGroupBox):
         can_be_restored = timeline.comparison is not None and (self.truth.layer() is not None or bool(self._done))
         is_missing = can_be_restored and self._index not in self._done
         show_text(self.message, judgement.problem or ("This frame is not restored yet." if is_missing else ""))
-        if timeline.comparison is not None and not self.is_scoring:
+        if timeline.comparison is not None and not timeline.missing(self._index):
             self.scored.emit()
 
     def _redraw(self) -> None:

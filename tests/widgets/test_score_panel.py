@@ -1,0 +1,470 @@
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+
+from napari_care_losses.core.diagnostics import residual, structure_left
+from napari_care_losses.core.judging import INPUT, RESTORED
+from napari_care_losses.core.metrics import score
+from napari_care_losses.widgets import judging
+from napari_care_losses.widgets.layers import shown_index
+from napari_care_losses.widgets.results import KEY
+from napari_care_losses.widgets.score_panel import ScorePanel
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+    from pytestqt.qtbot import QtBot
+
+FRAMES, SHAPE = 6, (6, 40, 48)
+PSNR, SSIM = (RESTORED, "psnr"), (RESTORED, "ssim")
+
+
+class Bench:
+    """A panel, its layers, and what a widget around it does."""
+
+    def __init__(self, viewer: ViewerModel, qtbot: QtBot, **options: Any) -> None:
+        rng = np.random.default_rng(0)
+        bump = np.sin(np.arange(48) / 4) * np.sin(np.arange(40) / 5)[:, None]
+        self.truth_data = 100 + 50 * bump + 4 * np.arange(FRAMES)[:, None, None]
+        self.input_data = rng.poisson(self.truth_data).astype(np.uint16)
+        self.data = (self.truth_data + rng.normal(0, 2, SHAPE)).astype(np.float32)
+        self.viewer, self.qtbot = viewer, qtbot
+        self.truth = viewer.add_image(self.truth_data, name="long", visible=False, **options)
+        self.source = viewer.add_image(self.input_data, name="short", **options)
+        mark = {"source": self.source.unique_id, "model": "/models/mine.safetensors", "kind": "restored"}
+        self.restored = viewer.add_image(self.data, name="restored", metadata={KEY: mark}, **options)
+        self.uncertainty: Image | None = None
+        self.done: set[int] = set()
+        self.panel = ScorePanel(viewer)
+        qtbot.addWidget(self.panel)
+        self.scored = 0
+        self.panel.scored.connect(self._count)
+        viewer.dims.set_current_step(0, 0)
+        viewer.dims.events.current_step.connect(self.follow)
+
+    def _count(self) -> None:
+        self.scored += 1
+
+    def follow(self, _event: object = None) -> None:
+        index = shown_index(self.source, self.viewer.dims)
+        self.panel.show_frame(self.source, self.restored, index, uncertainty=self.uncertainty, done=self.done)
+
+    def restore(self, *indices: int) -> None:
+        for index in indices:
+            self.done.add(index)
+            self.panel.frame_done(index)
+        self.follow()
+        self.wait()
+
+    def wait(self) -> None:
+        panel = self.panel
+        self.qtbot.waitUntil(lambda: not panel.is_busy and not panel._redrawing.isActive(), timeout=10_000)
+        assert not panel.is_scoring
+
+    def shown(self) -> dict[tuple[str, str], str]:
+        return {key: label.text() for key, label in self.panel.values.items()}
+
+    def plotted(self, row: str = RESTORED) -> np.ndarray:
+        values = self.panel.plot._lines[row].getData()[1]
+        return np.zeros(0) if values is None else values
+
+    def expected(self, index: int, *, aligned: bool = True) -> dict[str, float]:
+        return score(self.data[index], self.truth_data[index], aligned=aligned)
+
+
+class Slow:
+    """An array that notes which frames are read, and can be made to wait."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape, self.dtype, self.ndim = array, array.shape, array.dtype, array.ndim
+        self.read: list[int] = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if threading.current_thread() is not threading.main_thread():
+            self.read.append(int(key[0]))
+            assert self.go.wait(10)
+        return self.array[key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.array
+
+
+@pytest.fixture
+def bench(viewer, qtbot) -> Bench:
+    return Bench(viewer, qtbot)
+
+
+def is_seen(widget: Any, panel: ScorePanel) -> bool:
+    return widget is not None and widget.isVisibleTo(panel)
+
+
+def test_scores_of_all_frames_are_those_of_the_metrics(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1, 3, 5)
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
+    expected = [bench.expected(index)["psnr"] if index in bench.done else np.nan for index in range(FRAMES)]
+    assert np.allclose(bench.plotted(), expected, equal_nan=True)
+    assert np.isnan(bench.plotted(INPUT)).tolist() == np.isnan(expected).tolist()
+    bench.panel.plot.figure.setCurrentIndex(1)
+    assert bench.plotted()[3] == pytest.approx(bench.expected(3)["ssim"])
+    bench.panel.aligned.setChecked(False)
+    bench.wait()
+    assert bench.plotted()[3] == pytest.approx(bench.expected(3, aligned=False)["ssim"])
+    assert bench.shown()[SSIM] == f"{bench.expected(0, aligned=False)['ssim']:.3f}"
+
+
+def test_a_slider_that_comes_back_finds_the_figures_at_once(bench, qtbot) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(*range(FRAMES))
+    for index in (4, 2, 4):
+        with qtbot.waitSignal(bench.panel.scored, timeout=10):
+            bench.viewer.dims.set_current_step(0, index)
+        assert not bench.panel.is_busy
+        assert bench.shown()[PSNR] == f"{bench.expected(index)['psnr']:.2f}"
+        assert bench.panel.of_truth.heading.text() == f"Frame {index}"
+        assert bench.panel.plot._marker.value() == index
+
+
+def test_the_shown_frame_comes_first_and_others_make_way(bench, qtbot) -> None:
+    slow = Slow(bench.data)
+    bench.restored.data = slow
+    bench.panel.truth.choose(bench.truth)
+    bench.wait()
+    slow.go.clear()
+    bench.done.update(range(FRAMES))
+    bench.viewer.dims.set_current_step(0, 3)
+    qtbot.waitUntil(lambda: slow.read == [3], timeout=5000)
+    bench.viewer.dims.set_current_step(0, 5)
+    assert bench.panel.is_scoring
+    left: list[int] = []
+    bench.panel.scored.connect(lambda: left.append(len(bench.panel._judging.timeline.missing(3))))
+    slow.go.set()
+    bench.wait()
+    assert slow.read[:2] == [3, 5]
+    assert sorted(set(slow.read[2:])) == [0, 1, 2, 3, 4]
+    # at most one more figure of the frame left behind was made
+    assert left[0] >= 2
+    assert bench.shown()[PSNR] == f"{bench.expected(5)['psnr']:.2f}"
+
+
+def test_old_figures_stay_under_their_own_number(bench, qtbot) -> None:
+    slow = Slow(bench.data)
+    bench.restored.data = slow
+    bench.panel.truth.choose(bench.truth)
+    bench.done.update({0, 1})
+    bench.follow()
+    bench.wait()
+    before = bench.shown()
+    bench.panel.frame_done(2)
+    slow.go.clear()
+    bench.viewer.dims.set_current_step(0, 2)
+    assert (bench.shown(), bench.panel.of_truth.heading.text()) == (before, "Frame 0")
+    qtbot.waitUntil(lambda: bench.panel.of_truth.heading.text() == "Frame 2", timeout=5000)
+    assert bench.shown()[PSNR] == "-"
+    slow.go.set()
+    bench.wait()
+
+
+def test_a_frame_restored_anew_is_scored_anew(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1)
+    before = bench.shown()
+    bench.data[:2] = bench.truth_data[:2] + np.random.default_rng(1).normal(0, 9, (2, 40, 48))
+    bench.follow()
+    bench.wait()
+    assert bench.shown() == before
+    bench.restore(0, 1)
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}" != before[PSNR]
+    assert bench.plotted()[1] == pytest.approx(bench.expected(1)["psnr"])
+
+
+def test_other_data_in_a_layer_are_scored_anew(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1)
+    bench.truth_data = bench.truth_data**1.5
+    bench.truth.data = bench.truth_data
+    bench.wait()
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
+    assert bench.plotted()[1] == pytest.approx(bench.expected(1)["psnr"])
+
+
+def test_a_restoration_that_starts_again_has_no_frames_yet(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1)
+    bench.restored.data = np.zeros(SHAPE, np.float32)
+    bench.wait()
+    assert bench.shown()[PSNR] == "-"
+    assert bench.panel.message.text() == "This frame is not restored yet."
+    assert not len(bench.plotted())
+
+
+def test_the_caller_may_know_of_the_shown_frame_alone(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.panel.show_frame(bench.source, bench.restored, 2)
+    bench.wait()
+    assert bench.shown()[PSNR] == f"{bench.expected(2)['psnr']:.2f}"
+    bench.panel.show_frame(bench.source, None, 2)
+    bench.wait()
+    assert bench.shown()[PSNR] == "-"
+
+
+def test_with_a_truth_grey_levels_and_uncertainty_are_told(bench) -> None:
+    bench.uncertainty = bench.viewer.add_image(np.full(SHAPE, 2 / np.sqrt(2), np.float32))
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0)
+    of_truth = bench.panel.of_truth
+    assert "slope 1.00" in of_truth.levels.text()
+    told = of_truth.coverage.text().replace("\N{NO-BREAK SPACE}", " ")
+    assert told.startswith("Uncertainty: ")
+    assert told.endswith(" within the 90 %")
+    assert " % of true pixels within the 50 % interval, " in told
+    bench.uncertainty = None
+    bench.follow()
+    bench.wait()
+    assert not is_seen(of_truth.coverage, bench.panel)
+    assert is_seen(of_truth.levels, bench.panel)
+
+
+def test_without_a_truth_nothing_of_it_is_seen(bench) -> None:
+    panel = bench.panel
+    bench.restore(0, 1)
+    share = structure_left(bench.input_data[0], bench.data[0])
+    assert panel.blind.structure.text().startswith("Structure left in the residual: ")
+    assert share < 0.02
+    assert panel.blind.structure.text().endswith("(little signal lost)")
+    assert not is_seen(panel.of_truth, panel)
+    assert [panel.plot.figure.itemText(i) for i in range(panel.plot.figure.count())] == [
+        "Structure left (%)",
+        "Mean brightness",
+    ]
+    assert bench.plotted()[0] == pytest.approx(100 * share)
+    panel.plot.figure.setCurrentIndex(1)
+    assert bench.plotted(INPUT)[1] == pytest.approx(bench.input_data[1].mean())
+    panel.truth.choose(bench.truth)
+    bench.wait()
+    assert is_seen(panel.of_truth, panel)
+    assert not is_seen(panel.blind, panel)
+    assert panel.plot.figure.itemText(0) == "PSNR (dB)"
+
+
+def test_lost_signal_is_told(bench) -> None:
+    bench.data[:] = bench.truth_data.mean() + 0.1 * (bench.data - bench.data.mean())
+    bench.data[:, :, 24:] = bench.truth_data.mean()
+    bench.restore(0)
+    assert bench.panel.blind.structure.text().endswith("(much signal lost)")
+
+
+def test_flicker_is_told_of_movies_from_three_frames_on(bench) -> None:
+    flicker = bench.panel.blind.flicker
+    bench.restore(0, 1, 3)
+    assert flicker.text() == ""
+    bench.restore(2)
+    assert flicker.text().endswith("(steady)")
+    bench.data[::2] += 60
+    bench.restore(*range(FRAMES))
+    assert flicker.text().endswith("(flickers)")
+
+
+def test_fields_of_view_do_not_flicker(viewer, qtbot) -> None:
+    bench = Bench(viewer, qtbot, axis_labels=("field", "y", "x"))
+    bench.restore(*range(FRAMES))
+    assert bench.panel.blind.flicker.text() == ""
+    assert bench.panel.plot._plot.getAxis("bottom").labelText == "field"
+
+
+def test_a_single_image_has_no_plot(viewer, qtbot) -> None:
+    bench = Bench(viewer, qtbot)
+    for layer, data in (
+        (bench.truth, bench.truth_data),
+        (bench.source, bench.input_data),
+        (bench.restored, bench.data),
+    ):
+        layer.data = data[0]
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0)
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
+    assert bench.panel.of_truth.heading.text() == ""
+    assert not is_seen(bench.panel.plot, bench.panel)
+
+
+@pytest.mark.parametrize(("step", "index"), [(2, 2 * 6 + 3), (0, 3)])
+def test_a_click_on_the_plot_moves_the_slider_along_time_alone(viewer, qtbot, step, index) -> None:
+    bench = Bench(viewer, qtbot)
+    rng = np.random.default_rng(0)
+    for layer in (bench.truth, bench.source, bench.restored):
+        viewer.layers.remove(layer)
+    bench.source = viewer.add_image(
+        rng.random((3, 2, 3, 16, 16)), scale=(0.5, 2, 1, 0.1, 0.1), translate=(1, 0, 0, 0, 0)
+    )
+    bench.restored = viewer.add_image(rng.random((3, 2, 3, 16, 16)), scale=(0.5, 2, 1, 0.1, 0.1))
+    viewer.dims.set_point([0, 1, 2], [1.5, 2, 0])
+    bench.restore(9, 3, 4)
+    assert shown_index(bench.source, viewer.dims) == 9
+    assert np.isnan(bench.plotted()).tolist() == [False, False, True]
+    bench.panel.plot.clicked.emit(step)
+    assert viewer.dims.point[:3] == (1 + 0.5 * step, 2, 0)
+    assert shown_index(bench.source, viewer.dims) == index
+    bench.wait()
+
+
+def test_frames_that_do_not_fit_are_explained(bench) -> None:
+    bench.restore(0)
+    bench.panel.truth.choose(bench.viewer.add_image(np.zeros((2, 40, 48)), visible=False))
+    assert "2 x 40 x 48, the input 6 x 40 x 48" in bench.panel.message.text()
+    assert not bench.panel.is_scoring
+    assert not is_seen(bench.panel.plot, bench.panel)
+    bench.panel.truth.choose(bench.source)
+    assert "are the same layer" in bench.panel.message.text()
+    bench.panel.truth.choose(bench.truth)
+    bench.wait()
+    assert bench.panel.message.text() == ""
+    assert is_seen(bench.panel.plot, bench.panel)
+
+
+def test_an_unexpected_error_is_told_once(bench, monkeypatch) -> None:
+    def fail(*_: object) -> Any:
+        raise MemoryError("no room")
+        yield
+
+    notified: list[object] = []
+    monkeypatch.setattr(notification_manager, "receive_error", lambda *error: notified.append(error))
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "judge", fail)
+        bench.restore(*range(FRAMES))
+        assert len(notified) == 1
+        assert "no room" in bench.panel.message.text()
+    bench.panel.truth.choose(bench.truth)
+    bench.wait()
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
+
+
+def test_removed_layers_are_let_go(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0)
+    bench.viewer.layers.remove(bench.restored)
+    bench.wait()
+    assert bench.shown()[PSNR] == "-"
+    bench.viewer.layers.remove(bench.truth)
+    bench.viewer.layers.remove(bench.source)
+    assert not is_seen(bench.panel.of_truth, bench.panel)
+    assert not is_seen(bench.panel.plot, bench.panel)
+
+
+def residual_of(bench: Bench) -> Image | None:
+    return next((layer for layer in bench.viewer.layers if layer.metadata.get(KEY, {}).get("kind") == "residual"), None)
+
+
+def test_the_residual_is_a_lazy_layer_on_its_input(viewer, qtbot) -> None:
+    bench = Bench(viewer, qtbot, scale=(2, 0.1, 0.1), translate=(0, 3, 4))
+    box = bench.panel.residual
+    assert not is_seen(box, bench.panel)
+    bench.restore(0, 2)
+    slow = Slow(bench.data)
+    bench.restored.data = slow
+    bench.follow()
+    bench.wait()
+    slow.read.clear()
+    assert is_seen(box, bench.panel)
+    box.click()
+    bench.wait()
+    layer = residual_of(bench)
+    assert box.isChecked()
+    assert set(slow.read) == {0}
+    assert isinstance(layer.data, da.Array)
+    assert np.allclose(layer.scale, bench.source.scale)
+    assert np.allclose(layer.translate, bench.source.translate)
+    low, high = layer.contrast_limits
+    assert low == -high < 0
+    assert layer.metadata[KEY]["model"] == "/models/mine.safetensors"
+    assert layer.name == "short residual (mine)"
+    data = np.asarray(layer.data)
+    assert np.allclose(data[2], residual(bench.input_data[2], bench.data[2]))
+    assert not data[[1, 3, 4, 5]].any()
+
+
+def test_the_residual_fills_in_as_frames_arrive(bench) -> None:
+    bench.restore(0)
+    bench.panel.residual.click()
+    bench.wait()
+    layer = residual_of(bench)
+    bench.viewer.dims.set_current_step(0, 4)
+    drawn: list[object] = []
+    layer.events.set_data.connect(drawn.append)
+    bench.restore(3)
+    assert drawn == []
+    bench.restore(4)
+    assert len(drawn) == 1
+    assert np.allclose(layer.data[4].compute(), residual(bench.input_data[4], bench.data[4]))
+    bench.data = bench.data[::-1].copy()
+    bench.restored.data = bench.data
+    bench.restore(4)
+    assert residual_of(bench) is layer
+    assert np.allclose(layer.data[4].compute(), residual(bench.input_data[4], bench.data[4]))
+
+
+def test_the_switch_follows_the_residual_layer(bench) -> None:
+    box = bench.panel.residual
+    bench.restore(0)
+    box.click()
+    bench.wait()
+    layer = residual_of(bench)
+    layer.visible = False
+    assert not box.isChecked()
+    box.click()
+    assert layer.visible
+    box.click()
+    assert not layer.visible
+    layer.visible = True
+    bench.viewer.layers.remove(layer)
+    assert not box.isChecked()
+    box.click()
+    bench.wait()
+    assert residual_of(bench).visible
+
+
+def test_the_residual_of_a_frame_that_is_not_finite_stays_empty(bench) -> None:
+    bench.restore(0, 1)
+    bench.panel.residual.click()
+    bench.wait()
+    bench.data[1, 3, 3] = np.nan
+    bench.viewer.dims.set_current_step(0, 1)
+    assert np.isnan(residual_of(bench).data[1].compute()).all()
+
+
+def test_the_theme_is_followed(bench) -> None:
+    bench.restore(0)
+    bench.viewer.theme = "light"
+    light = bench.panel.plot._plot.backgroundBrush().color().name()
+    bench.viewer.theme = "dark"
+    assert bench.panel.plot._plot.backgroundBrush().color().name() != light
+
+
+def test_stopped_it_judges_nothing_more(bench) -> None:
+    bench.panel.stop()
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1)
+    assert bench.scored == 0
+    assert bench.shown()[PSNR] == "-"
+
+
+def test_closing_the_viewer_while_frames_are_judged(make_napari_viewer, qtbot) -> None:
+    viewer = make_napari_viewer()
+    data = np.random.default_rng(0).random((20, 64, 64)).astype(np.float32)
+    slow = Slow(data)
+    source, restored = viewer.add_image(data), viewer.add_image(slow)
+    panel = ScorePanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Quality")
+    slow.go.clear()
+    panel.show_frame(source, restored, 0, done=set(range(20)))
+    qtbot.waitUntil(lambda: bool(slow.read), timeout=5000)
+    del panel
+    viewer.close()
+    slow.go.set()
