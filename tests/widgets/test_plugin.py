@@ -65,7 +65,7 @@ def test_from_the_menu_to_the_scores(
     restored = viewer.layers[-1]
     assert restored.name == "actin 1 ms restored (untrained)"
     assert np.isfinite(restored.data).all()
-    assert restored.data.reshape(9, -1).any(axis=1).all()
+    assert np.asarray(restored.data).reshape(9, -1).any(axis=1).all()
     assert np.allclose(restored.scale, low.scale)
     assert restored.units == low.units
     assert restored.axis_labels == low.axis_labels

@@ -6,7 +6,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.core.errors import CareError, InputError, ResumeError
-from napari_care_losses.core.tiff import read_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -126,6 +125,7 @@ def _restoration(
 ) -> Generator[float, None, None]:
     """Restore one file, going on with a stopped run of the same job; yields how much of it is done, below 1."""
     from napari_care_losses.core.jobs import restore_to_file
+    from napari_care_losses.core.tiff import read_tiff
 
     frames = read_tiff(path)
     for resume in (True, False):

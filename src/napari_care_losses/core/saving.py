@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.tiff import TiffStack
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -72,6 +71,8 @@ def save_stack(frames: Frames, path: Path, *, dtype: str = "float32") -> Generat
     OutputError
         If the file cannot be written.
     """
+    from napari_care_losses.core.tiff import TiffStack
+
     stack = TiffStack(path, frames, dtype=dtype, job={}, resume=False)
     clipped = 0
     try:

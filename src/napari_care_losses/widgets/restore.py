@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QCheckBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 
-from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.errors import CareError, InputError
 from napari_care_losses.core.restoration_parameters import RestorationParameters
-from napari_care_losses.widgets.form import ParameterForm, make_rows, tooltip
+from napari_care_losses.widgets.folder_panel import FolderPanel
+from napari_care_losses.widgets.form import ParameterForm, fold, make_rows, tooltip
 from napari_care_losses.widgets.layer_chooser import LayerChooser
-from napari_care_losses.widgets.layers import layer_frames, shown_first, shown_index
+from napari_care_losses.widgets.layers import layer_frames, shown_index
+from napari_care_losses.widgets.live_preview import LivePreview
 from napari_care_losses.widgets.model_chooser import ModelChooser
 from napari_care_losses.widgets.panel import Panel
+from napari_care_losses.widgets.range_note import RangeNote
 from napari_care_losses.widgets.results import (
     RESTORED,
     UNCERTAINTY,
     Filled,
+    Plan,
     find_result,
     frames_done,
-    mark_done,
-    restore_into_arrays,
-    show_arrays,
+    make_plan,
+    match_contrast,
+    restore_into_stacks,
+    show_done,
+    show_stacks,
 )
-from napari_care_losses.widgets.run_bar import Clock, RunBar, duration
+from napari_care_losses.widgets.run_bar import Clock, RunBar, duration, show_text, text_line
+from napari_care_losses.widgets.saving import SaveButton
 from napari_care_losses.widgets.score_panel import ScorePanel
 from napari_care_losses.widgets.worker import CloseGuard, Job, Outcome
 
@@ -31,10 +38,10 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
 
-    from napari_care_losses.core.library import LibraryEntry
+    from napari_care_losses.core.frames import Frames
 
 WORDS = {
-    "normalization": {"frame": "of each frame", "stack": "of the whole stack"},
+    "normalization": {"frame": "of each frame", "stack": "of the whole stack", "bleaching": "following bleaching"},
     "low_band": {"auto": "as the model needs", "tied": "from the input", "plain": "from the model"},
     "engine": {"auto": "automatic", "torch": "torch", "openvino": "OpenVINO", "openvino-int8": "OpenVINO, 8 bits"},
 }
@@ -54,12 +61,13 @@ class RestoreWidget(Panel):
     def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
         self._viewer = napari_viewer
-        self._running: tuple[Image, LibraryEntry] | None = None
+        self._plan: Plan | None = None
         self._is_shown = False
-        self._count = self._done = 0
+        self._before = 0
         self._note = ""
         self._clock = Clock()
         self._job = Job(parent=self)
+        self.preview = LivePreview(napari_viewer, parent=self)
         self._build()
         self._connect()
         self._update()
@@ -74,21 +82,44 @@ class RestoreWidget(Panel):
         self.image.setToolTip(tooltip("The noisy image or stack to restore."))
         self.model = ModelChooser(follows=lambda: not self._job.is_running)
         self.model.setToolTip(tooltip("What restores it: choose a model trained on images like yours."))
+        self.live = QCheckBox("Live preview")
+        self.live.setChecked(True)
+        self.live.setToolTip(
+            tooltip(
+                "Restore what you look at while you move the slider, zoom and choose models: at most 512 x 512 pixels "
+                "around the cursor. Nothing is kept; Restore makes the whole stack."
+            )
+        )
+        self.preview_note = text_line()
         self.form = ParameterForm(RestorationParameters, words=WORDS)
+        self.range = RangeNote()
         self.uncertainty = QCheckBox("Also add the uncertainty")
+        self.scores = ScorePanel(self._viewer)
+        self.save = SaveButton()
+        self.contrast = QPushButton("Match contrast")
+        self.contrast.setToolTip(
+            tooltip(
+                "Show input, restored and ground truth with the same share of pixels black and white, so that they can "
+                "be compared by eye."
+            )
+        )
+        self.folder = FolderPanel()
         self.run_bar = RunBar(
             "Restore",
             "Cancel",
             start_help="Restore every frame, the shown one first. The result is a new layer; the input stays as it is.",
-            stop_help="Stop; the frames restored so far stay.",
+            stop_help="Stop; the frames restored so far stay, and Restore goes on with the missing ones.",
         )
-        self.scores = ScorePanel(self._viewer)
-        rows = make_rows()
+        rows, buttons = make_rows(), QHBoxLayout()
         rows.addRow("Image", self.image)
         rows.addRow("Model", self.model)
+        buttons.addWidget(self.save, 1)
+        buttons.addWidget(self.contrast, 1)
         self.body.addLayout(rows)
-        for widget in (self.form, self.uncertainty, self.scores):
+        for widget in (self.live, self.preview_note, self.form, self.range, self.uncertainty, self.scores):
             self.body.addWidget(widget)
+        self.body.addLayout(buttons)
+        self.body.addWidget(fold("Restore a folder of files", self.folder))
         self.line_up(rows, self.form.rows)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
@@ -96,13 +127,22 @@ class RestoreWidget(Panel):
     def _connect(self) -> None:
         self.image.changed.connect(self._update)
         self.model.changed.connect(self._update)
+        self.form.edited.connect(lambda _: self._update())
+        self.live.toggled.connect(lambda _: self._look())
+        self.preview.set_finished(self._is_restored)
+        self.preview.switched_off.connect(lambda: self.live.setChecked(False))
+        self.preview.said.connect(lambda text: show_text(self.preview_note, text))
+        self.uncertainty.toggled.connect(lambda _: self._update())
+        self.contrast.clicked.connect(self._match_contrast)
+        self.save.said.connect(self.run_bar.say)
+        self.folder.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
         self.run_bar.stopped.connect(self._stop)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
         self._job.finished.connect(self._on_finished)
         CloseGuard(self).closed.connect(self._job.stop)
-        self._viewer.dims.events.current_step.connect(self._follow_slider)
+        self._viewer.dims.events.current_step.connect(self._look)
         self._viewer.layers.events.removed.connect(self._on_removed)
 
     def _problem(self) -> str:
@@ -110,15 +150,19 @@ class RestoreWidget(Panel):
         layer = self.image.layer()
         if layer is None:
             return "Open an image first; File > Open Sample > CARE Losses has some to try."
-        if problem := _layer_problem(layer):
-            return problem
+        try:
+            layer_frames(layer)
+            self.form.value()
+        except CareError as error:
+            return str(error)
         if self.model.entry() is None:
             return (
                 self.model.problem or "There is no model yet: train one (Plugins > CARE Losses > Train), or open one."
             )
-        return ""
+        return "A folder is being restored: wait for it, or stop it." if self.folder.is_running else ""
 
     def _update(self) -> None:
+        """Follow layer, model and settings."""
         entry = self.model.entry()
         can_tell = entry is not None and entry.card.architecture.predicts_scale
         self.uncertainty.setEnabled(can_tell)
@@ -130,27 +174,42 @@ class RestoreWidget(Panel):
                 else "Only models trained with the Laplace loss know how uncertain they are."
             )
         )
-        self.run_bar.set_state(
-            is_running=self._job.is_running,
-            is_stopping=self._job.is_stopping,
-            reason="" if self._job.is_running else self._problem(),
-        )
-        self._follow_slider()
+        is_running = self._job.is_running
+        problem = "" if is_running else self._problem()
+        self.run_bar.set_state(is_running=is_running, is_stopping=self._job.is_stopping, reason=problem)
+        plan = None if is_running or problem else self._make_plan()
+        left = len(plan.order) if plan is not None and plan.stacks else 0
+        self.run_bar.start_button.setText(f"Restore the missing {left}" if left else "Restore")
+        if not self._has_bad_settings():
+            self.folder.set_job(entry, self.form.value(), is_held_up=is_running)
+        self._look()
+
+    def _has_bad_settings(self) -> bool:
+        try:
+            self.form.value()
+        except InputError:
+            return True
+        return False
+
+    def _make_plan(self) -> Plan | None:
+        layer, entry = self.image.layer(), self.model.entry()
+        if layer is None or entry is None:
+            return None
+        wants_uncertainty = self.uncertainty.isEnabled() and self.uncertainty.isChecked()
+        return make_plan(self._viewer, layer, entry, self.form.value(), with_uncertainty=wants_uncertainty)
 
     def _start(self) -> None:
-        layer, entry = self.image.layer(), self.model.entry()
-        if layer is None or entry is None or self._job.is_running:
+        if self._job.is_running or self._problem():
             return
-        frames, parameters = layer_frames(layer), self.form.value()
-        indices = shown_first(shown_index(layer, self._viewer.dims), len(frames))
-        with_uncertainty = self.uncertainty.isEnabled() and self.uncertainty.isChecked()
-        self._running, self._is_shown, self._clock = (layer, entry), False, Clock()
-        self._count, self._done, self._note = len(frames), 0, ""
+        plan = self._plan = self._make_plan()
+        if plan is None:
+            return
+        self._is_shown, self._clock, self._note = False, Clock(), ""
+        self._before = len(plan.frames) - len(plan.order)
+        self._done = 0
         self.run_bar.show_progress(-1)
         self.run_bar.say("Starting…")
-        self._job.start(
-            lambda: restore_into_arrays(frames, entry, parameters, indices=indices, with_uncertainty=with_uncertainty)
-        )
+        self._job.start(lambda: restore_into_stacks(plan))
         self._update()
 
     def _stop(self) -> None:
@@ -159,59 +218,107 @@ class RestoreWidget(Panel):
         self._update()
 
     def _on_report(self, filled: Filled) -> None:
-        if self._running is None:
+        plan = self._plan
+        if plan is None:
             return
         self._note = filled.note
         self.run_bar.show_progress(filled.done / filled.total)
         if filled.frame_index is not None:
-            self._show_frame(filled, *self._running)
-        parts = [f"{self._done} of {self._count} frames"] if self._count > 1 else []
-        parts += [f"tile {filled.done} of {filled.total}"] if filled.total > self._count else []
+            self._show_frame(filled, plan)
+        count = len(plan.order)
+        parts = [f"{self._before + self._done} of {len(plan.frames)} frames"] if len(plan.frames) > 1 else []
+        parts += [f"tile {filled.done} of {filled.total}"] if filled.total > count else []
         parts += [f"{duration(self._clock.seconds_left(filled.done, filled.total))} left"]
         self.run_bar.say(", ".join(parts))
 
-    def _show_frame(self, filled: Filled, layer: Image, entry: LibraryEntry) -> None:
+    def _show_frame(self, filled: Filled, plan: Plan) -> None:
         if not self._is_shown:
             self._is_shown = True
-            show_arrays(self._viewer, layer, entry, filled)
-        is_shown = self._viewer.dims.ndisplay > 2 or filled.frame_index == shown_index(layer, self._viewer.dims)
-        mark_done(self._viewer, layer, entry, filled, is_shown=is_shown)
+            show_stacks(self._viewer, plan, filled)
         self._done += 1
+        is_shown = filled.frame_index == shown_index(plan.source, self._viewer.dims)
+        if is_shown or self._viewer.dims.ndisplay > 2:
+            show_done(self._viewer, plan)
         if is_shown:
-            self._follow_slider()
+            self._look()
+        elif filled.frame_index is not None:
+            self.scores.frame_done(filled.frame_index)
 
     def _on_finished(self, outcome: Outcome) -> None:
-        self._running = None
-        count = f"{self._count} frame{'s' if self._count > 1 else ''}"
+        plan, self._plan = self._plan, None
+        assert plan is not None
+        total = len(plan.frames)
+        count = f"{total} frame{'s' if total > 1 else ''}"
         if outcome is Outcome.DONE:
-            self.run_bar.say(f"Restored {count} in {duration(self._clock.seconds)}. {self._note}".rstrip())
+            restored = f"{self._done} missing of {count}" if self._before else count
+            self.run_bar.say(f"Restored {restored} in {duration(self._clock.seconds)}. {self._note}".rstrip())
         elif outcome is Outcome.STOPPED:
-            self.run_bar.say(f"Cancelled: {self._done} of {count} are restored.")
+            self.run_bar.say(f"Cancelled: {self._before + self._done} of {count} are restored.")
         self._update()
 
-    def _follow_slider(self, _event: object = None) -> None:
+    def _look(self, _event: object = None) -> None:
+        """Follow the slider: what is said of the shown frame, its scores, its preview."""
         layer, entry = self.image.layer(), self.model.entry()
-        if layer is None or _layer_problem(layer):
+        frames = None if layer is None else _frames_of(layer)
+        if layer is None or frames is None:
             self.scores.show_frame(None, None, 0)
+            self.range.show_range(None, 0, None, RestorationParameters())
+            self.preview.set_source(None, None, None)
+            self.save.offer(None)
+            self.contrast.setEnabled(False)
             return
         index = shown_index(layer, self._viewer.dims)
-        restored = None if entry is None else find_result(self._viewer, layer, entry)
-        is_there = restored is not None and index in frames_done(restored)
-        self.scores.show_frame(layer, restored if is_there else None, index)
+        if self._plan is not None and self._plan.source is layer:
+            self._plan.order.shown = index
+        restored, uncertainty = (
+            None if entry is None else find_result(self._viewer, layer, entry, kind) for kind in (RESTORED, UNCERTAINTY)
+        )
+        done = frames_done(restored)
+        self.scores.show_frame(
+            layer,
+            restored if index in done else None,
+            index,
+            uncertainty=uncertainty if index in frames_done(uncertainty) else None,
+            done=done,
+        )
+        self.contrast.setEnabled(True)
+        reason = "Wait until the frames are restored." if self._job.is_running else "Nothing is restored yet."
+        self.save.offer(None if self._job.is_running or not done else restored, reason)
+        if not self._has_bad_settings():
+            parameters = self.form.value()
+            self.range.show_range(frames, index, None if entry is None else entry.card, parameters)
+            self.preview.set_source(layer, entry, parameters)
+        self.preview.set_enabled(self.live.isChecked() and not self._job.is_running and not self.folder.is_running)
 
-    def _on_removed(self, event: object) -> None:
-        if self._running is None:
+    def _is_restored(self, index: int) -> bool:
+        layer, entry = self.image.layer(), self.model.entry()
+        if layer is None or entry is None:
+            return False
+        return index in frames_done(find_result(self._viewer, layer, entry))
+
+    def _match_contrast(self) -> None:
+        layer, entry = self.image.layer(), self.model.entry()
+        if layer is None:
             return
-        layer, entry = self._running
-        results = [find_result(self._viewer, layer, entry, kind) for kind in (RESTORED, UNCERTAINTY)]
-        if layer not in self._viewer.layers or (self._is_shown and results[0] is None):
-            self._stop()
+        restored = None if entry is None else find_result(self._viewer, layer, entry)
+        shown = [layer, self.scores.truth.layer(), restored]
+        try:
+            match_contrast([one for one in shown if one is not None], self._viewer.dims)
+        except CareError as error:
+            self.run_bar.say(str(error))
+
+    def _on_removed(self, _event: object) -> None:
+        plan = self._plan
+        if plan is not None:
+            is_gone = self._is_shown and find_result(self._viewer, plan.source, plan.entry) is None
+            if plan.source not in self._viewer.layers or is_gone:
+                self._stop()
+        self._update()
 
 
-def _layer_problem(layer: Image) -> str:
-    """Return why a layer cannot be restored; empty if it can."""
+def _frames_of(layer: Image) -> Frames | None:
+    """Return a layer's frames; None if it cannot be restored."""
     try:
-        layer_frames(layer)
-    except InputError as error:
-        return str(error)
-    return ""
+        return layer_frames(layer)
+    except InputError:
+        return None
