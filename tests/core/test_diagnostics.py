@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from models import bundled_model
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 
 from napari_care_losses.core.diagnostics import flicker, measurable, region_means, residual, structure_left
 from napari_care_losses.core.errors import InputError
@@ -117,6 +117,15 @@ class TestStructureLeft:
         assert structure_left(striped, clean) < 0.01
         crude = gaussian_filter(first.astype(float), 4)
         assert structure_left(striped, crude) == pytest.approx(structure_left(first, crude), rel=0.1)
+
+    @pytest.mark.parametrize("moved", [(0.1, 0.1), (0.5, 0.5), (0.0, 0.4)])
+    @pytest.mark.parametrize("order", [1, 3])
+    def test_noise_interpolated_by_a_registration_is_no_structure(self, mitochondria, moved, order):
+        clean, first, _ = mitochondria
+        registered, truth = (shift(image.astype(float), moved, order=order, mode="nearest") for image in (first, clean))
+        assert structure_left(registered, truth) < 0.02
+        crude = gaussian_filter(first.astype(float), 4)
+        assert structure_left(registered, crude) > 0.8 * structure_left(first, crude)
 
     def test_the_input_as_its_own_restoration_leaves_nothing(self, mitochondria):
         _, first, _ = mitochondria

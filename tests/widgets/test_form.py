@@ -105,7 +105,7 @@ def test_choices_are_shown_in_the_words_given(qtbot: QtBot) -> None:
     form = ParameterForm(RestorationParameters, words={"normalization": {"frame": "each frame"}})
     qtbot.addWidget(form)
     editor = form.editor("normalization")
-    assert [editor.itemText(i) for i in range(editor.count())] == ["each frame", "stack"]
+    assert [editor.itemText(i) for i in range(editor.count())] == ["each frame", "stack", "bleaching"]
 
 
 def test_a_number_that_is_not_meant_as_one_is_shown_in_words(qtbot: QtBot) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.noise_power import structure_power
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,11 +24,6 @@ LEAST_R2 = 0.99
 """How far the slope may be from 1, and how much the line must explain, for grey levels to be measured."""
 
 _SMALLEST = 16
-# cycles a pixel above which there is noise alone; the corner of the spectrum lies at 0.71
-_FLOOR_FROM = 0.4
-_RING = 1.2
-# standard errors by which a ring must exceed the noise
-_CHANCE = 3
 # what is smaller than this share of an image is rounding, not signal
 _ROUNDING = 1e-6
 
@@ -68,15 +64,10 @@ def residual(image: ArrayLike, restored: ArrayLike) -> NDArray[np.float32]:
 def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
     """Return the share of the residual's power that is structure and not noise: signal lost or invented.
 
-    Noise of a camera is independent from pixel to pixel: its power is the same at all frequencies, even where its
-    variance depends on the signal. Optics pass next to no structure at the highest frequencies, so the level of the
-    noise is taken there: the median power above 0.4 cycles a pixel, over ln 2, which makes it the mean of the
-    exponentially distributed powers of noise. What lower frequencies hold above it, by more than chance gives, is
-    structure. Stripes of a camera along rows or columns are left aside.
-
-    It errs on the low side: noise that the restored image shares with its input is missing from the residual and hides
-    structure of the same frequencies. It errs on the high side where noise was blurred or interpolated after it was
-    recorded, which is then taken for structure in part.
+    Noise has the same power at all frequencies, optics pass structure at the lower ones only: what those hold above
+    the highest is structure (see `noise_power.structure_power`, which also knows interpolated noise, and leaves stripes
+    of a camera aside). It errs on the low side: noise that the restored image shares with its input is missing from
+    the residual and hides structure of the same frequencies.
 
     Parameters
     ----------
@@ -99,11 +90,8 @@ def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
     spread = float(left.std())
     if not spread > _ROUNDING * float(np.std(np.asarray(image), dtype=np.float64)):
         return 0.0
-    rings = _radial_power(left / np.float32(spread))
-    # the mean of n exponentially distributed powers strays by 1 / sqrt(n) of itself, their median by 1.44 times that
-    chance = rings.floor * np.sqrt(1 / rings.counts + 2.1 / rings.floor_count)
-    excess = np.where(rings.powers > rings.floor + _CHANCE * chance, rings.powers - rings.floor, 0)
-    return float((rings.counts * excess).sum()) / rings.total
+    power = structure_power(left / np.float32(spread))
+    return power.structure / power.total
 
 
 def region_means(image: ArrayLike, grid: int = GRID) -> NDArray[np.float64]:
@@ -204,52 +192,6 @@ def measurable(levels: GreyLevels) -> str:
     if abs(levels.slope - 1) <= SLOPE_TOLERANCE + _ROUNDING:
         return f"Grey levels may be measured: {figures}."
     return f"Measure only ratios within this image, background subtracted: {figures}."
-
-
-class _Rings(NamedTuple):
-    """The power of an image by frequency, but for the two axes of frequency, on which stripes of a camera lie.
-
-    Attributes
-    ----------
-    counts, powers : float64 array (rings,)
-        Number of independent frequencies in rings up to `_FLOOR_FROM`, and their mean power.
-    floor, floor_count : float
-        Mean power of noise, and the number of frequencies it is taken from.
-    total : float
-        Power of all frequencies.
-    """
-
-    counts: NDArray[np.float64]
-    powers: NDArray[np.float64]
-    floor: float
-    floor_count: float
-    total: float
-
-
-def _radial_power(image: NDArray[np.float32]) -> _Rings:
-    """Return the power of an image in rings of frequency, and the level of its noise.
-
-    Rings grow by a fifth from one to the next: chance would make thin rings of noise look like structure.
-    """
-    from scipy.fft import rfft2
-
-    height, width = image.shape
-    spectrum = rfft2(image)[1:, 1 : (width + 1) // 2]
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
-    squared = np.fft.fftfreq(height).astype(np.float32)[1:, None] ** 2
-    squared = squared + np.fft.rfftfreq(width).astype(np.float32)[1 : (width + 1) // 2] ** 2
-    high = power[squared > _FLOOR_FROM**2]
-    growth = 2 * math.log(_RING)
-    number = np.log(squared)
-    number -= 2 * math.log(1 / width)
-    number /= growth
-    rings = number.astype(np.intp).ravel()
-    kept = int((2 * math.log(_FLOOR_FROM * width)) / growth)
-    counts = np.bincount(rings)[:kept].astype(np.float64)
-    sums = np.bincount(rings, power.ravel())[:kept]
-    filled = counts > 0
-    floor = float(np.median(high)) / math.log(2)
-    return _Rings(counts[filled], sums[filled] / counts[filled], floor, high.size, float(power.sum(dtype=np.float64)))
 
 
 def _checked(image: ArrayLike, title: str) -> NDArray[np.float64]:
