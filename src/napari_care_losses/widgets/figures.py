@@ -72,8 +72,8 @@ class TruthFigures(QWidget):
         layout.addWidget(self.levels)
         layout.addWidget(self.coverage)
 
-    def show_figures(self, judgement: Judgement, heading: str) -> None:
-        """Show what is known of a frame; the best score in bold."""
+    def show_figures(self, judgement: Judgement, heading: str, *, is_whole: bool = True) -> None:
+        """Show what is known of a frame, the best score in bold; unless it `is_whole`, more is to come."""
         self.heading.setText(heading)
         scores = judgement.scores
         for (row, name), label in self.values.items():
@@ -83,8 +83,15 @@ class TruthFigures(QWidget):
             font = label.font()
             font.setBold(len(scores) > 1 and value is not None and value == best)
             label.setFont(font)
-        show_text(self.levels, "" if judgement.levels is None else measurable(judgement.levels))
-        show_text(self.coverage, _coverage_text(judgement.coverage))
+        texts = {
+            self.levels: "" if judgement.levels is None else measurable(judgement.levels),
+            self.coverage: _coverage_text(judgement.coverage),
+        }
+        for label, text in texts.items():
+            # greyed until the new one comes, a moment later: were it to vanish, all below would jump
+            label.setEnabled(bool(text) or is_whole)
+            if text or is_whole:
+                show_text(label, text)
 
     def _make_table(self) -> QGridLayout:
         grid = QGridLayout()

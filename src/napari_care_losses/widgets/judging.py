@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.judging import Comparison, Problem, Stack, judge
+from napari_care_losses.core.judging import STRUCTURE, Comparison, Problem, Stack, judge
+from napari_care_losses.core.metrics import METRICS
 from napari_care_losses.core.timeline import Timeline
 from napari_care_losses.widgets.layers import layer_frames
 from napari_care_losses.widgets.worker import Job
@@ -31,6 +32,8 @@ class Judging(QObject):
     ----------
     timeline : Timeline
         What is known.
+    is_stopped : bool
+        Whether nothing is judged any more.
     """
 
     judged = Signal(int)
@@ -46,7 +49,7 @@ class Judging(QObject):
         self._line = range(1)
         self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
         self._judged: tuple[Comparison, list[Key]] | None = None
-        self._has_failed = self._is_stopped = False
+        self._has_failed = self.is_stopped = False
         self._job = Job(parent=self)
         self._job.reported.connect(self._on_reported)
         self._job.failed.connect(self._on_failed)
@@ -54,8 +57,9 @@ class Judging(QObject):
 
     @property
     def is_scoring(self) -> bool:
-        """Whether figures of the shown frame are waited for."""
-        return not self._is_stopped and bool(self.timeline.missing(self._index))
+        """Whether the scores of the shown frame are waited for, or without a truth the structure left."""
+        first = {*METRICS, STRUCTURE}
+        return not self.is_stopped and any(key.kind in first for key in self.timeline.missing(self._index))
 
     @property
     def is_running(self) -> bool:
@@ -97,7 +101,7 @@ class Judging(QObject):
 
     def stop(self) -> None:
         """Stop for good."""
-        self._is_stopped = True
+        self.is_stopped = True
         self._job.stop()
 
     def forget(self, layer: Image) -> None:
@@ -118,10 +122,10 @@ class Judging(QObject):
         comparison, index = self.timeline.comparison, self._index
         if self._judged is not None:
             under_way, keys = self._judged
-            if under_way != comparison or (keys[0].frame != index and self.is_scoring):
+            if under_way != comparison or (keys[0].frame != index and self.timeline.missing(index)):
                 self._job.stop()
             return
-        following = None if self._is_stopped else self.timeline.next_index(index, self._line)
+        following = None if self.is_stopped else self.timeline.next_index(index, self._line)
         # after an unexpected error, of which the user has been told, others are not risked for frames nobody looks at
         if comparison is None or following is None or (self._has_failed and following != index):
             return

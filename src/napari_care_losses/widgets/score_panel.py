@@ -49,7 +49,7 @@ class ScorePanel(QGroupBox):
     """
 
     scored = Signal()
-    """All figures of the shown frame are shown."""
+    """The scores of the shown frame are shown; without a truth, the structure left in its residual."""
 
     def __init__(self, viewer: ViewerModel, *, parent: QWidget | None = None) -> None:
         super().__init__("Quality", parent)
@@ -61,6 +61,7 @@ class ScorePanel(QGroupBox):
         self._done: set[int] = set()
         self._axis: TimeAxis | None = None
         self._problem = ""
+        self._is_awaited = False
         self._plot: TimePlot | None = None
         self._judging = Judging(parent=self)
         self.truth = LayerChooser(viewer, none="none")
@@ -99,7 +100,7 @@ class ScorePanel(QGroupBox):
 
     @property
     def is_scoring(self) -> bool:
-        """Whether figures of the shown frame are waited for."""
+        """Whether `scored` is still to come for the shown frame."""
         return self._judging.is_scoring
 
     @property
@@ -161,8 +162,9 @@ class ScorePanel(QGroupBox):
         self.blind.setVisible(truth is None and bool(self._done))
         self.residual.show_frame(source, self._restored, self._index, self._done)
         self._judging.start(comparison, self._index, self._line(), self._done)
-        if not self.is_scoring:
-            self._show()
+        self._is_awaited = self.is_scoring
+        if not self._is_awaited:
+            self._announce()
         elif not self._patience.isActive():
             self._patience.start()
         if before == (comparison, self._done, self._line()) and self._plot is not None and self._axis is not None:
@@ -197,7 +199,10 @@ class ScorePanel(QGroupBox):
 
     def _on_judged(self, index: int) -> None:
         if index == self._index and not self.is_scoring:
-            self._show()
+            if self._is_awaited:
+                self._announce()
+            else:
+                self._show()
         if not self._redrawing.isActive():
             self._redrawing.start()
 
@@ -221,18 +226,23 @@ class ScorePanel(QGroupBox):
         if self._plot is not None:
             self._plot.set_theme(event.value)
 
+    def _announce(self) -> None:
+        self._is_awaited = False
+        self._show()
+        if self._judging.timeline.comparison is not None and not self._judging.is_stopped:
+            self.scored.emit()
+
     def _show(self) -> None:
         """Show what is known of the shown frame."""
         self._patience.stop()
         timeline = self._judging.timeline
         judgement = Judgement(problem=self._problem) if self._problem else timeline.judgement(self._index)
-        self.of_truth.show_figures(judgement, "" if self._axis is None else f"Frame {self._index}")
+        heading, is_whole = "" if self._axis is None else f"Frame {self._index}", not timeline.missing(self._index)
+        self.of_truth.show_figures(judgement, heading, is_whole=is_whole)
         self.blind.show_figures(judgement)
         can_be_restored = timeline.comparison is not None and (self.truth.layer() is not None or bool(self._done))
         is_missing = can_be_restored and self._index not in self._done
         show_text(self.message, judgement.problem or ("This frame is not restored yet." if is_missing else ""))
-        if timeline.comparison is not None and not timeline.missing(self._index):
-            self.scored.emit()
 
     def _redraw(self) -> None:
         """Draw the plot over time, and say what is told by all frames together."""
