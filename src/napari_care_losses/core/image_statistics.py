@@ -180,8 +180,8 @@ def _gradient_gain(sigma: float) -> float:
 
 def _coherence(level: FloatArray, noise: float) -> float:
     """Return the coherence of a blurred image, weighted by its gradients; `noise` is the variance in each of them."""
-    along_y, along_x = (np.asarray(gradient, np.float32) for gradient in np.gradient(level, axis=(1, 2)))
-    yy, xx, yx = (_blurred(a * b, _NEIGHBOURHOOD) for a, b in ((along_y, along_y), (along_x, along_x), (along_y, along_x)))
+    y, x = (np.asarray(gradient, np.float32) for gradient in np.gradient(level, axis=(1, 2)))
+    yy, xx, yx = (_blurred(product, _NEIGHBOURHOOD) for product in (y * y, x * x, y * x))
     total = float((yy + xx).mean(dtype=np.float64))
     directed = float(np.hypot(yy - xx, 2 * yx).mean(dtype=np.float64))
     return directed / max(total - 2 * noise, 0.1 * total) if total > 0 else 0.0

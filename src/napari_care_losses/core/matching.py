@@ -48,7 +48,7 @@ class _Figure:
     """How a figure is compared and spoken of.
 
     Of the figures of one group one is named. `spread` is 1.5 times that usual among images of one structure and
-    exposure. In `more` and `less`, ``{much}`` stands for "much " or nothing; in `what`, ``{}`` for the figure's percent.
+    exposure. In `more` and `less`, ``{much}`` stands for "much " or nothing; in `what`, ``{}`` for the figure.
     """
 
     group: str
@@ -165,6 +165,16 @@ def mismatches(stored: dict[str, Any], frames: Sequence[NDArray[Any]]) -> list[s
     return reasons(stored, [measure(frame) for frame in frames])
 
 
+def noise_seen(stored: dict[str, Any]) -> str:
+    """Return the noise of most training images, in percent of the range of grey levels; empty where not stored."""
+    try:
+        centre, spread = (float(stored[key]["noise"]) for key in ("centre", "spread"))
+    except (KeyError, TypeError, ValueError):
+        return ""
+    low, high = (_FIGURES["noise"].percent(centre + side * 2 * spread) for side in (-1, 1))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
 def reasons(stored: dict[str, Any], measured: Sequence[ImageStatistics]) -> list[str]:
     """Return what `mismatches` does, of frames measured before."""
     seen = _seen(stored)
@@ -214,10 +224,9 @@ def _single_reasons(found: NDArray[np.float64], mean: NDArray[np.float64], sprea
             continue
         much = "much " if abs(deviation) > 2 * LARGEST_DEVIATION else ""
         phrase = (figure.more if deviation > 0 else figure.less).format(much=much)
-        said[figure.group] = (
-            f"The image {phrase} than those the model was trained on "
-            f"({_figures(figure, found[index], mean[index], spread[index])})."
-        )
+        start, end = ("It also", "") if said else ("The image", " than those the model was trained on")
+        figures = _figures(figure, found[index], mean[index], spread[index])
+        said[figure.group] = f"{start} {phrase}{end} ({figures})."
     return list(said.values())[:MOST_REASONS]
 
 

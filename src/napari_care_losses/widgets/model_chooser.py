@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushBut
 from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.library import LibraryEntry, library_folder, list_models
 from napari_care_losses.core.losses import LOSSES
+from napari_care_losses.core.matching import noise_seen
 from napari_care_losses.core.model import SUFFIX, read_card
 from napari_care_losses.widgets.form import scroll_past, tooltip
 
@@ -179,7 +180,7 @@ def loss_title(name: str) -> str:
 
 
 def describe(card: ModelCard) -> str:
-    """Return a sentence on what a model was trained on."""
+    """Return a sentence or two on what a model was trained on."""
     training = card.training
     pairs, steps, seconds = (training.get(key) for key in ("pairs", "steps", "seconds"))
     text = "Trained on "
@@ -187,11 +188,12 @@ def describe(card: ModelCard) -> str:
     text += "images of an unnamed structure" if card.structure == "other" else f"{card.structure} images"
     source = _sources(training.get("names"))
     text += f" ({source})" if source else ""
-    text += f", {loss_title(card.loss)} loss"
+    text += f", {loss_title(card.loss)} loss, {card.preset} network"
     text += f", {steps:,} steps" if isinstance(steps, int) else ""
     text += f" in {seconds / 60:.0f} min" if isinstance(seconds, int | float) and seconds >= 60 else ""
-    text += f", {_day(training.get('date'))}" if training.get("date") else ""
-    return text + "."
+    text += f", {_day(training.get('date'))}." if training.get("date") else "."
+    noise = noise_seen(card.statistics)
+    return text + (f" Noise of its images: {noise} of their range." if noise else " It does not store their noise.")
 
 
 def _sources(names: object) -> str:
