@@ -241,10 +241,12 @@ def test_panels_fill_in_as_methods_finish(make_results, open_view, qtbot) -> Non
     settle(view, qtbot)
     assert set(view.grid.images()) == {INPUT, "Laplace", TRUTH}
     assert panel.message.isVisible()
+    assert [each._line.isVisible() for each in view.grid.panels.values()] == [True, True, False, True]
     fill(results, 0)
     view.note(0)
     settle(view, qtbot)
     assert not panel.message.isVisible()
+    assert panel._line.isVisible()
     view.show_frame(2)
     assert panel.message.isVisible()
     view.set_running(False)

@@ -35,7 +35,7 @@ def bundle(add_model: Callable[..., str], model_library: Path, no_bundled_models
 @pytest.fixture
 def open_chooser(qtbot: QtBot) -> Callable[[], MethodChooser]:
     def open_() -> MethodChooser:
-        chooser = MethodChooser()
+        chooser = MethodChooser("dark")
         qtbot.addWidget(chooser)
         return chooser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog, QLabel, QWidget
 
 from napari_care_losses.core.comparison import INPUT
@@ -92,7 +92,7 @@ class CompareWidget(Panel):
         )
         self.fields.addItem("independent fields of view", True)
         self.fields.addItem("one movie or z-stack", False)
-        self.methods = MethodChooser()
+        self.methods = MethodChooser(self._viewer.theme)
         self.aligned = QCheckBox("Align brightness before scoring")
         self.aligned.setChecked(True)
         self.aligned.setToolTip(
@@ -284,9 +284,15 @@ class CompareWidget(Panel):
     def _on_summary(self, rows: list[Row]) -> None:
         if self._results is None:
             return
-        self._rows = rows
+        is_first, self._rows = not self._rows, rows
         self.summary.show_rows(rows, self._results, colours=panel_colours(self._results.plan.names, self._viewer.theme))
         self._update()
+        if is_first:
+            # Only once it has been laid out can it be scrolled to.
+            QTimer.singleShot(0, self._scroll_to_summary)
+
+    def _scroll_to_summary(self) -> None:
+        self.bring_into_view(self.summary)
 
     def _make_view(self) -> None:
         # pyqtgraph takes a third of a second to load: it does so when there is something to plot
@@ -362,6 +368,7 @@ class CompareWidget(Panel):
     def _on_theme(self, event: Any) -> None:
         if self.view is not None:
             self.view.set_theme(event.value)
+        self.methods.set_theme(event.value)
         if self._rows:
             self._on_summary(self._rows)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.core.comparison import INPUT
-from napari_care_losses.widgets.comparison_images import Pyramid, as_float, difference_limit, matched
+from napari_care_losses.widgets.comparison_images import Pyramid, as_float, difference_limit, matched, thinned
 from napari_care_losses.widgets.comparison_results import TRUTH
 from napari_care_losses.widgets.layers import comparable_limits
 
@@ -85,7 +85,7 @@ def draw(results: ComparisonResults, names: Sequence[str], look: Look) -> Iterat
         if name != held:
             image = _compared(image, reference, look, is_residual=held == INPUT)
         span = (float(image.min()), float(image.max()))
-        yield Drawing(name, look, Pyramid(image), comparable_limits(image), span, difference_limit(image))
+        yield Drawing(name, look, Pyramid(image), comparable_limits(thinned(image)), span, difference_limit(image))
 
 
 def _compared(

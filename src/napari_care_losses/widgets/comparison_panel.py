@@ -80,6 +80,7 @@ class ImagePanel(QWidget):
     def __init__(self, title: str, colour: str, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.pyramid: Pyramid | None = None
+        self._has_line = False
         self._swatch = QLabel()
         self.title = QElidingLabel(title)
         self.title.setToolTip(tooltip(title))
@@ -116,6 +117,7 @@ class ImagePanel(QWidget):
     def show_image(self, pyramid: Pyramid) -> None:
         """Show an image."""
         self.pyramid = pyramid
+        self._line.setVisible(self._has_line)
         self.message.hide()
         self.item.show()
         height, width = pyramid.image.shape
@@ -125,7 +127,8 @@ class ImagePanel(QWidget):
     def show_message(self, text: str) -> None:
         """Show a text in place of the image."""
         self.pyramid = None
-        self.item.hide()
+        for item in (self.item, self._line):
+            item.hide()
         self.message.setText(text)
         self._place_message()
         self.message.show()
@@ -140,8 +143,9 @@ class ImagePanel(QWidget):
         self.box.setRange(rectangle, padding=0, disableAutoRange=True)
 
     def set_line(self, line: Line | None) -> None:
-        """Show a line, or none; `line_changed` is not emitted."""
-        self._line.setVisible(line is not None)
+        """Show a line on the image, or none; `line_changed` is not emitted."""
+        self._has_line = line is not None
+        self._line.setVisible(self._has_line and self.pyramid is not None)
         if line is None:
             return
         self._line.blockSignals(True)
@@ -152,8 +156,8 @@ class ImagePanel(QWidget):
         self._line.update()
 
     def line(self) -> Line | None:
-        """Return the line's ends, if it is shown."""
-        if not self._line.isVisible():
+        """Return the line's ends, if there is one."""
+        if not self._has_line:
             return None
         first, last = (self._line.mapToParent(point) for point in self._line.listPoints())
         return (first.x(), first.y()), (last.x(), last.y())

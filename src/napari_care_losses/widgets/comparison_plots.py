@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from napari_care_losses.widgets.comparison_curves import Curve
 
+LABEL_MARGIN = 6
+WIDTH = 1.5
+"""Of a curve, in pixels."""
+
 SMALLEST = (160, 140)
 """Width and height of a plot at least, in pixels of the screen."""
 
@@ -97,6 +101,8 @@ class CurvePlot(QWidget):
         self.plot.setToolTip(tooltip(help))
         self.plot.setLogMode(y=is_logarithmic)
         self.plot.setLabel("left", vertical)
+        # The label of the axis hangs a little below the plot.
+        self.plot.getPlotItem().layout.setContentsMargins(0, 0, 6, LABEL_MARGIN)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).enableAutoSIPrefix(False)
         if limits is not None:
@@ -175,11 +181,15 @@ class CurvePlot(QWidget):
 
     def _dress(self, name: str) -> None:
         style = self._styles[name]
-        pen = pyqtgraph.mkPen(style.colour, width=2)
+        pen = pyqtgraph.mkPen(style.colour, width=WIDTH)
         if style.is_dashed:
             pen.setStyle(Qt.PenStyle.DashLine)
-        self._items[name].setPen(pen)
-        self._items[name].setZValue(len(self._styles) - list(self._styles).index(name))
+        item = self._items[name]
+        # Drawn as one line, a noisy profile across a large image takes seconds; dashes need one line.
+        item.curve.setSegmentedLineMode("off" if style.is_dashed else "on")
+        item.opts["antialias"] = not style.is_dashed
+        item.setPen(pen)
+        item.setZValue(len(self._styles) - list(self._styles).index(name))
 
     def _write_legend(self) -> None:
         entries = [

@@ -54,7 +54,7 @@ class ComparisonSummary(QGroupBox):
         for place, button in enumerate((self.panels, self.export, self.copy, self.layers)):
             buttons.addWidget(button, *divmod(place, 2))
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setContentsMargins(2, 4, 2, 4)
         for widget in (self.table, self.about):
             layout.addWidget(widget)
         layout.addLayout(buttons)

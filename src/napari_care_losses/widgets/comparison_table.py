@@ -42,6 +42,7 @@ COMPARED = ("psnr", "ssim")
 """Shown in the dock."""
 
 UNKNOWN = "-"
+THIN = "\N{THIN SPACE}"
 SWATCH = 10
 """Width of the mark in a method's colour, in pixels."""
 
@@ -189,7 +190,7 @@ def value_text(metric: str, value: float) -> str:
 def mean_text(row: Row) -> str:
     """Return mean and spread."""
     mean = value_text(row.metric, row.mean)
-    return mean if math.isnan(row.spread) else f"{mean} ± {value_text(row.metric, row.spread)}"
+    return mean if math.isnan(row.spread) else f"{mean}{THIN}±{THIN}{value_text(row.metric, row.spread)}"
 
 
 def test_text(row: Row) -> str:

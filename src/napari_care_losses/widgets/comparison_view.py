@@ -121,7 +121,7 @@ class ComparisonView(QWidget):
         colours = self.colours
         for panel_name, panel in self.grid.panels.items():
             panel.set_colour(colours[panel_name])
-            panel.set_background(theme.canvas.as_hex(), theme.text.as_hex())
+            panel.set_background(theme.background.as_hex(), theme.text.as_hex())
         self.setStyleSheet(f"ComparisonView {{ background-color: {theme.background.as_hex()}; }}")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.tabs.set_colours(colours)

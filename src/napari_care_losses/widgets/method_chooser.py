@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QFileSystemWatcher, QSignalBlocker, Qt, QTimer, Signal
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QDir, QFileSystemWatcher, QSignalBlocker, Qt, QTimer, Signal
 from qtpy.QtWidgets import QSizePolicy, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from napari_care_losses.core.baselines import BASELINES
@@ -42,6 +43,8 @@ class MethodChooser(QWidget):
 
     Parameters
     ----------
+    theme : str
+        Name of napari's theme.
     parent : QWidget, optional
         Parent widget.
     """
@@ -49,7 +52,7 @@ class MethodChooser(QWidget):
     changed = Signal()
     """Other methods are ticked."""
 
-    def __init__(self, *, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: str, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._was_ticked_by_hand = False
         self._image_name = ""
@@ -67,6 +70,7 @@ class MethodChooser(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tree)
+        self.set_theme(theme)
         self._watch()
         self.reload()
 
@@ -96,6 +100,17 @@ class MethodChooser(QWidget):
             if not isinstance(choice, str) and choice.card.loss == "laplace"
         ]
         return laplace[0] if laplace else None
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of one of napari's themes, whose style leaves out the boxes of lists."""
+        theme = get_theme(name)
+        images = f"theme_{theme.id}"
+        check = f"image: url({images}:/check.svg);" if QDir.searchPaths(images) else ""
+        self.tree.setStyleSheet(
+            "QTreeView::indicator { width: 10px; height: 10px; border-radius: 2px;"
+            f" border: 1px solid {theme.highlight.as_hex()}; background-color: {theme.background.as_hex()}; }}"
+            f"QTreeView::indicator:checked {{ {check} background-color: {theme.current.as_hex()}; }}"
+        )
 
     def tick(self, names: Iterable[str]) -> None:
         """Tick methods by their names in the library and among the baselines, and no others; as by hand."""
