@@ -5,46 +5,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
+from test_plugin import click, docked
+from training import FEW, add_pair, is_stepping, make_widget, press_start, stop
 
 from napari_care_losses.core.errors import TrainingDivergedError
 from napari_care_losses.core.jobs import state_path
 from napari_care_losses.core.library import list_models
 from napari_care_losses.core.model import load_model
-from napari_care_losses.core.training import Step, Trainer
+from napari_care_losses.core.reports import Step
+from napari_care_losses.core.training import Trainer
 from napari_care_losses.widgets.restore import RestoreWidget
 from napari_care_losses.widgets.train import TrainWidget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from napari.components import ViewerModel
     from napari.layers import Image
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
-
-FEW = {"preset": "lite", "patch_size": 16, "batch_size": 2, "steps_per_epoch": 3, "validation_patches": 2}
+    from qtpy.QtWidgets import QAbstractSpinBox, QPushButton
 
 
 @pytest.fixture
 def layers(viewer: ViewerModel, stack: NDArray[np.uint16]) -> tuple[Image, Image]:
-    clean = np.repeat(stack[:1], 3, axis=0).astype(np.float32) * 2
-    return viewer.add_image(stack, name="1 ms"), viewer.add_image(clean, name="100 ms", visible=False)
+    return add_pair(viewer, stack)
 
 
 @pytest.fixture
 def widget(viewer: ViewerModel, layers: tuple[Image, Image], qtbot: QtBot) -> TrainWidget:
-    widget = TrainWidget(viewer)
-    qtbot.addWidget(widget)
-    widget.pairs.rows[0].choose(*layers)
-    widget.form.set_values({**FEW, "budget": "steps", "amount": 6})
-    return widget
-
-
-def press_start(widget: TrainWidget, qtbot: QtBot, *, until: Callable[[], bool] | None = None) -> None:
-    assert widget.run_bar.start_button.isEnabled(), widget.run_bar.reason.text()
-    widget.run_bar.start_button.click()
-    qtbot.waitUntil(until or (lambda: not widget.is_running), timeout=30_000)
+    return make_widget(viewer, layers, qtbot)
 
 
 def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widget, qtbot) -> None:
@@ -71,28 +62,27 @@ def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widge
 
 def test_the_curve_shows_every_step_and_epoch(widget, qtbot) -> None:
     press_start(widget, qtbot)
-    steps, _ = widget.curve._raw.getData()
-    epochs, losses = widget.curve._validation.getData()
+    steps, _ = widget.view.curve._raw.getData()
+    epochs, losses = widget.view.curve._validation.getData()
     assert list(steps) == [1, 2, 3, 4, 5, 6]
     assert list(epochs) == [3, 6]
     assert np.isfinite(losses).all()
-    assert widget.curve.isVisibleTo(widget)
+    assert widget.view.curve.isVisibleTo(widget)
 
 
 def test_a_logarithmic_axis_is_offered_while_the_loss_is_positive(widget, qtbot) -> None:
-    widget.curve.add_step(Step(1, 0.1, 0.5, 1, 1))
-    widget.curve.redraw()
-    assert widget.curve.logarithmic.isEnabled()
-    widget.curve.add_step(Step(2, 0.1, -0.5, 1, 1))
-    widget.curve.redraw()
-    assert not widget.curve.logarithmic.isEnabled()
+    widget.view.curve.add_step(Step(1, 0.1, 0.5, 1, 1))
+    widget.view.curve.redraw()
+    assert widget.view.curve.logarithmic.isEnabled()
+    widget.view.curve.add_step(Step(2, 0.1, -0.5, 1, 1))
+    widget.view.curve.redraw()
+    assert not widget.view.curve.logarithmic.isEnabled()
 
 
 def test_stop_saves_the_best_model_so_far(widget, model_library, qtbot) -> None:
     widget.form.set_values({"amount": 1e6})
-    press_start(widget, qtbot, until=lambda: "Step" in widget.run_bar.status.text())
-    widget.run_bar.stop_button.click()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=10_000)
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    stop(widget, qtbot)
     (entry,) = list_models()
     assert 0 < entry.card.training["steps"] < 1e6
     assert "Stopped after" in widget.run_bar.status.text()
@@ -104,8 +94,7 @@ def test_stop_saves_the_best_model_so_far(widget, model_library, qtbot) -> None:
 
 def test_stop_before_the_first_step_saves_nothing(widget, qtbot) -> None:
     widget.run_bar.start_button.click()
-    widget.run_bar.stop_button.click()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=10_000)
+    stop(widget, qtbot)
     assert list_models() == []
     assert "nothing was saved" in widget.run_bar.status.text()
 
@@ -116,7 +105,7 @@ def test_a_closed_dock_ends_the_training_and_keeps_the_model(make_napari_viewer,
     viewer.window.add_dock_widget(widget, name="Train")
     widget.pairs.rows[0].choose(viewer.add_image(stack), viewer.add_image(stack[[1, 2, 0]]))
     widget.form.set_values({**FEW, "budget": "steps", "amount": 1e6})
-    press_start(widget, qtbot, until=lambda: "Step" in widget.run_bar.status.text())
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
     viewer.window.remove_dock_widget(widget)
     qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=10_000)
 
@@ -150,48 +139,6 @@ def test_fine_tuning_starts_from_the_chosen_model(widget, add_model, qtbot) -> N
     trained = next(entry for entry in list_models() if entry.name != "origin")
     origin = next(entry for entry in list_models() if entry.name == "origin")
     assert trained.card.training["started_from"] == load_model(origin.path).digest()
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        ("1 ms", "100 ms", "✓ 3 frames of 40 x 52 px"),
-        ("1 ms", "1 ms", "same layer twice"),
-        ("1 ms", "copy", "same image"),
-        ("1 ms", "small", "Different shapes: 3 x 40 x 52 and 3 x 20 x 52"),
-        ("1 ms", "photo", "RGB"),
-        ("1 ms", "flat", "high image is constant"),
-    ],
-)
-def test_every_pair_says_whether_it_is_usable(low, high, verdict, widget, viewer, stack) -> None:
-    viewer.add_image(stack.copy(), name="copy")
-    viewer.add_image(stack[:, :20], name="small")
-    viewer.add_image(np.zeros((9, 9, 3), np.uint8), rgb=True, name="photo")
-    viewer.add_image(np.zeros_like(stack), name="flat")
-    row = widget.pairs.rows[0]
-    row.choose(viewer.layers[low], viewer.layers[high])
-    assert verdict in row.verdict.text()
-    is_usable = verdict.startswith("✓")
-    assert row.verdict.text().startswith("✓" if is_usable else "✗")
-    assert widget.run_bar.start_button.isEnabled() is is_usable
-    assert bool(widget.run_bar.reason.text()) is not is_usable
-
-
-def test_pairs_are_added_and_removed(widget, layers) -> None:
-    widget.pairs.add_button.click()
-    assert len(widget.pairs.rows) == 2
-    assert not widget.run_bar.start_button.isEnabled()
-    widget.pairs.rows[1].choose(*layers)
-    assert "listed twice" in widget.run_bar.reason.text()
-    widget.pairs.rows[1].remove_button.click()
-    assert len(widget.pairs.rows) == 1
-    assert widget.run_bar.start_button.isEnabled()
-
-
-def test_a_removed_layer_leaves_its_pair_unusable(widget, viewer, layers) -> None:
-    viewer.layers.remove(layers[1])
-    assert widget.pairs.rows[0].pair is None
-    assert not widget.run_bar.start_button.isEnabled()
 
 
 @pytest.mark.parametrize(
@@ -235,7 +182,7 @@ def test_settings_that_do_not_go_together_disable_start(widget) -> None:
 def test_the_curve_takes_the_viewers_theme(widget, viewer) -> None:
     for theme in ("light", "dark"):
         viewer.theme = theme
-        shown = widget.curve._plot.backgroundBrush().color().name()
+        shown = widget.view.curve._plot.backgroundBrush().color().name()
         assert shown == get_theme(theme).background.as_hex()[:7]
 
 
@@ -243,3 +190,117 @@ def test_nothing_is_written_outside_the_library(widget, model_library: Path, qtb
     press_start(widget, qtbot)
     names = {path.name for path in model_library.iterdir()}
     assert names == {"my-actin-laplace.safetensors", "my-actin-laplace.resume"}
+
+
+def test_the_figures_of_the_run_are_shown(widget, qtbot) -> None:
+    widget.form.set_values({"amount": 1e6})
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    said = widget.run_bar.status.text()
+    for part in ("my-actin-laplace: step", "epoch", "learning rate 0.0004", "steps a second", "left"):
+        assert part in said
+    stop(widget, qtbot)
+
+
+def test_a_validation_image_is_shown_after_every_epoch(widget, qtbot) -> None:
+    assert not widget.view.isVisibleTo(widget)
+    press_start(widget, qtbot)
+    preview = widget.view.preview
+    assert preview.isVisibleTo(widget)
+    assert all(not picture.is_empty for picture in preview.pictures.values())
+    (entry,) = widget.queue.entries
+    assert f"Low {entry.preview.low_psnr:.1f} dB" == preview.captions["low"].text()
+    assert f"Restored {entry.preview.restored_psnr:.1f} dB" == preview.captions["restored"].text()
+
+
+def test_patches_are_shown_before_the_start_and_are_others_every_time(widget, qtbot) -> None:
+    drawn = []
+    widget.patches._job.reported.connect(drawn.append)
+    for count in (1, 2):
+        widget.patches.button.click()
+        qtbot.waitUntil(lambda count=count: len(drawn) == count, timeout=30_000)
+    assert widget.patches.grid.isVisibleTo(widget)
+    assert drawn[0][0].shape == (8, 1, 16, 16)
+    assert not np.array_equal(drawn[0][0], drawn[1][0])
+    qtbot.waitUntil(lambda: not widget.patches.is_running)
+    widget.pairs.remove_all()
+    assert not widget.patches.button.isEnabled()
+    assert "Choose a low" in widget.patches.button.toolTip()
+
+
+def test_a_device_that_is_not_there_is_explained(widget, qtbot) -> None:
+    combo = widget.settings.device.editor("device")
+    combo.setCurrentIndex(combo.findData("mps"))
+    press_start(widget, qtbot)
+    assert "There is no device 'mps' here; choose auto" in widget.run_bar.status.text()
+    missing = combo.model().item(combo.findData("mps"))
+    assert not missing.isEnabled()
+
+
+def test_a_layer_deleted_in_mid_training_does_not_end_it(widget, viewer, layers, qtbot) -> None:
+    widget.form.set_values({"amount": 20})
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    (entry,) = list_models()
+    assert entry.card.training["steps"] == 20
+    assert not widget.run_bar.start_button.isEnabled()
+    assert "Choose a low" in widget.run_bar.reason.text()
+
+
+def test_a_viewer_closed_in_mid_training_ends_it_and_keeps_the_model(make_napari_viewer, stack, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    widget = TrainWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Train")
+    widget.pairs.rows[0].choose(viewer.add_image(stack), viewer.add_image(stack[[1, 2, 0]]))
+    widget.form.set_values({**FEW, "budget": "steps", "amount": 1e6})
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    viewer.close()
+    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=10_000)
+
+
+def test_the_most_used_settings_are_unfolded(widget, qtbot) -> None:
+    widget.resize(400, 2000)
+    widget.show()
+    qtbot.waitExposed(widget)
+    shown = {name for name in FEW if not widget.form.editor(name).visibleRegion().isEmpty()}
+    assert shown == {"preset", "patch_size"}
+
+
+def test_from_the_menu_to_the_model_in_the_library(plugin, make_napari_viewer, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.open_sample(plugin.name, "actin")
+    click(viewer, "Plugins", "CARE Losses", "Train")
+    widget: TrainWidget = docked(viewer, "Train (CARE Losses)")
+    press(qtbot, widget.pairs.match_button)
+    assert widget.pairs.rows[0].names == ("actin 1 ms", "actin 100 ms")
+    assert widget.run_bar.isVisible(), "the run bar stays in sight"
+    press(qtbot, widget.patches.button)
+    qtbot.waitUntil(lambda: widget.patches.grid.isVisible(), timeout=60_000)
+    qtbot.keyClicks(widget.loss.combo, "MAE")
+    assert widget.loss.name() == "mae"
+    budget = widget.form.editor("budget")
+    budget.setCurrentIndex(budget.findData("steps"))
+    type_number(qtbot, widget.form.editor("amount"), "3")
+    type_number(qtbot, widget.form.editor("patch_size"), "32")
+    press(qtbot, widget.run_bar.start_button)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=120_000)
+    (entry,) = list_models()
+    assert (entry.name, entry.card.loss) == ("my-actin-mae", "mae")
+    assert (entry.card.training["steps"], entry.card.training["pairs"]) == (3, 9)
+    assert "Trained 3 steps" in widget.run_bar.status.text()
+    assert widget.view.preview.isVisible()
+    click(viewer, "Plugins", "CARE Losses", "Restore")
+    assert docked(viewer, "Restore (CARE Losses)").model.entry().name == "my-actin-mae"
+
+
+def press(qtbot: QtBot, button: QPushButton) -> None:
+    """Click a button that a user could click."""
+    qtbot.waitUntil(button.isVisible)
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def type_number(qtbot: QtBot, editor: QAbstractSpinBox, text: str) -> None:
+    editor.selectAll()
+    qtbot.keyClicks(editor, text)
+    qtbot.keyClick(editor, Qt.Key.Key_Return)

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.frames import Frames
+from napari_care_losses.core.pairing import natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -91,7 +92,7 @@ def first_listing(sources: Sequence[PairSource | None]) -> list[int | None]:
 
 
 def tiff_files(folder: Path) -> dict[str, Path]:
-    """Return the TIFF files of a folder by name without suffix.
+    """Return the TIFF files of a folder by name without suffix, 2 before 10.
 
     Raises
     ------
@@ -99,11 +100,12 @@ def tiff_files(folder: Path) -> dict[str, Path]:
         If the folder is missing, cannot be read or holds none.
     """
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in TIFF_SUFFIXES)
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in TIFF_SUFFIXES]
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
     # hidden files: what some systems leave beside every file they copy
-    files = {_stem(path): path for path in paths if not path.name.startswith(".")}
+    visible = (path for path in paths if not path.name.startswith("."))
+    files = {_stem(path): path for path in sorted(visible, key=lambda path: natural_key(path.name))}
     if not files:
         raise InputError(f"The folder {folder} holds no TIFF files (.tif, .tiff).")
     return files

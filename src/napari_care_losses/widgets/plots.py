@@ -14,7 +14,9 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 from napari_care_losses.widgets.form import tooltip
 
 if TYPE_CHECKING:
-    from napari_care_losses.core.training import Epoch, Step
+    from collections.abc import Sequence
+
+    from napari_care_losses.core.reports import Epoch, Step
 
 HEIGHT, LABEL_MARGIN = 195, 6
 REDRAW_MS = 200
@@ -82,6 +84,15 @@ class LossCurve(QWidget):
     def clear(self) -> None:
         """Forget the curve."""
         self._steps, self._epochs = [], []
+        self.redraw()
+
+    def show_training(self, steps: Sequence[Step], epochs: Sequence[Epoch]) -> None:
+        """Show these steps and epochs and no others."""
+        self._steps, self._epochs = [], []
+        for step in steps:
+            self.add_step(step)
+        for epoch in epochs:
+            self.add_epoch(epoch)
         self.redraw()
 
     def add_step(self, step: Step) -> None:

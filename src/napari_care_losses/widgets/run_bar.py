@@ -41,15 +41,19 @@ class RunBar(QWidget):
         self.progress = QProgressBar()
         self.progress.setRange(0, STEPS)
         self.progress.setVisible(False)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.start_button, 1)
-        buttons.addWidget(self.stop_button, 1)
+        self._buttons = QHBoxLayout()
+        self._buttons.addWidget(self.start_button, 1)
+        self._buttons.addWidget(self.stop_button, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(4)
-        layout.addLayout(buttons)
+        layout.addLayout(self._buttons)
         for widget in (self.reason, self.progress, self.status):
             layout.addWidget(widget)
+
+    def add_button(self, button: QPushButton) -> None:
+        """Put a further button between Start and Stop."""
+        self._buttons.insertWidget(1, button)
 
     def set_state(self, *, is_running: bool, is_stopping: bool = False, reason: str = "") -> None:
         """Enable the buttons that would do something; `reason` says why Start would not."""

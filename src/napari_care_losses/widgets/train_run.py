@@ -1,21 +1,26 @@
-"""Training from chosen pairs into the model library, as one iterator; no Qt."""
+"""Training from chosen pairs into the model library, and a look at its patches, as iterators; no Qt."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.core.model import load_model
-from napari_care_losses.core.reports import Preparing
+from napari_care_losses.core.reports import Epoch, Preparing, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from napari_care_losses.core.losses import Loss
-    from napari_care_losses.core.patches import Pair
-    from napari_care_losses.core.reports import Report
+    from napari_care_losses.core.pair_sources import PairSource
+    from napari_care_losses.core.patches import Batch, Pair
+    from napari_care_losses.core.reports import Preview, Report
+    from napari_care_losses.core.training import Trainer
     from napari_care_losses.core.training_parameters import TrainingParameters
-    from napari_care_losses.widgets.pair_table import ChosenPair
+
+PREVIEW_SHARE = 0.1
+"""Part of the time that previews may take, where epochs are very short."""
 
 
 class TrainingPlan(NamedTuple):
@@ -23,7 +28,7 @@ class TrainingPlan(NamedTuple):
 
     Attributes
     ----------
-    pairs : sequence of ChosenPair
+    pairs : sequence of PairSource
         What to learn from.
     loss : Loss
         The training loss.
@@ -35,23 +40,48 @@ class TrainingPlan(NamedTuple):
         Model file whose weights to start from.
     out : Path
         The model file to make.
+    device : str
+        Where to compute.
+    resume : bool
+        Go on where a stopped training into the same file stands.
     """
 
-    pairs: Sequence[ChosenPair]
+    pairs: Sequence[PairSource]
     loss: Loss
     parameters: TrainingParameters
     structure: str
     start_from: Path | None
     out: Path
+    device: str = "auto"
+    resume: bool = False
 
 
-def train(plan: TrainingPlan) -> Iterator[Report]:
+class Resumed(NamedTuple):
+    """A stopped training goes on.
+
+    Attributes
+    ----------
+    step : int
+        Steps taken before.
+    history : list of Epoch
+        Its epochs so far.
+    """
+
+    step: int
+    history: list[Epoch]
+
+
+def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     """Train; when the iterator is closed after the first step, the best model so far is saved.
 
     Yields
     ------
     Preparing, Step or Epoch
         As the trainer reports them; images being read and checked count as preparing.
+    Resumed
+        Once, before the first of these of a stopped training that goes on.
+    Preview
+        After the first step and every epoch, and less often where epochs are shorter than previews.
     """
     # torch takes seconds to load: it does so here, in the background, and not when the widget is opened
     from napari_care_losses.core.engines import leave_a_core
@@ -61,14 +91,57 @@ def train(plan: TrainingPlan) -> Iterator[Report]:
 
     leave_a_core()
     pairs: list[Pair] = []
-    for done, (name, low, high) in enumerate(plan.pairs):
+    for done, source in enumerate(plan.pairs):
         yield Preparing(done, len(plan.pairs))
-        pairs += pairs_from_frames(low, high, name)
+        pairs += pairs_from_frames(*source.opened(), source.name)
     start_from = None if plan.start_from is None else load_model(plan.start_from)
-    trainer = Trainer(pairs, plan.loss, plan.parameters, structure=plan.structure, start_from=start_from)
+    trainer = Trainer(
+        pairs, plan.loss, plan.parameters, structure=plan.structure, start_from=start_from, device=plan.device
+    )
+    previews = _Previews(trainer)
+    reports = train_to_file(trainer, plan.out, resume=plan.resume)
+    is_resumed = plan.resume
     try:
-        yield from train_to_file(trainer, plan.out)
+        for report in reports:
+            if is_resumed and isinstance(report, Step):
+                yield Resumed(report.step - 1, trainer.history)
+            is_resumed &= not isinstance(report, Step)
+            yield report
+            preview = previews.after(report)
+            if preview is not None:
+                yield preview
     except GeneratorExit:
+        reports.close()  # type: ignore[attr-defined]
         if trainer.has_started:
             trainer.model().save(plan.out)
         raise
+
+
+def look_at_patches(pairs: Sequence[PairSource], parameters: TrainingParameters, count: int) -> Iterator[Batch]:
+    """Yield one batch of patches as a training would draw them, other ones every time."""
+    # scipy's filters take half a second to load
+    import numpy as np
+
+    from napari_care_losses.core.patch_samples import sample_patches
+
+    yield sample_patches(pairs, parameters, count, np.random.default_rng())
+
+
+class _Previews:
+    """Asks the trainer for previews, not so often that the training is held up."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._next = 0.0
+        self._was_shown = False
+
+    def after(self, report: Report) -> Preview | None:
+        """Return a preview if one is due after this report."""
+        now = time.monotonic()
+        is_due = not self._was_shown if isinstance(report, Step) else isinstance(report, Epoch)
+        if not is_due or (now < self._next and not self._trainer.is_finished):
+            return None
+        preview = self._trainer.preview()
+        taken = time.monotonic() - now
+        self._was_shown, self._next = True, now + taken / PREVIEW_SHARE
+        return preview
