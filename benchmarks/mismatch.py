@@ -41,7 +41,14 @@ VARIED = {"brightness": (0.5, 2.0), "zoom": (0.6, 1.2)}
 
 SAMPLES = {"actin": actin_sample, "mitochondria": mitochondria_sample, "dendra": dendra_sample}
 TRAINED, TESTED = slice(0, 60), slice(60, 69)
-EXPECTED = {"matched": False, "structure": True, "exposure": True, "half way": None}
+EXPECTED = {
+    "matched": False,
+    "structure": True,
+    "exposure": True,
+    "half way": None,
+    "quarter, matched": False,
+    "quarter, structure": True,
+}
 """Whether a warning is right; at an exposure half way between short and long (in the logarithm), either is."""
 
 
@@ -133,7 +140,7 @@ def w2s_rows(folder: Path) -> Iterator[Row]:
             if kind != "exposure":
                 quarters = [quarter for frame in stack[TESTED] for quarter in quartered(frame)]
                 checked = measured_frames(quarters)
-                yield Row("W2S", name, f"{frames}, quarters", kind, warned(stored, checked), len(checked))
+                yield Row("W2S", name, f"{frames}, quarters", f"quarter, {kind}", warned(stored, checked), len(checked))
 
 
 def quartered(frame: NDArray[Any]) -> list[NDArray[Any]]:
@@ -164,6 +171,8 @@ def counts(rows: list[Row]) -> dict[str, Any]:
         "false_alarms": total("matched", True),
         "missed_structures": total("structure", False),
         "missed_exposures": total("exposure", False),
+        "false_alarms_on_quarters": total("quarter, matched", True),
+        "missed_structures_on_quarters": total("quarter, structure", False),
     }
 
 

@@ -79,9 +79,22 @@ def test_the_card_survives_json(structure):
         architecture=PRESETS["care"],
         normalization=Normalization(low=1, high=99),
         training={"steps": 10, "best_validation_loss": None, "versions": {"torch": "2"}},
+        statistics={"version": 1, "images": 2, "centre": {"noise": -1.25}, "correlation": [[1.0]]},
     )
     assert ModelCard.from_json(card.to_json()) == card
     assert json.loads(card.to_json())["format"] == FORMAT
+
+
+def test_a_card_of_before_the_image_statistics_is_read(tmp_path):
+    card = card_with()
+    assert "statistics" not in card
+    save_file(make_model().weights, tmp_path / "m", metadata={HEADER: json.dumps(card)})
+    assert read_card(tmp_path / "m").statistics == {} == load_model(tmp_path / "m").card.statistics
+
+
+def test_image_statistics_make_no_other_model():
+    """A training that started from a model goes on from it after its statistics were added."""
+    assert make_model(statistics={"version": 1}).digest() == make_model().digest()
 
 
 def test_an_unknown_structure_is_refused():
@@ -114,6 +127,7 @@ def card_with(**changes):
         (card_with(format=None), "damaged"),
         (card_with(architecture=None), "damaged"),
         (card_with(training=3), "damaged"),
+        (card_with(statistics=3), "damaged"),
         (card_with(structure="yeast"), "structure must be one of"),
         (card_with(architecture={"filters": 129}), "filters must lie between 1 and 128, found 129"),
         (card_with(architecture={"filters": 10**12}), "filters must lie between"),
