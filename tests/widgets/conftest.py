@@ -21,6 +21,7 @@ from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork
+from napari_care_losses.widgets.worker import thread_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +43,8 @@ def one_torch_thread() -> Iterator[None]:
 def no_leaked_worker() -> Iterator[None]:
     """Fail the test that leaves a thread working."""
     yield
-    assert QThreadPool.globalInstance().waitForDone(10_000), "a worker goes on after its test"
+    for pool in (QThreadPool.globalInstance(), thread_pool()):
+        assert pool.waitForDone(10_000), "a worker goes on after its test"
     # A worker that is done is let go by an event of the main thread.
     application, deadline = QCoreApplication.instance(), time.monotonic() + 10
     while WorkerBase._worker_set and application is not None and time.monotonic() < deadline:

@@ -1,32 +1,45 @@
 """Long work beside the viewer: the only file that knows threads.
 
-Work is an iterator that yields reports. It runs in Qt's thread pool, is stopped at the next report, and is closed in
-the thread it ran in, so that whatever it holds (files, half-written results) is put in order there. Everything the
-caller is told arrives on the main thread.
+Work is an iterator that yields reports. It runs in a thread of low priority, is stopped at the next report, and is
+closed in the thread it ran in, so that whatever it holds (files, half-written results) is put in order there.
+Everything the caller is told arrives on the main thread, every report, in order, and not so fast that the viewer
+would have no time for anything else.
 """
 
 from __future__ import annotations
 
 import enum
 import threading
+import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QMainWindow
+from qtpy.QtCore import QCoreApplication, QObject, Qt, QThread, QThreadPool, QTimer, Signal
 from superqt.utils import GeneratorWorker
 
 from napari_care_losses.core.errors import CareError
+from napari_care_losses.core.loading import load_torch, lower_priority
+from napari_care_losses.widgets.activity import ActivityBar
+from napari_care_losses.widgets.closing import CloseGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from qtpy.QtWidgets import QWidget
-
     MakeIterator = Callable[[], Iterator[Any]]
 
-REPORTS_AHEAD = 8
-"""Reports that may wait for the main thread: more would pile up in memory and hold up the viewer."""
+__all__ = ["CloseGuard", "Job", "LatestJob", "Outcome", "thread_pool"]
+
+REPORTS_AHEAD = 32
+"""Reports that may wait for the main thread: more would pile up in memory."""
+
+REST_MS = 50
+"""Time for which reports are left to pile up before the main thread looks at them again."""
+
+TURN_MS = 10
+"""Time after which the main thread leaves the other reports for later, to see to the viewer."""
+
+POOL_NAME = "napari-care-losses"
 
 
 class Outcome(enum.Enum):
@@ -38,35 +51,63 @@ class Outcome(enum.Enum):
 
 
 class _Worker(GeneratorWorker[Any, None, None]):
-    """Runs an iterator in the thread pool.
+    """Runs an iterator in a thread of low priority.
 
-    superqt's own loop drops a `RuntimeError` in silence and leaves the generator to be closed on the main thread.
+    superqt's own loop drops a `RuntimeError` in silence and leaves the generator to be closed on the main thread; its
+    pool is as large as there are processors, where two long jobs would keep all others waiting.
     """
 
-    def __init__(self, make_iterator: MakeIterator) -> None:
+    def __init__(self, make_iterator: MakeIterator, *, uses_torch: bool) -> None:
         super().__init__(_nothing)
-        self._make_iterator = make_iterator
+        self._make_iterator, self._uses_torch = make_iterator, uses_torch
         self._room = threading.Semaphore(REPORTS_AHEAD)
+        self._reports: deque[Any] = deque()
+        self._is_told = False
         self.outcome = Outcome.FAILED
+
+    def start(self) -> None:
+        if self in self._worker_set:
+            raise RuntimeError("this worker has been started")
+        self._worker_set.add(self)
+        self._finished.connect(self._set_discard)
+        thread_pool().start(self)
 
     def work(self) -> None:
         if self.abort_requested:
             self.outcome = Outcome.STOPPED
             return
+        if self._uses_torch:
+            # Before the priority is lowered: whoever imports holds Python's lock, for which the viewer may wait.
+            load_torch()
+        lower_priority()
+        # for Windows and macOS
+        QThread.currentThread().setPriority(QThread.Priority.LowPriority)
         iterator = self._make_iterator()
         try:
             for report in iterator:
                 if not self._wait_for_room():
                     self.outcome = Outcome.STOPPED
                     return
-                self.yielded.emit(report)
+                self._reports.append(report)
+                if not self._is_told:
+                    self._is_told = True
+                    self.yielded.emit(None)
             self.outcome = Outcome.DONE
         finally:
             _close(iterator)
 
-    def make_room(self) -> None:
-        """Tell the worker that the main thread has dealt with a report."""
-        self._room.release()
+    def take(self) -> Iterator[Any]:
+        """Yield the reports that wait, on the main thread."""
+        self._is_told = False
+        while self._reports:
+            report = self._reports.popleft()
+            self._room.release()
+            yield report
+
+    @property
+    def has_reports(self) -> bool:
+        """Whether reports wait for the main thread."""
+        return bool(self._reports)
 
     def _wait_for_room(self) -> bool:
         # With a timeout: at the end of the application the main thread waits for the worker and makes no room.
@@ -83,6 +124,8 @@ class Job(QObject):
     ----------
     parent : QObject
         When it is destroyed, the work stops and nothing more is reported.
+    uses_torch : bool
+        Whether the work needs torch or OpenVINO, which are then loaded beforehand without holding up the viewer.
     """
 
     reported = Signal(object)
@@ -94,10 +137,18 @@ class Job(QObject):
     finished = Signal(object)
     """The `Outcome`: the work has ended and its iterator is closed."""
 
-    def __init__(self, *, parent: QObject) -> None:
+    def __init__(self, *, parent: QObject, uses_torch: bool = False) -> None:
         super().__init__(parent)
+        self._uses_torch = uses_torch
         self._worker: _Worker | None = None
         self._error: Exception | None = None
+        self._has_ended = False
+        self._bar: ActivityBar | None = None
+        self._fraction: Callable[[Any], float | None] | None = None
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self._take_reports)
 
     @property
     def is_running(self) -> bool:
@@ -109,13 +160,23 @@ class Job(QObject):
         """Whether the work has been told to stop and has not ended yet."""
         return self._worker is not None and self._worker.abort_requested
 
-    def start(self, make_iterator: MakeIterator) -> None:
+    def start(
+        self,
+        make_iterator: MakeIterator,
+        *,
+        title: str = "",
+        fraction: Callable[[Any], float | None] | None = None,
+    ) -> None:
         """Start work.
 
         Parameters
         ----------
         make_iterator : callable
             Called in the thread; gives the iterator of reports. It must not touch Qt or layers.
+        title : str
+            What napari's activity dock calls it; nothing is shown there without.
+        fraction : callable, optional
+            Returns the part of the work, 0 to 1, that is done by a report; None where the report does not tell.
 
         Raises
         ------
@@ -124,7 +185,9 @@ class Job(QObject):
         """
         if self._worker is not None:
             raise RuntimeError("a job runs one piece of work at a time")
-        worker = self._worker = _Worker(make_iterator)
+        worker = self._worker = _Worker(make_iterator, uses_torch=self._uses_torch)
+        self._error, self._has_ended, self._fraction = None, False, fraction
+        self._bar = ActivityBar(title, parent=self) if title else None
         queued = Qt.ConnectionType.QueuedConnection
         signals: Any = worker.signals
         signals.yielded.connect(self._on_yielded, queued)
@@ -140,31 +203,53 @@ class Job(QObject):
         if self._worker is not None:
             self._worker.quit()
 
-    def _on_yielded(self, report: object) -> None:
-        worker = self._worker
-        if worker is None:
-            return
-        try:
-            if not worker.abort_requested:
-                self.reported.emit(report)
-        finally:
-            worker.make_room()
+    def _on_yielded(self, _: None) -> None:
+        if not self._rest.isActive():
+            self._take_reports()
 
     def _on_errored(self, error: Exception) -> None:
-        if isinstance(error, CareError):
-            show_error(str(error))
-        else:
-            notification_manager.receive_error(type(error), error, error.__traceback__)
-        self.failed.emit(error)
+        self._error = error
 
     def _on_warned(self, warning: tuple[Any, ...]) -> None:
         notification_manager.receive_warning(*warning[:4])
 
     def _on_finished(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            self.destroyed.disconnect(worker.quit)
-            self.finished.emit(worker.outcome)
+        self._has_ended = True
+        self._take_reports()
+
+    def _take_reports(self) -> None:
+        worker = self._worker
+        if worker is None:
+            return
+        # Whoever is told of a report may process events, and so bring about the next call of this method.
+        self._rest.start()
+        end = time.monotonic() + TURN_MS / 1000
+        for report in worker.take():
+            if not worker.abort_requested:
+                self._tell(report)
+                if time.monotonic() > end:
+                    break
+        if self._has_ended and not worker.has_reports and self._worker is worker:
+            self._rest.stop()
+            self._end(worker)
+
+    def _tell(self, report: object) -> None:
+        done = None if self._fraction is None else self._fraction(report)
+        if done is not None and self._bar is not None:
+            self._bar.show_fraction(done)
+        self.reported.emit(report)
+
+    def _end(self, worker: _Worker) -> None:
+        self.destroyed.disconnect(worker.quit)
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        error, self._error = self._error, None
+        if error is not None:
+            _show(error)
+            self.failed.emit(error)
+        self._worker = None
+        self.finished.emit(worker.outcome)
 
 
 class LatestJob(QObject):
@@ -176,6 +261,8 @@ class LatestJob(QObject):
         When it is destroyed, the work stops.
     delay_ms : int
         Time without a newer request after which one is run.
+    uses_torch : bool
+        As for `Job`.
     """
 
     reported = Signal(object)
@@ -184,10 +271,10 @@ class LatestJob(QObject):
     failed = Signal(object)
     """The exception that ended the newest request, of which the user has been told."""
 
-    def __init__(self, *, parent: QObject, delay_ms: int = 50) -> None:
+    def __init__(self, *, parent: QObject, delay_ms: int = 50, uses_torch: bool = False) -> None:
         super().__init__(parent)
         self._next: MakeIterator | None = None
-        self._job = Job(parent=self)
+        self._job = Job(parent=self, uses_torch=uses_torch)
         self._job.reported.connect(self.reported)
         self._job.failed.connect(self.failed)
         self._job.finished.connect(self._run_next)
@@ -219,46 +306,35 @@ class LatestJob(QObject):
         self._job.start(make_iterator)
 
 
-class CloseGuard(QObject):
-    """Stops jobs when the dock of their widget, or the viewer, is closed; a dock that is only hidden lets them go on.
+def thread_pool() -> QThreadPool:
+    """Return the threads that work runs in: one for every job, each ending with its work.
 
-    Parameters
-    ----------
-    widget : QWidget
-        The widget in the dock; it is deleted with its dock.
+    The pool belongs to the application, which lets what runs end before it does.
     """
-
-    closed = Signal()
-    """The dock or the viewer was closed."""
-
-    def __init__(self, widget: QWidget) -> None:
-        super().__init__(widget)
-        self._widget = widget
-        self._window: QMainWindow | None = None
-        widget.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Look out for the events that closing brings about."""
-        assert event is not None
-        kind = event.type()
-        if watched is self._widget and kind == QEvent.Type.ParentChange and self._widget.parent() is None:
-            self.closed.emit()
-            # Left to the garbage collector, it could be deleted in the thread that collects.
-            self._widget.deleteLater()
-        elif watched is self._widget and kind == QEvent.Type.Show and self._window is None:
-            self._window = _main_window(self._widget)
-            if self._window is not None:
-                self._window.installEventFilter(self)
-        elif watched is self._window and kind == QEvent.Type.Hide and not event.spontaneous():
-            self.closed.emit()
-        return False
+    application = QCoreApplication.instance()
+    assert application is not None
+    pool = application.findChild(QThreadPool, POOL_NAME)
+    if pool is None:
+        pool = QThreadPool(application)
+        pool.setObjectName(POOL_NAME)
+        pool.setMaxThreadCount(64)
+        # A thread's priority can be lowered, but not raised again.
+        pool.setExpiryTimeout(0)
+        application.aboutToQuit.connect(lambda: _stop_all(pool))
+    return pool
 
 
-def _main_window(widget: QWidget) -> QMainWindow | None:
-    parent = widget.parentWidget()
-    while parent is not None and not isinstance(parent, QMainWindow):
-        parent = parent.parentWidget()
-    return parent
+def _stop_all(pool: QThreadPool) -> None:
+    for worker in tuple(_Worker._worker_set):
+        worker.quit()
+    pool.waitForDone()
+
+
+def _show(error: Exception) -> None:
+    if isinstance(error, CareError):
+        show_error(str(error))
+    else:
+        notification_manager.receive_error(type(error), error, error.__traceback__)
 
 
 def _close(iterator: Iterator[Any]) -> None:

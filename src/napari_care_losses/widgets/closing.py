@@ -1,0 +1,48 @@
+"""Noticing that a widget's dock, or the viewer, is closed."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QObject, Signal
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+
+class CloseGuard(QObject):
+    """Stops jobs when the dock of their widget, or the viewer, is closed; a dock that is only hidden lets them go on.
+
+    Parameters
+    ----------
+    widget : QWidget
+        The widget in the dock; it is deleted with its dock.
+    """
+
+    closed = Signal()
+    """The dock or the viewer was closed."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        self._widget = widget
+        self._window: QMainWindow | None = None
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Look out for the events that closing brings about."""
+        assert event is not None
+        kind = event.type()
+        if watched is self._widget and kind == QEvent.Type.ParentChange and self._widget.parent() is None:
+            self.closed.emit()
+            # Left to the garbage collector, it could be deleted in the thread that collects.
+            self._widget.deleteLater()
+        elif watched is self._widget and kind == QEvent.Type.Show and self._window is None:
+            self._window = _main_window(self._widget)
+            if self._window is not None:
+                self._window.installEventFilter(self)
+        elif watched is self._window and kind == QEvent.Type.Hide and not event.spontaneous():
+            self.closed.emit()
+        return False
+
+
+def _main_window(widget: QWidget) -> QMainWindow | None:
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QMainWindow):
+        parent = parent.parentWidget()
+    return parent
