@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_care_losses.core.errors import CareError, InputError
+from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.preview_tiles import LARGEST_WINDOW, choose_window
-from napari_care_losses.core.previewer import Previewer, PreviewTile
-from napari_care_losses.widgets.layers import comparable_limits, layer_frames
+from napari_care_losses.core.previewer import Previewer
+from napari_care_losses.widgets.layers import layer_frames
+from napari_care_losses.widgets.links import Links
 from napari_care_losses.widgets.preview_overlay import Look, PreviewOverlay
+from napari_care_losses.widgets.preview_work import (
+    Complete,
+    PreviewRequest,
+    modified,
+    previewed,
+    released,
+    summary,
+)
 from napari_care_losses.widgets.visible_region import (
     camera_of,
     cursor_place,
@@ -25,8 +32,7 @@ from napari_care_losses.widgets.visible_region import (
 from napari_care_losses.widgets.worker import CloseGuard, LatestJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from napari.components import ViewerModel
     from napari.layers import Image
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.library import LibraryEntry
-    from napari_care_losses.core.preview_tiles import Window
+    from napari_care_losses.core.previewer import PreviewTile
     from napari_care_losses.core.restoration_parameters import RestorationParameters
 
 DELAY_MS = 30
@@ -45,14 +51,6 @@ REST_MS = 250
 
 PLACING = ("scale", "translate", "rotate", "shear", "affine", "units")
 """Events of a layer that move its frames."""
-
-
-class _Request(NamedTuple):
-    """What a preview is asked for; the same again is not computed again."""
-
-    look: Look
-    window: Window
-    is_part: bool
 
 
 class LivePreview(QObject):
@@ -86,7 +84,7 @@ class LivePreview(QObject):
         self._is_finished: Callable[[int], bool] = lambda _: False
         self._problem = ""
         self._version = 0
-        self._request: _Request | None = None
+        self._request: PreviewRequest | None = None
         self._cursor: tuple[float, float] | None = None
         self._asked = 0.0
         self._has_painted = False
@@ -98,7 +96,7 @@ class LivePreview(QObject):
         self._delay = self._timer(DELAY_MS, self._follow)
         self._rest = self._timer(REST_MS, self._on_rest)
         self._removal = self._timer(0, self._on_removal)
-        self._links, self._source_links = _Links(), _Links()
+        self._links, self._source_links = Links(), Links()
         self._connect()
         CloseGuard(parent).closed.connect(self.close)
         links, overlay = (self._links, self._source_links), self._overlay
@@ -146,7 +144,7 @@ class LivePreview(QObject):
             return
         self._pause("")
         previewer = self._previewer
-        self._job.request(lambda: _released(previewer))
+        self._job.request(lambda: released(previewer))
 
     def set_finished(self, is_finished: Callable[[int], bool]) -> None:
         """Set what tells of the frames, by index, that need no preview because their restoration is there."""
@@ -263,7 +261,7 @@ class LivePreview(QObject):
         assert frames is not None
         region = visible_region(self._viewer, source)
         if index is not None and region is not None:
-            look = Look(source, entry, index, (self._version, _modified(entry.path), parameters))
+            look = Look(source, entry, index, (self._version, modified(entry.path), parameters))
             current = self._request.window if self._request is not None else None
             window = choose_window(frames.frame_shape, region, self._cursor, current)
         if index is None or region is None or window is None:
@@ -274,15 +272,15 @@ class LivePreview(QObject):
         else:
             y0, y1, x0, x1 = region
             is_part = max(y1 - y0, x1 - x0) > LARGEST_WINDOW and max(frames.frame_shape) > LARGEST_WINDOW
-            self._ask(_Request(look, window, is_part), frames)
+            self._ask(PreviewRequest(look, window, is_part), frames)
 
-    def _ask(self, request: _Request, frames: Frames) -> None:
+    def _ask(self, request: PreviewRequest, frames: Frames) -> None:
         if request == self._request:
             return
         self._request, self._has_painted = request, False
         previewer, cursor, parameters = self._previewer, self._cursor, self._parameters
         assert parameters is not None
-        self._job.request(lambda: _previewed(previewer, frames, request, cursor, parameters))
+        self._job.request(lambda: previewed(previewer, frames, request, cursor, parameters))
 
     def _rest_upon(self, text: str) -> None:
         """Wait for another move."""
@@ -296,16 +294,16 @@ class LivePreview(QObject):
         self._rest_upon(text)
         self._overlay.remove()
 
-    def _on_report(self, report: PreviewTile | _Complete | str) -> None:
-        request = self._request
-        if request is None or request.look.source not in self._viewer.layers:
+    def _on_report(self, asked_and_given: tuple[PreviewRequest, PreviewTile | Complete | str]) -> None:
+        request, report = asked_and_given
+        if request is not self._request or request.look.source not in self._viewer.layers:
             return
         seconds = time.perf_counter() - self._asked
         if isinstance(report, str):
             self.said.emit(f"Preview: {report}")
-        elif isinstance(report, _Complete):
+        elif isinstance(report, Complete):
             self._overlay.settle_contrast(report.limits)
-            self.said.emit(_summary(request, seconds, report.note))
+            self.said.emit(summary(request, seconds, report.note))
         elif report.image is None or report.position is None:
             self.said.emit(f"Preview: {report.note}…")
         else:
@@ -317,68 +315,7 @@ class LivePreview(QObject):
                 self.painted.emit(seconds)
 
 
-class _Complete(NamedTuple):
-    """A preview is complete: the contrast limits of its pixels, and what the user should know."""
-
-    limits: tuple[float, float]
-    note: str
-
-
-def _previewed(
-    previewer: Previewer,
-    frames: Frames,
-    request: _Request,
-    cursor: tuple[float, float] | None,
-    parameters: RestorationParameters,
-) -> Iterator[PreviewTile | _Complete | str]:
-    look, images, note = request.look, [], ""
-    tiles = previewer.preview(frames, look.index, request.window, cursor, look.entry.path, parameters)
-    try:
-        with closing(tiles):
-            for tile in tiles:
-                yield tile
-                if tile.image is not None:
-                    images.append(tile.image.ravel())
-                    note = tile.note
-        yield _Complete(comparable_limits(np.concatenate(images)), note)
-    except CareError as error:
-        # Shown in a line only: a message that pops up at every step of the slider would be in the way.
-        yield str(error)
-
-
-def _released(previewer: Previewer) -> Iterator[None]:
-    previewer.close()
-    yield from ()
-
-
-def _summary(request: _Request, seconds: float, note: str) -> str:
-    height, width = request.window.shape
-    where = "around the cursor" if request.is_part else "in view"
-    return f"Preview: {height} x {width} px {where}, {seconds:.2f} s" + (f" ({note})" if note else "")
-
-
-def _modified(path: Path) -> int:
-    """Return when a file was written; a model may be trained anew under its name."""
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
-class _Links:
-    """Connections of one object to the events of others, cut together."""
-
-    def __init__(self) -> None:
-        self._pairs: list[tuple[Any, Callable[..., None]]] = []
-
-    def add(self, emitter: Any, callback: Callable[..., None]) -> None:
-        emitter.connect(callback)
-        self._pairs.append((emitter, callback))
-
-    def cut(self) -> None:
-        for emitter, callback in self._pairs:
-            emitter.disconnect(callback)
-        self._pairs.clear()
-
-
-def _end(links: tuple[_Links, ...], overlay: PreviewOverlay) -> None:
+def _end(links: tuple[Links, ...], overlay: PreviewOverlay) -> None:
     for each in links:
         each.cut()
     overlay.remove()
