@@ -12,6 +12,7 @@ from training import FEW, add_pair, is_stepping, make_widget, press_start, stop
 from napari_care_losses.core.errors import TrainingDivergedError
 from napari_care_losses.core.jobs import state_path
 from napari_care_losses.core.library import list_models
+from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.model import load_model
 from napari_care_losses.core.reports import Step
 from napari_care_losses.core.training import Trainer
@@ -276,7 +277,7 @@ def test_from_the_menu_to_the_model_in_the_library(plugin, make_napari_viewer, q
     assert widget.run_bar.isVisible(), "the run bar stays in sight"
     press(qtbot, widget.patches.button)
     qtbot.waitUntil(lambda: widget.patches.grid.isVisible(), timeout=60_000)
-    qtbot.keyClicks(widget.loss.combo, "MAE")
+    qtbot.keyClicks(widget.loss.combo, LOSSES["mae"].title)
     assert widget.loss.name() == "mae"
     budget = widget.form.editor("budget")
     budget.setCurrentIndex(budget.findData("steps"))

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_care_losses.core.errors import InputError, OutputError, ResumeError
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.reports import Epoch, Preview, Step
-from napari_care_losses.core.training_state import list_stopped, state_path
+from napari_care_losses.core.training_state import list_stopped, read_stopped, state_path
 from napari_care_losses.widgets.train_run import Resumed, TrainingPlan, train
 from napari_care_losses.widgets.worker import Job, Outcome
 
@@ -55,6 +55,7 @@ class QueuedTraining:
     plan: TrainingPlan | None = None
     stopped: StoppedTraining | None = None
     state: State = State.WAITING
+    step: int = 0
     fraction: float = 0.0
     steps: list[Step] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
@@ -98,11 +99,19 @@ class QueuedTraining:
         """Whether it has ended early and left files."""
         return self.state in (State.STOPPED, State.FAILED) and bool(self.files)
 
+    def read_state(self) -> None:
+        """Take how far it is from its file: what was reported last may lie some steps behind."""
+        try:
+            stopped = read_stopped(state_path(self.out))
+        except ResumeError:
+            return
+        self.step, self.fraction, self.epochs = stopped.step, stopped.fraction, list(stopped.history)
+
     def take(self, report: Any) -> None:
         """Note a report."""
         if isinstance(report, Step):
             self.steps.append(report)
-            self.fraction = report.fraction
+            self.step, self.fraction = report.step, report.fraction
         elif isinstance(report, Epoch):
             self.epochs.append(report)
         elif isinstance(report, Preview):
@@ -173,7 +182,7 @@ class TrainingQueue(QObject):
         for stopped in list_stopped(folder):
             if stopped.path not in known:
                 entry = QueuedTraining(stopped.path, stopped.loss.name, stopped=stopped, state=State.STOPPED)
-                entry.fraction, entry.epochs = stopped.fraction, list(stopped.history)
+                entry.step, entry.fraction, entry.epochs = stopped.step, stopped.fraction, list(stopped.history)
                 self.entries.append(entry)
         self.changed.emit()
 
@@ -250,6 +259,7 @@ class TrainingQueue(QObject):
         entry, self._running = self._running, None
         assert entry is not None
         entry.state = ENDS[outcome]
+        entry.read_state()
         if self._cannot_go_on:
             # Nothing has happened to it: with the pairs it was started with, it still can.
             entry.state, self._cannot_go_on = State.STOPPED, False

@@ -85,8 +85,7 @@ def summary(entry: QueuedTraining) -> str:
     if not entry.is_saved:
         return "Stopped before the first step: nothing was saved."
     best = next((epoch for epoch in reversed(entry.epochs) if epoch.is_best), None)
-    last = entry.steps[-1].step if entry.steps else entry.epochs[-1].step if entry.epochs else 0
-    text = f"Stopped after {last:,} steps" if entry.state is State.STOPPED else f"Trained {last:,} steps"
+    text = f"Stopped after {entry.step:,} steps" if entry.state is State.STOPPED else f"Trained {entry.step:,} steps"
     text += f"; lowest validation loss {best.validation_loss:.4g} after epoch {best.epoch}" if best else ""
     text += f". The best model is in the library as {entry.name}: choose it in Restore."
     return f"{text} Resume goes on." if entry.can_resume else text
