@@ -123,7 +123,7 @@ class TestStructureLeft:
     def test_noise_interpolated_by_a_registration_is_no_structure(self, mitochondria, moved, order):
         clean, first, _ = mitochondria
         registered, truth = (shift(image.astype(float), moved, order=order, mode="nearest") for image in (first, clean))
-        assert structure_left(registered, truth) < 0.02
+        assert structure_left(registered, truth) < 0.05
         crude = gaussian_filter(first.astype(float), 4)
         assert structure_left(registered, crude) > 0.8 * structure_left(first, crude)
 

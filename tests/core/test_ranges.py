@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from models import Spy
 
+from napari_care_losses.cli import main
 from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.normalization import SAMPLED_FRAMES, Normalization, frame_range, stack_ranges
-from napari_care_losses.core.ranges import chosen_percentiles, estimate_ranges, frames_to_sample, smoothed
+from napari_care_losses.core.ranges import chosen_percentiles, estimate_ranges, frames_to_sample
 from napari_care_losses.core.restoration_parameters import RestorationParameters
+from napari_care_losses.core.smoothing import smoothed
 
 MODES = ("frame", "stack", "bleaching")
 OFFSET = 100
@@ -76,6 +78,16 @@ def test_a_flash_is_ignored_by_the_frames_around_it():
     quiet, lit = fading(frames=40)[0], fading(frames=40, flash=20)[0]
     without, with_flash = (ranges_of(movie, estimated(movie)[1]) for movie in (quiet, lit))
     np.testing.assert_allclose(with_flash, without, rtol=0.03)
+
+
+@pytest.mark.parametrize("frames", [16, 40])
+def test_an_object_that_comes_and_goes_is_passed_over(frames):
+    quiet, _ = fading(frames=frames)
+    visited = quiet.copy()
+    for visit in (slice(4, 7), slice(11, 13)):
+        visited[visit, 20:30, 30:40] += 5000
+    without, with_object = (ranges_of(movie, estimated(movie)[1]) for movie in (quiet, visited))
+    np.testing.assert_allclose(with_object, without, rtol=0.06)
 
 
 def test_a_dark_frame_is_ignored_too():
@@ -240,6 +252,15 @@ def test_impossible_percentiles_are_refused(values, message):
 def test_a_user_s_percentile_at_the_model_s_other_is_refused():
     with pytest.raises(ParameterError, match="The low percentile must be below the high one"):
         chosen_percentiles(RestorationParameters(low_percentile=50), Normalization(low=2, high=50))
+
+
+def test_the_command_line_offers_them(capsys):
+    with pytest.raises(SystemExit):
+        main(["restore", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "{frame,stack,bleaching}" in said
+    for option in ("--low-percentile", "--high-percentile"):
+        assert "(default: as the model)" in said[said.rindex(option) :].split(" --", 1)[0]
 
 
 def test_smoothing_leaves_a_line_as_it_is():

@@ -233,11 +233,12 @@ def test_progress_ends_at_its_total(normalization, indices):
     assert list(restored) == ([0, 1, 2] if indices is None else indices)
 
 
-def test_frames_come_in_the_order_asked_with_the_range_of_the_whole_stack():
+@pytest.mark.parametrize("normalization", ["stack", "bleaching"])
+def test_frames_come_in_the_order_asked_with_the_range_of_the_whole_stack(normalization):
     stack = image_of((4, 16, 16)) * np.array([1, 2, 3, 4], np.float32)[:, None, None]
-    model = make_model()
-    everything = restore(stack, model, STACK)
-    restored, _ = collected(Frames(stack), model, STACK, indices=[3, 1])
+    model, parameters = make_model(), RestorationParameters(normalization=normalization)
+    everything = restore(stack, model, parameters)
+    restored, _ = collected(Frames(stack), model, parameters, indices=[3, 1])
     assert list(restored) == [3, 1]
     for index, frame in restored.items():
         np.testing.assert_array_equal(frame.image, everything[index])

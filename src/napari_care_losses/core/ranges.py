@@ -24,6 +24,7 @@ from napari_care_losses.core.normalization import (
     stack_ranges,
 )
 from napari_care_losses.core.restoration_parameters import AS_THE_MODEL, RestorationParameters
+from napari_care_losses.core.smoothing import smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,16 +36,9 @@ if TYPE_CHECKING:
 FEWEST_TIMES = 3
 """Time points below which there is no course to follow: one range for the stack then."""
 
-SPAN = 0.25
-"""Share of the sampled time points that each point of the smoothed course is fitted to."""
-
 _SEED = 0
 # time points that are sampled at least where there are several planes to be sampled too
 _TIMES = 10
-_NEIGHBOURS = 7
-_ITERATIONS = 4
-# residuals beyond this many median residuals get no weight (Cleveland 1979)
-_OUTLIER = 6.0
 # a blank frame's width in place of 0, which has no logarithm, as a share of the widest
 _BLANK = 1e-6
 # the logarithm of a width that is 0 in double precision
@@ -138,58 +132,6 @@ def frames_to_sample(frames: Frames, parameters: RestorationParameters) -> int:
     if _follows(frames, parameters):
         return channels * math.prod(_sampled(times, planes))
     return channels * min(SAMPLED_FRAMES, times * planes)
-
-
-def smoothed(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return values smoothed along time by locally weighted linear regression, robust against outliers.
-
-    Each point is fitted to its nearest neighbours, a share `SPAN` of all points, with tricube weights; points far off
-    the curve lose their weight in further rounds (Cleveland 1979, doi:10.1080/01621459.1979.10481038). A straight line
-    stays as it is.
-
-    Parameters
-    ----------
-    times, values : float64 array (N,)
-        Times in ascending order, and the values there.
-
-    Returns
-    -------
-    float64 array (N,)
-        The smoothed values.
-    """
-    count = min(len(times), max(_NEIGHBOURS, round(SPAN * len(times))))
-    distances = np.abs(times[:, None] - times)
-    reach = np.sort(distances, axis=1)[:, count - 1]
-    # the farthest neighbour keeps a little weight: of three points, all three count
-    near = np.clip(1 - (distances / (1.001 * reach[:, None])) ** 3, 0, None) ** 3
-    trust = np.ones(len(times))
-    for _ in range(_ITERATIONS):
-        curve = _local_lines(times, values, near * trust)
-        residuals = np.abs(values - curve)
-        typical = float(np.median(residuals))
-        if typical <= 1e-9 * float(np.abs(values).max()):
-            trust = (residuals <= 1e-6 * np.abs(values).max()).astype(np.float64)
-        else:
-            trust = np.clip(1 - (residuals / (_OUTLIER * typical)) ** 2, 0, None) ** 2
-    return curve
-
-
-def _local_lines(
-    times: NDArray[np.float64], values: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return, at each time, the line of least squares with the weights of its row."""
-    total = weights.sum(axis=1)
-    # where every neighbour is an outlier the nearest value stands alone
-    alone = total <= 1e-12
-    weights = np.where(alone[:, None], np.eye(len(times)), weights)
-    total = np.where(alone, 1.0, total)
-    mean_time = weights @ times / total
-    mean_value = weights @ values / total
-    centred = times - mean_time[:, None]
-    spread_of_times = (weights * centred**2).sum(axis=1)
-    slope = (weights * centred * values).sum(axis=1) / np.where(spread_of_times > 0, spread_of_times, 1)
-    line: NDArray[np.float64] = mean_value + slope * (times - mean_time)
-    return line
 
 
 @dataclass(frozen=True)
