@@ -22,11 +22,11 @@ from napari_care_losses.widgets.preview_work import (
     summary,
 )
 from napari_care_losses.widgets.visible_region import (
-    camera_of,
+    camera_events,
     cursor_place,
-    grid_of,
     obstacle,
     shown_frame,
+    view_events,
     visible_region,
 )
 from napari_care_losses.widgets.worker import CloseGuard, LatestJob
@@ -86,11 +86,11 @@ class LivePreview(QObject):
         self._version = 0
         self._request: PreviewRequest | None = None
         self._cursor: tuple[float, float] | None = None
-        self._asked = 0.0
+        self._moved = self._asked = 0.0
         self._has_painted = False
         self._previewer = Previewer()
         self._overlay = PreviewOverlay(viewer)
-        self._job = LatestJob(parent=self, delay_ms=0)
+        self._job = LatestJob(parent=self, delay_ms=0, uses_torch=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.said.emit(f"Preview: {error}"))
         self._delay = self._timer(DELAY_MS, self._follow)
@@ -156,7 +156,7 @@ class LivePreview(QObject):
         if not self._is_enabled:
             return
         if not self._delay.isActive():
-            self._asked = time.perf_counter()
+            self._moved = time.perf_counter()
         self._delay.start()
 
     def close(self) -> None:
@@ -178,13 +178,9 @@ class LivePreview(QObject):
         return timer
 
     def _connect(self) -> None:
-        dims, camera = self._viewer.dims.events, camera_of(self._viewer).events
-        for emitter in (dims.current_step, dims.ndisplay, dims.order, grid_of(self._viewer).events.enabled):
+        for emitter in view_events(self._viewer):
             self._links.add(emitter, self._on_move)
-        canvas = getattr(self._viewer, "canvas", None)
-        if hasattr(canvas, "events") and hasattr(canvas.events, "size"):
-            self._links.add(canvas.events.size, self._on_move)
-        for emitter in (camera.center, camera.zoom):
+        for emitter in camera_events(self._viewer):
             self._links.add(emitter, self._on_camera)
         self._links.add(self._viewer.cursor.events.position, self._on_cursor)
         self._links.add(self._viewer.layers.events.removed, self._on_removed)
@@ -277,7 +273,7 @@ class LivePreview(QObject):
     def _ask(self, request: PreviewRequest, frames: Frames) -> None:
         if request == self._request:
             return
-        self._request, self._has_painted = request, False
+        self._request, self._asked, self._has_painted = request, self._moved, False
         previewer, cursor, parameters = self._previewer, self._cursor, self._parameters
         assert parameters is not None
         self._job.request(lambda: previewed(previewer, frames, request, cursor, parameters))

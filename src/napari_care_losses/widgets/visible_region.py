@@ -27,6 +27,21 @@ def grid_of(viewer: ViewerModel) -> Any:
     return getattr(getattr(viewer, "canvas", viewer), "grid", None) or viewer.grid
 
 
+def camera_events(viewer: ViewerModel) -> tuple[Any, ...]:
+    """Return the events of a camera that moves."""
+    events = camera_of(viewer).events
+    return events.center, events.zoom
+
+
+def view_events(viewer: ViewerModel) -> tuple[Any, ...]:
+    """Return the events of all else that changes what the viewer shows of a layer."""
+    dims = viewer.dims.events
+    # older napari does not tell of a canvas that is resized
+    canvas = getattr(getattr(viewer, "canvas", None), "events", None)
+    resized = (canvas.size,) if hasattr(canvas, "size") else ()
+    return dims.current_step, dims.ndisplay, dims.order, grid_of(viewer).events.enabled, *resized
+
+
 def obstacle(viewer: ViewerModel, layer: Image) -> str:
     """Return why nothing can be laid over the frames of a layer; empty if it can."""
     if viewer.dims.ndisplay != 2:
