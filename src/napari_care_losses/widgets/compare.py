@@ -59,7 +59,7 @@ class CompareWidget(Panel):
         self._rows: list[Row] = []
         self._clock = Clock()
         self.view: ComparisonView | None = None
-        self._job, self._exporting = Job(parent=self), Job(parent=self)
+        self._job, self._exporting = Job(parent=self, uses_torch=True), Job(parent=self)
         self._summing = LatestJob(parent=self, delay_ms=SUMMARY_MS)
         self._build()
         self._connect()
@@ -222,7 +222,7 @@ class CompareWidget(Panel):
         self._summing.cancel()
         self.run_bar.show_progress(-1)
         self.run_bar.say("Starting…")
-        self._job.start(self._results.run)
+        self._job.start(self._results.run, title=f"Comparing on {plan.source.name}", fraction=_fraction)
         self._make_view()
         self.summary.clear()
         self._update()
@@ -236,7 +236,7 @@ class CompareWidget(Panel):
         results = self._results
         if results is None:
             return
-        self.run_bar.show_progress(step.done / step.total if step.total else -1)
+        self.run_bar.show_progress(_fraction(step) or -1)
         if step.frame_index is not None:
             had_frames = bool(results.frames_done())
             results.record(step)
@@ -378,6 +378,10 @@ class CompareWidget(Panel):
         self._summing.cancel()
         if self.view is not None:
             self.view.close()
+
+
+def _fraction(step: Compared) -> float | None:
+    return step.done / step.total if step.total else None
 
 
 def _choice(help: str) -> QComboBox:

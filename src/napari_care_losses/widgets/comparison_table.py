@@ -43,6 +43,9 @@ COMPARED = ("psnr", "ssim")
 
 UNKNOWN = "-"
 THIN = "\N{THIN SPACE}"
+NUMBER_SIZE = 0.88
+"""Of the table in the narrow dock, relative to other texts."""
+
 SWATCH = 10
 """Width of the mark in a method's colour, in pixels."""
 
@@ -76,6 +79,7 @@ class SummaryTable(QTableWidget):
             by_method.setdefault(row.method, {})[row.metric] = row
         self.setRowCount(len(by_method))
         best = {name: best_of({m: row[name].mean for m, row in by_method.items() if name in row}) for name in COMPARED}
+        size = NUMBER_SIZE * self.font().pointSizeF() if self.font().pointSizeF() > 0 else None
         for line, (method, of_metric) in enumerate(by_method.items()):
             title = TITLES.get(method, method)
             self.setItem(line, 0, _cell(title, colour=colours.get(method), is_left=True, about=title))
@@ -83,7 +87,7 @@ class SummaryTable(QTableWidget):
                 if (row := of_metric.get(name)) is not None:
                     text = "\n".join(part for part in (mean_text(row), test_text(row)) if part)
                     about = row_about(row, reference=TITLES.get(reference, reference))
-                    self.setItem(line, column, _cell(text, is_bold=method == best[name], about=about))
+                    self.setItem(line, column, _cell(text, is_bold=method == best[name], about=about, size=size))
         self.resizeRowsToContents()
         self._fit_height()
 
@@ -199,7 +203,7 @@ def test_text(row: Row) -> str:
         return f"p {p_text(row.p_value)}"
     if not math.isnan(row.interval[0]):
         low, high = (signed(row.metric, value) for value in row.interval)
-        return f"[{low}, {high}]"
+        return f"[{low},{THIN}{high}]"
     return ""
 
 
@@ -237,7 +241,13 @@ def best_of(values: Mapping[str, float], *, towards_one: bool = False) -> str | 
 
 
 def _cell(
-    text: str, *, colour: str | None = None, is_left: bool = False, is_bold: bool = False, about: str = ""
+    text: str,
+    *,
+    colour: str | None = None,
+    is_left: bool = False,
+    is_bold: bool = False,
+    about: str = "",
+    size: float | None = None,
 ) -> QTableWidgetItem:
     item = QTableWidgetItem(text)
     side = Qt.AlignmentFlag.AlignLeft if is_left else Qt.AlignmentFlag.AlignRight
@@ -246,6 +256,8 @@ def _cell(
         item.setIcon(_swatch(colour))
     font = item.font()
     font.setBold(is_bold)
+    if size is not None:
+        font.setPointSizeF(size)
     item.setFont(font)
     item.setToolTip(tooltip(about))
     return item
