@@ -502,6 +502,11 @@ def test_in_a_real_viewer_it_follows_zoom_and_slider_and_ends_with_its_dock(
     assert np.abs(shot.astype(int) - viewer.screenshot(flash=False)).mean() > 2
     live.set_enabled(True)
     waited()
+    viewer.dims.ndisplay = 3
+    assert list(viewer.layers) == [source]
+    assert waited() is None
+    viewer.dims.ndisplay = 2
+    assert waited() is not None
     viewer.window.remove_dock_widget(dock)
     assert list(viewer.layers) == [source]
     viewer.dims.set_current_step(0, 0)

@@ -180,6 +180,7 @@ class LivePreview(QObject):
     def _connect(self) -> None:
         for emitter in view_events(self._viewer):
             self._links.add(emitter, self._on_move)
+        self._links.add(self._viewer.dims.events.ndisplay, self._on_ndisplay)
         for emitter in camera_events(self._viewer):
             self._links.add(emitter, self._on_camera)
         self._links.add(self._viewer.cursor.events.position, self._on_cursor)
@@ -203,6 +204,12 @@ class LivePreview(QObject):
 
     def _on_move(self, _event: object = None) -> None:
         self.refresh()
+
+    def _on_ndisplay(self, _event: object = None) -> None:
+        self.refresh()
+        if self._is_enabled and self._viewer.dims.ndisplay != 2:
+            # At once: napari crashes in OpenGL when a flat layer is removed while it is drawn as a volume.
+            self._follow()
 
     def _on_camera(self, _event: object = None) -> None:
         self._take_cursor()

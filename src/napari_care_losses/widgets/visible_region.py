@@ -39,7 +39,7 @@ def view_events(viewer: ViewerModel) -> tuple[Any, ...]:
     # older napari does not tell of a canvas that is resized
     canvas = getattr(getattr(viewer, "canvas", None), "events", None)
     resized = (canvas.size,) if hasattr(canvas, "size") else ()
-    return dims.current_step, dims.ndisplay, dims.order, grid_of(viewer).events.enabled, *resized
+    return dims.current_step, dims.order, grid_of(viewer).events.enabled, *resized
 
 
 def obstacle(viewer: ViewerModel, layer: Image) -> str:
