@@ -75,7 +75,7 @@ def open_widget(viewer: ViewerModel, qtbot: QtBot) -> Callable[..., CompareWidge
     def open_(*methods: str) -> CompareWidget:
         widget = CompareWidget(viewer)
         qtbot.addWidget(widget)
-        widget.methods.tick(methods or ("tv", "nl-means"))
+        widget.settings.methods.tick(methods or ("tv", "nl-means"))
         return widget
 
     return open_
@@ -109,9 +109,9 @@ def test_images_and_scores_are_what_core_makes_of_them(viewer, open_widget, add_
     add_model("mine", loss="laplace")
     _, clean = add_pair(viewer, stack, truth)
     widget = open_widget("mine", "tv")
-    widget.truth.choose(clean)
+    widget.settings.truth.choose(clean)
     parameters = RestorationParameters(normalization="stack")
-    widget.form.set_value(parameters)
+    widget.settings.form.set_value(parameters)
     results = press_compare(widget, qtbot)
     assert "Compared 2 methods on 3 frames" in widget.run_bar.status.text()
     (entry,) = list_models()
@@ -136,8 +136,8 @@ def test_frames_of_a_movie_are_not_tested(viewer, open_widget, truth, stack, qtb
     many[0] = np.random.default_rng(1).poisson(many[0]).astype(np.uint16)
     _, clean = add_pair(viewer, *many, axis_labels=("t", "y", "x"))
     widget = open_widget()
-    widget.truth.choose(clean)
-    assert widget.fields.currentText() == "one movie or z-stack"
+    widget.settings.truth.choose(clean)
+    assert widget.settings.fields.currentText() == "one movie or z-stack"
     press_compare(widget, qtbot)
     assert "no p-value; in brackets the 95 % interval of the difference to Input" in widget.summary.about.text()
     assert cell(widget.summary.table, 1, 1).partition("\n")[2].startswith("[")
@@ -154,7 +154,7 @@ def test_frames_of_a_movie_are_not_tested(viewer, open_widget, truth, stack, qtb
 )
 def test_what_the_frames_are_is_guessed_from_the_axes(labels, text, viewer, open_widget, stack) -> None:
     viewer.add_image(stack, axis_labels=labels)
-    assert open_widget().fields.currentText().startswith(text)
+    assert open_widget().settings.fields.currentText().startswith(text)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_one_frame_takes_the_room_of_one_and_lies_where_it_belongs(viewer, open_
     source = viewer.add_image(stack, scale=(2, 0.1, 0.1), translate=(5, 3, 4), rotate=10, name="cells")
     widget = open_widget("tv")
     viewer.dims.set_point(0, 5 + 2 * 2)
-    widget.which.setCurrentIndex(1)
+    widget.settings.which.setCurrentIndex(1)
     results = press_compare(widget, qtbot)
     assert results.frames_done() == [2]
     assert "not compared" in show(widget, 0, qtbot)["TV"]
@@ -235,7 +235,7 @@ def test_whole_stacks_lie_on_the_input(viewer, open_widget, stack, qtbot) -> Non
     for layer in viewer.layers[1:]:
         assert layer.data.shape == volume.shape
         assert np.allclose(layer.data_to_world((1, 0, 7, 9)), source.data_to_world((1, 0, 7, 9)))
-    assert widget.image.layer() is source
+    assert widget.settings.image.layer() is source
 
 
 def test_both_sliders_move_each_other(viewer, open_widget, stack, qtbot) -> None:
@@ -275,10 +275,13 @@ def show_running(widget: CompareWidget, index: int) -> dict[str, str]:
     ("prepare", "reason"),
     [
         (lambda viewer, widget: viewer.layers.clear(), "Open an image"),
-        (lambda viewer, widget: widget.methods.tick(()), "Tick at least one"),
-        (lambda viewer, widget: widget.truth.choose(widget.image.layer()), "same layer"),
-        (lambda viewer, widget: widget.truth.choose(viewer.layers["other"]), "2 x 40 x 52, the image 3 x 40 x 52"),
-        (lambda viewer, widget: widget.image.choose(viewer.layers["colour"]), "RGB"),
+        (lambda viewer, widget: widget.settings.methods.tick(()), "Tick at least one"),
+        (lambda viewer, widget: widget.settings.truth.choose(widget.settings.image.layer()), "same layer"),
+        (
+            lambda viewer, widget: widget.settings.truth.choose(viewer.layers["other"]),
+            "2 x 40 x 52, the image 3 x 40 x 52",
+        ),
+        (lambda viewer, widget: widget.settings.image.choose(viewer.layers["colour"]), "RGB"),
         (lambda viewer, widget: None, ""),
     ],
 )
@@ -296,8 +299,8 @@ def test_the_button_is_enabled_only_when_its_press_succeeds(prepare, reason, vie
 def test_a_single_image_needs_no_questions_on_frames(viewer, open_widget, stack, qtbot) -> None:
     layer = viewer.add_image(stack[0])
     widget = open_widget("tv")
-    assert not widget._rows_of_form.isRowVisible(widget.which)
-    assert not widget._rows_of_form.isRowVisible(widget.fields)
+    assert not widget.settings.rows.isRowVisible(widget.settings.which)
+    assert not widget.settings.rows.isRowVisible(widget.settings.fields)
     press_compare(widget, qtbot)
     assert not widget.view.slider.isVisible()
     widget.summary.layers.click()
@@ -310,13 +313,13 @@ def test_methods_follow_the_name_of_the_image(viewer, add_model, stack, qtbot) -
     widget = CompareWidget(viewer)
     qtbot.addWidget(widget)
     viewer.add_image(stack, name="dendra 10 ms")
-    assert [method.name for method in widget.methods.methods()] == ["dendra", "TV"]
+    assert [method.name for method in widget.settings.methods.methods()] == ["dendra", "TV"]
 
 
 def test_the_table_is_copied(viewer, open_widget, stack, truth, qtbot) -> None:
     _, clean = add_pair(viewer, stack, truth)
     widget = open_widget("tv")
-    widget.truth.choose(clean)
+    widget.settings.truth.choose(clean)
     press_compare(widget, qtbot)
     widget.summary.copy.click()
     lines = QApplication.clipboard().text().splitlines()
@@ -363,7 +366,7 @@ def test_large_results_lie_on_disk(viewer, open_widget, stack, monkeypatch, qtbo
 def test_removing_a_layer_stops_the_comparison(which, viewer, open_widget, stack, truth, endless, qtbot) -> None:
     _, clean = add_pair(viewer, stack, truth)
     widget = open_widget()
-    widget.truth.choose(clean)
+    widget.settings.truth.choose(clean)
     widget.run_bar.start_button.click()
     qtbot.waitUntil(lambda: bool(widget._results.frames_done()), timeout=10_000)
     viewer.layers.remove(which)
@@ -379,7 +382,7 @@ def test_closing_ends_the_work_and_the_window(how, make_napari_viewer, stack, en
     viewer = make_napari_viewer()
     viewer.add_image(stack)
     widget = CompareWidget(viewer)
-    widget.methods.tick(["tv"])
+    widget.settings.methods.tick(["tv"])
     viewer.window.add_dock_widget(widget, name="Compare")
     widget.run_bar.start_button.click()
     view = widget.view
@@ -423,9 +426,9 @@ def test_from_the_menu_to_the_report(
         layer.data = layer.data[:3, :96, :112]
     click(viewer, "Plugins", "CARE Losses", "Compare")
     widget: CompareWidget = docked(viewer, "Compare (CARE Losses)")
-    assert widget.image.layer() is low
-    assert [method.name for method in widget.methods.methods()] == ["actin-bandpass", "actin-laplace", "TV"]
-    widget.truth.choose(clean)
+    assert widget.settings.image.layer() is low
+    assert [method.name for method in widget.settings.methods.methods()] == ["actin-bandpass", "actin-laplace", "TV"]
+    widget.settings.truth.choose(clean)
     viewer.dims.set_current_step(0, 2)
     widget.run_bar.start_button.click()
     wait(widget, qtbot)

@@ -356,6 +356,8 @@ def test_the_table_holds_every_frame_and_its_click_shows_it(make_results, open_v
     assert chosen.args == [2]
     frames.score.setCurrentIndex(1)
     assert table.item(1, 1).text() == "0.800"
+    frames.score.setCurrentIndex(frames.score.findData("slope"))
+    assert not any(table.item(1, column).font().bold() for column in range(3))
     settle(view, qtbot)
 
 

@@ -6,26 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog, QLabel, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
-from napari_care_losses.core.comparison import INPUT
-from napari_care_losses.core.errors import CareError, InputError
-from napari_care_losses.core.restoration_parameters import RestorationParameters
+from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.statistics import table_text
 from napari_care_losses.widgets.comparison_colours import panel_colours
 from napari_care_losses.widgets.comparison_export import example_frame, export, summary
-from napari_care_losses.widgets.comparison_results import (
-    ComparisonPlan,
-    ComparisonResults,
-    check_pair,
-    is_one_series,
-    show_frame,
-)
+from napari_care_losses.widgets.comparison_results import ComparisonResults, show_frame
+from napari_care_losses.widgets.comparison_settings import ComparisonSettings
 from napari_care_losses.widgets.comparison_summary import ComparisonSummary
-from napari_care_losses.widgets.form import ParameterForm, fold, make_rows, scroll_past, tooltip
-from napari_care_losses.widgets.layer_chooser import LayerChooser
-from napari_care_losses.widgets.layers import layer_frames, shown_first, shown_index
-from napari_care_losses.widgets.method_chooser import MethodChooser
+from napari_care_losses.widgets.layers import shown_index
 from napari_care_losses.widgets.panel import Panel
 from napari_care_losses.widgets.run_bar import Clock, RunBar, duration
 from napari_care_losses.widgets.worker import CloseGuard, Job, LatestJob, Outcome
@@ -63,7 +53,7 @@ class CompareWidget(Panel):
         self._summing = LatestJob(parent=self, delay_ms=SUMMARY_MS)
         self._build()
         self._connect()
-        self._on_image_changed()
+        self._update()
 
     @property
     def is_running(self) -> bool:
@@ -76,32 +66,7 @@ class CompareWidget(Panel):
         return self._job.is_running or self._summing.is_running or self._exporting.is_running
 
     def _build(self) -> None:
-        self.image = LayerChooser(self._viewer)
-        self.image.setToolTip(tooltip("The noisy image or stack that every method restores."))
-        self.truth = LayerChooser(self._viewer, none="none")
-        self.truth.setToolTip(
-            tooltip(
-                "A long exposure of the same fields of view, if you have one: it gives scores, tests and the true "
-                "resolution. Without it, residuals, spectra and profiles are compared."
-            )
-        )
-        self.which = _choice("Compare this frame only, or all: the shown one first, then outward from it.")
-        self.fields = _choice(
-            "Independent fields of view can be tested statistically. Frames of one movie or planes of one z-stack "
-            "cannot, however many there are."
-        )
-        self.fields.addItem("independent fields of view", True)
-        self.fields.addItem("one movie or z-stack", False)
-        self.methods = MethodChooser(self._viewer.theme)
-        self.aligned = QCheckBox("Align brightness before scoring")
-        self.aligned.setChecked(True)
-        self.aligned.setToolTip(
-            tooltip(
-                "Scale and shift each image's grey levels to fit the ground truth before scoring, as the CARE papers "
-                "do: exposures differ in brightness. Switched off, wrong brightness counts too."
-            )
-        )
-        self.form = ParameterForm(RestorationParameters)
+        self.settings = ComparisonSettings(self._viewer)
         self.summary = ComparisonSummary()
         self.run_bar = RunBar(
             "Compare",
@@ -109,24 +74,14 @@ class CompareWidget(Panel):
             start_help="Restore the frames by every method ticked. A window shows them side by side as they come.",
             stop_help="Stop; what has been restored so far stays.",
         )
-        rows = make_rows()
-        rows.addRow("Image", self.image)
-        rows.addRow("Ground truth", self.truth)
-        rows.addRow("Frames", self.which)
-        rows.addRow("They are", self.fields)
-        self._rows_of_form = rows
-        self.body.addLayout(rows)
-        self.body.addWidget(QLabel("Methods"))
-        for widget in (self.methods, self.aligned, fold("Restoration settings", self.form), self.summary):
+        for widget in (self.settings, self.summary):
             self.body.addWidget(widget)
-        self.line_up(rows)
+        self.line_up(self.settings.rows)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
 
     def _connect(self) -> None:
-        self.image.changed.connect(self._on_image_changed)
-        for signal in (self.truth.changed, self.methods.changed, self.form.edited):
-            signal.connect(self._update)
+        self.settings.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
         self.run_bar.stopped.connect(self._stop)
         self.summary.panels_asked.connect(self._open_view)
@@ -145,66 +100,13 @@ class CompareWidget(Panel):
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.events.theme.connect(self._on_theme)
 
-    def _plan(self) -> ComparisonPlan:
-        """Return what the widget says.
-
-        Raises
-        ------
-        InputError
-            If it cannot be compared.
-        """
-        layer, truth_layer = self.image.layer(), self.truth.layer()
-        if layer is None:
-            raise InputError("Open an image first; File > Open Sample > CARE Losses has some to try.")
-        if layer is truth_layer:
-            raise InputError("Ground truth and image are the same layer: choose the long exposure as ground truth.")
-        frames = layer_frames(layer)
-        truth = None if truth_layer is None else layer_frames(truth_layer)
-        if truth is not None:
-            check_pair(frames, truth)
-        if self.methods.problem:
-            raise InputError(self.methods.problem)
-        shown = shown_index(layer, self._viewer.dims)
-        return ComparisonPlan(
-            source=layer,
-            truth_layer=truth_layer,
-            frames=frames,
-            truth=truth,
-            methods=tuple(self.methods.methods()),
-            parameters=self.form.value(),
-            indices=tuple(shown_first(shown, len(frames))) if self.which.currentData() else (shown,),
-            aligned=self.aligned.isChecked(),
-            independent=bool(self.fields.currentData()),
-            reference=self.methods.reference() or INPUT,
-        )
-
-    def _on_image_changed(self) -> None:
-        layer = self.image.layer()
-        count = 1
-        if layer is not None:
-            self.methods.suggest_for(layer.name)
-            self.fields.setCurrentIndex(self.fields.findData(not is_one_series(layer)))
-            try:
-                count = len(layer_frames(layer))
-            except InputError:
-                count = 1
-        chosen = max(0, self.which.currentIndex())
-        self.which.clear()
-        self.which.addItem(f"all {count}", True)
-        self.which.addItem("only the one shown", False)
-        self.which.setCurrentIndex(chosen)
-        for widget in (self.which, self.fields):
-            self._rows_of_form.setRowVisible(widget, count > 1)
-        self._update()
-
-    def _update(self, _change: object = None) -> None:
+    def _update(self) -> None:
         reason = ""
         if not self._job.is_running:
             try:
-                self._plan()
+                self.settings.plan()
             except CareError as error:
                 reason = str(error)
-        self.aligned.setVisible(self.truth.layer() is not None)
         self.run_bar.set_state(is_running=self._job.is_running, is_stopping=self._job.is_stopping, reason=reason)
         results = self._results
         self.summary.set_state(
@@ -217,7 +119,7 @@ class CompareWidget(Panel):
     def _start(self) -> None:
         if self._job.is_running:
             return
-        plan = self._plan()
+        plan = self.settings.plan()
         self._results, self._rows, self._clock = ComparisonResults(plan), [], Clock()
         self._summing.cancel()
         self.run_bar.show_progress(-1)
@@ -368,7 +270,7 @@ class CompareWidget(Panel):
     def _on_theme(self, event: Any) -> None:
         if self.view is not None:
             self.view.set_theme(event.value)
-        self.methods.set_theme(event.value)
+        self.settings.set_theme(event.value)
         if self._rows:
             self._on_summary(self._rows)
 
@@ -382,11 +284,3 @@ class CompareWidget(Panel):
 
 def _fraction(step: Compared) -> float | None:
     return step.done / step.total if step.total else None
-
-
-def _choice(help: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tooltip(help))
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    scroll_past(combo)
-    return combo

@@ -35,7 +35,8 @@ METRIC_HELP = {
     "psnr": "Peak signal-to-noise ratio: how small the differences to the ground truth are. Higher is better; 3 dB "
     "more halves the squared error.",
     "ssim": "Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
-    "slope": "Restored grey levels for each true one, without alignment: only near 1 may brightness be measured.",
+    "slope": "Restored grey levels for each true one, without alignment: where input and truth have the same exposure, "
+    "brightness may be measured only if it is near 1.",
     "r2": "Share of the restored image's variance that true brightness explains, 0 to 1.",
 }
 COMPARED = ("psnr", "ssim")
@@ -43,7 +44,7 @@ COMPARED = ("psnr", "ssim")
 
 UNKNOWN = "-"
 THIN = "\N{THIN SPACE}"
-NUMBER_SIZE = 0.88
+NUMBER_SIZE = 0.84
 """Of the table in the narrow dock, relative to other texts."""
 
 SWATCH = 10
@@ -173,7 +174,8 @@ class FrameTable(QWidget):
         self.show_frame(self._shown)
 
     def _fill_row(self, line: int, values: Mapping[str, float], metric: str) -> None:
-        best = best_of(values, towards_one=metric == "slope")
+        # The slope depends on the truth's exposure: neither more nor less is better.
+        best = None if metric == "slope" else best_of(values)
         for column, name in enumerate(self._names):
             value = values.get(name)
             text = UNKNOWN if value is None else value_text(metric, value)
@@ -232,12 +234,12 @@ def p_text(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}" if p_value < 0.1 else f"= {p_value:.2f}"
 
 
-def best_of(values: Mapping[str, float], *, towards_one: bool = False) -> str | None:
+def best_of(values: Mapping[str, float]) -> str | None:
     """Return the method with the best value; None unless there are two methods at least beside the input."""
     of_methods = {name: value for name, value in values.items() if name != INPUT and not math.isnan(value)}
     if len(of_methods) < 2:
         return None
-    return max(of_methods, key=lambda name: -abs(of_methods[name] - 1) if towards_one else of_methods[name])
+    return max(of_methods, key=lambda name: of_methods[name])
 
 
 def _cell(
