@@ -80,6 +80,33 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     evaluate.add_argument("--unaligned", action="store_true", help="Raw scores, without the affine alignment.")
     evaluate.add_argument("--json", action="store_true", help="Print one JSON object.")
 
+    compare = command("compare", commands.compare, "Compare models and baselines on one stack, in a report.")
+    compare.add_argument("input", type=Path, metavar="INPUT", help="A TIFF file.")
+    compare.add_argument(
+        "--methods",
+        nargs="+",
+        required=True,
+        metavar="METHOD",
+        help="Model files, names in the library, or the baselines tv and nl-means.",
+    )
+    compare.add_argument("--truth", type=Path, help="The ground truth, a TIFF file.")
+    compare.add_argument("--out", type=Path, required=True, help="The HTML page to make; two CSV files lie beside it.")
+    compare.add_argument("--frames", type=_selection, metavar="A:B", help="Only frames A up to, not including, B.")
+    compare.add_argument(
+        "--show", type=int, default=0, help="The frame whose images are shown, among those chosen (0)."
+    )
+    compare.add_argument(
+        "--reference", metavar="METHOD", help="What others are compared with (a Laplace model if any)."
+    )
+    compare.add_argument(
+        "--independent",
+        action="store_true",
+        help="The frames are independent fields of view, not a movie: adds paired t-tests.",
+    )
+    compare.add_argument("--unaligned", action="store_true", help="Raw scores, without the affine alignment.")
+    if chosen == "compare":
+        _add_restoration_options(compare)
+
     models = command("models", commands.models, "List the models of the library.")
     models.add_argument("--json", action="store_true", help="Print a JSON list.")
 
@@ -124,10 +151,10 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
         added |= set(loss.described())
 
 
-def _add_restoration_options(restore: argparse.ArgumentParser) -> None:
+def _add_restoration_options(parser: argparse.ArgumentParser) -> None:
     from napari_care_losses.core.restoration_parameters import RestorationParameters
 
-    _add_options(restore, RestorationParameters)
+    _add_options(parser, RestorationParameters)
 
 
 def _add_options(parser: argparse.ArgumentParser, owner: type[Parameters], skipped: Collection[str] = ()) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    from napari_care_losses.core.comparison import Method
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.losses import Loss
     from napari_care_losses.core.parameters import Parameters
@@ -187,6 +188,66 @@ def evaluate(options: argparse.Namespace) -> None:
         print(f"{label:>7}" + "".join(f"{row[name]['psnr']:>16.3f}{row[name]['ssim']:>9.4f}" for name in stacks))
     levels = scores["mean"]["restored"]
     print(f"grey levels, restored against truth: slope {levels['slope']:.3f}, R2 {levels['r2']:.4f} (means)")
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Compare methods on a file and write the report."""
+    from tqdm import tqdm
+
+    from napari_care_losses.core.comparison_job import compare_to_file
+    from napari_care_losses.core.restoration_parameters import RestorationParameters
+    from napari_care_losses.core.statistics import table_text
+    from napari_care_losses.core.tiff import read_tiff
+
+    frames = _selected(read_tiff(options.input), options.frames, options.input)
+    inputs = {"Input": str(options.input), "Ground truth": str(options.truth) if options.truth else "none"}
+    if options.frames is not None:
+        inputs["Chosen"] = f"frames {options.frames[0]} up to, not including, {options.frames[1]}"
+    work = compare_to_file(
+        frames,
+        _methods(options.methods),
+        options.out,
+        truth=None if options.truth is None else _evaluated(options.truth, options.frames),
+        parameters=RestorationParameters(**_given(options, RestorationParameters)),
+        aligned=not options.unaligned,
+        independent=options.independent,
+        reference=options.reference,
+        shown=options.show,
+        title=f"Restorations of {options.input.name} compared",
+        settings=inputs,
+    )
+    with _stoppable(work) as stopped, tqdm(disable=None, unit="step") as bar:
+        while not stopped:
+            try:
+                step = next(work)
+            except StopIteration as finished:
+                report = finished.value
+                break
+            bar.total = step.total
+            bar.update(step.done - bar.n)
+        else:
+            raise KeyboardInterrupt
+    if report.rows:
+        print(table_text(report.rows), end="")
+    print(options.out)
+
+
+def _methods(given: list[str]) -> list[Method]:
+    """Return the methods called by these names; a baseline comes before a model of its name."""
+    from napari_care_losses.core.baselines import BASELINES
+    from napari_care_losses.core.comparison import Method
+    from napari_care_losses.core.library import find_model
+
+    methods = []
+    for name in given:
+        if name in BASELINES:
+            methods.append(Method(name, baseline=name))
+        else:
+            path = find_model(name)
+            # two files of one name in two folders are told apart by their paths
+            is_single = sum(one not in BASELINES and find_model(one).stem == path.stem for one in given) == 1
+            methods.append(Method(path.stem if is_single else name, model=path))
+    return methods
 
 
 def _evaluated(path: Path, selection: tuple[int, int] | None) -> Frames:
