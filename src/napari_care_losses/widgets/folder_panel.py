@@ -40,7 +40,7 @@ class FolderPanel(QWidget):
         self._is_held_up = False
         self._problems: list[str] = []
         self._clock = Clock()
-        self._job = Job(parent=self)
+        self._job = Job(parent=self, uses_torch=True)
         self.source = _FolderEdit("The folder with the TIFF files to restore; each may be an image or a stack.")
         self.target = _FolderEdit(
             "Where the results go, as NAME_restored-MODEL.tif. Left empty: into the same folder. Files that are there "
@@ -110,7 +110,11 @@ class FolderPanel(QWidget):
         self._problems, self._clock = [], Clock()
         self.run_bar.show_progress(-1)
         self.run_bar.say("Starting…")
-        self._job.start(lambda: _restored(paths, entry, target, parameters))
+        self._job.start(
+            lambda: _restored(paths, entry, target, parameters),
+            title=f"Restoring files in {self.source.path().name}",
+            fraction=lambda report: (report.number + report.fraction) / report.count,
+        )
         self._update()
         self.changed.emit()
 

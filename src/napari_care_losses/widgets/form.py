@@ -197,6 +197,8 @@ def _make_editor(kind: Any, info: ParameterInfo, words: Mapping[str, str]) -> Ed
         editor.setKeyboardTracking(False)
         if info.lowest_means:
             editor.setSpecialValueText(info.lowest_means)
+            # in between there is nothing that is meant as a number
+            editor.setStepType(QAbstractSpinBox.StepType.DefaultStepType)
     editor.setMinimumWidth(NARROW)
     scroll_past(editor)
     return editor

@@ -13,6 +13,7 @@ from napari_care_losses.widgets.form import ParameterForm, fold, make_rows, tool
 from napari_care_losses.widgets.layer_chooser import LayerChooser
 from napari_care_losses.widgets.layers import layer_frames, shown_index
 from napari_care_losses.widgets.live_preview import LivePreview
+from napari_care_losses.widgets.match_note import MatchNote
 from napari_care_losses.widgets.model_chooser import ModelChooser
 from napari_care_losses.widgets.panel import Panel
 from napari_care_losses.widgets.range_note import RangeNote
@@ -66,7 +67,7 @@ class RestoreWidget(Panel):
         self._before = 0
         self._note = ""
         self._clock = Clock()
-        self._job = Job(parent=self)
+        self._job = Job(parent=self, uses_torch=True)
         self.preview = LivePreview(napari_viewer, parent=self)
         self._build()
         self._connect()
@@ -82,6 +83,7 @@ class RestoreWidget(Panel):
         self.image.setToolTip(tooltip("The noisy image or stack to restore."))
         self.model = ModelChooser(follows=lambda: not self._job.is_running)
         self.model.setToolTip(tooltip("What restores it: choose a model trained on images like yours."))
+        self.match = MatchNote()
         self.live = QCheckBox("Live preview")
         self.live.setChecked(True)
         self.live.setToolTip(
@@ -116,7 +118,7 @@ class RestoreWidget(Panel):
         buttons.addWidget(self.save, 1)
         buttons.addWidget(self.contrast, 1)
         self.body.addLayout(rows)
-        for widget in (self.live, self.preview_note, self.form, self.range, self.uncertainty, self.scores):
+        for widget in (self.match, self.live, self.preview_note, self.form, self.range, self.uncertainty, self.scores):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
         self.body.addWidget(fold("Restore a folder of files", self.folder))
@@ -209,7 +211,11 @@ class RestoreWidget(Panel):
         self._done = 0
         self.run_bar.show_progress(-1)
         self.run_bar.say("Starting…")
-        self._job.start(lambda: restore_into_stacks(plan))
+        self._job.start(
+            lambda: restore_into_stacks(plan),
+            title=f"Restoring {plan.source.name}",
+            fraction=lambda filled: filled.done / filled.total,
+        )
         self._update()
 
     def _stop(self) -> None:
@@ -262,6 +268,7 @@ class RestoreWidget(Panel):
         frames = None if layer is None else _frames_of(layer)
         if layer is None or frames is None:
             self.scores.show_frame(None, None, 0)
+            self.match.check(None, 0, None)
             self.range.show_range(None, 0, None, RestorationParameters())
             self.preview.set_source(None, None, None)
             self.save.offer(None)
@@ -281,6 +288,7 @@ class RestoreWidget(Panel):
             uncertainty=uncertainty if index in frames_done(uncertainty) else None,
             done=done,
         )
+        self.match.check(frames, index, entry)
         self.contrast.setEnabled(True)
         reason = "Wait until the frames are restored." if self._job.is_running else "Nothing is restored yet."
         self.save.offer(None if self._job.is_running or not done else restored, reason)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
-from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.saving import Saved, save_stack
 from napari_care_losses.widgets.form import tooltip
 from napari_care_losses.widgets.layers import layer_frames
@@ -74,10 +73,14 @@ class SaveButton(QPushButton):
         """
         if self._layer is None or self._job.is_running:
             return
-        frames: Frames = layer_frames(self._layer)
+        frames = layer_frames(self._layer)
         self._path, self._saved = path, None
         self._missing = len(frames) - len(frames_done(self._layer))
-        self._job.start(lambda: save_stack(frames, path, dtype=dtype))
+        self._job.start(
+            lambda: save_stack(frames, path, dtype=dtype),
+            title=f"Saving {path.name}",
+            fraction=lambda saved: saved.done / saved.total,
+        )
         self.setEnabled(False)
 
     def _ask(self) -> None:
