@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from napari_care_losses.core.bootstrap import block_interval, block_length
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.statistics import (
     HEADER,
     Row,
-    block_interval,
-    block_length,
     holm,
     summarize,
     t_test,

@@ -9,13 +9,13 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from napari_care_losses import __version__
+from napari_care_losses.core.bootstrap import FEWEST_FRAMES
 from napari_care_losses.core.figures import LARGEST, Window
 from napari_care_losses.core.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, METRICS
 from napari_care_losses.core.report_curves import curves_section, profile_section, time_section
 from napari_care_losses.core.report_images import LARGEST_PERCENTILE, View, cards, detail_of, view_of
 from napari_care_losses.core.report_sources import sources
 from napari_care_losses.core.report_tables import image_table, pairs_table, score_table
-from napari_care_losses.core.statistics import FEWEST_FRAMES
 
 if TYPE_CHECKING:
     from napari_care_losses.core.html_report import ComparisonReport

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_care_losses.core.statistics import FEWEST_FRAMES
+from napari_care_losses.core.bootstrap import FEWEST_FRAMES
 from napari_care_losses.widgets.comparison_results import TITLES
 from napari_care_losses.widgets.comparison_table import SummaryTable
 from napari_care_losses.widgets.form import tooltip
