@@ -1,0 +1,368 @@
+"""Measure whether the viewer stays fluid while work runs, and how soon it shows what was asked for.
+
+    python benchmarks/viewer.py [training] [restoring] [preview] [scores]
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/viewer.py
+
+Opens a real viewer with the plugin's widgets on its samples, every part in a fresh process. While the slider moves, a
+timer that should fire every 10 ms notes how late it is: that long a click would have waited. Figures of "training" and
+"restoring" hold all of it, from the moment the widget is open through the loading of torch (also on its own, as
+"start") to the last frame. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+import npe2
+import numpy as np
+from napari.qt import get_qapp
+from qtpy.QtCore import QEventLoop, Qt, QTimer
+
+import napari_care_losses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+PLUGIN = "napari-care-losses"
+TICK_MS = 10
+SLIDER_MS = 150
+SECONDS = 20.0
+"""How long one work is watched at most."""
+
+WIDTH, FRAMES = 1024, 24
+MOVES = 12
+"""Slider moves after which the time to the first preview or to the scores is taken; the median is reported."""
+
+PATIENCE = 300.0
+
+
+class Lateness:
+    """How late a timer of 10 ms fires, by what was going on."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, list[float]] = {}
+        self._names: tuple[str, ...] = ()
+        self._last = time.perf_counter()
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self._on_tick)
+        self._timer.start()
+
+    @contextmanager
+    def noted(self, *names: str) -> Iterator[None]:
+        """Note the lateness under these names meanwhile."""
+        before, self._names = self._names, names
+        try:
+            yield
+        finally:
+            self._names = before
+
+    def figures(self) -> dict[str, float]:
+        """Return 99th percentile and maximum of everything noted, in ms."""
+        found = {}
+        for name, late in self.of.items():
+            found[f"p99_ms_{name}"] = round(float(np.percentile(late, 99)), 1)
+            found[f"max_ms_{name}"] = round(max(late), 1)
+        return found
+
+    def _on_tick(self) -> None:
+        now = time.perf_counter()
+        late = max(0.0, 1e3 * (now - self._last) - TICK_MS)
+        self._last = now
+        for name in self._names:
+            self.of.setdefault(name, []).append(late)
+
+
+class Slider:
+    """Moves the viewer's slider back and forth."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self._viewer = viewer
+        self._timer = QTimer()
+        self._timer.setInterval(SLIDER_MS)
+        self._timer.timeout.connect(self.move)
+        self._step, self._by = 0, 1
+
+    def move(self) -> None:
+        """Move by one frame."""
+        last = self._viewer.dims.nsteps[0] - 1
+        if not 0 <= self._step + self._by <= last:
+            self._by = -self._by
+        self._step += self._by
+        self._viewer.dims.set_current_step(0, self._step)
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """Move every 150 ms meanwhile."""
+        self._timer.start()
+        try:
+            yield
+        finally:
+            self._timer.stop()
+
+
+def wait(is_done: Callable[[], bool], seconds: float = PATIENCE, *, must_end: bool = True) -> None:
+    """Let the viewer live until something is true or time is up."""
+    loop, end = QEventLoop(), time.monotonic() + seconds
+    timer = QTimer()
+    timer.setInterval(5)
+
+    def look() -> None:
+        if is_done() or time.monotonic() > end:
+            loop.quit()
+
+    timer.timeout.connect(look)
+    timer.start()
+    loop.exec()
+    if must_end and not is_done():
+        raise TimeoutError("the viewer did not get there in time")
+
+
+def pause(seconds: float) -> None:
+    """Let the viewer live for a while."""
+    wait(lambda: False, seconds, must_end=False)
+
+
+def open_viewer() -> napari.Viewer:
+    """Return a viewer that knows the plugin."""
+    get_qapp()
+    manager = npe2.PluginManager.instance()
+    manager.discover()
+    if PLUGIN not in manager:
+        manager.register(npe2.PluginManifest.from_file(Path(napari_care_losses.__file__).parent / "napari.yaml"))
+    viewer = napari.Viewer(show=False)
+    viewer.show()
+    viewer.window.resize(1366, 768)
+    return viewer
+
+
+def open_widget(viewer: napari.Viewer, name: str) -> Any:
+    """Return a widget of the plugin in its dock."""
+    return viewer.window.add_plugin_dock_widget(PLUGIN, name)[1]
+
+
+def mosaic(data: NDArray[Any], width: int, frames: int) -> NDArray[Any]:
+    """Return larger frames of a sample's fields, side by side."""
+    across = width // data.shape[-1]
+    fields = [
+        np.block(
+            [[data[(row * across + column + index) % len(data)] for column in range(across)] for row in range(across)]
+        )
+        for index in range(frames)
+    ]
+    return np.stack(fields)
+
+
+def larger_sample(viewer: napari.Viewer, width: int, frames: int) -> tuple[Image, Image]:
+    """Return the actin sample as low and true layers of larger frames, and nothing else in the viewer."""
+    truth, low = viewer.open_sample(PLUGIN, "actin")
+    if width > low.data.shape[-1]:
+        for layer in (truth, low):
+            layer.data = mosaic(layer.data, width, frames)
+    viewer.reset_view()
+    return low, truth
+
+
+def add_care_model() -> str:
+    """Add an untrained network of the paper's size to the library, and return its name: it costs what any does."""
+    # loads torch: only in a process that does not measure its loading
+    code = (
+        "from dataclasses import replace\n"
+        "from napari_care_losses.core.architecture import PRESETS\n"
+        "from napari_care_losses.core.library import new_model_path\n"
+        "from napari_care_losses.core.model import Model, ModelCard\n"
+        "from napari_care_losses.core.network import CareNetwork\n"
+        "import torch\n"
+        "network = CareNetwork(PRESETS['care'], torch.Generator().manual_seed(0))\n"
+        "card = ModelCard(structure='actin', loss='mae', preset='care', architecture=PRESETS['care'])\n"
+        "Model(card, network.state_dict()).save(new_model_path('untrained-care'))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return "untrained-care"
+
+
+def measure_training() -> dict[str, float]:
+    """Train both networks, lite first."""
+    viewer = open_viewer()
+    low, truth = larger_sample(viewer, 512, 9)
+    train = open_widget(viewer, "Train")
+    train.pairs.rows[0].choose(low, truth)
+    late, slider = Lateness(), Slider(viewer)
+    pause(2)
+    speeds = {}
+    with slider.moving():
+        pause(1)
+        with late.noted("idle"):
+            pause(5)
+        for number, preset in enumerate(("lite", "care")):
+            train.form.set_values({"preset": preset, "amount": 10.0, "steps_per_epoch": 50})
+            begun = time.perf_counter()
+            with late.noted("training", *(["training_start"] if number == 0 else [])):
+                train.run_bar.start_button.click()
+                wait(lambda: train.run_bar.progress.value() > 0)
+            speeds[f"first_step_s_{preset}"] = round(time.perf_counter() - begun, 2)
+            with late.noted("training", f"training_{preset}"):
+                pause(SECONDS)
+                said = re.search(r"([\d.,]+) steps a second", train.run_bar.status.text())
+                assert said is not None, train.run_bar.status.text()
+                speeds[f"steps_per_s_{preset}"] = float(said[1])
+                train.run_bar.stop_button.click()
+                wait(lambda: not train.is_running)
+    viewer.close()
+    return late.figures() | speeds
+
+
+def measure_restoring() -> dict[str, float]:
+    """Restore a stack with a model of either size, lite first."""
+    care = add_care_model()
+    viewer = open_viewer()
+    low, _ = larger_sample(viewer, WIDTH, FRAMES)
+    late, slider = Lateness(), Slider(viewer)
+    pause(2)
+    speeds = {}
+    with slider.moving():
+        pause(1)
+        with late.noted("idle"):
+            pause(5)
+        restore = open_widget(viewer, "Restore")
+        pause(0.1)
+        restore.image.choose(low)
+        for number, name in enumerate(("actin-bandpass-lite", care)):
+            kind = name.rsplit("-", 1)[1]
+            begun = time.perf_counter()
+            with late.noted("restoring", *(["restoring_start"] if number == 0 else [])):
+                restore.model.choose(name)
+                restore.run_bar.start_button.click()
+                wait(lambda: restore.run_bar.progress.value() > 0)
+            speeds[f"first_tile_s_{kind}"] = round(time.perf_counter() - begun, 2)
+            begun = time.perf_counter()
+            with late.noted("restoring", f"restoring_{kind}"):
+                wait(lambda: not restore.is_running, SECONDS, must_end=False)
+                done = max(1, round(restore.run_bar.progress.value() / 1000 * FRAMES))
+                speeds[f"s_per_frame_{kind}"] = round((time.perf_counter() - begun) / done, 3)
+                if restore.is_running:
+                    restore.run_bar.stop_button.click()
+                wait(lambda: not restore.is_running)
+    viewer.close()
+    return late.figures() | speeds
+
+
+def measure_preview() -> dict[str, float]:
+    """Move the slider with the live preview on, and wait for the first restored pixels."""
+    care = add_care_model()
+    viewer = open_viewer()
+    low, _ = larger_sample(viewer, WIDTH, 2 * MOVES + 2)
+    pause(2)
+    painted: list[float] = []
+    late = Lateness()
+    begun = time.perf_counter()
+    restore = open_widget(viewer, "Restore")
+    restore.preview.painted.connect(lambda _: painted.append(time.perf_counter()))
+    restore.image.choose(low)
+    restore.model.choose("actin-bandpass-lite")
+    with late.noted("preview"):
+        wait(lambda: bool(painted))
+        found = {"first_preview_s_cold": round(painted[-1] - begun, 3)}
+        for first, name in ((1, "actin-bandpass-lite"), (1 + MOVES, care)):
+            restore.model.choose(name)
+            wait(lambda: not restore.preview.is_running)
+            seconds = []
+            for frame in range(first, first + MOVES):
+                count, begun = len(painted), time.perf_counter()
+                viewer.dims.set_current_step(0, frame)
+                wait(lambda count=count: len(painted) > count)
+                seconds.append(painted[count] - begun)
+                wait(lambda: not restore.preview.is_running)
+                pause(0.2)
+            kind = name.rsplit("-", 1)[1]
+            found[f"first_preview_s_{kind}"] = round(float(np.median(seconds)), 3)
+            found[f"first_preview_max_s_{kind}"] = round(max(seconds), 3)
+    viewer.close()
+    return found | late.figures()
+
+
+def measure_scores() -> dict[str, float]:
+    """Move the slider over restored frames that have not been scored yet."""
+    found = {}
+    for width, frames in ((512, 24), (2048, 12)):
+        viewer = open_viewer()
+        low, truth = larger_sample(viewer, width, frames)
+        restore = open_widget(viewer, "Restore")
+        restore.image.choose(low)
+        restore.model.choose("actin-bandpass-lite")
+        restore.scores.truth.choose(truth)
+        restore.run_bar.start_button.click()
+        wait(lambda restore=restore: not restore.is_running and not restore.scores.is_busy)
+        scored: list[float] = []
+        restore.scores.scored.connect(lambda scored=scored: scored.append(time.perf_counter()))
+        seconds: list[float] = []
+        while len(seconds) < MOVES:
+            # Other settings: every frame is scored anew, the shown one first, the others in between.
+            count = len(scored)
+            restore.scores.aligned.toggle()
+            wait(lambda scored=scored, count=count: len(scored) > count)
+            shown = viewer.dims.current_step[0]
+            count, begun = len(scored), time.perf_counter()
+            viewer.dims.set_current_step(0, (shown + frames // 2) % frames)
+            is_new = len(scored) == count
+            wait(lambda scored=scored, count=count: len(scored) > count)
+            if is_new:
+                seconds.append(scored[count] - begun)
+            wait(lambda restore=restore: not restore.scores.is_busy)
+        found[f"score_{width}_s"] = round(float(np.median(seconds)), 3)
+        found[f"score_{width}_max_s"] = round(max(seconds), 3)
+        viewer.close()
+        pause(0.5)
+    return found
+
+
+def main(*parts: str) -> None:
+    """Measure the parts named, or all of them."""
+    if os.environ.get("NAPARI_CARE_LOSSES_BENCHMARK") == "part":
+        print(json.dumps(PARTS[parts[0]]()))
+        return
+    found: dict[str, float] = {}
+    for part in parts or tuple(PARTS):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {
+                "NAPARI_CARE_LOSSES_BENCHMARK": "part",
+                "NAPARI_CARE_LOSSES_LIBRARY": str(Path(folder) / "library"),
+                "NAPARI_CONFIG": str(Path(folder) / "settings.yaml"),
+            }
+            done = subprocess.run(
+                [sys.executable, __file__, part],
+                env={**os.environ, **environment},
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+        measured = json.loads(done.stdout.splitlines()[-1])
+        print(part, json.dumps(measured), flush=True)
+        for name, value in measured.items():
+            found[name] = max(value, found.get(name, value))
+    print(json.dumps(found))
+
+
+PARTS = {
+    "training": measure_training,
+    "restoring": measure_restoring,
+    "preview": measure_preview,
+    "scores": measure_scores,
+}
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
