@@ -251,6 +251,7 @@ def test_training_on_pairs_from_folders(viewer, folders, qtbot) -> None:
 def test_a_closed_table_follows_the_layers_no_longer(table, viewer, layers, stack) -> None:
     table.rows[0].choose(*layers)
     table.stop()
+    table.stop()
     changes = []
     table.changed.connect(lambda: changes.append(1))
     layers[0].name = "renamed"

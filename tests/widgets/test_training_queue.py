@@ -76,6 +76,7 @@ def test_a_training_queued_while_another_runs_follows_it(widget, qtbot) -> None:
     widget.form.set_values({"amount": 6})
     widget.loss.choose("mae")
     widget.queue_button.click()
+    assert "my-actin-laplace (" in widget.view.title.text(), "the running one stays in view"
     qtbot.waitUntil(lambda: not widget.is_running and not widget.queue.waiting, timeout=60_000)
     assert {entry.card.training["steps"] for entry in list_models()} == {60, 6}
 

@@ -81,7 +81,9 @@ class PairRow:
 
     @property
     def verdict(self) -> str:
-        """Whether the pair can be used, and why not."""
+        """Whether the pair can be used, and why not; empty where nothing has been chosen."""
+        if self.is_empty:
+            return ""
         if self.problem:
             return f"✗ {self.problem}"
         if self.shape is None:

@@ -44,6 +44,7 @@ class PairTable(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self.rows: list[PairRow] = []
+        self._is_closed = False
         self.folders: FoldersDialog | None = None
         self._checks = LatestJob(parent=self)
         self._checks.reported.connect(self._on_looked_at)
@@ -125,6 +126,9 @@ class PairTable(QWidget):
 
     def stop(self) -> None:
         """Stop the work in the background and follow the layers no longer: the dock was closed."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._checks.cancel()
         for chooser in (self.low, self.high):
             chooser.changed.disconnect(self._on_chosen)

@@ -59,6 +59,12 @@ class PatchLook(QWidget):
         said += "high belong together. Other ones are drawn every time."
         self.button.setToolTip(tooltip(reason or said))
 
+    def put_away(self) -> None:
+        """Hide the patches: what follows needs the room."""
+        self._job.cancel()
+        self.grid.setVisible(False)
+        self.button.setText("Show patches")
+
     def stop(self) -> None:
         """Stop drawing."""
         self._job.cancel()

@@ -53,7 +53,7 @@ class RunBar(QWidget):
 
     def add_button(self, button: QPushButton) -> None:
         """Put a further button between Start and Stop."""
-        self._buttons.insertWidget(1, button)
+        self._buttons.insertWidget(1, button, 1)
 
     def set_state(self, *, is_running: bool, is_stopping: bool = False, reason: str = "") -> None:
         """Enable the buttons that would do something; `reason` says why Start would not."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QGroupBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_care_losses.core.errors import CareError, InputError
 from napari_care_losses.core.library import library_folder, new_model_path
@@ -78,7 +78,7 @@ class TrainWidget(Panel):
         )
         self.run_bar.add_button(self.queue_button)
         self.body.addWidget(_group("Pairs to learn from", self.pairs))
-        for widget in (self.settings, self.patches, self.view, self.trainings):
+        for widget in (self.settings, self.patches, self.trainings, self.view):
             self.body.addWidget(widget)
         self.line_up(*self.settings.rows)
         self.body.addStretch(1)
@@ -186,7 +186,9 @@ class TrainWidget(Panel):
         self.queue.start()
 
     def _add_to_queue(self) -> None:
-        self.trainings.select(self.queue.add(self._plan()))
+        entry = self.queue.add(self._plan())
+        if not self.is_running:
+            self.trainings.select(entry)
         self.settings.suggest_name(replacing=True)
 
     def _stop(self) -> None:
@@ -207,6 +209,7 @@ class TrainWidget(Panel):
     def _on_began(self, entry: QueuedTraining) -> None:
         self.trainings.select(entry)
         self.view.show_training(entry)
+        self.patches.put_away()
         # Only once it has been laid out can it be scrolled to.
         QTimer.singleShot(0, self._scroll_to_view)
         self.run_bar.show_progress(-1)
@@ -214,6 +217,7 @@ class TrainWidget(Panel):
 
     def _scroll_to_view(self) -> None:
         self.bring_into_view(self.view)
+        self.bring_into_view(self.trainings)
 
     def _on_report(self, entry: QueuedTraining, report: object) -> None:
         self.view.take(entry, report)
@@ -248,6 +252,7 @@ def _reason(make: Callable[[], object]) -> str:
 
 def _group(title: str, widget: QWidget) -> QGroupBox:
     group = QGroupBox(title)
+    group.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
     layout = QVBoxLayout(group)
     layout.setContentsMargins(6, 6, 6, 6)
     layout.addWidget(widget)

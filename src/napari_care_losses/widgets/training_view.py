@@ -42,9 +42,9 @@ class TrainingView(QWidget):
         self.setVisible(False)
 
     def show_training(self, entry: QueuedTraining | None) -> None:
-        """Show a training from its beginning; None hides the view."""
+        """Show a training from its beginning; None, or one that has not begun, hides the view."""
         self._shown = entry
-        self.setVisible(entry is not None)
+        self.setVisible(entry is not None and (entry.state is State.RUNNING or entry.step > 0))
         if entry is not None:
             self.title.setText(f"{entry.name} ({entry.loss_title})")
             self.curve.show_training(entry.steps, entry.epochs)
