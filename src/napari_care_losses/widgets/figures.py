@@ -144,7 +144,7 @@ class BlindFigures(QWidget):
             self.structure,
             ""
             if share is None
-            else f"Structure left in the residual: {share * 100:.0f} % ({_words(share, STRUCTURE_WORDS)})",
+            else f"Structure left in the residual: {_percent(share)} ({_words(share, STRUCTURE_WORDS)})",
         )
 
     def show_flicker(self, ratio: float | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.judging import STRUCTURE, Comparison, Problem, Stack, judge
@@ -54,6 +54,11 @@ class Judging(QObject):
         self._job.reported.connect(self._on_reported)
         self._job.failed.connect(self._on_failed)
         self._job.finished.connect(self._on_finished)
+        # A viewer that closes removes its layers one by one before it says so: work starts when it is back from that.
+        self._starting = QTimer(self)
+        self._starting.setSingleShot(True)
+        self._starting.setInterval(0)
+        self._starting.timeout.connect(self._advance)
 
     @property
     def is_scoring(self) -> bool:
@@ -64,7 +69,7 @@ class Judging(QObject):
     @property
     def is_running(self) -> bool:
         """Whether any frame is being judged."""
-        return self._job.is_running
+        return self._job.is_running or self._starting.isActive()
 
     def comparison(
         self, source: Image, restored: Image | None, truth: Image | None, uncertainty: Image | None, *, aligned: bool
@@ -97,7 +102,8 @@ class Judging(QObject):
             self._has_failed = False
         self._index, self._line = index, line
         self.timeline.compare(comparison, done)
-        self._advance()
+        if self._judged is not None or self.timeline.next_index(index, line) is not None:
+            self._starting.start()
 
     def stop(self) -> None:
         """Stop for good."""

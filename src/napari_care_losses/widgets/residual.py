@@ -39,7 +39,8 @@ def residual_stack(source: Frames, restored: Frames, done: Collection[int]) -> A
     source, restored : Frames
         Stacks of one shape.
     done : collection of int
-        Frames that are restored; asked anew whenever a frame is computed, so it may grow. The others are zero.
+        Frames that are restored; asked anew whenever a frame is computed, so it may grow. The others are NaN, which
+        napari draws as transparent.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def residual_stack(source: Frames, restored: Frames, done: Collection[int]) -> A
 
     def compute(block_id: tuple[int, ...]) -> NDArray[np.float32]:
         index = int(np.ravel_multi_index(block_id[:-2], leading)) if leading else 0
-        frame = _frame(source, restored, index) if index in done else np.zeros(frame_shape, np.float32)
+        frame = _frame(source, restored, index) if index in done else np.full(frame_shape, np.nan, np.float32)
         return frame.reshape((1,) * len(leading) + frame_shape)
 
     return dask.array.map_blocks(
