@@ -19,7 +19,6 @@ METHOD_COLOURS = ("#e69f00", "#3d9be0", "#00a37a", "#d55e00", "#cc79a7", "#8a6fd
 """After Okabe and Ito (jfly.uni-koeln.de/color), blues a little lighter and without yellow: one set for both themes."""
 
 INPUT_COLOUR = "#8c8c8c"
-TRUTH_COLOURS = {"dark": "#f0f1f2", "light": "#1e1e21"}
 
 BLUE_TO_RED = ("#053061", "#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2182b", "#67001f")
 """Below zero to above it (ColorBrewer's RdBu, told apart with any colour vision)."""
@@ -27,6 +26,8 @@ BLUE_TO_RED = ("#053061", "#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7",
 
 def panel_colours(names: Sequence[str], theme: str) -> dict[str, str]:
     """Return the colour of every panel, in their order; past the last colour they begin anew.
+
+    The truth has the colour of text.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def panel_colours(names: Sequence[str], theme: str) -> dict[str, str]:
     """
     methods = [name for name in names if name not in (INPUT, TRUTH)]
     colours = {name: METHOD_COLOURS[place % len(METHOD_COLOURS)] for place, name in enumerate(methods)}
-    known = {INPUT: INPUT_COLOUR, TRUTH: TRUTH_COLOURS[get_theme(theme).type], **colours}
+    known = {INPUT: INPUT_COLOUR, TRUTH: get_theme(theme).text.as_hex(), **colours}
     return {name: known[name] for name in names}
 
 
