@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from napari.utils import progress
 from napari.utils.notifications import NotificationSeverity, notification_manager
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.widgets.worker import REPORTS_AHEAD, CloseGuard, Job, LatestJob, Outcome
+from napari_care_losses.widgets.worker import REPORTS_AHEAD, REST_MS, TURN_MS, CloseGuard, Job, LatestJob, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,6 +215,144 @@ def test_a_second_start_is_refused(job: Job, qtbot: QtBot) -> None:
         job.start(Counter())
     job.stop()
     qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+
+
+def test_many_reports_all_arrive_and_leave_the_main_thread_time(job: Job, qtbot: QtBot) -> None:
+    heard, turns = Heard(job), []
+    last = [0.0]
+
+    def on_report(_: object) -> None:
+        now = time.monotonic()
+        if now - last[0] > REST_MS / 2000:
+            turns.append(0.0)
+        time.sleep(0.001)
+        last[0] = time.monotonic()
+        turns[-1] += last[0] - now
+
+    job.reported.connect(on_report)
+    job.start(lambda: iter(range(200)))
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=10_000)
+    assert heard.reports == list(range(200))
+    assert len(turns) > 5
+    assert sorted(turns)[len(turns) // 2] < 3 * TURN_MS / 1000
+
+
+def test_the_first_report_does_not_wait(job: Job, qtbot: QtBot) -> None:
+    heard, go_on = Heard(job), threading.Event()
+
+    def work() -> Iterator[int]:
+        yield 1
+        go_on.wait(10)
+
+    job.start(work)
+    qtbot.waitUntil(lambda: heard.reports == [1], timeout=5000)
+    assert heard.outcomes == []
+    go_on.set()
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+
+
+def test_an_error_is_told_after_all_reports_before_it(job: Job, qtbot: QtBot, notified: list) -> None:
+    said: list[object] = []
+    job.reported.connect(said.append)
+    job.reported.connect(lambda _: time.sleep(0.002))
+    job.failed.connect(said.append)
+    job.finished.connect(said.append)
+
+    def work() -> Iterator[int]:
+        yield from range(25)
+        raise RuntimeError("broken")
+
+    job.start(work)
+    qtbot.waitUntil(lambda: not job.is_running, timeout=5000)
+    assert said[:25] == list(range(25))
+    assert [str(said[25]), said[26]] == ["broken", Outcome.FAILED]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there every thread has a priority that it hands down")
+def test_the_work_and_what_it_starts_yield_to_the_viewer_and_nobody_else_does(job: Job, qtbot: QtBot) -> None:
+    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def work() -> Iterator[int]:
+        found: list[int] = []
+        helper = threading.Thread(target=lambda: found.append(niceness()))
+        helper.start()
+        helper.join()
+        yield from (niceness(), found[0])
+
+    for _ in range(2):
+        heard = Heard(job)
+        job.start(work)
+        qtbot.waitUntil(lambda heard=heard: bool(heard.outcomes), timeout=5000)
+        assert heard.reports == [max(mine, 10)] * 2
+    assert niceness() == mine
+
+
+def test_jobs_do_not_wait_for_one_another(owner: QObject, qtbot: QtBot) -> None:
+    jobs, go_on = [Job(parent=owner) for _ in range(12)], threading.Event()
+    heard = [Heard(job) for job in jobs]
+
+    def work() -> Iterator[int]:
+        yield 1
+        go_on.wait(10)
+
+    for job in jobs:
+        job.start(work)
+    qtbot.waitUntil(lambda: all(each.reports for each in heard), timeout=5000)
+    go_on.set()
+    qtbot.waitUntil(lambda: all(each.outcomes for each in heard), timeout=5000)
+
+
+def test_work_with_a_title_shows_in_the_activity_dock_until_it_ends(job: Job, qtbot: QtBot, capfd) -> None:
+    heard, go_on = Heard(job), threading.Event()
+
+    def work() -> Iterator[float | None]:
+        yield 0.25
+        yield None
+        go_on.wait(10)
+
+    job.start(work, title="Restoring actin", fraction=lambda report: report)
+    (bar,) = progress._all_instances
+    assert str(bar.desc).startswith("Restoring actin")
+    assert not bar.total
+    qtbot.waitUntil(lambda: bool(bar.total) and bar.n == bar.total / 4, timeout=5000)
+    go_on.set()
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    assert not progress._all_instances
+    assert heard.reports == [0.25, None]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_bar_goes_however_the_work_ends(owner: QObject, qtbot: QtBot, notified: list) -> None:
+    def fail() -> Iterator[float]:
+        yield 0.5
+        raise InputError("choose another image")
+
+    for way in ("stopped", "failed", "destroyed"):
+        holder = QObject(owner)
+        job = Job(parent=holder)
+        outcomes = Heard(job).outcomes
+        counter = Counter()
+        job.start(fail if way == "failed" else counter, title=way, fraction=lambda _: 0.5)
+        qtbot.wait(20)
+        if way == "stopped":
+            job.stop()
+        elif way == "destroyed":
+            holder.deleteLater()
+        qtbot.waitUntil(lambda: not progress._all_instances, timeout=5000)
+        if way != "destroyed":
+            qtbot.waitUntil(lambda outcomes=outcomes: bool(outcomes), timeout=5000)
+
+
+def test_short_work_shows_no_bar(owner: QObject, qtbot: QtBot) -> None:
+    seen: list[int] = []
+    latest = LatestJob(parent=owner, delay_ms=1)
+    latest.reported.connect(lambda _: seen.append(len(progress._all_instances)))
+    latest.request(lambda: iter([1]))
+    qtbot.waitUntil(lambda: not latest.is_running, timeout=5000)
+    assert seen == [0]
 
 
 def test_only_the_newest_request_is_run(owner: QObject, qtbot: QtBot) -> None:
