@@ -147,7 +147,7 @@ class TrainingQueue(QObject):
         self.entries: list[QueuedTraining] = []
         self._running: QueuedTraining | None = None
         self._is_held = self._cannot_go_on = False
-        self._job = Job(parent=self)
+        self._job = Job(parent=self, uses_torch=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(self._on_failed)
         self._job.finished.connect(self._on_finished)
