@@ -227,10 +227,12 @@ def test_it_can_be_closed_within_a_frame_and_leaves_no_thread(steps):
 def test_progress_ends_at_its_total(normalization, indices):
     parameters = RestorationParameters(normalization=normalization, tile_size=40)
     restored, progress = collected(Frames(image_of((3, 50, 90))), make_model(), parameters, indices=indices)
-    sampled, tiles = 3 * (normalization != "frame"), 8 * len([0, 1, 2] if indices is None else indices)
-    assert [step.done for step in progress] == list(range(1, sampled + tiles + 1))
-    assert {step.total for step in progress} <= {sampled + tiles}
-    assert list(restored) == ([0, 1, 2] if indices is None else indices)
+    samples, tiles = 3 * (normalization != "frame"), 8 * len([0, 1, 2] if indices is None else indices)
+    assert [step.sampled for step in progress[:samples]] == [(number + 1, 3) for number in range(samples)]
+    assert all(step.sampled is None for step in progress[samples:])
+    assert [step.done for step in progress] == [0] * samples + list(range(1, tiles + 1))
+    assert {step.total for step in progress} <= {tiles}
+    assert len(restored) == tiles // 8
 
 
 @pytest.mark.parametrize("normalization", ["stack", "bleaching"])

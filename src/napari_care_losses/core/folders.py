@@ -133,7 +133,7 @@ def _restoration(
         try:
             with closing(work):
                 for progress in work:
-                    yield min(progress.done / progress.total, 0.999)
+                    yield min(progress.done / max(progress.total, 1), 0.999)
             return
         except ResumeError:
             # the run that was stopped had other settings: it is the one asked for now that counts

@@ -75,7 +75,11 @@ def _gain(restored: NDArray[np.float32], image: NDArray[np.float32], grid: _Grid
 
 
 def tie_low_band(
-    restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA, *, gain: float | None = None
+    restored: NDArray[np.float32],
+    image: NDArray[np.float32],
+    sigma: float = DEFAULT_SIGMA,
+    *,
+    gain: float | None = None,
 ) -> NDArray[np.float32]:
     r"""Return the restoration with its low band replaced by the input's and its detail in the input's units.
 

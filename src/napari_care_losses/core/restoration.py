@@ -59,17 +59,20 @@ class Progress(NamedTuple):
     Attributes
     ----------
     done, total : int
-        Steps taken and steps in all: sampled frames and tiles.
+        Tiles restored and tiles in all.
     frame : RestoredFrame, or None
         The frame this step completed, if it did.
     note : str
         What the user should know of the engine at work; may be empty.
+    sampled : tuple of int, or None
+        Before the first tile, frames read so far to find the range, and frames to be read for it.
     """
 
     done: int
     total: int
     frame: RestoredFrame | None = None
     note: str = ""
+    sampled: tuple[int, int] | None = None
 
 
 class _Input(NamedTuple):
@@ -122,15 +125,14 @@ def restore_frames(
     sigma = tied_sigma(card, parameters.low_band)
     tiling = _Tiling(frames.frame_shape, engine, parameters.tile_size)
     sampling = estimate_ranges(frames, parameters, card.normalization)
-    total = frames_to_sample(frames, parameters) + len(chosen) * len(tiling.tiles)
-    done = 0
+    done, total, to_sample = 0, len(chosen) * len(tiling.tiles), frames_to_sample(frames, parameters)
     while True:
         try:
-            done = next(sampling)
+            sampled = next(sampling)
         except StopIteration as finished:
             ranges: Ranges = finished.value
             break
-        yield Progress(done, total)
+        yield Progress(done, total, sampled=(sampled, to_sample))
     inputs = ahead(_inputs(frames, chosen, ranges))
     try:
         # Of the whole stack, so that a resumed run computes like the one that was stopped.

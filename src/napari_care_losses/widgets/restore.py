@@ -17,6 +17,7 @@ from napari_care_losses.widgets.match_note import MatchNote
 from napari_care_losses.widgets.model_chooser import ModelChooser
 from napari_care_losses.widgets.panel import Panel
 from napari_care_losses.widgets.range_note import RangeNote
+from napari_care_losses.widgets.restoration_words import WORDS
 from napari_care_losses.widgets.results import (
     RESTORED,
     UNCERTAINTY,
@@ -40,12 +41,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_care_losses.core.frames import Frames
-
-WORDS = {
-    "normalization": {"frame": "of each frame", "stack": "of the whole stack", "bleaching": "following bleaching"},
-    "low_band": {"auto": "as the model needs", "tied": "from the input", "plain": "from the model"},
-    "engine": {"auto": "automatic", "torch": "torch", "openvino": "OpenVINO", "openvino-int8": "OpenVINO, 8 bits"},
-}
 
 
 class RestoreWidget(Panel):
@@ -226,6 +221,10 @@ class RestoreWidget(Panel):
     def _on_report(self, filled: Filled) -> None:
         plan = self._plan
         if plan is None:
+            return
+        if filled.sampled is not None:
+            self._clock = Clock()
+            self.run_bar.say(f"Finding the range: frame {filled.sampled[0]} of {filled.sampled[1]}")
             return
         self._note = filled.note
         self.run_bar.show_progress(filled.done / filled.total)

@@ -44,6 +44,8 @@ class Filled(NamedTuple):
         Contrast limits of every stack, from the frame completed.
     note : str
         What the user should know of the engine at work; may be empty.
+    sampled : tuple of int, or None
+        Before the first tile, frames read so far to find the range, and frames to be read for it.
     """
 
     done: int
@@ -52,6 +54,7 @@ class Filled(NamedTuple):
     stacks: dict[str, PartialStack]
     limits: dict[str, tuple[float, float]]
     note: str = ""
+    sampled: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,9 @@ def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
     leave_a_core()
     model = load_model(plan.entry.path)
     stacks = plan.stacks or {kind: PartialStack(new_array(plan.frames.shape)) for kind in plan.kinds}
-    for done, total, frame, note in restore_frames(plan.frames, model, plan.parameters, indices=plan.order):
+    for done, total, frame, note, sampled in restore_frames(plan.frames, model, plan.parameters, indices=plan.order):
         if frame is None:
-            yield Filled(done, total, None, stacks, {}, note)
+            yield Filled(done, total, None, stacks, {}, note, sampled)
             continue
         images = {RESTORED: frame.image, UNCERTAINTY: frame.scale}
         limits = {}
