@@ -178,6 +178,8 @@ def test_a_movie_gets_no_p_value_and_the_page_says_why(tmp_path):
     assert "t-test" not in text
     assert "moving-block bootstrap" in text
     assert "10 more images are in the CSV file" in text
+    assert "Scores over time" in text
+    assert "Scores over time" not in text_of(page_of(tmp_path, report(count=70)))
 
 
 def test_one_image_gets_no_test(tmp_path):
@@ -287,11 +289,13 @@ def test_a_large_frame_is_averaged_and_a_sliver_survives():
 
 
 def test_the_detail_is_where_the_structure_is():
-    image = np.zeros((512, 512))
-    image[300:340, 420:460] = RNG.normal(size=(40, 40))
+    # a bright cell with smooth edges elsewhere
+    image = 300 * gaussian_filter((np.mgrid[:512, :512].sum(axis=0) < 300).astype(float), 15)
+    image[300:340, 420:460] = 100 * RNG.normal(size=(40, 40))
     window = detail_window(image)
     assert (window.height, window.width) == (128, 128)
-    assert window.of(image)[window.of(image) != 0].size == 1600
+    assert window.top <= 300 and window.top + window.height >= 340
+    assert window.left <= 420 and window.left + window.width >= 460
     assert detail_window(np.ones((80, 90))) is None
 
 

@@ -63,15 +63,15 @@ def profile_section(report: ComparisonReport, view: View) -> str:
 
 
 def time_section(report: ComparisonReport) -> str:
-    """Return the scores of all methods over the images, one plot a metric; nothing for a few images."""
-    parts = []
-    for metric in METRICS:
+    """Return the scores of all methods over a movie, one plot a metric; nothing for few or unrelated images."""
+    parts: list[str] = []
+    for metric in () if report.independent else METRICS:
         lines: Lines = {}
         for method, rows in report.scores.items():
             frames = sorted(frame for frame, row in rows.items() if metric in row)
             lines[method] = np.array(frames, float), np.array([rows[frame][metric] for frame in frames], float)
         if max((len(x) for x, _ in lines.values()), default=0) >= FEWEST_IMAGES:
-            parts.append(_figure(_curves(lines), Axis("image"), Axis(metric_title(metric)), ""))
+            parts.append(_figure(_curves(lines), Axis("frame"), Axis(metric_title(metric)), ""))
     return f'<div class="plots">{"".join(parts)}</div>' if parts else ""
 
 

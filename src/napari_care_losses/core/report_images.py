@@ -123,7 +123,7 @@ def _limits(images: list[NDArray[np.float64]]) -> tuple[float, float]:
 
 
 def detail_of(view: View) -> Window | None:
-    """Return the part of the frame to magnify: that with most structure in the truth or, without one, the methods."""
+    """Return the part of the frame to magnify: that with most fine structure in the truth or the methods."""
     if view.has_truth:
         return detail_window(view.images[TRUTH])
     chosen = [view.images[name] for name in view.methods] or list(view.images.values())

@@ -37,7 +37,7 @@ def page(report: ComparisonReport) -> str:
         ("Images", _images(report, view)),
         ("Spatial frequencies", curves_section(report, view)),
         ("Profile", profile_section(report, view)),
-        ("Scores over the images", time_section(report)),
+        ("Scores over time", time_section(report)),
         ("Scores of every image", image_table(report) if _images_scored(report) > 1 else ""),
         ("Settings", pairs_table({**report.settings, **_versions()})),
         ("Notes", "".join(f"<p>{escape(note)}</p>" for note in report.notes)),
@@ -149,8 +149,8 @@ def _images(report: ComparisonReport, view: View) -> str:
 
 def _place(detail: Window) -> str:
     return (
-        f"The {detail.height} \u00d7 {detail.width} px with most structure, boxed in yellow above: rows {detail.top} "
-        f"to {detail.top + detail.height - 1}, columns {detail.left} to {detail.left + detail.width - 1}."
+        f"The {detail.height} \u00d7 {detail.width} px with most fine structure, boxed in yellow above: rows "
+        f"{detail.top} to {detail.top + detail.height - 1}, columns {detail.left} to {detail.left + detail.width - 1}."
     )
 
 

@@ -40,4 +40,4 @@ def sources(report: ComparisonReport) -> str:
             ),
         ]
     items = "".join(f"<li>{escape(what)}: {escape(source)}</li>" for what, source in entries)
-    return f"<ul>{items}</ul>"
+    return f"<p>For methods and measures, where they were used:</p><ul>{items}</ul>"
