@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.core.losses import Loss
+    from napari_care_losses.core.loss import Loss
     from napari_care_losses.core.patches import Share
 
 LARGEST = 256

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
-    from napari_care_losses.core.losses import Loss
+    from napari_care_losses.core.loss import Loss
     from napari_care_losses.core.patches import Batch, Pair
     from napari_care_losses.core.preview import View
     from napari_care_losses.core.reports import Preview

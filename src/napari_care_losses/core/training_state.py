@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_care_losses.core.losses import Loss
+    from napari_care_losses.core.loss import Loss
 
 Tensors = dict[str, "Tensor"]
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QGroupBox, QPushButton, QSizePolicy, QVBoxLayout, QWi
 
 from napari_care_losses.core.errors import CareError, InputError
 from napari_care_losses.core.library import library_folder, new_model_path
-from napari_care_losses.core.reports import Step
+from napari_care_losses.core.reports import Preview, Step
 from napari_care_losses.widgets.form import tooltip
 from napari_care_losses.widgets.pair_table import PairTable
 from napari_care_losses.widgets.panel import Panel
@@ -221,6 +221,9 @@ class TrainWidget(Panel):
 
     def _on_report(self, entry: QueuedTraining, report: object) -> None:
         self.view.take(entry, report)
+        if isinstance(report, Preview) and not entry.epochs:
+            # the pictures have come: once more, or they push the curve out of sight
+            QTimer.singleShot(0, self._scroll_to_view)
         if isinstance(report, Step):
             self.run_bar.show_progress(report.fraction)
         text = progress_text(entry, report)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from napari_care_losses.core.losses import Loss
+    from napari_care_losses.core.loss import Loss
     from napari_care_losses.core.pair_sources import PairSource
     from napari_care_losses.core.patches import Batch, Pair
     from napari_care_losses.core.reports import Preview, Report
