@@ -8,10 +8,12 @@ would have no time for anything else.
 
 from __future__ import annotations
 
+import atexit
 import enum
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import notification_manager, show_error
@@ -321,13 +323,17 @@ def thread_pool() -> QThreadPool:
         # A thread's priority can be lowered, but not raised again.
         pool.setExpiryTimeout(0)
         application.aboutToQuit.connect(lambda: _stop_all(pool))
+        # A script that never ran the event loop does not quit the application.
+        atexit.register(_stop_all, pool)
     return pool
 
 
 def _stop_all(pool: QThreadPool) -> None:
     for worker in tuple(_Worker._worker_set):
         worker.quit()
-    pool.waitForDone()
+    # Deleted with the application, whose end has waited for it.
+    with suppress(RuntimeError):
+        pool.waitForDone()
 
 
 def _show(error: Exception) -> None:
