@@ -54,7 +54,7 @@ models: $(INSTALLED) ## train the bundled models anew
 	$(BIN)/python tools/train_bundled.py
 
 screenshots: $(INSTALLED) system-libraries ## take the pictures of docs/images anew
-	$(SCREEN) $(BIN)/python docs/make_screenshots.py --model actin-bandpass-lite
+	$(SCREEN) $(BIN)/python docs/make_screenshots.py
 
 bench: $(INSTALLED_BENCH) system-libraries ## measure beside CSBDeep and CAREamics; PAIRS=folder for real images
 	PEER_PYTHON="$(PEER_PYTHON)" bash benchmarks/peers.sh build/bench/env $(BIN)/python

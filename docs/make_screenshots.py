@@ -1,6 +1,7 @@
-"""Take the pictures of the widgets at work that the documentation shows.
+"""Take the pictures of the widgets at work that the tutorial shows, on sample data, by clicking through it.
 
-Opens a real viewer, so it needs a display; a virtual one serves: ``xvfb-run -a python docs/make_screenshots.py``.
+Opens a real viewer, so it needs a display; a virtual one serves:
+``xvfb-run -a -s "-screen 0 1600x1000x24" python docs/make_screenshots.py``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
+import napari.settings
 import npe2
 from napari.qt import get_qapp
 from qtpy.QtWidgets import QApplication
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
+    from napari_care_losses.widgets.compare import CompareWidget
     from napari_care_losses.widgets.restore import RestoreWidget
     from napari_care_losses.widgets.train import TrainWidget
 
@@ -33,14 +36,12 @@ SIZE = (1366, 768)
 
 
 def main() -> None:
-    """Take both pictures."""
+    """Take every picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model", help="Name or file of the model Restore shows; the one trained for the picture of Train if missing."
-    )
     parser.add_argument("--theme", default="dark", choices=("dark", "light"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     get_qapp()
     with tempfile.TemporaryDirectory() as library:
         # The pictures must not depend on, nor add to, the models of whoever takes them.
@@ -50,42 +51,72 @@ def main() -> None:
         viewer = napari.Viewer(show=False)
         viewer.show()
         viewer.window.resize(*SIZE)
-        layers = viewer.open_sample(PLUGIN, "actin")
-        truth, low = layers
-        train = _open(viewer, "Train")
-        _show_training(viewer, train, low, truth, options.out / "train.png", seconds=60)
-        viewer.window.remove_dock_widget(train)
+        truth, low = viewer.open_sample(PLUGIN, "actin")
+        viewer.dims.set_current_step(0, 4)
         restore = _open(viewer, "Restore")
-        if options.model:
-            if Path(options.model).is_file():
-                restore.model.open_file(Path(options.model))
-            else:
-                restore.model.choose(options.model)
-        _show_restoring(viewer, restore, truth, options.out / "restore.png")
+        _show_preview(viewer, restore, options.out)
+        _show_restoring(viewer, restore, truth, options.out)
+        viewer.window.remove_dock_widget(restore)
+        _show_training(viewer, _open(viewer, "Train"), low, truth, options.out)
+        _show_comparison(viewer, _open(viewer, "Compare"), low, truth, options.out)
         viewer.close()
 
 
-def _show_training(
-    viewer: napari.Viewer, train: TrainWidget, low: Image, truth: Image, out: Path, *, seconds: float
-) -> None:
-    train.pairs.rows[0].choose(low, truth)
-    train.structure.setCurrentText("actin")
-    train.loss.choose("fft")
-    train.form.set_values({"amount": seconds / 60, "steps_per_epoch": 25})
-    train.run_bar.start_button.click()
-    _wait(lambda: not train.is_running or train.run_bar.progress.value() > 700, 600)
-    _take(viewer, out)
-    _wait(lambda: not train.is_running, 600)
+def _show_preview(viewer: napari.Viewer, restore: RestoreWidget, out: Path) -> None:
+    painted: list[float] = []
+    restore.preview.painted.connect(painted.append)
+    restore.model.choose("actin-bandpass-lite")
+    _camera(viewer).zoom *= 2
+    _wait(lambda: bool(painted) and not restore.preview.is_running, 60)
+    _take(viewer, out / "restore_preview.png")
 
 
 def _show_restoring(viewer: napari.Viewer, restore: RestoreWidget, truth: Image, out: Path) -> None:
-    viewer.dims.set_current_step(0, 4)
+    _camera(viewer).zoom /= 2
+    restore.model.choose("actin-laplace-lite")
+    restore.uncertainty.setChecked(True)
     restore.scores.truth.choose(truth)
     restore.run_bar.start_button.click()
-    _wait(lambda: not restore.is_running, 600)
-    _wait(lambda: not restore.scores.is_scoring, 60)
-    getattr(viewer, "scene", viewer).camera.zoom *= 2  # viewer.camera is deprecated since napari 0.9
-    _take(viewer, out)
+    _wait(lambda: not restore.is_running and not restore.scores.is_busy, 120)
+    restore.bring_into_view(restore.contrast)
+    _take(viewer, out / "restore.png")
+
+
+def _show_training(viewer: napari.Viewer, train: TrainWidget, low: Image, truth: Image, out: Path) -> None:
+    train.pairs.rows[0].choose(low, truth)
+    train.structure.setCurrentText("actin")
+    train.loss.choose("fft")
+    train.form.set_values({"amount": 1.0, "steps_per_epoch": 25})
+    train.patches.button.click()
+    _wait(lambda: not train.patches.is_running, 120)
+    train.bring_into_view(train.patches)
+    _take(viewer, out / "train_patches.png")
+    train.queue_button.click()
+    train.loss.choose("bandpass")
+    train.queue_button.click()
+    train.run_bar.start_button.click()
+    _wait(lambda: train.run_bar.progress.value() > 700, 300)
+    _take(viewer, out / "train.png")
+    train.run_bar.stop_button.click()
+    _wait(lambda: not train.is_running, 60)
+    viewer.window.remove_dock_widget(train)
+
+
+def _show_comparison(viewer: napari.Viewer, compare: CompareWidget, low: Image, truth: Image, out: Path) -> None:
+    compare.settings.image.choose(low)
+    compare.settings.truth.choose(truth)
+    compare.settings.methods.tick(["actin-laplace-lite", "actin-fft-lite", "actin-bandpass-lite", "tv"])
+    compare.run_bar.start_button.click()
+    _wait(lambda: not compare.is_running and not compare.is_busy, 300)
+    compare.bring_into_view(compare.summary)
+    _take(viewer, out / "compare.png")
+    view = compare.view
+    view.resize(*SIZE)
+    view.tabs.setCurrentIndex(2)
+    _wait(lambda: not compare.is_busy, 60)
+    path = out / "compare_window.png"
+    view.grab().save(str(path))
+    print(path)
 
 
 def _register() -> None:
@@ -100,6 +131,10 @@ def _open(viewer: napari.Viewer, name: str) -> Any:
     return viewer.window.add_plugin_dock_widget(PLUGIN, name)[1]
 
 
+def _camera(viewer: napari.Viewer) -> Any:
+    return getattr(viewer, "scene", viewer).camera  # viewer.camera is deprecated since napari 0.9
+
+
 def _wait(is_done: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not is_done():
@@ -107,13 +142,12 @@ def _wait(is_done: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.01)
         if time.monotonic() > end:
             raise TimeoutError("the viewer did not get there in time")
-    for _ in range(20):
+    for _ in range(40):
         QApplication.processEvents()
         time.sleep(0.02)
 
 
 def _take(viewer: napari.Viewer, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
     viewer.screenshot(out, canvas_only=False, flash=False)
     print(out)
 

@@ -30,7 +30,7 @@ def restored(folder, model, **options):
 def test_every_stack_is_restored_as_by_itself(folder) -> None:
     model = make_model()
     reports = list(restored(folder, model))
-    finished = [(report.number, report.count, report.path.name) for report in reports if report.fraction == 1]
+    finished = [(report.number, report.total, report.path.name) for report in reports if report.fraction == 1]
     assert finished == [(0, 2, "a.tif"), (1, 2, "b.tif")]
     assert not any(report.problem for report in reports)
     for path in stacks_in(folder):

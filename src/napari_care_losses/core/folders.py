@@ -24,7 +24,7 @@ class FileProgress(NamedTuple):
 
     Attributes
     ----------
-    number, count : int
+    number, total : int
         The file at work, counted from 0, and the number of files.
     path : Path
         The file.
@@ -35,7 +35,7 @@ class FileProgress(NamedTuple):
     """
 
     number: int
-    count: int
+    total: int
     path: Path
     fraction: float
     problem: str = ""

@@ -113,7 +113,7 @@ class FolderPanel(QWidget):
         self._job.start(
             lambda: _restored(paths, entry, target, parameters),
             title=f"Restoring files in {self.source.path().name}",
-            fraction=lambda report: (report.number + report.fraction) / report.count,
+            fraction=lambda report: (report.number + report.fraction) / report.total,
         )
         self._update()
         self.changed.emit()
@@ -127,12 +127,12 @@ class FolderPanel(QWidget):
         if report.problem:
             self._problems.append(f"{report.path.name}: {report.problem}")
         done = report.number + report.fraction
-        self.run_bar.show_progress(done / report.count)
-        left = duration(self._clock.seconds_left(done, report.count))
+        self.run_bar.show_progress(done / report.total)
+        left = duration(self._clock.seconds_left(done, report.total))
         self.run_bar.say(
-            f"{report.path.name}, file {report.number + 1} of {report.count}, {left} left{self._failures()}"
+            f"{report.path.name}, file {report.number + 1} of {report.total}, {left} left{self._failures()}"
         )
-        self._count = report.count
+        self._count = report.total
 
     def _on_finished(self, outcome: Outcome) -> None:
         if outcome is Outcome.DONE:
