@@ -138,7 +138,9 @@ class RestoreWidget(Panel):
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
         self._job.finished.connect(self._on_finished)
-        CloseGuard(self).closed.connect(self._job.stop)
+        closing = CloseGuard(self)
+        closing.closed.connect(self._job.stop)
+        closing.closed.connect(self.scores.stop)
         self._viewer.dims.events.current_step.connect(self._look)
         self._viewer.layers.events.removed.connect(self._on_removed)
 
@@ -280,13 +282,7 @@ class RestoreWidget(Panel):
             None if entry is None else find_result(self._viewer, layer, entry, kind) for kind in (RESTORED, UNCERTAINTY)
         )
         done = frames_done(restored)
-        self.scores.show_frame(
-            layer,
-            restored if index in done else None,
-            index,
-            uncertainty=uncertainty if index in frames_done(uncertainty) else None,
-            done=done,
-        )
+        self.scores.show_frame(layer, restored, index, uncertainty=uncertainty, done=done)
         self.match.check(frames, index, entry)
         self.contrast.setEnabled(True)
         reason = "Wait until the frames are restored." if self._job.is_running else "Nothing is restored yet."
