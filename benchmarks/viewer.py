@@ -168,9 +168,9 @@ def mosaic(data: NDArray[Any], width: int, frames: int) -> NDArray[Any]:
 
 
 def larger_sample(viewer: napari.Viewer, width: int, frames: int) -> tuple[Image, Image]:
-    """Return the actin sample as low and true layers of larger frames, and nothing else in the viewer."""
+    """Return the actin sample as low and true layers of more and larger frames, and nothing else in the viewer."""
     truth, low = viewer.open_sample(PLUGIN, "actin")
-    if width > low.data.shape[-1]:
+    if (frames, width) != (low.data.shape[0], low.data.shape[-1]):
         for layer in (truth, low):
             layer.data = mosaic(layer.data, width, frames)
     viewer.reset_view()
@@ -311,9 +311,9 @@ def measure_scores() -> dict[str, float]:
         restore.scores.scored.connect(lambda scored=scored: scored.append(time.perf_counter()))
         seconds: list[float] = []
         while len(seconds) < MOVES:
-            # Other settings: every frame is scored anew, the shown one first, the others in between.
+            # Data set anew: every frame is scored again, the shown one first, the others in between.
             count = len(scored)
-            restore.scores.aligned.toggle()
+            truth.data = truth.data.copy()
             wait(lambda scored=scored, count=count: len(scored) > count)
             shown = viewer.dims.current_step[0]
             count, begun = len(scored), time.perf_counter()
