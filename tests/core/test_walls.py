@@ -12,10 +12,11 @@ import napari_care_losses.core
 
 HEAVY = ["numpy", "scipy", "skimage", "torch", "dask", "tifffile", "zarr"]
 VIEWER = ["napari", "magicgui", "qtpy", "superqt", "PyQt5", "PyQt6", "PySide2", "PySide6", "pyqtgraph", "vispy"]
+PREFIX = "napari_care_losses.core."
 CORE = sorted(
-    module.name
-    for module in pkgutil.iter_modules(napari_care_losses.core.__path__)
-    if find_spec("openvino") or not module.name.startswith("openvino")
+    module.name.removeprefix(PREFIX)
+    for module in pkgutil.walk_packages(napari_care_losses.core.__path__, PREFIX)
+    if find_spec("openvino") or not module.name.startswith(f"{PREFIX}openvino")
 )
 
 

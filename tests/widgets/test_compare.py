@@ -19,10 +19,10 @@ from napari_care_losses.core.metrics import score
 from napari_care_losses.core.model import load_model
 from napari_care_losses.core.restoration import RestorationParameters, restore
 from napari_care_losses.core.statistics import Row
-from napari_care_losses.widgets import comparison_results
 from napari_care_losses.widgets.compare import CompareWidget
-from napari_care_losses.widgets.comparison_summary import about_table
-from napari_care_losses.widgets.comparison_table import SummaryTable
+from napari_care_losses.widgets.comparing import results as comparison_results
+from napari_care_losses.widgets.comparing.summary import about_table
+from napari_care_losses.widgets.comparing.tables import SummaryTable
 from napari_care_losses.widgets.layers import new_array
 from napari_care_losses.widgets.results import is_result
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_care_losses.core.comparison import Compared
-    from napari_care_losses.widgets.comparison_results import ComparisonResults
+    from napari_care_losses.widgets.comparing.results import ComparisonResults
 
 
 class Endless:

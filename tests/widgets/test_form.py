@@ -12,7 +12,7 @@ from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.restoration import RestorationParameters
 from napari_care_losses.core.training import TrainingParameters
 from napari_care_losses.widgets.form import NumberBox, ParameterForm
-from napari_care_losses.widgets.loss_form import LossForm, explain
+from napari_care_losses.widgets.training.loss_form import LossForm, explain
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

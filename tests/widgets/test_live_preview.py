@@ -12,10 +12,10 @@ from napari_care_losses.core.library import list_models
 from napari_care_losses.core.model import load_model
 from napari_care_losses.core.restoration import RestorationParameters, restore
 from napari_care_losses.widgets.layer_chooser import LayerChooser
-from napari_care_losses.widgets.live_preview import LivePreview
-from napari_care_losses.widgets.preview_overlay import is_preview
+from napari_care_losses.widgets.restoring.live_preview import LivePreview
+from napari_care_losses.widgets.restoring.preview_overlay import is_preview
+from napari_care_losses.widgets.restoring.visible_region import camera_of, grid_of, visible_region
 from napari_care_losses.widgets.results import is_result
-from napari_care_losses.widgets.visible_region import camera_of, grid_of, visible_region
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from napari_care_losses.core.library import LibraryEntry
 from napari_care_losses.core.matching import summarize_images
 from napari_care_losses.core.model import ModelCard
 from napari_care_losses.core.simulation import simulate_pairs
-from napari_care_losses.widgets import match_note
-from napari_care_losses.widgets.match_note import ADVICE, TITLE, MatchNote, note
 from napari_care_losses.widgets.model_chooser import describe
+from napari_care_losses.widgets.restoring import match_note
+from napari_care_losses.widgets.restoring.match_note import ADVICE, TITLE, MatchNote, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable

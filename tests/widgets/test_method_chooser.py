@@ -7,8 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_care_losses.core.library import list_models
-from napari_care_losses.widgets.comparison_results import TITLES
-from napari_care_losses.widgets.method_chooser import MethodChooser, short_names, suggested
+from napari_care_losses.widgets.comparing.method_chooser import MethodChooser, short_names, suggested
+from napari_care_losses.widgets.comparing.results import TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from training import add_pair, make_widget, press_start
 
 from napari_care_losses.core.library import list_models
 from napari_care_losses.core.pair_sources import tiff_files
-from napari_care_losses.widgets.pair_table import PairTable
 from napari_care_losses.widgets.results import KEY
+from napari_care_losses.widgets.training.pair_table import PairTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
-    from napari_care_losses.widgets.pair_dialogs import FoldersDialog
     from napari_care_losses.widgets.train import TrainWidget
+    from napari_care_losses.widgets.training.pair_dialogs import FoldersDialog
 
 
 @pytest.fixture

@@ -505,7 +505,7 @@ def test_a_restored_stack_is_saved_with_its_pixel_size(
         filters.append((suggested, offered))
         return str(path.with_suffix("")), next(name for name in offered.split(";;") if "16-bit" in name)
 
-    monkeypatch.setattr("napari_care_losses.widgets.saving.QFileDialog.getSaveFileName", ask)
+    monkeypatch.setattr("napari_care_losses.widgets.restoring.saving.QFileDialog.getSaveFileName", ask)
     widget.save.click()
     qtbot.waitUntil(lambda: not widget.save.is_running, timeout=10_000)
     assert filters[0][0] == "cells restored (untrained).tif"

@@ -11,10 +11,10 @@ from napari.utils.notifications import notification_manager
 from napari_care_losses.core.diagnostics import residual, structure_left
 from napari_care_losses.core.judging import INPUT, RESTORED
 from napari_care_losses.core.metrics import score
-from napari_care_losses.widgets import judging
 from napari_care_losses.widgets.layers import shown_index
+from napari_care_losses.widgets.restoring import judging
+from napari_care_losses.widgets.restoring.score_panel import ScorePanel
 from napari_care_losses.widgets.results import KEY
-from napari_care_losses.widgets.score_panel import ScorePanel
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -10,8 +10,8 @@ from qtpy.QtCore import QPointF, Qt
 
 from napari_care_losses.core.judging import INPUT, RESTORED
 from napari_care_losses.widgets.layers import shown_index
-from napari_care_losses.widgets.time_axis import move_slider, time_axis
-from napari_care_losses.widgets.time_plot import COLOURS, TimePlot
+from napari_care_losses.widgets.restoring.time_axis import move_slider, time_axis
+from napari_care_losses.widgets.restoring.time_plot import COLOURS, TimePlot
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_care_losses.core.reports import Preview
-from napari_care_losses.widgets.training_preview import GAP, PatchGrid, Picture, PreviewPanels, mosaic, to_image
+from napari_care_losses.widgets.training.preview import GAP, PatchGrid, Picture, PreviewPanels, mosaic, to_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from napari_care_losses.core.library import list_models
 from napari_care_losses.core.model import load_model
 from napari_care_losses.core.training import Trainer
 from napari_care_losses.widgets.train import TrainWidget
-from napari_care_losses.widgets.training_queue import State
+from napari_care_losses.widgets.training.queue import State
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from napari_care_losses.core.baselines import BASELINES
 from napari_care_losses.core.comparison import Compared, compare
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.html_report import ComparisonReport, Panel, write_report
 from napari_care_losses.core.model import read_card
+from napari_care_losses.core.report.writer import ComparisonReport, Panel, write_report
 from napari_care_losses.core.restoration_parameters import RestorationParameters
 from napari_care_losses.core.statistics import summarize
 

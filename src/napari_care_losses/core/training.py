@@ -25,10 +25,10 @@ from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork, training_layout
 from napari_care_losses.core.patch_samples import draw_validation
 from napari_care_losses.core.patches import PatchSource, draw_batch, fingerprint, split_pairs
-from napari_care_losses.core.preview import choose_view, make_preview
 from napari_care_losses.core.reports import Epoch, Preparing, Report, Step
 from napari_care_losses.core.training_parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters, check_patch_size
 from napari_care_losses.core.training_state import RunProgress, pack_tensors, read_state, unpack_tensors, write_state
+from napari_care_losses.core.validation_preview import choose_view, make_preview
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from napari_care_losses.core.loss import Loss
     from napari_care_losses.core.patches import Batch, Pair
-    from napari_care_losses.core.preview import View
     from napari_care_losses.core.reports import Preview
+    from napari_care_losses.core.validation_preview import View
 
 __all__ = ["DEFAULT_STEPS_PER_EPOCH", "Epoch", "Preparing", "Report", "Step", "Trainer", "TrainingParameters"]
 

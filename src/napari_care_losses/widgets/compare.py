@@ -10,11 +10,11 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.statistics import table_text
-from napari_care_losses.widgets.comparison_colours import panel_colours
-from napari_care_losses.widgets.comparison_export import example_frame, export, summary
-from napari_care_losses.widgets.comparison_results import ComparisonResults, show_frame
-from napari_care_losses.widgets.comparison_settings import ComparisonSettings
-from napari_care_losses.widgets.comparison_summary import ComparisonSummary
+from napari_care_losses.widgets.comparing.colours import panel_colours
+from napari_care_losses.widgets.comparing.export import example_frame, export, summary
+from napari_care_losses.widgets.comparing.results import ComparisonResults, show_frame
+from napari_care_losses.widgets.comparing.settings import ComparisonSettings
+from napari_care_losses.widgets.comparing.summary import ComparisonSummary
 from napari_care_losses.widgets.layers import shown_index
 from napari_care_losses.widgets.panel import Panel
 from napari_care_losses.widgets.run_bar import Clock, RunBar, duration
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.core.comparison import Compared
     from napari_care_losses.core.statistics import Row
-    from napari_care_losses.widgets.comparison_view import ComparisonView
+    from napari_care_losses.widgets.comparing.window import ComparisonView
 
 SUMMARY_MS = 300
 """The table waits so long for more frames before it is computed anew."""
@@ -198,7 +198,7 @@ class CompareWidget(Panel):
 
     def _make_view(self) -> None:
         # pyqtgraph takes a third of a second to load: it does so when there is something to plot
-        from napari_care_losses.widgets.comparison_view import ComparisonView
+        from napari_care_losses.widgets.comparing.window import ComparisonView
 
         assert self._results is not None
         before, self.view = self.view, ComparisonView(self._results, self._viewer.theme, parent=self)

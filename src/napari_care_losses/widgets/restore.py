@@ -8,16 +8,18 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 
 from napari_care_losses.core.errors import CareError, InputError
 from napari_care_losses.core.restoration_parameters import RestorationParameters
-from napari_care_losses.widgets.folder_panel import FolderPanel
 from napari_care_losses.widgets.form import ParameterForm, fold, make_rows, tooltip
 from napari_care_losses.widgets.layer_chooser import LayerChooser
 from napari_care_losses.widgets.layers import layer_frames, shown_index
-from napari_care_losses.widgets.live_preview import LivePreview
-from napari_care_losses.widgets.match_note import MatchNote
 from napari_care_losses.widgets.model_chooser import ModelChooser
 from napari_care_losses.widgets.panel import Panel
-from napari_care_losses.widgets.range_note import RangeNote
 from napari_care_losses.widgets.restoration_words import WORDS
+from napari_care_losses.widgets.restoring.folder_panel import FolderPanel
+from napari_care_losses.widgets.restoring.live_preview import LivePreview
+from napari_care_losses.widgets.restoring.match_note import MatchNote
+from napari_care_losses.widgets.restoring.range_note import RangeNote
+from napari_care_losses.widgets.restoring.saving import SaveButton
+from napari_care_losses.widgets.restoring.score_panel import ScorePanel
 from napari_care_losses.widgets.results import (
     RESTORED,
     UNCERTAINTY,
@@ -32,8 +34,6 @@ from napari_care_losses.widgets.results import (
     show_stacks,
 )
 from napari_care_losses.widgets.run_bar import Clock, RunBar, duration, show_text, text_line
-from napari_care_losses.widgets.saving import SaveButton
-from napari_care_losses.widgets.score_panel import ScorePanel
 from napari_care_losses.widgets.worker import CloseGuard, Job, Outcome
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from napari_care_losses.core.errors import CareError, InputError
 from napari_care_losses.core.library import library_folder, new_model_path
 from napari_care_losses.core.reports import Preview, Step
 from napari_care_losses.widgets.form import tooltip
-from napari_care_losses.widgets.pair_table import PairTable
 from napari_care_losses.widgets.panel import Panel
-from napari_care_losses.widgets.patch_look import PatchLook
-from napari_care_losses.widgets.queue_table import QueueTable
 from napari_care_losses.widgets.run_bar import RunBar, show_text
-from napari_care_losses.widgets.train_run import TrainingPlan
-from napari_care_losses.widgets.training_queue import TrainingQueue
-from napari_care_losses.widgets.training_settings import TrainingSettings
-from napari_care_losses.widgets.training_view import TrainingView, progress_text, summary
+from napari_care_losses.widgets.training.pair_table import PairTable
+from napari_care_losses.widgets.training.patch_look import PatchLook
+from napari_care_losses.widgets.training.queue import TrainingQueue
+from napari_care_losses.widgets.training.queue_table import QueueTable
+from napari_care_losses.widgets.training.run import TrainingPlan
+from napari_care_losses.widgets.training.settings import TrainingSettings
+from napari_care_losses.widgets.training.view import TrainingView, progress_text, summary
 from napari_care_losses.widgets.worker import CloseGuard
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_care_losses.core.training_parameters import TrainingParameters
-    from napari_care_losses.widgets.training_queue import QueuedTraining
+    from napari_care_losses.widgets.training.queue import QueuedTraining
 
 START_TEXT = "Start training"
 

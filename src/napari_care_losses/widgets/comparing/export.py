@@ -1,0 +1,86 @@
+"""The report of a comparison, from what has come out of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import napari_care_losses
+from napari_care_losses.core.statistics import summarize
+from napari_care_losses.widgets.comparing.curves import from_centres
+from napari_care_losses.widgets.comparing.images import as_float
+from napari_care_losses.widgets.comparing.results import TITLES, TRUTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_care_losses.core.statistics import Row
+    from napari_care_losses.widgets.comparing.image_panel import Line
+    from napari_care_losses.widgets.comparing.results import ComparisonPlan, ComparisonResults, Scores
+
+
+def summary(scores: Scores, *, reference: str, independent: bool) -> Iterator[list[Row]]:
+    """Summarize scores; in the background, because tests and intervals take their time."""
+    yield summarize(scores, reference=reference if reference in scores else None, independent=independent)
+
+
+def export(results: ComparisonResults, path: Path, index: int, line: Line | None) -> Iterator[Path]:
+    """Write the report of a comparison, a frame as its example; yields the page.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist, or input or truth cannot be read.
+    OutputError
+        If a file cannot be written.
+    """
+    # pictures are drawn with libraries that no widget needs when it opens
+    from napari_care_losses.core.report.writer import ComparisonReport, Panel, write_report
+
+    plan, scores = results.plan, results.copied_scores()
+    names = [name for name in plan.names if results.is_done(name, index)]
+    images = {name: as_float(results.image(name, index)) for name in names}
+    of_frame = results.frame_scores(index)
+    reference = plan.reference if plan.reference in scores else None
+    report = ComparisonReport(
+        title=f"Restorations of {plan.source.name} compared",
+        panels=[
+            Panel(TITLES[TRUTH] if name == TRUTH else name, images[name], of_frame.get(name, {})) for name in names
+        ],
+        truth=images.get(TRUTH),
+        rows=summarize(scores, reference=reference, independent=plan.independent),
+        scores=scores,
+        settings=settings(plan),
+        notes=[f"{name}: {note}" for name, note in results.notes.items()],
+        frame_index=index,
+        pixel_size=plan.pixel_size,
+        profile_line=None if line is None else from_centres(line),
+        reference=reference,
+        independent=plan.independent,
+        aligned=plan.aligned,
+    )
+    write_report(path, report)
+    yield path
+
+
+def settings(plan: ComparisonPlan) -> dict[str, str]:
+    """Return what is needed to repeat a comparison, by title."""
+    kind = "independent fields of view" if plan.independent else "one movie or z-stack"
+    compared, count = len(plan.indices), len(plan.frames)
+    known = {
+        "Image": f"{plan.source.name}, {' x '.join(map(str, plan.frames.shape))}, {plan.frames.dtype}",
+        TITLES[TRUTH]: "none" if plan.truth_layer is None else plan.truth_layer.name,
+        "Frames": f"{compared} of {count} ({kind})" if count > 1 else "1",
+    }
+    for method in plan.methods:
+        known[method.name] = str(method.model) if method.model is not None else f"baseline {method.baseline}"
+    for name, info in type(plan.parameters).described().items():
+        known[info.title] = str(getattr(plan.parameters, name))
+    known["Made"] = f"{datetime.now():%Y-%m-%d %H:%M}, napari-care-losses {napari_care_losses.__version__}"
+    return known
+
+
+def example_frame(results: ComparisonResults, shown: int) -> int | None:
+    """Return the frame a report shows: the one being looked at where every method has restored it, else the nearest."""
+    return min(results.frames_done(), key=lambda index: abs(index - shown), default=None)
