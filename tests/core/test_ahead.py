@@ -67,12 +67,13 @@ def test_nothing_is_made_before_the_first_item_is_asked_for():
 
 
 def test_closing_waits_for_the_item_being_made_and_closes_the_maker():
-    may_go_on, log = threading.Event(), []
+    has_begun, may_go_on, log = threading.Event(), threading.Event(), []
 
     def slow():
         try:
             yield 0
             log.append("begun")
+            has_begun.set()
             may_go_on.wait(10)
             log.append("made")
             yield 1
@@ -81,6 +82,7 @@ def test_closing_waits_for_the_item_being_made_and_closes_the_maker():
 
     items = ahead(slow())
     next(items)
+    assert has_begun.wait(10)
     timer = threading.Timer(0.05, may_go_on.set)
     timer.start()
     items.close()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+    from pytestqt.qtbot import QtBot
+
+    from napari_care_losses.widgets.restore import RestoreWidget
 
 PLUGIN = "napari-care-losses"
 
@@ -96,3 +99,15 @@ def stack() -> NDArray[np.uint16]:
     rng = np.random.default_rng(0)
     signal = 100 * (1 + np.sin(np.arange(52) / 4)) * np.ones((3, 40, 1))
     return rng.poisson(signal + 20).astype(np.uint16)
+
+
+@pytest.fixture
+def open_widget(viewer: ViewerModel, qtbot: QtBot) -> Callable[[], RestoreWidget]:
+    from napari_care_losses.widgets.restore import RestoreWidget
+
+    def open_() -> RestoreWidget:
+        widget = RestoreWidget(viewer)
+        qtbot.addWidget(widget)
+        return widget
+
+    return open_

@@ -72,13 +72,9 @@ def _load_libraries(package: str) -> None:
 
 @contextmanager
 def _older_objects_left_alone() -> Iterator[None]:
-    """Keep the objects that exist out of garbage collection meanwhile.
-
-    Where someone already does so for longer, the new ones are kept out as well: modules stay.
-    """
+    """Keep the objects that exist out of garbage collection meanwhile, unless someone else already does so."""
     if gc.get_freeze_count():
         yield
-        gc.freeze()
         return
     gc.freeze()
     try:

@@ -24,7 +24,6 @@ from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.loading import load_torch, lower_priority
 from napari_care_losses.widgets.activity import ActivityBar
 from napari_care_losses.widgets.closing import CloseGuard
-from napari_care_losses.widgets.garbage import GarbageCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -73,9 +72,7 @@ class _Worker(GeneratorWorker[Any, None, None]):
             raise RuntimeError("this worker has been started")
         self._worker_set.add(self)
         self._finished.connect(self._set_discard)
-        pool = thread_pool()
-        _garbage_collector(pool).take_over()
-        pool.start(self)
+        thread_pool().start(self)
 
     def work(self) -> None:
         if self.abort_requested:
@@ -329,12 +326,6 @@ def thread_pool() -> QThreadPool:
         # A script that never ran the event loop does not quit the application.
         atexit.register(_stop_all, pool)
     return pool
-
-
-def _garbage_collector(pool: QThreadPool) -> GarbageCollector:
-    """Return what collects garbage while the threads of the pool work; there is one."""
-    collector = pool.findChild(GarbageCollector)
-    return collector or GarbageCollector(lambda: pool.activeThreadCount() > 0, parent=pool)
 
 
 def _stop_all(pool: QThreadPool) -> None:
