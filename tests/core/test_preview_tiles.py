@@ -55,7 +55,9 @@ def test_the_window_is_what_is_visible_or_the_largest_at_the_cursor(shape, visib
     window = choose_window(shape, visible, cursor)
     rows, columns = seen(visible, shape)
     if window is None:
-        assert min(len(rows), len(columns)) <= 1
+        # a region without width, exactly between two pixels, shows neither
+        has_width = visible[0] < visible[1] and visible[2] < visible[3]
+        assert min(len(rows), len(columns)) <= 1 or not has_width
         return
     is_inside = cursor is not None and all(
         part[0] <= at < part[-1] for at, part in zip(cursor, (rows, columns), strict=True)
