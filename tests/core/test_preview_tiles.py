@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from napari_care_losses.core.architecture import PRESETS, Architecture
@@ -49,15 +49,15 @@ def seen(visible, shape):
         yield places[(places + 0.5 >= first) & (places - 0.5 <= last)]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, derandomize=True)
 @given(SHAPES, regions(), CURSORS)
 def test_the_window_is_what_is_visible_or_the_largest_at_the_cursor(shape, visible, cursor):
+    # an edge exactly between two pixels belongs to both and to neither
+    assume(all((edge + 0.5) % 1 for edge in visible))
     window = choose_window(shape, visible, cursor)
     rows, columns = seen(visible, shape)
     if window is None:
-        # a region without width, exactly between two pixels, shows neither
-        has_width = visible[0] < visible[1] and visible[2] < visible[3]
-        assert min(len(rows), len(columns)) <= 1 or not has_width
+        assert min(len(rows), len(columns)) <= 1
         return
     is_inside = cursor is not None and all(
         part[0] <= at < part[-1] for at, part in zip(cursor, (rows, columns), strict=True)
