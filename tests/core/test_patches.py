@@ -238,3 +238,45 @@ def test_every_real_dtype_is_drawn_alike(dtype, background_filter):
     assert low.dtype == high.dtype == np.float32
     np.testing.assert_allclose(low, expected[0], atol=1e-4)
     np.testing.assert_allclose(high, expected[1], atol=1e-4)
+
+
+def source_of(**settings):
+    rng = np.random.default_rng(0)
+    high = 100 + 50 * rng.random((40, 40))
+    share = Share(Pair(high + rng.normal(0, 5, high.shape), high, "toy"), (slice(None), slice(None)), False)
+    return PatchSource(share, patch_size=32, background_filter=False, rng=rng, **settings)
+
+
+def drawn(source, count=40, **options):
+    rng = np.random.default_rng(1)
+    return [source.draw(rng, **{"augmented": True, **options}) for _ in range(count)]
+
+
+def test_varied_levels_are_one_gain_and_offset_for_both_exposures():
+    slopes = []
+    for low, high in drawn(source_of(vary_levels=True)):
+        assert low.dtype == high.dtype == np.float32
+        slopes.append(high.std() / (low - high).std())
+    # the signal to noise is that of the plain patches
+    plain = [high.std() / (low - high).std() for low, high in drawn(source_of())]
+    assert np.mean(slopes) == pytest.approx(np.mean(plain), rel=0.05)
+    spreads = [high.std() for _, high in drawn(source_of(vary_levels=True))]
+    assert max(spreads) / min(spreads) > 1.5
+    assert max(high.std() for _, high in drawn(source_of())) / min(high.std() for _, high in drawn(source_of())) < 1.3
+
+
+def test_varied_noise_falls_on_the_low_patches_alone():
+    varied, plain = drawn(source_of(vary_noise=True)), drawn(source_of())
+    noise = [(low - high).std() for low, high in varied]
+    assert max(noise) > 1.3 * max((low - high).std() for low, high in plain)
+    assert min(noise) < 1.2 * min((low - high).std() for low, high in plain)
+    np.testing.assert_allclose(np.mean([h.std() for _, h in varied]), np.mean([h.std() for _, h in plain]), rtol=0.05)
+
+
+def test_what_validates_is_never_varied():
+    for varied, plain in zip(
+        drawn(source_of(vary_levels=True, vary_noise=True), augmented=False),
+        drawn(source_of(), augmented=False),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(varied, plain)

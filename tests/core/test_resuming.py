@@ -54,6 +54,22 @@ def test_a_run_stopped_anywhere_and_resumed_is_the_uninterrupted_run(loss, budge
         assert_equal_runs(resumed, whole)
 
 
+def test_averaged_weights_and_varied_patches_are_resumed_exactly(tmp_path):
+    settings = {"average_weights": True, "vary_levels": True, "vary_noise": True}
+    whole = finished(trainer("fft", **settings))
+    for stop in (7, 9, 10):
+        stopped = trainer("fft", **settings)
+        running = stopped.run()
+        list(islice(running, stop))
+        running.close()
+        stopped.save_state(tmp_path / "state")
+        resumed = trainer("fft", **settings)
+        resumed.load_state(tmp_path / "state")
+        assert_equal_runs(finished(resumed), whole)
+    with pytest.raises(ResumeError, match="average_weights"):
+        trainer("fft").load_state(tmp_path / "state")
+
+
 def test_a_run_closed_and_called_again_goes_on():
     whole, broken = finished(trainer()), trainer()
     for stop in (9, 2, 1):

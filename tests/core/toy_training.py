@@ -33,7 +33,8 @@ def finished(training):
 
 
 def weights_of(training):
-    return {"now": dict(training._network.state_dict()), "best": training.model().weights}
+    now = {"now": dict(training._network.state_dict()), "result": dict(training._result.state_dict())}
+    return {**now, "best": training.model().weights}
 
 
 def assert_equal_runs(first, second):

@@ -28,6 +28,18 @@ def draw_validation(sources: Sequence[PatchSource], parameters: TrainingParamete
     return [draw_batch(sources, count, rng, augmented=False) for count in [*sizes, rest] if count]
 
 
+def patch_source(share: Share, parameters: TrainingParameters, rng: np.random.Generator) -> PatchSource:
+    """Return what draws patches from a share of a pair as the parameters say."""
+    return PatchSource(
+        share,
+        patch_size=parameters.patch_size,
+        background_filter=parameters.background_filter,
+        rng=rng,
+        vary_levels=parameters.vary_levels,
+        vary_noise=parameters.vary_noise,
+    )
+
+
 def sample_patches(
     sources: Sequence[PairSource], parameters: TrainingParameters, count: int, rng: np.random.Generator
 ) -> Batch:
@@ -61,10 +73,7 @@ def sample_patches(
         if len(places) == 1
         else [Share(pair, whole, False) for pair in pairs]
     )
-    drawn_from = [
-        PatchSource(share, patch_size=parameters.patch_size, background_filter=parameters.background_filter, rng=rng)
-        for share in shares
-    ]
+    drawn_from = [patch_source(share, parameters, rng) for share in shares]
     return draw_batch(drawn_from, count, rng)
 
 

@@ -30,6 +30,10 @@ BACKGROUND_PERCENTILE = 99.9
 VALIDATION_SHARE = 5
 """One image in this many validates: the paper's split of 4:1."""
 
+GAIN, OFFSET, NOISE = 0.5, 0.1, 0.1
+"""How far patches vary: gain up to a factor of 2**0.5 either way, offset and standard deviation of added noise in units
+of the image's range."""
+
 MAX_CENTRES = 200_000
 """Patch centres kept of one image, drawn at random where there are more."""
 
@@ -165,6 +169,10 @@ class PatchSource:
         ``maximum_filter(high, patch_size // 2) > 0.4 * percentile(high, 99.9)``.
     rng : numpy.random.Generator
         Chooses the centres kept where there are more than `MAX_CENTRES`.
+    vary_levels : bool
+        Draw a gain and an offset for every augmented patch, the same for both exposures.
+    vary_noise : bool
+        Add Gaussian noise of a strength drawn anew to every augmented low patch.
 
     Raises
     ------
@@ -172,8 +180,18 @@ class PatchSource:
         If a patch does not fit.
     """
 
-    def __init__(self, share: Share, *, patch_size: int, background_filter: bool, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        share: Share,
+        *,
+        patch_size: int,
+        background_filter: bool,
+        rng: np.random.Generator,
+        vary_levels: bool = False,
+        vary_noise: bool = False,
+    ) -> None:
         pair = share.pair
+        self._vary_levels, self._vary_noise = vary_levels, vary_noise
         self._low, self._high = _Levels(pair.low), _Levels(pair.high)
         self._low_image, self._high_image = pair.low[share.region], pair.high[share.region]
         self._patch_size = patch_size
@@ -204,7 +222,8 @@ class PatchSource:
         rng : numpy.random.Generator
             Source of place, percentiles and augmentation.
         augmented : bool
-            Whether percentiles vary and patches are flipped and turned; otherwise the mean percentiles are used.
+            Whether percentiles vary, patches are flipped and turned, and whatever else this source varies; otherwise
+            the mean percentiles are used.
         """
         top, left = divmod(int(self._corners[rng.integers(self._corners.size)]), self._columns)
         window = (slice(top, top + self._patch_size), slice(left, left + self._patch_size))
@@ -215,6 +234,18 @@ class PatchSource:
         if augmented:
             turns, flipped = int(rng.integers(4)), bool(rng.integers(2))
             low, high = (np.rot90(patch[:, ::-1] if flipped else patch, turns) for patch in (low, high))
+            low, high = self._varied(low, high, rng)
+        return low, high
+
+    def _varied(
+        self, low: NDArray[np.float32], high: NDArray[np.float32], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if self._vary_levels:
+            gain, offset = np.float32(2 ** rng.uniform(-GAIN, GAIN)), np.float32(rng.uniform(-OFFSET, OFFSET))
+            low, high = low * gain + offset, high * gain + offset
+        if self._vary_noise:
+            strength = np.float32(rng.uniform(0, NOISE))
+            low = low + strength * rng.standard_normal(low.shape, np.float32)
         return low, high
 
 

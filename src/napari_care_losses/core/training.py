@@ -18,13 +18,14 @@ from napari_care_losses import __version__
 from napari_care_losses.core.ahead import ahead
 from napari_care_losses.core.allocation import freed_memory_kept
 from napari_care_losses.core.architecture import PRESETS
+from napari_care_losses.core.averaging import WeightAverage
 from napari_care_losses.core.engines import choose_device
 from napari_care_losses.core.errors import ComputeError, ResumeError, TrainingDivergedError
 from napari_care_losses.core.matching import summarize_images
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork, training_layout
-from napari_care_losses.core.patch_samples import draw_validation
-from napari_care_losses.core.patches import PatchSource, draw_batch, fingerprint, split_pairs
+from napari_care_losses.core.patch_samples import draw_validation, patch_source
+from napari_care_losses.core.patches import draw_batch, fingerprint, split_pairs
 from napari_care_losses.core.reports import Epoch, Preparing, Report, Step
 from napari_care_losses.core.training_parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters, check_patch_size
 from napari_care_losses.core.training_state import RunProgress, pack_tensors, read_state, unpack_tensors, write_state
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_care_losses.core.loss import Loss
-    from napari_care_losses.core.patches import Batch, Pair
+    from napari_care_losses.core.patches import Batch, Pair, PatchSource
     from napari_care_losses.core.reports import Preview
     from napari_care_losses.core.validation_preview import View
 
@@ -97,6 +98,7 @@ class Trainer:
             network.load_state_dict({**network.state_dict(), **shared})
         layout = training_layout(self._architecture, self._device)
         self._network = network.to(self._device, memory_format=layout)  # type: ignore[call-overload]
+        self._average = WeightAverage(self._network) if parameters.average_weights else None
         self._optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, eps=1e-7)
         self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self._optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
@@ -122,6 +124,11 @@ class Trainer:
     def history(self) -> list[Epoch]:
         """The reports of all epochs so far, those before a resumption included."""
         return [Epoch(*values) for values in self._progress.history]
+
+    @property
+    def _result(self) -> CareNetwork:
+        """The network that a model is made of: the one trained, or the average of its weights."""
+        return self._network if self._average is None else self._average.network
 
     @cached_property
     def _image_statistics(self) -> dict[str, Any]:
@@ -169,7 +176,7 @@ class Trainer:
         if progress.epoch_losses:
             current_loss = self._validate()
             if current_loss < best_loss:
-                best_loss, weights = current_loss, _copied(self._network)
+                best_loss, weights = current_loss, _copied(self._result)
         training = {
             **self.parameters.to_dict(),
             "pairs": len(self._pairs),
@@ -200,10 +207,10 @@ class Trainer:
         if self._view is None:
             return None
         low = torch.from_numpy(self._view.low)[None, None].to(self._device)
-        self._network.eval()
+        network = self._result.eval()
         try:
             with torch.inference_mode():
-                restored = self._network(low).mean[0, 0].float().cpu().numpy()
+                restored = network(low).mean[0, 0].float().cpu().numpy()
         except torch.OutOfMemoryError:
             return None
         return make_preview(self._view, restored, self.loss)
@@ -218,7 +225,8 @@ class Trainer:
         OutputError
             If the file cannot be written.
         """
-        tensors = pack_tensors(_copied(self._network), self._best, self._optimizer.state_dict())
+        average = None if self._average is None else _copied(self._average.network)
+        tensors = pack_tensors(_copied(self._network), self._best, self._optimizer.state_dict(), average)
         values = {
             "identity": self._identity(),
             "amount": self.parameters.amount,
@@ -248,8 +256,10 @@ class Trainer:
         if not self._sources:
             for _ in self._prepare():
                 pass
-        weights, self._best, moments = unpack_tensors(tensors)
+        weights, self._best, moments, average = unpack_tensors(tensors)
         self._network.load_state_dict(weights)
+        if self._average is not None:
+            self._average.network.load_state_dict(average)
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
         self._plateau.load_state_dict(values["plateau"])
         self._set_learning_rate(values["learning_rate"])
@@ -274,12 +284,7 @@ class Trainer:
         yield Preparing(0, total)
         shares = split_pairs(self._pairs, parameters.patch_size, self._rng)
         for done, share in enumerate(shares, 1):
-            source = PatchSource(
-                share,
-                patch_size=parameters.patch_size,
-                background_filter=parameters.background_filter,
-                rng=self._rng,
-            )
+            source = patch_source(share, parameters, self._rng)
             (validation if share.validates else training).append(source)
             yield Preparing(min(done, total), total)
         self._view = choose_view(shares, self._architecture.block)
@@ -328,6 +333,8 @@ class Trainer:
                 "Lower the learning rate, or look for broken images among the pairs."
             )
         self._optimizer.step()
+        if self._average is not None:
+            self._average.update(self._progress.step + 1)
         return value
 
     def _step_report(self, value: float, first_step: int, first_seconds: float) -> Step:
@@ -348,7 +355,7 @@ class Trainer:
         rate = float(self._optimizer.param_groups[0]["lr"])
         is_best = validation_loss < progress.best_loss
         if is_best:
-            progress.best_loss, self._best = validation_loss, _copied(self._network)
+            progress.best_loss, self._best = validation_loss, _copied(self._result)
         if self.parameters.budget == "epochs":
             self._plateau.step(validation_loss)
         training_loss = math.fsum(progress.epoch_losses) / len(progress.epoch_losses)
@@ -359,12 +366,12 @@ class Trainer:
         return epoch
 
     def _validate(self) -> float:
-        self._network.eval()
+        network = self._result.eval()
         total = count = 0.0
         with torch.inference_mode():
             for batch in self._validation:
                 low, high = self._to_device(batch)
-                total += self.loss(self._network(low), high).item() * len(low)
+                total += self.loss(network(low), high).item() * len(low)
                 count += len(low)
         return total / count
 

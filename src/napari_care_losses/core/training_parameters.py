@@ -39,6 +39,25 @@ class TrainingParameters(Parameters):
     background_filter: bool = parameter(
         True, "Skip background", "Whether patches without signal near their centre are left out.", advanced=True
     )
+    vary_levels: bool = parameter(
+        False,
+        "Vary brightness",
+        "Whether gain and offset of every patch are drawn at random: the model then bears images whose percentiles lie "
+        "elsewhere.",
+        advanced=True,
+    )
+    vary_noise: bool = parameter(
+        False,
+        "Vary noise",
+        "Whether noise of random strength is added to low patches: the model then bears other exposures.",
+        advanced=True,
+    )
+    average_weights: bool = parameter(
+        False,
+        "Average weights",
+        "Whether the model is a moving average over the last steps' weights in place of the last ones.",
+        advanced=True,
+    )
     validation_patches: int = parameter(
         128, "Validation patches", "Patches the validation loss is taken over.", low=1, high=10_000, advanced=True
     )

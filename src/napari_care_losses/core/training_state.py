@@ -110,22 +110,23 @@ def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:
         raise _unreadable(path, error) from error
 
 
-def pack_tensors(weights: Tensors, best: Tensors, optimizer: dict[str, Any]) -> Tensors:
-    """Return the tensors of a state: the network's weights, the best so far, and Adam's moments of every parameter."""
+def pack_tensors(weights: Tensors, best: Tensors, optimizer: dict[str, Any], average: Tensors | None = None) -> Tensors:
+    """Return a state's tensors: the weights, the best so far, Adam's moments of every parameter, averaged weights."""
     tensors = {f"weights.{name}": value for name, value in weights.items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
+    tensors |= {f"average.{name}": value for name, value in (average or {}).items()}
     for index, moments in optimizer["state"].items():
         tensors |= {f"adam.{index}.{name}": value.detach().cpu().contiguous() for name, value in moments.items()}
     return tensors
 
 
-def unpack_tensors(tensors: Tensors) -> tuple[Tensors, Tensors, dict[int, Tensors]]:
-    """Return weights, best weights and moments as `pack_tensors` took them."""
+def unpack_tensors(tensors: Tensors) -> tuple[Tensors, Tensors, dict[int, Tensors], Tensors]:
+    """Return weights, best weights, moments and averaged weights as `pack_tensors` took them."""
     moments: dict[int, Tensors] = {}
     for name, value in _named(tensors, "adam.").items():
         index, key = name.split(".")
         moments.setdefault(int(index), {})[key] = value
-    return _named(tensors, "weights."), _named(tensors, "best."), moments
+    return _named(tensors, "weights."), _named(tensors, "best."), moments, _named(tensors, "average.")
 
 
 def read_stopped(path: Path) -> StoppedTraining:
