@@ -319,6 +319,21 @@ def test_a_negative_tile_size_is_refused():
         RestorationParameters(tile_size=-1)
 
 
+@pytest.mark.parametrize("tile_size", [0, 24])
+@pytest.mark.parametrize("predicts_scale", [True, False])
+def test_averaged_flips_are_the_mean_of_four_restorations(tile_size, predicts_scale):
+    model = make_model(Architecture(depth=2, kernel_size=3, filters=2, predicts_scale=predicts_scale))
+    image = image_of((64, 96))
+    expected = np.mean([by_hand(image[::y, ::x], model)[0][::y, ::x] for y in (1, -1) for x in (1, -1)], axis=0)
+    parameters = RestorationParameters(average_flips=True, tile_size=tile_size)
+    (frame,), _ = collected(Frames(image), model, parameters)[0].values(), None
+    np.testing.assert_allclose(frame.image, expected, atol=1e-5 * np.ptp(image))
+    assert np.abs(frame.image - restore(image, model, device="cpu")).max() > 1e-3 * np.ptp(image)
+    if predicts_scale:
+        scales = [by_hand(image[::y, ::x], model)[1][::y, ::x] for y in (1, -1) for x in (1, -1)]
+        np.testing.assert_allclose(frame.scale, np.mean(scales, axis=0), rtol=1e-4)
+
+
 def test_a_large_frame_is_one_tile_where_the_memory_allows_it(monkeypatch):
     """Tile size 0 means that."""
     image, model = image_of((200, 180)), make_model()

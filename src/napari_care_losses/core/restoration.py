@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "RestorationParameters", "RestoredFrame", "restore", "restore_frames"]
 
 
+Flip = tuple[slice, slice]
+
+FLIPS: tuple[Flip, ...] = tuple((slice(None, None, y), slice(None, None, x)) for y in (1, -1) for x in (1, -1))
+"""The orientations that are averaged over, each its own inverse; the first is the frame's own.
+
+Frames are padded to multiples of the network's block and tiles start at such: flipped, pooling falls into the same blocks.
+"""
+
+
 @dataclass(frozen=True)
 class RestoredFrame:
     """One restored frame, in the input's units.
@@ -139,7 +148,7 @@ def restore_frames(
         samples = _inputs(frames, _spread(range(len(frames)), engine.samples), ranges)
         engine.prepare(pad(sample.image, card.architecture.block) for sample in samples)
         for number, given in enumerate(inputs):
-            canvas = _Canvas(given.image, card)
+            canvas = _Canvas(given.image, card, FLIPS if parameters.average_flips else FLIPS[:1])
             for filled in tiling.fill(canvas):
                 done += 1
                 total = done + tiling.left(filled, len(chosen) - number)
@@ -264,24 +273,33 @@ class _Tiling:
 class _Canvas:
     """One normalised frame being restored tile by tile."""
 
-    def __init__(self, image: NDArray[np.float32], card: ModelCard) -> None:
-        self._image, self._card = image, card
+    def __init__(self, image: NDArray[np.float32], card: ModelCard, flips: Sequence[Flip]) -> None:
+        self._image, self._card, self._flips = image, card, flips
         self._padded, self._crop = pad(image, card.architecture.block), crop(image.shape, card.architecture.block)
         self._mean = np.empty_like(self._padded)
         self._scale = np.empty_like(self._padded) if card.architecture.predicts_scale else None
 
     def fill(self, tile: Tile, engine: Engine) -> None:
-        """Restore one tile."""
-        mean, scale = engine.restore(self._padded[tile.source])
-        self._mean[tile.target] = mean[tile.inner]
-        if self._scale is not None and scale is not None:
-            self._scale[tile.target] = scale[tile.inner]
+        """Restore one tile in every orientation, and average."""
+        for number, flip in enumerate(self._flips, start=1):
+            mean, scale = engine.restore(self._padded[tile.source][flip])
+            _average_into(self._mean[tile.target], mean[flip][tile.inner], number)
+            if self._scale is not None and scale is not None:
+                _average_into(self._scale[tile.target], scale[flip][tile.inner], number)
 
     def finished(self, tied_sigma: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Return mean and scale once every tile is filled, the low band tied where a sigma is given."""
         mean = self._mean[self._crop]
         scale = None if self._scale is None else self._scale[self._crop]
         return mean if tied_sigma is None else tie_low_band(mean, self._image, tied_sigma), scale
+
+
+def _average_into(mean: NDArray[np.float32], values: NDArray[np.float32], number: int) -> None:
+    """Make the mean of `number` - 1 arrays that of one more; the first replaces what is there."""
+    if number == 1:
+        mean[:] = values
+    else:
+        mean += (values - mean) / np.float32(number)
 
 
 def tied_sigma(card: ModelCard, low_band: str) -> float | None:

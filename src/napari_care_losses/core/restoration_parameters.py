@@ -54,6 +54,13 @@ class RestorationParameters(Parameters):
         "training loss leaves them free (bandpass).",
         choices=("auto", "tied", "plain"),
     )
+    average_flips: bool = parameter(
+        False,
+        "Average flips",
+        "Whether every frame is restored in four orientations, flipped up and down, left and right, and averaged: a "
+        "little better and four times as long. The live preview leaves it out.",
+        advanced=True,
+    )
     engine: str = parameter(
         "auto",
         "Engine",

@@ -1,0 +1,138 @@
+"""Which recipe of training restores best, on real pairs: a ranked ablation.
+
+    python benchmarks/recipe.py FOLDER [--steps 3000] [--only NAME ...] [--out recipe.json]
+
+FOLDER holds ``mitochondria_low.tif``, ``mitochondria_high.tif`` and the same of actin (W2S). Every recipe trains one
+network on frames 0-59 of each structure and is scored on those of them that validate, of both structures, so that a
+choice made here has not seen a test frame. Results are added to the JSON file as they come; what it holds is not done
+again. The table is printed at the end, the best recipe first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from napari_care_losses.core.architecture import PRESETS, Architecture
+from napari_care_losses.core.losses import LOSSES
+from napari_care_losses.core.metrics import score
+from napari_care_losses.core.patches import Pair, split_pairs
+from napari_care_losses.core.restoration import RestorationParameters, restore
+from napari_care_losses.core.training import Trainer, TrainingParameters
+
+STRUCTURES = ("mitochondria", "actin")
+FRAMES = slice(0, 60)
+PLAIN = {"preset": "lite", "budget": "steps", "steps_per_epoch": 250}
+UNIFORM = {**PLAIN, "background_filter": False}
+AVERAGED = {**UNIFORM, "average_weights": True}
+VARIED = {**AVERAGED, "vary_levels": True, "vary_noise": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train and restore: a loss, settings, and in place of a preset's network another one."""
+
+    loss: str = "fft"
+    loss_parameters: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
+    restoring: dict[str, Any] = field(default_factory=dict)
+    network: Architecture | None = None
+
+
+RECIPES = {
+    "plain": Recipe(settings=PLAIN),
+    "uniform patches": Recipe(settings=UNIFORM),
+    "+ averaged weights": Recipe(settings=AVERAGED),
+    "+ varied levels": Recipe(settings={**AVERAGED, "vary_levels": True}),
+    "+ varied noise": Recipe(settings={**AVERAGED, "vary_noise": True}),
+    "+ both varied": Recipe(settings=VARIED),
+    "both varied, Laplace": Recipe(loss="laplace", settings=VARIED),
+    "both varied, bandpass": Recipe(loss="bandpass", settings=VARIED),
+    "both varied, FFT + bandpass": Recipe(loss="fft+bandpass", settings=VARIED),
+    "both varied, FFT, low band tied": Recipe(settings=VARIED, restoring={"low_band": "tied"}),
+    "both varied, FFT + bandpass, low band tied": Recipe(
+        loss="fft+bandpass", settings=VARIED, restoring={"low_band": "tied"}
+    ),
+    "both varied, MAE": Recipe(loss="mae", settings=VARIED),
+    "both varied, patches of 128 px, 4 a step": Recipe(settings={**VARIED, "patch_size": 128, "batch_size": 4}),
+    "both varied, depth 3": Recipe(settings=VARIED, network=replace(PRESETS["lite"], depth=3)),
+    "both varied, 24 filters": Recipe(settings=VARIED, network=replace(PRESETS["lite"], filters=24)),
+    "both varied, learning rate 1e-3": Recipe(settings={**VARIED, "learning_rate": 1e-3}),
+}
+
+
+def main() -> None:
+    """Train and score every recipe, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--only", nargs="+", default=list(RECIPES), choices=tuple(RECIPES), metavar="NAME")
+    parser.add_argument("--out", type=Path, default=Path("build/recipe.json"))
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    found = json.loads(options.out.read_text()) if options.out.is_file() else {}
+    data = {name: _pairs(options.folder, name) for name in STRUCTURES}
+    for name in options.only:
+        if name not in found:
+            found[name] = {}
+            for trained_on in STRUCTURES:
+                found[name] |= _scores(RECIPES[name], trained_on, data, options.steps)
+            options.out.write_text(json.dumps(found, indent=1))
+            print(name, found[name], flush=True)
+    print(table(found))
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table of all recipes, the best mean PSNR first."""
+    ranked = sorted(found.items(), key=lambda item: -np.mean([row["psnr"] for row in item[1].values()]))
+    titles = {"mitochondria": "M", "actin": "A"}
+    cells = [f"{titles[a]}{titles[b]}" for a in STRUCTURES for b in STRUCTURES]
+    lines = ["| recipe | " + " | ".join(cells) + " | mean |", "|---|" + "---|" * (len(cells) + 1)]
+    for name, rows in ranked:
+        figures = [f"{row['psnr']:.2f} / {row['ssim']:.3f}" for row in rows.values()]
+        means = [float(np.mean([row[metric] for row in rows.values()])) for metric in ("psnr", "ssim")]
+        lines.append(f"| {name} | " + " | ".join(figures) + f" | {means[0]:.2f} / {means[1]:.3f} |")
+    return "\n".join(lines)
+
+
+def _pairs(folder: Path, structure: str) -> list[Pair]:
+    low, high = (tifffile.imread(folder / f"{structure}_{which}.tif")[FRAMES] for which in ("low", "high"))
+    return [Pair(*images, f"{structure}[{i}]") for i, images in enumerate(zip(low, high, strict=True))]
+
+
+def _scores(recipe: Recipe, trained_on: str, data: dict[str, list[Pair]], steps: int) -> dict[str, Any]:
+    """Train on one structure and score the validation images of both."""
+    parameters = TrainingParameters(**recipe.settings, amount=steps)
+    preset = PRESETS[parameters.preset]
+    PRESETS[parameters.preset] = recipe.network or preset
+    try:
+        trainer = Trainer(data[trained_on], LOSSES[recipe.loss](**recipe.loss_parameters), parameters, device="cpu")
+    finally:
+        PRESETS[parameters.preset] = preset
+    begun = time.perf_counter()
+    for _ in trainer.run():
+        pass
+    seconds = time.perf_counter() - begun
+    model, scores = trainer.model(), {}
+    for tested_on in STRUCTURES:
+        shares = split_pairs(data[tested_on], parameters.patch_size, np.random.default_rng(parameters.seed))
+        pairs = [share.pair for share in shares if share.validates]
+        low = np.stack([pair.low for pair in pairs])
+        restored = restore(low, model, RestorationParameters(**recipe.restoring), axes="TYX")
+        rows = [score(image, pair.high) for image, pair in zip(restored, pairs, strict=True)]
+        scores[f"{trained_on} -> {tested_on}"] = {
+            **{metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]},
+            "seconds": round(seconds, 1),
+        }
+    return scores
+
+
+if __name__ == "__main__":
+    main()
