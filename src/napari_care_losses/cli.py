@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from napari_care_losses import __version__, commands
+from napari_care_losses import __version__, commands, experiment_command
 from napari_care_losses.core.errors import CareError, InputError
 
 if TYPE_CHECKING:
@@ -107,6 +107,10 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     if chosen == "compare":
         _add_restoration_options(compare)
 
+    experiment = command("experiment", experiment_command.run, "Run the paper's experiments, or your own.")
+    if chosen == "experiment":
+        _add_experiment_options(experiment)
+
     models = command("models", commands.models, "List the models of the library.")
     models.add_argument("--json", action="store_true", help="Print a JSON list.")
 
@@ -143,12 +147,55 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
         budget.add_argument(f"--{unit}", type=kind, help=f"Train this many {unit} (default: 100 epochs).")
     train.add_argument("--device", choices=DEVICES, default="auto")
     train.add_argument("--resume", action="store_true", help="Go on where a stopped run ended.")
+    _add_recipe(train)
     _add_options(train, TrainingParameters, skipped={"budget", "amount"})
     added: set[str] = set()
     for loss in LOSSES.values():
         # losses that share a parameter share its option
         _add_options(train, loss, skipped=added)
         added |= set(loss.described())
+
+
+def _add_experiment_options(experiment: argparse.ArgumentParser) -> None:
+    from napari_care_losses.core.losses import LOSSES
+    from napari_care_losses.core.restoration_parameters import DEVICES
+    from napari_care_losses.core.training_parameters import TrainingParameters
+
+    experiment.add_argument(
+        "names", nargs="+", metavar="NAME", help="MM, AA, MA, AM, DDS, AAS, AAE, patch-size, losses, lowest-light; all."
+    )
+    experiment.add_argument(
+        "--out", type=Path, required=True, help="Folder of the run; the same command goes on in it."
+    )
+    experiment.add_argument(
+        "--source",
+        default=experiment_command.SIMULATED,
+        metavar="FOLDER",
+        help="A folder with STRUCTURE_low.tif and STRUCTURE_high.tif in place of simulated images.",
+    )
+    experiment.add_argument("--file", type=Path, metavar="TOML", help="Entries of your own in place of the paper's.")
+    experiment.add_argument(
+        "--budget",
+        dest="run_budget",
+        default=experiment_command.BUDGET,
+        help=f"Of every training, in steps, minutes or epochs ({experiment_command.BUDGET}).",
+    )
+    experiment.add_argument(
+        "--losses", nargs="+", choices=tuple(LOSSES), help="Only methods trained with these losses."
+    )
+    experiment.add_argument("--smoke", action="store_true", help="A few small images, just to see that all of it runs.")
+    experiment.add_argument("--device", choices=DEVICES, default="auto")
+    _add_recipe(experiment)
+    _add_options(experiment, TrainingParameters, skipped={"budget", "amount"})
+    _add_restoration_options(experiment)
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    from napari_care_losses.core.training_parameters import RECIPES
+
+    parser.add_argument(
+        "--recipe", choices=tuple(RECIPES), default="paper", help="Settings of training taken together (paper)."
+    )
 
 
 def _add_restoration_options(parser: argparse.ArgumentParser) -> None:

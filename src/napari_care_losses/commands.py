@@ -31,6 +31,7 @@ def train(options: argparse.Namespace) -> None:
     from napari_care_losses.core.patches import pairs_from_frames
     from napari_care_losses.core.tiff import read_tiff
     from napari_care_losses.core.training import DEFAULT_STEPS_PER_EPOCH, Trainer, TrainingParameters
+    from napari_care_losses.core.training_parameters import RECIPES
 
     if options.out.suffix != SUFFIX:
         raise InputError(f"--out must end in {SUFFIX}, found {options.out}.")
@@ -40,7 +41,7 @@ def train(options: argparse.Namespace) -> None:
         raise InputError(f"Every --low needs its --high, found {len(options.low)} low and {len(options.high)} high.")
     given = vars(options)
     unit = next((unit for unit in ("epochs", "steps", "minutes") if given[unit] is not None), "epochs")
-    settings = _given(options, TrainingParameters)
+    settings = RECIPES[options.recipe] | given_parameters(options, TrainingParameters)
     settings.setdefault("steps_per_epoch", DEFAULT_STEPS_PER_EPOCH[unit])
     amount = 100 if given[unit] is None else given[unit]
     parameters = TrainingParameters(**settings, budget=unit, amount=amount)
@@ -56,7 +57,7 @@ def train(options: argparse.Namespace) -> None:
         pairs, loss, parameters, structure=options.structure, start_from=start_from, device=options.device
     )
     reports = train_to_file(trainer, options.out, resume=options.resume)
-    with _stoppable(reports) as stopped:
+    with stoppable(reports) as stopped:
         _show_training(reports, stopped)
     if not trainer.is_finished:
         print(f"stopped; {state_path(options.out)} holds the state: --resume goes on")
@@ -98,7 +99,7 @@ def _show_training(reports: Iterator[Any], stopped: list[bool]) -> None:
 
 
 @contextmanager
-def _stoppable(work: Generator[Any, Any, Any] | Iterator[Any]) -> Iterator[list[bool]]:
+def stoppable(work: Generator[Any, Any, Any] | Iterator[Any]) -> Iterator[list[bool]]:
     """Let Ctrl+C end `work` between two steps, so that its state can be saved; pressed again, it ends at once."""
     stopped: list[bool] = []
 
@@ -127,7 +128,7 @@ def restore(options: argparse.Namespace) -> None:
     from napari_care_losses.core.model import load_model
     from napari_care_losses.core.restoration import RestorationParameters
 
-    parameters = RestorationParameters(**_given(options, RestorationParameters))
+    parameters = RestorationParameters(**given_parameters(options, RestorationParameters))
     work = restore_to_file(
         frames,
         load_model(path),
@@ -139,7 +140,7 @@ def restore(options: argparse.Namespace) -> None:
         resume=options.resume,
         device=options.device,
     )
-    with _stoppable(work) as stopped:
+    with stoppable(work) as stopped:
         clipped, note = _show_restoring(work, stopped)
     if stopped:
         print("stopped; --resume goes on")
@@ -208,7 +209,7 @@ def compare(options: argparse.Namespace) -> None:
         _methods(options.methods),
         options.out,
         truth=None if options.truth is None else _evaluated(options.truth, options.frames),
-        parameters=RestorationParameters(**_given(options, RestorationParameters)),
+        parameters=RestorationParameters(**given_parameters(options, RestorationParameters)),
         aligned=not options.unaligned,
         independent=options.independent,
         reference=options.reference,
@@ -216,7 +217,7 @@ def compare(options: argparse.Namespace) -> None:
         title=f"Restorations of {options.input.name} compared",
         settings=inputs,
     )
-    with _stoppable(work) as stopped, tqdm(disable=None, unit="step") as bar:
+    with stoppable(work) as stopped, tqdm(disable=None, unit="step") as bar:
         while not stopped:
             try:
                 step = next(work)
@@ -325,7 +326,7 @@ def demo(options: argparse.Namespace) -> None:
     run_demo(options.out, opens_viewer=not options.no_viewer)
 
 
-def _given(options: argparse.Namespace, owner: type[Parameters]) -> dict[str, Any]:
+def given_parameters(options: argparse.Namespace, owner: type[Parameters]) -> dict[str, Any]:
     """Return those parameters of `owner` that were given as options."""
     return {name: value for name, value in vars(options).items() if name in owner.described()}
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.spectra import fourier_ring_correlation, radial_power, resolution
+from napari_care_losses.core.spectra import agreement, fourier_ring_correlation, radial_power, resolution
 
 SHAPES = [(64, 64), (64, 96), (97, 65), (16, 33)]
 
@@ -148,3 +148,15 @@ def test_what_has_no_spectrum_is_refused(image, message):
 def test_other_shapes_do_not_correlate():
     with pytest.raises(InputError, match=r"\(32, 32\) and \(32, 34\)"):
         fourier_ring_correlation(noise((32, 32)), noise((32, 34)))
+
+
+def test_agreement_is_the_mean_correlation_and_where_it_ends():
+    truth = np.random.default_rng(0).normal(size=(128, 96))
+    blurred = gaussian_filter(truth, 1.5, mode="wrap") + np.random.default_rng(1).normal(0, 0.02, truth.shape)
+    figures = agreement(blurred, truth)
+    frequency, correlation = fourier_ring_correlation(blurred, truth)
+    assert figures["frc"] == pytest.approx(correlation.mean())
+    assert figures["cutoff"] == pytest.approx(resolution(frequency, correlation))
+    assert 0.2 < figures["cutoff"] < 0.5
+    assert agreement(truth, truth) == pytest.approx({"frc": 1.0, "cutoff": 0.5})
+    assert agreement(truth[:15], truth[:15]) == {}

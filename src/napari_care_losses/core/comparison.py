@@ -43,6 +43,10 @@ class Method:
         A model file.
     baseline : str, optional
         Or a name in `napari_care_losses.core.baselines.BASELINES`.
+    strength : float, optional
+        Strength of the baseline relative to the estimated noise; by default the baseline's own.
+    parameters : RestorationParameters, optional
+        How the model's frames are restored, in place of what holds for the comparison.
 
     Raises
     ------
@@ -53,6 +57,8 @@ class Method:
     name: str
     model: Path | None = None
     baseline: str = ""
+    strength: float | None = None
+    parameters: RestorationParameters | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip() or self.name == INPUT:
@@ -170,12 +176,13 @@ def _steps(
 ) -> Generator[_Step, None, None]:
     """Restore the frames by one method, out of `models` models at work."""
     if method.model is None:
-        yield from _baseline_steps(method.baseline, frames, indices)
+        yield from _baseline_steps(method, frames, indices)
         return
     from napari_care_losses.core.model import load_model
     from napari_care_losses.core.restoration import restore_frames
 
     model = load_model(method.model)
+    parameters = method.parameters or parameters
     if models > 1 and not parameters.tile_size:
         parameters = replace(parameters, tile_size=_shared_tile(model.card.architecture, models))
     yield _Step(0, len(indices))
@@ -184,12 +191,13 @@ def _steps(
         yield _Step(progress.done, progress.total, image, progress.note)
 
 
-def _baseline_steps(name: str, frames: Frames, indices: list[int]) -> Generator[_Step, None, None]:
-    baseline = BASELINES[name]
-    note = f"{baseline.title}: strength {baseline.strength:g} x the estimated noise"
+def _baseline_steps(method: Method, frames: Frames, indices: list[int]) -> Generator[_Step, None, None]:
+    baseline = BASELINES[method.baseline]
+    strength = baseline.strength if method.strength is None else method.strength
+    note = f"{baseline.title}: strength {strength:g} x the estimated noise"
     for number, index in enumerate(indices, start=1):
         try:
-            image = restore_with(name, frames[index])
+            image = restore_with(method.baseline, frames[index], strength=strength)
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
         yield _Step(number, len(indices), image, note)

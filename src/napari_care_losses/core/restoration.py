@@ -39,7 +39,7 @@ Flip = tuple[slice, slice]
 FLIPS: tuple[Flip, ...] = tuple((slice(None, None, y), slice(None, None, x)) for y in (1, -1) for x in (1, -1))
 """The orientations that are averaged over, each its own inverse; the first is the frame's own.
 
-Frames are padded to multiples of the network's block and tiles start at such: flipped, pooling falls into the same blocks.
+Frames are padded to multiples of the network's block and tiles start at such: flipped, the blocks are the same.
 """
 
 

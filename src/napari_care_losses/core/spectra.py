@@ -126,6 +126,32 @@ def resolution(frequency: ArrayLike, correlation: ArrayLike, threshold: float = 
     return float(frequency[last - 1] + fraction * (frequency[last] - frequency[last - 1]))
 
 
+def agreement(image: ArrayLike, truth: ArrayLike) -> dict[str, float]:
+    """Return how much detail of the ground truth an image holds, in two figures.
+
+    Parameters
+    ----------
+    image, truth : (Y, X) array of any real dtype
+        Images of one shape.
+
+    Returns
+    -------
+    dict of str to float
+        ``frc``, the mean of the Fourier ring correlation over all rings, and ``cutoff``, its `resolution` in cycles per
+        pixel, 0.5 where it never falls below the threshold. Empty for images too small for a spectrum.
+
+    Raises
+    ------
+    InputError
+        If an image is not 2D, real and finite, or if their shapes differ.
+    """
+    if min(np.shape(image)) < SMALLEST:
+        return {}
+    frequency, correlation = fourier_ring_correlation(image, truth)
+    limit = resolution(frequency, correlation)
+    return {"frc": float(correlation.mean()), "cutoff": 0.5 if math.isnan(limit) else limit}
+
+
 def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Average over `_SMOOTHED_RINGS` neighbours, over fewer at the ends, each ring in the middle of its own."""
     sums = np.concatenate([[0.0], np.cumsum(values)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.errors import InputError
@@ -73,6 +74,13 @@ class TrainingParameters(Parameters):
         """Return the part of the budget, 0 to 1, that so many steps and seconds of training use up."""
         used = {"epochs": step / self.steps_per_epoch, "steps": float(step), "minutes": seconds / 60}
         return min(1.0, used[self.budget] / self.amount)
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "robust": {"background_filter": False, "vary_levels": True, "vary_noise": True, "average_weights": True},
+}
+"""Settings in place of the defaults, by name: the paper's, and those that restored best (docs/recipes.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)

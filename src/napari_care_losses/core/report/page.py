@@ -15,7 +15,7 @@ from napari_care_losses.core.report.curves import curves_section, profile_sectio
 from napari_care_losses.core.report.figures import LARGEST, Window
 from napari_care_losses.core.report.images import LARGEST_PERCENTILE, View, cards, detail_of, view_of
 from napari_care_losses.core.report.sources import sources
-from napari_care_losses.core.report.tables import image_table, pairs_table, score_table
+from napari_care_losses.core.report.tables import DETAIL, image_table, pairs_table, score_table
 
 if TYPE_CHECKING:
     from napari_care_losses.core.report.writer import ComparisonReport
@@ -49,7 +49,7 @@ def page(report: ComparisonReport) -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>"
+        f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>"
         f'<p class="made">{made} \u00b7 napari-care-losses {escape(__version__)} \u00b7 '
         f"image {report.frame_index} (from 0), {view.shape[0]} \u00d7 {view.shape[1]} px</p>{body}</body></html>\n"
     )
@@ -69,8 +69,15 @@ def _scores(report: ComparisonReport) -> str:
             )
         return "<p>No image was scored for every method.</p>"
     measured = [row for row in report.rows if row.metric in METRICS]
-    levels = [row for row in report.rows if row.metric not in METRICS]
+    detail = [row for row in report.rows if row.metric in DETAIL]
+    levels = [row for row in report.rows if row.metric not in METRICS and row.metric not in DETAIL]
     parts = [score_table(measured, report.reference), *(f"<p>{text}</p>" for text in _score_texts(report))]
+    if detail:
+        parts.append(
+            f"<h3>Detail</h3>{score_table(detail, report.reference)}<p>Fourier ring correlation with the truth: its "
+            "mean over all frequencies, and the frequency at which it, averaged over five rings, first falls below "
+            "1/7. What lies beyond is not restored, however sharp it looks.</p>"
+        )
     if levels:
         parts.append(
             f"<h3>Grey levels</h3>{score_table(levels, report.reference)}<p>Regression of restored on true grey levels "
@@ -164,7 +171,7 @@ def _versions() -> dict[str, str]:
     return {"Software": ", ".join(found), "System": f"{platform.system()} {platform.machine()}"}
 
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.45 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: #1c1c1e; background: #fff;
   max-width: 1180px; margin: 0 auto; padding: 20px 24px 60px; }
 h1 { font-size: 26px; margin: 8px 0 2px; }

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 LISTED_IMAGES = 60
 """Images whose scores the page lists at most; the CSV file holds all."""
 
-_TITLES = {"slope": "Slope", "r2": "R\u00b2"}
+DETAIL = {"frc": "FRC", "cutoff": "Limit of resolution (cycles/px)"}
+"""Figures of the Fourier ring correlation with the truth, those of `napari_care_losses.core.spectra.agreement`."""
+
+_TITLES = {"slope": "Slope", "r2": "R\u00b2", **DETAIL}
 _DASH = "\u2013"
 
 
@@ -128,7 +131,7 @@ _COLUMN_HEADS = {
 
 def _columns(metric: str, rows: Sequence[Row]) -> list[str]:
     """Return the columns that hold something in these rows, only means for what is no metric of quality."""
-    if metric not in METRICS:
+    if not _is_quality(metric):
         return ["mean"]
     has_p = any(not math.isnan(row.p_value) for row in rows)
     held = {
@@ -160,13 +163,18 @@ def _cell(row: Row, column: str, *, is_best: bool) -> str:
 
 
 def _best(rows: Sequence[Row], metric: str) -> set[str]:
-    """Return the methods with the best mean under a metric of `METRICS`, of two or more."""
+    """Return the methods with the best mean under a metric of quality, of two or more."""
     means = {row.method: row.mean for row in rows if row.metric == metric and row.method != INPUT}
     means = {method: mean for method, mean in means.items() if not math.isnan(mean)}
-    if metric not in METRICS or len(means) < 2:
+    if not _is_quality(metric) or len(means) < 2:
         return set()
-    best = (max if METRICS[metric].higher_is_better else min)(means.values())
+    higher_is_better = metric in DETAIL or METRICS[metric].higher_is_better
+    best = (max if higher_is_better else min)(means.values())
     return {method for method, mean in means.items() if mean == best}
+
+
+def _is_quality(metric: str) -> bool:
+    return metric in METRICS or metric in DETAIL
 
 
 def _interval(interval: tuple[float, float], metric: str) -> str:

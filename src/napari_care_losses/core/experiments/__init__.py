@@ -1,0 +1,1 @@
+"""Experiments as data: training pairs, test pairs, methods; run, resumed and reported."""

@@ -1,0 +1,123 @@
+"""What an experiment found, as plain values: what resumes it, what its report and the overview are made from."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.core.atomic import replacing
+from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.statistics import summarize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_care_losses.core.statistics import Row
+
+FULL = {"steps": 800, "batch_pixels": 16 * 64 * 64, "frame": 512, "fields": 9, "time_points": 200}
+"""The scale from which a result is reported as one; anything smaller only shows that everything runs."""
+
+Scores = dict[str, dict[int, dict[str, float]]]
+
+
+@dataclass(kw_only=True)
+class Result:
+    """One experiment on one test set.
+
+    Attributes
+    ----------
+    name, title : str
+        Of the experiment; the name ends with the test's label if it has one.
+    experiment, label : str
+        The experiment's own name, and the test's label, empty for a single test.
+    identity : str
+        Digest of all that decides the scores.
+    methods : list of str
+        Input, baselines and trained methods, in the order of the tables.
+    reference : str
+        The method that others are tested against.
+    independent : bool
+        Whether the images are independent fields of view.
+    scores : dict
+        ``scores[method][image][metric]``, filled image by image.
+    settings : dict of str to str
+        What is needed to repeat it, by title.
+    notes : list of str
+        What the reader should know.
+    shortfalls : list of str
+        In what the run is smaller than `FULL`; empty for one that counts.
+    threshold : dict, optional
+        ``metric`` and ``value`` that a method must reach.
+    """
+
+    name: str
+    title: str
+    experiment: str
+    label: str
+    identity: str
+    methods: list[str]
+    reference: str
+    independent: bool
+    scores: Scores = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    shortfalls: list[str] = field(default_factory=list)
+    threshold: dict[str, Any] | None = None
+
+    def add(self, method: str, image: int, scores: dict[str, float]) -> None:
+        """Note the scores of one image."""
+        self.scores.setdefault(method, {})[image] = scores
+
+    def pending(self, images: int) -> list[int]:
+        """Return the images that not every method has scores of."""
+        return [i for i in range(images) if any(i not in self.scores.get(method, {}) for method in self.methods)]
+
+    def rows(self) -> list[Row]:
+        """Return the table of methods: means, tests against the reference."""
+        return summarize(self.scores, reference=self.reference, independent=self.independent)
+
+    def save(self, path: Path) -> None:
+        """Write it; an existing file is replaced once the new one is whole.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        values = {**asdict(self), "rows": [asdict(row) for row in self.rows()]}
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(_plain(values), indent=1), encoding="utf-8")
+
+
+def load_result(path: Path) -> Result:
+    """Return what `Result.save` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or of another version.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values.pop("rows")
+        values["scores"] = {
+            method: {
+                int(image): {name: math.nan if value is None else float(value) for name, value in row.items()}
+                for image, row in rows.items()
+            }
+            for method, rows in values["scores"].items()
+        }
+        return Result(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} holds no result of an experiment ({error}): remove it.") from error
+
+
+def _plain(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON has no word for, by null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
