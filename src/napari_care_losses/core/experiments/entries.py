@@ -210,7 +210,7 @@ def _pair_set(entry: Any, folder: Path) -> PairSet:
         return SimulatedSet(
             **given,
             low_ms=tuple(low) if isinstance(low, list) else (low,),
-            count=entry.get("fields") or entry["frames"],
+            count=entry["frames"] if "frames" in entry else entry["fields"],
             is_movie="frames" in entry,
         )
     _check_keys(entry, {"low", "high"}, {"frames", "movie"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.frames import Calibration, Frames
+from napari_care_losses.core.model import STRUCTURES
 from napari_care_losses.core.pair_sources import tiff_files
 from napari_care_losses.core.patches import Pair, pairs_from_frames
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+SIMULATED_STRUCTURES = tuple(name for name in STRUCTURES if name != "other")
 
 
 class Stacks(NamedTuple):
@@ -51,6 +55,11 @@ class SimulatedSet:
         Field i is drawn with seed + i: training and test sets lie far apart.
     brightness : float
         Factor on the light of both exposures.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used.
     """
 
     structure: str
@@ -61,6 +70,26 @@ class SimulatedSet:
     size: int = 512
     seed: int
     brightness: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.structure not in SIMULATED_STRUCTURES:
+            raise InputError(f"structure must be one of {', '.join(SIMULATED_STRUCTURES)}, found {self.structure!r}.")
+        if not self.low_ms:
+            raise InputError("low_ms must name at least one exposure, found none.")
+        for name, value in (
+            *(("low_ms", value) for value in self.low_ms),
+            ("high_ms", self.high_ms),
+            ("brightness", self.brightness),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise InputError(f"{name} must be a number above 0, found {value!r}.")
+        for name, count, least in (
+            ("fields or frames", self.count, 1),
+            ("size", self.size, 16),
+            ("seed", self.seed, 0),
+        ):
+            if isinstance(count, bool) or not isinstance(count, int) or count < least:
+                raise InputError(f"{name} must be a whole number of at least {least}, found {count!r}.")
 
     @property
     def title(self) -> str:

@@ -148,9 +148,10 @@ def _train(
     method: TrainedMethod, path: Path, train_set: _Lazily, training: TrainingParameters, device: str
 ) -> Generator[Step, None, list[str]]:
     """Train one network; return what the reader should know of it."""
-    from napari_care_losses.core.jobs import state_path, train_to_file
+    from napari_care_losses.core.jobs import train_to_file
     from napari_care_losses.core.model import STRUCTURES
     from napari_care_losses.core.training import Trainer
+    from napari_care_losses.core.training_state import state_path
 
     yield Step(f"preparing {train_set.pairs.title}", 0)
     pairs = train_set.stacks.pairs(train_set.pairs.title)
