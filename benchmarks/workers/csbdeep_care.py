@@ -6,7 +6,8 @@ import importlib.metadata
 import platform
 import tempfile
 import time
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,13 @@ from csbdeep.data import RawData, create_patches
 from csbdeep.models import CARE, Config
 from wire import serve
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PATCH = (64, 64)
+PATCHES = 800
+"""Patches of every image, as in the paper."""
+
 PACKAGES = ("csbdeep", "tensorflow-cpu", "keras", "numpy")
 
 Answer = dict[str, Any]
@@ -102,24 +109,74 @@ def train_steps(probabilistic: bool, steps: int) -> Answer:
 
 def train_to_quality(low: str, high: str, training: list[int], validation: list[int], steps: int, out: str) -> Answer:
     """Train a probabilistic network for so many steps with CSBDeep's defaults; save the restored validation images."""
-    np.random.seed(0)
-    tf.random.set_seed(0)
     lows, highs = np.load(low), np.load(high)
-    config = Config("YX", probabilistic=True, train_tensorboard=False)
+    config = Config("YX")
     each = min(steps, config.train_steps_per_epoch)
-    begun = time.perf_counter()
     # As many patches as the steps can see.
     count = -(-steps * config.train_batch_size // len(training))
+    with _quality_training(lows, highs, training, validation, count) as (model, data, prepared):
+        begun = time.perf_counter()
+        model.train(*data, epochs=steps // each, steps_per_epoch=each)
+        seconds = time.perf_counter() - begun
+        np.save(out, np.stack([model.predict(image, "YX") for image in lows[validation]]))
+    return {"seconds": seconds, "prepared": prepared, "steps": steps // each * each}
+
+
+def train_for(
+    low: str,
+    high: str,
+    training: list[int],
+    validation: list[int],
+    seconds: float,
+    inputs: list[str],
+    outs: list[str],
+) -> Answer:
+    """Train a probabilistic network for a number of seconds with CSBDeep's defaults; restore stacks with the best.
+
+    The epoch that the time ends in is validated like the others, so that what it learnt may count.
+    """
+    lows, highs = np.load(low), np.load(high)
+    with _quality_training(lows, highs, training, validation, PATCHES) as (model, data, prepared):
+        model.prepare_for_training()
+        deadline = _Deadline(seconds)
+        model.callbacks.append(deadline)
+        model.train(*data)
+        for stack, out in zip(inputs, outs, strict=True):
+            np.save(out, np.stack([model.predict(image, "YX") for image in np.load(stack)]))
+    return {"seconds": deadline.seconds, "prepared": prepared, "steps": deadline.steps}
+
+
+class _Deadline(tf.keras.callbacks.Callback):
+    """Ends a training when its time is up."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.allowed, self.seconds, self.steps = seconds, 0.0, 0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.steps += 1
+        self.seconds = time.perf_counter() - self._begun
+        if self.seconds > self.allowed:
+            self.model.stop_training = True
+
+
+@contextmanager
+def _quality_training(
+    lows: Any, highs: Any, training: list[int], validation: list[int], count: int
+) -> Iterator[tuple[Any, Any, float]]:
+    """Give a probabilistic network, `count` patches an image to train on with others to validate, and their seconds."""
+    np.random.seed(0)
+    tf.random.set_seed(0)
+    config = Config("YX", probabilistic=True, train_tensorboard=False)
+    begun = time.perf_counter()
     images, targets = _patches(lows[training], highs[training], count)
     seen = _patches(lows[validation], highs[validation], -(-128 // len(validation)))
     prepared = time.perf_counter() - begun
     with tempfile.TemporaryDirectory() as folder:
-        model = CARE(config, "model", basedir=folder)
-        begun = time.perf_counter()
-        model.train(images, targets, seen, epochs=steps // each, steps_per_epoch=each)
-        seconds = time.perf_counter() - begun
-        np.save(out, np.stack([model.predict(image, "YX") for image in lows[validation]]))
-    return {"seconds": seconds, "prepared": prepared, "steps": steps // each * each}
+        yield CARE(config, "model", basedir=folder), (images, targets, seen), prepared
 
 
 def _patches(lows: Any, highs: Any, count: int) -> tuple[Any, Any]:
@@ -128,5 +185,5 @@ def _patches(lows: Any, highs: Any, count: int) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    commands = (versions, open_model, predict, open_training, train_steps, train_to_quality)
+    commands = (versions, open_model, predict, open_training, train_steps, train_to_quality, train_for)
     serve({function.__name__: function for function in commands})
