@@ -166,6 +166,7 @@ def test_the_page_says_what_was_measured_and_how(tmp_path):
         "Nguyen, Hagen, Ventura",
         "doi:10.1016/j.jsb.2005.05.009",
         "Holm",
+        "effect size",
     ):
         assert wanted in text, wanted
 
@@ -175,6 +176,7 @@ def test_a_movie_gets_no_p_value_and_the_page_says_why(tmp_path):
     text = text_of(page)
     assert "No p -value: the 70 images are frames of one movie" in text
     assert "p (Holm)" not in text
+    assert "effect size" not in text
     assert "t-test" not in text
     assert "moving-block bootstrap" in text
     assert "10 more images are in the CSV file" in text

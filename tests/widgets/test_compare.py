@@ -176,7 +176,7 @@ def test_a_row_says_its_test_in_short_and_at_length(qtbot) -> None:
     qtbot.addWidget(table)
     rows = [
         Row("Laplace", "psnr", 30.0, 0.5, 8),
-        Row("FFT", "psnr", 31.25, 0.25, 8, 1.25, 0.0004, 0.0008, (0.9, 1.6)),
+        Row("FFT", "psnr", 31.25, 0.25, 8, 1.25, 0.0004, 0.0008, (0.9, 1.6), effect_size=2.5),
         Row("TV", "psnr", 28.0, 0.25, 8, -2.0, 0.2, 0.2, (-3.0, 1.0)),
     ]
     table.show_rows(rows, reference="Laplace", colours={})
@@ -186,6 +186,9 @@ def test_a_row_says_its_test_in_short_and_at_length(qtbot) -> None:
     about = table.item(1, 1).toolTip()
     assert "Mean difference to Laplace: +1.25, 95 % interval +0.90 to +1.60" in about
     assert "Holm's correction for the number of methods &lt; 0.001" in about or "methods < 0.001" in about
+    assert "Effect size (Cohen's d" in about
+    assert "+2.50" in about
+    assert "Effect size" not in table.item(2, 1).toolTip()
 
 
 def test_without_a_truth_there_are_images_but_no_scores(viewer, open_widget, stack, qtbot) -> None:

@@ -44,6 +44,8 @@ class Row:
         95 % confidence interval of the difference.
     mean_interval : tuple of float
         95 % confidence interval of the mean.
+    effect_size : float
+        Of the difference to the reference, as in `TTest`; NaN where a test is not allowed.
     """
 
     method: str
@@ -56,6 +58,7 @@ class Row:
     p_corrected: float = math.nan
     interval: tuple[float, float] = NO_INTERVAL
     mean_interval: tuple[float, float] = NO_INTERVAL
+    effect_size: float = math.nan
 
 
 class TTest(NamedTuple):
@@ -70,12 +73,16 @@ class TTest(NamedTuple):
         Mean of first minus second.
     interval : tuple of float
         95 % confidence interval of the difference.
+    effect_size : float
+        Cohen's :math:`d_z` (Cohen 1988, Statistical Power Analysis, eq. 2.3.5): the mean difference in standard
+        deviations (``ddof=1``) of the paired differences; NaN for fewer than two pairs or where all differ alike.
     """
 
     statistic: float
     p_value: float
     difference: float
     interval: tuple[float, float]
+    effect_size: float = math.nan
 
 
 def summarize(
@@ -135,7 +142,7 @@ def t_test(first: ArrayLike, second: ArrayLike) -> TTest:
     Returns
     -------
     TTest
-        Statistic, p-value, mean difference and its interval.
+        Statistic, p-value, mean difference, its interval and effect size.
 
     Raises
     ------
@@ -201,6 +208,7 @@ HEADER = (
     "mean 95% high",
     "p (paired t-test)",
     "p (Holm)",
+    "effect size (Cohen's d_z)",
 )
 """Of the columns that `cells` fills."""
 
@@ -208,7 +216,7 @@ HEADER = (
 def cells(row: Row) -> list[str]:
     """Return the cells of one row of a table, empty where there is no value."""
     numbers = (row.mean, row.spread, row.count, row.difference, *row.interval, *row.mean_interval)
-    tested = (row.p_value, row.p_corrected)
+    tested = (row.p_value, row.p_corrected, row.effect_size)
     return [row.method, row.metric, *(_number(value) for value in (*numbers, *tested))]
 
 
@@ -244,7 +252,13 @@ def _compared(
         return row
     test = t_test(given, reference)
     if independent:
-        return replace(row, difference=test.difference, p_value=test.p_value, interval=test.interval)
+        return replace(
+            row,
+            difference=test.difference,
+            p_value=test.p_value,
+            interval=test.interval,
+            effect_size=test.effect_size,
+        )
     return replace(row, difference=test.difference, interval=block_interval(given - reference, seed=seed))
 
 
@@ -263,13 +277,15 @@ def _one_sample(values: NDArray[np.float64]) -> TTest:
     from scipy.special import stdtr, stdtrit
 
     freedom = values.size - 1
-    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    spread = float(values.std(ddof=1))
+    error = spread / math.sqrt(values.size)
     reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     if error == 0:
         statistic = math.nan if mean == 0 else math.copysign(math.inf, mean)
         return TTest(statistic, math.nan if mean == 0 else 0.0, mean, (mean, mean))
     statistic = mean / error
-    return TTest(statistic, float(2 * stdtr(freedom, -abs(statistic))), mean, (mean - reach, mean + reach))
+    p_value = float(2 * stdtr(freedom, -abs(statistic)))
+    return TTest(statistic, p_value, mean, (mean - reach, mean + reach), mean / spread)
 
 
 def _spread(values: NDArray[np.float64]) -> float:

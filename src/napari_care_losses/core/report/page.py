@@ -108,7 +108,8 @@ def _score_texts(report: ComparisonReport) -> list[str]:
     elif report.independent:
         texts.append(
             "Intervals: 95 %, Student's t. <i>p</i>: paired, two-sided t-test over the images, which are independent "
-            "fields of view; (Holm): corrected for the number of methods compared under each metric."
+            "fields of view; (Holm): corrected for the number of methods compared under each metric. "
+            "<i>d<sub>z</sub></i>: effect size, the mean difference in standard deviations of the differences (Cohen)."
         )
     else:
         texts.append(

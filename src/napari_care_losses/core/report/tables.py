@@ -126,6 +126,7 @@ _COLUMN_HEADS = {
     "difference": "difference [95 %]",
     "p": "<i>p</i>",
     "holm": "<i>p</i> (Holm)",
+    "effect": "<i>d<sub>z</sub></i>",
 }
 
 
@@ -141,6 +142,7 @@ def _columns(metric: str, rows: Sequence[Row]) -> list[str]:
         "difference": any(not math.isnan(row.difference) for row in rows),
         "p": has_p,
         "holm": has_p and sum(not math.isnan(row.p_value) for row in rows) > 1,
+        "effect": any(not math.isnan(row.effect_size) for row in rows),
     }
     return [column for column, is_held in held.items() if is_held]
 
@@ -159,6 +161,8 @@ def _cell(row: Row, column: str, *, is_best: bool) -> str:
             text += f"<br><small>{_interval(row.interval, row.metric)}</small>"
     elif column in ("p", "holm"):
         text = _probability(row.p_value if column == "p" else row.p_corrected)
+    elif column == "effect" and not math.isnan(row.effect_size):
+        text = f"{row.effect_size:+.2f}".replace("-", "\u2212")
     return f"<td><b>{text}</b></td>" if is_best else f"<td>{text}</td>"
 
 

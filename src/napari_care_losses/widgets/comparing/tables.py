@@ -221,6 +221,11 @@ def row_about(row: Row, *, reference: str) -> str:
             f"Paired two-sided t-test over {row.count} fields of view: p {p_text(row.p_value)}; after Holm's "
             f"correction for the number of methods {p_text(row.p_corrected)}"
         )
+    if not math.isnan(row.effect_size):
+        parts.append(
+            "Effect size (Cohen's d<sub>z</sub>, the mean difference in standard deviations of the differences): "
+            f"{row.effect_size:+.2f}"
+        )
     return "<br>".join(f"{part.rstrip('.')}." for part in parts)
 
 
