@@ -62,8 +62,8 @@ VERDICT = """\
   does when corrected for the two losses.
 - Actin restored by models of mitochondria (MA): FFT is better than Laplace in both metrics, when corrected for the
   two losses; not for all sixteen tests.
-- Where there is no significance, the losses need not be equal: from nine images, the mean difference is known to half
-  a decibel at best (the intervals).
+- Where there is no significance, the losses need not be equal: from nine images, the mean difference is known to 0.4
+  decibels at best (the intervals).
 
 ## What does not
 
