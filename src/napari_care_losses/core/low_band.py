@@ -39,8 +39,11 @@ Together they leave 1e-6 of what lies beyond the grid's frequencies, at any of t
 TRUNCATE = 4.0
 """Radius of a Gaussian's window, in sigmas."""
 
-ROUNDING = 1e-6
-"""What rounding leaves of an image in a band that holds nothing, at most."""
+LEAST_BAND = 1e-4
+"""What the gain's band holds of an image's contrast at least; of less, rounding would be felt in the gain.
+
+Bands of real images hold a thousand times as much. One much coarser than the image holds next to nothing.
+"""
 
 
 def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA) -> float:
@@ -61,17 +64,30 @@ def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sig
         Sigma of the low band, in pixels.
     """
     grid = _Grid.over(restored.shape, sigma)
-    return _gain(grid.sample(restored), grid.sample(image), grid)
+    centred_restored, centred_image = _centred(restored)[0], _centred(image)[0]
+    return _gain(grid.sample(centred_restored), grid.sample(centred_image), grid)
 
 
 def _gain(restored: NDArray[np.float32], image: NDArray[np.float32], grid: _Grid) -> float:
-    """Return the gain of two images on the grid; blurred as its bands are, they need no more pixels than it has."""
+    """Return the gain of two images on the grid; blurred as its bands are, they need no more pixels than it has.
+
+    Both are without their mean, whose rounding could be larger than what a coarse band holds.
+    """
     detail_restored, detail_image = _band(restored, grid), _band(image, grid)
-    power = float(np.vdot(detail_restored, detail_restored))
     shared = float(np.vdot(detail_restored, detail_image))
-    if power <= ROUNDING**2 * float(np.vdot(restored, restored)) or shared <= 0:
+    if _is_empty(detail_restored, restored) or _is_empty(detail_image, image) or shared <= 0:
         return 1.0
-    return float(np.clip(power / shared, *GAIN_BOUNDS))
+    return float(np.clip(float(np.vdot(detail_restored, detail_restored)) / shared, *GAIN_BOUNDS))
+
+
+def _is_empty(detail: NDArray[np.float32], image: NDArray[np.float32]) -> bool:
+    return bool(np.linalg.norm(detail) <= LEAST_BAND * np.linalg.norm(image))
+
+
+def _centred(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], np.float32]:
+    """Return an image without its mean, and the mean."""
+    mean = image.mean(dtype=np.float64).astype(np.float32)
+    return image - mean, mean
 
 
 def tie_low_band(
@@ -102,13 +118,16 @@ def tie_low_band(
         Where it is known already: of part of an image, from more of it.
     """
     grid = _Grid.over(restored.shape, sigma)
-    coarse_restored, coarse_image = grid.sample(restored), grid.sample(image)
+    (detail, _), (centred, level) = _centred(restored), _centred(image)
+    coarse_restored, coarse_image = grid.sample(detail), grid.sample(centred)
     if gain is None:
         gain = _gain(coarse_restored, coarse_image, grid)
     coarse_restored /= np.float32(gain)
     coarse_image -= coarse_restored
     tied = grid.fill(coarse_image)
-    tied += restored / np.float32(gain)
+    detail /= np.float32(gain)
+    tied += detail
+    tied += level
     return tied
 
 
