@@ -58,8 +58,9 @@ def choose_window(
     shape : tuple of int
         (Y, X) of the frame.
     visible : tuple of float
-        First and last visible y, first and last visible x, in pixels of the frame; pixel i reaches from i - 0.5 to
-        i + 0.5. May reach out of the frame.
+        First and last visible y, first and last visible x, in pixels of the frame. Pixel i reaches from i - 0.5 to
+        i + 0.5 and is visible where more than its edge shows: of two pixels that meet exactly where the view ends,
+        only the inner one is. May reach out of the frame.
     cursor : tuple of float, optional
         (y, x) in the same pixels; the middle of what is visible where it is missing or lies outside.
     current : Window, optional
@@ -68,11 +69,10 @@ def choose_window(
     Returns
     -------
     Window, or None
-        None where nothing of the frame is visible.
+        None where no pixel of the frame is visible, as in a view without height or width.
     """
     (y0, y1), (x0, x1) = seen = [
-        (max(0, math.floor(first + 0.5)), min(size, math.ceil(last + 0.5)))
-        for first, last, size in zip(visible[::2], visible[1::2], shape, strict=True)
+        _visible_span(first, last, size) for first, last, size in zip(visible[::2], visible[1::2], shape, strict=True)
     ]
     if y0 >= y1 or x0 >= x1:
         return None
@@ -198,6 +198,17 @@ def _structure(part: NDArray[Any], high: float) -> float:
     blocks = np.minimum(part[: height * rows, : width * columns], np.float32(high), dtype=np.float32)
     means = blocks.reshape(height, rows, width, columns).mean(axis=(1, 3))
     return float(np.square(means - means.mean()).sum())
+
+
+def _visible_span(first: float, last: float, size: int) -> tuple[int, int]:
+    """Return where the visible pixels of an axis start and stop; the stop is not above the start where there are none.
+
+    By comparisons: rounding `first + 0.5` may step over the edge of a pixel.
+    """
+    if first >= last:
+        return 0, 0
+    start, stop = math.floor(first), math.ceil(last)
+    return max(0, start + (first >= start + 0.5)), min(size, stop + (last > stop - 0.5))
 
 
 def _span(low: int, high: int, at: float) -> tuple[int, int]:
