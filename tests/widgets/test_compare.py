@@ -2,60 +2,34 @@ from __future__ import annotations
 
 import csv
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from comparing import Endless, add_pair, open_compare, press_compare, truth_of, wait
 from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QFileDialog
 from test_plugin import click, docked
 
 from napari_care_losses.core.baselines import restore_with
 from napari_care_losses.core.comparison import INPUT
 from napari_care_losses.core.errors import ComputeError
-from napari_care_losses.core.library import list_models
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.restoration import RestorationParameters, restore
-from napari_care_losses.core.statistics import Row
 from napari_care_losses.widgets.compare import CompareWidget
 from napari_care_losses.widgets.comparing import results as comparison_results
-from napari_care_losses.widgets.comparing.summary import about_table
-from napari_care_losses.widgets.comparing.tables import SummaryTable
 from napari_care_losses.widgets.layers import new_array
 from napari_care_losses.widgets.results import is_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from napari.components import ViewerModel
-    from napari.layers import Image
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
     from napari_care_losses.core.comparison import Compared
-    from napari_care_losses.widgets.comparing.results import ComparisonResults
-
-
-class Endless:
-    """Stands in for a comparison that never ends: the shown frame by every method, then steps without a frame."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.closed_in: threading.Thread | None = None
-        original = comparison_results.compare
-
-        def compare(frames, methods, *, indices, **options) -> Generator[Compared, None, None]:
-            try:
-                for step in original(frames, methods, indices=indices[:1], **options):
-                    yield step
-                while True:
-                    yield step._replace(method="", frame_index=None, image=None, done=1, total=9)
-            finally:
-                self.closed_in = threading.current_thread()
-
-        monkeypatch.setattr(comparison_results, "compare", compare)
 
 
 @pytest.fixture
@@ -64,143 +38,27 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> Endless:
 
 
 @pytest.fixture
-def truth(stack: NDArray[np.uint16]) -> NDArray[np.float32]:
-    return (stack.mean(axis=1, keepdims=True) * np.ones((1, stack.shape[1], 1)) * 10 + 7).astype(np.float32)
+def open_widget(viewer: ViewerModel, qtbot: QtBot) -> Callable[..., CompareWidget]:
+    return partial(open_compare, viewer, qtbot)
 
 
 @pytest.fixture
-def open_widget(viewer: ViewerModel, qtbot: QtBot) -> Callable[..., CompareWidget]:
-    """Return a function that opens the widget with some methods ticked."""
-
-    def open_(*methods: str) -> CompareWidget:
-        widget = CompareWidget(viewer)
-        qtbot.addWidget(widget)
-        widget.settings.methods.tick(methods or ("tv", "nl-means"))
-        return widget
-
-    return open_
+def truth(stack: NDArray[np.uint16]) -> NDArray[np.float32]:
+    return truth_of(stack)
 
 
-def press_compare(widget: CompareWidget, qtbot: QtBot) -> ComparisonResults:
-    widget.run_bar.start_button.click()
-    assert widget.is_running
+def show(widget: CompareWidget, index: int, qtbot: QtBot) -> dict[str, str]:
+    """Move the window's slider; return the messages that stand in place of images."""
+    widget.view.slider.setValue(index)
     wait(widget, qtbot)
-    return widget._results
+    panels = widget.view.grid.panels
+    return {name: panel.message.text() for name, panel in panels.items() if panel.message.isVisible()}
 
 
-def wait(widget: CompareWidget, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not widget.is_busy and not widget.view.is_drawing, timeout=20_000)
-
-
-def add_pair(viewer: ViewerModel, stack, truth, **options) -> tuple[Image, Image]:
-    clean = viewer.add_image(truth, name="long", visible=False, **options)
-    return viewer.add_image(stack, name="short", **options), clean
-
-
-def cell(table: SummaryTable, row: int, column: int) -> str:
-    return table.item(row, column).text()
-
-
-def plain(text: str) -> str:
-    return text.replace("\N{THIN SPACE}", " ")
-
-
-def test_images_and_scores_are_what_core_makes_of_them(viewer, open_widget, add_model, stack, truth, qtbot) -> None:
-    add_model("mine", loss="laplace")
-    _, clean = add_pair(viewer, stack, truth)
-    widget = open_widget("mine", "tv")
-    widget.settings.truth.choose(clean)
-    parameters = RestorationParameters(normalization="stack")
-    widget.settings.form.set_value(parameters)
-    results = press_compare(widget, qtbot)
-    assert "Compared 2 methods on 3 frames" in widget.run_bar.status.text()
-    (entry,) = list_models()
-    expected = restore(stack, load_model(entry.path), parameters)
-    for index in range(3):
-        assert np.allclose(results.image("mine", index), expected[index], atol=1e-3)
-        assert np.allclose(results.image("TV", index), restore_with("tv", stack[index]))
-        for name, image in (("mine", expected[index]), (INPUT, stack[index])):
-            found = results.frame_scores(index)[name]
-            assert found["psnr"] == pytest.approx(score(image, truth[index])["psnr"], abs=1e-3)
-    table = widget.summary.table
-    assert [cell(table, row, 0) for row in range(3)] == ["Input", "mine", "TV"]
-    mean = np.mean([score(stack[index], truth[index])["psnr"] for index in range(3)])
-    assert plain(cell(table, 0, 1)).startswith(f"{mean:.2f} ± ")
-    assert "\np " in cell(table, 2, 1)
-    assert "\n" not in cell(table, 1, 1)
-    assert "t-test against mine" in widget.summary.about.text()
-
-
-def test_frames_of_a_movie_are_not_tested(viewer, open_widget, truth, stack, qtbot) -> None:
-    many = [np.concatenate([images] * 4) for images in (stack, truth)]
-    many[0] = np.random.default_rng(1).poisson(many[0]).astype(np.uint16)
-    _, clean = add_pair(viewer, *many, axis_labels=("t", "y", "x"))
-    widget = open_widget()
-    widget.settings.truth.choose(clean)
-    assert widget.settings.fields.currentText() == "one movie or z-stack"
-    press_compare(widget, qtbot)
-    assert "no p-value; in brackets the 95 % interval of the difference to Input" in widget.summary.about.text()
-    assert cell(widget.summary.table, 1, 1).partition("\n")[2].startswith("[")
-    assert "p" not in cell(widget.summary.table, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("labels", "text"),
-    [
-        (("field", "y", "x"), "independent fields of view"),
-        (("time", "y", "x"), "one movie or z-stack"),
-        (None, "indep"),
-    ],
-)
-def test_what_the_frames_are_is_guessed_from_the_axes(labels, text, viewer, open_widget, stack) -> None:
-    viewer.add_image(stack, axis_labels=labels)
-    assert open_widget().settings.fields.currentText().startswith(text)
-
-
-@pytest.mark.parametrize(
-    ("count", "independent", "text"),
-    [
-        (0, True, "Without a ground truth"),
-        (1, True, "no spread and no test"),
-        (9, True, "t-test against Laplace"),
-        (9, False, "fewer than 10 frames"),
-        (30, False, "block bootstrap"),
-    ],
-)
-def test_the_line_under_the_table_says_what_may_be_said(count, independent, text) -> None:
-    assert text in about_table(count, reference="Laplace", independent=independent)
-
-
-def test_a_row_says_its_test_in_short_and_at_length(qtbot) -> None:
-    table = SummaryTable()
-    qtbot.addWidget(table)
-    rows = [
-        Row("Laplace", "psnr", 30.0, 0.5, 8),
-        Row("FFT", "psnr", 31.25, 0.25, 8, 1.25, 0.0004, 0.0008, (0.9, 1.6), effect_size=2.5),
-        Row("TV", "psnr", 28.0, 0.25, 8, -2.0, 0.2, 0.2, (-3.0, 1.0)),
-    ]
-    table.show_rows(rows, reference="Laplace", colours={})
-    assert plain(cell(table, 1, 1)) == "31.25 ± 0.25\np < 0.001"
-    assert plain(cell(table, 2, 1)) == "28.00 ± 0.25\np = 0.20"
-    assert [table.item(row, 1).font().bold() for row in range(3)] == [False, True, False]
-    about = table.item(1, 1).toolTip()
-    assert "Mean difference to Laplace: +1.25, 95 % interval +0.90 to +1.60" in about
-    assert "Holm's correction for the number of methods &lt; 0.001" in about or "methods < 0.001" in about
-    assert "Effect size (Cohen's d" in about
-    assert "+2.50" in about
-    assert "Effect size" not in table.item(2, 1).toolTip()
-
-
-def test_without_a_truth_there_are_images_but_no_scores(viewer, open_widget, stack, qtbot) -> None:
-    viewer.add_image(stack)
-    widget = open_widget()
-    results = press_compare(widget, qtbot)
-    assert results.frames_done() == [0, 1, 2]
-    assert "Without a ground truth there are no scores" in widget.summary.about.text()
-    assert not widget.summary.copy.isEnabled()
-    assert "nothing to copy" in widget.summary.reason.text()
-    assert widget.summary.export.isEnabled()
-    assert set(widget.view.grid.images()) == {INPUT, "TV", "NL-means"}
+def show_running(widget: CompareWidget, index: int) -> dict[str, str]:
+    widget.view.slider.setValue(index)
+    panels = widget.view.grid.panels
+    return {name: panel.message.text() for name, panel in panels.items() if panel.message.isVisible()}
 
 
 def test_one_frame_takes_the_room_of_one_and_lies_where_it_belongs(viewer, open_widget, stack, qtbot) -> None:
@@ -218,14 +76,6 @@ def test_one_frame_takes_the_room_of_one_and_lies_where_it_belongs(viewer, open_
     assert layer.data.shape == (1, *stack.shape[1:])
     assert np.allclose(layer.data[0], restore_with("tv", stack[2]))
     assert np.allclose(layer.data_to_world((0, 7, 9)), source.data_to_world((2, 7, 9)))
-
-
-def show(widget: CompareWidget, index: int, qtbot: QtBot) -> dict[str, str]:
-    """Move the window's slider; return the messages that stand in place of images."""
-    widget.view.slider.setValue(index)
-    wait(widget, qtbot)
-    panels = widget.view.grid.panels
-    return {name: panel.message.text() for name, panel in panels.items() if panel.message.isVisible()}
 
 
 def test_whole_stacks_lie_on_the_input(viewer, open_widget, stack, qtbot) -> None:
@@ -266,12 +116,6 @@ def test_the_shown_frame_comes_first(viewer, open_widget, stack, endless, qtbot)
     assert widget._results.image("TV", 1).any()
     assert widget.summary.export.isEnabled()
     assert "stopped" in show(widget, 2, qtbot)["TV"]
-
-
-def show_running(widget: CompareWidget, index: int) -> dict[str, str]:
-    widget.view.slider.setValue(index)
-    panels = widget.view.grid.panels
-    return {name: panel.message.text() for name, panel in panels.items() if panel.message.isVisible()}
 
 
 @pytest.mark.parametrize(
@@ -317,17 +161,6 @@ def test_methods_follow_the_name_of_the_image(viewer, add_model, stack, qtbot) -
     qtbot.addWidget(widget)
     viewer.add_image(stack, name="dendra 10 ms")
     assert [method.name for method in widget.settings.methods.methods()] == ["dendra", "TV"]
-
-
-def test_the_table_is_copied(viewer, open_widget, stack, truth, qtbot) -> None:
-    _, clean = add_pair(viewer, stack, truth)
-    widget = open_widget("tv")
-    widget.settings.truth.choose(clean)
-    press_compare(widget, qtbot)
-    widget.summary.copy.click()
-    lines = QApplication.clipboard().text().splitlines()
-    assert lines[0].split("\t")[:3] == ["method", "metric", "mean"]
-    assert {line.split("\t")[0] for line in lines[1:]} == {"input", "TV"}
 
 
 def test_an_error_is_shown_and_the_next_press_works(viewer, open_widget, stack, monkeypatch, qtbot) -> None:

@@ -1,113 +1,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
-from qtpy.QtWidgets import QWidget
+from previewing import PARAMETERS, hover, large_stack, look, on_source, show_preview
+from restoring import entry
 
-from napari_care_losses.core.library import list_models
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.restoration import RestorationParameters, restore
 from napari_care_losses.widgets.layer_chooser import LayerChooser
-from napari_care_losses.widgets.restoring.live_preview import LivePreview
 from napari_care_losses.widgets.restoring.preview_overlay import is_preview
-from napari_care_losses.widgets.restoring.visible_region import camera_of, grid_of, visible_region
+from napari_care_losses.widgets.restoring.visible_region import camera_of
 from napari_care_losses.widgets.results import is_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import napari
-    from napari.layers import Image
+    from napari.components import ViewerModel
     from numpy.typing import NDArray
+    from previewing import Shown
     from pytestqt.qtbot import QtBot
-
-    from napari_care_losses.core.library import LibraryEntry
-
-PARAMETERS = RestorationParameters()
-
-
-class Shown:
-    """A live preview of a layer that is switched on, what it says, and how to wait for it."""
-
-    def __init__(self, viewer: ViewerModel, layer: Image, entry: LibraryEntry, qtbot: QtBot) -> None:
-        self.viewer, self.source, self.entry, self.qtbot = viewer, layer, entry, qtbot
-        # which the test's end closes: the widget itself may be gone by then
-        self.window = QWidget()
-        qtbot.addWidget(self.window)
-        self.widget = QWidget(self.window)
-        self.live = LivePreview(viewer, parent=self.widget)
-        self.said: list[str] = []
-        self.painted: list[float] = []
-        self.live.said.connect(self.said.append)
-        self.live.painted.connect(self.painted.append)
-        self.live.set_source(layer, entry, PARAMETERS)
-        self.live.set_enabled(True)
-
-    def wait(self) -> Image | None:
-        self.qtbot.waitUntil(lambda: not self.live.is_running, timeout=20_000)
-        return self.live.layer
-
-    def expected(self, index: int, parameters: RestorationParameters = PARAMETERS) -> NDArray[np.float32]:
-        data = self.source.data[0] if self.source.multiscale else np.asarray(self.source.data)
-        return restore(data, load_model(self.entry.path), parameters)[index]
-
-
-def entry(name: str = "untrained") -> LibraryEntry:
-    return next(entry for entry in list_models() if entry.name == name)
-
-
-@pytest.fixture
-def viewer() -> ViewerModel:
-    """Return a viewer whose canvas is 600 x 800 px."""
-    viewer = ViewerModel()
-    if hasattr(viewer, "canvas"):
-        viewer.canvas.size = (600, 800)
-    else:
-        viewer._canvas_size = (600, 800)
-    return viewer
 
 
 @pytest.fixture
 def show(viewer: ViewerModel, add_model: Callable[..., str], qtbot: QtBot) -> Callable[..., Shown]:
-    def show_(data: NDArray, **options: object) -> Shown:
-        add_model()
-        layer = viewer.add_image(data, name="cells", **options)
-        look(viewer, (data.shape[-2] / 2, data.shape[-1] / 2), 1)
-        viewer.dims.set_current_step(0, 0)
-        return Shown(viewer, layer, entry(), qtbot)
-
-    return show_
-
-
-def look(viewer: ViewerModel, centre: tuple[float, float], zoom: float) -> None:
-    camera = camera_of(viewer)
-    camera.center, camera.zoom = (0, *centre), zoom
-
-
-def hover(viewer: ViewerModel, place: tuple[float, float]) -> None:
-    """Put the cursor somewhere, in the world's plane."""
-    viewer.mouse_over_canvas = True
-    viewer.cursor.position = (*viewer.dims.point[:-2], *place)
-
-
-def pixels(layer: Image) -> dict[tuple[int, ...], float]:
-    """Return the pixels of a preview that are there, by their place in the source's frame of reference, rounded."""
-    places = np.argwhere(np.isfinite(layer.data))
-    return {tuple(place): layer.data[tuple(place)] for place in places}
-
-
-def on_source(layer: Image, source: Image, place: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return where in the source's data a pixel of the preview lies."""
-    return np.asarray(source.world_to_data(layer.data_to_world(place)))
+    return partial(show_preview, viewer, add_model, qtbot)
 
 
 @pytest.fixture
 def large() -> NDArray[np.uint16]:
-    return np.random.default_rng(0).poisson(50, (2, 900, 1100)).astype(np.uint16)
+    return large_stack()
 
 
 def test_the_shown_frame_is_restored_and_laid_over_in_place(show, stack) -> None:
@@ -305,59 +228,6 @@ def test_the_contrast_does_not_jump_while_panning_but_widens(show, large) -> Non
     assert shown.wait().contrast_limits == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("reason", "prevent", "allow"),
-    [
-        (
-            "only in 2D",
-            lambda s: setattr(s.viewer.dims, "ndisplay", 3),
-            lambda s: setattr(s.viewer.dims, "ndisplay", 2),
-        ),
-        (
-            "side by side",
-            lambda s: setattr(grid_of(s.viewer), "enabled", True),
-            lambda s: setattr(grid_of(s.viewer), "enabled", False),
-        ),
-        (
-            "roll the dimensions back",
-            lambda s: setattr(s.viewer.dims, "order", (1, 0, 2)),
-            lambda s: setattr(s.viewer.dims, "order", (0, 1, 2)),
-        ),
-        (
-            "hidden",
-            lambda s: setattr(s.source, "visible", False),
-            lambda s: setattr(s.source, "visible", True),
-        ),
-    ],
-)
-def test_where_it_cannot_be_shown_it_goes_and_says_why(reason, prevent, allow, show, stack) -> None:
-    shown = show(stack)
-    shown.wait()
-    prevent(shown)
-    assert shown.wait() is None
-    assert reason in shown.said[-1]
-    assert len(shown.viewer.layers) == 1
-    allow(shown)
-    shown.viewer.dims.set_current_step(0, 0)
-    look(shown.viewer, (20, 26), 1)
-    assert shown.wait() is not None
-
-
-def test_out_of_view_nothing_is_restored(show, stack) -> None:
-    shown = show(stack)
-    look(shown.viewer, (5000, 5000), 1)
-    assert shown.wait() is None
-    assert "out of view" in shown.said[-1]
-    look(shown.viewer, (20, 26), 1)
-    shown.wait()
-    shown.viewer.add_image(np.zeros((9, 4, 4)))
-    shown.viewer.dims.set_current_step(0, 7)
-    painted = len(shown.painted)
-    shown.wait()
-    assert "out of view" in shown.said[-1]
-    assert len(shown.painted) == painted
-
-
 def test_frames_that_are_restored_already_are_left_alone(show, stack) -> None:
     shown = show(stack)
     shown.wait()
@@ -392,69 +262,6 @@ def test_a_frame_that_cannot_be_restored_says_why_without_a_message_box(show, st
     assert np.isfinite(shown.wait().data).all()
 
 
-def test_switched_off_it_goes(show, stack) -> None:
-    shown = show(stack)
-    shown.wait()
-    shown.live.set_enabled(False)
-    assert list(shown.viewer.layers) == [shown.source]
-    shown.viewer.dims.set_current_step(0, 2)
-    shown.wait()
-    assert list(shown.viewer.layers) == [shown.source]
-
-
-def test_its_layer_deleted_by_the_user_switches_it_off(show, stack) -> None:
-    shown = show(stack)
-    shown.viewer.layers.remove(shown.wait())
-    with shown.qtbot.waitSignal(shown.live.switched_off):
-        pass
-    assert not shown.live.is_enabled
-    shown.viewer.dims.set_current_step(0, 2)
-    shown.wait()
-    assert len(shown.viewer.layers) == 1
-
-
-@pytest.mark.parametrize("while_running", [True, False])
-def test_with_its_source_it_goes(while_running, show, stack) -> None:
-    shown = show(stack)
-    if while_running:
-        shown.qtbot.waitUntil(lambda: not shown.live._delay.isActive())
-    else:
-        shown.wait()
-    shown.viewer.layers.remove(shown.source)
-    shown.qtbot.waitUntil(lambda: not shown.viewer.layers)
-    shown.wait()
-    shown.qtbot.wait(50)
-    assert not shown.viewer.layers
-
-
-def test_all_layers_deleted_at_once(show, stack) -> None:
-    shown = show(stack)
-    shown.wait()
-    switched_off = []
-    shown.live.switched_off.connect(lambda: switched_off.append(True))
-    shown.viewer.layers.move(1, 0)
-    shown.viewer.layers.clear()
-    shown.qtbot.wait(50)
-    assert shown.wait() is None
-    assert not switched_off
-    assert shown.live.is_enabled
-
-
-@pytest.mark.parametrize("while_running", [True, False])
-def test_with_its_widget_it_goes(while_running, show, stack) -> None:
-    shown = show(stack)
-    if not while_running:
-        shown.wait()
-    with shown.qtbot.waitSignal(shown.live.destroyed):
-        shown.widget.deleteLater()
-    assert list(shown.viewer.layers) == [shown.source]
-    shown.viewer.dims.set_current_step(0, 2)
-    camera_of(shown.viewer).zoom *= 2
-    shown.source.visible = False
-    shown.qtbot.wait(50)
-    assert list(shown.viewer.layers) == [shown.source]
-
-
 def test_a_user_who_moves_it_below_its_source_gets_it_back(show, stack) -> None:
     shown = show(stack)
     shown.wait()
@@ -463,67 +270,3 @@ def test_a_user_who_moves_it_below_its_source_gets_it_back(show, stack) -> None:
     shown.viewer.dims.set_current_step(0, 1)
     shown.wait()
     assert shown.viewer.layers.index(shown.live.layer) == 1
-
-
-def test_in_a_real_viewer_it_follows_zoom_and_slider_and_ends_with_its_dock(
-    make_napari_viewer: Callable[..., napari.Viewer], add_model: Callable[..., str], large, qtbot: QtBot
-) -> None:
-    add_model()
-    viewer = make_napari_viewer(show=True)
-    source = viewer.add_image(large, name="cells")
-    viewer.layers.selection.active = source
-    widget = QWidget()
-    dock = viewer.window.add_dock_widget(widget)
-    live = LivePreview(viewer, parent=widget)
-    live.set_source(source, entry(), PARAMETERS)
-    live.set_enabled(True)
-
-    def waited() -> Image:
-        qtbot.wait(100)
-        qtbot.waitUntil(lambda: not live.is_running, timeout=20_000)
-        return live.layer
-
-    assert np.isfinite(waited().data).all()
-    qtbot.waitUntil(lambda: source.corner_pixels.any())
-    y0, y1, x0, x1 = visible_region(viewer, source)
-    seen = source.corner_pixels[:, 1:]
-    np.testing.assert_allclose(seen, np.clip([(y0, x0), (y1, x1)], 0, (899, 1099)), atol=1.5)
-    viewer.dims.set_current_step(0, 1)
-    camera_of(viewer).zoom = 20
-    camera_of(viewer).center = (0, 100, 300)
-    layer = waited()
-    y0, y1, x0, x1 = visible_region(viewer, source)
-    qtbot.waitUntil(lambda: abs(source.corner_pixels[0, 1] - y0) < 1.5)
-    np.testing.assert_allclose(source.corner_pixels[:, 1:], [(y0, x0), (y1, x1)], atol=1.5)
-    assert abs((y1 - y0) * (x1 - x0) - np.isfinite(layer.data).sum()) < 2 * (y1 - y0 + x1 - x0) + 4
-    assert viewer.layers.selection.active is source
-    shot = viewer.screenshot(flash=False)
-    live.set_enabled(False)
-    assert np.abs(shot.astype(int) - viewer.screenshot(flash=False)).mean() > 2
-    live.set_enabled(True)
-    waited()
-    viewer.dims.ndisplay = 3
-    assert list(viewer.layers) == [source]
-    assert waited() is None
-    viewer.dims.ndisplay = 2
-    assert waited() is not None
-    viewer.window.remove_dock_widget(dock)
-    assert list(viewer.layers) == [source]
-    viewer.dims.set_current_step(0, 0)
-    qtbot.wait(100)
-    assert list(viewer.layers) == [source]
-
-
-def test_the_viewer_can_be_closed_while_a_preview_is_made(
-    make_napari_viewer: Callable[..., napari.Viewer], add_model: Callable[..., str], large, qtbot: QtBot
-) -> None:
-    add_model()
-    viewer = make_napari_viewer(show=True)
-    source = viewer.add_image(large)
-    widget = QWidget()
-    viewer.window.add_dock_widget(widget)
-    live = LivePreview(viewer, parent=widget)
-    live.set_source(source, entry(), PARAMETERS)
-    live.set_enabled(True)
-    qtbot.waitUntil(lambda: not live._delay.isActive())
-    viewer.close()

@@ -1,109 +1,22 @@
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import dask.array as da
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from scoring import FRAMES, PSNR, SHAPE, SSIM, Bench, Slow, is_seen
 
-from napari_care_losses.core.diagnostics import residual, structure_left
-from napari_care_losses.core.judging import INPUT, RESTORED
-from napari_care_losses.core.metrics import score
+from napari_care_losses.core.diagnostics import structure_left
+from napari_care_losses.core.judging import INPUT
 from napari_care_losses.widgets.layers import shown_index
 from napari_care_losses.widgets.restoring import judging
 from napari_care_losses.widgets.restoring.score_panel import ScorePanel
-from napari_care_losses.widgets.results import KEY
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
-    from pytestqt.qtbot import QtBot
-
-FRAMES, SHAPE = 6, (6, 40, 48)
-PSNR, SSIM = (RESTORED, "psnr"), (RESTORED, "ssim")
-
-
-class Bench:
-    """A panel, its layers, and what a widget around it does."""
-
-    def __init__(self, viewer: ViewerModel, qtbot: QtBot, **options: Any) -> None:
-        rng = np.random.default_rng(0)
-        bump = np.sin(np.arange(48) / 4) * np.sin(np.arange(40) / 5)[:, None]
-        self.truth_data = 100 + 50 * bump + 4 * np.arange(FRAMES)[:, None, None]
-        self.input_data = rng.poisson(self.truth_data).astype(np.uint16)
-        self.data = (self.truth_data + rng.normal(0, 2, SHAPE)).astype(np.float32)
-        self.viewer, self.qtbot = viewer, qtbot
-        self.truth = viewer.add_image(self.truth_data, name="long", visible=False, **options)
-        self.source = viewer.add_image(self.input_data, name="short", **options)
-        mark = {"source": self.source.unique_id, "model": "/models/mine.safetensors", "kind": "restored"}
-        self.restored = viewer.add_image(self.data, name="restored", metadata={KEY: mark}, **options)
-        self.uncertainty: Image | None = None
-        self.done: set[int] = set()
-        self.panel = ScorePanel(viewer)
-        qtbot.addWidget(self.panel)
-        self.scored = 0
-        self.panel.scored.connect(self._count)
-        viewer.dims.set_current_step(0, 0)
-        viewer.dims.events.current_step.connect(self.follow)
-
-    def _count(self) -> None:
-        self.scored += 1
-
-    def follow(self, _event: object = None) -> None:
-        index = shown_index(self.source, self.viewer.dims)
-        self.panel.show_frame(self.source, self.restored, index, uncertainty=self.uncertainty, done=self.done)
-
-    def restore(self, *indices: int) -> None:
-        for index in indices:
-            self.done.add(index)
-            self.panel.frame_done(index)
-        self.follow()
-        self.wait()
-
-    def wait(self) -> None:
-        panel = self.panel
-        self.qtbot.waitUntil(lambda: not panel.is_busy and not panel._redrawing.isActive(), timeout=10_000)
-        assert not panel.is_scoring
-
-    def shown(self) -> dict[tuple[str, str], str]:
-        return {key: label.text() for key, label in self.panel.values.items()}
-
-    def plotted(self, row: str = RESTORED) -> np.ndarray:
-        values = self.panel.plot._lines[row].getData()[1]
-        return np.zeros(0) if values is None else values
-
-    def expected(self, index: int, *, aligned: bool = True) -> dict[str, float]:
-        return score(self.data[index], self.truth_data[index], aligned=aligned)
-
-
-class Slow:
-    """An array that notes which frames are read, and can be made to wait."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array, self.shape, self.dtype, self.ndim = array, array.shape, array.dtype, array.ndim
-        self.read: list[int] = []
-        self.go = threading.Event()
-        self.go.set()
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        if threading.current_thread() is not threading.main_thread():
-            self.read.append(int(key[0]))
-            assert self.go.wait(10)
-        return self.array[key]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.array
 
 
 @pytest.fixture
 def bench(viewer, qtbot) -> Bench:
     return Bench(viewer, qtbot)
-
-
-def is_seen(widget: Any, panel: ScorePanel) -> bool:
-    return widget is not None and widget.isVisibleTo(panel)
 
 
 def test_scores_of_all_frames_are_those_of_the_metrics(bench) -> None:
@@ -356,87 +269,6 @@ def test_removed_layers_are_let_go(bench) -> None:
     bench.viewer.layers.remove(bench.source)
     assert not is_seen(bench.panel.of_truth, bench.panel)
     assert not is_seen(bench.panel.plot, bench.panel)
-
-
-def residual_of(bench: Bench) -> Image | None:
-    return next((layer for layer in bench.viewer.layers if layer.metadata.get(KEY, {}).get("kind") == "residual"), None)
-
-
-def test_the_residual_is_a_lazy_layer_on_its_input(viewer, qtbot) -> None:
-    bench = Bench(viewer, qtbot, scale=(2, 0.1, 0.1), translate=(0, 3, 4))
-    box = bench.panel.residual
-    assert not is_seen(box, bench.panel)
-    bench.restore(0, 2)
-    slow = Slow(bench.data)
-    bench.restored.data = slow
-    bench.follow()
-    bench.wait()
-    slow.read.clear()
-    assert is_seen(box, bench.panel)
-    box.click()
-    bench.wait()
-    layer = residual_of(bench)
-    assert box.isChecked()
-    assert set(slow.read) == {0}
-    assert isinstance(layer.data, da.Array)
-    assert np.allclose(layer.scale, bench.source.scale)
-    assert np.allclose(layer.translate, bench.source.translate)
-    low, high = layer.contrast_limits
-    assert low == -high < 0
-    assert layer.metadata[KEY]["model"] == "/models/mine.safetensors"
-    assert layer.name == "short residual (mine)"
-    data = np.asarray(layer.data)
-    assert np.allclose(data[2], residual(bench.input_data[2], bench.data[2]))
-    assert np.isnan(data[[1, 3, 4, 5]]).all()
-
-
-def test_the_residual_fills_in_as_frames_arrive(bench) -> None:
-    bench.restore(0)
-    bench.panel.residual.click()
-    bench.wait()
-    layer = residual_of(bench)
-    bench.viewer.dims.set_current_step(0, 4)
-    drawn: list[object] = []
-    layer.events.set_data.connect(drawn.append)
-    bench.restore(3)
-    assert drawn == []
-    bench.restore(4)
-    assert len(drawn) == 1
-    assert np.allclose(layer.data[4].compute(), residual(bench.input_data[4], bench.data[4]))
-    bench.data = bench.data[::-1].copy()
-    bench.restored.data = bench.data
-    bench.restore(4)
-    assert residual_of(bench) is layer
-    assert np.allclose(layer.data[4].compute(), residual(bench.input_data[4], bench.data[4]))
-
-
-def test_the_switch_follows_the_residual_layer(bench) -> None:
-    box = bench.panel.residual
-    bench.restore(0)
-    box.click()
-    bench.wait()
-    layer = residual_of(bench)
-    layer.visible = False
-    assert not box.isChecked()
-    box.click()
-    assert layer.visible
-    box.click()
-    assert not layer.visible
-    layer.visible = True
-    bench.viewer.layers.remove(layer)
-    assert not box.isChecked()
-    box.click()
-    bench.wait()
-    assert residual_of(bench).visible
-
-
-def test_the_residual_of_a_frame_that_is_not_finite_stays_empty(bench) -> None:
-    bench.restore(0, 1)
-    bench.panel.residual.click()
-    bench.wait()
-    bench.data[1, 3, 3] = np.nan
-    bench.viewer.dims.set_current_step(0, 1)
-    assert np.isnan(residual_of(bench).data[1].compute()).all()
 
 
 def test_the_theme_is_followed(bench) -> None:
