@@ -32,19 +32,10 @@ SUMMARY_MS = 300
 
 
 class CompareWidget(Panel):
-    """Compares models and baselines on an image layer.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer.
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Compares models and baselines on an image layer. Its parameters are those of a `Panel`."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent=parent)
-        self._viewer = napari_viewer
+        super().__init__(napari_viewer, parent=parent)
         self._results: ComparisonResults | None = None
         self._rows: list[Row] = []
         self._clock = Clock()

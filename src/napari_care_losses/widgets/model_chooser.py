@@ -7,23 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QFileSystemWatcher, QSignalBlocker, QTimer, Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_care_losses.core.errors import CareError
-from napari_care_losses.core.library import LibraryEntry, library_folder, list_models
+from napari_care_losses.core.library import LibraryEntry
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.matching import noise_seen
 from napari_care_losses.core.model import SUFFIX, read_card
 from napari_care_losses.widgets.form import scroll_past, tooltip
+from napari_care_losses.widgets.library_watch import LibraryWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_care_losses.core.model import ModelCard
-
-RELOAD_DELAY_MS = 200
-"""Time the model folder must be quiet before it is read again."""
 
 
 class ModelChooser(QWidget):
@@ -50,7 +48,8 @@ class ModelChooser(QWidget):
         self._follows = follows or (lambda: False)
         self._opened: list[LibraryEntry] = []
         self._seen: set[Path] | None = None
-        self._problem = ""
+        self._library = LibraryWatch(parent=self)
+        self._library.changed.connect(self.reload)
         self.combo = QComboBox()
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.combo.setMinimumContentsLength(12)
@@ -69,13 +68,12 @@ class ModelChooser(QWidget):
         layout.setSpacing(2)
         layout.addLayout(row)
         layout.addWidget(self.about)
-        self._watch()
         self.reload()
 
     @property
     def problem(self) -> str:
         """Why the library cannot be read; empty when it can."""
-        return self._problem
+        return self._library.problem
 
     def entry(self) -> LibraryEntry | None:
         """Return the chosen model."""
@@ -105,10 +103,7 @@ class ModelChooser(QWidget):
 
     def reload(self) -> None:
         """Read the library again."""
-        try:
-            entries, self._problem = list_models(), ""
-        except CareError as error:
-            entries, self._problem = [], str(error)
+        entries = self._library.models()
         chosen, seen = self.entry(), self._seen
         self._seen = {entry.path for entry in entries}
         new = [] if seen is None else [entry for entry in entries if entry.path not in seen]
@@ -154,24 +149,15 @@ class ModelChooser(QWidget):
             except CareError as error:
                 show_error(str(error))
 
-    def _watch(self) -> None:
-        # The folder itself is watched: models may come from training here, from another viewer or the command line.
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(RELOAD_DELAY_MS)
-        self._timer.timeout.connect(self.reload)
-        self._watcher = QFileSystemWatcher(self)
-        self._watcher.directoryChanged.connect(lambda _: self._timer.start())
-        try:
-            self._watcher.addPath(str(library_folder()))
-        except CareError as error:
-            self._problem = str(error)
-
 
 def label(entry: LibraryEntry) -> str:
     """Return what the combo box shows for a model."""
-    kind = f"{entry.card.structure} · {loss_title(entry.card.loss)} · {entry.card.preset}"
-    return f"{kind} — bundled" if entry.bundled else f"{entry.name} — {kind}"
+    return f"{kind_of(entry)} — bundled" if entry.bundled else f"{entry.name} — {kind_of(entry)}"
+
+
+def kind_of(entry: LibraryEntry) -> str:
+    """Return structure, loss and size of a model as shown to the user."""
+    return f"{entry.card.structure} · {loss_title(entry.card.loss)} · {entry.card.preset}"
 
 
 def loss_title(name: str) -> str:

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QScrollArea, QSizePolicy, QVBoxL
 from napari_care_losses.widgets.form import align_labels
 
 if TYPE_CHECKING:
+    import napari.viewer
     from qtpy.QtGui import QShowEvent
 
 WIDTH = 340
@@ -17,10 +18,19 @@ WIDTH = 340
 
 
 class Panel(QWidget):
-    """A widget with a body that scrolls above a foot that does not."""
+    """A widget of the plugin, with a body that scrolls above a foot that does not.
 
-    def __init__(self, *, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The viewer; napari gives it to the widgets of plugins by this name.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._viewer = napari_viewer
         self._aligned: tuple[QFormLayout, ...] = ()
         content = QWidget()
         self.body = QVBoxLayout(content)

@@ -44,19 +44,10 @@ if TYPE_CHECKING:
 
 
 class RestoreWidget(Panel):
-    """Restores an image layer with a model of the library.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer.
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Restores an image layer with a model of the library. Its parameters are those of a `Panel`."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent=parent)
-        self._viewer = napari_viewer
+        super().__init__(napari_viewer, parent=parent)
         self._plan: Plan | None = None
         self._is_shown = False
         self._before = 0

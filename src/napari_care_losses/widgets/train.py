@@ -35,19 +35,10 @@ START_TEXT = "Start training"
 
 
 class TrainWidget(Panel):
-    """Trains models on pairs of images, one after the other.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer.
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Trains models on pairs of images, one after the other. Its parameters are those of a `Panel`."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent=parent)
-        self._viewer = napari_viewer
+        super().__init__(napari_viewer, parent=parent)
         self.queue = TrainingQueue(parent=self)
         self._build()
         self._connect()

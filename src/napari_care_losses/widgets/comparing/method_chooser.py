@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QDir, QFileSystemWatcher, QSignalBlocker, Qt, QTimer, Signal
+from qtpy.QtCore import QDir, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QSizePolicy, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from napari_care_losses.core.baselines import BASELINES
 from napari_care_losses.core.comparison import Method
-from napari_care_losses.core.errors import CareError
-from napari_care_losses.core.library import LibraryEntry, library_folder, list_models
+from napari_care_losses.core.library import LibraryEntry
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.model import STRUCTURES
 from napari_care_losses.widgets.comparing.results import TITLES
 from napari_care_losses.widgets.form import tooltip
-from napari_care_losses.widgets.model_chooser import RELOAD_DELAY_MS, describe, label, loss_title
+from napari_care_losses.widgets.library_watch import LibraryWatch
+from napari_care_losses.widgets.model_chooser import describe, kind_of, label, loss_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,7 +56,8 @@ class MethodChooser(QWidget):
         super().__init__(parent)
         self._was_ticked_by_hand = False
         self._image_name = ""
-        self._problem = ""
+        self._library = LibraryWatch(parent=self)
+        self._library.changed.connect(self.reload)
         self.tree = QTreeWidget()
         self.tree.setHeaderHidden(True)
         self.tree.setRootIsDecorated(False)
@@ -71,13 +72,12 @@ class MethodChooser(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tree)
         self.set_theme(theme)
-        self._watch()
         self.reload()
 
     @property
     def problem(self) -> str:
         """Why nothing can be compared; empty if it can."""
-        return "" if self.choices() else self._problem or "Tick at least one method."
+        return "" if self.choices() else self._library.problem or "Tick at least one method."
 
     def choices(self) -> list[Choice]:
         """Return what is ticked, in the order of the list."""
@@ -125,10 +125,7 @@ class MethodChooser(QWidget):
 
     def reload(self) -> None:
         """Read the library again; what is ticked stays so."""
-        try:
-            entries, self._problem = list_models(), ""
-        except CareError as error:
-            entries, self._problem = [], str(error)
+        entries = self._library.models()
         ticked = {_key(choice) for choice in self.choices()}
         with QSignalBlocker(self.tree):
             self.tree.clear()
@@ -189,19 +186,6 @@ class MethodChooser(QWidget):
         self._was_ticked_by_hand = True
         self.changed.emit()
 
-    def _watch(self) -> None:
-        # The folder itself is watched: models may come from training here, from another viewer or the command line.
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(RELOAD_DELAY_MS)
-        self._timer.timeout.connect(self.reload)
-        self._watcher = QFileSystemWatcher(self)
-        self._watcher.directoryChanged.connect(lambda _: self._timer.start())
-        try:
-            self._watcher.addPath(str(library_folder()))
-        except CareError as error:
-            self._problem = str(error)
-
 
 def suggested(entries: Sequence[LibraryEntry], image_name: str) -> set[str]:
     """Return the names of what to compare on an image of this name: one structure's losses of the paper, and TV."""
@@ -245,8 +229,10 @@ def _ways_to_name(choice: Choice) -> list[str]:
 
 
 def _label(choice: Choice) -> str:
+    if isinstance(choice, str):
+        return BASELINES[choice].title
     # The heading says already that a model is bundled.
-    return BASELINES[choice].title if isinstance(choice, str) else label(choice).removesuffix(" — bundled")
+    return kind_of(choice) if choice.bundled else label(choice)
 
 
 def _about(choice: Choice) -> str:

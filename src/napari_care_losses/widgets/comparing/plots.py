@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph
-from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.form import tooltip
+from napari_care_losses.widgets.plotting import LABEL_MARGIN, take_theme
 from napari_care_losses.widgets.run_bar import show_text
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from napari_care_losses.widgets.comparing.curves import Curve
 
-LABEL_MARGIN = 6
 WIDTH = 1.5
 """Of a curve, in pixels."""
 
@@ -101,7 +100,6 @@ class CurvePlot(QWidget):
         self.plot.setToolTip(tooltip(help))
         self.plot.setLogMode(y=is_logarithmic)
         self.plot.setLabel("left", vertical)
-        # The label of the axis hangs a little below the plot.
         self.plot.getPlotItem().layout.setContentsMargins(0, 0, 6, LABEL_MARGIN)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).enableAutoSIPrefix(False)
@@ -164,13 +162,8 @@ class CurvePlot(QWidget):
 
     def set_theme(self, name: str) -> None:
         """Take the colours of one of napari's themes."""
-        theme = get_theme(name)
+        theme = take_theme(self.plot, name)
         self._text = theme.text.as_hex()
-        self.plot.setBackground(theme.background.as_hex())
-        for side in ("left", "bottom"):
-            axis = self.plot.getAxis(side)
-            axis.setPen(theme.secondary.as_hex())
-            axis.setTextPen(self._text)
         if self._threshold is not None:
             self._threshold.setPen(pyqtgraph.mkPen(theme.highlight.as_hex(), width=1, style=Qt.PenStyle.DashLine))
         self._write_legend()

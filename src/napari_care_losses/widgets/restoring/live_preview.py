@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.preview_tiles import LARGEST_WINDOW, choose_window
@@ -29,6 +29,7 @@ from napari_care_losses.widgets.restoring.visible_region import (
     view_events,
     visible_region,
 )
+from napari_care_losses.widgets.timers import single_shot
 from napari_care_losses.widgets.worker import CloseGuard, LatestJob
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ class LivePreview(QObject):
         self._job = LatestJob(parent=self, delay_ms=0, uses_torch=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.said.emit(f"Preview: {error}"))
-        self._delay = self._timer(DELAY_MS, self._follow)
-        self._rest = self._timer(REST_MS, self._on_rest)
-        self._removal = self._timer(0, self._on_removal)
+        self._delay = single_shot(self, DELAY_MS, self._follow)
+        self._rest = single_shot(self, REST_MS, self._on_rest)
+        self._removal = single_shot(self, 0, self._on_removal)
         self._links, self._source_links = Links(), Links()
         self._connect()
         CloseGuard(parent).closed.connect(self.close)
@@ -169,13 +170,6 @@ class LivePreview(QObject):
         self._source = self._frames = None
         if not self._job.is_running:
             self._previewer.close()
-
-    def _timer(self, milliseconds: int, call: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(call)
-        return timer
 
     def _connect(self) -> None:
         for emitter in view_events(self._viewer):

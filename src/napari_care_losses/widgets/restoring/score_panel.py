@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.core.errors import InputError
@@ -18,6 +18,7 @@ from napari_care_losses.widgets.restoring.judging import Judging
 from napari_care_losses.widgets.restoring.residual_box import ResidualBox
 from napari_care_losses.widgets.restoring.time_axis import TimeAxis, move_slider, time_axis
 from napari_care_losses.widgets.run_bar import show_text
+from napari_care_losses.widgets.timers import single_shot
 from napari_care_losses.widgets.worker import CloseGuard
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class ScorePanel(QGroupBox):
         self._layout.addLayout(rows)
         for widget in (self.of_truth, self.blind, self.message, self.residual):
             self._layout.addWidget(widget)
-        self._redrawing = self._make_timer(REDRAW_MS, self._redraw)
-        self._patience = self._make_timer(PATIENCE_MS, self._show)
+        self._redrawing = single_shot(self, REDRAW_MS, self._redraw)
+        self._patience = single_shot(self, PATIENCE_MS, self._show)
         self._connect()
         self.rescore()
 
@@ -185,13 +186,6 @@ class ScorePanel(QGroupBox):
         CloseGuard(self).closed.connect(self.stop)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.events.theme.connect(self._on_theme)
-
-    def _make_timer(self, milliseconds: int, do: Any) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(do)
-        return timer
 
     def _line(self) -> range:
         """Return the frames that are plotted."""

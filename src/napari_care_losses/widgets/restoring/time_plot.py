@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph
-from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.core.judging import INPUT, RESTORED
 from napari_care_losses.widgets.form import scroll_past, tooltip
+from napari_care_losses.widgets.plotting import row_plot, take_theme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-HEIGHT, LABEL_MARGIN = 140, 6
+HEIGHT = 140
 COLOURS = {INPUT: "#f58518", RESTORED: "#3d8bfd"}
 """Told apart by people with any colour vision, and readable on dark and light ground."""
 
@@ -53,22 +53,13 @@ class TimePlot(QWidget):
         scroll_past(self.figure)
         self.figure.currentIndexChanged.connect(lambda _: self.chosen.emit())
         self._legend = {row: QLabel() for row in COLOURS}
-        self._plot = pyqtgraph.PlotWidget()
-        self._plot.setFixedHeight(HEIGHT)
-        self._plot.setMinimumWidth(50)
-        self._plot.setMenuEnabled(False)
-        self._plot.hideButtons()
-        self._plot.setMouseEnabled(False, False)
-        self._plot.setCursor(Qt.CursorShape.PointingHandCursor)
-        self._plot.setToolTip(
-            tooltip(
-                "One point a frame, as frames are restored and judged. The upright line is the frame shown. "
-                "Click to go to a frame."
-            )
+        self._plot = row_plot(
+            HEIGHT,
+            "One point a frame, as frames are restored and judged. The upright line is the frame shown. "
+            "Click to go to a frame.",
         )
+        self._plot.setCursor(Qt.CursorShape.PointingHandCursor)
         self._plot.setAccessibleName("Plot over time")
-        # The label of the axis hangs a little below the plot.
-        self._plot.getPlotItem().layout.setContentsMargins(0, 0, 0, LABEL_MARGIN)
         self._lines = {row: self._plot.plot(connect="finite") for row in COLOURS}
         self._marker = pyqtgraph.InfiniteLine(angle=90, movable=False)
         self._plot.addItem(self._marker, ignoreBounds=True)
@@ -124,13 +115,7 @@ class TimePlot(QWidget):
 
     def set_theme(self, name: str) -> None:
         """Take the colours of one of napari's themes."""
-        theme = get_theme(name)
-        text = theme.text.as_hex()
-        self._plot.setBackground(theme.background.as_hex())
-        for side in ("left", "bottom"):
-            axis = self._plot.getAxis(side)
-            axis.setPen(theme.secondary.as_hex())
-            axis.setTextPen(text)
+        text = take_theme(self._plot, name).text.as_hex()
         self._marker.setPen(pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine))
         for row, colour in COLOURS.items():
             line = self._lines[row]

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph
-from napari.utils.theme import get_theme
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.form import tooltip
+from napari_care_losses.widgets.plotting import row_plot, take_theme
+from napari_care_losses.widgets.timers import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_care_losses.core.reports import Epoch, Step
 
-HEIGHT, LABEL_MARGIN = 195, 6
+HEIGHT = 195
 REDRAW_MS = 200
 """Least time between two drawings: training takes more steps a second than an eye needs to see."""
 
@@ -48,21 +48,12 @@ class LossCurve(QWidget):
         super().__init__(parent)
         self._steps: list[tuple[int, float, float]] = []
         self._epochs: list[tuple[int, float]] = []
-        self._plot = pyqtgraph.PlotWidget()
-        self._plot.setFixedHeight(HEIGHT)
-        self._plot.setMinimumWidth(50)
-        self._plot.setMenuEnabled(False)
-        self._plot.hideButtons()
-        self._plot.setMouseEnabled(False, False)
-        self._plot.setToolTip(
-            tooltip(
-                "Lower is better. Blue: loss on the patches trained on, of every step (faint) and smoothed. Orange: "
-                "loss on images kept apart. When orange rises while blue falls, more training does not help."
-            )
+        self._plot = row_plot(
+            HEIGHT,
+            "Lower is better. Blue: loss on the patches trained on, of every step (faint) and smoothed. Orange: "
+            "loss on images kept apart. When orange rises while blue falls, more training does not help.",
         )
         self._plot.setLabel("bottom", "step")
-        # The label of the axis hangs a little below the plot.
-        self._plot.getPlotItem().layout.setContentsMargins(0, 0, 0, LABEL_MARGIN)
         self._legend = self._plot.addLegend(offset=(-5, 5))
         self._raw = self._plot.plot()
         self._smooth = self._plot.plot(name="training")
@@ -74,10 +65,7 @@ class LossCurve(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self._plot)
         layout.addWidget(self.logarithmic)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REDRAW_MS)
-        self._timer.timeout.connect(self.redraw)
+        self._timer = single_shot(self, REDRAW_MS, self.redraw)
         self.set_theme(theme)
         self.clear()
 
@@ -110,13 +98,7 @@ class LossCurve(QWidget):
 
     def set_theme(self, name: str) -> None:
         """Take the colours of one of napari's themes."""
-        theme = get_theme(name)
-        text = theme.text.as_hex()
-        self._plot.setBackground(theme.background.as_hex())
-        for side in ("left", "bottom"):
-            axis = self._plot.getAxis(side)
-            axis.setPen(theme.secondary.as_hex())
-            axis.setTextPen(text)
+        text = take_theme(self._plot, name).text.as_hex()
         self._legend.setLabelTextColor(text)
         for _, label in self._legend.items:
             label.setText(label.text, color=text)
