@@ -115,6 +115,18 @@ class Slider:
             self._timer.stop()
 
 
+@contextmanager
+def slider_moving(viewer: napari.Viewer) -> Iterator[Lateness]:
+    """Move the slider meanwhile; yield what notes the lateness, with that of a viewer at rest in it."""
+    late, slider = Lateness(), Slider(viewer)
+    pause(2)
+    with slider.moving():
+        pause(1)
+        with late.noted("idle"):
+            pause(5)
+        yield late
+
+
 def wait(is_done: Callable[[], bool], seconds: float = PATIENCE, *, must_end: bool = True) -> None:
     """Let the viewer live until something is true or time is up."""
     loop, end = QEventLoop(), time.monotonic() + seconds
@@ -201,13 +213,8 @@ def measure_training() -> dict[str, float]:
     low, truth = larger_sample(viewer, 512, 9)
     train = open_widget(viewer, "Train")
     train.pairs.rows[0].choose(low, truth)
-    late, slider = Lateness(), Slider(viewer)
-    pause(2)
     speeds = {}
-    with slider.moving():
-        pause(1)
-        with late.noted("idle"):
-            pause(5)
+    with slider_moving(viewer) as late:
         for number, preset in enumerate(("lite", "care")):
             train.form.set_values({"preset": preset, "amount": 10.0, "steps_per_epoch": 50})
             begun = time.perf_counter()
@@ -231,13 +238,8 @@ def measure_restoring() -> dict[str, float]:
     care = add_care_model()
     viewer = open_viewer()
     low, _ = larger_sample(viewer, WIDTH, FRAMES)
-    late, slider = Lateness(), Slider(viewer)
-    pause(2)
     speeds = {}
-    with slider.moving():
-        pause(1)
-        with late.noted("idle"):
-            pause(5)
+    with slider_moving(viewer) as late:
         restore = open_widget(viewer, "Restore")
         pause(0.1)
         restore.image.choose(low)
