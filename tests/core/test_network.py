@@ -143,12 +143,14 @@ def test_the_upsampled_kernel_does_on_the_coarse_grid_what_its_weight_does_after
 
 
 @pytest.mark.parametrize(
-    ("preset", "device", "expected"),
+    ("preset", "device", "capability", "expected"),
     [
-        ("care", "cpu", torch.contiguous_format),
-        ("lite", "cpu", torch.channels_last),
-        ("care", "cuda", torch.channels_last),
+        ("care", "cpu", "AVX2", torch.contiguous_format),
+        ("care", "cpu", "AVX512", torch.channels_last),
+        ("lite", "cpu", "AVX2", torch.channels_last),
+        ("care", "cuda", "AVX2", torch.channels_last),
     ],
 )
-def test_the_layout_suits_network_and_device(preset, device, expected):
+def test_the_layout_suits_network_and_device(preset, device, capability, expected, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert training_layout(PRESETS[preset], torch.device(device)) == expected

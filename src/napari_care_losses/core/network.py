@@ -19,7 +19,10 @@ SCALE_FLOOR = 1e-3
 """Smallest Laplace scale the probabilistic head can give (CSBDeep's epsilon), in normalised units."""
 
 WIDE = 32
-"""First filters from which a network trains faster on the CPU in the plain memory layout than with channels last."""
+"""First filters from which a network trains faster in the plain memory layout on processors without AVX-512.
+
+With AVX-512 the care network trained 1.22 times as fast with channels last as in the plain layout.
+"""
 
 
 class Prediction(NamedTuple):
@@ -115,7 +118,8 @@ class CareNetwork(nn.Module):
 
 def training_layout(architecture: Architecture, device: torch.device) -> torch.memory_format:
     """Return the memory layout in which the network trains fastest."""
-    is_plain = device.type == "cpu" and architecture.filters >= WIDE
+    has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    is_plain = device.type == "cpu" and architecture.filters >= WIDE and not has_avx512
     return torch.contiguous_format if is_plain else torch.channels_last
 
 
