@@ -16,6 +16,7 @@ from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.model import load_model
 from napari_care_losses.core.reports import Step
 from napari_care_losses.core.training import Trainer
+from napari_care_losses.core.training_parameters import RECIPES, TrainingParameters
 from napari_care_losses.widgets.restore import RestoreWidget
 from napari_care_losses.widgets.train import TrainWidget
 
@@ -172,6 +173,26 @@ def test_the_epoch_length_follows_the_kind_of_budget_until_it_is_edited(viewer, 
     budget.setCurrentIndex(budget.findData("steps"))
     assert widget.form.get("steps_per_epoch") == 50
     assert widget.form.editor("amount").suffix() == " steps"
+
+
+def test_a_recipe_sets_what_belongs_together_and_names_what_the_form_holds(viewer, qtbot) -> None:
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    recipe = widget.settings.recipe
+    assert recipe.currentData() == "robust"
+    assert widget.form.get("average_weights")
+    recipe.setCurrentIndex(recipe.findData("paper"))
+    recipe.activated.emit(recipe.currentIndex())
+    for name, value in RECIPES["paper"].items():
+        assert widget.form.get(name) == value == getattr(TrainingParameters(), name)
+    widget.form.editor("vary_noise").click()
+    assert recipe.currentIndex() == -1
+    assert recipe.placeholderText() == "your own"
+    widget.form.editor("vary_noise").click()
+    assert recipe.currentData() == "paper"
+    widget.form.set_values(RECIPES["robust"])
+    widget.form.editor("patch_size").setValue(32)
+    assert recipe.currentData() == "robust"
 
 
 def test_settings_that_do_not_go_together_disable_start(widget) -> None:

@@ -76,11 +76,13 @@ class TrainingParameters(Parameters):
         return min(1.0, used[self.budget] / self.amount)
 
 
+_PLAIN = {"background_filter": True, "vary_levels": False, "vary_noise": False, "average_weights": False}
+
 RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {},
     "robust": {"background_filter": False, "vary_levels": True, "vary_noise": True, "average_weights": True},
+    "paper": _PLAIN,
 }
-"""Settings in place of the defaults, by name: the paper's, and those that restored best (docs/recipes.md)."""
+"""Settings of training that belong together, by name: those that restored best (docs/recipes.md), and the paper's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,12 @@ from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
 from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.library import list_models
 from napari_care_losses.core.model import STRUCTURES
-from napari_care_losses.core.training_parameters import DEFAULT_STEPS_PER_EPOCH, DeviceParameters, TrainingParameters
+from napari_care_losses.core.training_parameters import (
+    DEFAULT_STEPS_PER_EPOCH,
+    RECIPES,
+    DeviceParameters,
+    TrainingParameters,
+)
 from napari_care_losses.widgets.form import ParameterForm, make_rows, scroll_past, tooltip
 from napari_care_losses.widgets.model_chooser import ModelChooser
 from napari_care_losses.widgets.training.loss_form import LossForm
@@ -27,9 +32,16 @@ AMOUNTS = {"epochs": 100.0, "steps": 2000.0, "minutes": 5.0}
 UNITS = {"epochs": "epochs", "steps": "steps", "minutes": "min"}
 
 START = TrainingParameters(
-    preset="lite", budget="minutes", amount=AMOUNTS["minutes"], steps_per_epoch=DEFAULT_STEPS_PER_EPOCH["minutes"]
+    preset="lite",
+    budget="minutes",
+    amount=AMOUNTS["minutes"],
+    steps_per_epoch=DEFAULT_STEPS_PER_EPOCH["minutes"],
+    **RECIPES["robust"],
 )
 """What the form shows first."""
+
+RECIPE_WORDS = {"robust": "robust (recommended)", "paper": "the paper's"}
+OWN_RECIPE = "your own"
 
 WORDS = {"preset": {"care": "care (the paper's)", "lite": "lite (11 times faster)"}}
 
@@ -61,6 +73,7 @@ class TrainingSettings(QWidget):
         rows, named = make_rows(), make_rows()
         rows.addRow("Structure", self.structure)
         rows.addRow("Start", self.start_from)
+        rows.addRow("Recipe", self.recipe)
         named.addRow("Model name", self.name)
         layout.addWidget(self.loss)
         layout.addLayout(rows)
@@ -72,6 +85,7 @@ class TrainingSettings(QWidget):
         self.structure.currentIndexChanged.connect(self._on_kind_changed)
         self.start_from.changed.connect(self._on_start_chosen)
         self.form.edited.connect(self._on_edited)
+        self.recipe.activated.connect(lambda _: self._on_recipe_chosen())
         self.name.textChanged.connect(lambda _: self.changed.emit())
         self._on_start_chosen()
         self.suggest_name()
@@ -91,6 +105,18 @@ class TrainingSettings(QWidget):
         )
         self.form = ParameterForm(TrainingParameters, words=WORDS)
         self.form.set_value(START)
+        self.recipe = QComboBox()
+        for name in RECIPES:
+            self.recipe.addItem(RECIPE_WORDS[name], name)
+        self.recipe.setPlaceholderText(OWN_RECIPE)
+        self.recipe.setToolTip(
+            tooltip(
+                "Robust: patches from everywhere, varied in brightness and noise, and averaged weights, so that the "
+                "model bears images unlike those it has seen. The paper's: as CARE trains. More settings show what is in "
+                "them."
+            )
+        )
+        scroll_past(self.recipe)
         self._set_budget_unit()
         self.form.editor("budget").setToolTip(
             tooltip(
@@ -121,7 +147,17 @@ class TrainingSettings(QWidget):
         self.name.setText(next(name for name in names if name not in taken))
         self.name.setModified(False)
 
+    def _on_recipe_chosen(self) -> None:
+        self.form.set_values(RECIPES[self.recipe.currentData()])
+        self.changed.emit()
+
+    def _show_recipe(self) -> None:
+        """Show which recipe the form holds."""
+        held = (name for name, values in RECIPES.items() if all(self.form.get(key) == values[key] for key in values))
+        self.recipe.setCurrentIndex(self.recipe.findData(next(held, OWN_RECIPE)))
+
     def _on_edited(self, name: str) -> None:
+        self._show_recipe()
         self._has_own_epoch_length |= name == "steps_per_epoch"
         if name == "budget":
             budget = self.form.get("budget")
