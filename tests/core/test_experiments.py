@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +154,15 @@ def test_a_wrong_entry_is_named_before_anything_runs(described, change, said):
     with pytest.raises(InputError, match=r"entries\.toml") as raised:
         described(TINY.replace(*change, 1 if change[0] == "[tiny]" else -1))
     assert said in str(raised.value)
+
+
+def test_the_entries_of_the_documentation_are_right(described):
+    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+    found = described(page.split("```toml")[1].split("```")[0])
+    assert list(found) == ["my-cells", "my-movie"]
+    assert found["my-movie"].tests[""].is_movie
+    assert found["my-movie"].train.frames == (0, 40)
+    assert found["my-movie"].methods[1].restoring == {"low_band": "plain"}
 
 
 def test_a_run_leaves_networks_scores_and_a_page(finished_run):

@@ -26,15 +26,15 @@ def load_torch() -> None:
     """Import torch, and OpenVINO where it is installed; to be called in a background thread before it uses them.
 
     An import statement would do, but Python loads a shared library while holding its global lock, for hundreds of
-    milliseconds with torch's; and the many new objects set off searches for garbage among all objects of the viewer,
-    which take as long. Here the libraries are loaded beforehand, without the lock, and the objects that were there
-    before are left out of the search meanwhile.
+    milliseconds with torch's; and the many new objects set off searches for garbage, which take as long. Here the
+    libraries are loaded beforehand, without the lock, and no garbage is searched for meanwhile. After the loading, all
+    objects are left out of the search (`gc.freeze`): whoever keeps the viewer's out of it while work goes on ends that.
     """
     with _lock:
         missing = [name for name in LIBRARIES if name not in sys.modules and find_spec(name) is not None]
         if not missing:
             return
-        with _older_objects_left_alone():
+        with _no_search_for_garbage():
             for name in missing:
                 _load_libraries(name)
                 # Installed is not yet usable: the engines then do without it, and torch's users say what is wrong.
@@ -71,13 +71,13 @@ def _load_libraries(package: str) -> None:
 
 
 @contextmanager
-def _older_objects_left_alone() -> Iterator[None]:
-    """Keep the objects that exist out of garbage collection meanwhile, unless someone else already does so."""
-    if gc.get_freeze_count():
-        yield
-        return
-    gc.freeze()
+def _no_search_for_garbage() -> Iterator[None]:
+    is_enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        # Before it is enabled: the next new object would set off a search among all of these.
+        gc.freeze()
+        if is_enabled:
+            gc.enable()

@@ -1,4 +1,4 @@
-"""What a training loss is: a class whose fields are the loss's parameters."""
+"""What a training loss is: a class whose fields are its parameters; and what a training does with it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from napari_care_losses.core.parameters import Parameters
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from napari_care_losses.core.network import Prediction
@@ -55,3 +56,57 @@ class Loss(Parameters):
         Tensor, scalar
             Mean over batch and pixels.
         """
+
+    def objective(self, *, device: torch.device, seed: int) -> Objective:
+        """Return what one training minimises: this loss alone, or with something that learns beside the network.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where the network trains.
+        seed : int
+            Equal seeds give equal trainings.
+        """
+        return Objective(self)
+
+
+class Objective:
+    """What one training minimises. Of a plain loss it has no state; validation uses the loss itself.
+
+    Parameters
+    ----------
+    loss : Loss
+        The training loss.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        self.loss = loss
+
+    def backward(self, prediction: Prediction, low: Tensor, target: Tensor) -> float:
+        """Give the gradients of a batch to the network that made the prediction.
+
+        Parameters
+        ----------
+        prediction : Prediction
+            Of shape (N, 1, Y, X).
+        low, target : Tensor, (N, 1, Y, X)
+            Noisy and clean patches.
+
+        Returns
+        -------
+        float
+            The loss, to be reported; NaN or infinite where a gradient is.
+        """
+        value = self.loss(prediction, target)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value.item()
+
+    def update(self, prediction: Prediction, low: Tensor, target: Tensor) -> None:
+        """Learn from a batch whose gradients the network has been given."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies, on the processor, of all that `load_state` needs to go on exactly from here."""
+        return {}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Go on where `state` was taken."""

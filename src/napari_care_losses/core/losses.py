@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.core.errors import ParameterError
-from napari_care_losses.core.loss import Loss
+from napari_care_losses.core.loss import Loss, Objective
 from napari_care_losses.core.parameters import parameter
 from napari_care_losses.core.structural_losses import MsSsimL1, Sobel, Ssim
 
@@ -134,6 +134,47 @@ class FourierBandpass(Loss):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adversarial(Loss):
+    r"""The FFT loss, and a discriminator that learns during the training to tell restored from true patches.
+
+    .. math:: L = L_{fft} + \lambda (1 - D(x, r))^2
+
+    with noisy :math:`x`, restored :math:`r` and the discriminator's judgement :math:`D`, 1 for true;
+    :math:`\lambda` is such that the second term pulls with a fixed part of the strength of the first. The FFT loss
+    alone is reported and validated, and chooses the best weights. It leads because it fixes brightness and detail by
+    itself, and of the losses that do it restored best; the discriminator is left with the look of what it averages.
+    Restored detail may be plausible and untrue: measure on restorations of another loss.
+    Source: Nguyen, Hagen, Ventura, section "Future work" (an adaptive loss); Ledig et al. 2017, arXiv:1609.04802; see
+    ``core/adversarial.py``.
+    """
+
+    name = "gan"
+    title = "FFT + adversarial (GAN)"
+
+    adversarial_weight: float = parameter(
+        0.3,
+        "Adversarial weight",
+        "Strength of the discriminator's pull relative to the FFT loss's: more is sharper and less true.",
+        low=0,
+        high=1,
+    )
+    discriminator_rate: float = parameter(
+        2e-4, "Discriminator's learning rate", "Rate of the discriminator's own Adam.", low=1e-8, high=1, advanced=True
+    )
+    discriminator_filters: int = parameter(
+        32, "Discriminator's filters", "Of its first convolution; the next have more.", low=4, high=256, advanced=True
+    )
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        return _mean_modulus(prediction.mean - target)
+
+    def objective(self, *, device: torch.device, seed: int) -> Objective:  # noqa: D102
+        from napari_care_losses.core.adversarial import AdversarialObjective
+
+        return AdversarialObjective(self, device=device, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeanAbsoluteError(Loss):
     r"""Mean absolute error, CSBDeep's default without the probabilistic head.
 
@@ -171,6 +212,7 @@ LOSSES: dict[str, type[Loss]] = {
         MsSsimL1,
         Ssim,
         Sobel,
+        Adversarial,
         MeanAbsoluteError,
         MeanSquaredError,
     )

@@ -103,6 +103,7 @@ class Trainer:
         self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self._optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
         )
+        self._objective = loss.objective(device=self._device, seed=parameters.seed)
         self._progress = RunProgress()
         self._best = _copied(network)
         self._sources: list[PatchSource] = []
@@ -226,7 +227,9 @@ class Trainer:
             If the file cannot be written.
         """
         average = None if self._average is None else _copied(self._average.network)
-        tensors = pack_tensors(_copied(self._network), self._best, self._optimizer.state_dict(), average)
+        tensors = pack_tensors(
+            _copied(self._network), self._best, self._optimizer.state_dict(), average, self._objective.state()
+        )
         values = {
             "identity": self._identity(),
             "amount": self.parameters.amount,
@@ -256,11 +259,12 @@ class Trainer:
         if not self._sources:
             for _ in self._prepare():
                 pass
-        weights, self._best, moments, average = unpack_tensors(tensors)
+        weights, self._best, moments, average, objective = unpack_tensors(tensors)
         self._network.load_state_dict(weights)
         if self._average is not None:
             self._average.network.load_state_dict(average)
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+        self._objective.load_state(objective)
         self._plateau.load_state_dict(values["plateau"])
         self._set_learning_rate(values["learning_rate"])
         self._progress = RunProgress(**values["progress"])
@@ -324,14 +328,14 @@ class Trainer:
             self._set_learning_rate(self.parameters.learning_rate * falling)
         self._network.train()
         self._optimizer.zero_grad()
-        loss = self.loss(self._network(low), high)
-        loss.backward()  # type: ignore[no-untyped-call]
-        value = loss.item()
+        prediction = self._network(low)
+        value = self._objective.backward(prediction, low, high)
         if not math.isfinite(value):
             raise TrainingDivergedError(
                 f"The loss became {value} at step {self._progress.step + 1}; the best weights before it are kept. "
                 "Lower the learning rate, or look for broken images among the pairs."
             )
+        self._objective.update(prediction, low, high)
         self._optimizer.step()
         if self._average is not None:
             self._average.update(self._progress.step + 1)

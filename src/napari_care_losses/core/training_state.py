@@ -110,23 +110,50 @@ def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:
         raise _unreadable(path, error) from error
 
 
-def pack_tensors(weights: Tensors, best: Tensors, optimizer: dict[str, Any], average: Tensors | None = None) -> Tensors:
-    """Return a state's tensors: the weights, the best so far, Adam's moments of every parameter, averaged weights."""
+def pack_tensors(
+    weights: Tensors,
+    best: Tensors,
+    optimizer: dict[str, Any],
+    average: Tensors | None = None,
+    objective: Tensors | None = None,
+) -> Tensors:
+    """Return a state's tensors: the weights, the best so far, Adam's moments, averaged weights, the objective's own."""
     tensors = {f"weights.{name}": value for name, value in weights.items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
     tensors |= {f"average.{name}": value for name, value in (average or {}).items()}
-    for index, moments in optimizer["state"].items():
-        tensors |= {f"adam.{index}.{name}": value.detach().cpu().contiguous() for name, value in moments.items()}
-    return tensors
+    tensors |= {f"objective.{name}": value for name, value in (objective or {}).items()}
+    return tensors | pack_moments(optimizer)
 
 
-def unpack_tensors(tensors: Tensors) -> tuple[Tensors, Tensors, dict[int, Tensors], Tensors]:
-    """Return weights, best weights, moments and averaged weights as `pack_tensors` took them."""
+def unpack_tensors(tensors: Tensors) -> tuple[Tensors, Tensors, dict[int, Tensors], Tensors, Tensors]:
+    """Return weights, best weights, moments, averaged weights and objective as `pack_tensors` took them."""
+    weights, best, average, objective = (
+        named(tensors, f"{part}.") for part in ("weights", "best", "average", "objective")
+    )
+    return weights, best, unpack_moments(tensors), average, objective
+
+
+def pack_moments(optimizer: dict[str, Any]) -> Tensors:
+    """Return copies of Adam's moments of every parameter, from its state."""
+    return {
+        f"adam.{index}.{name}": value.detach().to("cpu", copy=True).contiguous()
+        for index, moments in optimizer["state"].items()
+        for name, value in moments.items()
+    }
+
+
+def unpack_moments(tensors: Tensors) -> dict[int, Tensors]:
+    """Return the moments that `pack_moments` took, which may lie among other tensors."""
     moments: dict[int, Tensors] = {}
-    for name, value in _named(tensors, "adam.").items():
+    for name, value in named(tensors, "adam.").items():
         index, key = name.split(".")
         moments.setdefault(int(index), {})[key] = value
-    return _named(tensors, "weights."), _named(tensors, "best."), moments, _named(tensors, "average.")
+    return moments
+
+
+def named(tensors: Tensors, prefix: str) -> Tensors:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def read_stopped(path: Path) -> StoppedTraining:
@@ -169,10 +196,6 @@ def list_stopped(folder: Path) -> list[StoppedTraining]:
         if stopped.fraction < 1:
             found.append(stopped)
     return found
-
-
-def _named(tensors: Tensors, prefix: str) -> Tensors:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _values(metadata: dict[str, str] | None) -> dict[str, Any]:

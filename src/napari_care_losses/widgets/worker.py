@@ -1,122 +1,36 @@
-"""Long work beside the viewer: the only file that knows threads.
+"""Long work beside the viewer.
 
-Work is an iterator that yields reports. It runs in a thread of low priority, is stopped at the next report, and is
-closed in the thread it ran in, so that whatever it holds (files, half-written results) is put in order there.
+Work is an iterator that yields reports. It runs in a thread (`widgets/threads.py`), is stopped at the next report, and
+is closed in the thread it ran in, so that whatever it holds (files, half-written results) is put in order there.
 Everything the caller is told arrives on the main thread, every report, in order, and not so fast that the viewer
 would have no time for anything else.
 """
 
 from __future__ import annotations
 
-import atexit
-import enum
-import threading
 import time
-from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QCoreApplication, QObject, Qt, QThread, QThreadPool, QTimer, Signal
-from superqt.utils import GeneratorWorker
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_care_losses.core.errors import CareError
-from napari_care_losses.core.loading import load_torch, lower_priority
 from napari_care_losses.widgets.activity import ActivityBar
 from napari_care_losses.widgets.closing import CloseGuard
+from napari_care_losses.widgets.threads import Outcome, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable
 
-    MakeIterator = Callable[[], Iterator[Any]]
+    from napari_care_losses.widgets.threads import MakeIterator
 
-__all__ = ["CloseGuard", "Job", "LatestJob", "Outcome", "thread_pool"]
-
-REPORTS_AHEAD = 32
-"""Reports that may wait for the main thread: more would pile up in memory."""
+__all__ = ["CloseGuard", "Job", "LatestJob", "Outcome"]
 
 REST_MS = 50
 """Time for which reports are left to pile up before the main thread looks at them again."""
 
 TURN_MS = 10
 """Time after which the main thread leaves the other reports for later, to see to the viewer."""
-
-POOL_NAME = "napari-care-losses"
-
-
-class Outcome(enum.Enum):
-    """How a job ended."""
-
-    DONE = "done"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-class _Worker(GeneratorWorker[Any, None, None]):
-    """Runs an iterator in a thread of low priority.
-
-    superqt's own loop drops a `RuntimeError` in silence and leaves the generator to be closed on the main thread; its
-    pool is as large as there are processors, where two long jobs would keep all others waiting.
-    """
-
-    def __init__(self, make_iterator: MakeIterator, *, uses_torch: bool) -> None:
-        super().__init__(_nothing)
-        self._make_iterator, self._uses_torch = make_iterator, uses_torch
-        self._room = threading.Semaphore(REPORTS_AHEAD)
-        self._reports: deque[Any] = deque()
-        self._is_told = False
-        self.outcome = Outcome.FAILED
-
-    def start(self) -> None:
-        if self in self._worker_set:
-            raise RuntimeError("this worker has been started")
-        self._worker_set.add(self)
-        self._finished.connect(self._set_discard)
-        thread_pool().start(self)
-
-    def work(self) -> None:
-        if self.abort_requested:
-            self.outcome = Outcome.STOPPED
-            return
-        if self._uses_torch:
-            # Before the priority is lowered: whoever imports holds Python's lock, for which the viewer may wait.
-            load_torch()
-        lower_priority()
-        # for Windows and macOS
-        QThread.currentThread().setPriority(QThread.Priority.LowPriority)
-        iterator = self._make_iterator()
-        try:
-            for report in iterator:
-                if not self._wait_for_room():
-                    self.outcome = Outcome.STOPPED
-                    return
-                self._reports.append(report)
-                if not self._is_told:
-                    self._is_told = True
-                    self.yielded.emit(None)
-            self.outcome = Outcome.DONE
-        finally:
-            _close(iterator)
-
-    def take(self) -> Iterator[Any]:
-        """Yield the reports that wait, on the main thread."""
-        self._is_told = False
-        while self._reports:
-            report = self._reports.popleft()
-            self._room.release()
-            yield report
-
-    @property
-    def has_reports(self) -> bool:
-        """Whether reports wait for the main thread."""
-        return bool(self._reports)
-
-    def _wait_for_room(self) -> bool:
-        # With a timeout: at the end of the application the main thread waits for the worker and makes no room.
-        while not self.abort_requested:
-            if self._room.acquire(timeout=0.05):
-                return not self.abort_requested
-        return False
 
 
 class Job(QObject):
@@ -142,7 +56,7 @@ class Job(QObject):
     def __init__(self, *, parent: QObject, uses_torch: bool = False) -> None:
         super().__init__(parent)
         self._uses_torch = uses_torch
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
         self._error: Exception | None = None
         self._has_ended = False
         self._bar: ActivityBar | None = None
@@ -187,7 +101,7 @@ class Job(QObject):
         """
         if self._worker is not None:
             raise RuntimeError("a job runs one piece of work at a time")
-        worker = self._worker = _Worker(make_iterator, uses_torch=self._uses_torch)
+        worker = self._worker = Worker(make_iterator, uses_torch=self._uses_torch)
         self._error, self._has_ended, self._fraction = None, False, fraction
         self._bar = ActivityBar(title, parent=self) if title else None
         queued = Qt.ConnectionType.QueuedConnection
@@ -241,7 +155,7 @@ class Job(QObject):
             self._bar.show_fraction(done)
         self.reported.emit(report)
 
-    def _end(self, worker: _Worker) -> None:
+    def _end(self, worker: Worker) -> None:
         self.destroyed.disconnect(worker.quit)
         if self._bar is not None:
             self._bar.close()
@@ -308,46 +222,8 @@ class LatestJob(QObject):
         self._job.start(make_iterator)
 
 
-def thread_pool() -> QThreadPool:
-    """Return the threads that work runs in: one for every job, each ending with its work.
-
-    The pool belongs to the application, which lets what runs end before it does.
-    """
-    application = QCoreApplication.instance()
-    assert application is not None
-    pool = application.findChild(QThreadPool, POOL_NAME)
-    if pool is None:
-        pool = QThreadPool(application)
-        pool.setObjectName(POOL_NAME)
-        pool.setMaxThreadCount(64)
-        # A thread's priority can be lowered, but not raised again.
-        pool.setExpiryTimeout(0)
-        application.aboutToQuit.connect(lambda: _stop_all(pool))
-        # A script that never ran the event loop does not quit the application.
-        atexit.register(_stop_all, pool)
-    return pool
-
-
-def _stop_all(pool: QThreadPool) -> None:
-    for worker in tuple(_Worker._worker_set):
-        worker.quit()
-    # Deleted with the application, whose end has waited for it.
-    with suppress(RuntimeError):
-        pool.waitForDone()
-
-
 def _show(error: Exception) -> None:
     if isinstance(error, CareError):
         show_error(str(error))
     else:
         notification_manager.receive_error(type(error), error, error.__traceback__)
-
-
-def _close(iterator: Iterator[Any]) -> None:
-    close = getattr(iterator, "close", None)
-    if close is not None:
-        close()
-
-
-def _nothing() -> Generator[None, None, None]:
-    yield

@@ -33,8 +33,8 @@ _EXPLANATION = (
     "truth, its mean over all frequencies, and the frequency in cycles per pixel at which it falls below 1/7: how much "
     "detail is truly restored. Differences are to the reference, image by image, in brackets with their 95 % interval; "
     "p from the paired, two-sided t-test over independent fields of view, in brackets after Holm's correction for the "
-    "number of methods. Frames of one movie are no independent samples: they have no p-value, and intervals from a "
-    "block bootstrap."
+    "number of methods, then the effect size d (Cohen's, of the paired differences). Frames of one movie are no "
+    "independent samples: they have no p-value, and intervals from a block bootstrap."
 )
 
 
@@ -116,7 +116,7 @@ def _scores(result: Result) -> Table:
     metrics = [metric for metric in METRICS_SHOWN if any(key[1] == metric for key in rows)]
     header, lines = ["method"], []
     for metric in metrics:
-        header += [metric_title(metric), f"{metric_title(metric).split(' (')[0]} difference", "p"]
+        header += [metric_title(metric), f"{metric_title(metric).split(' (')[0]} difference", "p (Holm), d"]
     for method in result.methods:
         line = [method + (" (reference)" if method == result.reference else "")]
         for metric in metrics:
@@ -144,7 +144,7 @@ def _cells(row: Row) -> list[str]:
         if not math.isnan(row.interval[0]):
             difference += f" [{_signed(row.interval[0], row.metric)}, {_signed(row.interval[1], row.metric)}]"
     if not math.isnan(row.p_value):
-        p = f"{row.p_value:.2g} ({row.p_corrected:.2g})"
+        p = f"{row.p_value:.2g} ({row.p_corrected:.2g}), {row.effect_size:+.1f}"
     return [number(row.mean, row.metric), difference, p]
 
 

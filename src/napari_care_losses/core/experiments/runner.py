@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -137,7 +138,8 @@ def _key(pairs: PairSet, method: TrainedMethod, training: TrainingParameters) ->
     settings = replace(training, **method.training).to_dict()
     identity = [pairs.identity(), method.loss.name, method.loss.to_dict(), settings]
     structure = pairs.structure if isinstance(pairs, SimulatedSet) else pairs.low.stem
-    return f"{structure}_{method.name.replace(' ', '-').replace('+', '-')}_{_digest(identity)}"
+    readable = re.sub(r"\W+", "-", f"{structure} {method.name}", flags=re.ASCII)
+    return f"{readable}_{_digest(identity)}"
 
 
 def _digest(values: Any) -> str:

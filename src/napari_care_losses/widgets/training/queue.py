@@ -204,7 +204,7 @@ class TrainingQueue(QObject):
             entry = self._running = self.waiting[0]
             assert entry.plan is not None
             plan, entry.state, entry.problem = entry.plan, State.RUNNING, ""
-            self._job.start(lambda: train(plan))
+            self._job.start(lambda: train(plan), title=f"Training {entry.name}", fraction=_fraction)
             self.began.emit(entry)
             self.changed.emit()
 
@@ -268,3 +268,7 @@ class TrainingQueue(QObject):
         self.changed.emit()
         if not self._is_held:
             self.start()
+
+
+def _fraction(report: object) -> float | None:
+    return report.fraction if isinstance(report, Step) else None

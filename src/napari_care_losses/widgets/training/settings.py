@@ -112,8 +112,8 @@ class TrainingSettings(QWidget):
         self.recipe.setToolTip(
             tooltip(
                 "Robust: patches from everywhere, varied in brightness and noise, and averaged weights, so that the "
-                "model bears images unlike those it has seen. The paper's: as CARE trains. More settings show what is in "
-                "them."
+                "model bears images unlike those it has seen. The paper's: as CARE trains. More settings show what is "
+                "in them."
             )
         )
         scroll_past(self.recipe)
