@@ -131,7 +131,7 @@ def notes(results: dict[str, Any]) -> str:
     text = (
         f"Trained on {training} {images}, scored on the {validation} validation images of the same split (PSNR and "
         f"SSIM, aligned as CARE does; the input itself scores {_quality(results['input'])}). CSBDeep with "
-        "`probabilistic=True`, otherwise its defaults; ours with the robust recipe, the validation images restored by the "
+        "`probabilistic=True`, otherwise its defaults; ours with the robust recipe, validation images restored by the "
         "best weights so far, outside of the clock.\n\n| | seconds | steps | PSNR / SSIM |\n|---|---|---|---|\n"
     )
     if "csbdeep" in results:
