@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
 from npe2 import PluginManager, PluginManifest
-from qtpy.QtCore import QCoreApplication, QThreadPool
+from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 from superqt.utils import WorkerBase
 
 import napari_care_losses
@@ -21,11 +22,13 @@ from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork
-from napari_care_losses.widgets.worker import thread_pool
+from napari_care_losses.widgets.threads import garbage_guard, thread_pool
+from napari_care_losses.widgets.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import napari
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
@@ -53,6 +56,41 @@ def no_leaked_worker() -> Iterator[None]:
     while WorkerBase._worker_set and application is not None and time.monotonic() < deadline:
         application.processEvents()
     assert not WorkerBase._worker_set
+    garbage_guard(thread_pool()).let_go()
+
+
+@pytest.fixture
+def make_napari_viewer(make_napari_viewer: Callable[..., napari.Viewer]) -> Iterator[Callable[..., napari.Viewer]]:
+    """Return napari's own fixture, which after the test looks for viewers that were not let go."""
+    yield make_napari_viewer
+    garbage_guard(thread_pool()).let_go()
+
+
+@pytest.fixture
+def owner() -> Iterator[QObject]:
+    """Return an object for jobs to belong to."""
+    owner = QObject()
+    yield owner
+    owner.deleteLater()
+
+
+@pytest.fixture
+def job(owner: QObject) -> Job:
+    """Return a job that does nothing yet."""
+    return Job(parent=owner)
+
+
+@pytest.fixture
+def notified() -> Iterator[list]:
+    """Return the notifications the user has seen since the test began."""
+    first = len(notification_manager.records)
+
+    class Seen(list):
+        def __iter__(self):
+            return iter(notification_manager.records[first:])
+
+    yield Seen()
+    del notification_manager.records[first:]
 
 
 @pytest.fixture(scope="session", autouse=True)

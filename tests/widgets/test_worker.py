@@ -7,77 +7,19 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from napari.utils import progress
-from napari.utils.notifications import NotificationSeverity, notification_manager
+from jobs import Counter, Heard
+from napari.utils.notifications import NotificationSeverity
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.widgets.worker import REPORTS_AHEAD, REST_MS, TURN_MS, CloseGuard, Job, LatestJob, Outcome
+from napari_care_losses.widgets.threads import REPORTS_AHEAD
+from napari_care_losses.widgets.worker import REST_MS, TURN_MS, CloseGuard, Job, LatestJob, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytestqt.qtbot import QtBot
-
-
-class Heard:
-    """Everything a job says, and whether it said so on the main thread."""
-
-    def __init__(self, job: Job) -> None:
-        self.reports: list[object] = []
-        self.errors: list[Exception] = []
-        self.outcomes: list[Outcome] = []
-        self.threads: set[threading.Thread] = set()
-        job.reported.connect(lambda report: self._add(self.reports, report))
-        job.failed.connect(lambda error: self._add(self.errors, error))
-        job.finished.connect(lambda outcome: self._add(self.outcomes, outcome))
-
-    def _add(self, said: list, what: object) -> None:
-        said.append(what)
-        self.threads.add(threading.current_thread())
-
-
-class Counter:
-    """Counts without end and notes where it was closed."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.closed_in: threading.Thread | None = None
-
-    def __call__(self) -> Iterator[int]:
-        try:
-            while True:
-                self.count += 1
-                yield self.count
-                time.sleep(0.001)
-        finally:
-            self.closed_in = threading.current_thread()
-
-
-@pytest.fixture
-def owner() -> Iterator[QObject]:
-    owner = QObject()
-    yield owner
-    owner.deleteLater()
-
-
-@pytest.fixture
-def job(owner: QObject) -> Job:
-    return Job(parent=owner)
-
-
-@pytest.fixture
-def notified() -> Iterator[list]:
-    """Return the notifications the user has seen since the test began."""
-    first = len(notification_manager.records)
-
-    class Seen(list):
-        def __iter__(self):
-            return iter(notification_manager.records[first:])
-
-    yield Seen()
-    del notification_manager.records[first:]
 
 
 def test_reports_arrive_in_order_on_the_main_thread(job: Job, qtbot: QtBot) -> None:
@@ -303,56 +245,6 @@ def test_jobs_do_not_wait_for_one_another(owner: QObject, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: all(each.reports for each in heard), timeout=5000)
     go_on.set()
     qtbot.waitUntil(lambda: all(each.outcomes for each in heard), timeout=5000)
-
-
-def test_work_with_a_title_shows_in_the_activity_dock_until_it_ends(job: Job, qtbot: QtBot, capfd) -> None:
-    heard, go_on = Heard(job), threading.Event()
-
-    def work() -> Iterator[float | None]:
-        yield 0.25
-        yield None
-        go_on.wait(10)
-
-    job.start(work, title="Restoring actin", fraction=lambda report: report)
-    (bar,) = progress._all_instances
-    assert str(bar.desc).startswith("Restoring actin")
-    assert not bar.total
-    qtbot.waitUntil(lambda: bool(bar.total) and bar.n == bar.total / 4, timeout=5000)
-    go_on.set()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
-    assert not progress._all_instances
-    assert heard.reports == [0.25, None]
-    assert capfd.readouterr() == ("", "")
-
-
-def test_the_bar_goes_however_the_work_ends(owner: QObject, qtbot: QtBot, notified: list) -> None:
-    def fail() -> Iterator[float]:
-        yield 0.5
-        raise InputError("choose another image")
-
-    for way in ("stopped", "failed", "destroyed"):
-        holder = QObject(owner)
-        job = Job(parent=holder)
-        outcomes = Heard(job).outcomes
-        counter = Counter()
-        job.start(fail if way == "failed" else counter, title=way, fraction=lambda _: 0.5)
-        qtbot.wait(20)
-        if way == "stopped":
-            job.stop()
-        elif way == "destroyed":
-            holder.deleteLater()
-        qtbot.waitUntil(lambda: not progress._all_instances, timeout=5000)
-        if way != "destroyed":
-            qtbot.waitUntil(lambda outcomes=outcomes: bool(outcomes), timeout=5000)
-
-
-def test_short_work_shows_no_bar(owner: QObject, qtbot: QtBot) -> None:
-    seen: list[int] = []
-    latest = LatestJob(parent=owner, delay_ms=1)
-    latest.reported.connect(lambda _: seen.append(len(progress._all_instances)))
-    latest.request(lambda: iter([1]))
-    qtbot.waitUntil(lambda: not latest.is_running, timeout=5000)
-    assert seen == [0]
 
 
 def test_only_the_newest_request_is_run(owner: QObject, qtbot: QtBot) -> None:

@@ -13,6 +13,11 @@ class CloseGuard(QObject):
     ----------
     widget : QWidget
         The widget in the dock; it is deleted with its dock.
+
+    Attributes
+    ----------
+    window : QMainWindow, optional
+        The viewer's window, once the widget has been shown in it.
     """
 
     closed = Signal()
@@ -21,7 +26,7 @@ class CloseGuard(QObject):
     def __init__(self, widget: QWidget) -> None:
         super().__init__(widget)
         self._widget = widget
-        self._window: QMainWindow | None = None
+        self.window: QMainWindow | None = None
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
@@ -32,11 +37,11 @@ class CloseGuard(QObject):
             self.closed.emit()
             # Left to the garbage collector, it could be deleted in the thread that collects.
             self._widget.deleteLater()
-        elif watched is self._widget and kind == QEvent.Type.Show and self._window is None:
-            self._window = _main_window(self._widget)
-            if self._window is not None:
-                self._window.installEventFilter(self)
-        elif watched is self._window and kind == QEvent.Type.Hide and not event.spontaneous():
+        elif watched is self._widget and kind == QEvent.Type.Show and self.window is None:
+            self.window = _main_window(self._widget)
+            if self.window is not None:
+                self.window.installEventFilter(self)
+        elif watched is self.window and kind == QEvent.Type.Hide and not event.spontaneous():
             self.closed.emit()
         return False
 

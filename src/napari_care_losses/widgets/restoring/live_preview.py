@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.preview_tiles import LARGEST_WINDOW, choose_window
 from napari_care_losses.core.previewer import Previewer
+from napari_care_losses.widgets.canvas import make_canvas_current
 from napari_care_losses.widgets.layers import layer_frames
 from napari_care_losses.widgets.links import Links
 from napari_care_losses.widgets.restoring.preview_overlay import Look, PreviewOverlay
@@ -90,7 +91,8 @@ class LivePreview(QObject):
         self._moved = self._asked = 0.0
         self._has_painted = False
         self._previewer = Previewer()
-        self._overlay = PreviewOverlay(viewer)
+        guard = CloseGuard(parent)
+        self._overlay = PreviewOverlay(viewer, before_removal=lambda: make_canvas_current(guard.window))
         self._job = LatestJob(parent=self, delay_ms=0, uses_torch=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.said.emit(f"Preview: {error}"))
@@ -99,7 +101,7 @@ class LivePreview(QObject):
         self._removal = single_shot(self, 0, self._on_removal)
         self._links, self._source_links = Links(), Links()
         self._connect()
-        CloseGuard(parent).closed.connect(self.close)
+        guard.closed.connect(self.close)
         links, overlay = (self._links, self._source_links), self._overlay
         # not a method of this object: destroyed, it can do nothing any more
         self.destroyed.connect(lambda: _end(links, overlay))
@@ -202,7 +204,7 @@ class LivePreview(QObject):
     def _on_ndisplay(self, _event: object = None) -> None:
         self.refresh()
         if self._is_enabled and self._viewer.dims.ndisplay != 2:
-            # At once: napari crashes in OpenGL when a flat layer is removed while it is drawn as a volume.
+            # at once, before the preview is drawn as a volume
             self._follow()
 
     def _on_camera(self, _event: object = None) -> None:
