@@ -51,6 +51,14 @@ def test_a_report_and_its_tables_are_written(models, capsys):
     assert printed[0].startswith("method\tmetric\tmean")
 
 
+def test_settings_are_stated_once_and_in_words(models):
+    assert compare("--no-average-flips") == 0
+    page = (models / "report.html").read_text(encoding="utf-8")
+    assert "<tr><th>Average flips</th><td>no</td></tr>" in page
+    assert page.count("the estimated noise") == 1
+    assert "<h2>Notes</h2>" not in page
+
+
 def test_frames_of_a_movie_are_not_tested_and_independent_ones_against_the_laplace_model(models):
     assert compare(methods=["tv", "laplace"]) == 0
     assert {row["p (paired t-test)"] for row in rows_of("report_summary.csv")} == {""}

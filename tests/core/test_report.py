@@ -16,9 +16,10 @@ from napari_care_losses.core.comparison import INPUT
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.metrics import align
 from napari_care_losses.core.report.figures import Window, detail_window, difference_png, grey_png, picture, shrunk
-from napari_care_losses.core.report.images import TRUTH, view_of
+from napari_care_losses.core.report.images import TRUTH, detail_of, limits_in, view_of
 from napari_care_losses.core.report.line_plots import Axis, Curve, nice_step, plot
 from napari_care_losses.core.report.writer import ComparisonReport, Panel, write_report
+from napari_care_losses.core.spectra import averaged_rings, fourier_ring_correlation
 from napari_care_losses.core.statistics import summarize
 
 RNG = np.random.default_rng(0)
@@ -155,7 +156,7 @@ def test_the_page_says_what_was_measured_and_how(tmp_path):
         "percentiles 0.1 and 99.9",
         "laplace (reference)",
         "PSNR 31.23 dB, SSIM 0.9123",
-        "image 3 (from 0)",
+        "image 3 (the first is 0)",
         "aligned to the truth in brightness and contrast",
         "Fourier ring correlation",
         "cycles/µm",
@@ -203,6 +204,47 @@ def test_without_alignment_the_page_does_not_claim_it(tmp_path):
     assert "without alignment" in text
     assert "affine map" not in text
     assert "first aligned" not in text
+
+
+def test_grey_levels_have_few_digits_and_a_minus_sign(tmp_path):
+    below = [Panel(INPUT, LOW - 600), Panel("laplace", SMOOTH - 600)]
+    text = text_of(page_of(tmp_path, report(truth=None, panels=below)))
+    assert re.search("black is \u2212\\d+(\\.\\d)? and white \u2212?\\d+(\\.\\d+)? grey levels", text)
+
+
+def test_a_spread_that_rounds_to_nothing_is_not_none(tmp_path):
+    scores = scores_of(6)
+    for rows in scores.values():
+        for index, row in rows.items():
+            row.update(slope=0.025 + 1e-5 * index, r2=0.5)
+    page = page_of(tmp_path, report(rows=summarize(scores, reference="laplace", independent=True)))
+    assert "0.0250 ± < 0.0001" in text_of(page)
+    assert "0.5000 ± 0.0000" in text_of(page)
+
+
+def test_tables_and_long_paths_fit_a_narrow_screen(tmp_path):
+    page = page_of(tmp_path, report())
+    before_tables = re.findall(r"(\S*)<table(?! class=\"pairs\")", page)
+    assert all(before.endswith('class="wide">') for before in before_tables)
+    style = re.search("<style>(.*?)</style>", page, flags=re.DOTALL)[1]
+    assert "overflow-wrap: anywhere" in re.search(r"\.pairs td \{([^}]*)\}", style)[1]
+    narrow = re.search(r"@media screen and \(max-width.*", style)[0]
+    assert ".cards { grid-template-columns: 1fr 1fr; }" in narrow
+    # a rule in the style sheet cannot overrule one written at the element
+    assert 'style="grid-template' not in page
+
+
+def test_the_detail_has_a_contrast_of_its_own(tmp_path):
+    truth = CLEAN.copy()
+    truth[:20, :20] += 20000
+    page = page_of(tmp_path, report(truth=truth))
+    whole, detail = re.findall(r"black is (\S+) and white (\S+) grey", text_of(page))
+    view = view_of(report(truth=truth))
+    window = detail_of(view)
+    assert [float(limit) for limit in whole] == pytest.approx(np.percentile(truth, (0.1, 99.9)), rel=1e-3)
+    expected = np.percentile(window.of(truth), (0.1, 99.9))
+    assert [float(limit) for limit in detail] == pytest.approx(expected, rel=1e-3)
+    assert limits_in(view, window) == pytest.approx(expected)
 
 
 def test_images_are_aligned_and_share_the_truths_contrast():
@@ -327,6 +369,18 @@ def test_marks_lie_where_they_are_said_to():
     drawing = picture("data:,", (60, 80), "x", marked=Window(10, 20, 30, 40), line=((1, 2), (3, 4)))
     assert '<rect x="20" y="10" width="40" height="30"' in drawing
     assert '<line x1="2.50" y1="1.50" x2="4.50" y2="3.50"' in drawing
+
+
+def test_the_correlation_is_drawn_averaged_so_that_its_limit_can_be_read_off(tmp_path):
+    section = page_of(tmp_path, report()).partition("<h3>Fourier ring correlation</h3>")[2]
+    path = re.search(r'<path d="([^"]+)" fill="none" stroke="#e69f00"', section)[1]
+    heights = [float(y) for y in re.findall(r"[\d.]+ ([\d.]+)", path)]
+    frame = re.search(r'<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', section)
+    top, height = map(float, frame.groups())
+    low, expected = (averaged_rings(fourier_ring_correlation(image, CLEAN)[1]) for image in (LOW, SMOOTH))
+    bottom = min(-0.1, low.min(), expected.min())
+    found = 1.02 - (np.array(heights) - top) / height * (1.02 - bottom)
+    assert found == pytest.approx(expected, abs=2e-3)
 
 
 def test_curves_are_drawn_to_scale_and_broken_where_nothing_is():

@@ -3,7 +3,13 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.spectra import agreement, fourier_ring_correlation, radial_power, resolution
+from napari_care_losses.core.spectra import (
+    agreement,
+    averaged_rings,
+    fourier_ring_correlation,
+    radial_power,
+    resolution,
+)
 
 SHAPES = [(64, 64), (64, 96), (97, 65), (16, 33)]
 
@@ -121,6 +127,16 @@ def test_one_outlying_ring_is_no_limit():
     assert np.isnan(resolution(frequency, correlation))
     correlation[30:] = 0
     assert resolution(frequency, correlation) == pytest.approx(frequency[30], abs=0.02)
+
+
+def test_rings_are_averaged_over_five_and_the_limit_is_where_that_curve_falls():
+    values = np.random.default_rng(0).normal(size=40)
+    averaged = averaged_rings(values)
+    assert averaged[2:-2] == pytest.approx(np.convolve(values, np.full(5, 0.2), "valid"))
+    assert averaged[[0, 1, -2, -1]] == pytest.approx([values[0], values[:3].mean(), values[-3:].mean(), values[-1]])
+    frequency = np.linspace(0.01, 0.5, 40)
+    noisy = np.linspace(1, 0, 40) + 0.2 * values
+    assert np.interp(resolution(frequency, noisy), frequency, averaged_rings(noisy)) == pytest.approx(1 / 7)
 
 
 def test_no_limit_without_a_crossing_and_zero_where_nothing_correlates():

@@ -15,7 +15,7 @@ from napari_care_losses.core.restoration_parameters import RestorationParameters
 from napari_care_losses.core.statistics import summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from napari_care_losses.core.comparison import Method
@@ -113,7 +113,7 @@ def compare_to_file(
         rows=summarize(scores, reference=reference, independent=independent) if scores else [],
         scores=scores,
         settings={**(settings or {}), **settings_of(frames, methods, parameters)},
-        notes=[f"{name}: {note}" for name, note in notes.items()],
+        notes=notes_of(methods, notes),
         frame_index=shown,
         pixel_size=None if pixel_size is None else pixel_size[1],
         reference=reference,
@@ -146,8 +146,14 @@ def settings_of(frames: Frames, methods: Sequence[Method], parameters: Restorati
         for name, info in parameters.described().items():
             value = getattr(parameters, name)
             is_lowest = bool(info.lowest_means) and value == info.low
-            settings[info.title] = info.lowest_means if is_lowest else f"{value} {info.unit}".strip()
+            text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value} {info.unit}".strip()
+            settings[info.title] = info.lowest_means if is_lowest else text
     return settings
+
+
+def notes_of(methods: Sequence[Method], notes: Mapping[str, str]) -> list[str]:
+    """Return what the engines of models had to say, by method; a baseline's settings say all there is to it."""
+    return [f"{method.name}: {notes[method.name]}" for method in methods if method.model and method.name in notes]
 
 
 def _described(method: Method) -> str:

@@ -97,8 +97,8 @@ def fourier_ring_correlation(image: ArrayLike, truth: ArrayLike) -> tuple[NDArra
 def resolution(frequency: ArrayLike, correlation: ArrayLike, threshold: float = THRESHOLD) -> float:
     """Return the spatial frequency at which a Fourier ring correlation first falls below a threshold.
 
-    The correlation is averaged over five rings, because that of a single ring fluctuates; the crossing is interpolated
-    between rings.
+    The correlation is averaged by `averaged_rings`, because that of a single ring fluctuates; the crossing is
+    interpolated between rings.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def resolution(frequency: ArrayLike, correlation: ArrayLike, threshold: float = 
         threshold, 0 where it starts below.
     """
     frequency, correlation = np.asarray(frequency, np.float64), np.asarray(correlation, np.float64)
-    smoothed = _smoothed(correlation)
+    smoothed = averaged_rings(correlation)
     below = np.flatnonzero(smoothed < threshold)
     if not below.size:
         return math.nan
@@ -152,8 +152,20 @@ def agreement(image: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     return {"frc": float(correlation.mean()), "cutoff": 0.5 if math.isnan(limit) else limit}
 
 
-def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average over `_SMOOTHED_RINGS` neighbours, over fewer at the ends, each ring in the middle of its own."""
+def averaged_rings(values: ArrayLike) -> NDArray[np.float64]:
+    """Return a quantity of rings averaged over five of them, as `resolution` looks at a correlation.
+
+    Parameters
+    ----------
+    values : (N,) array of float
+        One value a ring.
+
+    Returns
+    -------
+    (N,) float64
+        Means over each ring and its neighbours, as many on one side as on the other; fewer at the ends.
+    """
+    values = np.asarray(values, np.float64)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(values.size)
     reach = np.minimum(_SMOOTHED_RINGS // 2, np.minimum(places, values.size - 1 - places))

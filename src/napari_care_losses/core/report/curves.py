@@ -14,7 +14,14 @@ from napari_care_losses.core.profile import line_profile
 from napari_care_losses.core.report.images import TRUTH, View
 from napari_care_losses.core.report.line_plots import Axis, Curve, legend, plot, style_of
 from napari_care_losses.core.report.tables import metric_title
-from napari_care_losses.core.spectra import SMALLEST, THRESHOLD, fourier_ring_correlation, radial_power, resolution
+from napari_care_losses.core.spectra import (
+    SMALLEST,
+    THRESHOLD,
+    averaged_rings,
+    fourier_ring_correlation,
+    radial_power,
+    resolution,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +49,8 @@ def curves_section(report: ComparisonReport, view: View) -> str:
         truth = view.images[TRUTH]
         rings = {name: fourier_ring_correlation(image, truth) for name, image in view.images.items() if name != TRUTH}
         limit = f"{THRESHOLD:.3f} (1/7)"
-        axis = Axis("correlation with the truth", (min(-0.1, *_lowest(rings)), 1.02))
-        scaled = {name: _scaled(line, scale) for name, line in rings.items()}
+        scaled = {name: _scaled((x, averaged_rings(y)), scale) for name, (x, y) in rings.items()}
+        axis = Axis("correlation with the truth", (min(-0.1, *_lowest(scaled)), 1.02))
         parts.append(_figure(_curves(scaled), across, axis, "Fourier ring correlation", (THRESHOLD, limit)))
         table = _resolution_table(rings, report.pixel_size)
     return f'{_explained(report, view)}<div class="plots">{"".join(parts)}</div>{table}'
@@ -120,8 +127,8 @@ def _explained(report: ComparisonReport, view: View) -> str:
     if view.has_truth:
         texts.append("Power below the truth's is detail lost, power above it noise left or detail made up.")
         texts.append(
-            "The Fourier ring correlation with the truth shows which frequencies are truly restored; PSNR and SSIM do "
-            "not. The limit of resolution is where it, averaged over five rings, first falls below 1/7."
+            "The Fourier ring correlation with the truth, averaged over five rings, shows which frequencies are truly "
+            "restored; PSNR and SSIM do not. The limit of resolution is where it first falls below 1/7."
         )
     if report.pixel_size is not None:
         texts.append(
@@ -138,8 +145,8 @@ def _resolution_table(rings: Lines, pixel_size: float | None) -> str:
         for name, line in rings.items()
     )
     return (
-        '<table><thead><tr><th class="first">Method</th><th>Limit of resolution (correlation 1/7)</th></tr></thead>'
-        f"<tbody>{lines}</tbody></table>"
+        '<div class="wide"><table><thead><tr><th class="first">Method</th>'
+        f"<th>Limit of resolution (correlation 1/7)</th></tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
 

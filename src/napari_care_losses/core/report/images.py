@@ -130,6 +130,12 @@ def detail_of(view: View) -> Window | None:
     return detail_window(np.mean(chosen, axis=0))
 
 
+def limits_in(view: View, window: Window) -> tuple[float, float]:
+    """Return the grey levels shown black and white in a part of the frame: its own, or its texture might not show."""
+    told = [TRUTH] if view.has_truth else view.methods or list(view.images)
+    return _limits([window.of(view.images[name]) for name in told])
+
+
 def cards(report: ComparisonReport, view: View, window: Window | None = None, *, marked: Window | None = None) -> str:
     """Return one card an image: the image, its name and scores, and its difference.
 
@@ -140,16 +146,17 @@ def cards(report: ComparisonReport, view: View, window: Window | None = None, *,
     view : View
         Its images.
     window : Window, optional
-        Show only this part of the frame.
+        Show only this part of the frame, in the contrast of `limits_in`.
     marked : Window, optional
         Draw a box around this part.
     """
     scores = {panel.name: panel.scores for panel in report.panels}
+    limits = view.limits if window is None else limits_in(view, window)
     parts = []
     for place, (name, image) in enumerate(view.images.items()):
         line = report.profile_line if window is None and place == 0 else None
         shown, shape = _part(image, window)
-        address = grey_png(shown, view.limits)
+        address = grey_png(shown, limits)
         above = picture(address, shape, name, pixel_size=report.pixel_size, marked=marked, line=line)
         below = _bar(view)
         if name in view.differences:
@@ -159,7 +166,7 @@ def cards(report: ComparisonReport, view: View, window: Window | None = None, *,
         parts.append(f"<figure>{above}{caption}{below}</figure>")
     # four side by side can still be judged on paper
     columns = len(parts) if len(parts) <= 4 else 3 if len(parts) <= 6 else 4
-    return f'<div class="cards" style="grid-template-columns: repeat({columns}, 1fr)">{"".join(parts)}</div>'
+    return f'<div class="cards" style="--columns: {columns}">{"".join(parts)}</div>'
 
 
 def _part(image: NDArray[np.float64], window: Window | None) -> tuple[NDArray[np.float64], tuple[int, int]]:

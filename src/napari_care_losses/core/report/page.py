@@ -13,7 +13,7 @@ from napari_care_losses.core.bootstrap import FEWEST_FRAMES
 from napari_care_losses.core.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, METRICS
 from napari_care_losses.core.report.curves import curves_section, profile_section, time_section
 from napari_care_losses.core.report.figures import LARGEST, Window
-from napari_care_losses.core.report.images import LARGEST_PERCENTILE, View, cards, detail_of, view_of
+from napari_care_losses.core.report.images import LARGEST_PERCENTILE, View, cards, detail_of, limits_in, view_of
 from napari_care_losses.core.report.sources import sources
 from napari_care_losses.core.report.tables import DETAIL, image_table, pairs_table, score_table
 
@@ -51,7 +51,8 @@ def page(report: ComparisonReport) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
         f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>"
         f'<p class="made">{made} \u00b7 napari-care-losses {escape(__version__)} \u00b7 '
-        f"image {report.frame_index} (from 0), {view.shape[0]} \u00d7 {view.shape[1]} px</p>{body}</body></html>\n"
+        f"image {report.frame_index} (the first is 0), {view.shape[0]} \u00d7 {view.shape[1]} px</p>"
+        f"{body}</body></html>\n"
     )
 
 
@@ -122,12 +123,11 @@ def _score_texts(report: ComparisonReport) -> list[str]:
 
 def _images(report: ComparisonReport, view: View) -> str:
     """Return the images of the whole frame and of a part of it, with what they mean."""
-    low, high = view.limits
     detail = detail_of(view)
     whose = "the ground truth" if view.has_truth else "the methods' images"
     texts = [
-        f"All images have the same contrast: black is {low:.5g} and white {high:.5g} grey levels, the percentiles "
-        f"{LOW_PERCENTILE:g} and {HIGH_PERCENTILE:g} of {whose}"
+        f"All images have the same contrast: {_contrast(view.limits)}, the percentiles {LOW_PERCENTILE:g} and "
+        f"{HIGH_PERCENTILE:g} of {whose}"
         + (", to which the others were aligned by the affine map of least squared error." if view.is_aligned else "."),
     ]
     if view.differences:
@@ -151,8 +151,14 @@ def _images(report: ComparisonReport, view: View) -> str:
     parts = [f"<p>{text}</p>" for text in texts]
     parts.append(cards(report, view, marked=detail))
     if detail is not None:
-        parts.append(f"<h3>Detail</h3><p>{_place(detail)}</p>{cards(report, view, detail)}")
+        text = f"{_place(detail)} Here {_contrast(limits_in(view, detail))}."
+        parts.append(f"<h3>Detail</h3><p>{text}</p>{cards(report, view, detail)}")
     return "".join(parts)
+
+
+def _contrast(limits: tuple[float, float]) -> str:
+    low, high = (f"{limit:.4g}".replace("-", "\u2212") for limit in limits)
+    return f"black is {low} and white {high} grey levels"
 
 
 def _place(detail: Window) -> str:
@@ -188,20 +194,28 @@ td { white-space: nowrap; }
 th[colspan] { text-align: center; }
 .small { font-size: 13px; }
 .small th, .small td { padding: 1px 9px; }
-.pairs td { text-align: left; white-space: normal; }
+.pairs td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
-.cards { display: grid; gap: 14px; margin: 12px 0; }
+.cards { display: grid; grid-template-columns: repeat(var(--columns), 1fr); column-gap: 14px; margin: 12px 0 0; }
 figure { margin: 0; break-inside: avoid; }
+.cards figure { margin-bottom: 14px; min-width: 0; }
+@supports (grid-template-rows: subgrid) {
+  .cards figure { display: grid; grid-row: span 3; grid-template-rows: subgrid; } }
 figcaption { font-size: 13px; margin: 3px 0 5px; overflow-wrap: anywhere; }
-.picture { display: block; width: 100%; height: auto; background: #000; }
+.picture { display: block; width: 100%; height: auto; }
 .key { font-size: 13px; color: #444; padding-top: 4px; }
 .bar { width: 100%; max-width: 280px; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); gap: 18px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); gap: 18px; }
 .plot { width: 100%; height: auto; max-width: 720px; }
 .legend { list-style: none; margin: 4px 0 8px; padding: 0; font-size: 13px; }
 .legend li { display: inline-block; margin-right: 18px; }
 section { break-inside: auto; }
-h2, h3 { break-after: avoid; }
+p { break-inside: avoid; }
+h2, h3, p:has(+ .cards), p:has(+ .plots) { break-after: avoid; }
+tr, table:not(.small) { break-inside: avoid; }
+@media screen and (max-width: 760px) { body { padding: 10px 12px 40px; } .cards { grid-template-columns: 1fr 1fr; }
+  table { font-size: 13px; } th, td { padding: 4px 7px; } }
 @media print { body { font-size: 11px; max-width: none; padding: 0; } table { font-size: 10px; }
+  .wide { overflow: visible; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } @page { margin: 14mm; } }
 """

@@ -70,8 +70,8 @@ def score_table(rows: Sequence[Row], reference: str | None) -> str:
         mark = " (reference)" if method == reference else ""
         body.append(f"<tr><th>{escape(method)}{mark}</th>{found}</tr>")
     return (
-        f'<table><thead><tr><th rowspan="2" class="first">Method</th>{groups}</tr><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table>"
+        f'<div class="wide"><table><thead><tr><th rowspan="2" class="first">Method</th>{groups}</tr>'
+        f"<tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
@@ -122,8 +122,8 @@ def summary_csv(rows: Sequence[Row]) -> str:
 
 _COLUMN_HEADS = {
     "mean": "mean \u00b1 SD",
-    "mean interval": "95 % interval",
-    "difference": "difference [95 %]",
+    "mean interval": "95\u00a0% interval",
+    "difference": "difference [95\u00a0%]",
     "p": "<i>p</i>",
     "holm": "<i>p</i> (Holm)",
     "effect": "<i>d<sub>z</sub></i>",
@@ -152,7 +152,7 @@ def _cell(row: Row, column: str, *, is_best: bool) -> str:
     if column == "mean":
         text = number(row.mean, row.metric)
         if not math.isnan(row.spread):
-            text += f" \u00b1 {number(row.spread, row.metric)}"
+            text += f" \u00b1 {_spread(row.spread, row.metric)}"
     elif column == "mean interval" and not math.isnan(row.mean_interval[0]):
         text = _interval(row.mean_interval, row.metric)
     elif column == "difference" and not math.isnan(row.difference):
@@ -164,6 +164,12 @@ def _cell(row: Row, column: str, *, is_best: bool) -> str:
     elif column == "effect" and not math.isnan(row.effect_size):
         text = f"{row.effect_size:+.2f}".replace("-", "\u2212")
     return f"<td><b>{text}</b></td>" if is_best else f"<td>{text}</td>"
+
+
+def _spread(value: float, metric: str) -> str:
+    text = number(value, metric)
+    # a spread that rounds to nothing is still one
+    return f"&lt; {text[:-1]}1" if value > 0 and not text.strip("0.") else text
 
 
 def _best(rows: Sequence[Row], metric: str) -> set[str]:

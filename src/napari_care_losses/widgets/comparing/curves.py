@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.profile import line_profile
-from napari_care_losses.core.spectra import fourier_ring_correlation, radial_power, resolution
+from napari_care_losses.core.spectra import averaged_rings, fourier_ring_correlation, radial_power, resolution
 from napari_care_losses.widgets.comparing.results import TRUTH
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def spectra(images: Mapping[str, NDArray[np.float32]], *, pixel_size: float | No
 def correlations(
     results: ComparisonResults, names: Sequence[str], index: int, *, pixel_size: float | None
 ) -> Iterator[Report]:
-    """Return the Fourier ring correlation of a frame's images with the truth, their resolution as the note."""
+    """Return the Fourier ring correlation of a frame's images with the truth, averaged; the resolution as the note."""
     truth = results.image(TRUTH, index)
     for name in names:
         try:
@@ -80,7 +80,8 @@ def correlations(
             yield str(error)
             return
         limit = resolution(frequency, correlation)
-        yield Curve(name, frequency / (pixel_size or 1), correlation, resolution_text(limit, pixel_size))
+        averaged = averaged_rings(correlation)
+        yield Curve(name, frequency / (pixel_size or 1), averaged, resolution_text(limit, pixel_size))
 
 
 def from_centres(line: Line) -> tuple[tuple[float, float], tuple[float, float]]:

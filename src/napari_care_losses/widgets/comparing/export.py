@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-import napari_care_losses
 from napari_care_losses.core.statistics import summarize
 from napari_care_losses.widgets.comparing.curves import from_centres
 from napari_care_losses.widgets.comparing.images import as_float
@@ -32,10 +30,13 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
     ------
     InputError
         If the folder does not exist, or input or truth cannot be read.
+    ModelFileError
+        If a model cannot be read any more.
     OutputError
         If a file cannot be written.
     """
     # pictures are drawn with libraries that no widget needs when it opens
+    from napari_care_losses.core.comparison_job import notes_of
     from napari_care_losses.core.report.writer import ComparisonReport, Panel, write_report
 
     plan, scores = results.plan, results.copied_scores()
@@ -52,7 +53,7 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
         rows=summarize(scores, reference=reference, independent=plan.independent),
         scores=scores,
         settings=settings(plan),
-        notes=[f"{name}: {note}" for name, note in results.notes.items()],
+        notes=notes_of(plan.methods, results.notes),
         frame_index=index,
         pixel_size=plan.pixel_size,
         profile_line=None if line is None else from_centres(line),
@@ -65,19 +66,23 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
 
 
 def settings(plan: ComparisonPlan) -> dict[str, str]:
-    """Return what is needed to repeat a comparison, by title."""
+    """Return what is needed to repeat a comparison, by title.
+
+    Raises
+    ------
+    ModelFileError
+        If a model cannot be read.
+    """
+    from napari_care_losses.core.comparison_job import settings_of
+
     kind = "independent fields of view" if plan.independent else "one movie or z-stack"
     compared, count = len(plan.indices), len(plan.frames)
     known = {
         "Image": f"{plan.source.name}, {' x '.join(map(str, plan.frames.shape))}, {plan.frames.dtype}",
         TITLES[TRUTH]: "none" if plan.truth_layer is None else plan.truth_layer.name,
-        "Frames": f"{compared} of {count} ({kind})" if count > 1 else "1",
     }
-    for method in plan.methods:
-        known[method.name] = str(method.model) if method.model is not None else f"baseline {method.baseline}"
-    for name, info in type(plan.parameters).described().items():
-        known[info.title] = str(getattr(plan.parameters, name))
-    known["Made"] = f"{datetime.now():%Y-%m-%d %H:%M}, napari-care-losses {napari_care_losses.__version__}"
+    known |= settings_of(plan.frames, plan.methods, plan.parameters)
+    known["Frames"] = f"{compared} of {count} ({kind})" if count > 1 else "1"
     return known
 
 
