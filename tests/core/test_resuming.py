@@ -33,7 +33,7 @@ def tiny_preset(monkeypatch):
     monkeypatch.setitem(PRESETS, "lite", ARCHITECTURE)
 
 
-@pytest.mark.parametrize("loss", ["laplace", "fft", "bandpass"])
+@pytest.mark.parametrize("loss", ["laplace", "fft", "bandpass", "gan"])
 @pytest.mark.parametrize(("budget", "amount"), [("steps", 7), ("epochs", 3)])
 def test_a_run_stopped_anywhere_and_resumed_is_the_uninterrupted_run(loss, budget, amount, tmp_path):
     whole = trainer(loss, budget=budget, amount=amount)

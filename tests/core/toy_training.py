@@ -34,7 +34,7 @@ def finished(training):
 
 def weights_of(training):
     now = {"now": dict(training._network.state_dict()), "result": dict(training._result.state_dict())}
-    return {**now, "best": training.model().weights}
+    return {**now, "best": training.model().weights, "objective": training._objective.state()}
 
 
 def assert_equal_runs(first, second):

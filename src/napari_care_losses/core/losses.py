@@ -159,10 +159,10 @@ class Adversarial(Loss):
         high=1,
     )
     discriminator_rate: float = parameter(
-        2e-4, "Discriminator's learning rate", "Rate of the discriminator's own Adam.", low=1e-8, high=1, advanced=True
+        1e-3, "Discriminator's learning rate", "Rate of the discriminator's own Adam.", low=1e-8, high=1, advanced=True
     )
     discriminator_filters: int = parameter(
-        32, "Discriminator's filters", "Of its first convolution; the next have more.", low=4, high=256, advanced=True
+        16, "Discriminator's filters", "Of its first convolution; the next have more.", low=4, high=256, advanced=True
     )
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
