@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 def make_canvas_current(window: QMainWindow | None) -> None:
     """Make the OpenGL context of the viewer's canvas the current one, before a layer is removed.
 
-    napari deletes the layer's buffers in whichever context is current (0.9.2: `VispyCanvas._clean_and_update_scenegraph`
-    flushes the deletions). Outside of its own drawing that is another one; the canvas goes on using the buffers, and the
-    process crashes when the next layer is added, above all where the removed one was not drawn any more: the slider had
-    left it, or the viewer had turned to 3D.
+    napari deletes the layer's buffers in whichever context is current (0.9.2: the deletions are flushed in
+    `VispyCanvas._clean_and_update_scenegraph`). Outside of its own drawing that is another one; the canvas goes on
+    using the buffers, and the process crashes when the next layer is added, above all where the removed one was not
+    drawn any more: the slider had left it, or the viewer had turned to 3D.
 
     Parameters
     ----------

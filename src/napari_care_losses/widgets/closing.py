@@ -17,7 +17,7 @@ class CloseGuard(QObject):
     Attributes
     ----------
     window : QMainWindow, optional
-        The viewer's window, once the widget has been shown in it.
+        The viewer's window, from when the widget is shown in it until either is closed.
     """
 
     closed = Signal()
@@ -34,7 +34,7 @@ class CloseGuard(QObject):
         assert event is not None
         kind = event.type()
         if watched is self._widget and kind == QEvent.Type.ParentChange and self._widget.parent() is None:
-            self.closed.emit()
+            self._close()
             # Left to the garbage collector, it could be deleted in the thread that collects.
             self._widget.deleteLater()
         elif watched is self._widget and kind == QEvent.Type.Show and self.window is None:
@@ -42,8 +42,15 @@ class CloseGuard(QObject):
             if self.window is not None:
                 self.window.installEventFilter(self)
         elif watched is self.window and kind == QEvent.Type.Hide and not event.spontaneous():
-            self.closed.emit()
+            self._close()
         return False
+
+    def _close(self) -> None:
+        self.closed.emit()
+        if self.window is not None:
+            # Whoever still holds the widget does not hold the viewer.
+            self.window.removeEventFilter(self)
+            self.window = None
 
 
 def _main_window(widget: QWidget) -> QMainWindow | None:

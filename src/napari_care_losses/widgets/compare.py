@@ -18,7 +18,7 @@ from napari_care_losses.widgets.comparing.summary import ComparisonSummary
 from napari_care_losses.widgets.layers import shown_index
 from napari_care_losses.widgets.panel import Panel
 from napari_care_losses.widgets.run_bar import Clock, RunBar, duration
-from napari_care_losses.widgets.worker import CloseGuard, Job, LatestJob, Outcome
+from napari_care_losses.widgets.worker import Job, LatestJob, Outcome
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -86,7 +86,7 @@ class CompareWidget(Panel):
         self._exporting.reported.connect(lambda path: self.run_bar.say(f"Report written: {path}"))
         self._exporting.failed.connect(lambda error: self.run_bar.say(f"No report was written: {error}"))
         self._exporting.finished.connect(lambda _: self._update())
-        CloseGuard(self).closed.connect(self._on_closed)
+        self.closing.closed.connect(self._on_closed)
         self._viewer.dims.events.current_step.connect(self._follow_slider)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.events.theme.connect(self._on_theme)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFormLayout, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_care_losses.widgets.canvas import make_canvas_current
+from napari_care_losses.widgets.closing import CloseGuard
 from napari_care_losses.widgets.form import align_labels
 
 if TYPE_CHECKING:
@@ -26,11 +28,18 @@ class Panel(QWidget):
         The viewer; napari gives it to the widgets of plugins by this name.
     parent : QWidget, optional
         Parent widget.
+
+    Attributes
+    ----------
+    closing : CloseGuard
+        Tells when the dock or the viewer is closed.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
+        self.closing = CloseGuard(self)
+        napari_viewer.layers.events.removing.connect(self._before_removal)
         self._aligned: tuple[QFormLayout, ...] = ()
         content = QWidget()
         self.body = QVBoxLayout(content)
@@ -74,3 +83,6 @@ class Panel(QWidget):
     def bring_into_view(self, widget: QWidget) -> None:
         """Scroll to a widget of the body."""
         self._area.ensureWidgetVisible(widget)
+
+    def _before_removal(self, _event: object) -> None:
+        make_canvas_current(self.closing.window)

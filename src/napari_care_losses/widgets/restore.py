@@ -34,7 +34,7 @@ from napari_care_losses.widgets.results import (
     show_stacks,
 )
 from napari_care_losses.widgets.run_bar import Clock, RunBar, duration, show_text, text_line
-from napari_care_losses.widgets.worker import CloseGuard, Job, Outcome
+from napari_care_losses.widgets.worker import Job, Outcome
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -129,9 +129,8 @@ class RestoreWidget(Panel):
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
         self._job.finished.connect(self._on_finished)
-        closing = CloseGuard(self)
-        closing.closed.connect(self._job.stop)
-        closing.closed.connect(self.scores.stop)
+        self.closing.closed.connect(self._job.stop)
+        self.closing.closed.connect(self.scores.stop)
         self._viewer.dims.events.current_step.connect(self._look)
         self._viewer.layers.events.removed.connect(self._on_removed)
 

@@ -21,7 +21,6 @@ from napari_care_losses.widgets.training.queue_table import QueueTable
 from napari_care_losses.widgets.training.run import TrainingPlan
 from napari_care_losses.widgets.training.settings import TrainingSettings
 from napari_care_losses.widgets.training.view import TrainingView, progress_text, summary
-from napari_care_losses.widgets.worker import CloseGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +88,7 @@ class TrainWidget(Panel):
         self.trainings.selected.connect(lambda _: self._update())
         self.trainings.resume_pressed.connect(self._resume)
         self.trainings.discard_confirmed.connect(self._discard)
-        CloseGuard(self).closed.connect(self._on_closed)
+        self.closing.closed.connect(self._on_closed)
         self._viewer.events.theme.connect(self._on_theme)
 
     def _plan(self) -> TrainingPlan:

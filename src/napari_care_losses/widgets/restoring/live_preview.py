@@ -10,7 +10,6 @@ from qtpy.QtCore import QObject, Signal
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.preview_tiles import LARGEST_WINDOW, choose_window
 from napari_care_losses.core.previewer import Previewer
-from napari_care_losses.widgets.canvas import make_canvas_current
 from napari_care_losses.widgets.layers import layer_frames
 from napari_care_losses.widgets.links import Links
 from napari_care_losses.widgets.restoring.preview_overlay import Look, PreviewOverlay
@@ -91,8 +90,7 @@ class LivePreview(QObject):
         self._moved = self._asked = 0.0
         self._has_painted = False
         self._previewer = Previewer()
-        guard = CloseGuard(parent)
-        self._overlay = PreviewOverlay(viewer, before_removal=lambda: make_canvas_current(guard.window))
+        self._overlay = PreviewOverlay(viewer)
         self._job = LatestJob(parent=self, delay_ms=0, uses_torch=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.said.emit(f"Preview: {error}"))
@@ -101,7 +99,7 @@ class LivePreview(QObject):
         self._removal = single_shot(self, 0, self._on_removal)
         self._links, self._source_links = Links(), Links()
         self._connect()
-        guard.closed.connect(self.close)
+        CloseGuard(parent).closed.connect(self.close)
         links, overlay = (self._links, self._source_links), self._overlay
         # not a method of this object: destroyed, it can do nothing any more
         self.destroyed.connect(lambda: _end(links, overlay))

@@ -14,8 +14,6 @@ from napari_care_losses.widgets.restoring.visible_region import full_shape
 from napari_care_losses.widgets.results import KEY, find_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari.components import ViewerModel
     from napari.layers import Layer
     from numpy.typing import NDArray
@@ -66,12 +64,10 @@ class PreviewOverlay:
     ----------
     viewer : ViewerModel
         Where it is shown.
-    before_removal : callable, optional
-        Called before the layer is taken out of the viewer.
     """
 
-    def __init__(self, viewer: ViewerModel, *, before_removal: Callable[[], None] = lambda: None) -> None:
-        self._viewer, self._before_removal = viewer, before_removal
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
         self.layer: Image | None = None
         self._look: Look | None = None
         self._origin = (0, 0)
@@ -133,7 +129,6 @@ class PreviewOverlay:
         layer, self.layer, self._look = self.layer, None, None
         self._limits, self._are_limits_settled = None, False
         if layer is not None and layer in self._viewer.layers:
-            self._before_removal()
             self._viewer.layers.remove(layer)
 
     def _turn_to(self, look: Look, window: Window) -> None:
