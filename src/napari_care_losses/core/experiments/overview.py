@@ -251,7 +251,8 @@ def _page(results: Sequence[Result], tables: Sequence[Table]) -> str:
 
 
 def _section(table: Table) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in table.header)
+    head = f'<th class="first">{escape(table.header[0])}</th>'
+    head += "".join(f"<th>{escape(title)}</th>" for title in table.header[1:])
     body = "".join(
         f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
         for row in table.rows
