@@ -46,7 +46,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_leaked_worker() -> Iterator[None]:
+def no_leaked_worker(qapp: object) -> Iterator[None]:
     """Fail the test that leaves a thread working."""
     yield
     for pool in (QThreadPool.globalInstance(), thread_pool()):

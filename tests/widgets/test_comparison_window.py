@@ -13,7 +13,7 @@ from napari_care_losses.core.profile import line_profile
 from napari_care_losses.core.restoration_parameters import RestorationParameters
 from napari_care_losses.widgets.comparing.colours import difference_table, panel_colours
 from napari_care_losses.widgets.comparing.curves import resolution_text
-from napari_care_losses.widgets.comparing.grid import best_columns
+from napari_care_losses.widgets.comparing.grid import PanelGrid, best_columns
 from napari_care_losses.widgets.comparing.images import Pyramid
 from napari_care_losses.widgets.comparing.results import TRUTH, ComparisonPlan, ComparisonResults
 from napari_care_losses.widgets.comparing.window import ComparisonView
@@ -262,6 +262,24 @@ def test_the_best_scores_are_bold_and_the_input_takes_no_part(make_results, open
         "FFT": "<b>22.00 dB</b> · 0.700",
         TRUTH: "",
     }
+
+
+def test_names_keep_their_room_beside_the_scores_or_above_them(qtbot) -> None:
+    grid = PanelGrid({"a model of a long name": "red", "FFT": "blue"}, (100, 100))
+    qtbot.addWidget(grid)
+    grid.show()
+    for panel in grid.panels.values():
+        panel.scores.setText("31.85 dB · 0.812")
+    needed = max(panel.heading_width for panel in grid.panels.values())
+
+    def places() -> list[bool]:
+        return [panel.title.y() < panel.scores.y() for panel in grid.panels.values()]
+
+    for width, is_stacked in ((2 * needed + 20, False), (2 * needed - 20, True), (2 * needed + 20, False)):
+        grid.resize(width, 150)
+        qtbot.waitUntil(lambda is_stacked=is_stacked: places() == [is_stacked] * 2, timeout=5000)
+        for panel in grid.panels.values():
+            assert panel.title.width() >= panel.title.fontMetrics().horizontalAdvance(panel.title.text())
 
 
 def test_the_slider_asks_for_a_frame_and_follows(make_results, open_view, qtbot) -> None:

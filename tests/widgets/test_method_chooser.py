@@ -112,6 +112,21 @@ def test_a_model_that_comes_into_the_library_is_listed_not_ticked(open_chooser, 
     assert ticked(chooser) == ["tv"]
 
 
+def test_all_that_is_bundled_is_seen_without_scrolling(open_chooser, add_model, bundle, qtbot) -> None:
+    add_model("mine")
+    for structure in ("actin", "mitochondria", "dendra"):
+        for loss in LOSSES:
+            bundle(structure, loss)
+    chooser = open_chooser()
+    chooser.show()
+    bar = chooser.tree.verticalScrollBar()
+    assert bar.maximum() == 0
+    for number in range(5):
+        add_model(f"another-{number}")
+    chooser.reload()
+    qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=5000)
+
+
 def test_with_nothing_ticked_there_is_a_problem(open_chooser) -> None:
     chooser = open_chooser()
     assert chooser.problem == ""

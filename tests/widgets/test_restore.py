@@ -179,6 +179,28 @@ def test_the_layers_offered_follow_the_viewer(viewer, open_widget, add_model, st
     assert widget.image.layer() is None
 
 
+def test_of_a_pair_told_by_its_names_the_low_exposure_is_chosen(viewer, open_widget, stack) -> None:
+    low, high = viewer.add_image(stack, name="cells_low"), viewer.add_image(stack, name="cells_high")
+    widget = open_widget()
+    assert widget.image.layer() is low
+    other = viewer.add_image(stack, name="other")
+    assert widget.image.layer() is other
+    low.visible = other.visible = False
+    viewer.add_image(stack, name="hidden", visible=False)
+    assert widget.image.layer() is high
+
+
+def test_the_layer_chosen_stays_when_its_result_comes(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    viewer.add_image(stack, name="below")
+    source = viewer.add_image(stack, name="above")
+    widget = open_widget()
+    source.visible = False
+    press_restore(widget, qtbot)
+    assert find_result(viewer, source, entry()) is not None
+    assert widget.image.layer() is source
+
+
 def test_models_are_labelled_and_described(open_widget, add_model) -> None:
     add_model("mine", loss="bandpass", structure="mitochondria")
     widget = open_widget()

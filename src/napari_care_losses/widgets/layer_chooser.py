@@ -8,6 +8,7 @@ from napari.layers import Image
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
+from napari_care_losses.core.pairing import match_names
 from napari_care_losses.widgets.form import scroll_past
 from napari_care_losses.widgets.results import is_result
 
@@ -23,8 +24,9 @@ class LayerChooser(QComboBox):
     viewer : ViewerModel
         Whose layers.
     none : str, optional
-        Text of a first entry that stands for no layer; without it the topmost visible layer that was not restored
-        here is chosen until the user chooses.
+        Text of a first entry that stands for no layer. Without it, until the user chooses, the topmost visible layer
+        that was not restored here is chosen whenever such a layer comes; where its name makes it the high exposure of
+        another one, the low.
     parent : QWidget, optional
         Parent widget.
     """
@@ -37,6 +39,7 @@ class LayerChooser(QComboBox):
         self._layers = viewer.layers
         self._none = none
         self._was_chosen_by_hand = False
+        self._originals: list[Image] = []
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
         scroll_past(self)
@@ -61,6 +64,8 @@ class LayerChooser(QComboBox):
 
     def _reload(self, _event: object = None) -> None:
         images = [layer for layer in reversed(self._layers) if isinstance(layer, Image)]
+        known, self._originals = self._originals, [layer for layer in images if not is_result(layer)]
+        has_news = any(layer not in known for layer in self._originals)
         before = self.layer()
         with QSignalBlocker(self):
             self.clear()
@@ -70,16 +75,19 @@ class LayerChooser(QComboBox):
                 layer.events.name.connect(self._rename)
                 self.addItem(layer.name, layer)
             self._was_chosen_by_hand &= before in images
-            is_kept = before is not None and before in images and (self._was_chosen_by_hand or self._none is not None)
-            self.setCurrentIndex(self._index(before if is_kept else self._default(images)))
+            stays = self._was_chosen_by_hand or self._none is not None or not has_news
+            is_kept = before is not None and before in images and stays
+            self.setCurrentIndex(self._index(before if is_kept else self._default()))
         if self.layer() is not before:
             self.changed.emit()
 
-    def _default(self, images: list[Image]) -> Image | None:
-        if self._none is not None:
+    def _default(self) -> Image | None:
+        if self._none is not None or not self._originals:
             return None
-        originals = [layer for layer in images if not is_result(layer)]
-        return next((layer for layer in originals if layer.visible), originals[0] if originals else None)
+        offered = [layer for layer in self._originals if layer.visible] or self._originals
+        by_name = {layer.name: layer for layer in offered}
+        lows = {high: low for low, high in match_names(list(by_name)).pairs}
+        return by_name[lows.get(offered[0].name, offered[0].name)]
 
     def _rename(self, _event: object = None) -> None:
         for index in range(self.count()):

@@ -92,6 +92,14 @@ class PanelGrid(QWidget):
         """Return the images shown, by the name of their panel."""
         return {name: panel.pyramid.image for name, panel in self.panels.items() if panel.pyramid is not None}
 
+    def fit_headings(self) -> None:
+        """Write scores below the names where a name would have no room beside them: in all panels alike."""
+        columns = max(1, self._columns)
+        width = (self.width() - SPACING * (columns - 1)) // columns
+        is_tight = any(panel.heading_width > width for panel in self.panels.values())
+        for panel in self.panels.values():
+            panel.stack_heading(is_tight)
+
     def set_colours(self, levels: tuple[float, float], table: NDArray[np.uint8] | None, *, but: str = "") -> None:
         """Set contrast and colours of all panels, except one."""
         for name, panel in self.panels.items():
@@ -118,6 +126,7 @@ class PanelGrid(QWidget):
         """Use the room."""
         super().resizeEvent(event)
         self._arrange()
+        self.fit_headings()
         # Panels are resized one after the other, each of them moving its view a little.
         self._settling.start()
 

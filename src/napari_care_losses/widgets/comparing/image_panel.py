@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyqtgraph
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
 from napari_care_losses.widgets.form import tooltip
@@ -105,6 +105,19 @@ class ImagePanel(QWidget):
         self.box.line_drawn.connect(self._on_line_drawn)
         self._graphics.sigSceneMouseMoved.connect(self._on_mouse_moved)
 
+    @property
+    def heading_width(self) -> int:
+        """Width that name and scores take side by side, in pixels of the screen."""
+        name = self.title.fontMetrics().horizontalAdvance(self.title.text())
+        margins = self._heading.contentsMargins()
+        gaps = 2 * self._heading.spacing() + margins.left() + margins.right()
+        return int(self._swatch.sizeHint().width() + name + self.scores.sizeHint().width() + gaps)
+
+    def stack_heading(self, is_stacked: bool) -> None:
+        """Write the scores below the name, or beside it."""
+        sides = QBoxLayout.Direction.TopToBottom, QBoxLayout.Direction.LeftToRight
+        self._heading.setDirection(sides[not is_stacked])
+
     def set_colour(self, colour: str) -> None:
         """Show the colour of the curves."""
         self._swatch.setText(f'<span style="color:{colour}">■</span>')
@@ -180,16 +193,19 @@ class ImagePanel(QWidget):
         return line
 
     def _lay_out(self) -> None:
-        heading = QHBoxLayout()
-        heading.setContentsMargins(2, 0, 2, 0)
-        heading.setSpacing(4)
-        heading.addWidget(self._swatch)
-        heading.addWidget(self.title, 1)
-        heading.addWidget(self.scores)
+        name = QHBoxLayout()
+        name.addWidget(self._swatch)
+        name.addWidget(self.title, 1)
+        self._heading = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._heading.setContentsMargins(2, 0, 2, 0)
+        for layout in (name, self._heading):
+            layout.setSpacing(4)
+        self._heading.addLayout(name, 1)
+        self._heading.addWidget(self.scores)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(1)
-        layout.addLayout(heading)
+        layout.addLayout(self._heading)
         layout.addWidget(self._graphics, 1)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.setMinimumSize(SMALLEST, SMALLEST)

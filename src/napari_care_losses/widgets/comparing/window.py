@@ -121,7 +121,8 @@ class ComparisonView(QWidget):
         colours = self.colours
         for panel_name, panel in self.grid.panels.items():
             panel.set_colour(colours[panel_name])
-            panel.set_background(theme.background.as_hex(), theme.text.as_hex())
+            # as in the viewer: what surrounds an image belongs to it, and its heading stands on that
+            panel.set_background(theme.canvas.as_hex(), theme.text.as_hex())
         self.setStyleSheet(f"ComparisonView {{ background-color: {theme.background.as_hex()}; }}")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.tabs.set_colours(colours)
@@ -209,6 +210,7 @@ class ComparisonView(QWidget):
                     if name in scores
                 )
             )
+        self.grid.fit_headings()
 
     def _on_drawing(self, drawing: Drawing) -> None:
         if drawing.look != self._look() or drawing.name not in self.grid.panels:

@@ -40,7 +40,6 @@ class RangeNote(QLabel):
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setVisible(False)
-        self._meaning = ""
         self._known: tuple[Any, Ranges] | None = None
         self._job = LatestJob(parent=self)
         self._job.reported.connect(self._show)
@@ -58,12 +57,12 @@ class RangeNote(QLabel):
         if frames is None or card is None:
             self.setVisible(False)
             return
-        self._meaning = MEANING[parameters.normalization] if len(frames) > 1 else ""
+        meaning = MEANING[parameters.normalization] if len(frames) > 1 else ""
         # the data themselves, for their id alone might come back with others
         wanted = (frames.data, frames.axes, parameters, card.normalization)
-        self._job.request(lambda: self._look_up(wanted, frames, index))
+        self._job.request(lambda: self._look_up(wanted, frames, index, meaning))
 
-    def _look_up(self, wanted: Any, frames: Frames, index: int) -> Iterator[str]:
+    def _look_up(self, wanted: Any, frames: Frames, index: int, meaning: str) -> Iterator[str]:
         from napari_care_losses.core.ranges import estimate_ranges, frames_to_sample
 
         _, _, parameters, normalization = wanted
@@ -83,12 +82,15 @@ class RangeNote(QLabel):
             assert known is not None
             low, high = known[1].of(index, frames[index])
             which = f"Frame {index}" if len(frames) > 1 else "This image"
-            yield f"{which}: grey level {low:.4g} becomes 0, {high:.4g} becomes 1."
+            if high > low:
+                yield f"{which}: grey level {low:.4g} becomes 0, {high:.4g} becomes 1. {meaning}".rstrip()
+            else:
+                yield f"{which} has no contrast: grey level {low:.4g} at both percentiles. Nothing to restore."
         except CareError as error:
             yield str(error)
 
     def _show(self, text: str) -> None:
-        self.setText(f"{text} {self._meaning}".strip())
+        self.setText(text)
         self.setVisible(True)
 
 
