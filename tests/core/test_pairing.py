@@ -109,7 +109,7 @@ def test_what_fits_several_partners_is_left_out_and_said(names):
 
 
 def test_a_result_is_no_rival_of_its_input():
-    names = ["actin 1 ms", "actin 100 ms", "actin 1 ms restored (actin-bandpass-lite)"]
+    names = ["actin 1 ms", "actin 100 ms", "restored actin 1 ms (actin-bandpass-lite)"]
     matching = match_names(names)
     assert matching.pairs == [("actin 1 ms", "actin 100 ms")]
     assert matching.alone == names[2:]

@@ -71,7 +71,7 @@ def test_one_frame_takes_the_room_of_one_and_lies_where_it_belongs(viewer, open_
     assert "not compared" in show(widget, 0, qtbot)["TV"]
     widget.summary.layers.click()
     layer = viewer.layers[-1]
-    assert layer.name == "cells restored (TV)"
+    assert layer.name == "restored cells (TV)"
     assert is_result(layer)
     assert layer.data.shape == (1, *stack.shape[1:])
     assert np.allclose(layer.data[0], restore_with("tv", stack[2]))

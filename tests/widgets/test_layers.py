@@ -179,8 +179,8 @@ def test_a_restored_layer_lies_exactly_on_its_input(stack: NDArray[np.uint16], a
     restored, uncertainty = (find_result(viewer, source, entry, kind) for kind in (RESTORED, UNCERTAINTY))
     assert [layer.name for layer in viewer.layers] == [
         "cells",
-        "cells uncertainty (untrained)",
-        "cells restored (untrained)",
+        "uncertainty cells (untrained)",
+        "restored cells (untrained)",
     ]
     for layer in (restored, uncertainty):
         assert is_result(layer)

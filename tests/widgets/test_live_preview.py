@@ -12,7 +12,7 @@ from restoring import entry
 from napari_care_losses.widgets.layer_chooser import LayerChooser
 from napari_care_losses.widgets.restoring.preview_overlay import is_preview
 from napari_care_losses.widgets.restoring.visible_region import camera_of
-from napari_care_losses.widgets.results import is_result
+from napari_care_losses.widgets.results import KEY, RESTORED, is_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def test_the_shown_frame_is_restored_and_laid_over_in_place(show, stack) -> None
     shown = show(stack, scale=(1, 0.1, 0.1), translate=(0, 3, 4))
     look(shown.viewer, (3 + 2, 4 + 2.6), 100)
     layer = shown.wait()
-    assert layer.name == "cells preview (untrained)"
+    assert layer.name == "preview cells (untrained)"
     np.testing.assert_allclose(layer.data[0], shown.expected(0), rtol=1e-4)
     np.testing.assert_allclose(on_source(layer, shown.source, (0, 5, 7)), (0, 5, 7), atol=1e-6)
     assert shown.said[-1].startswith("Preview: 40 x 52 px in view, ")
@@ -202,7 +202,7 @@ def test_model_and_settings_change_it(show, stack, add_model) -> None:
     shown.live.set_source(shown.source, shown.entry, stacked)
     layer = shown.wait()
     np.testing.assert_allclose(layer.data[0], shown.expected(0, stacked), rtol=1e-3)
-    assert layer.name == "cells preview (other)"
+    assert layer.name == "preview cells (other)"
     assert len(shown.viewer.layers) == 2
     painted = len(shown.painted)
     shown.live.set_source(shown.source, shown.entry, stacked)
@@ -260,6 +260,27 @@ def test_a_frame_that_cannot_be_restored_says_why_without_a_message_box(show, st
     assert "Frame 1: 1 of 2080 pixels are NaN" in shown.said[-1]
     shown.viewer.dims.set_current_step(0, 2)
     assert np.isfinite(shown.wait().data).all()
+
+
+def test_the_result_of_another_model_does_not_hide_it(show, stack, add_model) -> None:
+    shown = show(stack)
+    shown.wait()
+    mark = {"source": shown.source.unique_id, "model": "another one", "kind": RESTORED}
+    shown.viewer.add_image(stack, name="result", metadata={KEY: mark})
+    shown.viewer.add_image(stack, name="another image")
+    add_model("other")
+    shown.live.set_source(shown.source, entry("other"), PARAMETERS)
+    shown.wait()
+    assert [layer.name for layer in shown.viewer.layers] == [
+        "cells",
+        "result",
+        "preview cells (other)",
+        "another image",
+    ]
+    shown.live.set_enabled(False)
+    shown.live.set_enabled(True)
+    shown.wait()
+    assert shown.viewer.layers.index(shown.live.layer) == 2
 
 
 def test_a_user_who_moves_it_below_its_source_gets_it_back(show, stack) -> None:

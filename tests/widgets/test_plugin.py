@@ -63,7 +63,7 @@ def test_from_the_menu_to_the_scores(
     viewer.dims.set_current_step(0, 5)
     qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
     restored = viewer.layers[-1]
-    assert restored.name == "actin 1 ms restored (untrained)"
+    assert restored.name == "restored actin 1 ms (untrained)"
     assert np.isfinite(restored.data).all()
     assert np.asarray(restored.data).reshape(9, -1).any(axis=1).all()
     assert np.allclose(restored.scale, low.scale)

@@ -45,7 +45,7 @@ def test_the_residual_is_a_lazy_layer_on_its_input(viewer, qtbot) -> None:
     low, high = layer.contrast_limits
     assert low == -high < 0
     assert layer.metadata[KEY]["model"] == "/models/mine.safetensors"
-    assert layer.name == "short residual (mine)"
+    assert layer.name == "residual short (mine)"
     data = np.asarray(layer.data)
     assert np.allclose(data[2], residual(bench.input_data[2], bench.data[2]))
     assert np.isnan(data[[1, 3, 4, 5]]).all()

@@ -63,7 +63,7 @@ def test_the_layer_is_what_core_makes_of_it(viewer, open_widget, add_model, stac
     restored = find_result(viewer, source, entry())
     expected = restore(stack, load_model(entry().path))
     assert np.allclose(restored.data, expected)
-    assert restored.name == "cells restored (untrained)"
+    assert restored.name == "restored cells (untrained)"
     assert np.allclose(restored.scale, source.scale)
     assert "Restored 3 frames" in widget.run_bar.status.text()
     assert widget.run_bar.start_button.isEnabled()
@@ -310,6 +310,63 @@ def test_cancel_keeps_what_is_done(viewer, open_widget, add_model, stack, endles
     assert "Cancelled: 1 of 3 frames" in widget.run_bar.status.text()
     assert endless.closed_in is not threading.main_thread()
     assert find_result(viewer, source, entry()) is not None
+
+
+def test_a_frame_that_came_after_the_last_report_counts(viewer, open_widget, add_model, stack, monkeypatch, qtbot):
+    is_cancelled = threading.Event()
+
+    def restore_two(plan: Plan) -> Iterator[Filled]:
+        partial = PartialStack(np.zeros(plan.frames.shape, np.float32))
+        for number, index in enumerate((0, 1), 1):
+            partial.fill(index, np.ones(plan.frames.frame_shape, np.float32))
+            yield Filled(number, 3, index, {RESTORED: partial}, {RESTORED: (0.0, 1.0)})
+            assert is_cancelled.wait(10)
+
+    monkeypatch.setattr(restore_module, "restore_into_stacks", restore_two)
+    add_model()
+    viewer.add_image(stack)
+    widget = open_widget()
+    widget.run_bar.start_button.click()
+    qtbot.waitUntil(lambda: "1 of 3 frames" in widget.run_bar.status.text(), timeout=10_000)
+    widget.run_bar.stop_button.click()
+    is_cancelled.set()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=10_000)
+    assert widget.run_bar.status.text() == "Cancelled: 2 of 3 frames are restored."
+    assert widget.run_bar.start_button.text() == "Restore the missing 1"
+
+
+@pytest.mark.parametrize("what", ["layer", "model"])
+def test_what_was_said_of_one_layer_or_model_is_not_said_of_another(
+    what, viewer, open_widget, add_model, stack, qtbot
+) -> None:
+    add_model("first")
+    add_model("second")
+    other = viewer.add_image(stack, name="other")
+    viewer.add_image(np.full_like(stack, np.nan, dtype=np.float32), name="damaged")
+    widget = open_widget()
+    press_restore(widget, qtbot)
+    assert "NaN" in widget.run_bar.status.text()
+    notification_manager.records.clear()
+    if what == "layer":
+        widget.image.choose(other)
+    else:
+        widget.model.choose("second")
+    assert widget.run_bar.status.text() == ""
+
+
+def test_a_model_of_the_structure_named_is_suggested_until_one_is_chosen(viewer, open_widget, add_model, stack) -> None:
+    add_model("a", structure="actin")
+    add_model("m", structure="mitochondria")
+    add_model("other", structure="other")
+    widget = open_widget()
+    assert widget.model.entry().name == "a"
+    viewer.add_image(stack, name="MITO 60x")
+    assert widget.model.entry().name == "m"
+    viewer.add_image(stack, name="another cell")
+    assert widget.model.entry().name == "m"
+    widget.model.choose("other")
+    viewer.add_image(stack, name="actin")
+    assert widget.model.entry().name == "other"
 
 
 @pytest.mark.parametrize("which", ["input", "restored"])

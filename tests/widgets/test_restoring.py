@@ -149,7 +149,7 @@ def test_a_restored_stack_is_saved_with_its_pixel_size(
     monkeypatch.setattr("napari_care_losses.widgets.restoring.saving.QFileDialog.getSaveFileName", ask)
     widget.save.click()
     qtbot.waitUntil(lambda: not widget.save.is_running, timeout=10_000)
-    assert filters[0][0] == "cells restored (untrained).tif"
+    assert filters[0][0] == "restored cells (untrained).tif"
     saved = read_tiff(path)
     assert saved.calibration == Calibration(pixel_size=(0.1, 0.2), time_step=0.4)
     restored = np.asarray(find_result(viewer, source, entry()).data)

@@ -62,6 +62,20 @@ def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widge
     assert restore.run_bar.start_button.isEnabled()
 
 
+def test_the_structure_follows_the_names_of_the_pairs_until_it_is_chosen(viewer, stack, qtbot) -> None:
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    assert widget.structure.currentText() == "actin"
+    for name in ("Mito_low", "Mito_high", "dendra low", "dendra high"):
+        viewer.add_image(stack, name=name)
+    widget.pairs.rows[0].choose(viewer.layers["Mito_low"], viewer.layers["Mito_high"])
+    assert widget.structure.currentText() == "mitochondria"
+    assert widget.name.text() == "my-mitochondria-laplace"
+    widget.structure.setCurrentText("other")
+    widget.pairs.rows[0].choose(viewer.layers["dendra low"], viewer.layers["dendra high"])
+    assert widget.structure.currentText() == "other"
+
+
 def test_the_curve_shows_every_step_and_epoch(widget, qtbot) -> None:
     press_start(widget, qtbot)
     steps, _ = widget.view.curve._raw.getData()

@@ -29,6 +29,14 @@ FORMAT = 1
 STRUCTURES = ("actin", "mitochondria", "dendra", "other")
 """What a model was trained to see."""
 
+_WORDS = {"actin": "actin", "mito": "mitochondria", "dendra": "dendra"}
+"""By which names tell a structure."""
+
+
+def structure_named(text: str) -> str | None:
+    """Return which of `STRUCTURES` a name tells, such as that of a file; None if it tells none."""
+    return next((structure for word, structure in _WORDS.items() if word in text.lower()), None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:

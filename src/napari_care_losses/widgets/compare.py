@@ -111,6 +111,8 @@ class CompareWidget(Panel):
         if self._job.is_running:
             return
         plan = self.settings.plan()
+        # pressing the button says which one is meant
+        self.settings.image.choose(plan.source)
         self._results, self._rows, self._clock = ComparisonResults(plan), [], Clock()
         self._summing.cancel()
         self.run_bar.show_progress(-1)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.library import LibraryEntry
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.matching import noise_seen
-from napari_care_losses.core.model import SUFFIX, read_card
+from napari_care_losses.core.model import SUFFIX, read_card, structure_named
 from napari_care_losses.widgets.form import scroll_past, tooltip
 from napari_care_losses.widgets.library_watch import LibraryWatch
 
@@ -47,6 +47,7 @@ class ModelChooser(QWidget):
         self._none = none
         self._follows = follows or (lambda: False)
         self._opened: list[LibraryEntry] = []
+        self._was_chosen = False
         self._seen: set[Path] | None = None
         self._library = LibraryWatch(parent=self)
         self._library.changed.connect(self.reload)
@@ -55,8 +56,12 @@ class ModelChooser(QWidget):
         self.combo.setMinimumContentsLength(12)
         scroll_past(self.combo)
         self.combo.currentIndexChanged.connect(self._on_chosen)
-        opening = QPushButton("Open file…")
+        self.combo.activated.connect(self._on_activated)
+        # small, for the names of models are long
+        opening = QToolButton()
+        opening.setText("…")
         opening.setToolTip(tooltip("Use a model file (.safetensors) that lies elsewhere."))
+        opening.setAccessibleName("Open a model file")
         opening.clicked.connect(self._open)
         self.about = QLabel()
         self.about.setWordWrap(True)
@@ -81,10 +86,22 @@ class ModelChooser(QWidget):
         return entry if isinstance(entry, LibraryEntry) else None
 
     def choose(self, name: str) -> None:
-        """Choose a model by name, if it is there."""
+        """Choose a model by name, if it is there, as by hand."""
+        self._was_chosen = True
         for index in range(self.combo.count()):
             entry = self.combo.itemData(index)
             if entry is not None and entry.name == name:
+                self.combo.setCurrentIndex(index)
+                return
+
+    def suggest_for(self, image_name: str) -> None:
+        """Choose a model of the structure that an image's name tells, unless one has been chosen."""
+        structure, entry = structure_named(image_name), self.entry()
+        if self._was_chosen or structure is None or (entry is not None and entry.card.structure == structure):
+            return
+        for index in range(self.combo.count()):
+            entry = self.combo.itemData(index)
+            if entry is not None and entry.card.structure == structure:
                 self.combo.setCurrentIndex(index)
                 return
 
@@ -133,6 +150,9 @@ class ModelChooser(QWidget):
             return 0
         entries = (self.combo.itemData(index) for index in range(self.combo.count()))
         return next((i for i, entry in enumerate(entries) if entry is not None and entry.path == chosen.path), 0)
+
+    def _on_activated(self, _index: int) -> None:
+        self._was_chosen = True
 
     def _on_chosen(self, _index: int = 0) -> None:
         entry = self.entry()

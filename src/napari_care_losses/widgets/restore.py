@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_care_losses.core.frames import Frames
+    from napari_care_losses.core.library import LibraryEntry
 
 
 class RestoreWidget(Panel):
@@ -52,12 +53,13 @@ class RestoreWidget(Panel):
         self._is_shown = False
         self._before = 0
         self._note = ""
+        self._chosen: tuple[Image | None, LibraryEntry | None] = None, None
         self._clock = Clock()
         self._job = Job(parent=self, uses_torch=True)
         self.preview = LivePreview(napari_viewer, parent=self)
         self._build()
         self._connect()
-        self._update()
+        self._on_image()
 
     @property
     def is_running(self) -> bool:
@@ -113,7 +115,7 @@ class RestoreWidget(Panel):
         self.foot.addWidget(self.run_bar)
 
     def _connect(self) -> None:
-        self.image.changed.connect(self._update)
+        self.image.changed.connect(self._on_image)
         self.model.changed.connect(self._update)
         self.form.edited.connect(lambda _: self._update())
         self.live.toggled.connect(lambda _: self._look())
@@ -164,6 +166,11 @@ class RestoreWidget(Panel):
             )
         )
         is_running = self._job.is_running
+        if self._chosen != (self.image.layer(), entry):
+            self._chosen = self.image.layer(), entry
+            if not is_running:
+                # what was said is of another layer or model
+                self.run_bar.say("")
         problem = "" if is_running else self._problem()
         self.run_bar.set_state(is_running=is_running, is_stopping=self._job.is_stopping, reason=problem)
         plan = None if is_running or problem else self._make_plan()
@@ -172,6 +179,12 @@ class RestoreWidget(Panel):
         if not self._has_bad_settings():
             self.folder.set_job(entry, self.form.value(), is_held_up=is_running)
         self._look()
+
+    def _on_image(self) -> None:
+        layer = self.image.layer()
+        if layer is not None:
+            self.model.suggest_for(layer.name)
+        self._update()
 
     def _has_bad_settings(self) -> bool:
         try:
@@ -193,6 +206,8 @@ class RestoreWidget(Panel):
         plan = self._plan = self._make_plan()
         if plan is None:
             return
+        # pressing the button says which one is meant
+        self.image.choose(plan.source)
         self._is_shown, self._clock, self._note = False, Clock(), ""
         self._before = len(plan.frames) - len(plan.order)
         self._done = 0
@@ -250,7 +265,9 @@ class RestoreWidget(Panel):
             restored = f"{self._done} missing of {count}" if self._before else count
             self.run_bar.say(f"Restored {restored} in {duration(self._clock.seconds)}. {self._note}".rstrip())
         elif outcome is Outcome.STOPPED:
-            self.run_bar.say(f"Cancelled: {self._before + self._done} of {count} are restored.")
+            # the last one may have come after the last report
+            result = find_result(self._viewer, plan.source, plan.entry) if self._is_shown or plan.stacks else None
+            self.run_bar.say(f"Cancelled: {len(frames_done(result))} of {count} are restored.")
         self._update()
 
     def _look(self, _event: object = None) -> None:

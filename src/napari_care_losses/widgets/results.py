@@ -174,7 +174,8 @@ def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
         if layer is None:
             layer = viewer.add_image(
                 stack,
-                name=f"{plan.source.name} {kind} ({plan.entry.path.stem})",
+                # what it is comes first: napari's list shortens long names in their middle
+                name=f"{kind} {plan.source.name} ({plan.entry.path.stem})",
                 contrast_limits=limits,
                 colormap=plan.source.colormap if kind == RESTORED else "magma",
                 metadata={KEY: plan.mark(kind)},

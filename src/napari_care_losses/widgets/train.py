@@ -75,7 +75,7 @@ class TrainWidget(Panel):
         self.foot.addWidget(self.run_bar)
 
     def _connect(self) -> None:
-        self.pairs.changed.connect(self._update)
+        self.pairs.changed.connect(self._on_pairs)
         self.settings.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
         self.run_bar.stopped.connect(self._stop)
@@ -157,6 +157,10 @@ class TrainWidget(Panel):
         resumable = entry is not None and entry.can_resume
         self.trainings.update_buttons(_reason(lambda: self._resumption(entry)) if resumable else "")
         self.patches.set_state(_reason(self.pairs.pairs) or _reason(self.form.value), self._pairs_and_settings)
+
+    def _on_pairs(self) -> None:
+        self.settings.suggest_structure(name for row in self.pairs.rows for name in row.names)
+        self._update()
 
     def _pairs_and_settings(self) -> tuple[Any, TrainingParameters]:
         return self.pairs.pairs(), self.form.value()

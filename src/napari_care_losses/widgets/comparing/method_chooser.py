@@ -12,7 +12,7 @@ from napari_care_losses.core.baselines import BASELINES
 from napari_care_losses.core.comparison import Method
 from napari_care_losses.core.library import LibraryEntry
 from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.model import STRUCTURES
+from napari_care_losses.core.model import STRUCTURES, structure_named
 from napari_care_losses.widgets.comparing.results import TITLES
 from napari_care_losses.widgets.form import tooltip
 from napari_care_losses.widgets.library_watch import LibraryWatch
@@ -191,8 +191,8 @@ def suggested(entries: Sequence[LibraryEntry], image_name: str) -> set[str]:
     """Return the names of what to compare on an image of this name: one structure's losses of the paper, and TV."""
     known = {entry.card.structure for entry in entries if entry.card.loss in PAPER_LOSSES}
     structures = [structure for structure in STRUCTURES if structure in known]
-    named = [structure for structure in structures if structure in image_name.lower()]
-    chosen = (named or structures or [""])[0]
+    named = structure_named(image_name)
+    chosen = named if named in structures else (structures or [""])[0]
     models: dict[str, str] = {}
     # Bundled models were trained alike, which makes their comparison one of losses; one's own come where there is none.
     for entry in sorted(entries, key=lambda entry: not entry.bundled):

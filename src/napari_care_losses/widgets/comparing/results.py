@@ -177,7 +177,7 @@ class ComparisonResults:
             shown = next(iter(self._done[method.name]))
             viewer.add_image(
                 array,
-                name=f"{source.name} restored ({method.name})",
+                name=f"restored {source.name} ({method.name})",
                 contrast_limits=comparable_limits(self._arrays[method.name][self._position(shown)]),
                 colormap=source.colormap,
                 metadata={KEY: {"source": source.unique_id, "kind": "compared"}},

@@ -191,14 +191,20 @@ class PreviewOverlay:
         layers = self._viewer.layers
         selected = set(layers.selection)
         self.layer = layer
-        layers.insert(layers.index(source) + 1, layer)
+        layers.insert(self._place(source), layer)
         layers.selection.intersection_update(selected)
         layers.selection.update(selected)
 
     def _keep_above(self, source: Image) -> None:
         layers = self._viewer.layers
-        if self.layer in layers and source in layers and layers.index(self.layer) < layers.index(source):
-            layers.move(layers.index(self.layer), layers.index(source) + 1)
+        if self.layer in layers and source in layers and layers.index(self.layer) < self._place(source) - 1:
+            layers.move(layers.index(self.layer), self._place(source))
+
+    def _place(self, source: Image) -> int:
+        """Return the place above the source and all that has been made of it: results of other models hide nothing."""
+        layers = self._viewer.layers
+        made = [layer for layer in layers if layer.metadata.get(KEY, {}).get("source") == source.unique_id]
+        return 1 + max(layers.index(layer) for layer in (source, *made) if layer is not self.layer)
 
     def _set_limits(self, layer: Image, limits: tuple[float, float]) -> None:
         low, high = layer.contrast_limits_range
@@ -233,7 +239,7 @@ def _shifted(pixels: NDArray[np.float32], down: int, right: int) -> NDArray[np.f
 
 
 def _name(look: Look) -> str:
-    return f"{look.source.name} preview ({look.entry.path.stem})"
+    return f"preview {look.source.name} ({look.entry.path.stem})"
 
 
 def _mark(look: Look) -> dict[str, Any]:

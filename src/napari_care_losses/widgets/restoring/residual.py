@@ -117,4 +117,4 @@ def _mark(source: Image, restored: Image) -> dict[str, Any]:
 
 def _name(source: Image, restored: Image) -> str:
     model = restored.metadata.get(KEY, {}).get("model")
-    return f"{source.name} residual ({Path(model).stem if model else restored.name})"
+    return f"residual {source.name} ({Path(model).stem if model else restored.name})"

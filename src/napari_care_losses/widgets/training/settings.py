@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
 
 from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.library import list_models
-from napari_care_losses.core.model import STRUCTURES
+from napari_care_losses.core.model import STRUCTURES, structure_named
 from napari_care_losses.core.training_parameters import (
     DEFAULT_STEPS_PER_EPOCH,
     RECIPES,
@@ -23,7 +23,7 @@ from napari_care_losses.widgets.model_chooser import ModelChooser
 from napari_care_losses.widgets.training.loss_form import LossForm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 AMOUNTS = {"epochs": 100.0, "steps": 2000.0, "minutes": 5.0}
@@ -65,7 +65,7 @@ class TrainingSettings(QWidget):
     def __init__(self, names_in_use: Callable[[], set[str]], *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._names_in_use = names_in_use
-        self._has_own_epoch_length = False
+        self._has_own_epoch_length = self._has_own_structure = False
         self._build()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -82,7 +82,7 @@ class TrainingSettings(QWidget):
         layout.addLayout(named)
         self.rows = [rows, named, self.form.rows, self.device.rows, *self.loss.rows]
         self.loss.changed.connect(self._on_kind_changed)
-        self.structure.currentIndexChanged.connect(self._on_kind_changed)
+        self.structure.currentIndexChanged.connect(self._on_structure_chosen)
         self.start_from.changed.connect(self._on_start_chosen)
         self.form.edited.connect(self._on_edited)
         self.recipe.activated.connect(lambda _: self._on_recipe_chosen())
@@ -155,6 +155,19 @@ class TrainingSettings(QWidget):
         """Show which recipe the form holds."""
         held = (name for name, values in RECIPES.items() if all(self.form.get(key) == values[key] for key in values))
         self.recipe.setCurrentIndex(self.recipe.findData(next(held, OWN_RECIPE)))
+
+    def suggest_structure(self, names: Iterable[str]) -> None:
+        """Offer the structure that the first of these names tells; one chosen by the user stays."""
+        found = next(filter(None, map(structure_named, names)), None)
+        if found is None or self._has_own_structure or found == self.structure.currentText():
+            return
+        with QSignalBlocker(self.structure):
+            self.structure.setCurrentText(found)
+        self._on_kind_changed()
+
+    def _on_structure_chosen(self, _index: int) -> None:
+        self._has_own_structure = True
+        self._on_kind_changed()
 
     def _on_edited(self, name: str) -> None:
         self._show_recipe()
