@@ -39,6 +39,19 @@ def test_every_widget_opens(name: str, plugin, make_napari_viewer: Callable[...,
     assert dock.widget() is widget
 
 
+def test_widgets_share_one_place_as_tabs(
+    plugin, make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    window = viewer.window._qt_window
+    docks = [viewer.window.add_plugin_dock_widget(plugin.name, name)[0] for name in ("Restore", "Train")]
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(docks[0]) == [docks[1]], timeout=5000)
+    docks[0].setFloating(True)
+    docks.append(viewer.window.add_plugin_dock_widget(plugin.name, "Compare")[0])
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(docks[1]) == [docks[2]], timeout=5000)
+    assert window.tabifiedDockWidgets(docks[0]) == []
+
+
 @pytest.mark.parametrize("key", ["actin", "mitochondria", "dendra"])
 def test_every_sample_is_a_pair(key: str, plugin) -> None:
     (sample,) = (item for item in plugin.contributions.sample_data if item.key == key)

@@ -62,6 +62,32 @@ def test_nothing_known_yet_can_be_drawn(plot, qtbot) -> None:
     plot.grab()
 
 
+def test_the_means_of_the_frames_known_of_both_are_written_below(plot) -> None:
+    values = np.array([20, np.nan, 24, 26, np.nan, np.nan, np.nan, np.nan])
+    plot.set_lines({INPUT: values, RESTORED: np.where(np.arange(8) > 2, 10 + values, np.nan)})
+    assert not plot.means.isVisible()
+    plot.set_lines({INPUT: values, RESTORED: 10 + values})
+    assert plot.means.text() == "Mean over 3 frames: input 23.33, restored 33.33"
+    plot.set_lines({INPUT: values, RESTORED: np.full(8, np.nan)})
+    assert plot.means.text() == "Mean over 3 frames: input 23.33"
+    plot.set_lines({})
+    assert not plot.means.isVisible()
+
+
+def test_small_values_look_small_where_that_is_asked_for(plot) -> None:
+    def shown() -> list[float]:
+        plot.grab()
+        return plot._plot.getPlotItem().vb.viewRange()[1]
+
+    values = np.array([0, 0, 0.1, 0, 0, np.nan, 0, 0])
+    plot.set_lines({RESTORED: values}, least_top=2)
+    assert shown() == pytest.approx([-0.1, 2.1])
+    plot.set_lines({RESTORED: 100 * values}, least_top=2)
+    assert shown() == pytest.approx([-0.5, 10.5])
+    plot.set_lines({RESTORED: values})
+    assert shown()[1] < 0.2
+
+
 def test_a_single_frame_among_many_is_seen(plot) -> None:
     plot.set_axis("frame", np.arange(1000.0))
     values = np.full(1000, np.nan)

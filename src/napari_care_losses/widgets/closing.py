@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtWidgets import QMainWindow, QWidget
+
+Ancestor = TypeVar("Ancestor", bound=QWidget)
 
 
 class CloseGuard(QObject):
@@ -38,7 +42,7 @@ class CloseGuard(QObject):
             # Left to the garbage collector, it could be deleted in the thread that collects.
             self._widget.deleteLater()
         elif watched is self._widget and kind == QEvent.Type.Show and self.window is None:
-            self.window = _main_window(self._widget)
+            self.window = ancestor(self._widget, QMainWindow)
             if self.window is not None:
                 self.window.installEventFilter(self)
         elif watched is self.window and kind == QEvent.Type.Hide and not event.spontaneous():
@@ -53,8 +57,9 @@ class CloseGuard(QObject):
             self.window = None
 
 
-def _main_window(widget: QWidget) -> QMainWindow | None:
+def ancestor(widget: QWidget, kind: type[Ancestor]) -> Ancestor | None:
+    """Return the widget of a kind that another one lies in; None if it lies in none."""
     parent = widget.parentWidget()
-    while parent is not None and not isinstance(parent, QMainWindow):
+    while parent is not None and not isinstance(parent, kind):
         parent = parent.parentWidget()
     return parent

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFormLayout, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QFormLayout, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.canvas import make_canvas_current
-from napari_care_losses.widgets.closing import CloseGuard
+from napari_care_losses.widgets.closing import CloseGuard, ancestor
 from napari_care_losses.widgets.form import align_labels
+from napari_care_losses.widgets.timers import single_shot
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -41,6 +42,8 @@ class Panel(QWidget):
         self.closing = CloseGuard(self)
         napari_viewer.layers.events.removing.connect(self._before_removal)
         self._aligned: tuple[QFormLayout, ...] = ()
+        self._joining = single_shot(self, 0, self._join)
+        self._was_shown = False
         content = QWidget()
         self.body = QVBoxLayout(content)
         self.body.setContentsMargins(6, 6, 6, 6)
@@ -75,6 +78,10 @@ class Panel(QWidget):
         """Line up the fields: only now do the labels have the viewer's style."""
         super().showEvent(event)
         align_labels(*self._aligned)
+        if not self._was_shown:
+            self._was_shown = True
+            # once napari has placed the dock
+            self._joining.start()
 
     def line_up(self, *forms: QFormLayout) -> None:
         """Let the fields of several form layouts begin at one edge."""
@@ -83,6 +90,19 @@ class Panel(QWidget):
     def bring_into_view(self, widget: QWidget) -> None:
         """Scroll to a widget of the body."""
         self._area.ensureWidgetVisible(widget)
+
+    def _join(self) -> None:
+        """Share the place of the plugin's other docks, as tabs: one below the other, a small screen has no room."""
+        window, dock = self.closing.window, ancestor(self, QDockWidget)
+        if window is None or dock is None or dock.isFloating():
+            return
+        area = window.dockWidgetArea(dock)
+        docks = (ancestor(panel, QDockWidget) for panel in window.findChildren(Panel) if panel is not self)
+        for other in filter(None, docks):
+            if window.dockWidgetArea(other) == area and not other.isFloating():
+                window.tabifyDockWidget(other, dock)
+                dock.raise_()
+                return
 
     def _before_removal(self, _event: object) -> None:
         make_canvas_current(self.closing.window)

@@ -12,8 +12,8 @@ from napari_care_losses.widgets.form import tooltip
 if TYPE_CHECKING:
     from napari.utils.theme import Theme
 
-LABEL_MARGIN = 6
-"""The label of the horizontal axis hangs so many pixels below the plot."""
+NUMBER_MARGIN, LABEL_MARGIN = 7, 6
+"""So many pixels the uppermost number stands above the plot, and the horizontal axis's label hangs below it."""
 
 
 def row_plot(height: int, help: str) -> pyqtgraph.PlotWidget:
@@ -33,7 +33,7 @@ def row_plot(height: int, help: str) -> pyqtgraph.PlotWidget:
     plot.hideButtons()
     plot.setMouseEnabled(False, False)
     plot.setToolTip(tooltip(help))
-    plot.getPlotItem().layout.setContentsMargins(0, 0, 0, LABEL_MARGIN)
+    plot.getPlotItem().layout.setContentsMargins(0, NUMBER_MARGIN, 0, LABEL_MARGIN)
     return plot
 
 

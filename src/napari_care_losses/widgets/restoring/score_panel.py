@@ -13,7 +13,7 @@ from napari_care_losses.core.metrics import METRICS
 from napari_care_losses.core.timeline import Judgement
 from napari_care_losses.widgets.form import make_rows, tooltip
 from napari_care_losses.widgets.layer_chooser import LayerChooser
-from napari_care_losses.widgets.restoring.figures import BlindFigures, TruthFigures, metric_title
+from napari_care_losses.widgets.restoring.figures import STRUCTURE_WORDS, BlindFigures, TruthFigures, metric_title
 from napari_care_losses.widgets.restoring.judging import Judging
 from napari_care_losses.widgets.restoring.residual_box import ResidualBox
 from napari_care_losses.widgets.restoring.time_axis import TimeAxis, move_slider, time_axis
@@ -34,6 +34,9 @@ REDRAW_MS = 200
 
 PATIENCE_MS = 300
 """How long the figures of the frame before stay, under its number, until those of the shown one are in."""
+
+LITTLE = 100 * STRUCTURE_WORDS[0][0]
+"""Structure left, in %, that is little: less of it is not enlarged."""
 
 BLIND_FIGURES = {STRUCTURE: "Structure left (%)", MEANS: "Mean brightness"}
 
@@ -253,7 +256,8 @@ class ScorePanel(QGroupBox):
         plot.set_shown(axis.step_of(self._index))
         kind = plot.figure.currentData()
         rows, factor = ((RESTORED,), 100) if kind == STRUCTURE else ((INPUT, RESTORED), 1)
-        plot.set_lines({row: factor * timeline.series(kind, row, line) for row in rows})
+        lines = {row: factor * timeline.series(kind, row, line) for row in rows}
+        plot.set_lines(lines, least_top=LITTLE if kind == STRUCTURE else None)
         plot.setVisible(True)
 
     def _make_plot(self) -> TimePlot:

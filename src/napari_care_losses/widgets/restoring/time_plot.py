@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from napari_care_losses.core.judging import INPUT, RESTORED
 from napari_care_losses.widgets.form import scroll_past, tooltip
 from napari_care_losses.widgets.plotting import row_plot, take_theme
+from napari_care_losses.widgets.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +65,7 @@ class TimePlot(QWidget):
         self._marker = pyqtgraph.InfiniteLine(angle=90, movable=False)
         self._plot.addItem(self._marker, ignoreBounds=True)
         self._plot.scene().sigMouseClicked.connect(self._on_clicked)
+        self.means = text_line()
         header = QHBoxLayout()
         header.addWidget(self.figure)
         header.addStretch(1)
@@ -74,6 +76,7 @@ class TimePlot(QWidget):
         layout.setSpacing(2)
         layout.addLayout(header)
         layout.addWidget(self._plot)
+        layout.addWidget(self.means)
         self.set_theme(theme)
 
     def set_figures(self, figures: Mapping[str, str]) -> None:
@@ -100,8 +103,23 @@ class TimePlot(QWidget):
         """Mark the frame that the viewer shows."""
         self._marker.setValue(self._values[step])
 
-    def set_lines(self, lines: Mapping[str, NDArray[np.float64]]) -> None:
-        """Plot figures by image (`INPUT`, `RESTORED`), one value a frame; NaN where there is none yet."""
+    def set_lines(self, lines: Mapping[str, NDArray[np.float64]], *, least_top: float | None = None) -> None:
+        """Plot figures by image (`INPUT`, `RESTORED`), one value a frame; NaN where there is none yet.
+
+        Parameters
+        ----------
+        lines : mapping of str to (frames,) float64
+            What is plotted.
+        least_top : float, optional
+            Plot from 0 to this at least: smaller values look as small as they are. By default what there is fills the
+            plot.
+        """
+        show_text(self.means, means_text(lines))
+        if least_top is None:
+            self._plot.enableAutoRange(axis="y")
+        else:
+            highest = np.nanmax([least_top, *(value for line in lines.values() for value in line)])
+            self._plot.setYRange(0, float(highest), padding=0.05)
         for row, line in self._lines.items():
             values = lines.get(row, np.full(len(self._values), np.nan))
             known = np.isfinite(values)
@@ -130,3 +148,13 @@ class TimePlot(QWidget):
             return
         value = self._plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x()
         self.clicked.emit(int(np.abs(self._values - value).argmin()))
+
+
+def means_text(lines: Mapping[str, NDArray[np.float64]]) -> str:
+    """Return the means over the frames known of every image plotted; empty for fewer than two."""
+    plotted = {row: line for row, line in lines.items() if np.isfinite(line).any()}
+    known = np.logical_and.reduce([np.isfinite(line) for line in plotted.values()]) if plotted else np.zeros(0, bool)
+    if known.sum() < 2:
+        return ""
+    means = ", ".join(f"{NAMES[row]} {line[known].mean():.4g}" for row, line in plotted.items())
+    return f"Mean over {known.sum()} frames: {means}"
