@@ -53,7 +53,7 @@ def lower_priority() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
-NICENESS = 10
+NICENESS = 19
 """Niceness of computing threads: a tenth of the viewer's share of a processor when both want it."""
 
 
