@@ -15,7 +15,7 @@ from napari_care_losses.core.model import ModelCard
 from napari_care_losses.core.simulation import simulate_pairs
 from napari_care_losses.widgets.model_chooser import describe
 from napari_care_losses.widgets.restoring import match_note
-from napari_care_losses.widgets.restoring.match_note import ADVICE, TITLE, MatchNote, note
+from napari_care_losses.widgets.restoring.match_note import ADVICE, HELP, TITLE, MatchNote, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,14 @@ def test_a_frame_that_does_not_match_is_named_with_its_reason(shown: Shown, fiel
     assert "less noisy" in shown.check(fields[1], 0, make_entry())[0]
     text = shown.note.text()
     assert all(part in text for part in (TITLE, "less noisy", ADVICE))
+
+
+def test_the_first_reason_is_in_sight_and_the_others_in_the_tooltip(shown: Shown, fields, make_entry, monkeypatch):
+    monkeypatch.setattr(match_note, "reasons", lambda *_: ["It is dark.", "It also is < small.", "It also is old."])
+    shown.check(fields[1], 0, make_entry())
+    assert "It is dark." in shown.note.text()
+    assert "It also" not in shown.note.text()
+    assert all(text in shown.note.toolTip() for text in ("It also is &lt; small.", "It also is old.", HELP))
 
 
 def test_the_note_follows_slider_and_model(shown: Shown, fields, make_entry) -> None:

@@ -53,7 +53,7 @@ class ModelChooser(QWidget):
         self._library.changed.connect(self.reload)
         self.combo = QComboBox()
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.combo.setMinimumContentsLength(12)
+        self.combo.setMinimumContentsLength(18)
         scroll_past(self.combo)
         self.combo.currentIndexChanged.connect(self._on_chosen)
         self.combo.activated.connect(self._on_activated)

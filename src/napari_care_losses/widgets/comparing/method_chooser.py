@@ -21,6 +21,8 @@ from napari_care_losses.widgets.model_chooser import describe, kind_of, label, l
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from qtpy.QtGui import QShowEvent
+
 PAPER_LOSSES = ("laplace", "fft", "bandpass")
 """Ticked at first, of one structure: the losses this plugin is about."""
 
@@ -123,6 +125,11 @@ class MethodChooser(QWidget):
         if not self._was_ticked_by_hand:
             self._set_ticked(self._suggested())
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Fit the list's height: only now do its rows have the viewer's style."""
+        super().showEvent(event)
+        self._fit_height()
+
     def reload(self) -> None:
         """Read the library again; what is ticked stays so."""
         entries = self._library.models()
@@ -158,7 +165,7 @@ class MethodChooser(QWidget):
 
     def _fit_height(self) -> None:
         rows = len(self._items()) + self.tree.topLevelItemCount()
-        row = max(self.tree.sizeHintForRow(0), self.fontMetrics().height() + 4)
+        row = self.tree.sizeHintForRow(0)
         self.tree.setFixedHeight(row * min(rows, MOST_ROWS) + 2 * self.tree.frameWidth() + 4)
 
     def _items(self) -> list[QTreeWidgetItem]:

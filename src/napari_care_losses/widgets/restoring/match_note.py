@@ -112,14 +112,16 @@ class MatchNote(QLabel):
             return
         self.reasons = list(found)
         self.setText(note(self.reasons))
+        self.setToolTip(tooltip("<br>".join([*map(escape, self.reasons[1:]), HELP])))
         self.setVisible(bool(self.reasons))
 
 
 def note(found: Sequence[str]) -> str:
-    """Return the reasons as rich text; empty where there are none."""
-    if not found:
-        return ""
-    return "<br>".join([f"<b>{TITLE}</b>", *(escape(reason) for reason in found), f"<i>{ADVICE}</i>"])
+    """Return the first reason as rich text; empty where there is none.
+
+    A line or two for each of them would push the settings below about at every step of the slider.
+    """
+    return "<br>".join([f"<b>{TITLE}</b>", escape(found[0]), f"<i>{ADVICE}</i>"]) if found else ""
 
 
 def _place(frames: Frames) -> tuple[str, int, int | None]:
