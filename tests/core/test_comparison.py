@@ -202,6 +202,13 @@ def test_a_frame_that_cannot_be_restored_is_named(methods, chosen):
         list(compare(Frames(broken), [method for method in methods if method.name == chosen]))
 
 
+def test_nan_in_the_input_are_not_laid_to_a_restored_image(methods):
+    broken = LOW.copy()
+    broken[1, 5, 5] = np.nan
+    with pytest.raises(InputError, match=r"Frame 1: 1 of 1280 pixels are NaN or infinite"):
+        list(compare(Frames(broken), methods[-1:], truth=Frames(TRUTH)))
+
+
 def test_a_frame_that_cannot_be_scored_is_named():
     flat = TRUTH.copy()
     flat[2] = 7

@@ -115,7 +115,7 @@ def test_the_shown_frame_comes_first(viewer, open_widget, stack, endless, qtbot)
     assert endless.closed_in is not threading.main_thread()
     assert widget._results.image("TV", 1).any()
     assert widget.summary.export.isEnabled()
-    assert "stopped" in show(widget, 2, qtbot)["TV"]
+    assert "ended before" in show(widget, 2, qtbot)["TV"]
 
 
 @pytest.mark.parametrize(

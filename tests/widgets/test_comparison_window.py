@@ -250,7 +250,7 @@ def test_panels_fill_in_as_methods_finish(make_results, open_view, qtbot) -> Non
     view.show_frame(2)
     assert panel.message.isVisible()
     view.set_running(False)
-    assert "stopped" in panel.message.text()
+    assert "ended before" in panel.message.text()
 
 
 def test_the_best_scores_are_bold_and_the_input_takes_no_part(make_results, open_view) -> None:

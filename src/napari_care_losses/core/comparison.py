@@ -13,6 +13,7 @@ from napari_care_losses.core.baselines import BASELINES, restore_with
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.metrics import grey_levels, scale_truth, score
 from napari_care_losses.core.model import read_card
+from napari_care_losses.core.normalization import finite
 from napari_care_losses.core.restoration_parameters import RestorationParameters
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def compare(
         latest = [_Step(0, len(chosen))] * len(methods)
         for number, index in enumerate(chosen, start=1):
             scorer = _Scorer(truth, index, aligned=aligned)
-            image = np.array(shared[index], np.float32)
+            image = np.array(finite(shared[index], f"Frame {index}: "), np.float32)
             yield Compared(*_counted(latest, number, len(chosen)), INPUT, index, image, scorer.score(image))
             for place, method in enumerate(methods):
                 for step in running[place]:

@@ -194,7 +194,7 @@ class ComparisonView(QWidget):
     def _why_missing(self) -> str:
         if self._index not in self.results.plan.indices:
             return "This frame is not compared."
-        return "Not restored yet…" if self._is_running else "Not restored: the comparison was stopped."
+        return "Not restored yet…" if self._is_running else "Not restored: the comparison ended before."
 
     def _write_headings(self) -> None:
         last = len(self.results.plan.frames) - 1
