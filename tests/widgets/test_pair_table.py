@@ -157,11 +157,13 @@ def test_pairs_are_matched_by_name(table, viewer, stack) -> None:
     for name in ("b_low", "a_high", "a_low", "b_high", "alone", "x 1ms", "x 10ms", "x 100ms"):
         viewer.add_image(stack + len(viewer.layers), name=name)
     viewer.add_image(stack, name="alone_gt", metadata={KEY: {}})
+    assert table.note.isHidden()
     assert "Add the 2 pairs" in table.match_button.toolTip()
     table.match_button.click()
     assert [row.names for row in table.rows] == [("b_low", "b_high"), ("a_low", "a_high")]
     assert "2 pairs matched" in table.note.text()
     assert "x 1ms, x 10ms, x 100ms fit more than one partner" in table.note.text()
+    assert not table.note.isHidden()
     assert not table.match_button.isEnabled()
     assert "in the table" in table.match_button.toolTip()
     viewer.layers["alone"].name = "c_low"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.pair_sources import first_listing
 from napari_care_losses.widgets.form import make_rows, tooltip
 from napari_care_losses.widgets.layer_chooser import LayerChooser
-from napari_care_losses.widgets.run_bar import show_text
+from napari_care_losses.widgets.run_bar import show_text, text_line
 from napari_care_losses.widgets.training.layer_matches import LayerMatches, match_layers
 from napari_care_losses.widgets.training.pair_dialogs import FoldersDialog
 from napari_care_losses.widgets.training.pair_grid import PairGrid
@@ -148,10 +148,7 @@ class PairTable(QWidget):
         self.high.setToolTip(tooltip("The same field of view at a long exposure: what the model learns to give."))
         for chooser in (self.low, self.high):
             chooser.changed.connect(self._on_chosen)
-        self.verdict, self.note = QLabel(), QLabel()
-        for label in (self.verdict, self.note):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.verdict, self.note = text_line(), text_line()
         self.choosers = QWidget()
         rows = make_rows()
         rows.addRow("Low", self.low)
