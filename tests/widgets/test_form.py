@@ -5,13 +5,23 @@ from typing import TYPE_CHECKING
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QValidator, QWheelEvent
-from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QCheckBox, QComboBox, QLineEdit, QSpinBox
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.restoration import RestorationParameters
 from napari_care_losses.core.training import TrainingParameters
-from napari_care_losses.widgets.form import NumberBox, ParameterForm
+from napari_care_losses.widgets.form import NumberBox, ParameterForm, fold
 from napari_care_losses.widgets.training.loss_form import LossForm, explain
 
 if TYPE_CHECKING:
@@ -200,3 +210,21 @@ def test_a_losses_own_parameters_are_asked_for(qtbot: QtBot) -> None:
     form.form().set_values({"sigma_small": 9.0})
     with pytest.raises(InputError, match="smaller"):
         form.value()
+
+
+def test_what_is_unfolded_grows_with_what_it_shows(qtbot) -> None:
+    window, label = QWidget(), QLabel("one line")
+    qtbot.addWidget(window)
+    folded = fold("More", label)
+    layout = QVBoxLayout(window)
+    layout.addWidget(folded)
+    layout.addStretch(1)
+    window.resize(200, 600)
+    window.show()
+    assert label.height() == 0
+    folded.toggleButton().click()
+    qtbot.waitUntil(lambda: label.height() >= label.sizeHint().height(), timeout=5000)
+    label.setText("one\ntwo\nthree\nfour\nfive")
+    qtbot.waitUntil(lambda: label.height() >= label.sizeHint().height(), timeout=5000)
+    folded.toggleButton().click()
+    qtbot.waitUntil(lambda: label.height() == 0, timeout=5000)

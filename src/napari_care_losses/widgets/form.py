@@ -31,6 +31,9 @@ Kind = TypeVar("Kind", bound=Parameters)
 Editor = QCheckBox | QComboBox | QSpinBox | QDoubleSpinBox
 Words = dict[str, dict[str, str]]
 
+NO_LIMIT = 2**24 - 1
+"""Qt's height of a widget that may be as high as it wants."""
+
 NARROW = 110
 """Smallest width of an editor, in pixels: docks are narrow."""
 
@@ -240,6 +243,8 @@ def fold(title: str, content: QWidget) -> QCollapsible:
     folded.setDuration(0)
     folded.setContent(content)
     folded.collapse(animate=False)
+    # it would keep the height that the content had when it was unfolded
+    folded.toggled.connect(lambda is_unfolded: content.setMaximumHeight(NO_LIMIT if is_unfolded else 0))
     layout = folded.layout()
     assert layout is not None
     layout.setContentsMargins(0, 0, 0, 0)
