@@ -54,7 +54,7 @@ def lower_priority() -> None:
 
 
 NICENESS = 19
-"""Niceness of computing threads: a tenth of the viewer's share of a processor when both want it."""
+"""Niceness of computing threads, the highest there is: when both want a processor, the viewer has nearly all of it."""
 
 
 def _load_libraries(package: str) -> None:
