@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.loading import NICENESS
 from napari_care_losses.widgets.threads import REPORTS_AHEAD
 from napari_care_losses.widgets.worker import REST_MS, TURN_MS, CloseGuard, Job, LatestJob, Outcome
 
@@ -228,7 +229,7 @@ def test_the_work_and_what_it_starts_yield_to_the_viewer_and_nobody_else_does(jo
         heard = Heard(job)
         job.start(work)
         qtbot.waitUntil(lambda heard=heard: bool(heard.outcomes), timeout=5000)
-        assert heard.reports == [max(mine, 10)] * 2
+        assert heard.reports == [max(mine, NICENESS)] * 2
     assert niceness() == mine
 
 
