@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from toy_training import ARCHITECTURE
 
 from napari_care_losses.core.architecture import PRESETS
@@ -72,13 +73,16 @@ def finished_run(tmp_path_factory):
     """Return the tiny experiment, run to the end in a folder that tests copy and never change."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "entries.toml").write_text(TINY)
-    before = PRESETS["lite"]
+    before, threads = PRESETS["lite"], torch.get_num_threads()
     PRESETS["lite"] = ARCHITECTURE
+    # as the tests that go on with it: another number of threads rounds differently
+    torch.set_num_threads(1)
     try:
         experiment = read_experiments(folder / "entries.toml")["tiny"]
         (result,) = run(experiment, folder / "out")
     finally:
         PRESETS["lite"] = before
+        torch.set_num_threads(threads)
     return experiment, folder / "out", result
 
 

@@ -130,7 +130,7 @@ def test_a_device_that_fails_on_every_tile_is_not_remembered_as_a_small_one(monk
 @needs_openvino
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_calibration_that_fails_is_a_compute_error(error, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr("napari_care_losses.core.openvino_engine.quantize", fail)
