@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from napari.utils import progress
 from napari.utils.notifications import NotificationSeverity
-from qtpy.compat import isalive
 from superqt.utils import WorkerBase
 from training import FEW, is_stepping
 
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
-WIDTH, FRAMES = 256, 6
-"""Of the stacks: what is made of them takes some tenths of a second."""
+WIDTH, FRAMES = 128, 6
+"""Of the stacks."""
 
 MANY = 400
 """Frames that take longer than any test."""
@@ -194,9 +193,9 @@ WORK = {
 }
 
 DELETED = {
-    delete_input: [restores, previews, scores, shows_the_residual, saves, prepares, trains, compares, reports],
-    delete_truth: [restores, scores, trains, compares],
-    delete_all: [begins_to_restore, previews, scores, trains, begins_to_compare],
+    delete_input: [restores, previews, scores, saves, prepares, trains, compares, reports],
+    delete_truth: [restores, scores, compares],
+    delete_all: [begins_to_restore, previews, trains, begins_to_compare],
 }
 """Work that the layers deleted are part of."""
 
@@ -292,14 +291,15 @@ def test_deleting_layers_in_mid_work(name: str, open_scene) -> None:
                 continue
             scene = open_scene(name, viewer)
             viewer = scene.viewer
+            goes_on = begin in GOES_ON or delete is delete_truth
             with comes_to_rest(scene, begin, delete):
                 begin(scene)
                 delete(scene)
                 scene.qtbot.wait(20)
-                if begin in GOES_ON or delete is delete_truth:
+                if goes_on:
                     close_dock(scene)
                 use(viewer)
-            if isalive(scene.widget):
+            if not goes_on:
                 close_dock(scene)
             viewer.layers.clear()
 
