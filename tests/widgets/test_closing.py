@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 WIDTH, FRAMES = 128, 6
 """Of the stacks."""
 
-MANY = 400
+MANY = 1000
 """Frames that take longer than any test."""
 
 
@@ -105,7 +105,7 @@ def restores_a_folder(scene: Scene) -> None:
     files, folder = scene.folder / "files", scene.widget.folder
     files.mkdir()
     for name in ("a", "b", "c"):
-        write_tiff(files / f"{name}.tif", Frames(scene.low.data, "TYX"))
+        write_tiff(files / f"{name}.tif", Frames(np.broadcast_to(scene.low.data[0], (MANY, WIDTH, WIDTH)), "TYX"))
     folder.source.line.setText(str(files))
     folder.run_bar.start_button.click()
     scene.wait(lambda: "file 1 of 3" in folder.run_bar.status.text())
