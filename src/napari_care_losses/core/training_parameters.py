@@ -82,7 +82,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "robust": {"background_filter": False, "vary_levels": True, "vary_noise": True, "average_weights": True},
     "paper": _PLAIN,
 }
-"""Settings of training that belong together, by name: those that restored best (docs/recipes.md), and the paper's."""
+"""Settings of training that belong together, by name: those of docs/recipes.md, and the paper's."""
 
 
 @dataclass(frozen=True, kw_only=True)
