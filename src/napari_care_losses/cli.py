@@ -114,6 +114,12 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     models = command("models", commands.models, "List the models of the library.")
     models.add_argument("--json", action="store_true", help="Print a JSON list.")
 
+    bring = command("import", commands.import_model, "Add a model of CSBDeep to the library.")
+    bring.add_argument("path", type=Path, metavar="PATH", help="A CSBDeep model folder, or a zip archive of it.")
+    bring.add_argument("--name", required=True, help="What the library is to call it.")
+    if chosen == "import":
+        _add_import_options(bring)
+
     simulate = command("simulate", commands.simulate, "Simulate pairs of low and high exposure.")
     simulate.add_argument("structure", choices=("actin", "mitochondria", "dendra"))
     simulate.add_argument("--out", type=Path, required=True, help="Folder for low.tif and high.tif; made if missing.")
@@ -188,6 +194,20 @@ def _add_experiment_options(experiment: argparse.ArgumentParser) -> None:
     _add_recipe(experiment)
     _add_options(experiment, TrainingParameters, skipped={"budget", "amount"})
     _add_restoration_options(experiment)
+
+
+def _add_import_options(bring: argparse.ArgumentParser) -> None:
+    from napari_care_losses.core.model import STRUCTURES
+    from napari_care_losses.core.normalization import Normalization
+
+    bring.add_argument("--structure", choices=STRUCTURES, help="What the images show (other).")
+    for name, info in Normalization.described().items():
+        bring.add_argument(
+            f"--{name}-percentile",
+            type=float,
+            metavar="PERCENT",
+            help=f"{info.help[:-1]} where the model does not say ({getattr(Normalization(), name):g}).",
+        )
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:

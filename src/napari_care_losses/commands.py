@@ -294,6 +294,24 @@ def models(options: argparse.Namespace) -> None:
     print(f"your models: {library_folder()}")
 
 
+def import_model(options: argparse.Namespace) -> None:
+    """Add a foreign model to the library."""
+    from napari_care_losses.core.foreign.importing import import_model
+    from napari_care_losses.core.model import read_card
+    from napari_care_losses.core.normalization import Normalization
+
+    given = {name: vars(options)[f"{name}_percentile"] for name in Normalization.described()}
+    given = {name: value for name, value in given.items() if value is not None}
+    made = import_model(
+        options.path,
+        options.name,
+        structure=options.structure,
+        normalization=Normalization(**given) if given else None,
+    )
+    card = read_card(made)
+    print(f"{made.stem}: {card.structure}, {card.loss} loss, {card.preset} network; {made}")
+
+
 def simulate(options: argparse.Namespace) -> None:
     """Write simulated pairs."""
     from napari_care_losses.core.frames import Calibration, Frames

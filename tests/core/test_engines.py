@@ -55,12 +55,15 @@ class TestEveryEngine:
             Architecture(depth=3, kernel_size=3, filters=2, predicts_scale=True),
             Architecture(depth=3, kernel_size=7, filters=2, residual=False, predicts_scale=True),
             Architecture(depth=4, kernel_size=5, filters=1),
+            Architecture(depth=2, kernel_size=1, filters=2),
+            Architecture(depth=1, kernel_size=15, filters=1),
+            Architecture(depth=6, kernel_size=3, filters=1),
         ],
         ids=lambda architecture: f"depth {architecture.depth} kernel {architecture.kernel_size}",
     )
     def test_equals_the_network(self, name, architecture):
         engine = open_engine(name, make_model(architecture), "cpu")
-        for shape in ((architecture.block, 2 * architecture.block), (48, 32)):
+        for shape in ((architecture.block, 2 * architecture.block), (3 * architecture.block, architecture.block)):
             assert_equals_the_network(engine, tile_of(shape))
 
     @pytest.mark.parametrize("model", ["actin-laplace-lite", "dendra-fft-lite"])

@@ -129,7 +129,7 @@ def card_with(**changes):
         (card_with(training=3), "damaged"),
         (card_with(statistics=3), "damaged"),
         (card_with(structure="yeast"), "structure must be one of"),
-        (card_with(architecture={"filters": 129}), "filters must lie between 1 and 128, found 129"),
+        (card_with(architecture={"filters": 257}), "filters must lie between 1 and 256, found 257"),
         (card_with(architecture={"filters": 10**12}), "filters must lie between"),
         (card_with(architecture={"depth": 40}), "depth must lie between"),
         (card_with(architecture={"depth": 0}), "depth must lie between"),

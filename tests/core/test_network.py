@@ -68,7 +68,7 @@ def test_scale_is_positive_and_only_there_when_asked():
     assert network(image).scale.min() >= SCALE_FLOOR
 
 
-@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 9])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size):
     """With all weights positive, every pixel that can feel a change does."""
@@ -108,7 +108,7 @@ def plain(network, image):
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 9])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_equals_the_plain_formula_to_the_border_and_so_do_its_gradients(depth, kernel_size, memory_format):
     generator = torch.Generator().manual_seed(depth)

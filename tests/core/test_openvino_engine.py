@@ -105,7 +105,7 @@ class TestEightBits:
         assert fidelity(coarse.frame.scale, exact.frame.scale, np.ptp(exact.frame.scale)) > 35
 
     @pytest.mark.parametrize(
-        ("depth", "kernel_size"), [(1, 3), (1, 5), (1, 7), (2, 3), (2, 5), (2, 7), (3, 5), (4, 3), (4, 7)]
+        ("depth", "kernel_size"), [(1, 3), (1, 5), (1, 7), (2, 3), (2, 5), (2, 7), (3, 5), (4, 3), (4, 7), (1, 15)]
     )
     def test_every_depth_and_kernel_size_comes_close(self, depth, kernel_size):
         architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=2, predicts_scale=True)

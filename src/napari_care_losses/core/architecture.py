@@ -12,11 +12,11 @@ from napari_care_losses.core.parameters import Parameters, parameter
 class Architecture(Parameters):
     """Size and heads of a `CareNetwork`."""
 
-    depth: int = parameter(2, "Depth", "Number of times the image is halved.", low=1, high=4)
+    depth: int = parameter(2, "Depth", "Number of times the image is halved.", low=1, high=6)
     kernel_size: int = parameter(
-        5, "Kernel size", "Width of every convolution, an odd number.", unit="px", low=3, high=7
+        5, "Kernel size", "Width of every convolution, an odd number.", unit="px", low=1, high=15
     )
-    filters: int = parameter(32, "First filters", "Filters of the first convolution.", low=1, high=128)
+    filters: int = parameter(32, "First filters", "Filters of the first convolution.", low=1, high=256)
     residual: bool = parameter(True, "Residual", "Whether the input is added to the output.")
     predicts_scale: bool = parameter(False, "Predicts scale", "Whether a second head gives the Laplace scale.")
 

@@ -1,0 +1,147 @@
+"""Foreign files parsed in a process of their own, within limits of time, memory and output.
+
+The libraries that read them are written in C: a damaged file can crash or hang them, or ask them for all the memory.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+from safetensors import SafetensorError, safe_open
+
+from napari_care_losses.core.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_POLL = 0.02
+_SAID = 600
+"""Characters of what the process says that are passed on."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a process may use.
+
+    Attributes
+    ----------
+    seconds : float
+        Time from its start.
+    memory : int
+        Bytes of memory of its own.
+    output : int
+        Bytes it may write.
+    """
+
+    seconds: float = 120.0
+    memory: int = 4 << 30
+    output: int = 1 << 30
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What a process has read.
+
+    Attributes
+    ----------
+    tensors : dict of str to float32 array
+        By name.
+    notes : dict of str to str
+        What else there is to know of the file.
+    """
+
+    tensors: Mapping[str, NDArray[np.float32]]
+    notes: Mapping[str, str]
+
+
+def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> Tensors:
+    """Run a reader on a file and return the tensors it found.
+
+    Parameters
+    ----------
+    reader : Path
+        A script that is called with the file and a ``.safetensors`` file to make. It ends with status 2 when it refuses
+        the file, with the reason on its standard error.
+    source : Path
+        The foreign file.
+    limits : Limits, optional
+        What the process may use.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is refused, or reading it crashed, took too long, or wanted more memory or output than allowed.
+    """
+    limits = limits or Limits()
+    with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
+        made, said = Path(folder) / "tensors.safetensors", Path(folder) / "said"
+        with said.open("wb") as messages:
+            # -P: no module is imported from the folder the user happens to be in
+            process = subprocess.Popen(
+                [sys.executable, "-P", str(reader), str(source), str(made)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=messages,
+                cwd=folder,
+                env=_environment(),
+            )
+            try:
+                excess = _watch(process, made, said, limits)
+            finally:
+                process.kill()
+                process.wait()
+        if excess:
+            raise ModelFileError(f"{source.name} was given up: reading it took more than {excess}.")
+        with said.open("rb") as messages:
+            text = " ".join(messages.read()[-_SAID:].decode("utf-8", "replace").split())
+        if process.returncode == 2:
+            raise ModelFileError(f"{source.name} cannot be read: {text}")
+        if process.returncode != 0:
+            how = f"ended with {process.returncode}"
+            raise ModelFileError(f"{source.name} is damaged: what reads it {how}{f' ({text})' if text else ''}.")
+        try:
+            with safe_open(made, framework="numpy") as file:
+                tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}
+                return Tensors(tensors, file.metadata() or {})
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            raise ModelFileError(f"{source.name} is damaged: reading it gave no tensors ({error}).") from error
+
+
+def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Limits) -> str:
+    """Wait for a process; return which limit it has passed, in words, or nothing."""
+    end = time.monotonic() + limits.seconds
+    watched = psutil.Process(process.pid)
+    while True:
+        try:
+            process.wait(_POLL)
+        except subprocess.TimeoutExpired:
+            pass
+        written = sum(file.stat().st_size for file in (made, said) if file.exists())
+        if written > limits.output:
+            return f"{limits.output:,} bytes of output"
+        if process.returncode is not None:
+            return ""
+        if time.monotonic() > end:
+            return f"{limits.seconds:g} seconds"
+        try:
+            used = watched.memory_info().rss
+        except psutil.Error:
+            continue
+        if used > limits.memory:
+            return f"{limits.memory:,} bytes of memory"
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a reader: one thread, and no plug-ins that HDF5 would load for an unknown filter."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}

@@ -1,0 +1,91 @@
+"""Reading in a process of its own: limits hold, and whatever happens there becomes our own error."""
+
+import time
+
+import numpy as np
+import psutil
+import pytest
+from command_line import names
+
+from napari_care_losses.core.errors import ModelFileError
+from napari_care_losses.core.foreign.confined import Limits, read_confined
+
+WRITE = "import sys, numpy; from safetensors.numpy import save_file\n"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs a script as a reader."""
+
+    def run(code, **limits):
+        script = tmp_path / "reader.py"
+        script.write_text(code)
+        return read_confined(script, tmp_path / "model.h5", Limits(**limits))
+
+    return run
+
+
+def test_tensors_and_notes_come_back_in_single_precision(run):
+    found = run(WRITE + "save_file({'a': numpy.arange(3.)}, sys.argv[2], metadata={'from': sys.argv[1][-8:]})")
+    assert found.tensors["a"].dtype == np.float32
+    assert found.tensors["a"].tolist() == [0, 1, 2]
+    assert found.notes == {"from": "model.h5"}
+
+
+@pytest.mark.parametrize(
+    ("code", "limits", "said"),
+    [
+        ("import time; time.sleep(60)", {"seconds": 0.5}, "more than 0.5 seconds"),
+        ("held = b'x' * (600 << 20)\nimport time; time.sleep(60)", {"memory": 300 << 20}, "bytes of memory"),
+        (
+            "import sys, time\nwith open(sys.argv[2], 'wb') as file:\n"
+            "    file.write(bytes(20 << 20)); file.flush(); time.sleep(60)",
+            {"output": 10 << 20},
+            "bytes of output",
+        ),
+        (
+            "import sys\nwith open(sys.argv[2], 'wb') as file: file.write(bytes(20 << 20))",
+            {"output": 10 << 20},
+            "output",
+        ),
+        ("import sys\nwhile True: sys.stderr.write('x' * 100000)", {"output": 10 << 20}, "bytes of output"),
+    ],
+)
+def test_what_passes_a_limit_is_ended(run, code, limits, said):
+    begun = time.monotonic()
+    with pytest.raises(ModelFileError, match=rf"model\.h5 was given up: .*{said}"):
+        run(code, **limits)
+    assert time.monotonic() - begun < 30
+    assert not psutil.Process().children()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os; os.abort()", "is damaged: what reads it ended with "),
+        ("raise SystemExit(0)", "gave no tensors"),
+        ("import sys; open(sys.argv[2], 'wb').write(b'nonsense' * 100)", "gave no tensors"),
+        ("1 / 0", "ended with 1 .*ZeroDivisionError"),
+        ("import sys; sys.exit('too old')", "ended with 1 .*too old"),
+        (
+            "import sys; print('x' * 10**5 + '\\x00\\xff it is old', file=sys.stderr); sys.exit(2)",
+            "cannot be read: .*it is old",
+        ),
+    ],
+)
+def test_a_process_that_fails_is_our_own_error(run, code, said):
+    with pytest.raises(ModelFileError, match=said) as raised:
+        run(code)
+    assert len(str(raised.value)) < 1000
+
+
+def test_no_module_is_taken_from_the_folder_one_is_in_and_nothing_is_left(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "safetensors.py").write_text("raise SystemExit('taken from the wrong place')")
+    monkeypatch.chdir(tmp_path)
+    run(WRITE + "save_file({'a': numpy.zeros(1)}, sys.argv[2])")
+    with pytest.raises(ModelFileError):
+        run("1 / 0")
+    assert names(tmp_path / "temporary") == []
