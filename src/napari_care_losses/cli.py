@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from napari_care_losses import __version__, commands, experiment_command
+from napari_care_losses import __version__, commands, experiment_command, restore_command
 from napari_care_losses.core.errors import CareError, InputError
 
 if TYPE_CHECKING:
@@ -59,18 +59,9 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     train = command("train", commands.train, "Train a model on pairs of low- and high-exposure images.")
     if chosen == "train":
         _add_training_options(train)
-    restore = command("restore", commands.restore, "Restore an image or a stack.")
-    restore.add_argument("model", metavar="MODEL", help="A model file, or a name in the library.")
-    restore.add_argument("input", type=Path, metavar="INPUT", help="A TIFF file.")
-    restore.add_argument("--out", type=Path, required=True, help="The TIFF file to make.")
-    restore.add_argument("--frames", type=_selection, metavar="A:B", help="Only frames A up to, not including, B.")
-    restore.add_argument("--scale-out", type=Path, help="Also write the Laplace scale to this TIFF file.")
-    restore.add_argument("--dtype", choices=("float32", "uint16", "uint8"), default="float32", help="Pixel type.")
-    restore.add_argument("--device", default="auto", help="auto, cpu, cuda or mps.")
-    restore.add_argument("--resume", action="store_true", help="Do only what a stopped run left out.")
-
+    restore = command("restore", restore_command.run, "Restore a stack, or all stacks of a folder.")
     if chosen == "restore":
-        _add_restoration_options(restore)
+        _add_restore_options(restore)
 
     evaluate = command("evaluate", commands.evaluate, "Score a restored stack against its ground truth.")
     evaluate.add_argument("--restored", type=Path, required=True)
@@ -81,7 +72,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     compare = command("compare", commands.compare, "Compare models and baselines on one stack, in a report.")
-    compare.add_argument("input", type=Path, metavar="INPUT", help="A TIFF file.")
+    compare.add_argument("input", type=Path, metavar="INPUT", help="A TIFF file or an OME-Zarr image.")
     compare.add_argument(
         "--methods",
         nargs="+",
@@ -89,7 +80,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         metavar="METHOD",
         help="Model files, names in the library, or the baselines tv and nl-means.",
     )
-    compare.add_argument("--truth", type=Path, help="The ground truth, a TIFF file.")
+    compare.add_argument("--truth", type=Path, help="The ground truth, a TIFF file or an OME-Zarr image.")
     compare.add_argument("--out", type=Path, required=True, help="The HTML page to make; two CSV files lie beside it.")
     compare.add_argument("--frames", type=_selection, metavar="A:B", help="Only frames A up to, not including, B.")
     compare.add_argument(
@@ -141,8 +132,10 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     from napari_care_losses.core.restoration_parameters import DEVICES
     from napari_care_losses.core.training_parameters import TrainingParameters
 
-    train.add_argument("--low", type=Path, nargs="+", required=True, metavar="TIF", help="Low-exposure stacks.")
-    train.add_argument("--high", type=Path, nargs="+", required=True, metavar="TIF", help="Their high exposures.")
+    train.add_argument(
+        "--low", type=Path, nargs="+", required=True, metavar="STACK", help="Low-exposure stacks, TIFF or OME-Zarr."
+    )
+    train.add_argument("--high", type=Path, nargs="+", required=True, metavar="STACK", help="Their high exposures.")
     train.add_argument("--loss", choices=tuple(LOSSES), required=True)
     train.add_argument("--out", type=Path, required=True, metavar="M.safetensors", help="The model file to make.")
     train.add_argument("--frames", type=_selection, metavar="A:B", help="Frames A up to, not including, B.")
@@ -160,6 +153,34 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
         # losses that share a parameter share its option
         _add_options(train, loss, skipped=added)
         added |= set(loss.described())
+
+
+def _add_restore_options(restore: argparse.ArgumentParser) -> None:
+    from napari_care_losses.core.ome_zarr import VERSIONS
+    from napari_care_losses.core.stacks import NEW_SUFFIXES
+
+    restore.add_argument("model", metavar="MODEL", help="A model file, or a name in the library.")
+    restore.add_argument(
+        "input", type=Path, nargs="+", metavar="INPUT", help="TIFF files, OME-Zarr images, or folders of them."
+    )
+    restore.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="The file to make, OME-Zarr where it ends in .zarr, else TIFF; a folder for several inputs.",
+    )
+    restore.add_argument("--frames", type=_selection, metavar="A:B", help="Only frames A up to, not including, B.")
+    restore.add_argument("--scale-out", type=Path, help="Also write the Laplace scale to this file.")
+    restore.add_argument("--dtype", choices=("float32", "uint16", "uint8"), default="float32", help="Pixel type.")
+    restore.add_argument(
+        "--format", choices=tuple(NEW_SUFFIXES), help="Of the files in the folder (default: that of each input)."
+    )
+    restore.add_argument(
+        "--ome-zarr", choices=VERSIONS, default=VERSIONS[0], help=f"Version of OME-Zarr written ({VERSIONS[0]})."
+    )
+    restore.add_argument("--device", default="auto", help="auto, cpu, cuda or mps.")
+    restore.add_argument("--resume", action="store_true", help="Do only what a stopped run left out.")
+    _add_restoration_options(restore)
 
 
 def _add_experiment_options(experiment: argparse.ArgumentParser) -> None:

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.losses import Loss
     from napari_care_losses.core.parameters import Parameters
-    from napari_care_losses.core.restoration import Progress
 
 
 def train(options: argparse.Namespace) -> None:
     """Train a model on pairs of files."""
+    from napari_care_losses.core.frames import in_order
     from napari_care_losses.core.jobs import state_path, train_to_file
     from napari_care_losses.core.library import find_model
     from napari_care_losses.core.model import SUFFIX, load_model
     from napari_care_losses.core.patches import pairs_from_frames
-    from napari_care_losses.core.tiff import read_tiff
+    from napari_care_losses.core.stacks import bare_name, read_stack
     from napari_care_losses.core.training import DEFAULT_STEPS_PER_EPOCH, Trainer, TrainingParameters
     from napari_care_losses.core.training_parameters import RECIPES
 
@@ -51,8 +51,11 @@ def train(options: argparse.Namespace) -> None:
         raise InputError(f"--preset {given['preset']} does not fit --from, a {start_from.card.preset} model.")
     pairs = []
     for low, high in zip(options.low, options.high, strict=True):
-        low_frames, high_frames = (_selected(read_tiff(path), options.frames, path) for path in (low, high))
-        pairs += pairs_from_frames(low_frames, high_frames, low.stem)
+        low_frames = read_stack(low)
+        high_frames = in_order(read_stack(high), low_frames.axes)
+        pairs += pairs_from_frames(
+            selected(low_frames, options.frames, low), selected(high_frames, options.frames, high), bare_name(low)
+        )
     trainer = Trainer(
         pairs, loss, parameters, structure=options.structure, start_from=start_from, device=options.device
     )
@@ -115,70 +118,18 @@ def stoppable(work: Generator[Any, Any, Any] | Iterator[Any]) -> Iterator[list[b
         work.close()  # type: ignore[union-attr]
 
 
-def restore(options: argparse.Namespace) -> None:
-    """Restore a file."""
-    if not options.out.parent.is_dir():
-        raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
-    from napari_care_losses.core.library import find_model
-    from napari_care_losses.core.tiff import read_tiff
-
-    path = find_model(options.model)
-    frames = _selected(read_tiff(options.input), options.frames, options.input)
-    from napari_care_losses.core.jobs import restore_to_file
-    from napari_care_losses.core.model import load_model
-    from napari_care_losses.core.restoration import RestorationParameters
-
-    parameters = RestorationParameters(**given_parameters(options, RestorationParameters))
-    work = restore_to_file(
-        frames,
-        load_model(path),
-        options.out,
-        parameters,
-        source=options.input,
-        scale_out=options.scale_out,
-        dtype=options.dtype,
-        resume=options.resume,
-        device=options.device,
-    )
-    with stoppable(work) as stopped:
-        clipped, note = _show_restoring(work, stopped)
-    if stopped:
-        print("stopped; --resume goes on")
-        raise KeyboardInterrupt
-    if note:
-        print(note)
-    if clipped:
-        print(f"{clipped} pixels did not fit {options.dtype} and were clipped")
-    print(f"{options.out}: {len(frames)} frames of {frames.frame_shape[0]} x {frames.frame_shape[1]} px")
-
-
-def _show_restoring(work: Generator[Progress, None, int], stopped: list[bool]) -> tuple[int, str]:
-    """Show the progress; return the number of pixels clipped and what the engine has to say."""
-    from tqdm import tqdm
-
-    note = ""
-    with tqdm(disable=None, unit="tile") as bar:
-        while not stopped:
-            try:
-                progress = next(work)
-            except StopIteration as finished:
-                return int(finished.value), note
-            note = progress.note
-            bar.total = progress.total
-            bar.update(progress.done - bar.n)
-    return 0, note
-
-
 def evaluate(options: argparse.Namespace) -> None:
     """Score stacks against their ground truth."""
     from napari_care_losses.core import evaluation
+    from napari_care_losses.core.stacks import read_stack
 
+    whole = read_stack(options.truth)
+    truth = _evaluated(whole, whole.axes, options.frames, options.truth)
     stacks = {
-        name: _evaluated(path, options.frames)
-        for name, path in (("restored", options.restored), ("truth", options.truth), ("input", options.input))
+        name: _evaluated(read_stack(path), whole.axes, options.frames, path)
+        for name, path in (("restored", options.restored), ("input", options.input))
         if path is not None
     }
-    truth = stacks.pop("truth")
     scores = evaluation.evaluate(stacks, truth, aligned=not options.unaligned)
     if options.json:
         print(json.dumps(_finite(scores)))
@@ -197,10 +148,11 @@ def compare(options: argparse.Namespace) -> None:
 
     from napari_care_losses.core.comparison_job import compare_to_file
     from napari_care_losses.core.restoration_parameters import RestorationParameters
+    from napari_care_losses.core.stacks import read_stack
     from napari_care_losses.core.statistics import table_text
-    from napari_care_losses.core.tiff import read_tiff
 
-    frames = _selected(read_tiff(options.input), options.frames, options.input)
+    whole = read_stack(options.input)
+    frames = selected(whole, options.frames, options.input)
     inputs = {"Input": str(options.input), "Ground truth": str(options.truth) if options.truth else "none"}
     if options.frames is not None:
         inputs["Chosen"] = f"frames {options.frames[0]} up to, not including, {options.frames[1]}"
@@ -208,7 +160,9 @@ def compare(options: argparse.Namespace) -> None:
         frames,
         _methods(options.methods),
         options.out,
-        truth=None if options.truth is None else _evaluated(options.truth, options.frames),
+        truth=None
+        if options.truth is None
+        else _evaluated(read_stack(options.truth), whole.axes, options.frames, options.truth),
         parameters=RestorationParameters(**given_parameters(options, RestorationParameters)),
         aligned=not options.unaligned,
         independent=options.independent,
@@ -251,14 +205,14 @@ def _methods(given: list[str]) -> list[Method]:
     return methods
 
 
-def _evaluated(path: Path, selection: tuple[int, int] | None) -> Frames:
-    """Return the frames of a file; one with just as many as selected is taken whole."""
-    from napari_care_losses.core.tiff import read_tiff
+def _evaluated(frames: Frames, axes: str, selection: tuple[int, int] | None, path: Path) -> Frames:
+    """Return the frames to be scored, counted by these axes; a stack with just as many as selected is taken whole."""
+    from napari_care_losses.core.frames import in_order
 
-    frames = read_tiff(path)
+    frames = in_order(frames, axes)
     if selection is not None and frames.selectable == selection[1] - selection[0]:
         return frames
-    return _selected(frames, selection, path)
+    return selected(frames, selection, path)
 
 
 def _finite(value: Any) -> Any:
@@ -349,7 +303,8 @@ def given_parameters(options: argparse.Namespace, owner: type[Parameters]) -> di
     return {name: value for name, value in vars(options).items() if name in owner.described()}
 
 
-def _selected(frames: Frames, selection: tuple[int, int] | None, path: Path) -> Frames:
+def selected(frames: Frames, selection: tuple[int, int] | None, path: Path) -> Frames:
+    """Return the frames selected, all of them without a selection; `path` is named where they are not there."""
     if selection is None:
         return frames
     try:

@@ -19,6 +19,7 @@ from napari_care_losses.core.network import CareNetwork
 from napari_care_losses.core.patches import Pair
 from napari_care_losses.core.restoration import RestorationParameters, restore
 from napari_care_losses.core.saving import OUTPUT_TYPES, cast
+from napari_care_losses.core.stacks import read_stack
 from napari_care_losses.core.tiff import read_tiff, write_tiff
 from napari_care_losses.core.training import Epoch, Trainer, TrainingParameters
 
@@ -74,19 +75,20 @@ def test_the_file_is_the_restored_stack_with_its_calibration(stack, tmp_path):
     assert names(tmp_path) == ["in.tif", "out.tif"]
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
 @pytest.mark.parametrize("normalization", ["frame", "stack"])
 @pytest.mark.parametrize("stop", [1, 4, 10, 15])
-def test_a_stopped_restoration_does_only_what_is_missing(stack, tmp_path, normalization, stop):
+def test_a_stopped_restoration_does_only_what_is_missing(stack, tmp_path, normalization, stop, suffix):
     options = {"parameters": RestorationParameters(tile_size=32, normalization=normalization)}
     run(job(stack, tmp_path / "whole.tif", **options))
-    out = tmp_path / "out.tif"
+    out = tmp_path / f"out{suffix}"
     stopped = job(stack, out, **options)
     done = [step.frame.index for step in islice(stopped, stop) if step.frame is not None]
     stopped.close()
     assert not out.exists()
     assert run(job(stack, out, **options, resume=True))[0] == [index for index in range(4) if index not in done]
-    np.testing.assert_array_equal(tifffile.imread(out), tifffile.imread(tmp_path / "whole.tif"))
-    assert names(tmp_path) == ["in.tif", "out.tif", "whole.tif"]
+    np.testing.assert_array_equal(np.stack(list(read_stack(out))), tifffile.imread(tmp_path / "whole.tif"))
+    assert names(tmp_path) == ["in.tif", f"out{suffix}", "whole.tif"]
 
 
 def test_resume_starts_where_there_is_nothing_and_afresh_is_afresh(stack, tmp_path):

@@ -9,7 +9,7 @@ import tifffile
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.pair_sources import PairSource, check_pair, first_listing, shape_text, tiff_files
+from napari_care_losses.core.pair_sources import PairSource, check_pair, first_listing, shape_text, stack_files
 from napari_care_losses.core.patch_samples import sample_patches
 from napari_care_losses.core.training_parameters import TrainingParameters
 
@@ -109,15 +109,15 @@ def test_a_pair_listed_twice_is_found(files):
     assert first_listing(sources) == [None, None, None, 0, 1, None, None]
 
 
-def test_the_tiff_files_of_a_folder(files, tmp_path):
+def test_the_stack_files_of_a_folder(files, tmp_path):
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "._low.tif").write_text("")
-    assert tiff_files(tmp_path) == {"low": files.low, "high": files.high}
+    assert stack_files(tmp_path) == {"low": files.low, "high": files.high}
     with pytest.raises(InputError, match="cannot be read"):
-        tiff_files(tmp_path / "none")
+        stack_files(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no TIFF files"):
-        tiff_files(tmp_path / "empty")
+        stack_files(tmp_path / "empty")
 
 
 def test_sample_patches_are_those_of_a_training(files):

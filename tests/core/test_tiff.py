@@ -38,6 +38,8 @@ def test_what_is_written_is_read_again(tmp_path_factory, axes, dtype, seed):
         ({"imagej": True, "metadata": {"axes": "TYX", "unit": "um", "finterval": 0.4}, "resolution": (5, 10)}, "TYX"),
         ({"ome": True, "metadata": {"axes": "ZYX"}}, "ZYX"),
         ({"compression": "zlib"}, "TYX"),
+        ({"compression": "lzw", "predictor": True}, "TYX"),
+        ({"compression": "zstd"}, "TYX"),
         ({"bigtiff": True}, "TYX"),
         ({"tile": (16, 16)}, "TYX"),
     ],

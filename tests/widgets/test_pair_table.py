@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from training import add_pair, make_widget, press_start
 
 from napari_care_losses.core.library import list_models
-from napari_care_losses.core.pair_sources import tiff_files
+from napari_care_losses.core.pair_sources import stack_files
 from napari_care_losses.widgets.results import KEY
 from napari_care_losses.widgets.training.pair_table import PairTable
 
@@ -239,7 +239,7 @@ def test_the_dialog_explains_what_it_cannot_match(table, folders, tmp_path) -> N
 
 def test_training_on_pairs_from_folders(viewer, folders, qtbot) -> None:
     for folder in folders:
-        for path in list(tiff_files(folder).values())[6:]:
+        for path in list(stack_files(folder).values())[6:]:
             path.unlink()
     widget = make_widget(viewer, (None, None), qtbot)
     choose_folders(widget.pairs, *folders).add_button.click()

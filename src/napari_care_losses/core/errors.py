@@ -28,6 +28,10 @@ class OutputError(CareError):
     """A result that could not be written."""
 
 
+class FilesError(CareError):
+    """Some of several files could not be done; the others are."""
+
+
 class TrainingDivergedError(CareError):
     """The loss became NaN or infinite; the best weights before it are kept."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from napari_care_losses.core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -166,6 +166,46 @@ class Frames:
                 f"(0:{self.selectable}); the start must come before the stop."
             )
         return replace(self, start=self.start + start, stop=self.start + stop)
+
+
+class Rearranged:
+    """An array seen with the axes in front of Y and X in another order; reads nothing before it is asked.
+
+    Parameters
+    ----------
+    data : array (..., Y, X)
+        Anything with ``shape``, ``dtype`` and indexing.
+    order : sequence of int
+        Its leading axes in the order wanted; those left out have one step.
+
+    Attributes
+    ----------
+    shape, dtype
+        As of an array.
+    """
+
+    def __init__(self, data: Any, order: Sequence[int]) -> None:
+        self._data, self._order = data, list(order)
+        self.shape: tuple[int, ...] = (*(int(data.shape[axis]) for axis in order), *map(int, data.shape[-2:]))
+        self.dtype = data.dtype
+
+    def __getitem__(self, place: tuple[int, ...]) -> Any:
+        """Return the frame at a place in the leading axes."""
+        there = [0] * (len(self._data.shape) - 2)
+        for axis, index in zip(self._order, place, strict=True):
+            there[axis] = index
+        return self._data[tuple(there)]
+
+
+def in_order(frames: Frames, axes: str) -> Frames:
+    """Return a whole stack with its axes in the order of `axes`; as it is where it has others than those.
+
+    Stacks of one image can differ in the order of their axes, for file formats prescribe different ones.
+    """
+    if axes == frames.axes or sorted(axes) != sorted(frames.axes):
+        return frames
+    order = [frames.axes.index(axis) for axis in axes[:-2]]
+    return Frames(Rearranged(frames.data, order), axes, frames.calibration)
 
 
 def _selected_axis(axes: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The two long jobs from file to file: train to a model file, restore to a TIFF file; both can be resumed."""
+"""The two long jobs from file to file: train to a model file, restore to TIFF or OME-Zarr; both can be resumed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.core.errors import InputError, OutputError, TrainingDivergedError
+from napari_care_losses.core.ome_zarr import VERSIONS
 from napari_care_losses.core.restoration import Progress, RestorationParameters, RestoredFrame, restore_frames
 from napari_care_losses.core.saving import cast
-from napari_care_losses.core.tiff import TiffStack, is_finished
+from napari_care_losses.core.stacks import Stack, is_finished, new_stack, size_and_time
 from napari_care_losses.core.training import Epoch, Report, Trainer
 from napari_care_losses.core.training_state import state_path
 
@@ -96,8 +97,9 @@ def restore_to_file(
     dtype: str = "float32",
     resume: bool = False,
     device: str = "auto",
+    zarr_version: str = VERSIONS[0],
 ) -> Generator[Progress, None, int]:
-    """Restore a stack into a TIFF file, frame by frame.
+    """Restore a stack into a TIFF file or an OME-Zarr image, frame by frame.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ def restore_to_file(
     model : Model
         The trained model.
     out : Path
-        The file to make; an existing one is replaced once the new one is whole.
+        The file to make, OME-Zarr where it ends in ``.zarr``; an existing one is replaced once the new one is whole.
     parameters : RestorationParameters, optional
         How to normalise, tile and put together.
     source : Path, optional
@@ -119,6 +121,8 @@ def restore_to_file(
         Do only the frames a stopped run of the same job left out.
     device : str
         One of `napari_care_losses.core.restoration_parameters.DEVICES`.
+    zarr_version : str
+        One of `napari_care_losses.core.ome_zarr.VERSIONS`, for OME-Zarr.
 
     Yields
     ------
@@ -140,7 +144,7 @@ def restore_to_file(
     parameters = parameters or RestorationParameters()
     outputs = [out] if scale_out is None else [out, scale_out]
     for path in outputs:
-        if source is not None and path.resolve() == source.resolve():
+        if source is not None and _overwrites(path.resolve(), source.resolve()):
             raise InputError(f"The result would overwrite its input {source}: choose another file.")
     if scale_out is not None and not model.card.architecture.predicts_scale:
         raise InputError(f"A model trained with the {model.card.loss} loss predicts no scale: leave it out.")
@@ -154,11 +158,11 @@ def restore_to_file(
     }
     if resume and all(is_finished(path, job) for path in outputs):
         return 0
-    stacks: list[TiffStack] = []
+    stacks: list[Stack] = []
     try:
         for path in outputs:
             kind = dtype if path == out else "float32"
-            stacks.append(TiffStack(path, frames, dtype=kind, job=job, resume=resume))
+            stacks.append(new_stack(path, frames, dtype=kind, job=job, resume=resume, zarr_version=zarr_version))
         done = set.intersection(*(stack.done for stack in stacks))
         missing = [index for index in range(len(frames)) if index not in done]
         work = restore_frames(frames, model, parameters, indices=missing, device=device)
@@ -176,7 +180,7 @@ def restore_to_file(
 
 
 def _write_behind(
-    work: Generator[Progress, None, None], stacks: list[TiffStack], dtype: str
+    work: Generator[Progress, None, None], stacks: list[Stack], dtype: str
 ) -> Generator[Progress, None, int]:
     """Write every frame in a background thread while the next one is restored; return the number of pixels clipped."""
 
@@ -199,6 +203,11 @@ def _write_behind(
         return clipped + (0 if writing is None else writing.result())
 
 
+def _overwrites(path: Path, source: Path) -> bool:
+    """Return whether writing `path` would change `source`: the same file, or a folder of Zarr around it or in it."""
+    return path == source or path in source.parents or source in path.parents
+
+
 def _identity(frames: Frames, source: Path | None) -> dict[str, Any]:
     identity: dict[str, Any] = {
         "shape": frames.shape,
@@ -208,8 +217,8 @@ def _identity(frames: Frames, source: Path | None) -> dict[str, Any]:
     }
     if source is not None:
         try:
-            status = source.stat()
+            size, modified = size_and_time(source)
         except OSError as error:
             raise OutputError(f"{source} cannot be read: {error.strerror or error}.") from error
-        identity |= {"path": str(source.resolve()), "size": status.st_size, "modified": status.st_mtime_ns}
+        identity |= {"path": str(source.resolve()), "size": size, "modified": modified}
     return identity

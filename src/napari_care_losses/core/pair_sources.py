@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.frames import Frames
+from napari_care_losses.core.frames import Frames, in_order
 from napari_care_losses.core.pairing import natural_key
+from napari_care_losses.core.stacks import bare_name, is_stack
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from pathlib import Path
-
-TIFF_SUFFIXES = (".tif", ".tiff")
 
 
 class PairSource(NamedTuple):
@@ -25,7 +24,7 @@ class PairSource(NamedTuple):
     name : str
         Used in messages and in the model's provenance.
     low, high : Frames or Path
-        A stack, or the TIFF file it is read from when it is needed: many files are never open at once.
+        A stack, or the file it is read from when it is needed: many files are never open at once.
     """
 
     name: str
@@ -40,7 +39,8 @@ class PairSource(NamedTuple):
         InputError
             If a file cannot be read.
         """
-        return _opened(self.low), _opened(self.high)
+        low = _opened(self.low)
+        return low, in_order(_opened(self.high), low.axes)
 
     @property
     def is_at_hand(self) -> bool:
@@ -91,8 +91,8 @@ def first_listing(sources: Sequence[PairSource | None]) -> list[int | None]:
     return places
 
 
-def tiff_files(folder: Path) -> dict[str, Path]:
-    """Return the TIFF files of a folder by name without suffix, 2 before 10.
+def stack_files(folder: Path) -> dict[str, Path]:
+    """Return the TIFF files and OME-Zarr images of a folder by name without suffix, 2 before 10.
 
     Raises
     ------
@@ -100,14 +100,16 @@ def tiff_files(folder: Path) -> dict[str, Path]:
         If the folder is missing, cannot be read or holds none.
     """
     try:
-        paths = [path for path in folder.iterdir() if path.suffix.lower() in TIFF_SUFFIXES]
+        paths = [path for path in folder.iterdir() if is_stack(path)]
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
     # hidden files: what some systems leave beside every file they copy
     visible = (path for path in paths if not path.name.startswith("."))
-    files = {_stem(path): path for path in sorted(visible, key=lambda path: natural_key(path.name))}
+    files = {
+        bare_name(path).removesuffix(".ome"): path for path in sorted(visible, key=lambda path: natural_key(path.name))
+    }
     if not files:
-        raise InputError(f"The folder {folder} holds no TIFF files (.tif, .tiff).")
+        raise InputError(f"The folder {folder} holds no TIFF files (.tif, .tiff) and no OME-Zarr images.")
     return files
 
 
@@ -120,14 +122,10 @@ def _opened(side: Frames | Path) -> Frames:
     if isinstance(side, Frames):
         return side
     # half a second to import, which the viewer's forms need not wait for
-    from napari_care_losses.core.tiff import read_tiff
+    from napari_care_losses.core.stacks import read_stack
 
-    return read_tiff(side)
+    return read_stack(side)
 
 
 def _key(side: Frames | Path) -> Hashable:
     return id(side.data) if isinstance(side, Frames) else side.resolve()
-
-
-def _stem(path: Path) -> str:
-    return path.stem.removesuffix(".ome")

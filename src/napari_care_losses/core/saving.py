@@ -1,4 +1,4 @@
-"""Saving a stack that is in memory or read lazily: as TIFF, in the pixel type asked for."""
+"""Saving a stack that is in memory or read lazily: as TIFF or OME-Zarr, in the pixel type asked for."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cast(image: NDArray[Any], dtype: str) -> tuple[NDArray[Any], int]:
 
 
 def save_stack(frames: Frames, path: Path, *, dtype: str = "float32") -> Generator[Saved, None, None]:
-    """Write a stack to an OME-TIFF file with its pixel size, frame by frame.
+    """Write a stack to an OME-TIFF file or an OME-Zarr image with its pixel size, frame by frame.
 
     An existing file is replaced once the new one is whole; closed before the end, nothing is left behind.
 
@@ -55,7 +55,7 @@ def save_stack(frames: Frames, path: Path, *, dtype: str = "float32") -> Generat
     frames : Frames
         The stack. NaN marks pixels that are missing, which only float32 can keep.
     path : Path
-        The file to make.
+        The file to make, OME-Zarr where it ends in ``.zarr``.
     dtype : str
         One of `OUTPUT_TYPES`; integers are rounded and clipped.
 
@@ -71,9 +71,9 @@ def save_stack(frames: Frames, path: Path, *, dtype: str = "float32") -> Generat
     OutputError
         If the file cannot be written.
     """
-    from napari_care_losses.core.tiff import TiffStack
+    from napari_care_losses.core.stacks import new_stack
 
-    stack = TiffStack(path, frames, dtype=dtype, job={}, resume=False)
+    stack = new_stack(path, frames, dtype=dtype, job={}, resume=False)
     clipped = 0
     try:
         for index, frame in enumerate(frames):

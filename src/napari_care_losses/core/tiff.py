@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -14,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from napari_care_losses import __version__
-from napari_care_losses.core.errors import InputError, OutputError, ResumeError
+from napari_care_losses.core.errors import InputError, OutputError
 from napari_care_losses.core.frames import LEADING_AXES, Calibration, Frames
+from napari_care_losses.core.journal import Journal, job_digest, job_mark, journal_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,9 +167,7 @@ class TiffStack:
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._frame_bytes = int(np.prod(like.frame_shape)) * self._dtype.itemsize
         self._partial = path.with_name(path.name + ".partial")
-        self._journal = path.with_name(path.name + ".partial.json")
-        self._job = job_digest(job)
-        self.done: set[int] = set()
+        self._journal = Journal(path, job)
         if not path.parent.is_dir():
             raise InputError(f"The folder {path.parent} does not exist: make it first.")
         try:
@@ -181,29 +177,23 @@ class TiffStack:
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
+    @property
+    def done(self) -> set[int]:
+        """The frames written so far."""
+        return self._journal.done
+
     def _reopen(self) -> bool:
-        if not (self._partial.is_file() and self._journal.is_file()):
+        values = self._journal.reopen() if self._partial.is_file() else None
+        if values is None:
             return False
-        # Killed while noting, the last line may be cut short: only whole lines count.
-        lines = self._journal.read_text().split("\n")[:-1]
-        if not lines:
-            return False
-        found = json.loads(lines[0])
-        if found["job"] != self._job:
-            raise ResumeError(
-                f"The stopped run beside {self.path} had another input, model or settings: "
-                "give the same ones, or leave out --resume to start afresh."
-            )
-        self._offset = int(found["offset"])
-        self.done = {int(line) for line in lines[1:]}
-        self._journal.write_text("".join(f"{line}\n" for line in lines))
+        self._offset = int(values["offset"])
         return True
 
     def _create(self, like: Frames) -> None:
         needed, free = self._frame_bytes * len(like), shutil.disk_usage(self.path.parent).free
         if needed > free:
             raise OutputError(f"{self.path} needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there.")
-        self._journal.unlink(missing_ok=True)
+        self._journal.remove()
         with tifffile.TiffWriter(self._partial, ome=True, bigtiff=needed >= 2**32 - 2**25) as tiff:
             offset, _ = tiff.write(  # type: ignore[misc]
                 data=None,
@@ -211,12 +201,12 @@ class TiffStack:
                 dtype=self._dtype,
                 photometric="minisblack",
                 metadata=_ome_metadata(like),
-                software=_software(self._job),
+                software=job_mark(self._journal.digest),
                 returnoffset=True,
                 **_resolution(like.calibration),
             )
         self._offset = int(offset)
-        self._journal.write_text(json.dumps({"job": self._job, "offset": self._offset}) + "\n")
+        self._journal.begin({"offset": self._offset})
 
     def write(self, index: int, frame: NDArray[Any]) -> None:
         """Store frame `index`, an array (Y, X) of the stack's dtype."""
@@ -224,14 +214,12 @@ class TiffStack:
             self._file.seek(self._offset + index * self._frame_bytes)
             self._file.write(np.ascontiguousarray(frame, dtype=self._dtype).data)
             self._file.flush()
-            with self._journal.open("a") as journal:
-                journal.write(f"{index}\n")
+            self._journal.note(index)
         except OSError as error:
             raise OutputError(
                 f"Frame {index} of {self.path} cannot be written: {error.strerror or error}; "
                 f"what is done stays in {self._partial.name}."
             ) from error
-        self.done.add(index)
 
     def close(self) -> None:
         """Move the whole file into place."""
@@ -239,7 +227,7 @@ class TiffStack:
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._partial, self.path)
-            self._journal.unlink(missing_ok=True)
+            self._journal.remove()
         except OSError as error:
             raise OutputError(f"{self.path} cannot be put in place: {error.strerror or error}.") from error
 
@@ -251,27 +239,18 @@ class TiffStack:
         """Close and remove all that was written."""
         self._file.close()
         self._partial.unlink(missing_ok=True)
-        self._journal.unlink(missing_ok=True)
-
-
-def job_digest(job: dict[str, Any]) -> str:
-    """Return a short digest of a job's plain values."""
-    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:16]
+        self._journal.remove()
 
 
 def is_finished(path: Path, job: dict[str, Any]) -> bool:
     """Return whether `path` is the whole result of this very job."""
-    if not path.is_file() or path.with_name(path.name + ".partial.json").exists():
+    if not path.is_file() or journal_path(path).exists():
         return False
     try:
         with tifffile.TiffFile(path) as tiff:
-            return bool(tiff.pages.first.software == _software(job_digest(job)))
+            return bool(tiff.pages.first.software == job_mark(job_digest(job)))
     except (tifffile.TiffFileError, OSError):
         return False
-
-
-def _software(digest: str) -> str:
-    return f"napari-care-losses {__version__} job {digest}"
 
 
 def _ome_metadata(like: Frames) -> dict[str, Any]:

@@ -11,8 +11,10 @@ import numpy as np
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.frames import Calibration, Frames
 from napari_care_losses.core.model import STRUCTURES
-from napari_care_losses.core.pair_sources import tiff_files
+from napari_care_losses.core.ome_zarr import is_zarr
+from napari_care_losses.core.pair_sources import stack_files
 from napari_care_losses.core.patches import Pair, pairs_from_frames
+from napari_care_losses.core.stacks import read_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,29 +208,24 @@ PairSet = SimulatedSet | FileSet
 
 
 class _Files:
-    """Single-frame TIFF files as one array (N, Y, X), read when asked for."""
+    """Single-frame files as one array (N, Y, X), read when asked for."""
 
     def __init__(self, paths: list[Path]) -> None:
-        from napari_care_losses.core.tiff import read_tiff
-
-        self._read = read_tiff
         self._paths = paths
-        first = read_tiff(paths[0])
+        first = read_stack(paths[0])
         if len(first) != 1:
             raise InputError(f"A folder must hold single frames, found {len(first)} in {paths[0]}: name the stack.")
         self.shape, self.dtype = (len(paths), *first.frame_shape), first.dtype
 
     def __getitem__(self, place: tuple[int, ...]) -> NDArray[Any]:
         path = self._paths[place[0]]
-        frames = self._read(path)
+        frames = read_stack(path)
         if len(frames) != 1 or frames.frame_shape != self.shape[1:]:
             raise InputError(f"{path} must hold one frame of {self.shape[1:]}, found {frames.shape}.")
         return frames[0]
 
 
 def _opened(path: Path) -> Frames:
-    if path.is_dir():
-        return Frames(_Files(list(tiff_files(path).values())), "TYX")
-    from napari_care_losses.core.tiff import read_tiff
-
-    return read_tiff(path)
+    if path.is_dir() and not is_zarr(path):
+        return Frames(_Files(list(stack_files(path).values())), "TYX")
+    return read_stack(path)

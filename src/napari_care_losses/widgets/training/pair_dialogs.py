@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.pair_sources import PairSource, tiff_files
+from napari_care_losses.core.pair_sources import PairSource, stack_files
 from napari_care_losses.core.pairing import Matching, explain_unmatched, match_files, match_names
 from napari_care_losses.widgets.form import make_rows, tooltip
 
@@ -126,7 +126,7 @@ def match_folders(low: Path, high: Path) -> tuple[list[PairSource], str]:
     InputError
         If a folder cannot be read or holds no TIFF files.
     """
-    lows, highs = tiff_files(low), tiff_files(high)
+    lows, highs = stack_files(low), stack_files(high)
     # One folder may hold both: then only the names tell them apart.
     matching = match_names(list(lows)) if low.resolve() == high.resolve() else match_files(list(lows), list(highs))
     pairs = [PairSource(first, lows[first], highs[second]) for first, second in matching.pairs]

@@ -1,0 +1,165 @@
+"""Files of stacks, of whatever format: TIFF, or OME-Zarr where a name or a folder says so."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from napari_care_losses.core.ome_zarr import VERSIONS, is_zarr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.core.frames import Frames
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+ZARR_SUFFIX = ".zarr"
+
+NEW_SUFFIXES = {"tiff": ".tif", "ome-zarr": ".ome.zarr"}
+"""The formats that are written, and how their names end."""
+
+
+class Stack(Protocol):
+    """A stack being written: `napari_care_losses.core.tiff.TiffStack` is one, and says what its methods do."""
+
+    path: Path
+
+    @property
+    def done(self) -> set[int]:
+        """The frames written so far."""
+
+    def write(self, index: int, frame: NDArray[Any]) -> None:
+        """Store frame `index`."""
+
+    def close(self) -> None:
+        """Move the whole file into place."""
+
+    def suspend(self) -> None:
+        """Close the files; what is done stays beside for a later run."""
+
+    def discard(self) -> None:
+        """Close and remove all that was written."""
+
+
+def is_stack(path: Path) -> bool:
+    """Return whether a path looks like a file of a stack: a TIFF file by its name, OME-Zarr by what lies in it.
+
+    What is still being written does not.
+    """
+    if path.name.startswith(".") or path.name.endswith(".partial"):
+        return False
+    return (path.suffix.lower() in TIFF_SUFFIXES and path.is_file()) or is_zarr(path)
+
+
+def is_ome_zarr_name(path: Path) -> bool:
+    """Return whether a file of this name is written as OME-Zarr."""
+    return path.suffix.lower() == ZARR_SUFFIX
+
+
+def bare_name(path: Path) -> str:
+    """Return a file's name without what says that it is TIFF or Zarr."""
+    name = path.name
+    for ending in (".zarr", *TIFF_SUFFIXES):
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+            return name[:-4] if ending == ".zarr" and name.lower().endswith(".ome") else name
+    return path.stem
+
+
+def read_stack(path: Path) -> Frames:
+    """Open a file as lazy frames.
+
+    Parameters
+    ----------
+    path : Path
+        A TIFF file, or an OME-Zarr image.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or holds no stack of grey-level frames.
+    """
+    if is_zarr(path) or path.suffix.lower() == ZARR_SUFFIX:
+        from napari_care_losses.core.ome_zarr import read_ome_zarr
+
+        return read_ome_zarr(path)
+    from napari_care_losses.core.tiff import read_tiff
+
+    return read_tiff(path)
+
+
+def size_and_time(path: Path) -> tuple[int, int]:
+    """Return bytes and time of the last change, in nanoseconds, of a file; of OME-Zarr, of all files in its folder.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    if not path.is_dir():
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+    size = modified = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            status = os.stat(os.path.join(folder, name))
+            size, modified = size + status.st_size, max(modified, status.st_mtime_ns)
+    return size, modified
+
+
+def new_stack(
+    path: Path,
+    like: Frames,
+    *,
+    dtype: np.typing.DTypeLike = np.float32,
+    job: dict[str, Any],
+    resume: bool,
+    zarr_version: str = VERSIONS[0],
+) -> Stack:
+    """Return a stack to be written: OME-Zarr where the name ends in ``.zarr``, else TIFF.
+
+    Parameters and errors are those of `napari_care_losses.core.tiff.TiffStack` and
+    `napari_care_losses.core.ome_zarr_stack.OmeZarrStack`.
+    """
+    if is_ome_zarr_name(path):
+        from napari_care_losses.core.ome_zarr_stack import OmeZarrStack
+
+        return OmeZarrStack(path, like, dtype=dtype, job=job, resume=resume, version=zarr_version)
+    from napari_care_losses.core.tiff import TiffStack
+
+    return TiffStack(path, like, dtype=dtype, job=job, resume=resume)
+
+
+def is_finished(path: Path, job: dict[str, Any]) -> bool:
+    """Return whether `path` is the whole result of this very job."""
+    if is_ome_zarr_name(path):
+        from napari_care_losses.core.ome_zarr_stack import is_finished_ome_zarr
+
+        return is_finished_ome_zarr(path, job)
+    from napari_care_losses.core.tiff import is_finished
+
+    return is_finished(path, job)
+
+
+def write_stack(path: Path, frames: Frames, *, zarr_version: str = VERSIONS[0]) -> None:
+    """Write a stack to a file of the same dtype; an existing file is replaced once the new one is whole.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing.
+    OutputError
+        If the file cannot be written.
+    """
+    stack = new_stack(path, frames, dtype=frames.dtype, job={}, resume=False, zarr_version=zarr_version)
+    try:
+        for index, frame in enumerate(frames):
+            stack.write(index, frame)
+    except BaseException:
+        stack.discard()
+        raise
+    stack.close()
