@@ -26,6 +26,7 @@ from napari_care_losses.core.metrics import score
 from napari_care_losses.core.patches import Pair, split_pairs
 from napari_care_losses.core.restoration import RestorationParameters, restore
 from napari_care_losses.core.training import Trainer, TrainingParameters
+from napari_care_losses.core.training_parameters import RECIPES as TRAINING_RECIPES
 
 STRUCTURES = ("mitochondria", "actin")
 FRAMES = slice(0, 60)
@@ -33,6 +34,8 @@ PLAIN = {"preset": "lite", "budget": "steps", "steps_per_epoch": 250}
 UNIFORM = {**PLAIN, "background_filter": False}
 AVERAGED = {**UNIFORM, "average_weights": True}
 VARIED = {**AVERAGED, "vary_levels": True, "vary_noise": True}
+FAST = {**VARIED, "learning_rate": 1e-3}
+ROBUST = {**PLAIN, **TRAINING_RECIPES["robust"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +56,23 @@ RECIPES = {
     "+ varied levels": Recipe(settings={**AVERAGED, "vary_levels": True}),
     "+ varied noise": Recipe(settings={**AVERAGED, "vary_noise": True}),
     "+ both varied": Recipe(settings=VARIED),
-    "both varied, Laplace": Recipe(loss="laplace", settings=VARIED),
     "both varied, bandpass": Recipe(loss="bandpass", settings=VARIED),
-    "both varied, FFT + bandpass": Recipe(loss="fft+bandpass", settings=VARIED),
-    "both varied, FFT, low band tied": Recipe(settings=VARIED, restoring={"low_band": "tied"}),
     "both varied, FFT + bandpass, low band tied": Recipe(
         loss="fft+bandpass", settings=VARIED, restoring={"low_band": "tied"}
     ),
-    "both varied, MAE": Recipe(loss="mae", settings=VARIED),
     "both varied, patches of 128 px, 4 a step": Recipe(settings={**VARIED, "patch_size": 128, "batch_size": 4}),
     "both varied, depth 3": Recipe(settings=VARIED, network=replace(PRESETS["lite"], depth=3)),
-    "both varied, 24 filters": Recipe(settings=VARIED, network=replace(PRESETS["lite"], filters=24)),
-    "both varied, learning rate 1e-3": Recipe(settings={**VARIED, "learning_rate": 1e-3}),
+    "levels varied, noise redrawn": Recipe(settings={**AVERAGED, "vary_levels": True, "redraw_noise": True}),
+    "levels and size varied": Recipe(settings={**AVERAGED, "vary_levels": True, "vary_size": True}),
+    "both varied, learning rate 1e-3": Recipe(settings=FAST),
+    "both varied, learning rate 1e-3, bandpass": Recipe(loss="bandpass", settings=FAST),
+    "robust": Recipe(settings=ROBUST),
+    "robust, bandpass": Recipe(loss="bandpass", settings=ROBUST),
+    "robust, Laplace": Recipe(loss="laplace", settings=ROBUST),
+    "robust, bandpass, depth 3": Recipe(loss="bandpass", settings=ROBUST, network=replace(PRESETS["lite"], depth=3)),
+    "robust, bandpass, 24 filters": Recipe(
+        loss="bandpass", settings=ROBUST, network=replace(PRESETS["lite"], filters=24)
+    ),
 }
 
 

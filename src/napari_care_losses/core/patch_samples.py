@@ -37,6 +37,8 @@ def patch_source(share: Share, parameters: TrainingParameters, rng: np.random.Ge
         rng=rng,
         vary_levels=parameters.vary_levels,
         vary_noise=parameters.vary_noise,
+        redraw_noise=parameters.redraw_noise,
+        vary_size=parameters.vary_size,
     )
 
 

@@ -11,6 +11,7 @@ from scipy.ndimage import maximum_filter
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.normalization import countable
+from napari_care_losses.core.redrawing import SIZE, STRENGTH, noise_pool, resized_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,6 +174,11 @@ class PatchSource:
         Draw a gain and an offset for every augmented patch, the same for both exposures.
     vary_noise : bool
         Add Gaussian noise of a strength drawn anew to every augmented low patch.
+    redraw_noise : bool
+        Make augmented low patches from the high ones, with noise of the pair, stronger or weaker. A pair whose noise
+        cannot be drawn anew (`redrawing.noise_pool`) gives its own low patches.
+    vary_size : bool
+        Enlarge or shrink the structure too; implies `redraw_noise`.
 
     Raises
     ------
@@ -189,11 +195,16 @@ class PatchSource:
         rng: np.random.Generator,
         vary_levels: bool = False,
         vary_noise: bool = False,
+        redraw_noise: bool = False,
+        vary_size: bool = False,
     ) -> None:
         pair = share.pair
         self._vary_levels, self._vary_noise = vary_levels, vary_noise
         self._low, self._high = _Levels(pair.low), _Levels(pair.high)
         self._low_image, self._high_image = pair.low[share.region], pair.high[share.region]
+        self._vary_size = vary_size
+        redraws = redraw_noise or vary_size
+        self._noise = noise_pool(self._low_image, self._high_image, rng) if redraws else None
         self._patch_size = patch_size
         rows, columns = (size - patch_size + 1 for size in self._high_image.shape)
         if rows < 1 or columns < 1:
@@ -226,16 +237,27 @@ class PatchSource:
             the mean percentiles are used.
         """
         top, left = divmod(int(self._corners[rng.integers(self._corners.size)]), self._columns)
-        window = (slice(top, top + self._patch_size), slice(left, left + self._patch_size))
+        low, high = self._exposures(top, left, rng, augmented=augmented)
         low_percentile = rng.uniform(*LOW_PERCENTILES) if augmented else sum(LOW_PERCENTILES) / 2
         high_percentile = rng.uniform(*HIGH_PERCENTILES) if augmented else sum(HIGH_PERCENTILES) / 2
-        low = self._low.normalized(self._low_image[window], low_percentile, high_percentile)
-        high = self._high.normalized(self._high_image[window], low_percentile, high_percentile)
+        low = self._low.normalized(low, low_percentile, high_percentile)
+        high = self._high.normalized(high, low_percentile, high_percentile)
         if augmented:
             turns, flipped = int(rng.integers(4)), bool(rng.integers(2))
             low, high = (np.rot90(patch[:, ::-1] if flipped else patch, turns) for patch in (low, high))
             low, high = self._varied(low, high, rng)
         return low, high
+
+    def _exposures(
+        self, top: int, left: int, rng: np.random.Generator, *, augmented: bool
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        size = self._patch_size
+        if self._noise is None or not augmented:
+            window = (slice(top, top + size), slice(left, left + size))
+            return self._low_image[window], self._high_image[window]
+        factor = 2 ** rng.uniform(-SIZE, SIZE) if self._vary_size else 1.0
+        high = resized_window(self._high_image, (top, left), size, factor)
+        return self._noise.expose(high, 2 ** rng.uniform(-STRENGTH, STRENGTH), rng), high
 
     def _varied(
         self, low: NDArray[np.float32], high: NDArray[np.float32], rng: np.random.Generator

@@ -53,6 +53,20 @@ class TrainingParameters(Parameters):
         "Whether noise of random strength is added to low patches: the model then bears other exposures.",
         advanced=True,
     )
+    redraw_noise: bool = parameter(
+        False,
+        "Redraw noise",
+        "Whether low patches are made from the high ones with noise of the same pair, drawn anew every time: the model "
+        "cannot learn by heart the noise of few pairs.",
+        advanced=True,
+    )
+    vary_size: bool = parameter(
+        False,
+        "Vary size",
+        "Whether structure is enlarged or shrunk up to twofold, its noise redrawn: the model then bears structure of "
+        "other sizes.",
+        advanced=True,
+    )
     average_weights: bool = parameter(
         False,
         "Average weights",
@@ -76,11 +90,25 @@ class TrainingParameters(Parameters):
         return min(1.0, used[self.budget] / self.amount)
 
 
-_PLAIN = {"background_filter": True, "vary_levels": False, "vary_noise": False, "average_weights": False}
-
 RECIPES: dict[str, dict[str, Any]] = {
-    "robust": {"background_filter": False, "vary_levels": True, "vary_noise": True, "average_weights": True},
-    "paper": _PLAIN,
+    "robust": {
+        "learning_rate": 1e-3,
+        "background_filter": False,
+        "vary_levels": True,
+        "vary_noise": True,
+        "redraw_noise": True,
+        "vary_size": True,
+        "average_weights": True,
+    },
+    "paper": {
+        "learning_rate": 4e-4,
+        "background_filter": True,
+        "vary_levels": False,
+        "vary_noise": False,
+        "redraw_noise": False,
+        "vary_size": False,
+        "average_weights": False,
+    },
 }
 """Settings of training that belong together, by name: those of docs/recipes.md, and the paper's."""
 
