@@ -54,6 +54,27 @@ def test_reads_the_kinds_of_tiff_a_microscope_writes(tmp_path, options, axes):
         assert frames.calibration == Calibration(pixel_size=(0.1, 0.2), time_step=0.4)
 
 
+@pytest.mark.parametrize(("dtype", "stored"), [("bool", "uint8"), ("float16", "float32"), ("int64", None)])
+def test_types_that_ome_tiff_has_not_are_stored_as_wider_ones_or_refused(tmp_path, dtype, stored):
+    frames = Frames(np.eye(8).astype(dtype))
+    if stored is None:
+        with pytest.raises(InputError, match="cannot store pixels of int64"):
+            write_tiff(tmp_path / "a.tif", frames)
+        assert not list(tmp_path.iterdir())
+        return
+    write_tiff(tmp_path / "a.tif", frames)
+    assert read_tiff(tmp_path / "a.tif").dtype == stored
+    np.testing.assert_array_equal(read_tiff(tmp_path / "a.tif")[0], np.eye(8))
+
+
+def test_thousands_of_strips_are_read_as_one_page(tmp_path):
+    array = np.arange(2 * 64 * 16, dtype=np.uint16).reshape(2, 64, 16)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", rowsperstrip=1)
+    frames = read_tiff(tmp_path / "a.tif")
+    assert frames.data.chunks == (1, 64, 16)
+    np.testing.assert_array_equal(np.stack(list(frames)), array)
+
+
 def test_frames_may_be_written_in_any_order_and_appear_at_once(tmp_path):
     array = np.random.default_rng(0).normal(size=(5, 20, 30)).astype(np.float32)
     path = tmp_path / "out.tif"

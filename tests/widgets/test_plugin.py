@@ -27,7 +27,8 @@ def test_every_command_resolves(plugin: PluginManifest) -> None:
 
 def test_every_contribution_names_a_command(plugin: PluginManifest) -> None:
     commands = {command.id for command in plugin.contributions.commands}
-    used = {item.command for item in (*plugin.contributions.widgets, *plugin.contributions.sample_data)}
+    given = plugin.contributions
+    used = {item.command for item in (*given.widgets, *given.sample_data, *given.readers, *given.writers)}
     assert used == commands
     assert [widget.display_name for widget in plugin.contributions.widgets] == ["Restore", "Train", "Compare"]
 

@@ -12,6 +12,7 @@ from restoring import entry, press_restore
 from napari_care_losses.core.frames import Calibration, Frames
 from napari_care_losses.core.model import load_model
 from napari_care_losses.core.restoration import RestorationParameters, restore
+from napari_care_losses.core.stacks import read_stack
 from napari_care_losses.core.tiff import read_tiff, write_tiff
 from napari_care_losses.widgets import restore as restore_module
 from napari_care_losses.widgets.results import Filled, Plan, find_result, frames_done
@@ -155,6 +156,27 @@ def test_a_restored_stack_is_saved_with_its_pixel_size(
     restored = np.asarray(find_result(viewer, source, entry()).data)
     assert np.array_equal(np.asarray(saved.data), np.clip(np.rint(restored), 0, 65535))
     assert f"Saved {path}" in widget.run_bar.status.text()
+
+
+@pytest.mark.parametrize("typed", ["a", "restored cells (untrained).tif", "b.ome.zarr"])
+def test_ome_zarr_is_saved_where_it_was_chosen(
+    viewer, open_widget, add_model, stack, tmp_path, qtbot, monkeypatch, typed
+) -> None:
+    add_model()
+    source = viewer.add_image(stack, name="cells")
+    widget = open_widget()
+    press_restore(widget, qtbot)
+
+    def ask(_parent: object, _title: str, _suggested: str, offered: str) -> tuple[str, str]:
+        return str(tmp_path / typed), next(name for name in offered.split(";;") if "Zarr" in name)
+
+    monkeypatch.setattr("napari_care_losses.widgets.restoring.saving.QFileDialog.getSaveFileName", ask)
+    widget.save.click()
+    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=10_000)
+    (path,) = tmp_path.glob("*.ome.zarr")
+    assert path.name == f"{typed.removesuffix('.tif').removesuffix('.ome.zarr')}.ome.zarr"
+    restored = np.asarray(find_result(viewer, source, entry()).data)
+    assert np.array_equal(np.stack(list(read_stack(path))), restored)
 
 
 def test_a_disk_that_cannot_be_written_is_said(viewer, open_widget, add_model, stack, tmp_path, qtbot) -> None:

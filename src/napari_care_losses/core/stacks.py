@@ -62,12 +62,8 @@ def is_ome_zarr_name(path: Path) -> bool:
 
 def bare_name(path: Path) -> str:
     """Return a file's name without what says that it is TIFF or Zarr."""
-    name = path.name
-    for ending in (".zarr", *TIFF_SUFFIXES):
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-            return name[:-4] if ending == ".zarr" and name.lower().endswith(".ome") else name
-    return path.stem
+    name = path.stem if path.suffix else path.name
+    return name[:-4] if is_ome_zarr_name(path) and name.lower().endswith(".ome") else name
 
 
 def read_stack(path: Path) -> Frames:

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import zarr
     from numpy.typing import NDArray
+
+LARGEST_PAGE = 256 * 2**20
+"""Bytes up to which a page stored in strips is read as a whole."""
 
 
 def read_tiff(path: Path) -> Frames:
@@ -31,8 +35,6 @@ def read_tiff(path: Path) -> Frames:
     InputError
         If the file is missing, is no readable TIFF, or holds no stack of grey-level frames.
     """
-    import zarr
-
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
     try:
@@ -43,9 +45,7 @@ def read_tiff(path: Path) -> Frames:
                 raise InputError(f"{path} cannot be read whole: it is cut short, copy it again.")
             axes = _tiff_axes(tiff.series[0])
             calibration = _tiff_calibration(tiff)
-        store = tifffile.imread(path, aszarr=True, level=0)
-        data = zarr.open(store, mode="r")
-        weakref.finalize(data, store.close)
+            data = _level(path, tiff.series[0], 0)
     except InputError:
         raise
     except Exception as error:
@@ -54,6 +54,26 @@ def read_tiff(path: Path) -> Frames:
         return Frames(data, axes, calibration)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def smaller_copies(path: Path) -> list[zarr.Array[Any]]:
+    """Return the coarser resolutions of a pyramidal TIFF file that `read_tiff` can read, read lazily; often none."""
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        return [_level(path, series, number) for number in range(1, len(series.levels))]
+
+
+def _level(path: Path, series: tifffile.TiffPageSeries, number: int) -> zarr.Array[Any]:
+    """Return one resolution of a series as a lazy array."""
+    import zarr
+
+    page = series.levels[number].keyframe
+    # Stored in strips, of which a page may have thousands, it is read many times faster as a whole.
+    mode = "page" if not page.is_tiled and page.nbytes <= LARGEST_PAGE else None
+    store = tifffile.imread(path, aszarr=True, level=number, chunkmode=mode)
+    data = zarr.open_array(store, mode="r")
+    weakref.finalize(data, store.close)
+    return data
 
 
 @contextmanager
@@ -152,7 +172,7 @@ class TiffStack:
     Raises
     ------
     InputError
-        If the folder is missing.
+        If the folder is missing, or OME-TIFF has no such type of pixels.
     ResumeError
         If the partial file belongs to another job.
     OutputError
@@ -164,7 +184,7 @@ class TiffStack:
     ) -> None:
         self.path = path
         self._frame_shape = like.frame_shape
-        self._dtype = np.dtype(dtype).newbyteorder("<")
+        self._dtype = _stored(np.dtype(dtype)).newbyteorder("<")
         self._frame_bytes = int(np.prod(like.frame_shape)) * self._dtype.itemsize
         self._partial = path.with_name(path.name + ".partial")
         self._journal = Journal(path, job)
@@ -251,6 +271,15 @@ def is_finished(path: Path, job: dict[str, Any]) -> bool:
             return bool(tiff.pages.first.software == job_mark(job_digest(job)))
     except (tifffile.TiffFileError, OSError):
         return False
+
+
+def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type in which pixels of another are stored without loss; OME-TIFF has not all of numpy's."""
+    wider: dict[str, np.dtype[Any]] = {"bool": np.dtype(np.uint8), "float16": np.dtype(np.float32)}
+    stored = wider.get(dtype.name, dtype)
+    if stored.name in ("int64", "uint64") or stored.itemsize > 8:
+        raise InputError(f"OME-TIFF cannot store pixels of {dtype.name}: convert them, or save as OME-Zarr.")
+    return stored
 
 
 def _ome_metadata(like: Frames) -> dict[str, Any]:

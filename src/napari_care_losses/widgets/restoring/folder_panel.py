@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class FolderPanel(QWidget):
-    """Restores every TIFF file of a folder with the model and the settings chosen for the layer.
+    """Restores every TIFF file and OME-Zarr image of a folder with the model and the settings chosen for the layer.
 
     Parameters
     ----------
@@ -41,10 +41,12 @@ class FolderPanel(QWidget):
         self._problems: list[str] = []
         self._clock = Clock()
         self._job = Job(parent=self, uses_torch=True)
-        self.source = _FolderEdit("The folder with the TIFF files to restore; each may be an image or a stack.")
+        self.source = _FolderEdit(
+            "The folder with the TIFF files and OME-Zarr images to restore; each may be an image or a stack."
+        )
         self.target = _FolderEdit(
-            "Where the results go, as NAME_restored-MODEL.tif. Left empty: into the same folder. Files that are there "
-            "already, made by the same model with the same settings, are not made again."
+            "Where the results go, as NAME_restored-MODEL.tif or .ome.zarr. Left empty: into the same folder. Files "
+            "that are there already, made by the same model with the same settings, are not made again."
         )
         self.run_bar = RunBar(
             "Restore folder",
@@ -90,7 +92,7 @@ class FolderPanel(QWidget):
         if self._entry is None:
             return "Choose a model above."
         if not self.source.text():
-            return "Choose a folder with TIFF files."
+            return "Choose a folder with TIFF files or OME-Zarr images."
         try:
             stacks_in(self.source.path())
         except CareError as error:

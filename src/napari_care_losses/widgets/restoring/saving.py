@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from napari_care_losses.core.saving import Saved, save_stack
+from napari_care_losses.core.stacks import NEW_SUFFIXES, bare_name, is_ome_zarr_name
 from napari_care_losses.widgets.form import tooltip
 from napari_care_losses.widgets.layers import layer_frames
 from napari_care_losses.widgets.results import frames_done
@@ -21,10 +22,12 @@ FILTERS = {
     "TIFF, 32-bit numbers (*.tif *.tiff)": "float32",
     "TIFF, 16-bit integers (*.tif *.tiff)": "uint16",
     "TIFF, 8-bit integers (*.tif *.tiff)": "uint8",
+    "OME-Zarr, 32-bit numbers (*.zarr)": "float32",
+    "OME-Zarr, 16-bit integers (*.zarr)": "uint16",
 }
 """What the file dialog offers, and the pixel type each stands for."""
 
-HELP = "Save the restored stack as OME-TIFF, with the pixel size and units of the layer."
+HELP = "Save the restored stack as OME-TIFF or OME-Zarr, with the pixel size and units of the layer."
 
 
 class SaveButton(QPushButton):
@@ -40,7 +43,7 @@ class SaveButton(QPushButton):
     """What is going on, for a status line."""
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
-        super().__init__("Save as TIFF…", parent)
+        super().__init__("Save as…", parent)
         self._layer: Image | None = None
         self._path = Path()
         self._saved: Saved | None = None
@@ -90,7 +93,10 @@ class SaveButton(QPushButton):
         name, chosen = QFileDialog.getSaveFileName(self, "Save the restored stack", suggested, ";;".join(FILTERS))
         if name:
             path = Path(name)
-            self.save(path if path.suffix else path.with_suffix(".tif"), FILTERS.get(chosen, "float32"))
+            is_zarr_chosen = chosen.startswith("OME-Zarr")
+            if not path.suffix or (is_zarr_chosen and not is_ome_zarr_name(path)):
+                path = path.with_name(bare_name(path) + NEW_SUFFIXES["ome-zarr" if is_zarr_chosen else "tiff"])
+            self.save(path, FILTERS.get(chosen, "float32"))
 
     def _on_report(self, saved: Saved) -> None:
         self._saved = saved

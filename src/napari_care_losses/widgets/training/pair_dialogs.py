@@ -96,7 +96,7 @@ class _FolderField(QWidget):
         self._what = what
         self.path = QLineEdit()
         self.path.setPlaceholderText(f"folder of the {what}")
-        self.path.setToolTip(tooltip(f"The folder with the TIFF files of the {what}."))
+        self.path.setToolTip(tooltip(f"The folder with the TIFF files or OME-Zarr images of the {what}."))
         self.path.textChanged.connect(lambda _: self.changed.emit())
         looking = QPushButton("Browse…")
         looking.setAutoDefault(False)
