@@ -105,11 +105,19 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     models = command("models", commands.models, "List the models of the library.")
     models.add_argument("--json", action="store_true", help="Print a JSON list.")
 
-    bring = command("import", commands.import_model, "Add a model of CSBDeep to the library.")
-    bring.add_argument("path", type=Path, metavar="PATH", help="A CSBDeep model folder, or a zip archive of it.")
+    bring = command("import", commands.import_model, "Add a model of CSBDeep, or a package, to the library.")
+    bring.add_argument(
+        "path", type=Path, metavar="PATH", help="A CSBDeep model folder, a zip archive of it, or a package of 'export'."
+    )
     bring.add_argument("--name", required=True, help="What the library is to call it.")
     if chosen == "import":
         _add_import_options(bring)
+
+    export = command("export", commands.export_model, "Pack a model for other tools, in the format of bioimage.io.")
+    export.add_argument("model", metavar="MODEL", help="A model file, or a name in the library.")
+    export.add_argument("--out", type=Path, required=True, metavar="PACKAGE.zip", help="The package to make.")
+    export.add_argument("--author", action="append", metavar="NAME", help="Who made the model; may be given again.")
+    export.add_argument("--license", metavar="SPDX", help="The licence of the weights, such as CC-BY-4.0.")
 
     simulate = command("simulate", commands.simulate, "Simulate pairs of low and high exposure.")
     simulate.add_argument("structure", choices=("actin", "mitochondria", "dendra"))

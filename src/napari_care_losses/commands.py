@@ -266,6 +266,24 @@ def import_model(options: argparse.Namespace) -> None:
     print(f"{made.stem}: {card.structure}, {card.loss} loss, {card.preset} network; {made}")
 
 
+def export_model(options: argparse.Namespace) -> None:
+    """Pack a model for other tools."""
+    from napari_care_losses.core.foreign.bioimageio_export import AUTHOR, LICENSE, export_bioimageio
+    from napari_care_losses.core.library import bundled_folder, find_model
+    from napari_care_losses.core.model import load_model
+
+    if options.out.suffix != ".zip":
+        raise InputError(f"--out must end in .zip, found {options.out}.")
+    if not options.out.parent.is_dir():
+        raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
+    path = find_model(options.model)
+    is_ours = path.parent == bundled_folder()
+    authors = options.author or ["the napari-care-losses developers" if is_ours else AUTHOR]
+    license = options.license or ("BSD-3-Clause" if is_ours else LICENSE)
+    export_bioimageio(load_model(path), options.out, name=path.stem, authors=authors, license=license)
+    print(f"{options.out}: by {', '.join(authors)}, licence {license}")
+
+
 def simulate(options: argparse.Namespace) -> None:
     """Write simulated pairs."""
     from napari_care_losses.core.frames import Calibration, Frames

@@ -12,7 +12,7 @@ from foreign_models import csbdeep_files, zip_of
 from napari_care_losses.core.errors import ModelFileError
 from napari_care_losses.core.foreign import archives
 from napari_care_losses.core.foreign.archives import open_contents
-from napari_care_losses.core.foreign.csbdeep import read_csbdeep
+from napari_care_losses.core.foreign.importing import read_foreign
 
 MARKER = ("config.json",)
 
@@ -38,7 +38,7 @@ def test_an_archive_that_climbs_out_is_not_trusted(tmp_path, name):
     inside.mkdir()
     path = zip_of(inside / "m.zip", [*csbdeep_files(), (entry(name), b"evil")])
     with pytest.raises(ModelFileError, match="not trusted: it names a file"):
-        read_csbdeep(path)
+        read_foreign(path)
     assert names(tmp_path) == ["inside"]
     assert names(inside) == ["m.zip"]
 
@@ -46,7 +46,7 @@ def test_an_archive_that_climbs_out_is_not_trusted(tmp_path, name):
 def test_a_link_is_not_followed(tmp_path):
     path = zip_of(tmp_path / "m.zip", [*csbdeep_files(), (entry("link.h5", mode=0o120777), b"/etc/passwd")])
     with pytest.raises(ModelFileError, match=r"'link\.h5' is a link"):
-        read_csbdeep(path)
+        read_foreign(path)
 
 
 def test_two_files_of_one_name_are_not_trusted(tmp_path):
@@ -54,7 +54,7 @@ def test_two_files_of_one_name_are_not_trusted(tmp_path):
         warnings.simplefilter("ignore")
         path = zip_of(tmp_path / "m.zip", [*csbdeep_files(), *csbdeep_files("direct")])
     with pytest.raises(ModelFileError, match="two files"):
-        read_csbdeep(path)
+        read_foreign(path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "weights_best.h5"])
@@ -75,7 +75,7 @@ def test_a_bomb_is_given_up_at_the_limit(tmp_path, monkeypatch, name):
     assert (tmp_path / "out").stat().st_size <= limit
     if name == "config.json":
         with pytest.raises(ModelFileError, match=r"config\.json in .* is larger than"):
-            read_csbdeep(path)
+            read_foreign(path)
 
 
 def test_a_size_that_lies_does_not_get_past_the_limit(tmp_path):
@@ -150,7 +150,7 @@ def test_a_cut_archive_is_refused(tmp_path, cut):
     path = zip_of(tmp_path / "m.zip", csbdeep_files())
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ModelFileError, match=r"m\.zip"):
-        read_csbdeep(path)
+        read_foreign(path)
 
 
 def test_any_damaged_byte_gives_our_own_error(tmp_path):
@@ -161,13 +161,13 @@ def test_any_damaged_byte_gives_our_own_error(tmp_path):
         spoilt[place] ^= 0x55
         (tmp_path / "m.zip").write_bytes(spoilt)
         with pytest.raises(ModelFileError):
-            read_csbdeep(tmp_path / "m.zip")
+            read_foreign(tmp_path / "m.zip")
 
 
 def test_several_models_in_one_archive_are_told_apart_by_the_user(tmp_path):
     path = zip_of(tmp_path / "m.zip", csbdeep_files(prefix="a/") + csbdeep_files("direct", prefix="b/"))
     with pytest.raises(ModelFileError, match="several models"):
-        read_csbdeep(path)
+        read_foreign(path)
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "sub/file", "missing", "..", ""])

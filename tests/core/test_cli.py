@@ -275,7 +275,7 @@ def test_a_failure_that_is_not_the_input_s_ends_with_status_1(folder, capsys, mo
 
 
 def test_help_of_every_command_and_the_version(capsys):
-    for command in ("", "train", "restore", "evaluate", "models", "simulate", "demo"):
+    for command in ("", "train", "restore", "evaluate", "models", "import", "export", "simulate", "demo"):
         assert status_of(*command.split(), "--help") == 0
         assert "usage: napari-care-losses" in capsys.readouterr().out
     assert status_of("--version") == 0

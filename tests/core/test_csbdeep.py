@@ -12,8 +12,7 @@ from foreign_models import CSBDEEP, csbdeep_files, zip_of
 
 from napari_care_losses.core.architecture import Architecture
 from napari_care_losses.core.errors import InputError, ModelFileError, ParameterError
-from napari_care_losses.core.foreign.csbdeep import read_csbdeep
-from napari_care_losses.core.foreign.importing import import_model
+from napari_care_losses.core.foreign.importing import import_model, read_foreign
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.model import load_model
 from napari_care_losses.core.normalization import Normalization
@@ -52,7 +51,7 @@ def restored(model, image, engine="torch"):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_an_image_is_restored_as_by_csbdeep(name):
     expected = np.load(CSBDEEP / "restored.npz")
-    model = read_csbdeep(CSBDEEP / name)
+    model = read_foreign(CSBDEEP / name)
     assert model.card.architecture == ARCHITECTURES[name]
     assert model.card.normalization == Normalization(low=2, high=99.8)
     assert model.card.loss == {"residual": "mae", "probabilistic": "laplace", "direct": "mse"}[name]
@@ -70,31 +69,31 @@ def test_an_image_is_restored_as_by_csbdeep(name):
 def test_a_network_made_for_x_y_is_turned(copy):
     """CSBDeep would have been given the image with X first."""
     image = np.load(CSBDEEP / "restored.npz")["image"]
-    turned = read_csbdeep(copy(axes="XYC"))
-    expected = restored(read_csbdeep(CSBDEEP / "residual"), np.ascontiguousarray(image.T)).image.T
+    turned = read_foreign(copy(axes="XYC"))
+    expected = restored(read_foreign(CSBDEEP / "residual"), np.ascontiguousarray(image.T)).image.T
     np.testing.assert_allclose(restored(turned, image).image, expected, atol=0.02)
 
 
 def test_folders_archives_and_the_description_itself_are_the_same_model(tmp_path):
-    digest = read_csbdeep(CSBDEEP / "residual").digest()
+    digest = read_foreign(CSBDEEP / "residual").digest()
     flat = zip_of(tmp_path / "flat.zip", csbdeep_files())
     extra = [("other/readme.txt", b"hello"), ("__MACOSX/my/._config.json", b"\0"), ("my/", b"")]
     nested = zip_of(tmp_path / "nested.zip", csbdeep_files(prefix="my/") + extra)
     for path in (flat, nested, CSBDEEP / "residual" / "config.json"):
-        assert read_csbdeep(path).digest() == digest
+        assert read_foreign(path).digest() == digest
 
 
 def test_the_best_weights_are_taken_before_the_last(copy):
     folder = copy()
     spoilt = folder / "weights_last.h5"
     spoilt.write_bytes(b"no weights")
-    assert read_csbdeep(folder).card.training["weights"] == "weights_best.h5"
+    assert read_foreign(folder).card.training["weights"] == "weights_best.h5"
     (folder / "weights_best.h5").unlink()
     with pytest.raises(ModelFileError, match=r"weights_last\.h5 cannot be read: it is no HDF5 file"):
-        read_csbdeep(folder)
+        read_foreign(folder)
     spoilt.unlink()
-    with pytest.raises(ModelFileError, match=r"holds no weights_best\.h5 and no weights_last\.h5"):
-        read_csbdeep(folder)
+    with pytest.raises(ModelFileError, match=r"There is no weights_best\.h5 and no weights_last\.h5"):
+        read_foreign(folder)
 
 
 def rename(file, names):
@@ -109,7 +108,7 @@ def rename(file, names):
 def test_a_whole_saved_model_and_layers_without_csbdeep_s_names_are_read(copy):
     """`model.save` puts the weights into a group; other versions name every layer conv2d with a number."""
     folder = copy("probabilistic")
-    expected = read_csbdeep(folder).weights
+    expected = read_foreign(folder).weights
     with h5py.File(folder / "weights_best.h5", "r+") as file:
         layers = [name for name in file.attrs["layer_names"] if name.startswith(("down", "middle", "up_level"))]
         rename(file, {name: f"conv2d_{number + 20}" for number, name in enumerate(layers)})
@@ -119,7 +118,7 @@ def test_a_whole_saved_model_and_layers_without_csbdeep_s_names_are_read(copy):
             if name != "model_weights":
                 file.move(name, f"model_weights/{name}")
         del file.attrs["layer_names"]
-    found = read_csbdeep(folder).weights
+    found = read_foreign(folder).weights
     assert found.keys() == expected.keys()
     assert all((found[name] == expected[name]).all() for name in expected)
 
@@ -127,7 +126,7 @@ def test_a_whole_saved_model_and_layers_without_csbdeep_s_names_are_read(copy):
 def test_a_long_list_of_layers_in_pieces_and_names_without_numbers_are_read(copy):
     """Keras cuts attributes larger than 64 KB; Keras 3 leaves out the ``:0`` of its arrays."""
     folder = copy("probabilistic")
-    expected = read_csbdeep(folder).digest()
+    expected = read_foreign(folder).digest()
     with h5py.File(folder / "weights_best.h5", "r+") as file:
         listed = list(file.attrs["layer_names"])
         del file.attrs["layer_names"]
@@ -136,7 +135,7 @@ def test_a_long_list_of_layers_in_pieces_and_names_without_numbers_are_read(copy
             inner = file[layer].get(layer)
             for name in list(inner or ()):
                 inner.move(name, name.removesuffix(":0"))
-    assert read_csbdeep(folder).digest() == expected
+    assert read_foreign(folder).digest() == expected
 
 
 @pytest.mark.parametrize(
@@ -165,12 +164,12 @@ def test_a_long_list_of_layers_in_pieces_and_names_without_numbers_are_read(copy
 )
 def test_networks_of_other_kinds_are_refused_with_the_reason(copy, name, config, said):
     with pytest.raises(ModelFileError, match=said):
-        read_csbdeep(copy(name, **config))
+        read_foreign(copy(name, **config))
 
 
 @pytest.mark.parametrize("said", [{"unet_dropout": 0.2}, {"batch_norm": False}, {"unet_kern_size": [5, 5]}])
 def test_settings_that_change_nothing_are_accepted(copy, said):
-    assert read_csbdeep(copy(**said)).card.architecture == ARCHITECTURES["residual"]
+    assert read_foreign(copy(**said)).card.architecture == ARCHITECTURES["residual"]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,7 @@ def test_a_damaged_description_is_refused(copy, text):
     folder = copy()
     (folder / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ModelFileError, match=r"config\.json is"):
-        read_csbdeep(folder)
+        read_foreign(folder)
 
 
 def spoil(path, how):
@@ -252,7 +251,7 @@ def test_damaged_and_hostile_weights_are_refused(copy, how, said):
     folder = copy()
     spoil(folder / "weights_best.h5", how)
     with pytest.raises(ModelFileError, match=said):
-        read_csbdeep(folder)
+        read_foreign(folder)
 
 
 def test_a_cut_file_of_weights_is_refused(copy):
@@ -261,7 +260,7 @@ def test_a_cut_file_of_weights_is_refused(copy):
     for size in (0, 100, 3000, len(whole) // 2, len(whole) - 2000):
         (folder / "weights_best.h5").write_bytes(whole[:size])
         with pytest.raises(ModelFileError, match=r"weights_best\.h5"):
-            read_csbdeep(folder)
+            read_foreign(folder)
 
 
 class TestCommandLine:
@@ -287,7 +286,7 @@ class TestCommandLine:
         ("arguments", "said"),
         [
             (("nowhere", "--name", "x"), "no file or folder nowhere"),
-            ((".", "--name", "x"), "no model known here: it has no config.json"),
+            ((".", "--name", "x"), "no model known here: it has no bioimageio.yaml and no rdf.yaml and no config.json"),
             ((CSBDEEP / "restored.npz", "--name", "x"), "no model known here"),
             ((CSBDEEP / "residual" / "weights_best.h5", "--name", "x"), "neither a folder nor a zip archive"),
             ((CSBDEEP / "residual", "--name", "../x"), "plain file name"),
@@ -314,6 +313,6 @@ def test_a_taken_name_is_refused_before_anything_is_read(model_library):
 
 def test_a_structure_must_be_known():
     with pytest.raises(InputError, match="structure must be one of"):
-        read_csbdeep(CSBDEEP / "residual", structure="cheese")
+        read_foreign(CSBDEEP / "residual", structure="cheese")
     with pytest.raises(ParameterError):
         Normalization(low=60)

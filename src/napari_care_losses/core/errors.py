@@ -20,6 +20,10 @@ class ModelFileError(InputError):
     """A model file that is missing, damaged or not one of ours."""
 
 
+class MissingLibraryError(InputError):
+    """Work that needs a library which is not installed; the message says how to install it."""
+
+
 class ResumeError(InputError):
     """A stopped run that cannot be resumed with the settings given."""
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.core.architecture import PRESETS, Architecture
 from napari_care_losses.core.errors import ModelFileError, ParameterError
-from napari_care_losses.core.foreign.archives import open_contents
 from napari_care_losses.core.foreign.confined import read_confined
 from napari_care_losses.core.foreign.keras_weights import care_weights
 from napari_care_losses.core.model import Model, ModelCard
@@ -53,23 +52,16 @@ _KNOWN = {
 _PROVENANCE = ("train_epochs", "train_steps_per_epoch", "train_learning_rate", "train_batch_size")
 
 
-def read_csbdeep(
-    path: Path,
-    *,
-    structure: str = "other",
-    normalization: Normalization | None = None,
-    limits: Limits | None = None,
-) -> Model:
+def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Model:
     """Read a CARE model of CSBDeep.
+
+    What the images show and by which percentiles they were normalised it does not store: the model gets the structure
+    "other" and the percentiles 2 and 99.8, CSBDeep's own defaults.
 
     Parameters
     ----------
-    path : Path
-        Its folder, a zip archive of it, or its ``config.json``.
-    structure : str
-        One of `napari_care_losses.core.model.STRUCTURES`: what the images show, which CSBDeep does not store.
-    normalization : Normalization, optional
-        Percentiles to use when restoring, which CSBDeep does not store; its own defaults, 2 and 99.8, otherwise.
+    contents : Contents
+        The files of its folder.
     limits : Limits, optional
         What reading the weights may use.
 
@@ -78,27 +70,25 @@ def read_csbdeep(
     ModelFileError
         If it is no such model, is damaged, or is of a kind that cannot be imported.
     """
-    with open_contents(path, (CONFIG,)) as (contents, _):
-        config = _config(contents)
-        architecture = _architecture(config)
-        name = next((name for name in WEIGHTS if name in contents.names), None)
-        if name is None:
-            raise ModelFileError(f"{path} holds no {' and no '.join(WEIGHTS)}.")
-        with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
-            # under a name of our own: a path from an archive is never used
-            copied = Path(folder) / name
-            contents.copy(name, copied)
-            found = read_confined(READER, copied, limits)
+    config = _config(contents)
+    architecture = _architecture(config)
+    name = next((name for name in WEIGHTS if name in contents.names), None)
+    if name is None:
+        raise ModelFileError(f"There is no {' and no '.join(WEIGHTS)} beside {CONFIG}.")
+    with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
+        copied = Path(folder) / name
+        contents.copy(name, copied)
+        found = read_confined(READER, copied, limits)
     weights = care_weights(found, architecture, swaps_axes=_axes(config) == "XY")
     import torch
 
     loss = _loss(config)
     card = ModelCard(
-        structure=structure,
+        structure="other",
         loss=loss,
         preset=next((name for name, preset in PRESETS.items() if _is_preset(architecture, preset)), "custom"),
         architecture=architecture,
-        normalization=normalization or Normalization(),
+        normalization=Normalization(low=2.0, high=99.8),
         training={
             "imported_from": "CSBDeep",
             "keras_version": found.notes.get("keras_version", ""),
@@ -112,7 +102,7 @@ def read_csbdeep(
     )
     model = Model(card, {key: torch.from_numpy(value) for key, value in weights.items()})
     if not all(tensor.isfinite().all() for tensor in model.weights.values()):
-        raise ModelFileError(f"{path}: the weights are not finite numbers.")
+        raise ModelFileError(f"The weights of {name} are not finite numbers.")
     model.network()
     return model
 

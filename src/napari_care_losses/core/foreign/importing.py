@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_care_losses.core.foreign.csbdeep import read_csbdeep
+from napari_care_losses.core.foreign.archives import open_contents
+from napari_care_losses.core.foreign.bioimageio_import import DESCRIPTIONS, read_bioimageio
+from napari_care_losses.core.foreign.csbdeep import CONFIG, read_csbdeep
 from napari_care_losses.core.library import new_model_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_care_losses.core.model import Model
     from napari_care_losses.core.normalization import Normalization
+
+
+MARKERS = (*DESCRIPTIONS, CONFIG)
+"""The file by which a model's kind is told."""
+
+
+def read_foreign(path: Path, *, structure: str | None = None, normalization: Normalization | None = None) -> Model:
+    """Read a model of CSBDeep or a bioimage.io package.
+
+    Parameters
+    ----------
+    path : Path
+        A CSBDeep model folder, a package for bioimage.io, or the folder of one; folders may be packed as zip archives.
+    structure : str, optional
+        One of `napari_care_losses.core.model.STRUCTURES`; what the model says of itself otherwise, "other" where it
+        does not.
+    normalization : Normalization, optional
+        Percentiles to use when restoring; what the model says otherwise, CSBDeep's defaults where it does not.
+
+    Raises
+    ------
+    ModelFileError
+        If the model cannot be read, with the reason.
+    """
+    with open_contents(path, MARKERS) as (contents, marker):
+        model = read_csbdeep(contents) if marker == CONFIG else read_bioimageio(contents, marker)
+    card = replace(
+        model.card,
+        structure=structure or model.card.structure,
+        normalization=normalization or model.card.normalization,
+    )
+    return replace(model, card=card)
 
 
 def import_model(
@@ -20,14 +56,10 @@ def import_model(
 
     Parameters
     ----------
-    path : Path
-        A CSBDeep model folder or its zip archive.
+    path, structure, normalization
+        As in `read_foreign`.
     name : str
         What the library is to call it.
-    structure : str, optional
-        One of `napari_care_losses.core.model.STRUCTURES`, where the model does not say what it was trained on.
-    normalization : Normalization, optional
-        Percentiles to use when restoring, where the model does not say.
 
     Returns
     -------
@@ -45,5 +77,5 @@ def import_model(
     """
     # before the work: a name that is taken is no reason to wait
     target = new_model_path(name)
-    read_csbdeep(path, structure=structure or "other", normalization=normalization).save(target)
+    read_foreign(path, structure=structure, normalization=normalization).save(target)
     return target

@@ -1,0 +1,75 @@
+"""The CARE network as it goes into a bioimage.io package: this file and torch are all it needs.
+
+A U-Net of convolutions with zero "same" padding, ReLU, 2 x 2 max pooling and nearest-neighbour upsampling, with a
+residual connection from input to output (Weigert et al. 2018, doi:10.1038/s41592-018-0216-7; CSBDeep 0.8.2).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SCALE_FLOOR = 1e-3
+
+
+class CareNetwork(nn.Module):
+    """The CARE network.
+
+    Parameters
+    ----------
+    depth : int
+        Number of times the image is halved; its sizes must be multiples of ``2**depth``.
+    kernel_size : int
+        Width of every convolution in pixels, odd.
+    filters : int
+        Filters of the first convolution.
+    residual : bool
+        Whether the input is added to the output.
+    predicts_scale : bool
+        Whether a second head gives the Laplace scale of every pixel.
+    """
+
+    def __init__(self, depth: int, kernel_size: int, filters: int, residual: bool, predicts_scale: bool) -> None:
+        super().__init__()
+        self.residual = residual
+
+        def convolutions(channels: int, *widths: int) -> nn.ModuleList:
+            pairs = zip((channels, *widths), widths, strict=False)
+            return nn.ModuleList(nn.Conv2d(a, b, kernel_size, padding=kernel_size // 2) for a, b in pairs)
+
+        widths = [filters * 2**level for level in range(depth + 1)]
+        after = [filters * 2 ** max(0, level - 1) for level in range(depth + 1)]
+        entering = [1, *widths]
+        self.down = nn.ModuleList(convolutions(entering[level], widths[level], widths[level]) for level in range(depth))
+        self.middle = convolutions(entering[depth], widths[depth], after[depth])
+        self.up = nn.ModuleList(
+            convolutions(after[level + 1] + widths[level], widths[level], after[level])
+            for level in reversed(range(depth))
+        )
+        self.mean = nn.Conv2d(after[0], 1, 1)
+        self.scale = nn.Conv2d(after[0], 1, 1) if predicts_scale else None
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Restore normalised images (N, 1, Y, X); return them, and the scale where it is predicted."""
+        features, skips = x, []
+        for block in self.down:
+            features = _activated(block, features)
+            skips.append(features)
+            features = functional.max_pool2d(features, 2)
+        features = _activated(self.middle, features)
+        for block in self.up:
+            coarse = functional.interpolate(features, scale_factor=2.0, mode="nearest")
+            features = _activated(block, torch.cat([coarse, skips.pop()], dim=1))
+        mean: Tensor = self.mean(features)
+        if self.residual:
+            mean = mean + x
+        if self.scale is None:
+            return mean
+        return mean, functional.softplus(self.scale(features)) + SCALE_FLOOR
+
+
+def _activated(block: nn.Module, features: Tensor) -> Tensor:
+    for layer in block.children():
+        features = functional.relu(layer(features))
+    return features
