@@ -103,6 +103,13 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         _add_experiment_options(experiment)
 
     models = command("models", commands.models, "List the models of the library.")
+    models.add_argument(
+        "--for",
+        type=Path,
+        dest="image",
+        metavar="IMAGE",
+        help="Sort by how well each model's training images match this image or stack, the best first.",
+    )
     models.add_argument("--json", action="store_true", help="Print a JSON list.")
 
     bring = command("import", commands.import_model, "Add a model of CSBDeep, or a package, to the library.")

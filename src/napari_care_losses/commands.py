@@ -225,9 +225,13 @@ def _finite(value: Any) -> Any:
 
 
 def models(options: argparse.Namespace) -> None:
-    """List the library."""
+    """List the library; for an image with the best match first."""
+    from napari_care_losses.core.choosing import measure_frames, rank_models
     from napari_care_losses.core.library import library_folder, list_models
+    from napari_care_losses.core.stacks import read_stack
 
+    entries = list_models()
+    measured = [] if options.image is None else measure_frames(read_stack(options.image))
     rows = [
         {
             "name": entry.name,
@@ -236,15 +240,24 @@ def models(options: argparse.Namespace) -> None:
             "preset": entry.card.preset,
             "bundled": entry.bundled,
             "path": str(entry.path),
+            **({"distance": round(far, 2) if math.isfinite(far) else None, "reasons": reasons} if measured else {}),
         }
-        for entry in list_models()
+        for entry, far, reasons in rank_models(entries, measured)
     ]
     if options.json:
         print(json.dumps(rows))
         return
     for row in rows:
         kind = "bundled" if row["bundled"] else "yours"
-        print(f"{row['name']:<28}{row['structure']:<14}{row['loss']:<10}{row['preset']:<8}{kind:<9}{row['path']}")
+        line = f"{row['name']:<28}{row['structure']:<14}{row['loss']:<10}{row['preset']:<8}{kind:<9}"
+        if measured:
+            match = "not known" if row["distance"] is None else f"{row['distance']:.1f} "
+            if row["distance"] is not None:
+                match += "differs" if row["reasons"] else "matches"
+            line += f"{match:<14}"
+        print(f"{line}{row['path']}")
+    if measured and rows:
+        print(f"{rows[0]['name']}: {' '.join(rows[0]['reasons']) or 'trained on images like this one.'}")
     print(f"your models: {library_folder()}")
 
 

@@ -20,6 +20,7 @@ from napari_care_losses.core.metrics import score
 from napari_care_losses.core.model import load_model
 from napari_care_losses.core.network import CareNetwork
 from napari_care_losses.core.restoration import RestorationParameters, restore
+from napari_care_losses.core.simulation import simulate_pairs
 
 pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
 
@@ -233,6 +234,28 @@ class TestModels:
             "path": str(model_library / "mine.safetensors"),
         }
         assert all(row.keys() == mine.keys() for row in rows)
+
+    def test_for_an_image_the_best_match_comes_first(self, model_library, folder, capsys):
+        save_model(model_library / "mine.safetensors")
+        low, _ = simulate_pairs("mitochondria", 2, (128, 128), seed=5)
+        tifffile.imwrite(folder / "image.tif", low)
+        assert status_of("models", "--for", "image.tif", "--json") == 0
+        rows = json.loads(capsys.readouterr().out)
+        # the bundled ones were trained on simulated images; "mine" does not say on what
+        assert [row["structure"] for row in rows[:3]] == ["mitochondria"] * 3
+        assert rows[-1]["name"] == "mine"
+        assert rows[-1]["distance"] is None
+        known = [row["distance"] for row in rows[:-1]]
+        assert known == sorted(known)
+        assert status_of("models", "--for", "image.tif") == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0].startswith(rows[0]["name"])
+        assert f"{rows[0]['distance']:.1f}" in said[0]
+
+    def test_an_image_too_small_to_measure_is_refused(self, folder, capsys):
+        tifffile.imwrite(folder / "image.tif", np.zeros((4, 4), np.uint8))
+        assert status_of("models", "--for", "image.tif") == 2
+        assert "error" in capsys.readouterr().err
 
     def test_the_table_names_the_folder(self, model_library, capsys):
         save_model(model_library / "mine.safetensors")

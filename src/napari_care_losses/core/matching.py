@@ -175,18 +175,42 @@ def noise_seen(stored: dict[str, Any]) -> str:
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
-def reasons(stored: dict[str, Any], measured: Sequence[ImageStatistics]) -> list[str]:
-    """Return what `mismatches` does, of frames measured before."""
+def distance(stored: dict[str, Any], measured: Sequence[ImageStatistics]) -> float | None:
+    """Return how far frames are from the training images of a model: 0 at their centre, a match to `LARGEST_DISTANCE`.
+
+    Parameters
+    ----------
+    stored : dict
+        From `summarize`.
+    measured : sequence of ImageStatistics
+        Frames of one stack; the mean of their figures is compared.
+
+    Returns
+    -------
+    float or None
+        Mahalanobis distance; None where nothing usable is stored or no frame was measured.
+    """
     seen = _seen(stored)
     if seen is None or not measured:
+        return None
+    off = _found(measured) - seen.mean
+    return math.sqrt(off @ np.linalg.solve(seen.covariance, off))
+
+
+def reasons(stored: dict[str, Any], measured: Sequence[ImageStatistics]) -> list[str]:
+    """Return what `mismatches` does, of frames measured before."""
+    seen, far = _seen(stored), distance(stored, measured)
+    if seen is None or far is None or far <= LARGEST_DISTANCE:
         return []
-    found = np.mean([_compared(statistics) for statistics in measured], axis=0)
-    off = found - seen.mean
-    pull = np.linalg.solve(seen.covariance, off)
-    if off @ pull <= LARGEST_DISTANCE**2:
-        return []
+    found = _found(measured)
     spread = np.sqrt(np.diag(seen.covariance))
+    pull = np.asarray(np.linalg.solve(seen.covariance, found - seen.mean), dtype=np.float64)
     return _single_reasons(found, seen.mean, spread) or [_joint_reason(found, pull, seen.covariance)]
+
+
+def _found(measured: Sequence[ImageStatistics]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.mean([_compared(statistics) for statistics in measured], axis=0)
+    return found
 
 
 def _compared(statistics: ImageStatistics) -> list[float]:

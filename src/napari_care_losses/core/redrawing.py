@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from skimage.restoration import estimate_sigma
+
+from napari_care_losses.core.baselines import estimate_noise
 
 if TYPE_CHECKING:
     from typing import Any
@@ -90,7 +91,7 @@ def noise_pool(low: NDArray[Any], high: NDArray[Any], rng: np.random.Generator) 
     gain, offset = np.polyfit(high.ravel(), low.ravel(), 1)
     noise = low - (np.float32(gain) * high + np.float32(offset))
     spread = float(noise.std())
-    if spread == 0 or gain <= 0 or gain * estimate_sigma(high) > MOST_NOISE_IN_HIGH * spread:
+    if spread == 0 or gain <= 0 or gain * estimate_noise(high) > MOST_NOISE_IN_HIGH * spread:
         return None
     if max(_shared(noise[1:], noise[:-1]), _shared(noise[:, 1:], noise[:, :-1])) > MOST_CORRELATED * spread**2:
         return None
