@@ -26,7 +26,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format models screenshots bench clean system-libraries
+.PHONY: help demo test test-slow lint format models screenshots bench package clean system-libraries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ screenshots: $(INSTALLED) system-libraries ## take the pictures of docs/images a
 bench: $(INSTALLED_BENCH) system-libraries ## measure beside CSBDeep and CAREamics; PAIRS=folder for real images
 	PEER_PYTHON="$(PEER_PYTHON)" bash benchmarks/peers.sh build/bench/env $(BIN)/python
 	$(BIN)/python benchmarks/bench.py $(if $(PAIRS),--pairs "$(PAIRS)") $(BENCH_ARGS)
+
+package: $(INSTALLED) ## build the wheel and the sdist into dist/, and check them
+	bash tools/package.sh $(BIN)/python
 
 clean: ## remove the environment, builds and caches
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
