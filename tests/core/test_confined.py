@@ -13,6 +13,14 @@ from napari_care_losses.core.foreign.confined import Limits, read_confined
 WRITE = "import sys, numpy; from safetensors.numpy import save_file\n"
 
 
+def finish(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            return finished.value
+
+
 @pytest.fixture
 def run(tmp_path):
     """Return a function that runs a script as a reader."""
@@ -20,7 +28,7 @@ def run(tmp_path):
     def run(code, **limits):
         script = tmp_path / "reader.py"
         script.write_text(code)
-        return read_confined(script, tmp_path / "model.h5", Limits(**limits))
+        return finish(read_confined(script, tmp_path / "model.h5", Limits(**limits)))
 
     return run
 
@@ -89,3 +97,13 @@ def test_no_module_is_taken_from_the_folder_one_is_in_and_nothing_is_left(run, t
     with pytest.raises(ModelFileError):
         run("1 / 0")
     assert names(tmp_path / "temporary") == []
+
+
+def test_closed_on_the_way_it_ends_the_process(tmp_path):
+    script = tmp_path / "reader.py"
+    script.write_text("import time; time.sleep(60)")
+    steps = read_confined(script, tmp_path / "model.h5")
+    next(steps)
+    assert psutil.Process().children()
+    steps.close()
+    assert not psutil.Process().children()

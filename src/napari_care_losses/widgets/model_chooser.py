@@ -65,13 +65,13 @@ class ModelChooser(QWidget):
         opening.clicked.connect(self._open)
         self.about = QLabel()
         self.about.setWordWrap(True)
-        row = QHBoxLayout()
-        row.addWidget(self.combo, 1)
-        row.addWidget(opening)
+        self._row = QHBoxLayout()
+        self._row.addWidget(self.combo, 1)
+        self._row.addWidget(opening)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        layout.addLayout(row)
+        layout.addLayout(self._row)
         layout.addWidget(self.about)
         self.reload()
 
@@ -79,6 +79,10 @@ class ModelChooser(QWidget):
     def problem(self) -> str:
         """Why the library cannot be read; empty when it can."""
         return self._library.problem
+
+    def add_button(self, button: QWidget) -> None:
+        """Put a further button at the end of the row."""
+        self._row.addWidget(button)
 
     def entry(self) -> LibraryEntry | None:
         """Return the chosen model."""
@@ -198,6 +202,8 @@ def describe(card: ModelCard) -> str:
     text += f", {steps:,} steps" if isinstance(steps, int) else ""
     text += f" in {seconds / 60:.0f} min" if isinstance(seconds, int | float) and seconds >= 60 else ""
     text += f", {_day(training.get('date'))}." if training.get("date") else "."
+    origin = training.get("imported_from")
+    text += f" Imported from {origin}." if isinstance(origin, str) else ""
     noise = noise_seen(card.statistics)
     return text + (f" Noise of its images: {noise} of their range." if noise else " It does not store their noise.")
 

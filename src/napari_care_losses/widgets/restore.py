@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QToolButton, QWidget
 
 from napari_care_losses.core.errors import CareError, InputError
 from napari_care_losses.core.restoration_parameters import RestorationParameters
@@ -15,6 +15,7 @@ from napari_care_losses.widgets.model_chooser import ModelChooser
 from napari_care_losses.widgets.panel import Panel
 from napari_care_losses.widgets.restoration_words import WORDS
 from napari_care_losses.widgets.restoring.folder_panel import FolderPanel
+from napari_care_losses.widgets.restoring.import_panel import ImportPanel
 from napari_care_losses.widgets.restoring.live_preview import LivePreview
 from napari_care_losses.widgets.restoring.match_note import MatchNote
 from napari_care_losses.widgets.restoring.range_note import RangeNote
@@ -71,6 +72,13 @@ class RestoreWidget(Panel):
         self.image.setToolTip(tooltip("The noisy image or stack to restore."))
         self.model = ModelChooser(follows=lambda: not self._job.is_running)
         self.model.setToolTip(tooltip("What restores it: choose a model trained on images like yours."))
+        self.import_button = QToolButton()
+        self.import_button.setText("Import…")
+        self.import_button.setCheckable(True)
+        self.import_button.setToolTip(tooltip("Add a model of CSBDeep, or a package for bioimage.io, to the library."))
+        self.model.add_button(self.import_button)
+        self.importing = ImportPanel()
+        self.importing.setVisible(False)
         self.match = MatchNote()
         self.live = QCheckBox("Live preview")
         self.live.setChecked(True)
@@ -106,7 +114,16 @@ class RestoreWidget(Panel):
         buttons.addWidget(self.save, 1)
         buttons.addWidget(self.contrast, 1)
         self.body.addLayout(rows)
-        for widget in (self.match, self.live, self.preview_note, self.form, self.range, self.uncertainty, self.scores):
+        for widget in (
+            self.importing,
+            self.match,
+            self.live,
+            self.preview_note,
+            self.form,
+            self.range,
+            self.uncertainty,
+            self.scores,
+        ):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
         self.body.addWidget(fold("Restore a folder of files", self.folder))
@@ -117,6 +134,8 @@ class RestoreWidget(Panel):
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
         self.model.changed.connect(self._update)
+        self.import_button.toggled.connect(self.importing.setVisible)
+        self.importing.imported.connect(self._on_imported)
         self.form.edited.connect(lambda _: self._update())
         self.live.toggled.connect(lambda _: self._look())
         self.preview.set_finished(self._is_restored)
@@ -185,6 +204,10 @@ class RestoreWidget(Panel):
         if layer is not None:
             self.model.suggest_for(layer.name)
         self._update()
+
+    def _on_imported(self, name: str) -> None:
+        self.model.reload()
+        self.model.choose(name)
 
     def _has_bad_settings(self) -> bool:
         try:

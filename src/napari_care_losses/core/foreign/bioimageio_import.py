@@ -15,6 +15,8 @@ from napari_care_losses.core.foreign.confined import read_confined
 from napari_care_losses.core.model import Model, ModelCard
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from napari_care_losses.core.foreign.archives import Contents
     from napari_care_losses.core.foreign.confined import Limits
 
@@ -36,8 +38,10 @@ class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
         return super().compose_node(parent, index)
 
 
-def read_bioimageio(contents: Contents, description: str, *, limits: Limits | None = None) -> Model:
-    """Read a package.
+def read_bioimageio(
+    contents: Contents, description: str, *, limits: Limits | None = None
+) -> Generator[None, None, Model]:
+    """Read a package, in steps.
 
     The network is recognised by the card that `export_bioimageio` puts into the description; its weights are loaded
     into our own network, and the code beside them is not looked at.
@@ -68,7 +72,7 @@ def read_bioimageio(contents: Contents, description: str, *, limits: Limits | No
         contents.copy(source.removeprefix("./"), copied)
         if digest is not None and digest != _sha256(copied):
             raise ModelFileError(f"{source} is damaged: its SHA-256 is not the one in {description}.")
-        found = read_confined(READER, copied, limits)
+        found = yield from read_confined(READER, copied, limits)
     import torch
 
     model = Model(card, {name: torch.from_numpy(value) for name, value in found.tensors.items()})

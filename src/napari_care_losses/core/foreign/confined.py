@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from napari_care_losses.core.errors import ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from numpy.typing import NDArray
 
@@ -65,8 +65,8 @@ class Tensors:
     notes: Mapping[str, str]
 
 
-def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> Tensors:
-    """Run a reader on a file and return the tensors it found.
+def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> Generator[None, None, Tensors]:
+    """Run a reader on a file; closed at any step, it ends the process.
 
     Parameters
     ----------
@@ -77,6 +77,16 @@ def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> T
         The foreign file.
     limits : Limits, optional
         What the process may use.
+
+    Yields
+    ------
+    None
+        Every few milliseconds.
+
+    Returns
+    -------
+    Tensors
+        What it found.
 
     Raises
     ------
@@ -95,9 +105,11 @@ def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> T
                 stderr=messages,
                 cwd=folder,
                 env=_environment(),
+                # on Windows a viewer without a console would open one
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
             try:
-                excess = _watch(process, made, said, limits)
+                excess = yield from _watch(process, made, said, limits)
             finally:
                 process.kill()
                 process.wait()
@@ -118,11 +130,12 @@ def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> T
             raise ModelFileError(f"{source.name} is damaged: reading it gave no tensors ({error}).") from error
 
 
-def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Limits) -> str:
+def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Limits) -> Generator[None, None, str]:
     """Wait for a process; return which limit it has passed, in words, or nothing."""
     end = time.monotonic() + limits.seconds
     watched = psutil.Process(process.pid)
     while True:
+        yield
         try:
             process.wait(_POLL)
         except subprocess.TimeoutExpired:

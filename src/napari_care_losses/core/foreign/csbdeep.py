@@ -23,6 +23,8 @@ from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.normalization import Normalization
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from napari_care_losses.core.foreign.archives import Contents
     from napari_care_losses.core.foreign.confined import Limits
 
@@ -52,8 +54,8 @@ _KNOWN = {
 _PROVENANCE = ("train_epochs", "train_steps_per_epoch", "train_learning_rate", "train_batch_size")
 
 
-def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Model:
-    """Read a CARE model of CSBDeep.
+def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generator[None, None, Model]:
+    """Read a CARE model of CSBDeep, in steps.
 
     What the images show and by which percentiles they were normalised it does not store: the model gets the structure
     "other" and the percentiles 2 and 99.8, CSBDeep's own defaults.
@@ -78,7 +80,7 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Model:
     with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
         copied = Path(folder) / name
         contents.copy(name, copied)
-        found = read_confined(READER, copied, limits)
+        found = yield from read_confined(READER, copied, limits)
     weights = care_weights(found, architecture, swaps_axes=_axes(config) == "XY")
     import torch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_care_losses.core.foreign.archives import open_contents
 from napari_care_losses.core.foreign.bioimageio_import import DESCRIPTIONS, read_bioimageio
@@ -11,18 +11,22 @@ from napari_care_losses.core.foreign.csbdeep import CONFIG, read_csbdeep
 from napari_care_losses.core.library import new_model_path
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from napari_care_losses.core.model import Model
     from napari_care_losses.core.normalization import Normalization
 
-
 MARKERS = (*DESCRIPTIONS, CONFIG)
-"""The file by which a model's kind is told."""
+"""The files by which a model's kind is told."""
+
+Result = TypeVar("Result")
 
 
-def read_foreign(path: Path, *, structure: str | None = None, normalization: Normalization | None = None) -> Model:
-    """Read a model of CSBDeep or a bioimage.io package.
+def reading(
+    path: Path, *, structure: str | None = None, normalization: Normalization | None = None
+) -> Generator[None, None, Model]:
+    """Read a model of CSBDeep or a bioimage.io package; yields while it does and can be closed at any step.
 
     Parameters
     ----------
@@ -34,13 +38,19 @@ def read_foreign(path: Path, *, structure: str | None = None, normalization: Nor
     normalization : Normalization, optional
         Percentiles to use when restoring; what the model says otherwise, CSBDeep's defaults where it does not.
 
+    Returns
+    -------
+    Model
+        The model.
+
     Raises
     ------
     ModelFileError
         If the model cannot be read, with the reason.
     """
     with open_contents(path, MARKERS) as (contents, marker):
-        model = read_csbdeep(contents) if marker == CONFIG else read_bioimageio(contents, marker)
+        steps = read_csbdeep(contents) if marker == CONFIG else read_bioimageio(contents, marker)
+        model = yield from steps
     card = replace(
         model.card,
         structure=structure or model.card.structure,
@@ -49,15 +59,15 @@ def read_foreign(path: Path, *, structure: str | None = None, normalization: Nor
     return replace(model, card=card)
 
 
-def import_model(
+def importing(
     path: Path, name: str, *, structure: str | None = None, normalization: Normalization | None = None
-) -> Path:
-    """Read a foreign model and add it to the library.
+) -> Generator[None, None, Path]:
+    """Read a foreign model and add it to the library; yields while it does and can be closed at any step.
 
     Parameters
     ----------
     path, structure, normalization
-        As in `read_foreign`.
+        As in `reading`.
     name : str
         What the library is to call it.
 
@@ -77,5 +87,27 @@ def import_model(
     """
     # before the work: a name that is taken is no reason to wait
     target = new_model_path(name)
-    read_foreign(path, structure=structure, normalization=normalization).save(target)
+    model = yield from reading(path, structure=structure, normalization=normalization)
+    model.save(target)
     return target
+
+
+def read_foreign(path: Path, *, structure: str | None = None, normalization: Normalization | None = None) -> Model:
+    """Return a foreign model: `reading` in one go."""
+    return _finish(reading(path, structure=structure, normalization=normalization))
+
+
+def import_model(
+    path: Path, name: str, *, structure: str | None = None, normalization: Normalization | None = None
+) -> Path:
+    """Add a foreign model to the library: `importing` in one go."""
+    return _finish(importing(path, name, structure=structure, normalization=normalization))
+
+
+def _finish(work: Generator[None, None, Result]) -> Result:
+    while True:
+        try:
+            next(work)
+        except StopIteration as finished:
+            result: Result = finished.value
+            return result
