@@ -55,6 +55,11 @@ PUBLIC = {
         "choosing.measure_frames",
         "choosing.rank_models",
     ],
+    "Models of other tools": [
+        "foreign.importing.read_foreign",
+        "foreign.importing.import_model",
+        "foreign.bioimageio_export.export_bioimageio",
+    ],
     "Simulated images": ["simulation.simulate_pair", "simulation.simulate_pairs", "simulation.simulate_movie"],
     "Errors": ["errors.CareError", "errors.InputError", "errors.ModelFileError", "errors.ComputeError"],
 }
@@ -118,7 +123,7 @@ def _entry(found: Any, name: str) -> str:
 
 def _settings(name: str) -> list[str]:
     """Return the parameters of a class of parameters, with their defaults; nothing for other names."""
-    module, _, attribute = name.partition(".")
+    module, _, attribute = name.rpartition(".")
     found = getattr(import_module(f"{PACKAGE}.{module}"), attribute)
     if not (isinstance(found, type) and issubclass(found, Parameters)):
         return []

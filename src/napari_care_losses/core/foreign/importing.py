@@ -23,10 +23,8 @@ MARKERS = (*DESCRIPTIONS, CONFIG)
 Result = TypeVar("Result")
 
 
-def reading(
-    path: Path, *, structure: str | None = None, normalization: Normalization | None = None
-) -> Generator[None, None, Model]:
-    """Read a model of CSBDeep or a bioimage.io package; yields while it does and can be closed at any step.
+def read_foreign(path: Path, *, structure: str | None = None, normalization: Normalization | None = None) -> Model:
+    """Read a model of CSBDeep or a bioimage.io package.
 
     Parameters
     ----------
@@ -38,36 +36,23 @@ def reading(
     normalization : Normalization, optional
         Percentiles to use when restoring; what the model says otherwise, CSBDeep's defaults where it does not.
 
-    Returns
-    -------
-    Model
-        The model.
-
     Raises
     ------
     ModelFileError
         If the model cannot be read, with the reason.
     """
-    with open_contents(path, MARKERS) as (contents, marker):
-        steps = read_csbdeep(contents) if marker == CONFIG else read_bioimageio(contents, marker)
-        model = yield from steps
-    card = replace(
-        model.card,
-        structure=structure or model.card.structure,
-        normalization=normalization or model.card.normalization,
-    )
-    return replace(model, card=card)
+    return _finish(reading(path, structure=structure, normalization=normalization))
 
 
-def importing(
+def import_model(
     path: Path, name: str, *, structure: str | None = None, normalization: Normalization | None = None
-) -> Generator[None, None, Path]:
-    """Read a foreign model and add it to the library; yields while it does and can be closed at any step.
+) -> Path:
+    """Read a foreign model and add it to the library.
 
     Parameters
     ----------
     path, structure, normalization
-        As in `reading`.
+        As in `read_foreign`.
     name : str
         What the library is to call it.
 
@@ -85,23 +70,33 @@ def importing(
     OutputError
         If it cannot be written.
     """
+    return _finish(importing(path, name, structure=structure, normalization=normalization))
+
+
+def reading(
+    path: Path, *, structure: str | None = None, normalization: Normalization | None = None
+) -> Generator[None, None, Model]:
+    """Do what `read_foreign` does in steps; can be closed at any."""
+    with open_contents(path, MARKERS) as (contents, marker):
+        steps = read_csbdeep(contents) if marker == CONFIG else read_bioimageio(contents, marker)
+        model = yield from steps
+    card = replace(
+        model.card,
+        structure=structure or model.card.structure,
+        normalization=normalization or model.card.normalization,
+    )
+    return replace(model, card=card)
+
+
+def importing(
+    path: Path, name: str, *, structure: str | None = None, normalization: Normalization | None = None
+) -> Generator[None, None, Path]:
+    """Do what `import_model` does in steps; can be closed at any."""
     # before the work: a name that is taken is no reason to wait
     target = new_model_path(name)
     model = yield from reading(path, structure=structure, normalization=normalization)
     model.save(target)
     return target
-
-
-def read_foreign(path: Path, *, structure: str | None = None, normalization: Normalization | None = None) -> Model:
-    """Return a foreign model: `reading` in one go."""
-    return _finish(reading(path, structure=structure, normalization=normalization))
-
-
-def import_model(
-    path: Path, name: str, *, structure: str | None = None, normalization: Normalization | None = None
-) -> Path:
-    """Add a foreign model to the library: `importing` in one go."""
-    return _finish(importing(path, name, structure=structure, normalization=normalization))
 
 
 def _finish(work: Generator[None, None, Result]) -> Result:
