@@ -36,11 +36,11 @@ SEED, PATCH = 0, 64
 FOLDER = Path("build/quality")
 ROBUST = ["--recipe", "robust", "--steps-per-epoch", "250"]
 OURS = {
-    "lite, bandpass": ["--loss", "bandpass", "--preset", "lite", *ROBUST],
-    "lite, FFT": ["--loss", "fft", "--preset", "lite", *ROBUST],
-    "care, the paper's settings, Laplace": ["--loss", "laplace", "--preset", "care", "--steps-per-epoch", "100"],
+    "deep, bandpass": (["--loss", "bandpass", "--preset", "deep", *ROBUST], []),
+    "lite, bandpass": (["--loss", "bandpass", "--preset", "lite", *ROBUST], []),
+    "lite, FFT, low band tied": (["--loss", "fft", "--preset", "lite", *ROBUST], ["--low-band", "tied"]),
 }
-"""Options of ``train`` by name."""
+"""Options of ``train`` and of ``restore`` by name."""
 FLIPS = "--average-flips"
 
 Rows = dict[str, dict[str, float]]
@@ -101,15 +101,16 @@ def _ours(name: str, trained_on: str, minutes: float, options: argparse.Namespac
     """Train by the command line and score."""
     from napari_care_losses.core.model import read_card
 
+    training, restoring = OURS[name]
     model = FOLDER / f"{name.replace(' ', '-').replace(',', '')}-{trained_on}-{minutes:g}.safetensors"
     low, high = (options.folder / f"{trained_on}_{which}.tif" for which in ("low", "high"))
     chosen = ["--frames", f"{TRAINING[0]}:{TRAINING[1]}", "--minutes", str(minutes), "--seed", str(SEED)]
-    _command("train", "--low", low, "--high", high, *chosen, *OURS[name], "--out", model, "--resume")
+    _command("train", "--low", low, "--high", high, *chosen, *training, "--out", model, "--resume")
     steps = read_card(model).training["steps"]
     restored = FOLDER / "restored.tif"
 
     def restore(structure: str) -> Any:
-        test = ["--frames", f"{TEST[0]}:{TEST[1]}", FLIPS]
+        test = ["--frames", f"{TEST[0]}:{TEST[1]}", FLIPS, *restoring]
         _command("restore", model, options.folder / f"{structure}_low.tif", "--out", restored, *test)
         return tifffile.imread(restored)
 

@@ -61,7 +61,7 @@ RECIPES = {
         loss="fft+bandpass", settings=VARIED, restoring={"low_band": "tied"}
     ),
     "both varied, patches of 128 px, 4 a step": Recipe(settings={**VARIED, "patch_size": 128, "batch_size": 4}),
-    "both varied, depth 3": Recipe(settings=VARIED, network=replace(PRESETS["lite"], depth=3)),
+    "both varied, deep": Recipe(settings={**VARIED, "preset": "deep"}),
     "levels varied, noise redrawn": Recipe(settings={**AVERAGED, "vary_levels": True, "redraw_noise": True}),
     "levels and size varied": Recipe(settings={**AVERAGED, "vary_levels": True, "vary_size": True}),
     "both varied, learning rate 1e-3": Recipe(settings=FAST),
@@ -69,7 +69,7 @@ RECIPES = {
     "robust": Recipe(settings=ROBUST),
     "robust, bandpass": Recipe(loss="bandpass", settings=ROBUST),
     "robust, Laplace": Recipe(loss="laplace", settings=ROBUST),
-    "robust, bandpass, depth 3": Recipe(loss="bandpass", settings=ROBUST, network=replace(PRESETS["lite"], depth=3)),
+    "robust, bandpass, deep": Recipe(loss="bandpass", settings={**ROBUST, "preset": "deep"}),
     "robust, bandpass, 24 filters": Recipe(
         loss="bandpass", settings=ROBUST, network=replace(PRESETS["lite"], filters=24)
     ),

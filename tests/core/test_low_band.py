@@ -4,7 +4,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from napari_care_losses.core.low_band import estimate_gain, tie_low_band
+from napari_care_losses.core.low_band import (
+    DEFAULT_SIGMA,
+    LARGEST_SIGMA,
+    NOISE_LEFT,
+    estimate_gain,
+    noise_limited_sigma,
+    tie_low_band,
+)
 from napari_care_losses.core.metrics import score
 from napari_care_losses.core.simulation import simulate_pair
 
@@ -152,3 +159,40 @@ def test_images_without_common_structure_keep_a_sane_gain():
     assert estimate_gain(first, -first) == 1
     assert 0.1 <= estimate_gain(first, second) <= 10
     assert estimate_gain(100 * first, first) == 10
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (255, 301), (1500, 1400)])
+def test_the_sigma_leaves_the_noise_it_says(shape):
+    spread = 0.08
+    noise = np.random.default_rng(0).normal(0, spread, shape).astype(np.float32)
+    sigma = noise_limited_sigma(noise)
+    assert blur(noise, sigma).std() == pytest.approx(NOISE_LEFT, rel=0.15)
+
+
+def test_structure_does_not_count_as_noise(clean):
+    assert noise_limited_sigma(clean) == DEFAULT_SIGMA
+    expected = noise_limited_sigma(noisy(np.zeros_like(clean), 0.07))
+    assert noise_limited_sigma(noisy(clean, 0.07)) == pytest.approx(expected, rel=0.1)
+
+
+def test_the_sigma_stays_within_its_bounds(clean):
+    assert noise_limited_sigma(noisy(clean, 1.0)) == LARGEST_SIGMA
+    assert noise_limited_sigma(noisy(clean, 1e-3)) == DEFAULT_SIGMA
+    # a loss that leaves still coarser structure free has it all tied
+    assert noise_limited_sigma(noisy(clean, 0.1), 15.0) == 15.0
+    for shape in ((1, 1), (1, 7), (3, 2)):
+        assert noise_limited_sigma(np.zeros(shape, np.float32)) == DEFAULT_SIGMA
+
+
+def test_the_sigma_is_the_same_in_grey_levels_and_normalised(clean):
+    normalised = noisy(clean, 0.07)
+    levels = np.rint(normalised * 5000 + 20_000).astype(np.uint16)
+    assert noise_limited_sigma(levels, data_range=5000) == pytest.approx(noise_limited_sigma(normalised), rel=1e-2)
+
+
+def test_a_noisy_input_gives_a_smoother_low_band_and_a_truer_image(clean):
+    strong = noisy(clean, 0.25)
+    sigma = noise_limited_sigma(strong)
+    assert sigma > 2 * DEFAULT_SIGMA
+    narrow, wide = (score(tie_low_band(clean, strong, each), clean)["psnr"] for each in (DEFAULT_SIGMA, sigma))
+    assert wide > narrow + 1

@@ -17,6 +17,7 @@ def number_of_parameters(network):
         (PRESETS["care"], 922_977),
         (Architecture(predicts_scale=True), 923_010),
         (PRESETS["lite"], 83_377),
+        (PRESETS["deep"], 341_745),
     ],
 )
 def test_has_the_parameters_of_csbdeep(architecture, expected):

@@ -15,7 +15,7 @@ from napari_care_losses.core.architecture import Architecture
 from napari_care_losses.core.engines import Engine
 from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.low_band import tie_low_band
+from napari_care_losses.core.low_band import noise_limited_sigma, tie_low_band
 from napari_care_losses.core.normalization import Normalization, frame_range
 from napari_care_losses.core.restoration import RestorationParameters, restore, restore_frames
 from napari_care_losses.core.tiles import plan_tiles, working_memory
@@ -275,9 +275,9 @@ def test_the_low_band_is_tied_where_the_loss_leaves_it_free_or_when_asked(loss, 
     image = image_of((40, 44))
     plain, _ = by_hand(image, model)
     grey_levels = frame_range(image, Normalization())
-    tied = grey_levels.undo(
-        tie_low_band(grey_levels.apply(plain), grey_levels.apply(image), own.get("sigma_large", 5.0))
-    )
+    noisy = grey_levels.apply(image)
+    band = noise_limited_sigma(noisy, own.get("sigma_large", 5.0))
+    tied = grey_levels.undo(tie_low_band(grey_levels.apply(plain), noisy, band))
     assert np.abs(tied - plain).max() > 0.05 * np.ptp(image)
     restored = restore(image, model, RestorationParameters(low_band=low_band, tile_size=32))
     np.testing.assert_allclose(restored, tied if is_tied else plain, atol=1e-4 * np.ptp(image))

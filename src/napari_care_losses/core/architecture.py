@@ -47,5 +47,7 @@ class Architecture(Parameters):
 PRESETS: dict[str, Architecture] = {
     "care": Architecture(),
     "lite": Architecture(kernel_size=3, filters=16),
+    "deep": Architecture(kernel_size=3, filters=16, depth=3),
 }
-"""Named sizes: ``care`` is CSBDeep's default; ``lite`` costs an eleventh of it per pixel."""
+"""Named sizes: ``care`` is CSBDeep's default; ``lite`` costs an eleventh of it per pixel; ``deep``, an eighth,
+sees twice as far as ``lite``."""

@@ -15,10 +15,21 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from numpy.typing import NDArray
 
 DEFAULT_SIGMA = 5.0
 """Sigma of the low band in pixels, that of the paper's bandpass loss."""
+
+NOISE_LEFT = 0.003
+"""Standard deviation of the noise that the input's low band may bring in, as a share of the range of grey levels."""
+
+LARGEST_SIGMA = 12.0
+"""Up to which sigma is raised to keep that: further out than this a network of little depth sees nothing itself."""
+
+NOISE_PIXELS = 2**20
+"""Pixels that the noise of a frame is taken from, evenly chosen of more."""
 
 GAIN_BAND = (0.8, 1.6)
 """Edges of the band the gain is taken from, relative to sigma.
@@ -36,6 +47,9 @@ GRID_SIGMA, GRID_STEP = 0.5, 0.6
 Together they leave 1e-6 of what lies beyond the grid's frequencies, at any of them.
 """
 
+# the median absolute deviation of a normal distribution
+_NORMAL_MAD = 0.6745
+
 TRUNCATE = 4.0
 """Radius of a Gaussian's window, in sigmas."""
 
@@ -44,6 +58,33 @@ LEAST_BAND = 1e-4
 
 Bands of real images hold a thousand times as much. One much coarser than the image holds next to nothing.
 """
+
+
+def noise_limited_sigma(image: NDArray[Any], least: float = DEFAULT_SIGMA, *, data_range: float = 1.0) -> float:
+    r"""Return the sigma of the low band that lets little of the input's noise through, in pixels.
+
+    A blur leaves :math:`s / (2 \sqrt{\pi} \sigma)` of white noise of standard deviation :math:`s`, so
+
+    .. math:: \sigma = \frac{s}{2 \sqrt{\pi} \cdot 0.003 R}
+
+    for noise of 0.003 of the data range :math:`R` (`NOISE_LEFT`), within `least` and `LARGEST_SIGMA`. The noise is that
+    of most pixels: the median of the absolute second differences along both axes, over 0.6745. How much it gains:
+    ``docs/low_band.md``.
+
+    Parameters
+    ----------
+    image : array (Y, X)
+        The input.
+    least : float
+        What the training loss left free is coarser than this, in pixels.
+    data_range : float
+        Of the image: 1 where it is normalised.
+    """
+    step = 2 * math.ceil(image.size / NOISE_PIXELS)
+    height, width = (size // 2 * 2 for size in image.shape)
+    rows = image[:height:step, :width].astype(np.float32) - image[1:height:step, :width]
+    noise = float(np.median(np.abs(rows[:, ::2] - rows[:, 1::2]))) / (2 * _NORMAL_MAD) if rows.size else 0.0
+    return max(least, min(LARGEST_SIGMA, noise / (2 * math.sqrt(math.pi) * NOISE_LEFT * data_range)))
 
 
 def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA) -> float:

@@ -225,6 +225,7 @@ class _Frame:
         # padded before it is normalised, of which large frames only need a part: the order does not matter
         self._padded = pad(image, self.architecture.block)
         self._gain: float | None = None
+        self._sigma: float | None = None
 
     def position(self, tile: Tile) -> tuple[slice, slice]:
         """Return where in the frame, unpadded, a tile writes."""
@@ -239,10 +240,16 @@ class _Frame:
         read = self.grey_levels.apply(self._padded[tile.source])
         return self._engine.restore(read)[0], read
 
-    def tied(self, tile: Tile, width: int, sigma: float) -> Image:
-        """Return what a tile writes, normalised and its low band tied; the margin it reads is surroundings enough."""
-        from napari_care_losses.core.low_band import estimate_gain, tie_low_band
+    def tied(self, tile: Tile, width: int, least: float) -> Image:
+        """Return what a tile writes, normalised and its low band tied, of at least that sigma.
 
+        The margin a tile reads is surroundings enough: where noise makes the low band coarse it ends within two sigmas.
+        """
+        from napari_care_losses.core.low_band import estimate_gain, noise_limited_sigma, tie_low_band
+
+        if self._sigma is None:
+            self._sigma = noise_limited_sigma(self._image, least, data_range=self.grey_levels.width)
+        sigma = self._sigma
         mean, read = self.run(tile)
         if self._gain is None:
             sample = self._telling_tile(width)

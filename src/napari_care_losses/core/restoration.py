@@ -15,7 +15,7 @@ from napari_care_losses.core.engines import open_engine
 from napari_care_losses.core.errors import ComputeError
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.low_band import DEFAULT_SIGMA, tie_low_band
+from napari_care_losses.core.low_band import DEFAULT_SIGMA, noise_limited_sigma, tie_low_band
 from napari_care_losses.core.ranges import estimate_ranges, frames_to_sample
 from napari_care_losses.core.restoration_parameters import RestorationParameters
 from napari_care_losses.core.tiles import crop, largest_tile, pad, plan_tiles, smallest_tile
@@ -288,10 +288,12 @@ class _Canvas:
                 _average_into(self._scale[tile.target], scale[flip][tile.inner], number)
 
     def finished(self, tied_sigma: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Return mean and scale once every tile is filled, the low band tied where a sigma is given."""
+        """Return mean and scale once every tile is filled, the low band tied where its least sigma is given."""
         mean = self._mean[self._crop]
         scale = None if self._scale is None else self._scale[self._crop]
-        return mean if tied_sigma is None else tie_low_band(mean, self._image, tied_sigma), scale
+        if tied_sigma is not None:
+            mean = tie_low_band(mean, self._image, noise_limited_sigma(self._image, tied_sigma))
+        return mean, scale
 
 
 def _average_into(mean: NDArray[np.float32], values: NDArray[np.float32], number: int) -> None:
@@ -303,7 +305,7 @@ def _average_into(mean: NDArray[np.float32], values: NDArray[np.float32], number
 
 
 def tied_sigma(card: ModelCard, low_band: str) -> float | None:
-    """Return the sigma in pixels above which structure is tied to the input's; None where the network's stays."""
+    """Return the least sigma in pixels above which structure is tied to the input's; None where the network's stays."""
     loss = LOSSES[card.loss].from_dict(card.loss_parameters) if card.loss in LOSSES else None
     free_above = None if loss is None else loss.free_above
     if low_band == "tied":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.low_band import tie_low_band
+from napari_care_losses.core.low_band import noise_limited_sigma, tie_low_band
 from napari_care_losses.core.metrics import ScaledTruth, align, psnr, scale_truth
 from napari_care_losses.core.normalization import Normalization, countable, frame_range
 from napari_care_losses.core.reports import Preview
@@ -78,7 +78,7 @@ def make_preview(view: View, restored: NDArray[np.float32], loss: Loss) -> Previ
     if not np.isfinite(restored).all():
         return None
     if loss.free_above is not None:
-        restored = tie_low_band(restored, view.low, loss.free_above)
+        restored = tie_low_band(restored, view.low, noise_limited_sigma(view.low, loss.free_above))
     truth = view.truth.image
     aligned = align(restored, truth)
     return Preview(
