@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.frames import Frames
+from napari_care_losses.core.image_statistics import measure
 from napari_care_losses.core.library import LibraryEntry
 from napari_care_losses.core.matching import summarize_images
-from napari_care_losses.core.model import ModelCard
+from napari_care_losses.core.model import Model, ModelCard
+from napari_care_losses.core.network import CareNetwork
 from napari_care_losses.core.simulation import simulate_pairs
-from napari_care_losses.widgets.model_chooser import describe
+from napari_care_losses.widgets.model_chooser import ModelChooser, describe
 from napari_care_losses.widgets.restoring import match_note
 from napari_care_losses.widgets.restoring.match_note import ADVICE, HELP, TITLE, MatchNote, note
 
@@ -187,3 +190,44 @@ def test_the_chooser_says_what_a_model_was_trained_on(make_entry: MakeEntry) -> 
     ):
         assert part in text
     assert "does not store" in describe(replace(card, statistics={}))
+
+
+def names(chooser: ModelChooser) -> list[str]:
+    entries = (chooser.combo.itemData(index) for index in range(chooser.combo.count()))
+    return [entry.name for entry in entries if entry is not None]
+
+
+def test_the_library_puts_first_what_was_trained_on_such_images(
+    qtbot: QtBot, model_library: Path, fields: tuple[NDArray[np.uint16], ...]
+) -> None:
+    for name, statistics in (("a", {}), ("b", summarize_images(fields[1])), ("c", summarize_images(fields[0]))):
+        architecture = PRESETS["lite"]
+        card = ModelCard(structure="mitochondria", loss="mae", architecture=architecture, statistics=statistics)
+        Model(card, CareNetwork(architecture).state_dict()).save(model_library / f"{name}.safetensors")
+    chooser = ModelChooser()
+    qtbot.addWidget(chooser)
+    chooser.choose("b")
+    assert names(chooser) == ["a", "b", "c"]
+    chooser.sort_for(measure(fields[0][0]))
+    assert names(chooser) == ["c", "b", "a"]
+    entry = chooser.entry()
+    assert entry is not None
+    assert entry.name == "b", "the choice is the user's"
+    tips = [chooser.combo.itemData(index, Qt.ItemDataRole.ToolTipRole) for index in range(3)]
+    for tip, said in zip(tips, ("like this one", "The image is", "Does not say"), strict=True):
+        assert said in tip
+    chooser.reload()
+    assert names(chooser) == ["c", "b", "a"]
+
+
+def test_a_stack_is_measured_for_the_library_once(
+    qtbot: QtBot, make_entry: MakeEntry, fields: tuple[NDArray[np.uint16], ...]
+) -> None:
+    shown, seen = Shown(qtbot), []
+    shown.note.measured.connect(seen.append)
+    low = fields[0]
+    for index in (0, 3, 0):
+        shown.check(low, index, make_entry())
+    assert seen == [measure(low[0])]
+    shown.check(low[5:], 0, make_entry())
+    assert seen == [measure(low[0]), measure(low[5])]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
+from napari_care_losses.core.choosing import rank_models
 from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.library import LibraryEntry
 from napari_care_losses.core.losses import LOSSES
@@ -21,6 +23,8 @@ from napari_care_losses.widgets.library_watch import LibraryWatch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_care_losses.core.choosing import Match
+    from napari_care_losses.core.image_statistics import ImageStatistics
     from napari_care_losses.core.model import ModelCard
 
 
@@ -49,6 +53,7 @@ class ModelChooser(QWidget):
         self._opened: list[LibraryEntry] = []
         self._was_chosen = False
         self._seen: set[Path] | None = None
+        self._looked_at: list[ImageStatistics] = []
         self._library = LibraryWatch(parent=self)
         self._library.changed.connect(self.reload)
         self.combo = QComboBox()
@@ -109,6 +114,14 @@ class ModelChooser(QWidget):
                 self.combo.setCurrentIndex(index)
                 return
 
+    def sort_for(self, statistics: ImageStatistics) -> None:
+        """Put the models first that were trained on images like this one; the choice stays."""
+        self._looked_at = [statistics]
+        chosen = self.entry()
+        with QSignalBlocker(self.combo):
+            self._fill(self._library.models())
+            self.combo.setCurrentIndex(max(0, self._index(chosen)))
+
     def open_file(self, path: Path) -> None:
         """Add a model file to the choice and choose it.
 
@@ -146,8 +159,11 @@ class ModelChooser(QWidget):
         ):
             if group and self.combo.count():
                 self.combo.insertSeparator(self.combo.count())
-            for entry in group:
-                self.combo.addItem(label(entry), entry)
+            for match in rank_models(group, self._looked_at):
+                self.combo.addItem(label(match.entry), match.entry)
+                if self._looked_at:
+                    tip = tooltip(_verdict(match))
+                    self.combo.setItemData(self.combo.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
 
     def _index(self, chosen: LibraryEntry | None) -> int:
         if chosen is None:
@@ -172,6 +188,14 @@ class ModelChooser(QWidget):
                 self.open_file(Path(name))
             except CareError as error:
                 show_error(str(error))
+
+
+def _verdict(match: Match) -> str:
+    if match.reasons:
+        return match.reasons[0]
+    return (
+        "Trained on images like this one." if math.isfinite(match.distance) else "Does not say what it was trained on."
+    )
 
 
 def label(entry: LibraryEntry) -> str:

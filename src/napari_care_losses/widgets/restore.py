@@ -80,6 +80,7 @@ class RestoreWidget(Panel):
         self.importing = ImportPanel()
         self.importing.setVisible(False)
         self.match = MatchNote()
+        self.match.measured.connect(self.model.sort_for)
         self.live = QCheckBox("Live preview")
         self.live.setChecked(True)
         self.live.setToolTip(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_care_losses.core.errors import CareError
@@ -42,6 +42,9 @@ class MatchNote(QLabel):
     parent : QWidget, optional
         Parent widget.
     """
+
+    measured = Signal(object)
+    """A stack was looked at for the first time: the `ImageStatistics` of the shown frame."""
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -98,7 +101,10 @@ class MatchNote(QLabel):
     def _on_measured(self, result: tuple[Frames, int, ImageStatistics | None]) -> None:
         frames, index, statistics = result
         if self._is_known(frames):
+            is_first = not any(self._measured.values())
             self._measured[index] = statistics
+            if is_first and statistics is not None:
+                self.measured.emit(statistics)
             if index == self._index:
                 self._compare()
 
