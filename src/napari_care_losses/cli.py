@@ -195,6 +195,11 @@ def _add_restore_options(restore: argparse.ArgumentParser) -> None:
     )
     restore.add_argument("--device", default="auto", help="auto, cpu, cuda or mps.")
     restore.add_argument("--resume", action="store_true", help="Do only what a stopped run left out.")
+    cluster = restore.add_mutually_exclusive_group()
+    cluster.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Restore on the Dask cluster of this scheduler, into OME-Zarr."
+    )
+    cluster.add_argument("--workers", type=int, metavar="N", help="Restore in N processes, into OME-Zarr.")
     _add_restoration_options(restore)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.losses import Loss
     from napari_care_losses.core.parameters import Parameters
+    from napari_care_losses.core.team import Team
 
 
 def train(options: argparse.Namespace) -> None:
@@ -30,6 +31,7 @@ def train(options: argparse.Namespace) -> None:
     from napari_care_losses.core.model import SUFFIX, load_model
     from napari_care_losses.core.patches import pairs_from_frames
     from napari_care_losses.core.stacks import bare_name, read_stack
+    from napari_care_losses.core.team import joined
     from napari_care_losses.core.training import DEFAULT_STEPS_PER_EPOCH, Trainer, TrainingParameters
     from napari_care_losses.core.training_parameters import RECIPES
 
@@ -56,17 +58,28 @@ def train(options: argparse.Namespace) -> None:
         pairs += pairs_from_frames(
             selected(low_frames, options.frames, low), selected(high_frames, options.frames, high), bare_name(low)
         )
-    trainer = Trainer(
-        pairs, loss, parameters, structure=options.structure, start_from=start_from, device=options.device
-    )
-    reports = train_to_file(trainer, options.out, resume=options.resume)
-    with stoppable(reports) as stopped:
-        _show_training(reports, stopped)
-    if not trainer.is_finished:
-        print(f"stopped; {state_path(options.out)} holds the state: --resume goes on")
-        raise KeyboardInterrupt
-    best = trainer.model().card.training["best_validation_loss"]
-    print(f"{options.out}: {trainer.model().card.training['steps']} steps, best validation loss {best:.5g}")
+    with joined(options.device) as team:
+        trainer = Trainer(
+            pairs,
+            loss,
+            parameters,
+            structure=options.structure,
+            start_from=start_from,
+            device=options.device,
+            team=team,
+        )
+        reports = train_to_file(trainer, options.out, resume=options.resume)
+        # a launcher passes Ctrl+C on to processes that the terminal has told of it already
+        with stoppable(reports, insists=team.size > 1) as stopped:
+            _show_training(reports, stopped, team)
+        if not trainer.is_finished:
+            if team.is_first:
+                print(f"stopped; {state_path(options.out)} holds the state: --resume goes on")
+            raise KeyboardInterrupt
+        if team.is_first:
+            training = trainer.model().card.training
+            best = training["best_validation_loss"]
+            print(f"{options.out}: {training['steps']} steps, best validation loss {best:.5g}")
 
 
 def _loss(options: argparse.Namespace) -> Loss:
@@ -78,15 +91,16 @@ def _loss(options: argparse.Namespace) -> Loss:
     return chosen.from_dict(given)
 
 
-def _show_training(reports: Iterator[Any], stopped: list[bool]) -> None:
+def _show_training(reports: Iterator[Any], stopped: list[bool], team: Team) -> None:
+    """Show the progress in the first process of a team; all stop at the same step."""
     from tqdm import tqdm
 
     from napari_care_losses.core.training import Epoch, Step
 
     layout = "{l_bar}{bar}| {elapsed} {postfix}"
-    with tqdm(total=1.0, disable=None, bar_format=layout) as bar:
+    with tqdm(total=1.0, disable=None if team.is_first else True, bar_format=layout) as bar:
         for report in reports:
-            if isinstance(report, Epoch):
+            if isinstance(report, Epoch) and team.is_first:
                 best = " best" if report.is_best else ""
                 tqdm.write(
                     f"epoch {report.epoch} step {report.step} training {report.training_loss:.5f} "
@@ -97,18 +111,22 @@ def _show_training(reports: Iterator[Any], stopped: list[bool]) -> None:
                 bar.update(report.fraction - bar.n)
                 left = tqdm.format_interval(report.seconds_left)
                 bar.set_postfix_str(f"step {report.step}, {report.steps_per_second:.2f}/s, {left} left", refresh=False)
-            if stopped:
+            if team.any(bool(stopped)):
                 break
 
 
 @contextmanager
-def stoppable(work: Generator[Any, Any, Any] | Iterator[Any]) -> Iterator[list[bool]]:
-    """Let Ctrl+C end `work` between two steps, so that its state can be saved; pressed again, it ends at once."""
+def stoppable(work: Generator[Any, Any, Any] | Iterator[Any], *, insists: bool = False) -> Iterator[list[bool]]:
+    """Let Ctrl+C end `work` between two steps, so that its state can be saved.
+
+    Pressed again, it ends at once, unless `insists` says that it must come to the end of its step.
+    """
     stopped: list[bool] = []
 
     def stop(*_: object) -> None:
         stopped.append(True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not insists:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = signal.signal(signal.SIGINT, stop)
     try:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.ome_zarr import MICROMETRES, SECONDS, is_zarr, list_images, open_ome_zarr
+from napari_care_losses.core.ome_zarr import is_zarr, list_images, open_ome_zarr
 from napari_care_losses.core.stacks import TIFF_SUFFIXES, bare_name
+from napari_care_losses.core.units import MICROMETRES, SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from napari_care_losses.commands import given_parameters, selected, stoppable
@@ -11,7 +12,10 @@ from napari_care_losses.core.errors import FilesError, InputError, OutputError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from distributed import Client
 
     from napari_care_losses.core.folders import FileProgress
     from napari_care_losses.core.restoration import Progress
@@ -33,6 +37,15 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not is_zarr(path) and not is_ome_zarr_name(path)
 
 
+def _cluster(options: argparse.Namespace) -> AbstractContextManager[Client | None]:
+    """Return the cluster to restore on, none where none was asked for."""
+    if options.scheduler is None and options.workers is None:
+        return nullcontext()
+    from napari_care_losses.core.cluster import connected
+
+    return connected(scheduler=options.scheduler or "", workers=options.workers or 0)
+
+
 def _restore_file(options: argparse.Namespace) -> None:
     if not options.out.parent.is_dir():
         raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
@@ -49,20 +62,22 @@ def _restore_file(options: argparse.Namespace) -> None:
     from napari_care_losses.core.restoration import RestorationParameters
 
     parameters = RestorationParameters(**given_parameters(options, RestorationParameters))
-    work = restore_to_file(
-        frames,
-        load_model(path),
-        options.out,
-        parameters,
-        source=source,
-        scale_out=options.scale_out,
-        dtype=options.dtype,
-        resume=options.resume,
-        device=options.device,
-        zarr_version=options.ome_zarr,
-    )
-    with stoppable(work) as stopped:
-        clipped, note = _show_restoring(work, stopped)
+    with _cluster(options) as cluster:
+        work = restore_to_file(
+            frames,
+            load_model(path),
+            options.out,
+            parameters,
+            source=source,
+            scale_out=options.scale_out,
+            dtype=options.dtype,
+            resume=options.resume,
+            device=options.device,
+            zarr_version=options.ome_zarr,
+            cluster=cluster,
+        )
+        with stoppable(work) as stopped:
+            clipped, note = _show_restoring(work, stopped, "tile" if cluster is None else "frame")
     if stopped:
         print("stopped; --resume goes on")
         raise KeyboardInterrupt
@@ -73,12 +88,12 @@ def _restore_file(options: argparse.Namespace) -> None:
     print(f"{options.out}: {len(frames)} frames of {frames.frame_shape[0]} x {frames.frame_shape[1]} px")
 
 
-def _show_restoring(work: Generator[Progress, None, int], stopped: list[bool]) -> tuple[int, str]:
+def _show_restoring(work: Generator[Progress, None, int], stopped: list[bool], unit: str) -> tuple[int, str]:
     """Show the progress; return the number of pixels clipped and what the engine has to say."""
     from tqdm import tqdm
 
     note = ""
-    with tqdm(disable=None, unit="tile") as bar:
+    with tqdm(disable=None, unit=unit) as bar:
         while not stopped:
             try:
                 progress = next(work)
@@ -102,22 +117,24 @@ def _restore_files(options: argparse.Namespace) -> None:
     from napari_care_losses.core.model import load_model
     from napari_care_losses.core.restoration_parameters import RestorationParameters
 
-    work = restore_files(
-        paths,
-        load_model(model_path),
-        options.out,
-        RestorationParameters(**given_parameters(options, RestorationParameters)),
-        model_name=model_path.stem,
-        dtype=options.dtype,
-        device=options.device,
-        selection=options.frames,
-        resume=options.resume,
-        file_format=options.format or "",
-        zarr_version=options.ome_zarr,
-    )
     finished: list[FileProgress] = []
-    with stoppable(work) as stopped:
-        _show_files(work, stopped, finished)
+    with _cluster(options) as cluster:
+        work = restore_files(
+            paths,
+            load_model(model_path),
+            options.out,
+            RestorationParameters(**given_parameters(options, RestorationParameters)),
+            model_name=model_path.stem,
+            dtype=options.dtype,
+            device=options.device,
+            selection=options.frames,
+            resume=options.resume,
+            file_format=options.format or ("" if cluster is None else "ome-zarr"),
+            zarr_version=options.ome_zarr,
+            cluster=cluster,
+        )
+        with stoppable(work) as stopped:
+            _show_files(work, stopped, finished)
     failed = [report for report in finished if report.problem]
     clipped = sum(report.clipped for report in finished)
     if clipped:

@@ -52,6 +52,8 @@ class TestOmeZarr:
         assert (folder / "out.ome.zarr").stat().st_mtime_ns == before
         assert status_of(*command[:-1]) == 0
         assert (folder / "out.ome.zarr").stat().st_mtime_ns != before
+        assert status_of(*command, "--ome-zarr", "0.4") == 0
+        assert (folder / "out.ome.zarr" / ".zattrs").exists()
 
     @pytest.mark.parametrize("out", ["low.ome.zarr", "low.ome.zarr/0/more.zarr", "./low.ome.zarr"])
     def test_the_input_is_never_overwritten(self, folder, capsys, out):

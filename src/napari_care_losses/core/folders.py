@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
+    from distributed import Client
+
     from napari_care_losses.core.model import Model
     from napari_care_losses.core.restoration import Progress
     from napari_care_losses.core.restoration_parameters import RestorationParameters
@@ -82,6 +84,7 @@ def restore_files(
     resume: bool = True,
     file_format: str = "",
     zarr_version: str = VERSIONS[0],
+    cluster: Client | None = None,
 ) -> Generator[FileProgress, None, None]:
     """Restore files into another folder; a run that was stopped goes on where it stood when called again.
 
@@ -109,6 +112,8 @@ def restore_files(
         One of `napari_care_losses.core.stacks.NEW_SUFFIXES`; by default that of each file.
     zarr_version : str
         One of `napari_care_losses.core.ome_zarr.VERSIONS`, for OME-Zarr.
+    cluster : Client, optional
+        Of a Dask cluster that restores the frames, as `napari_care_losses.core.jobs.restore_to_file` takes it.
 
     Yields
     ------
@@ -143,6 +148,7 @@ def restore_files(
             resume=resume,
             device=device,
             zarr_version=zarr_version,
+            cluster=cluster,
         )
 
     for number, (path, out) in enumerate(zip(paths, outputs, strict=True)):

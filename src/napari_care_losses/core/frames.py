@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -152,6 +152,10 @@ class Frames:
         """Return the channel of frame `index`; 0 where there is no channel axis."""
         return self.position(index)[self.axes.index("C")] if "C" in self.axes else 0
 
+    def layout(self) -> Self:
+        """Return the stack without its pixels: how its frames are counted, which can be sent to other processes."""
+        return replace(self, data=_Layout(tuple(map(int, self.data.shape)), self.dtype))
+
     def select(self, start: int, stop: int) -> Self:
         """Return the frames from `start` up to, not including, `stop` along time (or Z where there is no time).
 
@@ -166,6 +170,13 @@ class Frames:
                 f"(0:{self.selectable}); the start must come before the stop."
             )
         return replace(self, start=self.start + start, stop=self.start + stop)
+
+
+class _Layout(NamedTuple):
+    """In place of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 class Rearranged:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from napari_care_losses.core.cluster import restore_on_cluster
 from napari_care_losses.core.errors import InputError, OutputError, TrainingDivergedError
 from napari_care_losses.core.ome_zarr import VERSIONS
 from napari_care_losses.core.restoration import Progress, RestorationParameters, RestoredFrame, restore_frames
-from napari_care_losses.core.saving import cast
-from napari_care_losses.core.stacks import Stack, is_finished, new_stack, size_and_time
+from napari_care_losses.core.saving import cast as cast_pixels
+from napari_care_losses.core.stacks import Stack, is_finished, is_ome_zarr_name, new_stack, size_and_time
 from napari_care_losses.core.training import Epoch, Report, Trainer
 from napari_care_losses.core.training_state import state_path
 
@@ -18,15 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    from distributed import Client
+
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.model import Model
+    from napari_care_losses.core.ome_zarr_stack import OmeZarrStack
 
 
 def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iterator[Report]:
     """Train and write the best model to `path`; the state to resume from is kept beside it.
 
     The state is written at the end of every epoch and when the iterator is closed, the model once the budget is used
-    up.
+    up; of several processes that train together, the first one writes, and all must see its files.
 
     Parameters
     ----------
@@ -53,15 +57,16 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
     ComputeError, OutputError
         If the device or the disk fails.
     """
-    state = state_path(path)
+    state, writes = state_path(path), trainer.team.is_first
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist: make it first.")
     if resume and state.is_file():
         trainer.load_state(state)
     else:
-        state.unlink(missing_ok=True)
+        if writes:
+            state.unlink(missing_ok=True)
     if trainer.is_finished:
-        if not path.is_file():
+        if writes and not path.is_file():
             trainer.model().save(path)
         return
     running = trainer.run()
@@ -69,7 +74,7 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
     try:
         for report in running:
             is_saved = isinstance(report, Epoch)
-            if is_saved:
+            if is_saved and writes:
                 # The model first: a state that says "finished" promises that the model is in place.
                 if trainer.is_finished:
                     trainer.model().save(path)
@@ -77,12 +82,12 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
             yield report
     except TrainingDivergedError:
         is_saved = True
-        if trainer.history:
+        if trainer.history and writes:
             trainer.model().save(path)
         raise
     finally:
         running.close()
-        if not is_saved and trainer.has_started:
+        if not is_saved and trainer.has_started and writes:
             trainer.save_state(state)
 
 
@@ -98,6 +103,7 @@ def restore_to_file(
     resume: bool = False,
     device: str = "auto",
     zarr_version: str = VERSIONS[0],
+    cluster: Client | None = None,
 ) -> Generator[Progress, None, int]:
     """Restore a stack into a TIFF file or an OME-Zarr image, frame by frame.
 
@@ -123,6 +129,9 @@ def restore_to_file(
         One of `napari_care_losses.core.restoration_parameters.DEVICES`.
     zarr_version : str
         One of `napari_care_losses.core.ome_zarr.VERSIONS`, for OME-Zarr.
+    cluster : Client, optional
+        Of a Dask cluster (`napari_care_losses.core.cluster.connected`) whose workers restore the frames; the results
+        must be OME-Zarr then.
 
     Yields
     ------
@@ -150,12 +159,16 @@ def restore_to_file(
         raise InputError(f"A model trained with the {model.card.loss} loss predicts no scale: leave it out.")
     if scale_out is not None and scale_out.resolve() == out.resolve():
         raise InputError("The restored stack and its scale need two different files.")
+    if cluster is not None and (source is None or not all(is_ome_zarr_name(path) for path in outputs)):
+        raise InputError("Several machines write side by side into OME-Zarr only: name the result *.ome.zarr.")
     job = {
         "input": _identity(frames, source),
         "model": model.digest(),
         "parameters": parameters.to_dict(),
         "dtype": dtype,
     }
+    if any(is_ome_zarr_name(path) for path in outputs):
+        job["ome_zarr"] = zarr_version
     if resume and all(is_finished(path, job) for path in outputs):
         return 0
     stacks: list[Stack] = []
@@ -165,8 +178,22 @@ def restore_to_file(
             stacks.append(new_stack(path, frames, dtype=kind, job=job, resume=resume, zarr_version=zarr_version))
         done = set.intersection(*(stack.done for stack in stacks))
         missing = [index for index in range(len(frames)) if index not in done]
-        work = restore_frames(frames, model, parameters, indices=missing, device=device)
-        clipped = yield from _write_behind(work, stacks, dtype)
+        if cluster is None:
+            work = restore_frames(frames, model, parameters, indices=missing, device=device)
+            clipped = yield from _write_behind(work, stacks, dtype)
+        else:
+            assert source is not None
+            clipped = yield from restore_on_cluster(
+                frames,
+                model,
+                cast("list[OmeZarrStack]", stacks),
+                parameters,
+                client=cluster,
+                source=source,
+                indices=missing,
+                dtype=dtype,
+                device=device,
+            )
         for stack in stacks:
             stack.close()
         return clipped
@@ -185,7 +212,7 @@ def _write_behind(
     """Write every frame in a background thread while the next one is restored; return the number of pixels clipped."""
 
     def write(frame: RestoredFrame) -> int:
-        pixels, outside = cast(frame.image, dtype)
+        pixels, outside = cast_pixels(frame.image, dtype)
         stacks[0].write(frame.index, pixels)
         if frame.scale is not None and len(stacks) > 1:
             stacks[1].write(frame.index, frame.scale)

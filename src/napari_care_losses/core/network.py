@@ -176,3 +176,11 @@ def _activated(layers: Iterable[nn.Module], features: Tensor) -> Tensor:
     for layer in layers:
         features = functional.relu(layer(features), inplace=True)
     return features
+
+
+def copied_weights(network: CareNetwork) -> dict[str, Tensor]:
+    """Return copies of a network's weights on the processor, in the usual layout."""
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }

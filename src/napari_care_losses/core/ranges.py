@@ -46,7 +46,7 @@ _NO_WIDTH = -1e4
 
 
 class Ranges(ABC):
-    """The range of every frame of a stack."""
+    """The range of every frame of a stack; without its pixels, so that it can be sent to other processes."""
 
     @abstractmethod
     def of(self, index: int, frame: NDArray[Any]) -> Range:
@@ -99,8 +99,8 @@ def estimate_ranges(
     if parameters.normalization == "frame":
         return _OwnRanges(levels)
     if not _follows(frames, parameters):
-        return _OneRange(frames, (yield from stack_ranges(frames, levels)))
-    return _Courses(frames, (yield from _courses(frames, levels)))
+        return _OneRange(frames.layout(), (yield from stack_ranges(frames, levels)))
+    return _Courses(frames.layout(), (yield from _courses(frames, levels)))
 
 
 def chosen_percentiles(parameters: RestorationParameters, normalization: Normalization) -> Normalization:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+import itertools
 import math
 import time
 from contextlib import ExitStack, closing
@@ -23,10 +24,11 @@ from napari_care_losses.core.engines import choose_device
 from napari_care_losses.core.errors import ComputeError, ResumeError, TrainingDivergedError
 from napari_care_losses.core.matching import summarize_images
 from napari_care_losses.core.model import Model, ModelCard
-from napari_care_losses.core.network import CareNetwork, training_layout
+from napari_care_losses.core.network import CareNetwork, copied_weights, training_layout
 from napari_care_losses.core.patch_samples import draw_validation, patch_source
 from napari_care_losses.core.patches import draw_batch, fingerprint, split_pairs
 from napari_care_losses.core.reports import Epoch, Preparing, Report, Step
+from napari_care_losses.core.team import Team, check_team
 from napari_care_losses.core.training_parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters, check_patch_size
 from napari_care_losses.core.training_state import RunProgress, pack_tensors, read_state, unpack_tensors, write_state
 from napari_care_losses.core.validation_preview import choose_view, make_preview
@@ -63,11 +65,13 @@ class Trainer:
         Model whose weights to start from (fine-tuning); it decides the architecture.
     device : str
         One of `napari_care_losses.core.restoration_parameters.DEVICES`.
+    team : Team, optional
+        The processes that train together; all of them are given the same pairs, loss and parameters.
 
     Raises
     ------
     InputError
-        If there is no pair, an image is too small, or the device does not exist.
+        If there is no pair, an image is too small, the device does not exist, or the team does not fit loss and batch.
     """
 
     def __init__(
@@ -79,7 +83,9 @@ class Trainer:
         structure: str = "other",
         start_from: Model | None = None,
         device: str = "auto",
+        team: Team | None = None,
     ) -> None:
+        self.team = team or Team()
         self.parameters = parameters = parameters or TrainingParameters()
         self.loss = loss
         self._pairs = list(pairs)
@@ -104,8 +110,9 @@ class Trainer:
             self._optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
         )
         self._objective = loss.objective(device=self._device, seed=parameters.seed)
+        check_team(self.team, parameters.batch_size, self._objective)
         self._progress = RunProgress()
-        self._best = _copied(network)
+        self._best = copied_weights(network)
         self._sources: list[PatchSource] = []
         self._validation: list[Batch] = []
         self._view: View | None = None
@@ -167,7 +174,7 @@ class Trainer:
                 value = self._step()
                 progress.step += 1
                 progress.epoch_losses.append(value)
-                progress.seconds += time.perf_counter() - begun
+                progress.seconds = self.team.from_first(progress.seconds + time.perf_counter() - begun)
                 yield self._step_report(value, *started)
 
     def model(self) -> Model:
@@ -177,7 +184,7 @@ class Trainer:
         if progress.epoch_losses:
             current_loss = self._validate()
             if current_loss < best_loss:
-                best_loss, weights = current_loss, _copied(self._result)
+                best_loss, weights = current_loss, copied_weights(self._result)
         training = {
             **self.parameters.to_dict(),
             "pairs": len(self._pairs),
@@ -226,9 +233,9 @@ class Trainer:
         OutputError
             If the file cannot be written.
         """
-        average = None if self._average is None else _copied(self._average.network)
+        average = None if self._average is None else copied_weights(self._average.network)
         tensors = pack_tensors(
-            _copied(self._network), self._best, self._optimizer.state_dict(), average, self._objective.state()
+            copied_weights(self._network), self._best, self._optimizer.state_dict(), average, self._objective.state()
         )
         values = {
             "identity": self._identity(),
@@ -307,10 +314,15 @@ class Trainer:
 
         They are drawn ahead of the steps: the run stands where the last batch used was drawn, not the last one drawn.
         """
-        rng = self._rng
+        rng, count = self._rng, self.team.share(self.parameters.batch_size)
+        if self.team.size > 1:
+            # A generator of its own for every process and step: a state need not hold those of all processes.
+            for step in itertools.count(self._progress.step):
+                own = np.random.default_rng([self.parameters.seed, 2, self.team.rank, step])
+                yield draw_batch(self._sources, count, own), rng
         while True:
             rng = copy.deepcopy(rng)
-            yield draw_batch(self._sources, self.parameters.batch_size, rng), rng
+            yield draw_batch(self._sources, count, rng), rng
 
     def _step(self) -> float:
         """Take one step and return its loss."""
@@ -330,6 +342,7 @@ class Trainer:
         self._optimizer.zero_grad()
         prediction = self._network(low)
         value = self._objective.backward(prediction, low, high)
+        value = self.team.average(self._network.parameters(), value, len(low) / self.parameters.batch_size)
         if not math.isfinite(value):
             raise TrainingDivergedError(
                 f"The loss became {value} at step {self._progress.step + 1}; the best weights before it are kept. "
@@ -350,7 +363,7 @@ class Trainer:
 
     def _end_epoch(self) -> Epoch:
         progress, begun = self._progress, time.perf_counter()
-        validation_loss = self._validate()
+        validation_loss = self.team.from_first(self._validate() if self.team.is_first else 0.0)
         if not math.isfinite(validation_loss):
             raise TrainingDivergedError(
                 f"The validation loss became {validation_loss} at step {progress.step}; the best weights before it are "
@@ -359,14 +372,14 @@ class Trainer:
         rate = float(self._optimizer.param_groups[0]["lr"])
         is_best = validation_loss < progress.best_loss
         if is_best:
-            progress.best_loss, self._best = validation_loss, _copied(self._result)
+            progress.best_loss, self._best = validation_loss, copied_weights(self._result)
         if self.parameters.budget == "epochs":
             self._plateau.step(validation_loss)
         training_loss = math.fsum(progress.epoch_losses) / len(progress.epoch_losses)
         progress.epoch_losses = []
         epoch = Epoch(len(progress.history) + 1, progress.step, training_loss, validation_loss, rate, is_best)
         progress.history.append(list(epoch))
-        progress.seconds += time.perf_counter() - begun
+        progress.seconds = self.team.from_first(progress.seconds + time.perf_counter() - begun)
         return epoch
 
     def _validate(self) -> float:
@@ -386,10 +399,3 @@ class Trainer:
     def _set_learning_rate(self, rate: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-
-
-def _copied(network: CareNetwork) -> dict[str, torch.Tensor]:
-    return {
-        name: value.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
-        for name, value in network.state_dict().items()
-    }
