@@ -232,7 +232,7 @@ def test_the_figures_of_the_run_are_shown(widget, qtbot) -> None:
     widget.form.set_values({"amount": 1e6})
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     said = widget.run_bar.status.text()
-    for part in ("my-actin-laplace: step", "epoch", "learning rate 0.0004", "steps a second", "left"):
+    for part in ("my-actin-laplace: step", "epoch", "learning rate 0.001", "steps a second", "left"):
         assert part in said
     stop(widget, qtbot)
 
