@@ -12,7 +12,7 @@ import torch
 from distributed import WorkerPlugin, get_worker
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.frame_restorer import FrameRestorer
+from napari_care_losses.core.frame_restorer import FrameRestorer, read_inputs
 from napari_care_losses.core.ome_zarr_stack import FrameWriter
 from napari_care_losses.core.saving import cast
 from napari_care_losses.core.stacks import read_stack
@@ -20,6 +20,7 @@ from napari_care_losses.core.stacks import read_stack
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_care_losses.core.frame_restorer import RestoredFrame
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.model import Model
     from napari_care_losses.core.ranges import Ranges
@@ -125,10 +126,16 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
                 self._open()
         job, restorer = self._job, self._restorer
         assert restorer is not None
-        given = restorer.read(index)
+        (given,) = read_inputs(self._frames, [index], job.ranges)
         with self._computing:
             torch.set_num_threads(self._threads)
-            frame = restorer.restored(given)
+            work = restorer.restored(given)
+            while True:
+                try:
+                    next(work)
+                except StopIteration as finished:
+                    frame: RestoredFrame = finished.value
+                    break
         pixels, clipped = cast(frame.image, job.dtype)
         self._writers[0].write(index, pixels)
         if frame.scale is not None and len(self._writers) > 1:
@@ -141,8 +148,11 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
         if (frames.axes, frames.shape, frames.dtype) != (layout.axes, layout.shape, layout.dtype):
             raise InputError(f"{job.source} is another stack on a worker: every machine must see the same files.")
         torch.set_num_threads(self._threads)
+        self._frames = frames
         self._writers = [FrameWriter(path, layout.axes, layout.leading_shape) for path in job.outputs]
-        self._restorer = FrameRestorer(frames, job.model, job.parameters, job.ranges, device=job.device)
+        restorer = FrameRestorer(frames, job.model, job.parameters, device=job.device)
+        restorer.prepare(job.ranges)
+        self._restorer = restorer
 
 
 def restore_frame(name: str, index: int) -> Done:

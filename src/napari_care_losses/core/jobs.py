@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from napari_care_losses.core.cluster import restore_on_cluster
 from napari_care_losses.core.errors import InputError, OutputError, TrainingDivergedError
 from napari_care_losses.core.ome_zarr import VERSIONS
-from napari_care_losses.core.restoration import Progress, RestorationParameters, RestoredFrame, restore_frames
+from napari_care_losses.core.restoration import Progress, RestorationParameters, restore_frames
 from napari_care_losses.core.saving import cast as cast_pixels
 from napari_care_losses.core.stacks import Stack, is_finished, is_ome_zarr_name, new_stack, size_and_time
 from napari_care_losses.core.training import Epoch, Report, Trainer
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
+    from napari_care_losses.core.frame_restorer import RestoredFrame
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.model import Model
     from napari_care_losses.core.ome_zarr_stack import OmeZarrStack

@@ -183,7 +183,7 @@ class Previewer:
         return self._ranges
 
     def _tied_sigma(self, engine: Engine, low_band: str) -> float | None:
-        from napari_care_losses.core.restoration import tied_sigma
+        from napari_care_losses.core.frame_restorer import tied_sigma
 
         sigma = tied_sigma(engine.model.card, low_band)
         if sigma != self._sigma:

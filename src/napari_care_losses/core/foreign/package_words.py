@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_care_losses import __version__
-from napari_care_losses.core.restoration import tied_sigma
+from napari_care_losses.core.frame_restorer import tied_sigma
 
 if TYPE_CHECKING:
     from napari_care_losses.core.model import ModelCard
