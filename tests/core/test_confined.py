@@ -22,6 +22,13 @@ def finish(steps):
 
 
 @pytest.fixture
+def children():
+    """Return a function that lists the processes started since; others live as long as Python does."""
+    before = {child.pid for child in psutil.Process().children()}
+    return lambda: [child for child in psutil.Process().children() if child.pid not in before]
+
+
+@pytest.fixture
 def run(tmp_path):
     """Return a function that runs a script as a reader."""
 
@@ -59,12 +66,12 @@ def test_tensors_and_notes_come_back_in_single_precision(run):
         ("import sys\nwhile True: sys.stderr.write('x' * 100000)", {"output": 10 << 20}, "bytes of output"),
     ],
 )
-def test_what_passes_a_limit_is_ended(run, code, limits, said):
+def test_what_passes_a_limit_is_ended(children, run, code, limits, said):
     begun = time.monotonic()
     with pytest.raises(ModelFileError, match=rf"model\.h5 was given up: .*{said}"):
         run(code, **limits)
     assert time.monotonic() - begun < 30
-    assert not psutil.Process().children()
+    assert not children()
 
 
 @pytest.mark.parametrize(
@@ -99,11 +106,11 @@ def test_no_module_is_taken_from_the_folder_one_is_in_and_nothing_is_left(run, t
     assert names(tmp_path / "temporary") == []
 
 
-def test_closed_on_the_way_it_ends_the_process(tmp_path):
+def test_closed_on_the_way_it_ends_the_process(children, tmp_path):
     script = tmp_path / "reader.py"
     script.write_text("import time; time.sleep(60)")
     steps = read_confined(script, tmp_path / "model.h5")
     next(steps)
-    assert psutil.Process().children()
+    assert children()
     steps.close()
-    assert not psutil.Process().children()
+    assert not children()
