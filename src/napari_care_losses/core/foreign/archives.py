@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Protocol
@@ -102,13 +103,8 @@ def open_contents(path: Path, markers: Collection[str]) -> Iterator[tuple[Conten
         raise ModelFileError(f"There is no file or folder {path}.")
 
 
-class _Folder:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self.names = {file.name for file in path.iterdir()}
-        except OSError as error:
-            raise ModelFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+class _Files(ABC):
+    """What folders and archives share."""
 
     def read(self, name: str, limit: int = MAX_TEXT) -> bytes:
         data = bytearray()
@@ -118,6 +114,19 @@ class _Folder:
     def copy(self, name: str, target: Path, limit: int = MAX_WEIGHTS) -> None:
         with target.open("wb") as file:
             self._read(name, limit, file.write)
+
+    @abstractmethod
+    def _read(self, name: str, limit: int, write: Callable[[bytes], object]) -> None:
+        """Hand a file over piece by piece, up to `limit` bytes of it."""
+
+
+class _Folder(_Files):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self.names = {file.name for file in path.iterdir()}
+        except OSError as error:
+            raise ModelFileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
     def _read(self, name: str, limit: int, write: Callable[[bytes], object]) -> None:
         # A name from a description could be a path; those found in the folder are not.
@@ -130,22 +139,13 @@ class _Folder:
             raise ModelFileError(f"{self._path / name} cannot be read: {error.strerror or error}.") from error
 
 
-class _Archive:
+class _Archive(_Files):
     def __init__(self, path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> None:
         self._path, self._archive, self._members = path, archive, members
 
     @property
     def names(self) -> Collection[str]:
         return self._members.keys()
-
-    def read(self, name: str, limit: int = MAX_TEXT) -> bytes:
-        data = bytearray()
-        self._read(name, limit, data.extend)
-        return bytes(data)
-
-    def copy(self, name: str, target: Path, limit: int = MAX_WEIGHTS) -> None:
-        with target.open("wb") as file:
-            self._read(name, limit, file.write)
 
     def _read(self, name: str, limit: int, write: Callable[[bytes], object]) -> None:
         member = self._members.get(name)
