@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import datetime
 import itertools
 import math
 import time
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_care_losses import __version__
 from napari_care_losses.core.ahead import ahead
 from napari_care_losses.core.allocation import freed_memory_kept
 from napari_care_losses.core.architecture import PRESETS
@@ -27,6 +25,7 @@ from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork, copied_weights, training_layout
 from napari_care_losses.core.patch_samples import draw_validation, patch_source
 from napari_care_losses.core.patches import draw_batch, fingerprint, split_pairs
+from napari_care_losses.core.provenance import provenance
 from napari_care_losses.core.reports import Epoch, Preparing, Report, Step
 from napari_care_losses.core.team import Team, check_team
 from napari_care_losses.core.training_parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters, check_patch_size
@@ -185,24 +184,13 @@ class Trainer:
             current_loss = self._validate()
             if current_loss < best_loss:
                 best_loss, weights = current_loss, copied_weights(self._result)
-        training = {
-            **self.parameters.to_dict(),
-            "pairs": len(self._pairs),
-            "names": [pair.name for pair in self._pairs[:100]],
-            "steps": progress.step,
-            "seconds": round(progress.seconds, 1),
-            "best_validation_loss": best_loss if math.isfinite(best_loss) else None,
-            "started_from": self._origin,
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "versions": {"napari-care-losses": __version__, "torch": torch.__version__},
-        }
         card = ModelCard(
             structure=self._structure,
             loss=self.loss.name,
             loss_parameters=self.loss.to_dict(),
             preset=self._preset,
             architecture=self._architecture,
-            training=training,
+            training=provenance(self.parameters, self._pairs, progress, best_loss=best_loss, started_from=self._origin),
             statistics=self._image_statistics,
         )
         return Model(card, weights)
