@@ -1,5 +1,6 @@
 """Restoring on a Dask cluster: the same pixels as in one process, whatever happens to the workers."""
 
+import gc
 import json
 import os
 import signal
@@ -188,6 +189,26 @@ class TestConnecting:
     def test_an_address_without_a_scheduler_is_said(self, monkeypatch):
         with pytest.raises(InputError, match="no Dask scheduler at none"), cluster_module.connected(scheduler="none"):
             pass
+
+    def test_a_failed_connection_does_not_hold_up_the_next(self, client, monkeypatch):
+        collecting = gc.isenabled()
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(InputError) as caught, cluster_module.connected(scheduler="none"):
+                pass
+            # garbage that only the search for cycles finds, as an error that is shown somewhere may become
+            held = [caught]
+            held.append(held)
+            del caught, held
+            make = distributed.utils.get_loop_factory
+            # what it finds is collected in the next client's thread
+            monkeypatch.setattr(distributed.utils, "get_loop_factory", lambda: (gc.collect(), make())[1])
+            with cluster_module.connected(scheduler=client.scheduler.address) as another:
+                assert another.nthreads() == client.nthreads()
+        finally:
+            if collecting:
+                gc.enable()
 
     def test_a_cluster_that_runs_already_is_used_by_address_and_by_file(self, client, tmp_path):
         file = tmp_path / "scheduler.json"

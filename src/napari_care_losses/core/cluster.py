@@ -6,6 +6,7 @@ every worker once. Frames of a worker that is lost are done again by another.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import time
@@ -79,12 +80,16 @@ def connected(*, scheduler: str = "", workers: int = 0) -> Iterator[Client]:
             yield client
         return
     is_file = scheduler.endswith(".json") and Path(scheduler).is_file()
+    client, problem = None, ""
     try:
         client = Client(scheduler_file=scheduler) if is_file else Client(scheduler, timeout=30)
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"There is no Dask scheduler at {scheduler} ({error}): is it running, is the address right?"
-        ) from error
+        problem = str(error)
+    if client is None:
+        # What Dask made of it ends when it is collected as garbage. In the thread of a later client that would wait for
+        # a lock which is held until that thread runs; so it is done here, with no error left that refers to it.
+        gc.collect()
+        raise InputError(f"There is no Dask scheduler at {scheduler} ({problem}): is it running, is the address right?")
     with client:
         yield client
 
