@@ -8,6 +8,9 @@ PAIRS ?=
 # A Python of 3.9 to 3.11 for CSBDeep; benchmarks/peers.sh looks for one where this is empty.
 PEER_PYTHON ?=
 BENCH_ARGS ?=
+# Of `make torture`: some of its sections by name, and the part of their full counts.
+SECTIONS ?=
+SCALE ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +29,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format models screenshots bench package clean system-libraries
+.PHONY: help demo test test-slow torture lint format models screenshots bench package clean system-libraries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +42,9 @@ test: $(INSTALLED) system-libraries ## run the tests that take seconds each
 
 test-slow: $(INSTALLED) system-libraries ## run the tests that take minutes each
 	$(ON_A_SCREEN) $(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST_ARGS)
+
+torture: $(INSTALLED) system-libraries ## kill, starve and flood it for hours; SECTIONS="kill soak" SCALE=0.1
+	$(ON_A_SCREEN) $(BIN)/python tests/torture/torture.py $(SECTIONS) --scale $(SCALE)
 
 lint: $(INSTALLED_DEV) ## check style, types and the walls between the folders
 	$(BIN)/ruff check

@@ -268,3 +268,10 @@ def test_the_digest_tells_models_apart():
     models = [make_model(), make_model(seed=1), make_model(loss="mse"), make_model(training={"steps": 1})]
     assert len({model.digest() for model in models}) == 4
     assert make_model().digest() == models[0].digest()
+
+
+def test_the_digest_does_not_tell_when_and_how_long_a_model_was_trained():
+    first = make_model(training={"steps": 4, "seconds": 1.5, "date": "2026-01-01"})
+    later = make_model(training={"steps": 4, "seconds": 1.6, "date": "2026-02-03"})
+    assert first.digest() == later.digest()
+    assert first.digest() != make_model(training={"steps": 5}).digest()

@@ -29,6 +29,9 @@ FORMAT = 1
 STRUCTURES = ("actin", "mitochondria", "dendra", "other")
 """What a model was trained to see."""
 
+CIRCUMSTANCES = ("seconds", "date")
+"""Entries of a card's provenance in which two runs of one training differ."""
+
 _WORDS = {"actin": "actin", "mito": "mitochondria", "dendra": "dendra"}
 """By which names tell a structure."""
 
@@ -158,9 +161,10 @@ class Model:
         return network.eval()
 
     def digest(self) -> str:
-        """Return a short digest of card and weights, image statistics left out: equal for equal models."""
-        # They change nothing of what the model does, and may be added to a model that a training has started from.
-        digest = hashlib.sha256(replace(self.card, statistics={}).to_json().encode())
+        """Return a short digest of card and weights: equal for equal models, whenever they were trained."""
+        # Image statistics change nothing of what the model does, and may be added to one that a training started from.
+        training = {name: value for name, value in self.card.training.items() if name not in CIRCUMSTANCES}
+        digest = hashlib.sha256(replace(self.card, statistics={}, training=training).to_json().encode())
         for name in sorted(self.weights):
             digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
