@@ -1,5 +1,8 @@
 """Reading in a process of its own: limits hold, and whatever happens there becomes our own error."""
 
+import ctypes
+import socket
+import sys
 import time
 
 import numpy as np
@@ -114,3 +117,69 @@ def test_closed_on_the_way_it_ends_the_process(children, tmp_path):
     assert children()
     steps.close()
     assert not children()
+
+
+class TestRights:
+    """A reader that is taken over by its file can do no more than write tensors that are checked."""
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import socket; socket.socket()",
+            "import subprocess; subprocess.run(['true'])",
+            "import os; os.system('true')",
+            "open({outside!r}, 'w')",
+            "open({outside!r}, 'r+')",
+            "import os; os.remove({outside!r})",
+            "import os; os.rename({outside!r}, 'here')",
+            "import os; os.mkdir({outside!r} + '.d')",
+            "import os; os.chmod({outside!r}, 0)",
+            "import os; os.chdir('/'); open({outside!r}, 'w')",
+        ],
+    )
+    def test_python_code_reaches_nothing(self, run, tmp_path, code):
+        outside = tmp_path / "precious"
+        outside.write_text("kept")
+        with pytest.raises(ModelFileError, match="PermissionError"):
+            run(code.format(outside=str(outside)))
+        assert outside.read_text() == "kept"
+        assert names(tmp_path) == ["precious", "reader.py"]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process give up rights")
+    @pytest.mark.parametrize(
+        ("call", "landlock"),
+        [
+            ("creat({outside!r}, 0o600)", 1),
+            ("open({outside!r}, 2)", 1),
+            ("unlink({outside!r})", 1),
+            ("socket(2, 1, 0)", 0),
+            ("socket(2, 2, 0)", 0),
+            ("execve(b'/bin/true', 0, 0)", 0),
+            ("kill({parent}, 0)", 6),
+        ],
+    )
+    def test_machine_code_reaches_nothing_either(self, run, tmp_path, call, landlock):
+        if ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) < landlock:
+            pytest.skip("the kernel is older than what holds this back")
+        outside = tmp_path / "precious"
+        outside.write_text("kept")
+        run(
+            "import ctypes, os, sys\nsystem = ctypes.CDLL(None)\n"
+            f"assert system.{call.format(outside=bytes(outside), parent='os.getppid()')} == -1\n"
+            + WRITE
+            + "save_file({'a': numpy.zeros(1)}, sys.argv[2])"
+        )
+        assert outside.read_text() == "kept"
+
+    def test_a_listener_on_this_machine_is_not_reached(self, run):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            with pytest.raises(ModelFileError, match="PermissionError"):
+                run(f"import socket; socket.create_connection(('127.0.0.1', {listener.getsockname()[1]}))")
+            listener.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+
+    def test_memory_has_a_limit_of_the_system_s_own(self, run):
+        pytest.importorskip("resource")
+        with pytest.raises(ModelFileError, match="MemoryError"):
+            run("held = bytes(3 << 30)", memory=1 << 30)

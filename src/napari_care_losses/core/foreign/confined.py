@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_RESTRICTED = Path(__file__).with_name("restricted.py")
+"""Started in place of a reader: gives up rights, then runs it."""
+
 _POLL = 0.02
 _SAID = 600
 """Characters of what the process says that are passed on."""
@@ -99,7 +102,10 @@ def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> G
         with said.open("wb") as messages:
             # -P: no module is imported from the folder the user happens to be in
             process = subprocess.Popen(
-                [sys.executable, "-P", str(reader), str(source), str(made)],
+                [
+                    *(sys.executable, "-P", str(_RESTRICTED), str(reader), str(source), str(made)),
+                    *map(str, (limits.seconds, limits.memory, limits.output)),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=messages,
