@@ -114,9 +114,17 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
 
     bring = command("import", commands.import_model, "Add a model of CSBDeep, or a package, to the library.")
     bring.add_argument(
-        "path", type=Path, metavar="PATH", help="A CSBDeep model folder, a zip archive of it, or a package of 'export'."
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="A CSBDeep model folder, a zip archive of it, or a package for bioimage.io.",
     )
     bring.add_argument("--name", required=True, help="What the library is to call it.")
+    bring.add_argument(
+        "--run-its-code",
+        action="store_true",
+        help="Run the package's TorchScript program, now and when restoring: code of its authors, with your rights.",
+    )
     if chosen == "import":
         _add_import_options(bring)
 
@@ -239,15 +247,17 @@ def _add_experiment_options(experiment: argparse.ArgumentParser) -> None:
 
 def _add_import_options(bring: argparse.ArgumentParser) -> None:
     from napari_care_losses.core.model import STRUCTURES
-    from napari_care_losses.core.normalization import Normalization
+    from napari_care_losses.core.restoration_parameters import AS_THE_MODEL, RestorationParameters
 
     bring.add_argument("--structure", choices=STRUCTURES, help="What the images show (other).")
-    for name, info in Normalization.described().items():
+    for name in ("low_percentile", "high_percentile"):
+        info = RestorationParameters.described()[name]
         bring.add_argument(
-            f"--{name}-percentile",
+            f"--{name.replace('_', '-')}",
             type=float,
             metavar="PERCENT",
-            help=f"{info.help[:-1]} where the model does not say ({getattr(Normalization(), name):g}).",
+            default=AS_THE_MODEL,
+            help=f"{info.help.partition(';')[0]} (default: as the model says, else CARE's).".replace("%", "%%"),
         )
 
 

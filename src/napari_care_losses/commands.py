@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_care_losses.core.comparison import Method
+    from napari_care_losses.core.errors import ForeignProgram
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.losses import Loss
     from napari_care_losses.core.parameters import Parameters
@@ -281,18 +282,29 @@ def models(options: argparse.Namespace) -> None:
 
 def import_model(options: argparse.Namespace) -> None:
     """Add a foreign model to the library."""
+    from napari_care_losses.core.errors import UnagreedProgramError
     from napari_care_losses.core.foreign.importing import import_model
     from napari_care_losses.core.model import read_card
-    from napari_care_losses.core.normalization import Normalization
 
-    given = {name: vars(options)[f"{name}_percentile"] for name in Normalization.described()}
-    given = {name: value for name, value in given.items() if value is not None}
-    made = import_model(
-        options.path,
-        options.name,
-        structure=options.structure,
-        normalization=Normalization(**given) if given else None,
-    )
+    def agrees(program: ForeignProgram) -> bool:
+        if options.run_its_code:
+            print(program)
+        return bool(options.run_its_code)
+
+    try:
+        made = import_model(
+            options.path,
+            options.name,
+            structure=options.structure,
+            low_percentile=options.low_percentile,
+            high_percentile=options.high_percentile,
+            agrees=agrees,
+        )
+    except UnagreedProgramError as error:
+        raise InputError(
+            f"{error.program} Nothing of it has been run. If you trust its authors, repeat the command with "
+            "--run-its-code."
+        ) from error
     card = read_card(made)
     print(f"{made.stem}: {card.structure}, {card.loss} loss, {card.preset} network; {made}")
 

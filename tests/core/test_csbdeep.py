@@ -290,7 +290,10 @@ class TestCommandLine:
             ((CSBDEEP / "restored.npz", "--name", "x"), "no model known here"),
             ((CSBDEEP / "residual" / "weights_best.h5", "--name", "x"), "neither a folder nor a zip archive"),
             ((CSBDEEP / "residual", "--name", "../x"), "plain file name"),
-            ((CSBDEEP / "residual", "--name", "x", "--high-percentile", "10"), "high must lie between 50 and 100"),
+            (
+                (CSBDEEP / "residual", "--name", "x", "--high-percentile", "10"),
+                "high_percentile must lie between 50 and 100",
+            ),
             ((CSBDEEP / "residual",), "--name"),
         ],
     )

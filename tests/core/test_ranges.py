@@ -8,7 +8,7 @@ from napari_care_losses.cli import main
 from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.normalization import SAMPLED_FRAMES, Normalization, frame_range, stack_ranges
-from napari_care_losses.core.ranges import chosen_percentiles, estimate_ranges, frames_to_sample
+from napari_care_losses.core.ranges import chosen_levels, estimate_ranges, frames_to_sample
 from napari_care_losses.core.restoration_parameters import RestorationParameters
 from napari_care_losses.core.smoothing import smoothed
 
@@ -156,7 +156,7 @@ def test_without_a_course_it_is_the_stack_s_range(shape, axes, percentiles):
     stack = np.random.default_rng(0).gamma(2, 100, shape)
     for mode in ("stack", "bleaching"):
         _, ranges = estimated(stack, mode, axes, **percentiles)
-        normalization = chosen_percentiles(RestorationParameters(**percentiles), Normalization())
+        normalization = chosen_levels(RestorationParameters(**percentiles), Normalization())
         _, expected = run(stack_ranges(Frames(stack, axes), normalization))
         frames = Frames(stack, axes)
         assert {ranges.of(index, frames[index]) for index in range(len(frames))} == {expected[0]}
@@ -251,7 +251,7 @@ def test_impossible_percentiles_are_refused(values, message):
 
 def test_a_user_s_percentile_at_the_model_s_other_is_refused():
     with pytest.raises(ParameterError, match="The low percentile must be below the high one"):
-        chosen_percentiles(RestorationParameters(low_percentile=50), Normalization(low=2, high=50))
+        chosen_levels(RestorationParameters(low_percentile=50), Normalization(low=2, high=50))
 
 
 def test_the_command_line_offers_them(capsys):

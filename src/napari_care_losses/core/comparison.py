@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.core.architecture import Architecture
+    from napari_care_losses.core.architecture import Tiled
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.metrics import ScaledTruth
 
@@ -204,7 +204,7 @@ def _baseline_steps(method: Method, frames: Frames, indices: list[int]) -> Gener
         yield _Step(number, len(indices), image, note)
 
 
-def _shared_tile(architecture: Architecture, models: int) -> int:
+def _shared_tile(architecture: Tiled, models: int) -> int:
     """Return the tile size with which several models fit where one would: each keeps the memory of a tile."""
     import psutil
 

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from napari_care_losses.core.errors import ComputeError, InputError
+from napari_care_losses.core.program import Program
 from napari_care_losses.core.tiles import working_memory
 
 if TYPE_CHECKING:
@@ -181,6 +182,10 @@ def open_engine(name: str, model: Model, device: str = "auto") -> Engine:
     InputError
         If the device does not exist or the engine cannot run on it.
     """
+    if isinstance(model.card.architecture, Program):
+        from napari_care_losses.core.program_engines import open_program
+
+        return open_program(name, model, device)
     on_processor = device == "cpu" or (device == "auto" and choose_device().type == "cpu")
     if name.startswith("openvino") and device not in ("auto", "cpu"):
         raise InputError(

@@ -3,6 +3,39 @@
 None of them derives from ``RuntimeError``: the viewer's thread workers drop those in silence.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ForeignProgram:
+    """A program in a package of others.
+
+    Attributes
+    ----------
+    package : str
+        What the package calls itself.
+    authors : tuple of str
+        Who it says has made it.
+    file : str
+        Name of the program's file.
+    sha256 : str
+        Its digest.
+    """
+
+    package: str
+    authors: tuple[str, ...]
+    file: str
+    sha256: str
+
+    def __str__(self) -> str:
+        authors = ", ".join(self.authors) or "nobody named"
+        return (
+            f"The network of {self.package!r} by {authors} is a TorchScript program ({self.file}, SHA-256 "
+            f"{self.sha256}): code of theirs, which runs with all your rights."
+        )
+
 
 class CareError(Exception):
     """Base of every error this package raises on purpose; its text is meant for the user."""
@@ -18,6 +51,22 @@ class ParameterError(InputError):
 
 class ModelFileError(InputError):
     """A model file that is missing, damaged or not one of ours."""
+
+
+class UnagreedProgramError(ModelFileError):
+    """A model that is a program of strangers, which the user has not agreed to run.
+
+    Attributes
+    ----------
+    program : ForeignProgram
+        What would be run.
+    """
+
+    def __init__(self, program: ForeignProgram) -> None:
+        super().__init__(
+            f"{program} Nothing of it has been run: agree to it if you trust its authors, or ask for an ONNX file."
+        )
+        self.program = program
 
 
 class MissingLibraryError(InputError):

@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from napari_care_losses.core.architecture import Architecture
 from napari_care_losses.core.atomic import replacing
 from napari_care_losses.core.errors import InputError, ModelFileError
-from napari_care_losses.core.normalization import Normalization
+from napari_care_losses.core.normalization import Levels, Normalization, levels_from_dict, levels_to_dict
+from napari_care_losses.core.program import TENSOR, Program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,10 +56,10 @@ class ModelCard:
         Its parameters.
     preset : str
         Name of the architecture's preset, or "custom".
-    architecture : Architecture
-        Shape of the network.
-    normalization : Normalization
-        Percentiles to use when restoring.
+    architecture : Architecture or Program
+        Shape of the network, or what there is to know of a foreign one.
+    normalization : Levels
+        Percentiles to use when restoring, or what foreign networks have in their place.
     training : dict
         Provenance as plain values: settings, pairs, steps, losses reached, versions, date.
     statistics : dict
@@ -69,14 +70,30 @@ class ModelCard:
     loss: str
     loss_parameters: dict[str, Any] = field(default_factory=dict)
     preset: str = "custom"
-    architecture: Architecture
-    normalization: Normalization = field(default_factory=Normalization)
+    architecture: Architecture | Program
+    normalization: Levels = field(default_factory=Normalization)
     training: dict[str, Any] = field(default_factory=dict)
     statistics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.structure not in STRUCTURES:
             raise InputError(f"structure must be one of {', '.join(STRUCTURES)}; found {self.structure!r}.")
+
+    @property
+    def care(self) -> Architecture:
+        """The shape of the CARE network.
+
+        Raises
+        ------
+        InputError
+            If the model is a foreign program.
+        """
+        if isinstance(self.architecture, Program):
+            raise InputError(
+                f"This model is a {self.architecture.kind} program of another tool: it can restore and be compared; it "
+                "cannot be trained further, exported or run in 8 bits."
+            )
+        return self.architecture
 
     def to_json(self) -> str:
         """Return the card as JSON."""
@@ -87,7 +104,7 @@ class ModelCard:
             "loss_parameters": self.loss_parameters,
             "preset": self.preset,
             "architecture": self.architecture.to_dict(),
-            "normalization": self.normalization.to_dict(),
+            "normalization": levels_to_dict(self.normalization),
             "training": self.training,
         }
         if self.statistics:
@@ -112,8 +129,10 @@ class ModelCard:
                 loss=str(values["loss"]),
                 loss_parameters=dict(values["loss_parameters"]),
                 preset=str(values["preset"]),
-                architecture=Architecture.from_dict(values["architecture"]),
-                normalization=Normalization.from_dict(values["normalization"]),
+                architecture=(Program if "kind" in values["architecture"] else Architecture).from_dict(
+                    values["architecture"]
+                ),
+                normalization=levels_from_dict(values["normalization"]),
                 training=dict(values["training"]),
                 # files of earlier versions have none
                 statistics=dict(values.get("statistics", {})),
@@ -131,7 +150,7 @@ class Model:
     card : ModelCard
         What it is.
     weights : dict of str to Tensor
-        The network's parameters by name, float32, and nothing else.
+        The network's parameters by name, float32, and nothing else; of a foreign program its bytes.
     """
 
     card: ModelCard
@@ -142,6 +161,8 @@ class Model:
 
         Raises
         ------
+        InputError
+            If the model is a foreign program.
         ModelFileError
             If the weights do not fit the architecture.
         """
@@ -151,7 +172,7 @@ class Model:
 
         # On the meta device nothing is allocated: a card may claim a far larger network than its file holds.
         with torch.device("meta"):
-            network = CareNetwork(self.card.architecture)
+            network = CareNetwork(self.card.care)
         expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         found = {name: tuple(tensor.shape) for name, tensor in self.weights.items()}
         if expected != found:
@@ -159,6 +180,20 @@ class Model:
             raise ModelFileError(f"The weights do not fit the model's architecture (first: {wrong[0]}).")
         network.load_state_dict(self.weights, assign=True)
         return network.eval()
+
+    def program(self) -> bytes:
+        """Return the foreign program.
+
+        Raises
+        ------
+        ModelFileError
+            If it is not the one that the card names.
+        """
+        program, tensor = self.card.architecture, self.weights.get(TENSOR)
+        data = b"" if tensor is None else tensor.numpy().tobytes()
+        if not isinstance(program, Program) or hashlib.sha256(data).hexdigest() != program.sha256:
+            raise ModelFileError("The program in the model is not the one that its card names.")
+        return data
 
     def digest(self) -> str:
         """Return a short digest of card and weights: equal for equal models, whenever they were trained."""
@@ -192,8 +227,23 @@ def load_model(path: Path) -> Model:
     Raises
     ------
     ModelFileError
-        If the file is missing, damaged, or not one of ours.
+        If the file is missing, damaged, not one of ours, or holds a foreign program that may not be run here.
     """
+    model = read_model(path)
+    program = model.card.architecture
+    if isinstance(program, Program):
+        from napari_care_losses.core.agreed import is_agreed
+
+        if not is_agreed(program.sha256):
+            raise ModelFileError(
+                f"{path} holds a {program.kind} program of another tool that nobody has agreed to run on this machine: "
+                f"import the file first (napari-care-losses import {path} --name NAME)."
+            )
+    return model
+
+
+def read_model(path: Path) -> Model:
+    """Read a model file without asking whether its program may be run; raises like `load_model` otherwise."""
     import torch
     from safetensors.torch import load_file
 
@@ -202,6 +252,12 @@ def load_model(path: Path) -> Model:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{path} is damaged ({error}).") from error
+    if isinstance(card.architecture, Program):
+        model = Model(card, weights)
+        if weights.keys() != {TENSOR} or weights[TENSOR].dtype != torch.uint8:
+            raise ModelFileError(f"{path} is damaged: it does not hold the program that its card names.")
+        model.program()
+        return model
     if any(tensor.dtype != torch.float32 or not tensor.isfinite().all() for tensor in weights.values()):
         raise ModelFileError(f"{path} holds weights that are not finite float32 numbers.")
     model = Model(card, weights)

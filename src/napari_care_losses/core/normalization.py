@@ -1,14 +1,15 @@
-"""Percentile ranges: estimate, apply, undo."""
+"""Ranges of grey levels: estimate, apply, undo."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
@@ -27,14 +28,6 @@ SAMPLED_PIXELS = 4_000_000
 _SEED = 0
 # pixels counted at once: their grey levels as indices then fit the processor's cache
 _BLOCK = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normalization(Parameters):
-    """Which grey levels become 0 and 1 before the network sees an image (CARE: percentiles 2 and 99.8)."""
-
-    low: float = parameter(2.0, "Low percentile", "The percentile that becomes 0.", unit="%", low=0, high=50)
-    high: float = parameter(99.8, "High percentile", "The percentile that becomes 1.", unit="%", low=50, high=100)
 
 
 class Range(NamedTuple):
@@ -63,6 +56,76 @@ class Range(NamedTuple):
         return width if width > 0 else 1.0
 
 
+class Levels(Parameters, ABC):
+    """Which grey levels become 0 and 1 before the network sees an image."""
+
+    @abstractmethod
+    def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:
+        """Return the range of pixels, an array of any shape and real dtype, all finite.
+
+        Parameters
+        ----------
+        pixels : array of any real dtype
+            Finite.
+        overwrites : bool
+            Whether the pixels may be put in another order, which saves a copy.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization(Levels):
+    """Percentiles of the image become 0 and 1 (CARE: 2 and 99.8)."""
+
+    low: float = parameter(2.0, "Low percentile", "The percentile that becomes 0.", unit="%", low=0, high=50)
+    high: float = parameter(99.8, "High percentile", "The percentile that becomes 1.", unit="%", low=50, high=100)
+
+    def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:  # noqa: D102
+        return Range(*percentiles(pixels, self.low, self.high, overwrites=overwrites))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standardization(Levels):
+    """The image's mean becomes 0, and its mean plus its standard deviation 1."""
+
+    def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:  # noqa: D102
+        mean = float(pixels.mean(dtype=np.float64))
+        return Range(mean, mean + float(pixels.std(dtype=np.float64)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedLevels(Levels):
+    """The same two grey levels for every image."""
+
+    low: float = parameter(0.0, "Low level", "The grey level that becomes 0.")
+    high: float = parameter(1.0, "High level", "The grey level that becomes 1.")
+
+    def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:  # noqa: D102
+        return Range(self.low, self.high)
+
+
+_KINDS: dict[str, type[Levels]] = {"percentiles": Normalization, "mean": Standardization, "fixed": FixedLevels}
+
+
+def levels_to_dict(levels: Levels) -> dict[str, Any]:
+    """Return levels as plain values, ready for JSON."""
+    kind = next(kind for kind, owner in _KINDS.items() if type(levels) is owner)
+    return levels.to_dict() if kind == "percentiles" else {"kind": kind, **levels.to_dict()}
+
+
+def levels_from_dict(values: dict[str, Any]) -> Levels:
+    """Return the levels that plain values describe.
+
+    Raises
+    ------
+    ParameterError
+        If there are no such levels.
+    """
+    kind = values.get("kind", "percentiles")
+    if kind not in _KINDS:
+        raise ParameterError(f"A normalisation must be by one of {', '.join(_KINDS)}; found {kind!r}.")
+    return _KINDS[kind].from_dict({name: value for name, value in values.items() if name != "kind"})
+
+
 def countable(image: NDArray[Any]) -> NDArray[Any]:
     """Return the image in a type numpy and scipy can take percentiles and maxima of without overflow or rounding.
 
@@ -74,7 +137,7 @@ def countable(image: NDArray[Any]) -> NDArray[Any]:
     return image
 
 
-def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
+def frame_range(image: NDArray[Any], levels: Levels) -> Range:
     """Return the range of one frame.
 
     Raises
@@ -82,10 +145,10 @@ def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
     InputError
         If the frame holds NaN or infinite values.
     """
-    return Range(*percentiles(finite(image), normalization.low, normalization.high))
+    return levels.range_of(finite(image))
 
 
-def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int, None, dict[int, Range]]:
+def stack_ranges(frames: Frames, levels: Levels) -> Generator[int, None, dict[int, Range]]:
     r"""Estimate one range a channel for a whole stack, from a sample of its frames and pixels; the same every time.
 
     Up to `SAMPLED_FRAMES` frames of a channel are all read; of more, one out of each of as many equal stretches, the
@@ -130,7 +193,7 @@ def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int,
             row[:] = finite(one_a_cell(frames[index], grid, rng), f"Frame {index}: ").ravel()
             read += 1
             yield read
-        ranges[channel] = Range(*percentiles(sample, normalization.low, normalization.high, overwrites=True))
+        ranges[channel] = levels.range_of(sample, overwrites=True)
     return ranges
 
 

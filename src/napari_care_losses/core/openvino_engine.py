@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import openvino
@@ -29,6 +29,42 @@ CALIBRATION_WIDTH = 512
 """Width in pixels of the part of the image that 8-bit convolutions are calibrated and tried on."""
 
 
+class Graph(Protocol):
+    """What can be compiled; equal to another one if it computes the same: the key of the cache."""
+
+    def __hash__(self) -> int: ...
+
+    def build(self, shape: tuple[int, ...]) -> openvino.Model:
+        """Return the graph for one shape."""
+
+
+class OnnxGraph:
+    """An ONNX graph of one input; `shape` is that of the input.
+
+    Parameters
+    ----------
+    sha256 : str
+        Its digest.
+    data : bytes
+        The graph.
+    """
+
+    def __init__(self, sha256: str, data: bytes) -> None:
+        self._sha256, self._data = sha256, data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OnnxGraph) and self._sha256 == other._sha256
+
+    def __hash__(self) -> int:
+        return hash(self._sha256)
+
+    def build(self, shape: tuple[int, ...]) -> openvino.Model:
+        """Return the graph for one shape."""
+        graph = openvino.Core().read_model(self._data)
+        graph.reshape(list(shape))
+        return graph
+
+
 class _Graph:
     """A network to be compiled, equal to another one if model and calibration are: the key of the cache.
 
@@ -43,7 +79,7 @@ class _Graph:
     def __init__(
         self, model: Model, ranges: dict[str, float] | None = None, weights: dict[str, Tensor] | None = None
     ) -> None:
-        self._architecture, self._weights = model.card.architecture, weights or model.weights
+        self._architecture, self._weights = model.card.care, weights or model.weights
         self._ranges = ranges
         # Every calibration has the same ranges, but other weights.
         self._key = (replace(model, weights=self._weights).digest(), tuple(sorted((ranges or {}).items())))
@@ -70,7 +106,7 @@ class OpenVinoEngine(Engine):
 
     def _run(self, tile: NDArray[np.float32]) -> Restored:
         if tile.shape not in self._requests:
-            self._requests[tile.shape] = _request(self._graph, tile.shape)
+            self._requests[tile.shape] = make_request(self._graph, tile.shape)
         return _infer(self._requests[tile.shape], tile)
 
     def close(self) -> None:
@@ -91,7 +127,7 @@ class Int8Engine(OpenVinoEngine):
         Of the equalisations, the one is taken that restores that part most like float32.
         """
         card, weights = self.model.card, self.model.weights
-        parts = [_richest_part(image, card.architecture.block) for image in images]
+        parts = [_richest_part(image, card.care.block) for image in images]
         if not parts:
             return
         exact, part = self._graph, parts[0]
@@ -99,7 +135,7 @@ class Int8Engine(OpenVinoEngine):
         expected, slow = _tried(exact, part)
         found = []
         for equalization in EQUALIZATIONS:
-            quantization = quantize(card.architecture, weights, largest, equalization=equalization)
+            quantization = quantize(card.care, weights, largest, equalization=equalization)
             graph = _Graph(self.model, quantization.ranges, quantization.weights)
             restored, seconds = _tried(graph, part)
             found.append((float(np.mean(np.square(restored - expected, dtype=np.float64))), seconds, graph))
@@ -112,7 +148,7 @@ class Int8Engine(OpenVinoEngine):
 
 
 @lru_cache(maxsize=8)
-def _compiled(graph: _Graph, shape: tuple[int, ...], threads: int) -> openvino.CompiledModel:
+def _compiled(graph: Graph, shape: tuple[int, ...], threads: int) -> openvino.CompiledModel:
     return _compile(graph.build(shape), threads)
 
 
@@ -122,7 +158,8 @@ def _compile(graph: openvino.Model, threads: int) -> openvino.CompiledModel:
     return openvino.Core().compile_model(graph, "CPU", settings)
 
 
-def _request(graph: _Graph, shape: tuple[int, ...]) -> openvino.InferRequest:
+def make_request(graph: Graph, shape: tuple[int, ...]) -> openvino.InferRequest:
+    """Return a request of its own to a compiled network, with as many threads as torch has."""
     return _compiled(graph, shape, torch.get_num_threads()).create_infer_request()
 
 

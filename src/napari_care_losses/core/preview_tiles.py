@@ -12,7 +12,7 @@ from napari_care_losses.core.tiles import Tile, crop
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_care_losses.core.architecture import Architecture
+    from napari_care_losses.core.architecture import Tiled
 
 LARGEST_WINDOW = 512
 """Height and width of what is restored at most, in pixels."""
@@ -94,16 +94,12 @@ def choose_window(
     return current if will_do else window
 
 
-def cost(architecture: Architecture, width: int) -> float:
-    """Return what a tile that writes `width` pixels costs, in multiply-adds up to a factor.
-
-    Every halving quarters the pixels and doubles the filters, so that every level costs the same.
-    """
-    read = width + 2 * architecture.margin
-    return float((architecture.filters * architecture.kernel_size * read) ** 2 * (architecture.depth + 1))
+def cost(architecture: Tiled, width: int) -> float:
+    """Return what a tile that writes `width` pixels costs, in multiply-adds up to a factor."""
+    return architecture.cost_per_pixel * (width + 2 * architecture.margin) ** 2
 
 
-def tile_width(architecture: Architecture, *, on_processor: bool) -> int:
+def tile_width(architecture: Tiled, *, on_processor: bool) -> int:
     """Return the width of tiles that appear at once: one of `WIDTHS`, in pixels."""
     affordable = [width for width in WIDTHS if not on_processor or cost(architecture, width) <= COST]
     return max(affordable, default=WIDTHS[0])
@@ -112,7 +108,7 @@ def tile_width(architecture: Architecture, *, on_processor: bool) -> int:
 def plan_window(
     window: Window,
     shape: tuple[int, int],
-    architecture: Architecture,
+    architecture: Tiled,
     width: int,
     cursor: tuple[float, float] | None = None,
 ) -> list[Tile]:
@@ -127,7 +123,7 @@ def plan_window(
         What is to be restored.
     shape : tuple of int
         (Y, X) of the frame.
-    architecture : Architecture
+    architecture : Tiled
         Gives block and margin.
     width : int
         One of `WIDTHS`.
@@ -143,7 +139,7 @@ def plan_window(
     return [cut(cell, shape, architecture, width) for cell in met]
 
 
-def cut(window: Window, shape: tuple[int, int], architecture: Architecture, width: int) -> Tile:
+def cut(window: Window, shape: tuple[int, int], architecture: Tiled, width: int) -> Tile:
     """Return the tile that writes a window at most `width` wide; its restoration equals the whole frame's there.
 
     What it reads has one size for every window, wherever it lies, as long as the frame is that large.

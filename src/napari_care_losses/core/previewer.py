@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_care_losses.core.architecture import Architecture
+    from napari_care_losses.core.architecture import Tiled
     from napari_care_losses.core.engines import Engine
     from napari_care_losses.core.frames import Frames
     from napari_care_losses.core.normalization import Range
@@ -213,13 +213,13 @@ class _Frame:
         Its place in the stack.
     grey_levels : Range
         Its range.
-    architecture : Architecture
+    architecture : Tiled
         The network's shape.
     """
 
     def __init__(self, index: int, image: NDArray[Any], grey_levels: Range, engine: Engine) -> None:
         self.index, self.grey_levels = index, grey_levels
-        self.architecture: Architecture = engine.model.card.architecture
+        self.architecture: Tiled = engine.model.card.architecture
         self._engine, self._image = engine, image
         self._shape = int(image.shape[0]), int(image.shape[1])
         # padded before it is normalised, of which large frames only need a part: the order does not matter

@@ -13,13 +13,13 @@ from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.normalization import (
     SAMPLED_FRAMES,
     SAMPLED_PIXELS,
+    Levels,
     Normalization,
     Range,
     finite,
     frame_range,
     grid_over,
     one_a_cell,
-    percentiles,
     spread,
     stack_ranges,
 )
@@ -67,7 +67,7 @@ class Ranges(ABC):
 
 
 def estimate_ranges(
-    frames: Frames, parameters: RestorationParameters, normalization: Normalization
+    frames: Frames, parameters: RestorationParameters, normalization: Levels
 ) -> Generator[int, None, Ranges]:
     """Estimate the ranges of a stack from a sample of it; the same every time.
 
@@ -77,8 +77,8 @@ def estimate_ranges(
         The stack. Channels never share a range; the planes of a time point always do, but for every frame's own.
     parameters : RestorationParameters
         Whose percentiles, and which.
-    normalization : Normalization
-        The model's percentiles, for those that the parameters leave to it.
+    normalization : Levels
+        The model's: its percentiles, for those that the parameters leave to it.
 
     Yields
     ------
@@ -95,7 +95,7 @@ def estimate_ranges(
     InputError
         If a sampled pixel is NaN or infinite, or if the percentiles do not go together.
     """
-    levels = chosen_percentiles(parameters, normalization)
+    levels = chosen_levels(parameters, normalization)
     if parameters.normalization == "frame":
         return _OwnRanges(levels)
     if not _follows(frames, parameters):
@@ -103,15 +103,22 @@ def estimate_ranges(
     return _Courses(frames.layout(), (yield from _courses(frames, levels)))
 
 
-def chosen_percentiles(parameters: RestorationParameters, normalization: Normalization) -> Normalization:
-    """Return the percentiles to be used: the user's, and the model's where the user leaves them to it.
+def chosen_levels(parameters: RestorationParameters, normalization: Levels) -> Levels:
+    """Return the levels to be used: the user's percentiles, and the model's where the user leaves them to it.
 
     Raises
     ------
     ParameterError
-        If the low one is not below the high one.
+        If the low one is not below the high one, or the model does not normalise by percentiles.
     """
     low, high = parameters.low_percentile, parameters.high_percentile
+    if not isinstance(normalization, Normalization):
+        if not low == high == AS_THE_MODEL:
+            raise ParameterError(
+                "This model does not normalise by percentiles: leave the low and the high one to the model "
+                f"({AS_THE_MODEL:g})."
+            )
+        return normalization
     levels = Normalization(
         low=normalization.low if low == AS_THE_MODEL else low,
         high=normalization.high if high == AS_THE_MODEL else high,
@@ -138,11 +145,11 @@ def frames_to_sample(frames: Frames, parameters: RestorationParameters) -> int:
 class _OwnRanges(Ranges):
     """Every frame its own."""
 
-    percentiles: Normalization
+    levels: Levels
 
     def of(self, index: int, frame: NDArray[Any]) -> Range:
         try:
-            return frame_range(frame, self.percentiles)
+            return frame_range(frame, self.levels)
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
 
@@ -208,7 +215,7 @@ def _sampled(times: int, planes: int) -> tuple[int, int]:
     return some, min(planes, max(1, SAMPLED_FRAMES // some))
 
 
-def _courses(frames: Frames, levels: Normalization) -> Generator[int, None, dict[int, _Course]]:
+def _courses(frames: Frames, levels: Levels) -> Generator[int, None, dict[int, _Course]]:
     """Follow the range of every channel over time.
 
     The same planes are sampled at every time: others would add the brightness of planes to that of times.
@@ -229,7 +236,7 @@ def _courses(frames: Frames, levels: Normalization) -> Generator[int, None, dict
                 pixels[:] = finite(one_a_cell(frames[index], grid, rng), f"Frame {index}: ")
                 read += 1
                 yield read
-            found.append(percentiles(sample, levels.low, levels.high, overwrites=True))
+            found.append(levels.range_of(sample, overwrites=True))
         courses[channel] = _course(np.array(times, np.float64), np.array(found))
     return courses
 

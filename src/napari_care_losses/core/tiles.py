@@ -10,10 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_care_losses.core.architecture import Architecture
-
-BYTES_PER_PIXEL_AND_FILTER = 20
-"""Working memory of a network per pixel of a tile and first filter: measured, 13 to 19 on every engine."""
+    from napari_care_losses.core.architecture import Tiled
 
 
 class Tile(NamedTuple):
@@ -24,7 +21,7 @@ class Tile(NamedTuple):
     target: tuple[slice, slice]
 
 
-def plan_tiles(shape: tuple[int, int], architecture: Architecture, tile_size: int) -> list[Tile]:
+def plan_tiles(shape: tuple[int, int], architecture: Tiled, tile_size: int) -> list[Tile]:
     """Cut a frame into the fewest tiles of one size.
 
     The frame is padded to multiples of the network's block; tiles start at multiples of it, so that pooling falls
@@ -35,7 +32,7 @@ def plan_tiles(shape: tuple[int, int], architecture: Architecture, tile_size: in
     ----------
     shape : tuple of int
         (Y, X) of the frame.
-    architecture : Architecture
+    architecture : Tiled
         Gives block and margin.
     tile_size : int
         Largest width of what a tile reads, in pixels; `smallest_tile` where that is larger.
@@ -53,19 +50,19 @@ def plan_tiles(shape: tuple[int, int], architecture: Architecture, tile_size: in
     ]
 
 
-def smallest_tile(architecture: Architecture) -> int:
+def smallest_tile(architecture: Tiled) -> int:
     """Return the smallest width a tile can read: a margin on both sides and one to write."""
     return 3 * architecture.margin
 
 
-def largest_tile(architecture: Architecture, memory: int) -> int:
+def largest_tile(architecture: Tiled, memory: int) -> int:
     """Return the width of the largest square tile that runs in `memory` bytes."""
-    return math.isqrt(memory // (BYTES_PER_PIXEL_AND_FILTER * architecture.filters))
+    return math.isqrt(memory // architecture.memory_per_pixel)
 
 
-def working_memory(architecture: Architecture, width: int) -> int:
+def working_memory(architecture: Tiled, width: int) -> int:
     """Return the bytes that a square tile of `width` pixels takes at most."""
-    return BYTES_PER_PIXEL_AND_FILTER * architecture.filters * width**2
+    return architecture.memory_per_pixel * width**2
 
 
 def pad(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
@@ -89,7 +86,7 @@ def _padded(size: int, block: int) -> int:
     return -(-size // block) * block
 
 
-def _spans(size: int, architecture: Architecture, tile_size: int) -> tuple[list[tuple[int, int, int]], int]:
+def _spans(size: int, architecture: Tiled, tile_size: int) -> tuple[list[tuple[int, int, int]], int]:
     """Return where every tile of one axis starts to read, starts and stops to write, and the width that it reads."""
     block, margin = architecture.block, architecture.margin
     largest = max(tile_size, smallest_tile(architecture)) // block * block

@@ -93,7 +93,7 @@ class Trainer:
         self._device = choose_device(device)
         generator = torch.Generator().manual_seed(parameters.seed)
         self._rng = np.random.default_rng(parameters.seed)
-        shape = PRESETS[parameters.preset] if start_from is None else start_from.card.architecture
+        shape = PRESETS[parameters.preset] if start_from is None else start_from.card.care
         self._preset = parameters.preset if start_from is None else start_from.card.preset
         self._architecture = dataclasses.replace(shape, predicts_scale=loss.predicts_scale)
         check_patch_size(parameters.patch_size, shape.block)

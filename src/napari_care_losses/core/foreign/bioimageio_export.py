@@ -29,7 +29,7 @@ from napari_care_losses.core.foreign.package_words import (
     CARE_TEXT,
     describe_package,
 )
-from napari_care_losses.core.normalization import frame_range
+from napari_care_losses.core.normalization import FixedLevels, Normalization, Standardization, frame_range
 from napari_care_losses.core.simulation import simulate_movie, simulate_pairs
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.core.architecture import Architecture
     from napari_care_losses.core.model import Model, ModelCard
+    from napari_care_losses.core.normalization import Levels
 
 DESCRIPTION = "rdf.yaml"
 """Name of the package's description, which older programs look for too."""
@@ -85,7 +86,8 @@ def export_bioimageio(
     MissingLibraryError
         If bioimageio.spec or onnx is not installed.
     InputError
-        If the format does not take what is said of the model, or the folder does not exist.
+        If the model is a program of another tool, the format does not take what is said of it, or the folder does not
+        exist.
     OutputError
         If the file cannot be written.
     """
@@ -136,9 +138,9 @@ def _write_weights(model: Model, folder: Path) -> None:
     weights = dict(model.weights)
     torch.save(weights, folder / "weights.pt")
     shutil.copyfile(packaged_network.__file__, folder / "care_network.py")
-    network = packaged_network.CareNetwork(**model.card.architecture.to_dict()).eval()
+    network = packaged_network.CareNetwork(**model.card.care.to_dict()).eval()
     network.load_state_dict(weights)
-    example = torch.zeros(1, 1, *[smallest_input(model.card.architecture)] * 2)
+    example = torch.zeros(1, 1, *[smallest_input(model.card.care)] * 2)
     with warnings.catch_warnings():
         # Its successor makes files that only torch itself reads.
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
@@ -164,8 +166,8 @@ def _write_tensors(model: Model, folder: Path) -> None:
 
 
 def _test_image(card: ModelCard) -> NDArray[np.float32]:
-    block = card.architecture.block
-    size = -(-max(TEST_SIZE, smallest_input(card.architecture)) // block) * block
+    block = card.care.block
+    size = -(-max(TEST_SIZE, smallest_input(card.care)) // block) * block
     if card.structure == "dendra":
         stack, _ = simulate_movie("dendra", 1, (size, size), seed=0)
     else:
@@ -179,6 +181,19 @@ def smallest_input(architecture: Architecture) -> int:
     return 2 * architecture.margin + architecture.block
 
 
+def _preprocessing(v0_5: Any, levels: Levels) -> Any:
+    axes = [v0_5.AxisId("y"), v0_5.AxisId("x")]
+    if isinstance(levels, FixedLevels):
+        fixed = v0_5.FixedZeroMeanUnitVarianceKwargs(mean=levels.low, std=levels.high - levels.low)
+        return v0_5.FixedZeroMeanUnitVarianceDescr(kwargs=fixed)
+    if isinstance(levels, Standardization):
+        return v0_5.ZeroMeanUnitVarianceDescr(kwargs=v0_5.ZeroMeanUnitVarianceKwargs(axes=axes, eps=EPS))
+    assert isinstance(levels, Normalization)
+    return v0_5.ScaleRangeDescr(
+        kwargs=v0_5.ScaleRangeKwargs(axes=axes, min_percentile=levels.low, max_percentile=levels.high, eps=EPS)
+    )
+
+
 def _outputs(card: ModelCard) -> list[str]:
     return [OUTPUT, SCALE] if card.architecture.predicts_scale else [OUTPUT]
 
@@ -189,7 +204,7 @@ def _description(
     import torch
 
     card = model.card
-    architecture = card.architecture
+    architecture = card.care
 
     def hashed(name: str) -> dict[str, Any]:
         digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -234,16 +249,7 @@ def _description(
         ],
         test_tensor=file(f"{INPUT}.npy"),
         data=v0_5.IntervalOrRatioDataDescr(type="float32"),
-        preprocessing=[
-            v0_5.ScaleRangeDescr(
-                kwargs=v0_5.ScaleRangeKwargs(
-                    axes=[v0_5.AxisId("y"), v0_5.AxisId("x")],
-                    min_percentile=card.normalization.low,
-                    max_percentile=card.normalization.high,
-                    eps=EPS,
-                )
-            )
-        ],
+        preprocessing=[_preprocessing(v0_5, card.normalization)],
     )
     outputs = [output(OUTPUT, "Restored image in normalised units: see the documentation for grey levels")]
     if architecture.predicts_scale:

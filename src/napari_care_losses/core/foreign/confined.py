@@ -68,7 +68,9 @@ class Tensors:
     notes: Mapping[str, str]
 
 
-def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> Generator[None, None, Tensors]:
+def read_confined(
+    reader: Path, source: Path, limits: Limits | None = None, *, use: str = "read"
+) -> Generator[None, None, Tensors]:
     """Run a reader on a file; closed at any step, it ends the process.
 
     Parameters
@@ -80,6 +82,8 @@ def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> G
         The foreign file.
     limits : Limits, optional
         What the process may use.
+    use : str
+        What is done with the file, for messages.
 
     Yields
     ------
@@ -120,11 +124,11 @@ def read_confined(reader: Path, source: Path, limits: Limits | None = None) -> G
                 process.kill()
                 process.wait()
         if excess:
-            raise ModelFileError(f"{source.name} was given up: reading it took more than {excess}.")
+            raise ModelFileError(f"{source.name} was given up: it took more than {excess}.")
         with said.open("rb") as messages:
             text = " ".join(messages.read()[-_SAID:].decode("utf-8", "replace").split())
         if process.returncode == 2:
-            raise ModelFileError(f"{source.name} cannot be read: {text}")
+            raise ModelFileError(f"{source.name} cannot be {use}: {text}")
         if process.returncode != 0:
             how = f"ended with {process.returncode}"
             raise ModelFileError(f"{source.name} is damaged: what reads it {how}{f' ({text})' if text else ''}.")

@@ -38,7 +38,7 @@ def onnx_model(model: Model, input_name: str, output_names: list[str]) -> bytes:
     from onnx import helper
 
     graph = _Graph({name: tensor.numpy() for name, tensor in model.weights.items()})
-    architecture = model.card.architecture
+    architecture = model.card.care
     features, skips = input_name, []
     for level in range(architecture.depth):
         features = graph.block(f"down.{level}", features)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from napari_care_losses import __version__
 from napari_care_losses.core.frame_restorer import tied_sigma
+from napari_care_losses.core.normalization import FixedLevels, Normalization, Standardization
 
 if TYPE_CHECKING:
     from napari_care_losses.core.model import ModelCard
+    from napari_care_losses.core.normalization import Levels
 
 CARE_DOI = "10.1038/s41592-018-0216-7"
 CARE_TEXT = "Weigert et al. 2018, Content-aware image restoration: pushing the limits of fluorescence microscopy"
@@ -17,18 +19,17 @@ LOSSES_TEXT = "Nguyen, Hagen, Ventura, Deep Learning for Denoising of Fluorescen
 
 def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str:
     """Return the README of a package, in Markdown."""
-    architecture, normalization = card.architecture, card.normalization
-    low, high, block = f"{normalization.low:g}", f"{normalization.high:g}", architecture.block
+    architecture, block = card.care, card.care.block
+    becomes, low, width = _normalized(card.normalization)
     parts = [
         f"# {name}",
         "Restores 2D fluorescence images taken at low exposure. A CARE U-Net trained with the "
         f"{card.loss} loss{_seen(card)}; packaged by napari-care-losses {__version__}.",
         "## What goes in and what comes out",
-        f"One channel, one frame at a time. The package normalises it: its percentiles {low} and {high} become 0 and 1 "
-        "(`scale_range`, over y and x). **The result stays in these normalised units:** the format has no way to say "
-        "that a range found in the input is to be undone in the output. For grey levels, take the input's percentiles "
-        f"p{low} and p{high} of the whole frame and compute",
-        f"    grey = restored * (p{high} - p{low}) + p{low}",
+        f"One channel, one frame at a time. The package normalises it: {becomes} **The result "
+        "stays in these normalised units:** the format has no way to say that a range found in the "
+        "input is to be undone in the output. For grey levels, take those of the whole input frame and compute",
+        f"    grey = restored * {width} + {low}",
         f"Sizes must be multiples of {block} px: pad by reflection, half of what is missing on each side. A frame cut "
         f"into tiles is restored as the whole would be when tiles start at multiples of {block} px, overlap by the "
         f"halo of {architecture.margin} px, and are normalised by the range of the whole frame, not by their own.",
@@ -63,6 +64,29 @@ def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str
     if "fft" in card.loss or "bandpass" in card.loss:
         parts.append(f"- {LOSSES_TEXT}")
     return "\n\n".join(parts) + "\n"
+
+
+def _normalized(levels: Levels) -> tuple[str, str, str]:
+    """Return what is done to the input, and what becomes 0 and how wide the range is, as a formula has it."""
+    if isinstance(levels, FixedLevels):
+        return (
+            f"the grey level {levels.low:g} becomes 0 and {levels.high:g} becomes 1.",
+            f"{levels.low:g}",
+            f"{levels.high - levels.low:g}",
+        )
+    if isinstance(levels, Standardization):
+        return (
+            "its mean becomes 0 and its standard deviation 1 (`zero_mean_unit_variance`, over y and x).",
+            "mean",
+            "standard_deviation",
+        )
+    assert isinstance(levels, Normalization)
+    low, high = f"{levels.low:g}", f"{levels.high:g}"
+    return (
+        f"its percentiles {low} and {high} become 0 and 1 (`scale_range`, over y and x).",
+        f"p{low}",
+        f"(p{high} - p{low})",
+    )
 
 
 def _seen(card: ModelCard) -> str:

@@ -5,6 +5,7 @@ Torch's restricted unpickler makes tensors and plain containers, and calls nothi
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def main(source: str, target: str) -> int:
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes torch raise
         print(f"it is damaged ({type(error).__name__}: {str(error)[:200]}).", file=sys.stderr)
         return 2
-    save_file(tensors, target)
+    save_file(tensors, target, metadata={"order": json.dumps(list(tensors))})
     return 0
 
 
