@@ -202,7 +202,36 @@ class TestRecognizing:
             read_foreign(written(seeded(Other()), "pytorch_state_dict"))
 
 
+class WritesWhenLoaded(torch.nn.Module):
+    """Code that runs as soon as the program is loaded, and writes a file: TorchScript is not harmless."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.path, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]):
+        self.path = state[0]
+        self.training = state[1]
+        torch.save(torch.zeros(1), self.path)
+
+    def forward(self, x):
+        return x
+
+
 class TestConsent:
+    def test_a_program_that_would_write_files_when_loaded_is_not_loaded(self, tmp_path):
+        network = WritesWhenLoaded(str(tmp_path / "evil")).eval()
+        path = write_package(tmp_path / "p.zip", network, {"torchscript": torchscript(network)})
+        (tmp_path / "evil").unlink(missing_ok=True)
+        with pytest.raises(UnagreedProgramError):
+            read_foreign(path)
+        assert not (tmp_path / "evil").exists()
+
     def test_nothing_of_a_program_is_run_unasked(self, written, model_library):
         asked = []
         path = written()
