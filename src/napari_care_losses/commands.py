@@ -311,8 +311,8 @@ def import_model(options: argparse.Namespace) -> None:
 
 def export_model(options: argparse.Namespace) -> None:
     """Pack a model for other tools."""
-    from napari_care_losses.core.foreign.bioimageio_export import AUTHOR, LICENSE, export_bioimageio
-    from napari_care_losses.core.library import bundled_folder, find_model
+    from napari_care_losses.core.foreign.bioimageio_export import export_bioimageio
+    from napari_care_losses.core.library import find_model, makers_of
     from napari_care_losses.core.model import load_model
 
     if options.out.suffix != ".zip":
@@ -320,9 +320,8 @@ def export_model(options: argparse.Namespace) -> None:
     if not options.out.parent.is_dir():
         raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
     path = find_model(options.model)
-    is_ours = path.parent == bundled_folder()
-    authors = options.author or ["the napari-care-losses developers" if is_ours else AUTHOR]
-    license = options.license or ("BSD-3-Clause" if is_ours else LICENSE)
+    author, usual_license = makers_of(path)
+    authors, license = options.author or [author], options.license or usual_license
     export_bioimageio(load_model(path), options.out, name=path.stem, authors=authors, license=license)
     print(f"{options.out}: by {', '.join(authors)}, licence {license}")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.ome_zarr import is_zarr, list_images, open_ome_zarr
@@ -22,6 +25,9 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 LARGEST_PIECE = 64 * 2**20
 """Bytes up to which a frame is read in one piece; larger ones are read in parts, as far as they are stored so."""
+
+LOOKED_AT = 2048
+"""Width in pixels of what is looked at for the contrast, at most."""
 
 
 class _Image(NamedTuple):
@@ -104,8 +110,31 @@ def _layer(image: _Image) -> LayerData:
         "multiscale": len(levels) > 1,
     }
     if "C" in axes:
-        options |= {"channel_axis": axes.index("C")} | _channels(image, levels[0].shape[axes.index("C")])
+        channel = axes.index("C")
+        count = levels[0].shape[channel]
+        limits = [_limits(levels[-1][(slice(None),) * channel + (number,)]) for number in range(count)]
+        options |= {"channel_axis": channel, **({"contrast_limits": limits} if all(limits) else {})}
+        options |= _channels(image, count)
+    elif limits := _limits(levels[-1]):
+        options["contrast_limits"] = limits
     return levels if len(levels) > 1 else levels[0], options, "image"
+
+
+def _limits(stack: da.Array) -> tuple[float, float] | None:
+    """Return the least and the largest grey level in the middle of the middle frame; None where there is no contrast.
+
+    Left to napari, the contrast slider of a lazy stack spans all that its type can hold: 16 bits for 200 grey levels.
+    """
+    middle = [
+        slice(max(0, size - LOOKED_AT) // 2, max(0, size - LOOKED_AT) // 2 + LOOKED_AT) for size in stack.shape[-2:]
+    ]
+    try:
+        frame = np.asarray(stack[(*(size // 2 for size in stack.shape[:-2]), *middle)])
+    except (InputError, OSError, ValueError, RuntimeError):
+        # a damaged frame: said where it is reached
+        return None
+    low, high = float(frame.min()), float(frame.max())
+    return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
 
 
 def _channels(image: _Image, count: int) -> dict[str, Any]:

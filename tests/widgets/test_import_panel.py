@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from qtpy.QtWidgets import QFileDialog, QMainWindow
+from outsiders import Denoiser, seeded, torchscript, write_package
+from qtpy.QtWidgets import QFileDialog, QMainWindow, QMessageBox
+from restoring import press_restore
 
 from napari_care_losses.core.library import list_models
 from napari_care_losses.core.model import load_model
+from napari_care_losses.core.normalization import Normalization
 from napari_care_losses.widgets.restore import RestoreWidget
 from napari_care_losses.widgets.restoring import import_panel
+from napari_care_losses.widgets.results import find_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +44,7 @@ def test_a_folder_of_csbdeep_is_imported_and_chosen(viewer, open_widget, add_mod
     assert not panel.isHidden()
     assert not panel.run_bar.start_button.isEnabled()
     assert "Choose a model" in panel.run_bar.reason.text()
-    panel.source.setText(str(CSBDEEP / "probabilistic"))
+    panel.source.set_text(str(CSBDEEP / "probabilistic"))
     assert panel.name.text() == "probabilistic"
     panel.structure.setCurrentText("dendra")
     press_import(panel, qtbot)
@@ -56,8 +60,9 @@ def test_a_folder_of_csbdeep_is_imported_and_chosen(viewer, open_widget, add_mod
 
 def test_what_cannot_be_imported_is_said_in_the_widget(open_widget, tmp_path, model_library, qtbot, notified) -> None:
     (tmp_path / "config.json").write_text('{"unet_n_depth": 2, "axes": "ZYX"}')
-    panel = open_widget().importing
-    panel.source.setText(str(tmp_path / "config.json"))
+    widget = open_widget()
+    panel = widget.importing
+    panel.source.set_text(str(tmp_path / "config.json"))
     panel.name.setText("mine")
     press_import(panel, qtbot)
     assert panel.run_bar.status.text().startswith("Not imported: The network is for images with axes 'ZYX'")
@@ -68,10 +73,11 @@ def test_what_cannot_be_imported_is_said_in_the_widget(open_widget, tmp_path, mo
 
 def test_the_button_says_why_it_would_not_work(open_widget, add_model, tmp_path) -> None:
     add_model("taken")
-    panel = open_widget().importing
-    panel.source.setText(str(tmp_path / "nothing"))
+    widget = open_widget()
+    panel = widget.importing
+    panel.source.set_text(str(tmp_path / "nothing"))
     assert "There is no file or folder" in panel.run_bar.reason.text()
-    panel.source.setText(str(CSBDEEP / "direct"))
+    panel.source.set_text(str(CSBDEEP / "direct"))
     for name, said in (("taken", "already has a model"), ("a/b", "plain file name"), ("", "plain file name")):
         panel.name.setText(name)
         assert said in panel.run_bar.reason.text()
@@ -81,24 +87,72 @@ def test_the_button_says_why_it_would_not_work(open_widget, add_model, tmp_path)
 
 
 def test_a_name_follows_the_source_until_it_is_written(open_widget) -> None:
-    panel = open_widget().importing
-    panel.source.setText("/models/first.zip")
+    widget = open_widget()
+    panel = widget.importing
+    panel.source.set_text("/models/first.zip")
     assert panel.name.text() == "first"
-    panel.source.setText("/models/second/config.json")
+    panel.source.set_text("/models/second/config.json")
     assert panel.name.text() == "second"
     panel.name.setText("mine")
-    panel.source.setText("/models/third")
+    panel.source.set_text("/models/third")
     assert panel.name.text() == "mine"
 
 
 def test_files_and_folders_can_be_looked_for(open_widget, monkeypatch) -> None:
-    panel = open_widget().importing
+    widget = open_widget()
+    panel = widget.importing
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("/models/package.zip", ""))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "/models/folder")
-    panel._look_for_file()
+    panel.source.look("file")
     assert panel.source.text() == "/models/package.zip"
-    panel._look_for_folder()
+    panel.source.look("folder")
     assert panel.source.text() == "/models/folder"
+
+
+def theirs(folder: Path) -> Path:
+    network = seeded(Denoiser())
+    return write_package(folder / "theirs.zip", network, {"torchscript": torchscript(network)})
+
+
+@pytest.mark.parametrize("answer", ["Yes", "No"])
+def test_a_program_of_others_is_run_only_after_a_yes(viewer, open_widget, stack, tmp_path, qtbot, answer) -> None:
+    viewer.add_image(stack, name="cells")
+    widget = open_widget()
+    widget.import_button.click()
+    panel = widget.importing
+    panel.source.set_text(str(theirs(tmp_path)))
+    press_import(panel, qtbot)
+    box = panel.question
+    assert box.isVisible()
+    assert box.defaultButton() is box.button(QMessageBox.StandardButton.No)
+    assert "scripted.pt" in box.text()
+    said = box.informativeText()
+    assert "by O. Utsider, N. Eighbour" in said
+    assert "runs with all your rights" in said
+    assert "Not imported" not in panel.run_bar.status.text()
+    box.button(QMessageBox.StandardButton[answer]).click()
+    if answer == "No":
+        assert panel.run_bar.status.text() == "Not imported: its program was not to be run."
+        assert all(entry.bundled for entry in list_models())
+        return
+    qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
+    entry = widget.model.entry()
+    assert entry is not None
+    assert (entry.name, entry.card.preset) == ("theirs", "torchscript")
+    assert "Denoiser of others" in widget.model.about.text()
+    press_restore(widget, qtbot)
+    assert find_result(viewer, viewer.layers["cells"], entry) is not None
+
+
+def test_percentiles_can_be_said(open_widget, qtbot) -> None:
+    widget = open_widget()
+    panel = widget.importing
+    panel.source.set_text(str(CSBDEEP / "direct"))
+    panel.percentiles.set_values({"low_percentile": 5.0})
+    press_import(panel, qtbot)
+    entry = widget.model.entry()
+    assert entry is not None
+    assert entry.card.normalization == Normalization(low=5, high=99.8)
 
 
 class Endless:
@@ -108,7 +162,7 @@ class Endless:
         self.has_begun = False
         self.closed_in: threading.Thread | None = None
 
-    def __call__(self, path: Path, name: str, *, structure: str | None) -> Iterator[None]:
+    def __call__(self, path: Path, name: str, **_settings: object) -> Iterator[None]:
         try:
             while True:
                 self.has_begun = True
@@ -128,7 +182,7 @@ def test_it_stops_when_told_and_when_the_window_closes(viewer, monkeypatch, qtbo
     window.show()
     widget.import_button.click()
     panel = widget.importing
-    panel.source.setText(str(CSBDEEP / "direct"))
+    panel.source.set_text(str(CSBDEEP / "direct"))
     panel.run_bar.start_button.click()
     assert not panel.run_bar.start_button.isEnabled()
     assert panel.run_bar.stop_button.isEnabled()

@@ -59,8 +59,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def choose_folders(table: PairTable, low: Path, high: Path) -> FoldersDialog:
     table.folders_button.click()
     dialog = table.folders
-    dialog.low.path.setText(str(low))
-    dialog.high.path.setText(str(high))
+    dialog.low.line.setText(str(low))
+    dialog.high.line.setText(str(high))
     return dialog
 
 
@@ -229,9 +229,9 @@ def test_the_dialog_explains_what_it_cannot_match(table, folders, tmp_path) -> N
     assert "cannot be read" in dialog.summary.text()
     assert not dialog.add_button.isEnabled()
     (folders[1] / "cell5_high.tif").unlink()
-    dialog.high.path.setText(str(folders[1]))
+    dialog.high.line.setText(str(folders[1]))
     assert dialog.summary.text() == "59 pairs matched. No partner for cell5_low."
-    dialog.low.path.setText("")
+    dialog.low.line.setText("")
     assert "Choose the folder" in dialog.summary.text()
     dialog.reject()
     assert [row.is_empty for row in table.rows] == [True]

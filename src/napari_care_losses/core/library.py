@@ -15,6 +15,9 @@ from napari_care_losses.core.model import SUFFIX, ModelCard, read_card
 FOLDER_VARIABLE = "NAPARI_CARE_LOSSES_LIBRARY"
 """Environment variable that names another folder for the user's models."""
 
+AUTHOR, LICENSE = "anonymous", "CC-BY-4.0"
+"""What is said of a model whose maker says nothing."""
+
 
 @dataclass(frozen=True)
 class LibraryEntry:
@@ -54,6 +57,13 @@ def library_folder() -> Path:
 def bundled_folder() -> Path:
     """Return the folder of the models that come with the package."""
     return Path(str(resources.files("napari_care_losses"))) / "models"
+
+
+def makers_of(path: Path) -> tuple[str, str]:
+    """Return whom to name as the author of a model and under which licence, where the user says nothing."""
+    if path.parent == bundled_folder():
+        return "the napari-care-losses developers", "BSD-3-Clause"
+    return AUTHOR, LICENSE
 
 
 def list_models() -> list[LibraryEntry]:

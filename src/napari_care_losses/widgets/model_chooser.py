@@ -17,6 +17,7 @@ from napari_care_losses.core.library import LibraryEntry
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.matching import noise_seen
 from napari_care_losses.core.model import SUFFIX, read_card, structure_named
+from napari_care_losses.core.program import Program
 from napari_care_losses.widgets.form import scroll_past, tooltip
 from napari_care_losses.widgets.library_watch import LibraryWatch
 
@@ -70,7 +71,7 @@ class ModelChooser(QWidget):
         opening.clicked.connect(self._open)
         self.about = QLabel()
         self.about.setWordWrap(True)
-        self._row = QHBoxLayout()
+        self._row, self._buttons = QHBoxLayout(), QHBoxLayout()
         self._row.addWidget(self.combo, 1)
         self._row.addWidget(opening)
         layout = QVBoxLayout(self)
@@ -78,6 +79,7 @@ class ModelChooser(QWidget):
         layout.setSpacing(2)
         layout.addLayout(self._row)
         layout.addWidget(self.about)
+        layout.addLayout(self._buttons)
         self.reload()
 
     @property
@@ -86,8 +88,8 @@ class ModelChooser(QWidget):
         return self._library.problem
 
     def add_button(self, button: QWidget) -> None:
-        """Put a further button at the end of the row."""
-        self._row.addWidget(button)
+        """Put a further button below."""
+        self._buttons.addWidget(button, 1)
 
     def entry(self) -> LibraryEntry | None:
         """Return the chosen model."""
@@ -216,6 +218,11 @@ def loss_title(name: str) -> str:
 def describe(card: ModelCard) -> str:
     """Return a sentence or two on what a model was trained on."""
     training = card.training
+    if isinstance(card.architecture, Program):
+        authors = training.get("authors")
+        by = f", by {', '.join(map(str, authors))}" if isinstance(authors, list) and authors else ""
+        shows = "" if card.structure == "other" else f" for {card.structure} images"
+        return f"A network of another tool{shows}, imported from {training.get('imported_from', 'a package')}{by}."
     pairs, steps, seconds = (training.get(key) for key in ("pairs", "steps", "seconds"))
     text = "Trained on "
     text += f"{pairs} pair{'s' if pairs != 1 else ''} of " if isinstance(pairs, int) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 
 from napari_care_losses.core.errors import CareError, InputError
 from napari_care_losses.core.restoration_parameters import RestorationParameters
@@ -14,6 +14,7 @@ from napari_care_losses.widgets.layers import layer_frames, shown_index
 from napari_care_losses.widgets.model_chooser import ModelChooser
 from napari_care_losses.widgets.panel import Panel
 from napari_care_losses.widgets.restoration_words import WORDS
+from napari_care_losses.widgets.restoring.export_panel import ExportPanel
 from napari_care_losses.widgets.restoring.folder_panel import FolderPanel
 from napari_care_losses.widgets.restoring.import_panel import ImportPanel
 from napari_care_losses.widgets.restoring.live_preview import LivePreview
@@ -60,6 +61,7 @@ class RestoreWidget(Panel):
         self.preview = LivePreview(napari_viewer, parent=self)
         self._build()
         self._connect()
+        self.exporting.set_model(self.model.entry())
         self._on_image()
 
     @property
@@ -72,13 +74,15 @@ class RestoreWidget(Panel):
         self.image.setToolTip(tooltip("The noisy image or stack to restore."))
         self.model = ModelChooser(follows=lambda: not self._job.is_running)
         self.model.setToolTip(tooltip("What restores it: choose a model trained on images like yours."))
-        self.import_button = QToolButton()
-        self.import_button.setText("Import…")
-        self.import_button.setCheckable(True)
-        self.import_button.setToolTip(tooltip("Add a model of CSBDeep, or a package for bioimage.io, to the library."))
+        self.importing, self.exporting = ImportPanel(), ExportPanel()
+        self.import_button = _folding(
+            "Import…", self.importing, "Add a model of CSBDeep, or a package for bioimage.io, to the library."
+        )
+        self.export_button = _folding(
+            "Export…", self.exporting, "Pack the chosen model for other tools, in the format of bioimage.io."
+        )
         self.model.add_button(self.import_button)
-        self.importing = ImportPanel()
-        self.importing.setVisible(False)
+        self.model.add_button(self.export_button)
         self.match = MatchNote()
         self.match.measured.connect(self.model.sort_for)
         self.live = QCheckBox("Live preview")
@@ -117,6 +121,7 @@ class RestoreWidget(Panel):
         self.body.addLayout(rows)
         for widget in (
             self.importing,
+            self.exporting,
             self.match,
             self.live,
             self.preview_note,
@@ -135,7 +140,7 @@ class RestoreWidget(Panel):
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
         self.model.changed.connect(self._update)
-        self.import_button.toggled.connect(self.importing.setVisible)
+        self.model.changed.connect(lambda: self.exporting.set_model(self.model.entry()))
         self.importing.imported.connect(self._on_imported)
         self.form.edited.connect(lambda _: self._update())
         self.live.toggled.connect(lambda _: self._look())
@@ -348,6 +353,16 @@ class RestoreWidget(Panel):
             if plan.source not in self._viewer.layers or is_gone:
                 self._stop()
         self._update()
+
+
+def _folding(text: str, panel: QWidget, help: str) -> QPushButton:
+    """Return a button that shows and hides a panel, hidden at first."""
+    button = QPushButton(text)
+    button.setCheckable(True)
+    button.setToolTip(tooltip(help))
+    panel.setVisible(False)
+    button.toggled.connect(panel.setVisible)
+    return button
 
 
 def _frames_of(layer: Image) -> Frames | None:

@@ -29,11 +29,12 @@ from napari_care_losses.core.foreign.package_words import (
     CARE_TEXT,
     describe_package,
 )
+from napari_care_losses.core.library import AUTHOR, LICENSE
 from napari_care_losses.core.normalization import FixedLevels, Normalization, Standardization, frame_range
 from napari_care_losses.core.simulation import simulate_movie, simulate_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,10 +53,6 @@ EPS = 1e-6
 
 TEST_SIZE = 256
 """Width of the test image in pixels, where the network's reach asks for no larger one."""
-
-AUTHOR = "anonymous"
-LICENSE = "CC-BY-4.0"
-"""What is said of a model whose maker says nothing."""
 
 
 def export_bioimageio(
@@ -91,13 +88,27 @@ def export_bioimageio(
     OutputError
         If the file cannot be written.
     """
+    for _ in exporting(model, path, name=name, authors=authors, license=license):
+        pass
+
+
+def exporting(
+    model: Model, path: Path, *, name: str, authors: Sequence[str] = (AUTHOR,), license: str = LICENSE
+) -> Generator[str, None, None]:
+    """Do what `export_bioimageio` does in steps, each told before it is done; can be closed at any."""
+    yield "looking for the libraries"
+    # a program of another tool has no weights to pack
+    model.card.care  # noqa: B018
     spec, v0_5 = _libraries()
     from pydantic import ValidationError
 
     with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as made:
         folder = Path(made)
+        yield "restoring a test image"
         _write_tensors(model, folder)
+        yield "writing the weights"
         _write_weights(model, folder)
+        yield "describing the model"
         count = sum(tensor.numel() for tensor in model.weights.values())
         (folder / "README.md").write_text(describe_package(name, model.card, parameter_count=count), encoding="utf-8")
         with spec.ValidationContext(perform_io_checks=False, root=folder):
@@ -111,6 +122,7 @@ def export_bioimageio(
                 ) from error
             # Written by ourselves: the library's own packaging leaves files open.
             spec.save_bioimageio_yaml_only(described, folder / DESCRIPTION)
+        yield "packing"
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(folder.iterdir()):
                 archive.write(file, file.name)

@@ -23,8 +23,7 @@ from napari_care_losses.core.errors import ForeignProgram, ModelFileError, Param
 from napari_care_losses.core.foreign.care_by_shapes import care_candidates
 from napari_care_losses.core.foreign.confined import Limits, read_confined
 from napari_care_losses.core.foreign.descriptions import at, copy_checked
-from napari_care_losses.core.foreign.package_interface import read_interface
-from napari_care_losses.core.foreign.try_program import TOLERANCE
+from napari_care_losses.core.foreign.package_interface import TOLERANCE, read_interface
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.normalization import frame_range
 from napari_care_losses.core.program import ONNX, TENSOR, TORCHSCRIPT, Program

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_care_losses.core.foreign.archives import open_contents
@@ -12,6 +12,7 @@ from napari_care_losses.core.foreign.descriptions import DESCRIPTIONS
 from napari_care_losses.core.foreign.foreign_package import read_program_model
 from napari_care_losses.core.library import new_model_path
 from napari_care_losses.core.model import SUFFIX, read_model
+from napari_care_losses.core.parameters import Parameters
 from napari_care_losses.core.program import Program
 from napari_care_losses.core.ranges import chosen_levels
 from napari_care_losses.core.restoration_parameters import AS_THE_MODEL, RestorationParameters
@@ -27,6 +28,18 @@ MARKERS = (*DESCRIPTIONS, CONFIG)
 """The files by which a model's kind is told."""
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportParameters(Parameters):
+    """What a model does not say, or says otherwise."""
+
+    low_percentile: float = RestorationParameters.field("low_percentile")
+    high_percentile: float = RestorationParameters.field("high_percentile")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        RestorationParameters(**self.to_dict())
 
 
 def read_foreign(

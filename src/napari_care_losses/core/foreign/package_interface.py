@@ -15,6 +15,9 @@ from napari_care_losses.core.foreign.package_scaling import FLOATS, Steps
 from napari_care_losses.core.normalization import FixedLevels, Levels
 from napari_care_losses.core.program import NO_BOUND
 
+TOLERANCE = 1e-3
+"""Difference from a package's own result of its test image that passes, of its range."""
+
 _KINDS_OF_AXES = {"batch": "b", "channel": "c", "index": "i", "time": "t"}
 
 

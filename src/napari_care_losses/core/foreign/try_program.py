@@ -13,6 +13,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from napari_care_losses.core.errors import CareError, ComputeError
+from napari_care_losses.core.foreign.package_interface import TOLERANCE
 from napari_care_losses.core.model import read_model
 from napari_care_losses.core.normalization import frame_range
 from napari_care_losses.core.program import ONNX, Program
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.core.engines import Engine
-
-TOLERANCE = 1e-3
-"""Difference from the package's own result that passes, of its range."""
 
 SEEN = 1e-3
 """Change of the result, in its standard deviations, from which on a changed pixel is seen."""

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
 
 from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.folders import FileProgress, restore_files, stacks_in
-from napari_care_losses.widgets.form import make_rows, tooltip
-from napari_care_losses.widgets.run_bar import Clock, RunBar, duration
-from napari_care_losses.widgets.worker import CloseGuard, Job, Outcome
+from napari_care_losses.widgets.path_edit import FOLDER, PathEdit
+from napari_care_losses.widgets.restoring.job_panel import JobPanel
+from napari_care_losses.widgets.run_bar import Clock, duration
+from napari_care_losses.widgets.worker import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from qtpy.QtWidgets import QWidget
 
     from napari_care_losses.core.library import LibraryEntry
     from napari_care_losses.core.restoration_parameters import RestorationParameters
 
 
-class FolderPanel(QWidget):
+class FolderPanel(JobPanel):
     """Restores every TIFF file and OME-Zarr image of a folder with the model and the settings chosen for the layer.
 
     Parameters
@@ -34,57 +36,41 @@ class FolderPanel(QWidget):
     """The work has begun or ended."""
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(
+            "Restore folder",
+            start_help="Restore all files, one after the other, with the model and the settings above.",
+            stop_help="Stop; started again, it goes on where it stood.",
+            failed="Failed",
+            parent=parent,
+        )
         self._entry: LibraryEntry | None = None
         self._parameters: RestorationParameters | None = None
         self._is_held_up = False
         self._problems: list[str] = []
         self._clock = Clock()
-        self._job = Job(parent=self, uses_torch=True)
-        self.source = _FolderEdit(
-            "The folder with the TIFF files and OME-Zarr images to restore; each may be an image or a stack."
+        self.source = PathEdit(
+            "The folder with the TIFF files and OME-Zarr images to restore; each may be an image or a stack.",
+            FOLDER,
+            title="Files to restore",
         )
-        self.target = _FolderEdit(
+        self.target = PathEdit(
             "Where the results go, as NAME_restored-MODEL.tif or .ome.zarr. Left empty: into the same folder. Files "
-            "that are there already, made by the same model with the same settings, are not made again."
+            "that are there already, made by the same model with the same settings, are not made again.",
+            FOLDER,
+            title="Restored files",
+            placeholder="the same folder",
         )
-        self.run_bar = RunBar(
-            "Restore folder",
-            "Stop",
-            start_help="Restore all files, one after the other, with the model and the settings above.",
-            stop_help="Stop; started again, it goes on where it stood.",
-        )
-        rows = make_rows()
-        rows.addRow("Files in", self.source)
-        rows.addRow("Results to", self.target)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(rows)
-        layout.addWidget(self.run_bar)
+        self.rows.addRow("Files in", self.source)
+        self.rows.addRow("Results to", self.target)
         for edit in (self.source, self.target):
             edit.changed.connect(self._update)
-        self.run_bar.started.connect(self._start)
-        self.run_bar.stopped.connect(self._stop)
         self._job.reported.connect(self._on_report)
-        self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
-        self._job.finished.connect(self._on_finished)
-        CloseGuard(self).closed.connect(self._job.stop)
         self._update()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether files are being restored."""
-        return self._job.is_running
 
     def set_job(self, entry: LibraryEntry | None, parameters: RestorationParameters, *, is_held_up: bool) -> None:
         """Say what restores the files, and whether a layer is being restored meanwhile."""
         self._entry, self._parameters, self._is_held_up = entry, parameters, is_held_up
         self._update()
-
-    def _update(self) -> None:
-        self.run_bar.set_state(
-            is_running=self._job.is_running, is_stopping=self._job.is_stopping, reason=self._problem()
-        )
 
     def _problem(self) -> str:
         if self._is_held_up:
@@ -104,26 +90,18 @@ class FolderPanel(QWidget):
         return ""
 
     def _start(self) -> None:
-        if self._job.is_running or self._problem() or self._entry is None:
-            return
         entry, parameters = self._entry, self._parameters
+        assert entry is not None
         paths = stacks_in(self.source.path())
         target = self.target.path() if self.target.text() else self.source.path()
         self._problems, self._clock = [], Clock()
-        self.run_bar.show_progress(-1)
         self.run_bar.say("Starting…")
         self._job.start(
             lambda: _restored(paths, entry, target, parameters),
             title=f"Restoring files in {self.source.path().name}",
             fraction=lambda report: (report.number + report.fraction) / report.total,
         )
-        self._update()
         self.changed.emit()
-
-    def _stop(self) -> None:
-        self._job.stop()
-        self.run_bar.say("Stopping…")
-        self._update()
 
     def _on_report(self, report: FileProgress) -> None:
         if report.problem:
@@ -136,7 +114,7 @@ class FolderPanel(QWidget):
         )
         self._count = report.total
 
-    def _on_finished(self, outcome: Outcome) -> None:
+    def _ended(self, outcome: Outcome) -> None:
         if outcome is Outcome.DONE:
             restored = self._count - len(self._problems)
             self.run_bar.say(
@@ -144,43 +122,10 @@ class FolderPanel(QWidget):
             )
         elif outcome is Outcome.STOPPED:
             self.run_bar.say(f"Stopped; started again, it goes on where it stood.{self._failures()}")
-        self._update()
         self.changed.emit()
 
     def _failures(self) -> str:
         return "".join(f"\n✗ {problem}" for problem in self._problems)
-
-
-class _FolderEdit(QWidget):
-    """A line for a folder's path, and a button to look for it."""
-
-    changed = Signal()
-
-    def __init__(self, help: str) -> None:
-        super().__init__()
-        self.line = QLineEdit()
-        self.line.setToolTip(tooltip(help))
-        self.line.textChanged.connect(self.changed)
-        button = QToolButton()
-        button.setText("…")
-        button.setToolTip(tooltip("Look for the folder."))
-        button.clicked.connect(self._look)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.line, 1)
-        layout.addWidget(button)
-        self.setFocusProxy(self.line)
-
-    def text(self) -> str:
-        return self.line.text().strip()
-
-    def path(self) -> Path:
-        return Path(self.text()).expanduser()
-
-    def _look(self) -> None:
-        name = QFileDialog.getExistingDirectory(self, "Choose a folder", self.text())
-        if name:
-            self.line.setText(name)
 
 
 def _restored(

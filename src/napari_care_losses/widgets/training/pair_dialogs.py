@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QDialog,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QListWidget,
     QPushButton,
     QVBoxLayout,
@@ -21,6 +19,10 @@ from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.pair_sources import PairSource, stack_files
 from napari_care_losses.core.pairing import Matching, explain_unmatched, match_files, match_names
 from napari_care_losses.widgets.form import make_rows, tooltip
+from napari_care_losses.widgets.path_edit import FOLDER, PathEdit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WIDTH = 520
 """Of the dialog, in pixels: paths are long."""
@@ -43,7 +45,15 @@ class FoldersDialog(QDialog):
         self.setWindowTitle("Pairs from two folders")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._pairs: list[PairSource] = []
-        self.low, self.high = _FolderField("low exposures"), _FolderField("high exposures")
+        self.low, self.high = (
+            PathEdit(
+                f"The folder with the TIFF files or OME-Zarr images of the {what}.",
+                FOLDER,
+                title=f"Folder of the {what}",
+                placeholder=f"folder of the {what}",
+            )
+            for what in ("low exposures", "high exposures")
+        )
         self.found = QListWidget()
         self.found.setToolTip(tooltip("Low and high file of every pair."))
         self.summary = QLabel()
@@ -71,9 +81,9 @@ class FoldersDialog(QDialog):
 
     def _match(self) -> None:
         self._pairs, said = [], "Choose the folder of the low and that of the high exposures."
-        if self.low.folder() is not None and self.high.folder() is not None:
+        if self.low.text() and self.high.text():
             try:
-                self._pairs, said = match_folders(self.low.folder(), self.high.folder())
+                self._pairs, said = match_folders(self.low.path(), self.high.path())
             except InputError as error:
                 said = str(error)
         self.found.clear()
@@ -84,38 +94,6 @@ class FoldersDialog(QDialog):
     def _add(self) -> None:
         self.chosen.emit(self._pairs)
         self.accept()
-
-
-class _FolderField(QWidget):
-    """A folder, typed or looked for."""
-
-    changed = Signal()
-
-    def __init__(self, what: str, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._what = what
-        self.path = QLineEdit()
-        self.path.setPlaceholderText(f"folder of the {what}")
-        self.path.setToolTip(tooltip(f"The folder with the TIFF files or OME-Zarr images of the {what}."))
-        self.path.textChanged.connect(lambda _: self.changed.emit())
-        looking = QPushButton("Browse…")
-        looking.setAutoDefault(False)
-        looking.clicked.connect(self._browse)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.path, 1)
-        row.addWidget(looking)
-        self.setFocusProxy(self.path)
-
-    def folder(self) -> Path | None:
-        """Return the folder; None while nothing is typed."""
-        text = self.path.text().strip()
-        return Path(text).expanduser() if text else None
-
-    def _browse(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, f"Folder of the {self._what}", self.path.text())
-        if folder:
-            self.path.setText(folder)
 
 
 def match_folders(low: Path, high: Path) -> tuple[list[PairSource], str]:
