@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 
 SECTIONS = {
+    "kill": "killing",
     "repeat": "repeating",
 }
 """The sections and their modules, in the order in which they run."""

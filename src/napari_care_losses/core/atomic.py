@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import psutil
 from safetensors import SafetensorError
 
 from napari_care_losses.core.errors import InputError, OutputError
@@ -13,6 +16,9 @@ from napari_care_losses.core.errors import InputError, OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_NODE = platform.node() or "here"
 
 
 @contextmanager
@@ -28,8 +34,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist: make it first.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_NODE}.{os.getpid()}.tmp")
     try:
+        _remove_abandoned(path)
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         with temporary.open("rb+") as file:
@@ -42,6 +49,14 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes of this machine that are no more have left of earlier attempts to write `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(_NODE)}.*.tmp"):
+        process = left.name.split(".")[-2]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            left.unlink(missing_ok=True)
 
 
 def _umask() -> int:

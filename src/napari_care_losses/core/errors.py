@@ -45,6 +45,10 @@ class InputError(CareError):
     """Images, files or values given by the user that cannot be used as they are."""
 
 
+class UnreadableError(InputError):
+    """Pixels that cannot be read: the file is damaged, or its drive is gone."""
+
+
 class ParameterError(InputError):
     """A parameter outside its bounds or of the wrong kind."""
 

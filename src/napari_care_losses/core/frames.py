@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.errors import InputError, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,7 +135,9 @@ class Frames:
         try:
             return np.asarray(self.data[self.position(index)])
         except Exception as error:  # readers of damaged files raise errors of every kind
-            raise InputError(f"Frame {index} cannot be read ({error}): is the file whole?") from error
+            raise UnreadableError(
+                f"Frame {index} cannot be read ({error}): is the file whole, and its drive still there?"
+            ) from error
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[index] for index in range(len(self)))

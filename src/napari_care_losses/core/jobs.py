@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
+from napari_care_losses.core.claims import claimed
 from napari_care_losses.core.cluster import restore_on_cluster
-from napari_care_losses.core.errors import InputError, OutputError, TrainingDivergedError
+from napari_care_losses.core.errors import InputError, OutputError, TrainingDivergedError, UnreadableError
+from napari_care_losses.core.journal import journal_path
 from napari_care_losses.core.ome_zarr import VERSIONS
 from napari_care_losses.core.restoration import Progress, RestorationParameters, restore_frames
 from napari_care_losses.core.saving import cast as cast_pixels
@@ -50,17 +52,20 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
     Raises
     ------
     InputError
-        If the folder is missing.
+        If the folder is missing, or another run trains into the same file.
     ResumeError
         If the stopped run had other pairs, loss or settings.
     TrainingDivergedError
-        If the loss became NaN; the best model before that has been written if an epoch was completed.
+        If the loss became NaN or exploded; the best model before that has been written if an epoch was completed.
     ComputeError, OutputError
-        If the device or the disk fails.
+        If the device or the disk fails; the state of the last epoch saved stays.
     """
+    with claimed(path) if trainer.team.is_first else nullcontext():
+        yield from _train(trainer, path, resume=resume)
+
+
+def _train(trainer: Trainer, path: Path, *, resume: bool) -> Iterator[Report]:
     state, writes = state_path(path), trainer.team.is_first
-    if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} does not exist: make it first.")
     if resume and state.is_file():
         trainer.load_state(state)
     else:
@@ -76,10 +81,7 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
         for report in running:
             is_saved = isinstance(report, Epoch)
             if is_saved and writes:
-                # The model first: a state that says "finished" promises that the model is in place.
-                if trainer.is_finished:
-                    trainer.model().save(path)
-                trainer.save_state(state)
+                _save(trainer, path)
             yield report
     except TrainingDivergedError:
         is_saved = True
@@ -89,7 +91,22 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
     finally:
         running.close()
         if not is_saved and trainer.has_started and writes:
-            trainer.save_state(state)
+            _save(trainer, path)
+
+
+def _save(trainer: Trainer, path: Path) -> None:
+    """Save the state of a training, before it the model of one that is finished."""
+    state = state_path(path)
+    try:
+        # The model first: a state that says "finished" promises that the model is in place.
+        if trainer.is_finished:
+            trainer.model().save(path)
+        trainer.save_state(state)
+    except OutputError as error:
+        kept = (
+            f"{state} holds the training up to its last epoch before: resume it" if state.is_file() else "Start again"
+        )
+        raise OutputError(f"{error} {kept} once there is room and the folder can be written to.") from error
 
 
 def restore_to_file(
@@ -147,9 +164,9 @@ def restore_to_file(
     Raises
     ------
     InputError
-        If input, model or paths cannot be used; nothing is left behind then.
-    ComputeError, OutputError
-        If the device or the disk fails; what is done stays for a later run.
+        If input, model or paths cannot be used, or another run makes the same file; nothing is left behind then.
+    UnreadableError, ComputeError, OutputError
+        If a frame cannot be read or the device or the disk fails; what is done stays for a later run.
     """
     parameters = parameters or RestorationParameters()
     outputs = [out] if scale_out is None else [out, scale_out]
@@ -171,9 +188,15 @@ def restore_to_file(
     if any(is_ome_zarr_name(path) for path in outputs):
         job["ome_zarr"] = zarr_version
     if resume and all(is_finished(path, job) for path in outputs):
+        for path in outputs:
+            # left by a run that was killed when all was done
+            journal_path(path).unlink(missing_ok=True)
         return 0
     stacks: list[Stack] = []
+    claims = ExitStack()
     try:
+        for path in outputs:
+            claims.enter_context(claimed(path))
         for path in outputs:
             kind = dtype if path == out else "float32"
             stacks.append(new_stack(path, frames, dtype=kind, job=job, resume=resume, zarr_version=zarr_version))
@@ -198,13 +221,23 @@ def restore_to_file(
         for stack in stacks:
             stack.close()
         return clipped
+    except UnreadableError as error:
+        if stacks and all(stack.done for stack in stacks):
+            raise UnreadableError(f"{error} What is done stays beside {out}: resume it.") from error
+        _discard(stacks)
+        raise
     except InputError:
-        for stack in stacks:
-            stack.discard()
+        _discard(stacks)
         raise
     finally:
         for stack in stacks:
             stack.suspend()
+        claims.close()
+
+
+def _discard(stacks: list[Stack]) -> None:
+    for stack in stacks:
+        stack.discard()
 
 
 def _write_behind(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses import __version__
@@ -42,22 +43,31 @@ class Journal:
         Raises
         ------
         ResumeError
-            If it was another job.
+            If it was another job, or the journal is damaged.
         """
         if not self._file.is_file():
             return None
         # Killed while noting, the last line may be cut short: only whole lines count.
-        lines = self._file.read_text().split("\n")[:-1]
+        noted = self._file.read_bytes()
+        whole = noted[: noted.rfind(b"\n") + 1]
+        lines = whole.splitlines()
         if not lines:
             return None
-        values: dict[str, Any] = json.loads(lines[0])
-        if values.pop("job") != self.digest:
+        try:
+            values: dict[str, Any] = json.loads(lines[0])
+            digest, done = values.pop("job"), {int(line) for line in lines[1:]}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ResumeError(
+                f"{self._file} is damaged ({error}): leave out --resume to start {self._output.name} afresh."
+            ) from error
+        if digest != self.digest:
             raise ResumeError(
                 f"The stopped run beside {self._output} had another input, model or settings: "
                 "give the same ones, or leave out --resume to start afresh."
             )
-        self.done = {int(line) for line in lines[1:]}
-        self._file.write_text("".join(f"{line}\n" for line in lines))
+        self.done = done
+        # Cut, not written anew: killed in between, all would be lost.
+        os.truncate(self._file, len(whole))
         return values
 
     def begin(self, values: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import os
 import shutil
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.core.errors import InputError, OutputError, ResumeError
-from napari_care_losses.core.journal import Journal, job_digest, job_mark, journal_path
+from napari_care_losses.core.journal import Journal, job_digest, job_mark
 from napari_care_losses.core.ome_zarr import VERSIONS, is_zarr
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ Larger ones get levels of half the size each, down to this.
 MARK = "napari_care_losses"
 """The attribute that says which job an image is the result of."""
 
+HALF_WRITTEN = "*.????????????????????????????????.partial"
+"""Names under which zarr writes a chunk before it gives it its own; what a killed run leaves of them is of no use."""
+
 _AXES = "TCZ"  # the order the specification prescribes
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
@@ -41,8 +45,9 @@ class OmeZarrStack:
     """An OME-Zarr image being written: frames in any order, the folder in place only once it is whole.
 
     The pixels go to ``NAME.partial`` beside it, finished frames are noted beside that
-    (`napari_care_losses.core.journal`). A frame is a whole number of chunks, and there are no shards: frames can be
-    written at the same time, by several processes too (`FrameWriter`).
+    (`napari_care_losses.core.journal`); only `close` gives it the metadata by which programs know an image. A frame is
+    a whole number of chunks, and there are no shards: frames can be written at the same time, by several processes too
+    (`FrameWriter`).
 
     Parameters
     ----------
@@ -89,7 +94,9 @@ class OmeZarrStack:
         self.partial = path.with_name(path.name + ".partial")
         self._version, self._dtype = version, np.dtype(dtype).newbyteorder("<")
         self._journal = Journal(path, job)
+        self._attributes = _attributes(like, version, path, job_mark(self._journal.digest))
         try:
+            self._put_back()
             if not (resume and self._reopen()):
                 self._create(like)
             self._writer = FrameWriter(self.partial, like.axes, like.leading_shape)
@@ -120,8 +127,16 @@ class OmeZarrStack:
         self._journal.remove()
         if self.partial.exists():
             shutil.rmtree(self.partial)
-        _create_image(self.partial, like, self._dtype, self._version, job_mark(self._journal.digest))
+        _create_image(self.partial, like, self._dtype, self._version)
         self._journal.begin({"version": self._version})
+
+    def _put_back(self) -> None:
+        """Put an image back into its place that a run killed while replacing it had moved aside."""
+        for replaced in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.old"):
+            if self.path.exists():
+                shutil.rmtree(replaced)
+            else:
+                os.replace(replaced, self.path)
 
     def write(self, index: int, frame: NDArray[Any]) -> None:
         """Store frame `index`, an array (Y, X) of the stack's dtype."""
@@ -137,8 +152,13 @@ class OmeZarrStack:
 
     def close(self) -> None:
         """Move the whole image into place."""
+        import zarr
+
         replaced = self.path.with_name(f".{self.path.name}.{os.getpid()}.old")
         try:
+            zarr.open_group(self.partial, mode="r+").attrs.update(self._attributes)
+            for half_written in self.partial.rglob(HALF_WRITTEN):
+                half_written.unlink()
             # A folder cannot be replaced by another in one step.
             if self.path.exists():
                 os.replace(self.path, replaced)
@@ -157,7 +177,8 @@ class OmeZarrStack:
     def discard(self) -> None:
         """Remove all that was written."""
         shutil.rmtree(self.partial, ignore_errors=True)
-        self._journal.remove()
+        with suppress(OSError):
+            self._journal.remove()
 
 
 class FrameWriter:
@@ -214,7 +235,7 @@ def is_finished_ome_zarr(path: Path, job: dict[str, Any]) -> bool:
     """Return whether `path` is the whole result of this very job."""
     import zarr
 
-    if not is_zarr(path) or journal_path(path).exists():
+    if not is_zarr(path) or path.with_name(path.name + ".partial").exists():
         return False
     try:
         attributes = zarr.open_group(path, mode="r").attrs
@@ -223,20 +244,29 @@ def is_finished_ome_zarr(path: Path, job: dict[str, Any]) -> bool:
         return False
 
 
-def _create_image(path: Path, like: Frames, dtype: np.dtype[Any], version: str, mark: str) -> None:
+def _attributes(like: Frames, version: str, path: Path, mark: str) -> dict[str, Any]:
+    """Return what makes an OME-Zarr image of a group of arrays."""
+    metadata = _ome_metadata(_ordered_axes(like), like, len(_level_shapes(like.frame_shape)), path.name.split(".")[0])
+    if version == "0.4":
+        metadata["multiscales"][0]["version"] = version
+        return {MARK: mark, **metadata}
+    return {MARK: mark, "ome": {"version": version, **metadata}}
+
+
+def _ordered_axes(like: Frames) -> str:
+    return "".join(axis for axis in _AXES if axis in like.axes[:-2]) + "YX"
+
+
+def _create_image(path: Path, like: Frames, dtype: np.dtype[Any], version: str) -> None:
     import numcodecs
     import zarr
     from zarr.codecs import BloscCodec
 
-    axes = "".join(axis for axis in _AXES if axis in like.axes[:-2]) + "YX"
+    axes = _ordered_axes(like)
     leading = [like.leading_shape[like.axes.index(axis)] for axis in axes[:-2]]
     shapes = _level_shapes(like.frame_shape)
-    metadata = _ome_metadata(axes, like, len(shapes), path.name.split(".")[0])
     is_v2 = version == "0.4"
-    if is_v2:
-        metadata["multiscales"][0]["version"] = version
-    attributes = {MARK: mark} | (metadata if is_v2 else {"ome": {"version": version, **metadata}})
-    group = zarr.create_group(path, zarr_format=2 if is_v2 else 3, attributes=attributes)
+    group = zarr.create_group(path, zarr_format=2 if is_v2 else 3)
     # Lossless, quick, and known to every reader; the bytes of numbers are put apart first, which makes them compress.
     for number, shape in enumerate(shapes):
         group.create_array(

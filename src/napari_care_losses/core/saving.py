@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_care_losses.core.claims import claimed
 from napari_care_losses.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,26 +68,27 @@ def save_stack(frames: Frames, path: Path, *, dtype: str = "float32") -> Generat
     Raises
     ------
     InputError
-        If the folder is missing, or pixels that are missing should become integers.
+        If the folder is missing, another run makes the file, or pixels that are missing should become integers.
     OutputError
         If the file cannot be written.
     """
     from napari_care_losses.core.stacks import new_stack
 
-    stack = new_stack(path, frames, dtype=dtype, job={}, resume=False)
-    clipped = 0
-    try:
-        for index, frame in enumerate(frames):
-            if dtype != "float32" and np.isnan(frame).any():
-                raise InputError(
-                    f"Frame {index} holds pixels without a value, which {dtype} cannot express: restore the missing "
-                    "frames first, or save as float32."
-                )
-            pixels, outside = cast(frame, dtype)
-            stack.write(index, pixels)
-            clipped += outside
-            yield Saved(index + 1, len(frames), clipped)
-    except BaseException:
-        stack.discard()
-        raise
-    stack.close()
+    with claimed(path):
+        stack = new_stack(path, frames, dtype=dtype, job={}, resume=False)
+        clipped = 0
+        try:
+            for index, frame in enumerate(frames):
+                if dtype != "float32" and np.isnan(frame).any():
+                    raise InputError(
+                        f"Frame {index} holds pixels without a value, which {dtype} cannot express: restore the "
+                        "missing frames first, or save as float32."
+                    )
+                pixels, outside = cast(frame, dtype)
+                stack.write(index, pixels)
+                clipped += outside
+                yield Saved(index + 1, len(frames), clipped)
+        except BaseException:
+            stack.discard()
+            raise
+        stack.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_care_losses.core.claims import claimed
 from napari_care_losses.core.ome_zarr import VERSIONS, is_zarr
 
 if TYPE_CHECKING:
@@ -147,15 +148,16 @@ def write_stack(path: Path, frames: Frames, *, zarr_version: str = VERSIONS[0]) 
     Raises
     ------
     InputError
-        If the folder is missing.
+        If the folder is missing, or another run makes the file.
     OutputError
         If the file cannot be written.
     """
-    stack = new_stack(path, frames, dtype=frames.dtype, job={}, resume=False, zarr_version=zarr_version)
-    try:
-        for index, frame in enumerate(frames):
-            stack.write(index, frame)
-    except BaseException:
-        stack.discard()
-        raise
-    stack.close()
+    with claimed(path):
+        stack = new_stack(path, frames, dtype=frames.dtype, job={}, resume=False, zarr_version=zarr_version)
+        try:
+            for index, frame in enumerate(frames):
+                stack.write(index, frame)
+        except BaseException:
+            stack.discard()
+            raise
+        stack.close()

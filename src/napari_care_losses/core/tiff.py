@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
+from napari_care_losses.core.claims import claimed
 from napari_care_losses.core.errors import InputError, OutputError
 from napari_care_losses.core.frames import LEADING_AXES, Calibration, Frames
-from napari_care_losses.core.journal import Journal, job_digest, job_mark, journal_path
+from napari_care_losses.core.journal import Journal, job_digest, job_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,8 +155,8 @@ class TiffStack:
     """A TIFF stack being written: frames in any order, the file in place only once it is whole.
 
     The pixels go to ``NAME.partial`` beside the file and every finished frame is noted in ``NAME.partial.json``, so
-    that a run that was killed can be resumed. `close` moves the whole file into place. The format is OME-TIFF (BigTIFF
-    from 4 GB on), uncompressed.
+    that a run that was killed can be resumed. No program opens the partial file, whose first bytes are missing: `close`
+    writes them and moves the whole file into place. The format is OME-TIFF (BigTIFF from 4 GB on), uncompressed.
 
     Parameters
     ----------
@@ -183,10 +185,10 @@ class TiffStack:
         self, path: Path, like: Frames, *, dtype: np.typing.DTypeLike = np.float32, job: dict[str, Any], resume: bool
     ) -> None:
         self.path = path
-        self._frame_shape = like.frame_shape
+        self._count = len(like)
         self._dtype = _stored(np.dtype(dtype)).newbyteorder("<")
         self._frame_bytes = int(np.prod(like.frame_shape)) * self._dtype.itemsize
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = _partial_path(path)
         self._journal = Journal(path, job)
         if not path.parent.is_dir():
             raise InputError(f"The folder {path.parent} does not exist: make it first.")
@@ -204,17 +206,21 @@ class TiffStack:
 
     def _reopen(self) -> bool:
         values = self._journal.reopen() if self._partial.is_file() else None
-        if values is None:
+        # without a head it is of an earlier version
+        if values is None or "head" not in values:
             return False
-        self._offset = int(values["offset"])
-        return True
+        self._offset, self._head = int(values["offset"]), bytes.fromhex(values["head"])
+        return self._partial.stat().st_size >= self._offset + self._count * self._frame_bytes
 
     def _create(self, like: Frames) -> None:
         needed, free = self._frame_bytes * len(like), shutil.disk_usage(self.path.parent).free
         if needed > free:
             raise OutputError(f"{self.path} needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there.")
         self._journal.remove()
-        with tifffile.TiffWriter(self._partial, ome=True, bigtiff=needed >= 2**32 - 2**25) as tiff:
+        with (
+            _Headless(self._partial, "w+") as file,
+            tifffile.TiffWriter(file, ome=True, bigtiff=needed >= 2**32 - 2**25) as tiff,
+        ):
             offset, _ = tiff.write(  # type: ignore[misc]
                 data=None,
                 shape=like.shape,
@@ -225,8 +231,8 @@ class TiffStack:
                 returnoffset=True,
                 **_resolution(like.calibration),
             )
-        self._offset = int(offset)
-        self._journal.begin({"offset": self._offset})
+        self._offset, self._head = int(offset), file.head
+        self._journal.begin({"offset": self._offset, "head": self._head.hex()})
 
     def write(self, index: int, frame: NDArray[Any]) -> None:
         """Store frame `index`, an array (Y, X) of the stack's dtype."""
@@ -244,6 +250,9 @@ class TiffStack:
     def close(self) -> None:
         """Move the whole file into place."""
         try:
+            self._file.seek(0)
+            self._file.write(self._head)
+            self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._partial, self.path)
@@ -253,24 +262,45 @@ class TiffStack:
 
     def suspend(self) -> None:
         """Close the files; what is done stays beside for a later run."""
-        self._file.close()
+        # a full disk or a drive that is gone has been said already, of the frame that could not be written
+        with suppress(OSError):
+            self._file.close()
 
     def discard(self) -> None:
         """Close and remove all that was written."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
-        self._journal.remove()
+        self.suspend()
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+            self._journal.remove()
+
+
+class _Headless(io.FileIO):
+    """A file of which the first bytes, by which programs know what it is, are held back and stay zero."""
+
+    head = b""
+
+    def write(self, data: Any, /) -> int:
+        missing = 4 - self.tell()
+        if missing <= 0:
+            return super().write(data)
+        held, rest = bytes(data[:missing]), bytes(data[missing:])
+        self.head += held
+        return super().write(bytes(len(held)) + rest)
 
 
 def is_finished(path: Path, job: dict[str, Any]) -> bool:
     """Return whether `path` is the whole result of this very job."""
-    if not path.is_file() or journal_path(path).exists():
+    if not path.is_file() or _partial_path(path).exists():
         return False
     try:
         with tifffile.TiffFile(path) as tiff:
             return bool(tiff.pages.first.software == job_mark(job_digest(job)))
     except (tifffile.TiffFileError, OSError):
         return False
+
+
+def _partial_path(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
 
 
 def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -309,15 +339,16 @@ def write_tiff(path: Path, frames: Frames) -> None:
     Raises
     ------
     InputError
-        If the folder is missing.
+        If the folder is missing, or another run makes the file.
     OutputError
         If the file cannot be written.
     """
-    stack = TiffStack(path, frames, dtype=frames.dtype, job={}, resume=False)
-    try:
-        for index, frame in enumerate(frames):
-            stack.write(index, frame)
-    except BaseException:
-        stack.discard()
-        raise
-    stack.close()
+    with claimed(path):
+        stack = TiffStack(path, frames, dtype=frames.dtype, job={}, resume=False)
+        try:
+            for index, frame in enumerate(frames):
+                stack.write(index, frame)
+        except BaseException:
+            stack.discard()
+            raise
+        stack.close()
