@@ -117,7 +117,9 @@ def test_nan_stops_the_training_and_keeps_the_best_weights(monkeypatch):
     reference = finished(trainer(budget="epochs", amount=1))
     training = trainer(budget="epochs", amount=3)
     broken_loss(monkeypatch, training, 5)
-    with pytest.raises(TrainingDivergedError, match=r"became nan at step 5; the best weights"):
+    with pytest.raises(
+        TrainingDivergedError, match=r"loss became nan at step 5, in epoch 2, after .* The best weights"
+    ):
         finished(training)
     assert not training.is_finished
     assert [epoch.step for epoch in training.history] == [3]

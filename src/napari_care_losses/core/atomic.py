@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
-from safetensors import SafetensorError
 
 from napari_care_losses.core.errors import InputError, OutputError
 
@@ -42,8 +41,6 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except SafetensorError as error:
-        raise OutputError(f"{path} cannot be written ({error}).") from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:

@@ -90,7 +90,7 @@ class FilesError(CareError):
 
 
 class TrainingDivergedError(CareError):
-    """The loss became NaN or infinite; the best weights before it are kept."""
+    """The loss became NaN, infinite or huge; the best weights before it are kept."""
 
 
 class ComputeError(CareError):

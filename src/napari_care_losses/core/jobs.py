@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any, cast
 from napari_care_losses.core.claims import claimed
 from napari_care_losses.core.cluster import restore_on_cluster
 from napari_care_losses.core.errors import InputError, OutputError, TrainingDivergedError, UnreadableError
-from napari_care_losses.core.journal import journal_path
 from napari_care_losses.core.ome_zarr import VERSIONS
 from napari_care_losses.core.restoration import Progress, RestorationParameters, restore_frames
 from napari_care_losses.core.saving import cast as cast_pixels
-from napari_care_losses.core.stacks import Stack, is_finished, is_ome_zarr_name, new_stack, size_and_time
+from napari_care_losses.core.stacks import (
+    Stack,
+    clear_remains,
+    is_finished,
+    is_ome_zarr_name,
+    new_stack,
+    size_and_time,
+)
 from napari_care_losses.core.training import Epoch, Report, Trainer
 from napari_care_losses.core.training_state import state_path
 
@@ -187,16 +193,15 @@ def restore_to_file(
     }
     if any(is_ome_zarr_name(path) for path in outputs):
         job["ome_zarr"] = zarr_version
-    if resume and all(is_finished(path, job) for path in outputs):
-        for path in outputs:
-            # left by a run that was killed when all was done
-            journal_path(path).unlink(missing_ok=True)
-        return 0
     stacks: list[Stack] = []
     claims = ExitStack()
     try:
         for path in outputs:
             claims.enter_context(claimed(path))
+        if resume and all(is_finished(path, job) for path in outputs):
+            for path in outputs:
+                clear_remains(path)
+            return 0
         for path in outputs:
             kind = dtype if path == out else "float32"
             stacks.append(new_stack(path, frames, dtype=kind, job=job, resume=resume, zarr_version=zarr_version))

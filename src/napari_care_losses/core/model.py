@@ -214,11 +214,12 @@ class Model:
         OutputError
             If the file cannot be written.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.weights.items()}
         with replacing(path) as temporary:
-            save_file(weights, temporary, metadata={HEADER: self.card.to_json()})
+            # Not `save_file`, which claims the whole length first: killed, it leaves a file that opens.
+            temporary.write_bytes(save(weights, metadata={HEADER: self.card.to_json()}))
 
 
 def load_model(path: Path) -> Model:

@@ -96,7 +96,7 @@ class OmeZarrStack:
         self._journal = Journal(path, job)
         self._attributes = _attributes(like, version, path, job_mark(self._journal.digest))
         try:
-            self._put_back()
+            put_back(path)
             if not (resume and self._reopen()):
                 self._create(like)
             self._writer = FrameWriter(self.partial, like.axes, like.leading_shape)
@@ -129,14 +129,6 @@ class OmeZarrStack:
             shutil.rmtree(self.partial)
         _create_image(self.partial, like, self._dtype, self._version)
         self._journal.begin({"version": self._version})
-
-    def _put_back(self) -> None:
-        """Put an image back into its place that a run killed while replacing it had moved aside."""
-        for replaced in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.old"):
-            if self.path.exists():
-                shutil.rmtree(replaced)
-            else:
-                os.replace(replaced, self.path)
 
     def write(self, index: int, frame: NDArray[Any]) -> None:
         """Store frame `index`, an array (Y, X) of the stack's dtype."""
@@ -179,6 +171,21 @@ class OmeZarrStack:
         shutil.rmtree(self.partial, ignore_errors=True)
         with suppress(OSError):
             self._journal.remove()
+
+
+def put_back(path: Path) -> None:
+    """Put an image back that a run killed while replacing it had moved aside, or remove it where another is in place.
+
+    Raises
+    ------
+    OSError
+        If that fails.
+    """
+    for replaced in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
+        if path.exists():
+            shutil.rmtree(replaced)
+        else:
+            os.replace(replaced, path)
 
 
 class FrameWriter:

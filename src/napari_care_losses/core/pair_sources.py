@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.frames import Frames, in_order
+from napari_care_losses.core.pair_checks import check_images, doubts
 from napari_care_losses.core.pairing import natural_key
 from napari_care_losses.core.stacks import bare_name, is_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Generator, Hashable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+DOUBTED_FRAMES = 3
+"""Frames of a pair in which doubts are looked for, spread over all: that takes longer than reading them."""
 
 
 class PairSource(NamedTuple):
@@ -54,9 +60,7 @@ class PairSource(NamedTuple):
 
 
 def check_pair(source: PairSource) -> tuple[int, ...]:
-    """Return the shape both stacks have, after looking at their first frames.
-
-    Only one frame of each is read: training looks at all of them.
+    """Return the shape both stacks have, after looking at their first frames; `examine_pair` looks at the others.
 
     Raises
     ------
@@ -70,15 +74,48 @@ def check_pair(source: PairSource) -> tuple[int, ...]:
     low, high = source.opened()
     if low.shape != high.shape:
         raise InputError(f"Different shapes: {shape_text(low.shape)} and {shape_text(high.shape)}.")
-    frames = low[0], high[0]
-    for which, frame in zip(("low", "high"), frames, strict=True):
-        if frame.dtype.kind == "f" and not np.isfinite(frame).all():
-            raise InputError(f"The {which} image holds NaN or infinite pixels: replace them first.")
-        if frame.min() == frame.max():
-            raise InputError(f"The {which} image is constant: there is nothing to learn from it.")
-    if np.array_equal(*frames):
-        raise InputError("Low and high hold the same image: choose the two exposures.")
+    _check_frame(low, high, 0)
     return low.shape
+
+
+def examine_pair(source: PairSource) -> Generator[int, None, list[str]]:
+    """Look at every frame of a pair that `check_pair` lets pass.
+
+    Yields
+    ------
+    int
+        Number of frames looked at so far.
+
+    Returns
+    -------
+    list of str
+        What is doubtful of it, in sentences: of the first frame, among some spread over all, that is.
+
+    Raises
+    ------
+    InputError
+        If a frame cannot be learnt from, or not be read.
+    """
+    low, high = source.opened()
+    count = len(low)
+    doubted = {round(place) for place in np.linspace(0, count - 1, min(count, DOUBTED_FRAMES))}
+    found: list[str] = []
+    for index in range(count):
+        images = _check_frame(low, high, index)
+        if index in doubted and not found:
+            found = [f"Frame {index}: {doubt}" if count > 1 else doubt for doubt in doubts(*images)]
+        yield index + 1
+    return found
+
+
+def _check_frame(low: Frames, high: Frames, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    images = low[index], high[index]
+    try:
+        check_images(*images)
+    except InputError as error:
+        said = str(error)
+        raise InputError(f"Frame {index}: {said}" if index else said[:1].upper() + said[1:]) from error
+    return images
 
 
 def first_listing(sources: Sequence[PairSource | None]) -> list[int | None]:

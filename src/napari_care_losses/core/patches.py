@@ -11,6 +11,7 @@ from scipy.ndimage import maximum_filter
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.normalization import countable
+from napari_care_losses.core.pair_checks import check_images
 from napari_care_losses.core.redrawing import SIZE, STRENGTH, noise_pool, resized_window
 
 if TYPE_CHECKING:
@@ -64,18 +65,10 @@ class Pair:
     name: str
 
     def __post_init__(self) -> None:
-        if self.low.shape != self.high.shape:
-            raise InputError(
-                f"Pair {self.name}: low and high must have the same shape, "
-                f"found {self.low.shape} and {self.high.shape}."
-            )
-        for which, image in (("low", self.low), ("high", self.high)):
-            if image.dtype.kind == "f" and not np.isfinite(image).all():
-                raise InputError(f"Pair {self.name}: the {which} image holds NaN or infinite pixels.")
-            if image.min() == image.max():
-                raise InputError(f"Pair {self.name}: the {which} image is constant, there is nothing to learn from it.")
-        if np.array_equal(self.low, self.high):
-            raise InputError(f"Pair {self.name}: low and high are the same image; choose the two exposures.")
+        try:
+            check_images(self.low, self.high)
+        except InputError as error:
+            raise InputError(f"Pair {self.name}: {error}") from error
 
 
 def pairs_from_frames(low: Frames, high: Frames, name: str) -> list[Pair]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_care_losses.core.claims import claimed
+from napari_care_losses.core.journal import journal_path
 from napari_care_losses.core.ome_zarr import VERSIONS, is_zarr
 
 if TYPE_CHECKING:
@@ -140,6 +141,15 @@ def is_finished(path: Path, job: dict[str, Any]) -> bool:
     from napari_care_losses.core.tiff import is_finished
 
     return is_finished(path, job)
+
+
+def clear_remains(path: Path) -> None:
+    """Remove what a run that was killed when `path` was whole has left beside it."""
+    journal_path(path).unlink(missing_ok=True)
+    if is_ome_zarr_name(path):
+        from napari_care_losses.core.ome_zarr_stack import put_back
+
+        put_back(path)
 
 
 def write_stack(path: Path, frames: Frames, *, zarr_version: str = VERSIONS[0]) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ from napari_care_losses.core.ahead import ahead
 from napari_care_losses.core.allocation import freed_memory_kept
 from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.averaging import WeightAverage
+from napari_care_losses.core.divergence import check_loss
 from napari_care_losses.core.engines import choose_device
-from napari_care_losses.core.errors import ComputeError, ResumeError, TrainingDivergedError
+from napari_care_losses.core.errors import ComputeError, ResumeError
 from napari_care_losses.core.matching import summarize_images
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork, copied_weights, training_layout
@@ -152,7 +153,7 @@ class Trainer:
         Raises
         ------
         TrainingDivergedError
-            If the loss became NaN or infinite; `model` still gives the best weights before that.
+            If the loss became NaN, infinite or huge; `model` still gives the best weights before that.
         ComputeError
             If the device fails.
         """
@@ -205,9 +206,9 @@ class Trainer:
         low = torch.from_numpy(self._view.low)[None, None].to(self._device)
         network = self._result.eval()
         try:
-            with torch.inference_mode():
+            with self._failures(), torch.inference_mode():
                 restored = network(low).mean[0, 0].float().cpu().numpy()
-        except torch.OutOfMemoryError:
+        except ComputeError:
             return None
         return make_preview(self._view, restored, self.loss)
 
@@ -231,7 +232,7 @@ class Trainer:
             "structure": self._structure,
             "progress": dataclasses.asdict(self._progress),
             "plateau": self._plateau.state_dict(),
-            "learning_rate": self._optimizer.param_groups[0]["lr"],
+            "learning_rate": self._learning_rate,
             "rng": self._rng.bit_generator.state,
         }
         write_state(path, values, tensors)
@@ -314,15 +315,23 @@ class Trainer:
 
     def _step(self) -> float:
         """Take one step and return its loss."""
-        try:
+        with self._failures():
             batch, self._rng = next(self._drawn)
-            return self._optimize(*self._to_device(batch))
-        except torch.OutOfMemoryError as error:
-            raise ComputeError(f"The device ran out of memory: choose a smaller batch or patch ({error}).") from error
-        except RuntimeError as error:
-            raise ComputeError(f"Training failed on the {self._device.type} device: {error}") from error
+            return self._optimize(batch)
 
-    def _optimize(self, low: torch.Tensor, high: torch.Tensor) -> float:
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Translate the libraries' errors: the viewer's workers drop a `RuntimeError` in silence."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            raise ComputeError(
+                f"Training failed on the {self._device.type} device ({error or 'out of memory'}). "
+                "If memory ran out, choose a smaller batch or patch, or close other programs."
+            ) from error
+
+    def _optimize(self, batch: Batch) -> float:
+        low, high = self._to_device(batch)
         if self.parameters.budget != "epochs":
             falling = 0.5 * (1 + math.cos(math.pi * self._fraction()))
             self._set_learning_rate(self.parameters.learning_rate * falling)
@@ -331,11 +340,7 @@ class Trainer:
         prediction = self._network(low)
         value = self._objective.backward(prediction, low, high)
         value = self.team.average(self._network.parameters(), value, len(low) / self.parameters.batch_size)
-        if not math.isfinite(value):
-            raise TrainingDivergedError(
-                f"The loss became {value} at step {self._progress.step + 1}; the best weights before it are kept. "
-                "Lower the learning rate, or look for broken images among the pairs."
-            )
+        check_loss(value, self._progress, self._learning_rate, batch)
         self._objective.update(prediction, low, high)
         self._optimizer.step()
         if self._average is not None:
@@ -346,18 +351,13 @@ class Trainer:
         progress, fraction = self._progress, self._fraction()
         speed = (progress.step - first_step) / max(progress.seconds - first_seconds, 1e-9)
         seconds_left = progress.seconds * (1 - fraction) / fraction if fraction else math.inf
-        rate = float(self._optimizer.param_groups[0]["lr"])
-        return Step(progress.step, fraction, value, speed, seconds_left, rate)
+        return Step(progress.step, fraction, value, speed, seconds_left, self._learning_rate)
 
     def _end_epoch(self) -> Epoch:
         progress, begun = self._progress, time.perf_counter()
         validation_loss = self.team.from_first(self._validate() if self.team.is_first else 0.0)
-        if not math.isfinite(validation_loss):
-            raise TrainingDivergedError(
-                f"The validation loss became {validation_loss} at step {progress.step}; the best weights before it are "
-                "kept. Lower the learning rate, or look for broken images among the pairs."
-            )
-        rate = float(self._optimizer.param_groups[0]["lr"])
+        rate = self._learning_rate
+        check_loss(validation_loss, progress, rate)
         is_best = validation_loss < progress.best_loss
         if is_best:
             progress.best_loss, self._best = validation_loss, copied_weights(self._result)
@@ -373,7 +373,7 @@ class Trainer:
     def _validate(self) -> float:
         network = self._result.eval()
         total = count = 0.0
-        with torch.inference_mode():
+        with self._failures(), torch.inference_mode():
             for batch in self._validation:
                 low, high = self._to_device(batch)
                 total += self.loss(network(low), high).item() * len(low)
@@ -383,6 +383,10 @@ class Trainer:
     def _to_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         low, high = (torch.from_numpy(images).to(self._device) for images in batch)
         return low, high
+
+    @property
+    def _learning_rate(self) -> float:
+        return float(self._optimizer.param_groups[0]["lr"])
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self._optimizer.param_groups:

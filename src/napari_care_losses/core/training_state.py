@@ -88,10 +88,11 @@ def write_state(path: Path, values: dict[str, Any], tensors: Tensors) -> None:
     OutputError
         If the file cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={STATE_HEADER: json.dumps(values)})
+        # as `Model.save` does it, and for the same reason
+        temporary.write_bytes(save(tensors, metadata={STATE_HEADER: json.dumps(values)}))
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:

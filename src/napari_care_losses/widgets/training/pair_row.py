@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.pair_sources import PairSource, check_pair, shape_text
+from napari_care_losses.core.pair_sources import PairSource, check_pair, examine_pair, shape_text
 from napari_care_losses.widgets.layers import layer_frames
 
 if TYPE_CHECKING:
@@ -15,6 +15,30 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 UNSET = "choose…"
+
+
+class Look(NamedTuple):
+    """What was found of a pair.
+
+    Attributes
+    ----------
+    number : int
+        Which pair.
+    shape : tuple of int, optional
+        Of both its stacks, if it can be used.
+    problem : str
+        Why it cannot be used.
+    doubts : tuple of str
+        What is doubtful of it.
+    is_last : bool
+        Whether nothing more will be found.
+    """
+
+    number: int
+    shape: tuple[int, ...] | None = None
+    problem: str = ""
+    doubts: tuple[str, ...] = ()
+    is_last: bool = False
 
 
 class PairRow:
@@ -35,6 +59,10 @@ class PairRow:
         Shape of both stacks once they have been found usable.
     problem : str
         Why the pair cannot be used.
+    doubts : sequence of str
+        What is doubtful of a pair that can be used.
+    is_examined : bool
+        Whether all of its frames have been looked at.
     twin : int, optional
         Number of the row that lists the same pair already.
     """
@@ -46,6 +74,8 @@ class PairRow:
         self.source = files
         self.shape: tuple[int, ...] | None = None
         self.problem = ""
+        self.doubts: Sequence[str] = ()
+        self.is_examined = False
         self.twin: int | None = None
         if files is None:
             self.check()
@@ -90,7 +120,8 @@ class PairRow:
             return "… being checked"
         if self.twin is not None:
             return f"✗ Listed twice: row {self.twin} is the same pair."
-        return f"✓ {describe(self.shape)}"
+        mark = f"⚠ {describe(self.shape)}. " if self.doubts else f"✓ {describe(self.shape)}"
+        return mark + " ".join(self.doubts)
 
     def choose(self, low: Image | None, high: Image | None) -> None:
         """Choose both layers."""
@@ -112,6 +143,7 @@ class PairRow:
     def check(self) -> None:
         """Find the verdict of layers that are in memory; that of others is left to `checked`."""
         self.source, self.shape, self.problem = self._files, None, ""
+        self.doubts, self.is_examined = (), False
         try:
             if self._files is None:
                 self.source = layer_pair(*self.layers)
@@ -120,13 +152,13 @@ class PairRow:
         except InputError as error:
             self.problem = str(error)
 
-    def settle(self, verdict: tuple[int, ...] | str) -> None:
-        """Take the shape found, or the problem, of a pair that was looked at in the background."""
-        if isinstance(verdict, str):
-            self.problem = verdict
-        else:
-            self.shape = verdict
-        self._on_changed(self)
+    def settle(self, look: Look) -> None:
+        """Take what was found of the pair in the background."""
+        was = self.verdict
+        self.shape, self.problem, self.doubts = look.shape, look.problem, look.doubts
+        self.is_examined = look.is_last
+        if self.verdict != was:
+            self._on_changed(self)
 
     def _on_renamed(self, _event: object = None) -> None:
         if self.source is not None and self.layers[0] is not None:
@@ -151,13 +183,33 @@ def layer_pair(low: Image | None, high: Image | None) -> PairSource:
     return PairSource(low.name, layer_frames(low), layer_frames(high))
 
 
-def look_at(rows: Sequence[tuple[int, PairSource]]) -> Iterator[tuple[int, tuple[int, ...] | str]]:
-    """Yield for each pair its number and its shape, or why it cannot be used."""
+def look_at(rows: Sequence[tuple[int, PairSource]]) -> Iterator[Look | None]:
+    """Look at the first frames of all pairs, then at all frames of those that can be used.
+
+    Yields
+    ------
+    Look or None
+        What was found of a pair; None where there is nothing new.
+    """
+    usable: list[Look] = []
+    sources = dict(rows)
     for number, source in rows:
         try:
-            yield number, check_pair(source)
+            look = Look(number, shape=check_pair(source))
+            usable.append(look)
         except InputError as error:
-            yield number, str(error)
+            look = Look(number, problem=str(error), is_last=True)
+        yield look
+    for look in usable:
+        work = examine_pair(sources[look.number])
+        try:
+            while True:
+                next(work)
+                yield None
+        except StopIteration as finished:
+            yield look._replace(doubts=tuple(finished.value), is_last=True)
+        except InputError as error:
+            yield Look(look.number, problem=str(error), is_last=True)
 
 
 def describe(shape: Sequence[int]) -> str:

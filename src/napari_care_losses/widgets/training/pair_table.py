@@ -15,7 +15,7 @@ from napari_care_losses.widgets.run_bar import show_text, text_line
 from napari_care_losses.widgets.training.layer_matches import LayerMatches, match_layers
 from napari_care_losses.widgets.training.pair_dialogs import FoldersDialog
 from napari_care_losses.widgets.training.pair_grid import PairGrid
-from napari_care_losses.widgets.training.pair_row import PairRow, look_at
+from napari_care_losses.widgets.training.pair_row import Look, PairRow, look_at
 from napari_care_losses.widgets.worker import LatestJob
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class PairTable(QWidget):
         self._checks.reported.connect(self._on_looked_at)
         self._checks.failed.connect(self._on_check_failed)
         self._looked_at: list[PairRow] = []
+        self._is_settling = False
         self._build()
         for name in ("inserted", "removed", "renamed"):
             getattr(viewer.layers.events, name).connect(self._on_layers)
@@ -139,7 +140,9 @@ class PairTable(QWidget):
 
     def _build(self) -> None:
         self.table = PairGrid()
-        self.table.setToolTip(tooltip("✓ can be learnt from, ✗ cannot. Choose the layers of the selected row below."))
+        self.table.setToolTip(
+            tooltip("✓ can be learnt from, ⚠ is doubtful, ✗ cannot. Choose the layers of the selected row below.")
+        )
         self.table.currentCellChanged.connect(lambda *_: self._show_details())
         self.table.itemSelectionChanged.connect(self._update_buttons)
         self.table.delete_pressed.connect(self.remove_selected)
@@ -235,25 +238,34 @@ class PairTable(QWidget):
         return match_layers(self._viewer.layers, [row.layers for row in self.rows])
 
     def _look_at_unchecked(self) -> None:
-        self._looked_at = [row for row in self.rows if not row.is_checked]
+        self._looked_at = [row for row in self.rows if not (row.is_examined or row.problem)]
         numbered = [(number, row.source) for number, row in enumerate(self._looked_at) if row.source is not None]
         if numbered:
             self._checks.request(lambda: look_at(numbered))
+        else:
+            self._checks.cancel()
 
-    def _on_looked_at(self, report: tuple[int, tuple[int, ...] | str]) -> None:
-        number, verdict = report
-        self._looked_at[number].settle(verdict)
+    def _on_looked_at(self, look: Look | None) -> None:
+        if look is not None:
+            self._settle(self._looked_at[look.number], look)
 
     def _on_check_failed(self, error: Exception) -> None:
-        for row in self._looked_at:
+        for number, row in enumerate(self._looked_at):
             if not row.is_checked:
-                row.settle(f"Cannot be looked at: {error}")
+                self._settle(row, Look(number, problem=f"Cannot be looked at: {error}"))
+
+    def _settle(self, row: PairRow, look: Look) -> None:
+        self._is_settling = True
+        try:
+            row.settle(look)
+        finally:
+            self._is_settling = False
 
     def _on_row_changed(self, row: PairRow) -> None:
         if row not in self.rows:
             return
-        if row.is_checked and row.has_files:
-            # Of many files each is settled by itself: the other rows stay as they are.
+        if self._is_settling:
+            # Of many pairs each is settled by itself: the other rows stay as they are.
             self.table.show_row(self.rows.index(row), row)
             if row is self._current():
                 self._show_details()
