@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -42,7 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CareError as error:
         print(f"napari-care-losses: error: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT if isinstance(error, InputError) else FAILED
+    except OSError as error:
+        # of the disk that is printed to, for instance
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"napari-care-losses: error: {where}{error.strerror or error}", file=sys.stderr)
+        _print_no_more()
+        return FAILED
+    except MemoryError:
+        print("napari-care-losses: error: The memory ran out: close other programs.", file=sys.stderr)
+        return FAILED
     return 0
+
+
+def _print_no_more() -> None:
+    """Let what is still to be printed go nowhere: Python would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:

@@ -30,6 +30,7 @@ def train(options: argparse.Namespace) -> None:
     from napari_care_losses.core.jobs import state_path, train_to_file
     from napari_care_losses.core.library import find_model
     from napari_care_losses.core.model import SUFFIX, load_model
+    from napari_care_losses.core.pair_checks import doubts_of
     from napari_care_losses.core.patches import pairs_from_frames
     from napari_care_losses.core.stacks import bare_name, read_stack
     from napari_care_losses.core.team import joined
@@ -70,9 +71,10 @@ def train(options: argparse.Namespace) -> None:
             team=team,
         )
         reports = train_to_file(trainer, options.out, resume=options.resume)
+        doubts = doubts_of(pairs) if team.is_first else []
         # a launcher passes Ctrl+C on to processes that the terminal has told of it already
         with stoppable(reports, insists=team.size > 1) as stopped:
-            _show_training(reports, stopped, team)
+            _show_training(reports, stopped, team, doubts)
         if not trainer.is_finished:
             if team.is_first:
                 print(f"stopped; {state_path(options.out)} holds the state: --resume goes on")
@@ -92,8 +94,8 @@ def _loss(options: argparse.Namespace) -> Loss:
     return chosen.from_dict(given)
 
 
-def _show_training(reports: Iterator[Any], stopped: list[bool], team: Team) -> None:
-    """Show the progress in the first process of a team; all stop at the same step."""
+def _show_training(reports: Iterator[Any], stopped: list[bool], team: Team, doubts: list[str]) -> None:
+    """Show the progress in the first process of a team, and doubts once it trains; all stop at the same step."""
     from tqdm import tqdm
 
     from napari_care_losses.core.training import Epoch, Step
@@ -109,6 +111,8 @@ def _show_training(reports: Iterator[Any], stopped: list[bool], team: Team) -> N
                 )
                 sys.stdout.flush()
             elif isinstance(report, Step):
+                while doubts:
+                    tqdm.write(f"napari-care-losses: warning: {doubts.pop(0)}", file=sys.stderr)
                 bar.update(report.fraction - bar.n)
                 left = tqdm.format_interval(report.seconds_left)
                 bar.set_postfix_str(f"step {report.step}, {report.steps_per_second:.2f}/s, {left} left", refresh=False)
@@ -149,6 +153,7 @@ def evaluate(options: argparse.Namespace) -> None:
         for name, path in (("restored", options.restored), ("input", options.input))
         if path is not None
     }
+    _check_distinct(stacks["restored"], truth)
     scores = evaluation.evaluate(stacks, truth, aligned=not options.unaligned)
     if options.json:
         print(json.dumps(_finite(scores)))
@@ -175,13 +180,15 @@ def compare(options: argparse.Namespace) -> None:
     inputs = {"Input": str(options.input), "Ground truth": str(options.truth) if options.truth else "none"}
     if options.frames is not None:
         inputs["Chosen"] = f"frames {options.frames[0]} up to, not including, {options.frames[1]}"
+    truth = None
+    if options.truth is not None:
+        truth = _evaluated(read_stack(options.truth), whole.axes, options.frames, options.truth)
+        _check_distinct(frames, truth)
     work = compare_to_file(
         frames,
         _methods(options.methods),
         options.out,
-        truth=None
-        if options.truth is None
-        else _evaluated(read_stack(options.truth), whole.axes, options.frames, options.truth),
+        truth=truth,
         parameters=RestorationParameters(**given_parameters(options, RestorationParameters)),
         aligned=not options.unaligned,
         independent=options.independent,
@@ -232,6 +239,14 @@ def _evaluated(frames: Frames, axes: str, selection: tuple[int, int] | None, pat
     if selection is not None and frames.selectable == selection[1] - selection[0]:
         return frames
     return selected(frames, selection, path)
+
+
+def _check_distinct(frames: Frames, truth: Frames) -> None:
+    """Check that a stack and its truth are not the same images throughout."""
+    import numpy as np
+
+    if all(np.array_equal(frame, clean) for frame, clean in zip(frames, truth, strict=False)):
+        raise InputError("The stack and its ground truth hold the same images: choose two different files.")
 
 
 def _finite(value: Any) -> Any:

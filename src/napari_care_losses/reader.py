@@ -86,7 +86,7 @@ def _from_zarr(image: OmeZarrImage, path: Path) -> _Image:
         translation.append(start * (factor or 1.0))
         units.append(_unit(axis) if factor else "pixel")
     name = bare_name(path) if image.path == path else f"{bare_name(path)} {image.path.relative_to(path)}"
-    return _Image(image.levels, image.axes, scale, translation, units, name, image.channels)
+    return _Image(image.present(), image.axes, scale, translation, units, name, image.channels)
 
 
 def _unit(axis: str) -> str:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
 TRAIN = "train --low low.tif --high high.tif --loss mae --out m.safetensors --steps 1 " + " ".join(QUICK)
 RESTORE = "restore good.safetensors low.tif --out out.tif"
 EVALUATE = "evaluate --restored low.tif --truth high.tif"
+COMPARE = "compare low.tif --methods good.safetensors --truth high.tif --out report.html"
 BAD = {
     "no command": ("", "required"),
     "unknown command": ("improve", "invalid choice"),
@@ -75,6 +76,15 @@ BAD = {
         EVALUATE.replace("high.tif", "flat.tif"),
         "Frame 0: The ground truth must have contrast",
     ),
+    "evaluate: identical": (EVALUATE.replace("low.tif", "high.tif"), "hold the same images"),
+    "evaluate: RGB": (EVALUATE.replace("low.tif", "rgb.tif"), "RGB"),
+    "compare: identical": (COMPARE.replace("low.tif", "high.tif"), "hold the same images"),
+    "compare: constant truth": (
+        COMPARE.replace("high.tif", "flat.tif"),
+        "Frame 0: The ground truth must have contrast",
+    ),
+    "compare: RGB": (COMPARE.replace("low.tif", "rgb.tif"), "RGB"),
+    "compare: shapes": (COMPARE.replace("high.tif", "wide.tif"), "same"),
     "evaluate: frames": (EVALUATE + " --frames 3:8", "Frames 3:8"),
     "evaluate: frames of a short file": (
         EVALUATE.replace("low.tif", "short.tif") + " --frames 0:3",

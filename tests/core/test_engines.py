@@ -227,7 +227,7 @@ class TestMemory:
 
     def set_free(self, available):
         memory = SimpleNamespace(available=available)
-        self.monkeypatch.setattr(engines.psutil, "virtual_memory", lambda: memory)
+        self.monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
 
     def test_a_quarter_of_what_is_free_up_to_a_cap(self):
         engine = open_engine("torch", make_model(), "cpu")

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from models import TINY, image_of, make_model, needs_openvino
 
 from napari_care_losses.core.architecture import Architecture
@@ -16,7 +17,7 @@ from napari_care_losses.core.tiles import smallest_tile
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 ENGINES = ["torch", pytest.param("openvino", marks=needs_openvino)]
-ERRORS = [RuntimeError("out of memory"), MemoryError("out of memory")]
+ERRORS = [RuntimeError("out of memory"), MemoryError("out of memory"), torch.OutOfMemoryError("out of memory")]
 SCALED = Architecture(kernel_size=3, filters=2, depth=1, predicts_scale=True)
 STACK = image_of((3, 128, 100))
 
@@ -161,3 +162,12 @@ def test_the_engine_is_closed_at_the_end(width, monkeypatch):
         with pytest.raises(ComputeError):
             restored()
     assert open_engines == []
+
+
+def test_memory_that_runs_out_beside_the_device_is_a_compute_error(monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("napari_care_losses.core.frame_restorer._Canvas.finished", fail)
+    with pytest.raises(ComputeError, match="memory ran out on a frame of 128 x 100 px"):
+        restored()

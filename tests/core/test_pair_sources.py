@@ -9,7 +9,14 @@ import tifffile
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.pair_sources import PairSource, check_pair, first_listing, shape_text, stack_files
+from napari_care_losses.core.pair_sources import (
+    PairSource,
+    check_pair,
+    examine_pair,
+    first_listing,
+    shape_text,
+    stack_files,
+)
 from napari_care_losses.core.patch_samples import sample_patches
 from napari_care_losses.core.training_parameters import TrainingParameters
 
@@ -56,7 +63,7 @@ def broken(change):
         ("counts", "Different shapes: 3 x 40 x 52 and 2 x 40 x 52"),
         ("constant low", "low image is constant"),
         ("constant high", "high image is constant"),
-        ("not finite", "low image holds NaN"),
+        ("not finite", "In the low image 1 of 2080 pixels are NaN"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_explained(change, said):
@@ -169,3 +176,36 @@ def test_a_lost_file_is_explained(files):
     Path(files.low).unlink()
     with pytest.raises(InputError, match="no file"):
         sample_patches([files], PARAMETERS, 4, np.random.default_rng(0))
+
+
+def examined(source):
+    """Return what an examination counts, and what it finds."""
+    work, counted = examine_pair(source), []
+    while True:
+        try:
+            counted.append(next(work))
+        except StopIteration as finished:
+            return counted, finished.value
+
+
+def test_an_examination_looks_at_every_frame():
+    low, high = images(4)
+    assert examined(pair_of(low, high)) == ([1, 2, 3, 4], [])
+    broken = low.copy()
+    broken[3, 0, 0] = np.inf
+    with pytest.raises(InputError, match="Frame 3: in the low image 1 of 2080"):
+        examined(pair_of(broken, high))
+    broken[2] = 7
+    with pytest.raises(InputError, match="Frame 2: the low image is constant"):
+        examined(pair_of(broken, high))
+
+
+def test_an_examination_tells_the_first_frame_that_is_doubtful():
+    low, high = images(5, (64, 64))
+    high = np.repeat(np.repeat(high[:, :16, :16], 4, 1), 4, 2)
+    low = high + np.random.default_rng(0).normal(0, 20, high.shape)
+    low[2] = np.roll(low[2], 9, 0)
+    counted, found = examined(pair_of(low, high))
+    assert counted == [1, 2, 3, 4, 5]
+    assert len(found) == 1
+    assert found[0].startswith("Frame 2: The low image lies 9.")

@@ -55,8 +55,8 @@ def corner(patch, places):
         (noise((8, 8)), noise((8, 9)), r"same shape, found \(8, 8\) and \(8, 9\)"),
         (np.ones((8, 8)), noise((8, 8)), "the low image is constant"),
         (noise((8, 8)), np.zeros((8, 8), np.uint16), "the high image is constant"),
-        (np.where(np.eye(8) > 0, np.nan, 1), noise((8, 8)), "the low image holds NaN"),
-        (noise((8, 8)), np.where(np.eye(8) > 0, np.inf, 1), "the high image holds NaN or infinite"),
+        (np.where(np.eye(8) > 0, np.nan, 1), noise((8, 8)), "in the low image 8 of 64 pixels are NaN"),
+        (noise((8, 8)), np.where(np.eye(8) > 0, np.inf, 1), "in the high image 8 of 64 pixels are NaN or infinite"),
         (noise((8, 8)), noise((8, 8)), "the same image"),
     ],
 )

@@ -34,7 +34,7 @@ def finished(
         text=True,
         check=False,
         preexec_fn=before,
-        timeout=1200,
+        timeout=3600,
     )
 
 

@@ -14,8 +14,8 @@ from napari_care_losses.core.model import load_model
 from napari_care_losses.core.restoration import restore
 
 THREADS = (1, 2, 4)
-RUNS, FEWEST_RUNS = 5, 2
-STEPS = 500
+RUNS, FEWEST_RUNS = 3, 2
+STEPS = 300
 LARGEST_DIFFERENCE = 0.05
 """In dB, between the scores of models trained in other numbers of threads."""
 

@@ -19,6 +19,13 @@ from pathlib import Path
 
 SECTIONS = {
     "kill": "killing",
+    "disk": "filling",
+    "memory": "starving",
+    "explode": "exploding",
+    "inputs": "breaking",
+    "share": "sharing",
+    "cancel": "cancelling",
+    "soak": "soaking",
     "repeat": "repeating",
 }
 """The sections and their modules, in the order in which they run."""

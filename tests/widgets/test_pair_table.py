@@ -12,6 +12,7 @@ from training import add_pair, make_widget, press_start
 
 from napari_care_losses.core.library import list_models
 from napari_care_losses.core.pair_sources import stack_files
+from napari_care_losses.core.simulation import simulate_pairs
 from napari_care_losses.widgets.results import KEY
 from napari_care_losses.widgets.training.pair_table import PairTable
 
@@ -92,6 +93,34 @@ def test_every_pair_says_whether_it_is_usable(low, high, verdict, widget, viewer
     assert shown(widget.pairs, 0)[:3] == ["✓" if is_usable else "✗", low, high]
     assert widget.run_bar.start_button.isEnabled() is is_usable
     assert bool(widget.run_bar.reason.text()) is not is_usable
+
+
+def test_a_frame_that_cannot_be_learnt_from_is_found_however_late(widget, viewer, stack, qtbot) -> None:
+    late = stack.astype(np.float32)
+    late[2, 5, 5] = np.nan
+    row = widget.pairs.rows[0]
+    row.choose(viewer.add_image(late, name="late"), viewer.layers["100 ms"])
+    assert row.is_usable, "the first frame is sound, and a training may start"
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking)
+    assert row.verdict == "✗ Frame 2: in the low image 1 of 2080 pixels are NaN or infinite: replace them first."
+    assert shown(widget.pairs, 0)[0] == "✗"
+    assert not widget.run_bar.start_button.isEnabled()
+
+
+def test_what_is_doubtful_of_a_pair_is_said_and_it_stays_usable(widget, viewer, qtbot) -> None:
+    low, high = simulate_pairs("actin", 2, (128, 128), low_ms=1, seed=1)
+    inner = (slice(None), slice(16, -16), slice(16, -16))
+    layers = [viewer.add_image(np.roll(low, (3, -5), (1, 2))[inner]), viewer.add_image(high[inner])]
+    row = widget.pairs.rows[0]
+    row.choose(*layers)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking)
+    assert row.verdict.startswith("⚠ 2 frames of 96 x 96 px. Frame 0: The low image lies 2.9 px below and")
+    assert shown(widget.pairs, 0)[0] == "⚠"
+    assert widget.pairs.verdict.text() == row.verdict
+    assert widget.run_bar.start_button.isEnabled()
+    row.choose(*reversed(layers))
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking)
+    assert "have the two been swapped?" in row.verdict
 
 
 def test_the_layers_of_the_selected_row_are_chosen_below(widget, viewer, layers, stack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import platform
+import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,19 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_room(path: Path, needed: int) -> None:
+    """Check that the disk of a file to be made has room for so many bytes.
+
+    Raises
+    ------
+    OutputError
+        If it has not.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OutputError(f"{path} needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free there.")
 
 
 def _remove_abandoned(path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_care_losses.core.baselines import BASELINES, restore_with
 from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.free_memory import free_memory
 from napari_care_losses.core.metrics import grey_levels, scale_truth, score
 from napari_care_losses.core.model import read_card
 from napari_care_losses.core.normalization import finite
@@ -206,12 +207,10 @@ def _baseline_steps(method: Method, frames: Frames, indices: list[int]) -> Gener
 
 def _shared_tile(architecture: Tiled, models: int) -> int:
     """Return the tile size with which several models fit where one would: each keeps the memory of a tile."""
-    import psutil
-
     from napari_care_losses.core.engines import MEMORY_CAP, MEMORY_SHARE
     from napari_care_losses.core.tiles import largest_tile
 
-    memory = min(int(MEMORY_SHARE * psutil.virtual_memory().available), MEMORY_CAP["cpu"])
+    memory = min(int(MEMORY_SHARE * free_memory()), MEMORY_CAP["cpu"])
     return max(1, largest_tile(architecture, memory // models))
 
 

@@ -52,10 +52,8 @@ def _cause(rate: float, batch: Batch | None) -> str:
     for which, patches in zip(("low", "high"), batch or (), strict=False):
         highest = float(np.abs(patches).max())
         if not highest < BROKEN_PIXEL:
-            return (
-                f"A {which} patch of that step holds a value {highest:.0f} times its image's range: look for broken "
-                "images among the pairs."
-            )
+            what = f"a value {highest:.0f} times its image's range" if math.isfinite(highest) else "NaN"
+            return f"A {which} patch of that step holds {what}: look for broken images among the pairs."
     return f"The patches are sound and the weights ran away: lower the learning rate, {rate:.2g} at that step."
 
 

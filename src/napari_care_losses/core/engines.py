@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import psutil
 import torch
 
 from napari_care_losses.core.errors import ComputeError, InputError
+from napari_care_losses.core.free_memory import free_memory
 from napari_care_losses.core.program import Program
 from napari_care_losses.core.tiles import working_memory
 
@@ -209,7 +209,7 @@ def _free_memory(device: torch.device) -> int:
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    return int(psutil.virtual_memory().available)
+    return free_memory()
 
 
 def _to_numpy(tensor: torch.Tensor) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.errors import InputError, UnreadableError
 from napari_care_losses.core.metrics import grey_levels, score
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def evaluate(stacks: Mapping[str, Frames], truth: Frames, *, aligned: bool = Tru
         clean = truth[index]
         try:
             rows.append({name: _scored(frames[index], clean, aligned=aligned) for name, frames in stacks.items()})
+        except UnreadableError:
+            raise
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
     mean = {name: {key: float(np.mean([row[name][key] for row in rows])) for key in rows[0][name]} for name in stacks}

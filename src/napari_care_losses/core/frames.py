@@ -134,6 +134,8 @@ class Frames:
             raise IndexError(f"frame {index} of {len(self)}")
         try:
             return np.asarray(self.data[self.position(index)])
+        except MemoryError:
+            raise
         except Exception as error:  # readers of damaged files raise errors of every kind
             raise UnreadableError(
                 f"Frame {index} cannot be read ({error}): is the file whole, and its drive still there?"

@@ -108,7 +108,8 @@ def _save(trainer: Trainer, path: Path) -> None:
         if trainer.is_finished:
             trainer.model().save(path)
         trainer.save_state(state)
-    except OutputError as error:
+    except (InputError, OutputError) as error:
+        # the folder was there when the training began
         kept = (
             f"{state} holds the training up to its last epoch before: resume it" if state.is_file() else "Start again"
         )

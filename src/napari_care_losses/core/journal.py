@@ -77,8 +77,10 @@ class Journal:
 
     def note(self, index: int) -> None:
         """Note that frame `index` is written."""
-        with self._file.open("a") as file:
-            file.write(f"{index}\n")
+        # not made anew: where it is gone, so is what it tells of
+        with self._file.open("r+b") as file:
+            file.seek(0, os.SEEK_END)
+            file.write(f"{index}\n".encode())
         self.done.add(index)
 
     def remove(self) -> None:

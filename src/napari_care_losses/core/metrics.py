@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.normalization import percentiles
+from napari_care_losses.core.normalization import percentiles, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -316,7 +316,7 @@ def _checked_image(image: ArrayLike, title: str) -> NDArray[np.float64]:
         raise InputError(
             f"{title} must be at least {_SMALLEST} x {_SMALLEST} px, found shape {array.shape}; choose a larger region."
         )
-    array = array.astype(np.float64, copy=False)
-    if not np.isfinite(array).all():
-        raise InputError(f"{title} must be finite everywhere, found NaN or infinite pixels; replace them first.")
-    return array
+    problem = unusable(array)
+    if problem:
+        raise InputError(f"{title} must be finite everywhere: {problem} first.")
+    return array.astype(np.float64, copy=False)

@@ -216,17 +216,31 @@ def percentiles(pixels: NDArray[Any], low: float, high: float, *, overwrites: bo
 
 
 def finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
-    """Return the pixels, all finite.
+    """Return the pixels, all finite and within what float32 can hold.
 
     Raises
     ------
     InputError
-        If some are NaN or infinite; the message starts with `where`.
+        If some are not; the message starts with `where`.
     """
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        count = int(pixels.size - np.isfinite(pixels).sum())
-        raise InputError(f"{where}{count} of {pixels.size} pixels are NaN or infinite: replace them before restoring.")
+    problem = unusable(pixels)
+    if problem:
+        raise InputError(f"{where}{problem} before restoring.")
     return pixels
+
+
+def unusable(pixels: NDArray[Any]) -> str:
+    """Return what is wrong with pixels that cannot be computed with, and what to do; empty if nothing is."""
+    if pixels.dtype.kind != "f":
+        return ""
+    is_finite = np.isfinite(pixels)
+    if not is_finite.all():
+        return f"{pixels.size - int(is_finite.sum())} of {pixels.size} pixels are NaN or infinite: replace them"
+    if pixels.dtype.itemsize > 4:
+        largest, single = float(np.abs(pixels).max()), np.finfo(np.float32)
+        if largest > float(single.max) or 0 < largest < float(single.tiny):
+            return f"the pixels reach {largest:.3g}, which float32 cannot hold: scale them"
+    return ""
 
 
 def _percentiles_by_count(pixels: NDArray[Any], low: float, high: float) -> tuple[float, float]:

@@ -64,12 +64,45 @@ class OmeZarrImage:
             time_step=self._step("T", SECONDS),
         )
 
+    def present(self) -> list[Present]:
+        """Return the levels as arrays that tell when the image is gone."""
+        return [Present(level, self.path) for level in self.levels]
+
     def _step(self, letter: str, known: dict[str, float]) -> float | None:
         if letter not in self.axes:
             return None
         axis = self.axes.index(letter)
         factor = known.get(self.units[axis].lower())
         return None if factor is None else self.scale[axis] * factor
+
+
+class Present:
+    """An array of an image that is still there; reading one that is gone would give zeros, as of empty chunks.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        The array.
+    path : Path
+        The image's folder.
+    """
+
+    def __init__(self, array: Any, path: Path) -> None:
+        self._array, self._path = array, path
+        self.shape, self.dtype, self.ndim, self.chunks = array.shape, array.dtype, array.ndim, array.chunks
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return what lies at a place.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the image has been removed, or its drive.
+        """
+        pixels = self._array[place]
+        if not is_zarr(self._path):
+            raise FileNotFoundError(f"{self._path} is no longer there")
+        return pixels
 
 
 def is_zarr(path: Path) -> bool:
@@ -88,7 +121,8 @@ def read_ome_zarr(path: Path) -> Frames:
     image = open_ome_zarr(path)
     try:
         # Many writers store five axes whatever the image has.
-        data, leading = image.levels[0], image.axes[:-2]
+        data: Present | Rearranged = image.present()[0]
+        leading = image.axes[:-2]
         kept = [axis for axis, size in enumerate(data.shape[:-2]) if size != 1]
         if len(kept) < len(leading):
             data = Rearranged(data, kept)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_care_losses.core.atomic import check_room
 from napari_care_losses.core.errors import InputError, OutputError, ResumeError
 from napari_care_losses.core.journal import Journal, job_digest, job_mark
 from napari_care_losses.core.ome_zarr import VERSIONS, is_zarr
@@ -120,10 +121,7 @@ class OmeZarrStack:
         return True
 
     def _create(self, like: Frames) -> None:
-        needed = math.prod(like.shape) * self._dtype.itemsize
-        free = shutil.disk_usage(self.path.parent).free
-        if needed > free:
-            raise OutputError(f"{self.path} needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there.")
+        check_room(self.path, math.prod(like.shape) * self._dtype.itemsize)
         self._journal.remove()
         if self.partial.exists():
             shutil.rmtree(self.partial)
@@ -223,11 +221,18 @@ class FrameWriter:
         place = np.unravel_index(index, self._shape) if self._shape else ()
         there = tuple(int(place[axis]) for axis in self._order)
         try:
+            self._check_presence()
             for number, array in enumerate(self._levels):
                 frame = frame if number == 0 else halved(frame)
                 array[there] = frame
+            self._check_presence()
         except OSError as error:
             raise _unwritten(index, self._path, error) from error
+
+    def _check_presence(self) -> None:
+        """Check that the image is still there: zarr makes missing folders anew, under a drive that is gone."""
+        if not is_zarr(self._path):
+            raise FileNotFoundError("its folder is gone")
 
 
 def halved(image: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.errors import InputError, UnreadableError
 from napari_care_losses.core.normalization import countable
 from napari_care_losses.core.pair_checks import check_images
 from napari_care_losses.core.redrawing import SIZE, STRENGTH, noise_pool, resized_window
@@ -82,7 +82,10 @@ def pairs_from_frames(low: Frames, high: Frames, name: str) -> list[Pair]:
     if low.shape != high.shape:
         raise InputError(f"{name}: low and high must have the same shape, found {low.shape} and {high.shape}.")
     count = len(low)
-    return [Pair(low[i], high[i], f"{name}[{i}]" if count > 1 else name) for i in range(count)]
+    try:
+        return [Pair(low[i], high[i], f"{name}[{i}]" if count > 1 else name) for i in range(count)]
+    except UnreadableError as error:
+        raise UnreadableError(f"{name}: {error}") from error
 
 
 def fingerprint(pairs: Sequence[Pair]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_care_losses.core.ahead import ahead
+from napari_care_losses.core.errors import ComputeError
 from napari_care_losses.core.frame_restorer import FrameRestorer, RestoredFrame, read_inputs
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.ranges import estimate_ranges, frames_to_sample
@@ -111,6 +112,12 @@ def restore_frames(
                 if restorer.left(filled, 1):
                     yield Progress(done, total, note=restorer.note)
             yield Progress(done, total, frame, restorer.note)
+    except MemoryError as error:
+        height, width = frames.frame_shape
+        raise ComputeError(
+            f"The memory ran out on a frame of {height} x {width} px, of which a few copies are needed: close other "
+            "programs, or cut the image."
+        ) from error
     finally:
         inputs.close()
         restorer.close()

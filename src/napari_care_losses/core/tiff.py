@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import shutil
 import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
+from napari_care_losses.core.atomic import check_room
 from napari_care_losses.core.claims import claimed
 from napari_care_losses.core.errors import InputError, OutputError
 from napari_care_losses.core.frames import LEADING_AXES, Calibration, Frames
@@ -45,9 +45,9 @@ def read_tiff(path: Path) -> Frames:
                 raise InputError(f"{path} holds no image.")
             if any("invalid page offset" in said for said in complaints) or not _reaches_its_end(tiff.series[0]):
                 raise InputError(f"{path} cannot be read whole: it is cut short, copy it again.")
-            axes = _tiff_axes(tiff.series[0])
             calibration = _tiff_calibration(tiff)
             data = _level(path, tiff.series[0], 0)
+            axes = _tiff_axes(tiff.series[0], len(data.shape))
     except InputError:
         raise
     except Exception as error:
@@ -107,9 +107,12 @@ def _reaches_its_end(series: tifffile.TiffPageSeries) -> bool:
     return True
 
 
-def _tiff_axes(series: tifffile.TiffPageSeries) -> str:
-    """Return the axes of a series; those of unknown meaning become time, then Z."""
+def _tiff_axes(series: tifffile.TiffPageSeries, count: int) -> str:
+    """Return the axes, `count` of them, of a series; those of unknown meaning become time, then Z."""
     axes = str(series.get_axes(squeeze=True))
+    if len(axes) != count and "S" not in axes:
+        # images one pixel high or wide lose an axis that is theirs
+        return ""
     free = [letter for letter in LEADING_AXES[:2] if letter not in axes]
     return "".join(axis if axis in "TZCYXS" or not free else free.pop(0) for axis in axes)
 
@@ -213,9 +216,8 @@ class TiffStack:
         return self._partial.stat().st_size >= self._offset + self._count * self._frame_bytes
 
     def _create(self, like: Frames) -> None:
-        needed, free = self._frame_bytes * len(like), shutil.disk_usage(self.path.parent).free
-        if needed > free:
-            raise OutputError(f"{self.path} needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there.")
+        needed = self._frame_bytes * len(like)
+        check_room(self.path, needed)
         self._journal.remove()
         with (
             _Headless(self._partial, "w+") as file,

@@ -225,5 +225,8 @@ class LatestJob(QObject):
 def _show(error: Exception) -> None:
     if isinstance(error, CareError):
         show_error(str(error))
+    elif isinstance(error, MemoryError):
+        what = f" ({error})" if str(error) else ""
+        show_error(f"The memory ran out{what}: close other programs or layers, or work on a smaller image.")
     else:
         notification_manager.receive_error(type(error), error, error.__traceback__)

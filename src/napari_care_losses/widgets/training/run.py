@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.model import load_model
 from napari_care_losses.core.reports import Epoch, Preparing, Step
 
@@ -89,6 +90,9 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     from napari_care_losses.core.patches import pairs_from_frames
     from napari_care_losses.core.training import Trainer
 
+    if plan.out.exists() and not plan.resume:
+        # it was not when the training was queued: another viewer has made it meanwhile
+        raise InputError(f"The library already has a model {plan.out.stem!r}: choose another name.")
     leave_a_core()
     pairs: list[Pair] = []
     for done, source in enumerate(plan.pairs):

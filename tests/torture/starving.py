@@ -1,0 +1,100 @@
+"""Too little memory: smaller tiles, then a clear error, never an abort."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from children import environment
+from counts import images, say, scaled
+from killing import _model
+
+from napari_care_losses.core.engines import Engine, TorchEngine
+from napari_care_losses.core.errors import CareError, ComputeError
+from napari_care_losses.core.restoration import restore
+from napari_care_losses.core.restoration_parameters import RestorationParameters
+
+LIMITS = 20
+"""Processes with little memory, of every engine."""
+
+FAILURES = 50
+"""Restorations on a device that runs out of memory."""
+
+SIZE = 1024
+
+
+def run(scale: float) -> dict[str, float]:
+    """Limit the memory of processes, and let a device fail on tiles beyond a random size."""
+    counts = {"memory_limits": 0, "restored_within_them": 0, "refused_clearly": 0}
+    engines = ("torch", "openvino") if scale >= 0.1 else ("torch",)
+    for engine in engines:
+        for number in range(scaled(LIMITS, scale)):
+            megabytes = 30 * 1.18**number if scale >= 1 else 300
+            command = [sys.executable, __file__, engine, str(megabytes)]
+            done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{engine}, {megabytes:.0f} MB: {done.returncode}\n{done.stderr[-3000:]}"
+            counts["memory_limits"] += 1
+            counts[json.loads(done.stdout.splitlines()[-1])] += 1
+        say(f"memory: {counts}")
+    return counts | _failing_device(scaled(FAILURES, scale))
+
+
+def _failing_device(times: int) -> dict[str, float]:
+    """Inject CUDA's error for tiles beyond a random width."""
+    stack, model, moments = images(1)[0], _model(seed=1), random.Random(0)
+    parameters = RestorationParameters(engine="torch")
+    expected, run_tile = restore(stack, model, parameters, device="cpu"), TorchEngine._run
+    counts = {"cuda_errors": 0, "cuda_errors_survived": 0}
+    try:
+        for _ in range(times):
+            Engine._limits.clear()
+            width = moments.choice((0, 60, 100, 150, 200))
+
+            def fail(engine: TorchEngine, tile: np.ndarray, width: int = width):
+                if max(tile.shape) > width:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+                return run_tile(engine, tile)
+
+            TorchEngine._run = fail
+            counts["cuda_errors"] += 1
+            try:
+                restored = restore(stack, model, parameters, device="cpu")
+                assert width
+                assert np.abs(restored - expected).max() < 1e-4 * np.ptp(stack)
+                counts["cuda_errors_survived"] += 1
+            except ComputeError as error:
+                assert not width, "tiles of this width would have done"
+                assert "choose a smaller tile size" in str(error)
+    finally:
+        TorchEngine._run = run_tile
+        Engine._limits.clear()
+    return counts
+
+
+def _confined(engine: str, megabytes: float) -> str:
+    """Restore with so much memory beyond what is taken already; return how it ended."""
+    torch.set_num_threads(1)
+    low, model = images(1, SIZE)[0], _model(seed=1)
+    parameters = RestorationParameters(engine=engine)
+    restore(low[:, :128, :128], model, parameters, device="cpu")
+    limit = int(psutil.Process().memory_info().vms + megabytes * 2**20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        restored = restore(low, model, parameters, device="cpu")
+    except CareError as error:
+        assert "emory" in str(error), error
+        return "refused_clearly"
+    assert np.isfinite(restored).all()
+    return "restored_within_them"
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    print(json.dumps(_confined(sys.argv[1], float(sys.argv[2]))))
