@@ -327,3 +327,14 @@ def test_ctrl_c_ends_a_training_that_resume_finishes(folder):
     budget = ("--steps-per-epoch", 50, "--epochs", epochs + 1, "--resume", "--from", "tiny.safetensors")
     assert train(steps=budget) == 0
     assert load_model(folder / "m.safetensors").card.training["steps"] == 50 * (epochs + 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has a device that is always full")
+@pytest.mark.parametrize("command", ["models", "evaluate --restored low.tif --truth high.tif --json"])
+def test_printing_to_a_full_disk_is_one_line(folder, command):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            in_a_process(*command.split()), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "napari-care-losses: error: No space left on device\n"

@@ -10,7 +10,14 @@ import torch
 
 from napari_care_losses.core.architecture import PRESETS, Architecture
 from napari_care_losses.core.engines import Engine
-from napari_care_losses.core.errors import ComputeError, InputError, OutputError, ResumeError, TrainingDivergedError
+from napari_care_losses.core.errors import (
+    ComputeError,
+    InputError,
+    OutputError,
+    ResumeError,
+    TrainingDivergedError,
+    UnreadableError,
+)
 from napari_care_losses.core.frames import Calibration, Frames
 from napari_care_losses.core.jobs import restore_to_file, state_path, train_to_file
 from napari_care_losses.core.losses import LOSSES
@@ -249,6 +256,41 @@ def test_an_input_that_vanished_is_an_output_error_free_of_traces(stack, tmp_pat
     assert names(tmp_path) == []
 
 
+class Drive:
+    """A stack on a drive that can be unplugged."""
+
+    def __init__(self, stack):
+        self._stack, self.shape, self.dtype, self.is_there = stack, stack.shape, stack.dtype, True
+
+    def __getitem__(self, place):
+        if not self.is_there:
+            raise OSError(5, "Input/output error")
+        return self._stack[place]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+def test_a_frame_that_cannot_be_read_keeps_what_was_done(stack, tmp_path, suffix):
+    out, drive = tmp_path / f"out{suffix}", Drive(tifffile.imread(stack))
+    stopped = job(stack, out, frames=Frames(drive, "TYX"))
+    list(islice(stopped, 5))
+    drive.is_there = False
+    with pytest.raises(UnreadableError, match=rf"cannot be read .* What is done stays beside .*out{suffix}: resume it"):
+        list(stopped)
+    drive.is_there = True
+    assert run(job(stack, out, frames=Frames(drive, "TYX"), resume=True))[0] == [3]
+    assert names(tmp_path) == ["in.tif", f"out{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+def test_what_a_run_killed_at_its_very_end_left_is_removed(stack, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    run(job(stack, out))
+    (tmp_path / f"out{suffix}.partial.json").write_text("{}\n")
+    (tmp_path / f".out{suffix}.lock").write_text("")
+    assert run(job(stack, out, resume=True)) == ([], 0)
+    assert names(tmp_path) == ["in.tif", f"out{suffix}"]
+
+
 @pytest.fixture
 def tiny_preset(monkeypatch):
     """Shrink the preset the trainings here use."""
@@ -350,6 +392,24 @@ class TestTraining:
         with pytest.raises(InputError, match="none does not exist"):
             self.train(tmp_path / "none" / "m.safetensors", training)
         assert not training.has_started
+
+    def test_a_disk_that_fills_up_keeps_the_state_and_says_so(self, tmp_path, monkeypatch):
+        path, saves = tmp_path / "m.safetensors", []
+        save = Trainer.save_state
+
+        def fail(self, file):
+            saves.append(1)
+            if len(saves) == 2:
+                raise OutputError(f"{file} cannot be written: No space left on device.")
+            save(self, file)
+
+        monkeypatch.setattr(Trainer, "save_state", fail)
+        with pytest.raises(OutputError, match=r"No space left .*m\.resume holds all but the last epoch"):
+            self.train(path)
+        monkeypatch.undo()
+        monkeypatch.setitem(PRESETS, "lite", TINY)
+        reports, _ = self.train(path, resume=True)
+        assert [report.step for report in reports if isinstance(report, Epoch)] == [4, 5]
 
     def test_a_divergence_keeps_the_best_model_and_the_last_state(self, tmp_path, monkeypatch):
         path = tmp_path / "m.safetensors"

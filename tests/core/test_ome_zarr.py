@@ -10,7 +10,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_care_losses.core.errors import InputError, OutputError, ResumeError
+from napari_care_losses.core.errors import InputError, OutputError, ResumeError, UnreadableError
 from napari_care_losses.core.frames import Calibration, Frames, in_order
 from napari_care_losses.core.ome_zarr import VERSIONS, list_images, open_ome_zarr, read_ome_zarr
 from napari_care_losses.core.ome_zarr_stack import OmeZarrStack, halved, is_finished_ome_zarr
@@ -328,3 +328,55 @@ def test_names_and_changes_of_files(tmp_path):
     chunk = path / "0" / "c" / "1" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes() + b"more")
     assert size_and_time(path) != before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_reader_takes_a_partial_image_for_a_whole_one(tmp_path, version):
+    frames = Frames(np.ones((2, 8, 8), np.float32))
+    stack = OmeZarrStack(tmp_path / "a.ome.zarr", frames, job={}, resume=False, version=version)
+    stack.write(0, frames[0])
+    with pytest.raises(InputError, match="no 'multiscales'"):
+        read_ome_zarr(stack.partial)
+    stack.write(1, frames[1])
+    stack.close()
+    assert read_ome_zarr(tmp_path / "a.ome.zarr").shape == (2, 8, 8)
+
+
+def test_an_image_moved_aside_by_a_killed_run_is_put_back(tmp_path):
+    path = tmp_path / "a.ome.zarr"
+    before = write(path)
+    path.rename(tmp_path / ".a.ome.zarr.123.old")
+    OmeZarrStack(path, Frames(before), job={}, resume=False).suspend()
+    np.testing.assert_array_equal(read_ome_zarr(path)[0], before[0])
+    shutil.copytree(path, tmp_path / ".a.ome.zarr.123.old")
+    OmeZarrStack(path, Frames(before), job={}, resume=True).discard()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.ome.zarr"]
+
+
+def test_half_written_chunks_are_left_out(tmp_path):
+    frames = Frames(np.ones((1, 8, 8), np.float32))
+    stack = OmeZarrStack(tmp_path / "a.ome.zarr", frames, job={}, resume=False)
+    stack.write(0, frames[0])
+    (stack.partial / "0" / f"0.{'0123456789abcdef' * 2}.partial").write_bytes(b"half")
+    stack.close()
+    assert not list((tmp_path / "a.ome.zarr").rglob("*.partial"))
+
+
+def test_an_image_that_is_gone_is_no_image_of_zeros(tmp_path):
+    path = tmp_path / "a.ome.zarr"
+    array = write(path)
+    frames = read_ome_zarr(path)
+    np.testing.assert_array_equal(frames[0], array[0])
+    path.rename(tmp_path / "gone")
+    with pytest.raises(UnreadableError, match=r"Frame 0 cannot be read .* no longer there"):
+        frames[0]
+
+
+def test_an_image_whose_folder_is_gone_is_not_written_to_another_disk(tmp_path):
+    frames = Frames(np.ones((2, 8, 8), np.float32))
+    stack = OmeZarrStack(tmp_path / "a.ome.zarr", frames, job={}, resume=False)
+    stack.write(0, frames[0])
+    shutil.rmtree(stack.partial)
+    with pytest.raises(OutputError, match="its folder is gone"):
+        stack.write(1, frames[1])
+    assert not stack.partial.exists()

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -149,3 +150,57 @@ def test_says_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100}))
     with pytest.raises(OutputError, match="free"):
         write_tiff(tmp_path / "a.tif", Frames(np.zeros((8, 8))))
+
+
+def test_no_reader_takes_a_partial_file_for_a_whole_one(tmp_path):
+    frames = Frames(np.ones((3, 8, 8), np.float32))
+    stack = TiffStack(tmp_path / "out.tif", frames, job={}, resume=False)
+    stack.write(0, frames[0])
+    partial = tmp_path / "out.tif.partial"
+    assert partial.read_bytes()[:4] == bytes(4)
+    for read in (tifffile.imread, lambda path: list(read_tiff(path))):
+        with pytest.raises((tifffile.TiffFileError, InputError)):
+            read(partial)
+    for index in (1, 2):
+        stack.write(index, frames[index])
+    stack.close()
+    assert tifffile.imread(tmp_path / "out.tif").shape == (3, 8, 8)
+
+
+def test_a_partial_file_that_was_cut_is_not_gone_on_with(tmp_path):
+    frames = Frames(np.ones((3, 8, 8), np.float32))
+    stack = TiffStack(tmp_path / "out.tif", frames, job={}, resume=False)
+    stack.write(0, frames[0])
+    stack.suspend()
+    os.truncate(tmp_path / "out.tif.partial", 400)
+    again = TiffStack(tmp_path / "out.tif", frames, job={}, resume=True)
+    assert again.done == set()
+    again.discard()
+
+
+def test_a_damaged_journal_is_said(tmp_path):
+    frames = Frames(np.ones((3, 8, 8), np.float32))
+    TiffStack(tmp_path / "out.tif", frames, job={}, resume=False).suspend()
+    for text in ("no journal\n", "[1]\n", '{"offset": 8}\n'):
+        (tmp_path / "out.tif.partial.json").write_text(text)
+        with pytest.raises(ResumeError, match=r"is damaged .* leave out --resume"):
+            TiffStack(tmp_path / "out.tif", frames, job={}, resume=True)
+
+
+def test_a_journal_that_is_gone_is_not_made_anew(tmp_path):
+    frames = Frames(np.ones((3, 8, 8), np.float32))
+    stack = TiffStack(tmp_path / "out.tif", frames, job={}, resume=False)
+    (tmp_path / "out.tif.partial.json").unlink()
+    with pytest.raises(OutputError, match=r"Frame 0 of .* cannot be written"):
+        stack.write(0, frames[0])
+    stack.discard()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 1, 40), (3, 40, 1), (1, 1), (4, 3, 5)])
+def test_images_of_a_single_row_or_pixel_are_read(tmp_path, shape):
+    array = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack")
+    write_tiff(tmp_path / "b.tif", Frames(array))
+    for name in "ab":
+        np.testing.assert_array_equal(np.stack(list(read_tiff(tmp_path / f"{name}.tif"))).reshape(shape), array)

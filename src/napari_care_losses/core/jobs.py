@@ -110,9 +110,7 @@ def _save(trainer: Trainer, path: Path) -> None:
         trainer.save_state(state)
     except (InputError, OutputError) as error:
         # the folder was there when the training began
-        kept = (
-            f"{state} holds the training up to its last epoch before: resume it" if state.is_file() else "Start again"
-        )
+        kept = f"{state} holds all but the last epoch: resume it" if state.is_file() else "Start again"
         raise OutputError(f"{error} {kept} once there is room and the folder can be written to.") from error
 
 
