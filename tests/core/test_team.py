@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from toy_training import finished, make_pairs
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.model import load_model
+from napari_care_losses.core.network import Prediction
 from napari_care_losses.core.team import Team, joined
 from napari_care_losses.core.training import Trainer, TrainingParameters
 
@@ -57,8 +60,58 @@ def test_a_batch_is_shared_and_every_process_draws_its_own(monkeypatch):
 def test_what_cannot_be_shared_is_refused():
     with pytest.raises(InputError, match="A batch of 3 patches cannot be shared by 4 processes"):
         trainer(Member(0, 4))
-    with pytest.raises(InputError, match="The loss gan trains in one process only"):
-        trainer(Member(0, 2), "gan")
+
+
+class Threads(Team):
+    """A process of a team of threads, which exchange what they say."""
+
+    def __init__(self, rank, size, barrier, said):
+        self.rank, self.size, self._barrier, self._said = rank, size, barrier, said
+
+    def total(self, values):
+        self._said[self.rank] = list(values)
+        self._barrier.wait()
+        sums = [sum(column) for column in zip(*self._said, strict=True)]
+        self._barrier.wait()
+        return sums
+
+    def average(self, parameters, value, weight):
+        gradients = [one.grad for one in parameters]
+        flat = torch.cat([gradient.flatten() for gradient in gradients]) * weight
+        summed = torch.tensor(self.total([*flat.tolist(), value * weight]))
+        *parts, total = torch.split(summed, [*(gradient.numel() for gradient in gradients), 1])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return float(total)
+
+
+def test_an_adversarial_step_of_two_is_that_of_one_with_the_whole_batch():
+    rng = torch.Generator().manual_seed(0)
+    low, restored, true = (torch.rand(5, 1, 16, 16, generator=rng) for _ in range(3))
+    loss = LOSSES["gan"](discriminator_filters=8)
+
+    def step(part, team):
+        objective = loss.objective(device=torch.device("cpu"), seed=0, team=team)
+        gradients = []
+        for _ in range(2):
+            leaf = restored[part].clone().requires_grad_()
+            objective.backward(Prediction(leaf, None), low[part], true[part])
+            objective.update(Prediction(leaf, None), low[part], true[part])
+            gradients.append(leaf.grad)
+        return gradients, objective.state()
+
+    whole, state = step(slice(None), Team())
+    barrier, said = threading.Barrier(2), [None, None]
+    parts = slice(0, 3), slice(3, 5)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda rank: step(parts[rank], Threads(rank, 2, barrier, said)), range(2)))
+    for number, gradient in enumerate(whole):
+        # the mean over a share; the network's gradients are averaged by the shares' sizes
+        shared = torch.cat([gradients[number] * len(gradients[number]) / 5 for gradients, _ in found])
+        torch.testing.assert_close(shared, gradient, rtol=1e-3, atol=1e-7)
+    for _, other in found:
+        for name, value in state.items():
+            torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("set_by_others", [{}, {"WORLD_SIZE": "4"}, {"RANK": "0", "WORLD_SIZE": "1"}])
@@ -81,11 +134,11 @@ class TestLauncher:
         monkeypatch.chdir(tmp_path)
         return tmp_path
 
-    def command(self, processes, out, *more, steps=80):
+    def command(self, processes, out, *more, steps=80, loss="mae"):
         module = ["-m", "napari_care_losses.cli"]
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         settings = (
-            "--loss mae --preset lite --patch-size 32 --batch-size 8 --steps-per-epoch 20 --validation-patches 16"
+            f"--loss {loss} --preset lite --patch-size 32 --batch-size 8 --steps-per-epoch 20 --validation-patches 16"
         )
         files = f"--validation-patches 16 --low low.tif --high high.tif --device cpu --steps {steps} --out {out}"
         return [
@@ -104,10 +157,11 @@ class TestLauncher:
     def environment(self):
         return {**os.environ, "OMP_NUM_THREADS": "1"}
 
-    def test_two_processes_reach_the_loss_of_one(self, pairs):
+    @pytest.mark.parametrize("loss", ["mae", "gan"])
+    def test_two_processes_reach_the_loss_of_one(self, pairs, loss):
         losses = {}
         for processes in (1, 2):
-            done = self.train(processes, f"{processes}.safetensors")
+            done = self.train(processes, f"{processes}.safetensors", loss=loss)
             assert done.returncode == 0, done.stderr
             # said once, by the first process
             assert len(re.findall("^epoch 4 step 80", done.stdout, re.MULTILINE)) == 1

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from napari_care_losses.core.loss import Objective
+from napari_care_losses.core.team import Team
 from napari_care_losses.core.training_state import named, pack_moments, unpack_moments
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ learn more slowly, and with those of He or Glorot the discriminator learnt next 
 
 SLOPE = 0.2
 """Slope of the discriminator's leaky ReLU below zero (Isola et al. 2017)."""
+
+SMALLEST = 1e-24
+"""Square of the length below which a pull is none."""
 
 
 class Discriminator(nn.Module):
@@ -95,6 +98,9 @@ class AdversarialObjective(Objective):
         Where to compute.
     seed : int
         Of the discriminator's initial weights.
+    team : Team, optional
+        The processes that train together: a step is then that of one process with the whole batch, and the
+        discriminators of all stay equal.
 
     References
     ----------
@@ -103,8 +109,10 @@ class AdversarialObjective(Objective):
     2022, arXiv:2210.13438, section 3.4, do: it then holds whatever the network. The skill is our own.
     """
 
-    def __init__(self, loss: Adversarial, *, device: torch.device, seed: int) -> None:
+    def __init__(self, loss: Adversarial, *, device: torch.device, seed: int, team: Team | None = None) -> None:
         super().__init__(loss)
+        self._team = team or Team()
+        self._share = 1.0
         self._weight = loss.adversarial_weight
         generator = torch.Generator().manual_seed(seed)
         self.discriminator = Discriminator(loss.discriminator_filters, generator).to(device)
@@ -118,11 +126,20 @@ class AdversarialObjective(Objective):
         judged = self.discriminator(low, restored)
         (pull,) = torch.autograd.grad((judged - 1).square().mean(), restored)
         with torch.no_grad():
-            skill = (self.discriminator(low, target) - judged).mean().clamp(0, 1)
-        length = self._weight * skill * gradient.norm()
-        pull = length * functional.normalize(pull.flatten(), dim=0).view_as(pull)
+            skill = (self.discriminator(low, target) - judged).mean()
+        pull = self._length(gradient, pull, skill) * pull
         prediction.mean.backward(gradient + pull)  # type: ignore[no-untyped-call]
         return content.item() if pull.isfinite().all() else math.nan
+
+    def _length(self, gradient: Tensor, pull: Tensor, skill: Tensor) -> float:
+        """Return by what the pull is scaled, in all processes alike; each has the means over its own share."""
+        count = len(gradient)
+        sums = [count, count * skill.item(), *((count * one.norm().item()) ** 2 for one in (gradient, pull))]
+        batch, skills, content, pulls = self._team.total(sums)
+        self._share = count / batch
+        # a skill that is not a number must not pass for none
+        part = skills / batch if math.isnan(skills) else min(max(skills / batch, 0.0), 1.0)
+        return self._weight * part * math.sqrt(content / max(pulls, SMALLEST))
 
     def update(self, prediction: Prediction, low: Tensor, target: Tensor) -> None:  # noqa: D102
         images = torch.cat([target, prediction.mean.detach()])
@@ -130,6 +147,7 @@ class AdversarialObjective(Objective):
         self.optimizer.zero_grad()
         loss = ((judged_true - 1).square().mean() + judged_restored.square().mean()) / 2
         loss.backward()
+        self._team.average(self.discriminator.parameters(), loss.item(), self._share)
         self.optimizer.step()
 
     def state(self) -> dict[str, Tensor]:  # noqa: D102

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_care_losses.core.network import Prediction
+    from napari_care_losses.core.team import Team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Loss(Parameters):
             Mean over batch and pixels.
         """
 
-    def objective(self, *, device: torch.device, seed: int) -> Objective:
+    def objective(self, *, device: torch.device, seed: int, team: Team | None = None) -> Objective:
         """Return what one training minimises: this loss alone, or with something that learns beside the network.
 
         Parameters
@@ -66,6 +67,8 @@ class Loss(Parameters):
             Where the network trains.
         seed : int
             Equal seeds give equal trainings.
+        team : Team, optional
+            The processes that train together.
         """
         return Objective(self)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_care_losses.core.network import Prediction
+    from napari_care_losses.core.team import Team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +169,10 @@ class Adversarial(Loss):
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
         return _mean_modulus(prediction.mean - target)
 
-    def objective(self, *, device: torch.device, seed: int) -> Objective:  # noqa: D102
+    def objective(self, *, device: torch.device, seed: int, team: Team | None = None) -> Objective:  # noqa: D102
         from napari_care_losses.core.adversarial import AdversarialObjective
 
-        return AdversarialObjective(self, device=device, seed=seed)
+        return AdversarialObjective(self, device=device, seed=seed, team=team)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,9 @@ from torch import distributed
 
 from napari_care_losses.core.engines import choose_device
 from napari_care_losses.core.errors import ComputeError, InputError
-from napari_care_losses.core.loss import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _SET_BY_THE_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -62,6 +61,10 @@ class Team:
         """
         return value
 
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Return the sums of values over all processes."""
+        return list(values)
+
     def from_first(self, value: float) -> float:
         """Return the first process's value."""
         return value
@@ -95,6 +98,11 @@ class LaunchedTeam(Team):
             gradient.copy_(mean.view_as(gradient))
         return float(total.item())
 
+    def total(self, values: Sequence[float]) -> list[float]:  # noqa: D102
+        message = torch.tensor(values, dtype=torch.float64, device=self._device)
+        distributed.all_reduce(message)
+        return [float(value) for value in message.tolist()]
+
     def from_first(self, value: float) -> float:  # noqa: D102
         message = torch.tensor([value], dtype=torch.float64, device=self._device)
         distributed.broadcast(message, src=0)
@@ -106,21 +114,16 @@ class LaunchedTeam(Team):
         return bool(message.item())
 
 
-def check_team(team: Team, batch_size: int, objective: Objective) -> None:
+def check_team(team: Team, batch_size: int) -> None:
     """Check that processes can train together.
 
     Raises
     ------
     InputError
-        If there are more of them than patches in a batch, or the objective holds something that learns for itself.
+        If there are more of them than patches in a batch.
     """
     if team.size > batch_size:
         raise InputError(f"A batch of {batch_size} patches cannot be shared by {team.size} processes: enlarge it.")
-    if team.size > 1 and type(objective) is not Objective:
-        raise InputError(
-            f"The loss {objective.loss.name} trains in one process only, for what learns beside the network is not "
-            "shared: choose another loss, or leave out torchrun."
-        )
 
 
 @contextmanager

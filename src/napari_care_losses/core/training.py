@@ -71,7 +71,7 @@ class Trainer:
     Raises
     ------
     InputError
-        If there is no pair, an image is too small, the device does not exist, or the team does not fit loss and batch.
+        If there is no pair, an image is too small, the device does not exist, or the team does not fit the batch.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class Trainer:
         self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self._optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
         )
-        self._objective = loss.objective(device=self._device, seed=parameters.seed)
-        check_team(self.team, parameters.batch_size, self._objective)
+        self._objective = loss.objective(device=self._device, seed=parameters.seed, team=self.team)
+        check_team(self.team, parameters.batch_size)
         self._progress = RunProgress()
         self._best = copied_weights(network)
         self._sources: list[PatchSource] = []
