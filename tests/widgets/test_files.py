@@ -76,6 +76,21 @@ class TestOpening:
             assert layer.scale == pytest.approx([0.4, 0.1, 0.2])
             assert layer.axis_labels == ("t", "y", "x")
 
+    @pytest.mark.parametrize("suffix", SUFFIXES)
+    def test_the_contrast_spans_the_grey_levels_there_are(self, tmp_path: Path, suffix: str) -> None:
+        pixels, path = stack(3, 2, 20, 30), tmp_path / f"a{suffix}"
+        pixels[1, 1] //= 10
+        write_stack(path, Frames(pixels, "TCYX"))
+        for number, layer in enumerate(opened(path)):
+            levels = [pixels[1, number].min(), pixels[1, number].max()]
+            assert layer.contrast_limits == levels
+            assert layer.contrast_limits_range == levels
+
+    def test_an_image_without_contrast_is_opened_all_the_same(self, tmp_path: Path) -> None:
+        write_stack(tmp_path / "a.tif", Frames(np.full((3, 20, 30), np.nan, np.float32), "TYX"))
+        (layer,) = opened(tmp_path / "a.tif")
+        assert layer.data.shape == (3, 20, 30)
+
     def test_names_colours_and_contrast_of_channels_come_from_the_file(self, tmp_path: Path) -> None:
         path = tmp_path / "a.ome.zarr"
         write_stack(path, Frames(stack(2, 20, 30), "CYX"))

@@ -11,7 +11,6 @@ from napari_care_losses.widgets.canvas import make_canvas_current
 from napari_care_losses.widgets.closing import CloseGuard, ancestor
 from napari_care_losses.widgets.form import align_labels
 from napari_care_losses.widgets.timers import single_shot
-from napari_care_losses.widgets.worker import Job
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 WIDTH = 340
 """Least width, in pixels."""
-
-LOADING_DELAY_MS = 300
-"""Time after which a panel that is shown loads torch: once it has been drawn."""
 
 
 class Panel(QWidget):
@@ -47,8 +43,6 @@ class Panel(QWidget):
         napari_viewer.layers.events.removing.connect(self._before_removal)
         self._aligned: tuple[QFormLayout, ...] = ()
         self._joining = single_shot(self, 0, self._join)
-        self._loading = Job(parent=self, uses_torch=True)
-        self._load_soon = single_shot(self, LOADING_DELAY_MS, self._load)
         self._was_shown = False
         content = QWidget()
         self.body = QVBoxLayout(content)
@@ -88,7 +82,6 @@ class Panel(QWidget):
             self._was_shown = True
             # once napari has placed the dock
             self._joining.start()
-            self._load_soon.start()
 
     def line_up(self, *forms: QFormLayout) -> None:
         """Let the fields of several form layouts begin at one edge."""
@@ -110,11 +103,6 @@ class Panel(QWidget):
                 window.tabifyDockWidget(other, dock)
                 dock.raise_()
                 return
-
-    def _load(self) -> None:
-        """Load torch in the background, so that it is there when the first work begins."""
-        if not self._loading.is_running:
-            self._loading.start(lambda: iter(()))
 
     def _before_removal(self, _event: object) -> None:
         make_canvas_current(self.closing.window)
