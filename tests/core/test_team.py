@@ -42,9 +42,9 @@ def drawn(team, monkeypatch, steps=4):
     batches = []
     optimize = Trainer._optimize
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_optimize", lambda self, *batch: (batches.append(batch), optimize(self, *batch))[1])
+        patch.setattr(Trainer, "_optimize", lambda self, batch: (batches.append(batch), optimize(self, batch))[1])
         finished(trainer(team, amount=steps))
-    return [low.numpy() for low, _ in batches]
+    return [low for low, _ in batches]
 
 
 def test_a_batch_is_shared_and_every_process_draws_its_own(monkeypatch):
