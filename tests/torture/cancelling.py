@@ -16,6 +16,7 @@ import psutil
 from counts import QUICK, images, say, scaled
 from killing import _model
 from napari.components import ViewerModel
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_care_losses.core.library import FOLDER_VARIABLE
@@ -96,6 +97,8 @@ class Bench:
 
     def clear(self) -> None:
         """Remove what the work has made."""
+        # only a loop of events that runs does so by itself
+        self.application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         for layer in [layer for layer in self.viewer.layers if is_result(layer)]:
             self.viewer.layers.remove(layer)
         for entry in list(self.train.queue.entries):

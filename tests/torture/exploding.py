@@ -20,7 +20,7 @@ from napari_care_losses.core.reports import Epoch, Step
 from napari_care_losses.core.training import Trainer
 from napari_care_losses.core.training_parameters import TrainingParameters
 
-TIMES = 10
+TIMES = 3
 """Of every loss and fault."""
 
 EPOCH, STEPS = 10, 40

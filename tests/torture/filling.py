@@ -30,7 +30,7 @@ from napari_care_losses.core.training_parameters import TrainingParameters
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TIMES = 20
+TIMES = 10
 """Of every fault and kind of work."""
 
 FRAMES = 8

@@ -24,10 +24,10 @@ from napari_care_losses.core.stacks import read_stack
 from napari_care_losses.core.training import Trainer
 from napari_care_losses.core.training_parameters import TrainingParameters
 
-MODELS = 20
+MODELS = 8
 """That each of two processes trains into the library."""
 
-SIDE_BY_SIDE = 20
+SIDE_BY_SIDE = 8
 """Times that two trainings and two restorations run in threads of one process."""
 
 STEPS = ("--steps", 6, "--steps-per-epoch", 2, "--preset", "lite", "--patch-size", 16, "--batch-size", 2)
