@@ -76,7 +76,7 @@ def _kill_trainings(folder: Path, kills: int) -> dict[str, float]:
     while victim.kills < kills or not trained:
         out.unlink(missing_ok=True)
         state_path(out).unlink()
-        while not victim.kill(folder):
+        while not victim.attempt(kills, folder):
             _look_for_models(folder, {expected})
             lost = victim.reached - _step_saved(state_path(out))
             most_lost = max(most_lost, lost)
@@ -165,7 +165,7 @@ def _kill_restorations(folder: Path, kills: int, out: Path, *, seed: int) -> tup
         if is_replaced:
             write_stack(out, Frames(stacks["earlier"], "TYX"))
         done = 0
-        while not victim.kill(folder, out):
+        while not victim.attempt(kills, folder, out):
             for path in folder.iterdir():
                 if path not in inputs:
                     _check_whole(path, stacks.values() if is_replaced else [stacks["expected"]])
@@ -232,7 +232,7 @@ def _kill_experiments(folder: Path, kills: int) -> dict[str, float]:
     expected, names = load_result(result).scores, _everything(folder)
     while victim.kills < kills or not finished:
         shutil.rmtree(folder / "run")
-        while not victim.kill(folder):
+        while not victim.attempt(kills, folder):
             for path in folder.rglob("*"):
                 _check_opens(path)
         assert load_result(result).scores == expected

@@ -27,7 +27,11 @@ LIMITS = 20
 FAILURES = 50
 """Restorations on a device that runs out of memory."""
 
-SIZE = 1024
+LEAST, MOST = 20, 700
+"""Megabytes left to a process that has loaded everything and restored a small image."""
+
+SIZES = 1024, 2048
+"""Height and width of what it is to restore then."""
 
 
 def run(scale: float) -> dict[str, float]:
@@ -35,9 +39,10 @@ def run(scale: float) -> dict[str, float]:
     counts = {"memory_limits": 0, "restored_within_them": 0, "refused_clearly": 0}
     engines = ("torch", "openvino") if scale >= 0.1 else ("torch",)
     for engine in engines:
-        for number in range(scaled(LIMITS, scale)):
-            megabytes = 30 * 1.18**number if scale >= 1 else 300
-            command = [sys.executable, __file__, engine, str(megabytes)]
+        times = scaled(LIMITS, scale)
+        for number in range(times):
+            megabytes = LEAST * (MOST / LEAST) ** (number / times)
+            command = [sys.executable, __file__, engine, str(megabytes), str(SIZES[number % 2])]
             done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{engine}, {megabytes:.0f} MB: {done.returncode}\n{done.stderr[-3000:]}"
             counts["memory_limits"] += 1
@@ -55,7 +60,7 @@ def _failing_device(times: int) -> dict[str, float]:
     try:
         for _ in range(times):
             Engine._limits.clear()
-            width = moments.choice((0, 60, 100, 150, 200))
+            width = moments.choice((0, 100, 130, 160, 200))
 
             def fail(engine: TorchEngine, tile: np.ndarray, width: int = width):
                 if max(tile.shape) > width:
@@ -78,10 +83,10 @@ def _failing_device(times: int) -> dict[str, float]:
     return counts
 
 
-def _confined(engine: str, megabytes: float) -> str:
+def _confined(engine: str, megabytes: float, size: int) -> str:
     """Restore with so much memory beyond what is taken already; return how it ended."""
     torch.set_num_threads(1)
-    low, model = images(1, SIZE)[0], _model(seed=1)
+    low, model = images(1, size)[0], _model(seed=1)
     parameters = RestorationParameters(engine=engine)
     restore(low[:, :128, :128], model, parameters, device="cpu")
     limit = int(psutil.Process().memory_info().vms + megabytes * 2**20)
@@ -97,4 +102,4 @@ def _confined(engine: str, megabytes: float) -> str:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    print(json.dumps(_confined(sys.argv[1], float(sys.argv[2]))))
+    print(json.dumps(_confined(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))))

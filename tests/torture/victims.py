@@ -64,6 +64,13 @@ class Victim:
         self.reached = self._reached.value
         return process.exitcode == 0
 
+    def attempt(self, kills: int, *arguments: Any) -> bool:
+        """Kill it, or let it come to its end once it was killed so often; return whether it has ended."""
+        if self.kills < kills:
+            return self.kill(*arguments)
+        self.finish(*arguments)
+        return True
+
     def _start(self, arguments: tuple[Any, ...]) -> BaseProcess:
         # without locks, which the killed would keep
         self._reached, is_begun = self._context.RawValue("q", 0), self._context.RawValue("b", 0)
