@@ -8,9 +8,11 @@ import pytest
 from napari_care_losses.core import simulation
 from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.microscope import blur
+from napari_care_losses.core.motion import MovingCell
 from napari_care_losses.core.simulation import (
     STRUCTURES,
     Microscope,
+    MicroscopeRange,
     draw_structure,
     expose,
     simulate_movie,
@@ -19,7 +21,7 @@ from napari_care_losses.core.simulation import (
 )
 
 SHAPE = (160, 192)
-EVEN = Microscope(haze=0.0, background=0.0)
+EVEN = Microscope(haze=0.0, background=0.0, read_noise_spread=0.0, offset_spread=0.0, gain_spread=0.0)
 
 every_structure = pytest.mark.parametrize("name", STRUCTURES)
 
@@ -131,7 +133,7 @@ def test_a_range_of_brightness_varies_between_fields():
 
 
 def test_without_light_the_camera_shows_offset_and_read_noise():
-    camera = Microscope(read_noise=3.0, offset=150.0, gain=2.5)
+    camera = dataclasses.replace(EVEN, read_noise=3.0, offset=150.0, gain=2.5)
     frame = expose(np.ones((256, 256)), 10.0, camera, rng(), photons_per_ms=0.0)
     assert frame.mean() == pytest.approx(150, abs=0.15)
     # Rounding to whole grey levels adds 1/12.
@@ -193,17 +195,72 @@ def test_a_movie_shows_the_same_cells_moving(name):
     assert far < near - 0.02
 
 
+def test_pixels_of_a_sensor_differ_and_stay_as_they_are():
+    camera = dataclasses.replace(EVEN, offset_spread=4.0, read_noise_spread=0.5)
+    frames = np.stack([expose(np.zeros((64, 64)), 1.0, camera, rng(i), 1.0) for i in range(60)]).astype(float)
+    offsets, noise = frames.mean(axis=0), frames.std(axis=0)
+    assert offsets.std() == pytest.approx(4.0, rel=0.1)
+    assert np.percentile(noise, 98) > 2 * np.median(noise)
+    again = expose(np.zeros((64, 64)), 1.0, camera, rng(99), 1.0)
+    assert correlation(again, offsets) > 0.7
+    other = expose(np.zeros((64, 64)), 1.0, dataclasses.replace(camera, sensor=1), rng(99), 1.0)
+    assert abs(correlation(other, offsets)) < 0.1
+
+
+def test_gains_differ_by_the_share_stated():
+    camera = dataclasses.replace(EVEN, gain_spread=0.05)
+    frames = [expose(np.full((64, 64), 1000.0), 10.0, camera, rng(i), 1.0) for i in range(20)]
+    signal = np.mean(frames, axis=0) - camera.offset
+    assert signal.std() / signal.mean() == pytest.approx(0.05, rel=0.1)
+
+
+def test_every_field_of_a_range_is_seen_through_another_microscope():
+    microscopes = MicroscopeRange(haze=(0.01, 0.9), background=(0.01, 5.0), gain=(1.0, 4.0))
+    drawn = [microscopes.draw(rng(seed)) for seed in range(40)]
+    assert min(each.haze for each in drawn) < 0.05
+    assert max(each.haze for each in drawn) > 0.5
+    assert len({each.sensor for each in drawn}) == 40
+    assert all(each.pixel_size == Microscope().pixel_size for each in drawn)
+    _, high = simulate_pairs("actin", 4, (64, 64), seed=3, microscope=microscopes)
+    darkest = [frame.min() for frame in high]
+    assert max(darkest) > 2 * min(darkest)
+    with pytest.raises(ParameterError, match="haze"):
+        MicroscopeRange(haze=(2.0, 3.0)).draw(rng(0))
+
+
+def resting(cell, **changes):
+    """Return a cell in one frame, at rest but for the changes."""
+    zero = {"drift": np.zeros((1, 2)), "spots": np.zeros((1, len(cell.spots), 2)), "parting": np.zeros((1, 2))}
+    angles = {name: np.zeros(1) for name in ("angle", "strain", "phase")}
+    return MovingCell(**{"cell": cell, "daughters": (), **zero, **angles, **changes})
+
+
 def test_cells_at_rest_do_not_move_and_moved_cells_keep_their_light():
     cells = STRUCTURES["dendra"].draw((512, 512), rng(3), 0.5)
     cell = max(cells, key=lambda each: float(each.density.sum()))
-    still = np.zeros((len(cell.spots), 2))
-    rest = simulation._moved(cell, (0.0, 0.0), 0.0, 0.0, 0.0, still)
+    (rest,) = resting(cell).at(0)
     np.testing.assert_allclose(rest.density, cell.density, atol=1e-4)
     np.testing.assert_allclose(rest.spots, cell.spots, atol=1e-3)
-    drifted = simulation._moved(cell, (3.4, -7.0), 0.0, 0.0, 0.0, still)
+    (drifted,) = resting(cell, drift=np.array([[3.4, -7.0]])).at(0)
     assert drifted.corner == (cell.corner[0] + 3, cell.corner[1] - 7)
     assert drifted.density.sum() == pytest.approx(cell.density.sum(), rel=0.02)
-    np.testing.assert_allclose(drifted.spots[:, :2] - cell.spots[:, :2], [[3.4, -7.0]] * len(still), atol=1e-3)
+    np.testing.assert_allclose(drifted.spots[:, :2] - cell.spots[:, :2], [[3.4, -7.0]] * len(cell.spots), atol=1e-3)
+
+
+def test_a_dividing_cell_becomes_two_that_share_its_light():
+    cells = STRUCTURES["dendra"].draw((512, 512), rng(3), 0.5)
+    cell = max(cells, key=lambda each: float(each.density.sum()))
+    moving = next(
+        found for seed in range(50) if (found := MovingCell.drawn(cell, 60, rng(seed), divides=True)).daughters
+    )
+    assert len(moving.at(0)) == 1
+    before, after = moving.at(0)[0], moving.at(59)
+    assert len(after) == 2
+    lights = [float(daughter.density.sum()) for daughter in after]
+    assert sum(lights) == pytest.approx(before.density.sum(), rel=0.03)
+    assert min(lights) > 0.3 * sum(lights)
+    assert sum(len(daughter.spots) for daughter in after) == len(cell.spots)
+    assert np.linalg.norm(moving.parting[59]) > 5
 
 
 def test_bleaching_takes_the_share_stated():

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
+from napari_care_losses.core.bodies import FloatImage
 from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.parameters import Parameters, parameter
-
-if TYPE_CHECKING:
-    from napari_care_losses.core.bodies import FloatImage
 
 Frame = NDArray[np.uint16]
 
@@ -41,17 +40,58 @@ class Microscope(Parameters):
         0.03, "Background", "Even light of the medium, relative to the mean light of a cell.", low=0, high=100
     )
     read_noise: float = parameter(
-        1.0, "Read noise", "Standard deviation of the camera's read noise.", unit="electrons", low=0, high=1000
+        1.0, "Read noise", "Standard deviation of the read noise of most pixels.", unit="electrons", low=0, high=1000
+    )
+    read_noise_spread: float = parameter(
+        0.25, "Read noise spread", "Spread of the pixels' read noise, in its logarithm: few are far noisier.", low=0, high=2
     )
     offset: float = parameter(
         100.0, "Offset", "Grey level of the camera without light.", unit="grey levels", low=0, high=10000
     )
+    offset_spread: float = parameter(
+        0.7, "Offset spread", "Standard deviation of the pixels' offsets.", unit="grey levels", low=0, high=1000
+    )
     gain: float = parameter(2.0, "Gain", "Grey levels for one electron.", unit="grey levels", low=0.001, high=1000)
+    gain_spread: float = parameter(
+        0.01, "Gain spread", "Standard deviation of the pixels' gains, as a share of the gain.", low=0, high=0.3
+    )
+    sensor: int = parameter(0, "Sensor", "Which sensor: the seed its pixels' deviations follow from.", low=0)
 
     @property
     def psf_sigma(self) -> float:
         """Standard deviation in px of the in-focus spot, 0.21 wavelength / NA (Zhang et al. 2007, widefield)."""
         return 0.21 * self.wavelength / self.numerical_aperture / self.pixel_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroscopeRange:
+    """Ranges of microscopes, of which every field of view is seen through another; drawn evenly in the logarithm.
+
+    Attributes
+    ----------
+    pixel_size : tuple of float
+        In um: how finely the spot is sampled. What is drawn in pixels keeps its size.
+    haze, haze_radius, background, read_noise, gain : tuple of float
+        As in `Microscope`, each above zero. Every field has another sensor.
+    """
+
+    pixel_size: tuple[float, float] = (0.108, 0.108)
+    haze: tuple[float, float] = (0.3, 0.3)
+    haze_radius: tuple[float, float] = (1.6, 1.6)
+    background: tuple[float, float] = (0.03, 0.03)
+    read_noise: tuple[float, float] = (1.0, 1.0)
+    gain: tuple[float, float] = (2.0, 2.0)
+
+    def draw(self, rng: np.random.Generator) -> Microscope:
+        """Draw a microscope.
+
+        Raises
+        ------
+        ParameterError
+            If a range leads out of the bounds of `Microscope`.
+        """
+        drawn = {name: math.exp(rng.uniform(*np.log(ends))) for name, ends in vars(self).items()}
+        return Microscope(**drawn, sensor=int(rng.integers(2**31)))
 
 
 def blur(density: NDArray[np.floating], microscope: Microscope) -> FloatImage:
@@ -91,10 +131,11 @@ def blur(density: NDArray[np.floating], microscope: Microscope) -> FloatImage:
 def record(
     image: FloatImage, exposure_ms: float, microscope: Microscope, rng: np.random.Generator, photons_per_ms: float
 ) -> Frame:
-    """Record an image with the camera: Poisson photons, Gaussian read noise, gain, offset.
+    """Record an image with an sCMOS camera: Poisson photons, Gaussian read noise, gain, offset, of every pixel its own.
 
     ``level = offset + gain * (Poisson(image * photons_per_ms * exposure_ms) + Normal(0, read_noise))``, rounded and
-    clipped; the parameters are those of `expose`, the image that of `blur`.
+    clipped; the parameters are those of `expose`, the image that of `blur`. Offset, gain and read noise of a pixel are
+    the sensor's, the same in every frame it takes (Huang et al. 2013).
 
     Returns
     -------
@@ -109,10 +150,29 @@ def record(
     exposure_ms = checked_positive("exposure_ms", exposure_ms)
     if not (math.isfinite(photons_per_ms) and photons_per_ms >= 0):
         raise ParameterError(f"photons_per_ms must be zero or more, found {photons_per_ms!r}.")
+    sensor = _Sensor.made(microscope, checked_shape(image.shape))
     electrons = rng.poisson(image * (photons_per_ms * exposure_ms)).astype(np.float32)
-    electrons += microscope.read_noise * rng.standard_normal(image.shape, dtype=np.float32)
-    levels = np.rint(microscope.offset + microscope.gain * electrons)
+    electrons += sensor.read_noise * rng.standard_normal(image.shape, dtype=np.float32)
+    levels = np.rint(sensor.offset + sensor.gain * electrons)
     return np.asarray(np.clip(levels, 0, _HIGHEST_LEVEL), dtype=np.uint16)
+
+
+class _Sensor(NamedTuple):
+    """What the pixels of a camera are like: offset, gain and read noise of each, float32 arrays (Y, X)."""
+
+    offset: FloatImage
+    gain: FloatImage
+    read_noise: FloatImage
+
+    @classmethod
+    @lru_cache(maxsize=4)
+    def made(cls, microscope: Microscope, shape: tuple[int, int]) -> _Sensor:
+        offset, gain, noise = np.random.default_rng(microscope.sensor).standard_normal((3, *shape), dtype=np.float32)
+        return cls(
+            microscope.offset + np.float32(microscope.offset_spread) * offset,
+            microscope.gain * (1 + np.float32(microscope.gain_spread) * gain),
+            microscope.read_noise * np.exp(np.float32(microscope.read_noise_spread) * noise),
+        )
 
 
 def expose(

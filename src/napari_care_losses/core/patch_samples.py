@@ -39,6 +39,7 @@ def patch_source(share: Share, parameters: TrainingParameters, rng: np.random.Ge
         vary_noise=parameters.vary_noise,
         redraw_noise=parameters.redraw_noise,
         vary_size=parameters.vary_size,
+        match_levels=parameters.match_levels,
     )
 
 

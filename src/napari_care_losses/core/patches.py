@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +13,7 @@ from scipy.ndimage import maximum_filter
 from napari_care_losses.core.errors import InputError, UnreadableError
 from napari_care_losses.core.normalization import countable
 from napari_care_losses.core.pair_checks import check_images
-from napari_care_losses.core.redrawing import SIZE, STRENGTH, noise_pool, resized_window
+from napari_care_losses.core.redrawing import SIZE, STRENGTH, levels_map, noise_pool, resized_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,6 +176,9 @@ class PatchSource:
         cannot be drawn anew (`redrawing.noise_pool`) gives its own low patches.
     vary_size : bool
         Enlarge or shrink the structure too; implies `redraw_noise`.
+    match_levels : bool
+        Bring the clean patches to the low image's grey levels, by least squares over the pair, instead of to a range of
+        their own.
 
     Raises
     ------
@@ -193,10 +197,12 @@ class PatchSource:
         vary_noise: bool = False,
         redraw_noise: bool = False,
         vary_size: bool = False,
+        match_levels: bool = False,
     ) -> None:
         pair = share.pair
         self._vary_levels, self._vary_noise = vary_levels, vary_noise
-        self._low, self._high = _Levels(pair.low), _Levels(pair.high)
+        self._low = _Levels(pair.low)
+        self._high = self._low.seen_by(pair) if match_levels else _Levels(pair.high)
         self._low_image, self._high_image = pair.low[share.region], pair.high[share.region]
         self._vary_size = vary_size
         redraws = redraw_noise or vary_size
@@ -277,19 +283,35 @@ def draw_batch(
 
 
 class _Levels:
-    """Percentiles of an image within the bounds training draws from, linear between knots."""
+    """Percentiles of an image within the bounds training draws from, linear between knots.
+
+    With a gain and an offset, the grey levels of patches are mapped by them first.
+    """
 
     KNOTS = 9
 
     def __init__(self, image: NDArray[Any]) -> None:
+        self._gain, self._offset = np.float32(1), np.float32(0)
         self._low_knots = np.linspace(*LOW_PERCENTILES, self.KNOTS)
         self._high_knots = np.linspace(*HIGH_PERCENTILES, self.KNOTS)
         levels = np.percentile(countable(image), np.concatenate([self._low_knots, self._high_knots]))
         self._low_levels, self._high_levels = levels[: self.KNOTS], levels[self.KNOTS :]
 
+    def seen_by(self, pair: Pair) -> _Levels:
+        """Return the same percentiles, of the low image of a pair, for its high one."""
+        gain, offset = levels_map(pair.low, pair.high)
+        if gain <= 0:
+            raise InputError(
+                f"Pair {pair.name}: where the high image is bright the low one is not, so that no grey levels can be "
+                "kept; are both of the same field of view?"
+            )
+        levels = copy.copy(self)
+        levels._gain, levels._offset = np.float32(gain), np.float32(offset)
+        return levels
+
     def normalized(self, patch: NDArray[Any], low_percentile: float, high_percentile: float) -> NDArray[np.float32]:
         low = np.interp(low_percentile, self._low_knots, self._low_levels)
         high = np.interp(high_percentile, self._high_knots, self._high_levels)
         width = high - low if high > low else 1.0
-        normalized: NDArray[np.float32] = ((patch - low) / width).astype(np.float32)
+        normalized: NDArray[np.float32] = ((self._gain * patch + (self._offset - low)) / width).astype(np.float32)
         return normalized

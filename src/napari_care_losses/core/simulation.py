@@ -7,24 +7,23 @@ package are trained on seeds of 1000 and above; sample data, demo and tests stay
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, map_coordinates
 
 from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.microscope import (
     Frame,
     Microscope,
+    MicroscopeRange,
     blur,
     checked_positive,
     checked_shape,
     expose,
     record,
 )
+from napari_care_losses.core.motion import MovingCell
 from napari_care_losses.core.structures import (
     Cell,
     assemble,
@@ -36,6 +35,7 @@ from napari_care_losses.core.structures import (
 __all__ = [
     "STRUCTURES",
     "Microscope",
+    "MicroscopeRange",
     "Structure",
     "draw_structure",
     "expose",
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
     from napari_care_losses.core.bodies import FloatImage
 
-Real = NDArray[np.float64]
 Variation = float | tuple[float, float]
 
 
@@ -67,6 +66,8 @@ class Structure:
         Photons detected per pixel and millisecond at a density of 1.
     low_ms, high_ms : float
         The paper's short and long exposure in ms.
+    divides : bool
+        Whether cells divide in a movie.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Structure:
     photons_per_ms: float
     low_ms: float
     high_ms: float
+    divides: bool = False
 
 
 STRUCTURES: dict[str, Structure] = {
@@ -81,7 +83,9 @@ STRUCTURES: dict[str, Structure] = {
     "mitochondria": Structure(
         title="Mitochondria", draw=draw_mitochondria, photons_per_ms=3.0, low_ms=1.0, high_ms=100.0
     ),
-    "dendra": Structure(title="Dendra", draw=draw_dendra, photons_per_ms=0.7, low_ms=10.0, high_ms=400.0),
+    "dendra": Structure(
+        title="Dendra", draw=draw_dendra, photons_per_ms=0.7, low_ms=10.0, high_ms=400.0, divides=True
+    ),
 }
 
 
@@ -122,7 +126,7 @@ def simulate_pair(
     low_ms: float | None = None,
     high_ms: float | None = None,
     seed: int,
-    microscope: Microscope | None = None,
+    microscope: Microscope | MicroscopeRange | None = None,
     brightness: Variation = 1.0,
     zoom: Variation = 1.0,
 ) -> tuple[Frame, Frame]:
@@ -138,8 +142,8 @@ def simulate_pair(
         Exposures in ms; by default the paper's for the structure.
     seed : int
         Seed, zero or more; the same seed gives the same pair.
-    microscope : Microscope, optional
-        Optics and camera; by default the paper's.
+    microscope : Microscope or MicroscopeRange, optional
+        Optics and camera, or ranges of which each field draws its own; by default the paper's.
     brightness : float or tuple of two floats
         Factor on the light of both exposures, or a range of which each field draws one (evenly in the logarithm).
     zoom : float or tuple of two floats
@@ -170,7 +174,7 @@ def simulate_pairs(
     low_ms: float | None = None,
     high_ms: float | None = None,
     seed: int,
-    microscope: Microscope | None = None,
+    microscope: Microscope | MicroscopeRange | None = None,
     brightness: Variation = 1.0,
     zoom: Variation = 1.0,
 ) -> tuple[Frame, Frame]:
@@ -202,14 +206,15 @@ def simulate_movie(
     low_ms: float | None = None,
     high_ms: float | None = None,
     seed: int,
-    microscope: Microscope | None = None,
+    microscope: Microscope | MicroscopeRange | None = None,
     brightness: Variation = 1.0,
     zoom: Variation = 1.0,
     bleaching: float = 0.0,
 ) -> tuple[Frame, Frame]:
     """Simulate moving cells, every time point recorded at both exposures.
 
-    Each cell drifts, turns and deforms a little on its own; its vesicles wander besides.
+    Each cell drifts, turns and deforms a little on its own; its vesicles wander besides. Some dendra cells divide, each
+    daughter with its part of the light.
 
     Parameters
     ----------
@@ -232,68 +237,13 @@ def simulate_movie(
     rng = np.random.default_rng(_seed(seed))
     rate = setting.structure.photons_per_ms * setting.brightness.draw(rng)
     cells = setting.structure.draw(shape, rng, setting.zoom.draw(rng))
-    motions = [_Motion.drawn(len(low), len(cell.spots), rng) for cell in cells]
+    moving = [MovingCell.drawn(cell, len(low), rng, divides=setting.structure.divides) for cell in cells]
+    seen_through = setting.draw_microscope(rng)
     for index in range(len(low)):
-        moved = [motion.apply(cell, index) for cell, motion in zip(cells, motions, strict=True)]
-        fade = (1 - bleaching) ** (index / max(1, len(low) - 1))
-        low[index], high[index] = setting.record(assemble(moved, shape) * np.float32(fade), rate, rng)
+        density = assemble([part for cell in moving for part in cell.at(index)], shape)
+        fade = np.float32((1 - bleaching) ** (index / max(1, len(low) - 1)))
+        low[index], high[index] = setting.record(density * fade, seen_through, rate, rng)
     return low, high
-
-
-@dataclass(frozen=True)
-class _Motion:
-    drift: NDArray[np.float64]
-    angle: NDArray[np.float64]
-    strain: NDArray[np.float64]
-    phase: NDArray[np.float64]
-    spots: NDArray[np.float64]
-
-    @classmethod
-    def drawn(cls, frames: int, spots: int, rng: np.random.Generator) -> _Motion:
-        speed, course = rng.uniform(0.25, 0.8), rng.uniform(0, 2 * np.pi)
-        time = np.arange(frames)
-        wave = 2 * np.pi * time / rng.uniform(25, 60)
-        sway = gaussian_filter1d(rng.standard_normal((frames, 2)), 4, axis=0) * 2
-        # A cell turns back before the end of what was drawn of it beyond the field comes into view.
-        along = 26 * np.sin(speed * time / 26)
-        path = along[:, None] * [np.sin(course), np.cos(course)] + sway - sway[:1]
-        return cls(
-            drift=path,
-            angle=rng.normal(0, 0.05) * np.sin(wave / 2),
-            strain=rng.uniform(0.01, 0.03) * np.sin(wave),
-            phase=np.asarray(rng.uniform(-0.05, 0.05) * time),
-            spots=np.cumsum(rng.normal(0, 0.45, (frames, spots, 2)), axis=0),
-        )
-
-    def apply(self, cell: Cell, index: int) -> Cell:
-        drift = (float(self.drift[index, 0]), float(self.drift[index, 1]))
-        return _moved(
-            cell,
-            drift,
-            float(self.angle[index]),
-            float(self.strain[index]),
-            float(self.phase[index]),
-            self.spots[index],
-        )
-
-
-def _moved(cell: Cell, drift: tuple[float, float], angle: float, strain: float, phase: float, spots: Real) -> Cell:
-    """Drift (y, x) in px, turn in radians, stretch along y, bend by a wave at a phase; spots wander in px besides."""
-    whole = (round(drift[0]), round(drift[1]))
-    height, width = cell.density.shape
-    middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
-    y = (np.arange(height, dtype=np.float32) - np.float32(middle_y + drift[0] - whole[0]))[:, None]
-    x = (np.arange(width, dtype=np.float32) - np.float32(middle_x + drift[1] - whole[1]))[None, :]
-    cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-    from_y = (cos * y - sin * x) * np.float32(1 - strain) + 2 * (np.sin(x / 35 + phase) - np.sin(x / 35)) + middle_y
-    from_x = (sin * y + cos * x) * np.float32(1 + strain) + 2 * (np.sin(y / 42 - phase) - np.sin(y / 42)) + middle_x
-    density = map_coordinates(cell.density, [from_y, from_x], order=1, mode="constant")
-    moved = cell.spots.copy()
-    centre = np.array([cell.corner[0] + middle_y, cell.corner[1] + middle_x])
-    rest = cell.spots[:, :2] - centre
-    moved[:, 0] = centre[0] + cos * rest[:, 0] + sin * rest[:, 1] + drift[0] + spots[:, 0]
-    moved[:, 1] = centre[1] - sin * rest[:, 0] + cos * rest[:, 1] + drift[1] + spots[:, 1]
-    return Cell(density=density, corner=(cell.corner[0] + whole[0], cell.corner[1] + whole[1]), spots=moved)
 
 
 @dataclass(frozen=True)
@@ -320,7 +270,7 @@ class _Setting:
     structure: Structure
     low_ms: float
     high_ms: float
-    microscope: Microscope
+    microscope: Microscope | MicroscopeRange
     brightness: _Range
     zoom: _Range
 
@@ -330,7 +280,7 @@ class _Setting:
         name: str,
         low_ms: float | None,
         high_ms: float | None,
-        microscope: Microscope | None,
+        microscope: Microscope | MicroscopeRange | None,
         brightness: Variation,
         zoom: Variation,
     ) -> _Setting:
@@ -344,16 +294,21 @@ class _Setting:
             _Range.checked("zoom", zoom),
         )
 
-    def record(self, density: FloatImage, rate: float, rng: np.random.Generator) -> tuple[Frame, Frame]:
-        image = blur(density, self.microscope)
-        low = record(image, self.low_ms, self.microscope, rng, rate)
-        return low, record(image, self.high_ms, self.microscope, rng, rate)
+    def draw_microscope(self, rng: np.random.Generator) -> Microscope:
+        return self.microscope.draw(rng) if isinstance(self.microscope, MicroscopeRange) else self.microscope
+
+    def record(
+        self, density: FloatImage, microscope: Microscope, rate: float, rng: np.random.Generator
+    ) -> tuple[Frame, Frame]:
+        image = blur(density, microscope)
+        low = record(image, self.low_ms, microscope, rng, rate)
+        return low, record(image, self.high_ms, microscope, rng, rate)
 
 
 def _pair(setting: _Setting, shape: tuple[int, int], rng: np.random.Generator) -> tuple[Frame, Frame]:
     rate = setting.structure.photons_per_ms * setting.brightness.draw(rng)
     cells = setting.structure.draw(shape, rng, setting.zoom.draw(rng))
-    return setting.record(assemble(cells, shape), rate, rng)
+    return setting.record(assemble(cells, shape), setting.draw_microscope(rng), rate, rng)
 
 
 def _stacks(count: int, shape: tuple[int, int]) -> tuple[Frame, Frame]:

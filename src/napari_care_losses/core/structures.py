@@ -70,13 +70,19 @@ def assemble(cells: list[Cell], shape: tuple[int, int]) -> FloatImage:
 
 
 def draw_actin(shape: tuple[int, int], rng: np.random.Generator, zoom: float) -> list[Cell]:
-    """Draw spread cells with stress fibres, a fine mesh, a bright cortex and filopodia; see `STRUCTURES`."""
+    """Draw spread cells with stress fibres, crossing bundles, a fine mesh, a bright cortex and filopodia.
+
+    Cells range from flat and fibrous to thick, their fibres faint in the haze; see `STRUCTURES`.
+    """
     bodies = place_bodies(shape, rng, zoom, size=(150, 300), spiky=0.55, avoidance=0.5)
     return [_actin_cell(body, rng) for body in bodies]
 
 
 def draw_mitochondria(shape: tuple[int, int], rng: np.random.Generator, zoom: float) -> list[Cell]:
-    """Draw cells with chains of beaded tubes, free worms and rings around a dark nucleus; see `STRUCTURES`."""
+    """Draw cells with chains of beaded tubes, free worms, rings and lumps around a dark nucleus.
+
+    Cells range from networks to fragments, from smooth to beaded, from flat to hazy; see `STRUCTURES`.
+    """
     return [_mitochondria_cell(body, rng) for body in place_bodies(shape, rng, zoom, size=(150, 270), spiky=0.45)]
 
 
@@ -94,14 +100,19 @@ def _actin_cell(body: Body, rng: np.random.Generator) -> Cell:
     inside = np.clip((1 - level) * body.axes.imag / 3, 0, 1)
     area = float(inside.sum())
     # A thick, hazy cell and a flat, fibrous one are both common; most are between.
-    fibrous = rng.uniform(0.15, 1.0)
+    fibrous = rng.uniform(0.1, 1.0)
+    haze = rng.uniform(0.6, 1.0) * (1.4 - fibrous) * rng.choice([1.0, 1.0, 3.0])
+    crossing = rng.uniform(0.3, 1.3) * rng.choice([-1, 1])
 
     cortex = gaussian_filter1d(rng.standard_normal(ANGLES), 85, mode="wrap") * 16 + 0.4
     fine, medium, coarse, hazy = (np.zeros(body.shape, np.float32) for _ in range(4))
 
-    def add(layer: FloatImage, count: float, steps: int, wander: float, mixed: float, weight: float) -> None:
+    def add(
+        layer: FloatImage, count: float, steps: int, wander: float, mixed: float, weight: float, turned: float = 0.0
+    ) -> None:
         start = _starts(inside, max(3, int(count * area / 1e5 / body.zoom)), rng, body)
         bend = _wander(len(start), steps, 32, rng) * wander + mixed * rng.uniform(-np.pi, np.pi, (len(start), 1))
+        bend = bend + turned
         place = body.pixels(_trace(start, bend, body))
         light = rng.lognormal(0, 0.6, (len(start), 1)) * _taper(len(start), steps, rng)
         light = light * (1 + 0.3 * _wander(len(start), steps, 4, rng)) * _sample(inside, place) * weight
@@ -111,7 +122,11 @@ def _actin_cell(body: Body, rng: np.random.Generator) -> Cell:
     add(fine, 500, 22, 0.5, 1.0, 0.3)
     add(medium, 90, 180, 0.07, 0.02, 2.0 * fibrous)
     add(coarse, 22, 210, 0.06, 0.02, 5.6 * fibrous)
+    add(medium, 45 * rng.random(), 130, 0.06, 0.05, 2.0 * fibrous, crossing)
+    add(coarse, 8 * rng.random(), 160, 0.05, 0.03, 4.0 * fibrous, crossing)
     add(hazy, 30, 160, 0.1, 0.03, 5.0)
+    dots = _starts(inside, int(60 * rng.random() ** 2 * area / 1e5 / body.zoom), rng, body)
+    fine += _splat(body.pixels(dots), rng.lognormal(2.0, 0.5, len(dots)) * body.zoom, body.shape)
     for layer, depth, weight in ((medium, 0.992, 2.2), (coarse, 0.975, 2.2), (hazy, 0.945, 6.0)):
         layer += _cortex(body, depth, weight, cortex)
     fine += _filopodia(body, rng)
@@ -122,7 +137,7 @@ def _actin_cell(body: Body, rng: np.random.Generator) -> Cell:
     thickness = np.sqrt(np.clip(1 - level, 0, None)) * inside
     thickness *= 1 + 0.35 * _clouds(body.shape, 25 * body.zoom, rng) + 0.12 * _clouds(body.shape, 3, rng)
     lump = np.exp(-((np.abs(grid - body.nucleus) / (1.4 * body.nucleus_radius)) ** 2)) * inside
-    density += (1.4 - fibrous) * thickness + rng.uniform(-0.3, 1.2) * (1.4 - fibrous) * lump
+    density += haze * thickness + rng.uniform(-0.3, 1.2) * haze * lump
     density = np.clip(density, 0, None)
     return _finish(density, area, body, rng)
 
@@ -152,35 +167,45 @@ def _mitochondria_cell(body: Body, rng: np.random.Generator) -> Cell:
     crowd = room * (0.12 + np.exp(-np.clip(distance - 1, 0, None) / rng.uniform(0.4, 1.2)))
     area = float(np.clip((1 - level) * 15, 0, 1).sum())
     per_area = area / 1e5 / body.zoom**2
-    chained = rng.uniform(0.1, 1.0)
+    chained, beaded, curly = rng.uniform(0.1, 1.0), rng.uniform(0.2, 1.0), rng.uniform(1.0, 2.2)
+    wide = rng.uniform(0.75, 1.25)
 
     def tubes(count: float, steps: int, wander: float, mixed: float, gate: float, sigma: float) -> FloatImage:
         start = _starts(crowd, max(2, int(count)), rng, body)
-        bend = _wander(len(start), steps, 11, rng) * wander + mixed * rng.uniform(-np.pi, np.pi, (len(start), 1))
+        bend = _wander(len(start), steps, 11, rng) * wander * curly
+        bend = bend + mixed * rng.uniform(-np.pi, np.pi, (len(start), 1))
         place = body.pixels(_trace(start, bend, body))
         light = rng.lognormal(0, 0.35, (len(start), 1)) * _taper(len(start), steps, rng)
         light = light * np.clip(3 * (_wander(len(start), steps, 7, rng) + gate), 0, 1)
-        light = light * (1 + 0.5 * _wander(len(start), steps, 4, rng)) * _sample(room, place)
-        drawn = _splat(place, np.clip(light, 0, None), body.shape)
-        return np.asarray(gaussian_filter(drawn, sigma * body.zoom**0.5, truncate=3))
+        beads = np.exp(beaded * _wander(len(start), steps, 3.5, rng) - 0.5 * beaded**2)
+        light = light * beads * _sample(room, place)
+        drawn = _splat(place, light, body.shape)
+        return np.asarray(gaussian_filter(drawn, sigma * wide * body.zoom**0.5, truncate=3))
 
-    density = tubes(95 * chained * per_area, 210, 0.3, 0.04, 0.75, 1.5)
-    density += tubes(120 * (1.2 - chained) * per_area, 21, 0.9, 0.7, 1.2, 1.7)
+    density = tubes(95 * chained * per_area, 210, 0.3, 0.04, 0.75, 1.4)
+    density += tubes(120 * (1.2 - chained) * per_area, 21, 0.9, 0.7, 1.2, 1.6)
     density += tubes(50 * per_area, 48, 0.6, 0.3, 0.8, 1.1)
-    density += tubes(110 * per_area, 40, 0.7, 0.6, 1.0, 4.5 * body.zoom**0.5)
-    density += _rings(crowd, 40 * rng.random() * per_area, body, rng)
+    blurred = tubes(110 * per_area, 40, 0.7, 0.6, 1.0, 4.5 * body.zoom**0.5)
+    density += rng.uniform(0.5, 2.0) * blurred
+    density += _rings(crowd, 150 * rng.random() ** 2 * per_area, body, rng)
+    # over and under the layer in focus more of them lie than in it, crowded around the nucleus
+    pile = gaussian_filter(density, 14 * body.zoom, truncate=3) * rng.uniform(0, 0.8)
     cytoplasm = np.sqrt(np.clip(1 - level, 0, None)) * (0.7 + 0.5 * _clouds(body.shape, 20 * body.zoom, rng))
-    density += rng.uniform(0.005, 0.03) * np.clip(cytoplasm, 0, None)
+    light = float(density.sum()) / max(area, 1.0)
+    density += pile + rng.uniform(0.01, 0.12) * light * np.clip(cytoplasm, 0, None)
+    if rng.random() < 0.4:
+        nucleus = np.clip((1 - distance) * 12, 0, 1) * (1 + 0.3 * _clouds(body.shape, 4 * body.zoom, rng))
+        density += rng.uniform(0.1, 0.6) * light * np.clip(nucleus, 0, None)
     return _finish(density, area, body, rng)
 
 
 def _rings(crowd: Real, count: float, body: Body, rng: np.random.Generator) -> FloatImage:
     middle = _starts(crowd, int(count) + 1, rng, body)[:, None]
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)[None, :]
-    squeeze = rng.uniform(0.6, 1.0, middle.shape)
-    ring = (np.cos(angle) + 1j * squeeze * np.sin(angle)) * rng.uniform(2.5, 5.5, middle.shape) * body.zoom
+    squeeze = rng.uniform(0.3, 1.0, middle.shape)
+    ring = (np.cos(angle) + 1j * squeeze * np.sin(angle)) * rng.uniform(2.0, 7.0, middle.shape) * body.zoom
     path = middle + ring * np.exp(1j * rng.uniform(0, np.pi, middle.shape))
-    light = rng.lognormal(-1.2, 0.3, middle.shape) * np.ones_like(angle)
+    light = rng.lognormal(-1.0, 0.4, middle.shape) * np.ones_like(angle)
     return np.asarray(gaussian_filter(_splat(body.pixels(path), light, body.shape), 1.0, truncate=3))
 
 

@@ -70,6 +70,13 @@ class TrainingParameters(Parameters):
         "other sizes.",
         advanced=True,
     )
+    match_levels: bool = parameter(
+        False,
+        "Keep grey levels",
+        "Whether clean images are brought to the grey levels of their noisy ones: the model then takes the noise away and "
+        "nothing else, and its results can be compared in brightness.",
+        advanced=True,
+    )
     average_weights: bool = parameter(
         False,
         "Average weights",
@@ -101,6 +108,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "vary_noise": True,
         "redraw_noise": True,
         "vary_size": True,
+        "match_levels": True,
         "average_weights": True,
     },
     "paper": {
@@ -110,6 +118,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "vary_noise": False,
         "redraw_noise": False,
         "vary_size": False,
+        "match_levels": False,
         "average_weights": False,
     },
 }
