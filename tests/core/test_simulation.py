@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from napari_care_losses.core import simulation
 from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.microscope import blur
 from napari_care_losses.core.motion import MovingCell

@@ -233,3 +233,14 @@ def tied_sigma(card: ModelCard, low_band: str) -> float | None:
     if low_band == "tied":
         return free_above or DEFAULT_SIGMA
     return free_above if low_band == "auto" else None
+
+
+def keeps_levels(card: ModelCard, low_band: str) -> bool:
+    """Return whether restored grey levels can be compared with the input's and with those of other images.
+
+    They can where the low band is the input's, or where the model was trained to leave grey levels as they are
+    (`TrainingParameters.match_levels`) by a loss that determines all of them.
+    """
+    if tied_sigma(card, low_band) is not None:
+        return True
+    return card.training.get("match_levels") is True and tied_sigma(card, "auto") is None

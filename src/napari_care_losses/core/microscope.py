@@ -43,7 +43,11 @@ class Microscope(Parameters):
         1.0, "Read noise", "Standard deviation of the read noise of most pixels.", unit="electrons", low=0, high=1000
     )
     read_noise_spread: float = parameter(
-        0.25, "Read noise spread", "Spread of the pixels' read noise, in its logarithm: few are far noisier.", low=0, high=2
+        0.25,
+        "Read noise spread",
+        "Spread of the pixels' read noise, in its logarithm: few are far noisier.",
+        low=0,
+        high=2,
     )
     offset: float = parameter(
         100.0, "Offset", "Grey level of the camera without light.", unit="grey levels", low=0, high=10000

@@ -95,7 +95,7 @@ class MovingCell:
         """Return the cell in a frame, or its daughters."""
         parting = self.parting[index]
         if not parting.any():
-                return [self._moved(self.cell, self.drift[index], self.spots[index], index)]
+            return [self._moved(self.cell, self.drift[index], self.spots[index], index)]
         one, other = self.daughters
         return [
             self._moved(one, self.drift[index] + parting, self.spots[index, : len(one.spots)], index),

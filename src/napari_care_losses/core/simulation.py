@@ -83,9 +83,7 @@ STRUCTURES: dict[str, Structure] = {
     "mitochondria": Structure(
         title="Mitochondria", draw=draw_mitochondria, photons_per_ms=3.0, low_ms=1.0, high_ms=100.0
     ),
-    "dendra": Structure(
-        title="Dendra", draw=draw_dendra, photons_per_ms=0.7, low_ms=10.0, high_ms=400.0, divides=True
-    ),
+    "dendra": Structure(title="Dendra", draw=draw_dendra, photons_per_ms=0.7, low_ms=10.0, high_ms=400.0, divides=True),
 }
 
 

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_care_losses.core.errors import CareError
+from napari_care_losses.core.loading import load_torch
 from napari_care_losses.widgets.worker import LatestJob
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ MEANING = {
     "bleaching": "Follows the fading, which stays in the result; nothing flickers.",
 }
 """By `RestorationParameters.normalization`, for stacks."""
+
+RESCALES = (
+    "This model sets brightness by itself: do not compare its grey levels between images, or set the low band to tied."
+)
 
 
 class RangeNote(QLabel):
@@ -60,9 +65,9 @@ class RangeNote(QLabel):
         meaning = MEANING[parameters.normalization] if len(frames) > 1 else ""
         # the data themselves, for their id alone might come back with others
         wanted = (frames.data, frames.axes, parameters, card.normalization)
-        self._job.request(lambda: self._look_up(wanted, frames, index, meaning))
+        self._job.request(lambda: self._look_up(wanted, card, frames, index, meaning))
 
-    def _look_up(self, wanted: Any, frames: Frames, index: int, meaning: str) -> Iterator[str]:
+    def _look_up(self, wanted: Any, card: ModelCard, frames: Frames, index: int, meaning: str) -> Iterator[str]:
         from napari_care_losses.core.ranges import estimate_ranges, frames_to_sample
 
         _, _, parameters, normalization = wanted
@@ -83,7 +88,10 @@ class RangeNote(QLabel):
             low, high = known[1].of(index, frames[index])
             which = f"Frame {index}" if len(frames) > 1 else "This image"
             if high > low:
-                yield f"{which}: grey level {low:.4g} becomes 0, {high:.4g} becomes 1. {meaning}".rstrip()
+                said = f"{which}: grey level {low:.4g} becomes 0, {high:.4g} becomes 1. {meaning}".rstrip()
+                yield said
+                if not _keeps_levels(card, parameters):
+                    yield f"{said} {RESCALES}"
             else:
                 yield f"{which} has no contrast: grey level {low:.4g} at both percentiles. Nothing to restore."
         except CareError as error:
@@ -92,6 +100,13 @@ class RangeNote(QLabel):
     def _show(self, text: str) -> None:
         self.setText(text)
         self.setVisible(True)
+
+
+def _keeps_levels(card: ModelCard, parameters: RestorationParameters) -> bool:
+    load_torch()
+    from napari_care_losses.core.frame_restorer import keeps_levels
+
+    return keeps_levels(card, parameters.low_band)
 
 
 def _same(known: Any, wanted: Any) -> bool:

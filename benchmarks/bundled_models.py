@@ -1,0 +1,229 @@
+"""Judge the bundled models on images they were not trained on, and write a card for each.
+
+    python benchmarks/bundled_models.py FOLDER [--without build/models/without]
+
+FOLDER holds ``w2s/`` (frames 60-68 are restored) and ``high_low/`` with pairs of the High Low set. A High Low image that
+``tools/train_bundled.py`` trained on is judged with the models trained without it (``--without``), one by one; where
+these are missing it is left out. Simulated fields of new seeds stand beside them. Total variation and non-local means
+have the strength that is best on the very images they are judged on. Restored images are kept nowhere; scores lie in
+``build/models/judged.json`` and are not taken again while the model is the same. The tables go to
+``docs/models.md``, the pictures, of simulated fields only, to ``docs/images/models``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_care_losses.core.baselines import BASELINES, restore_with
+from napari_care_losses.core.library import bundled_folder
+from napari_care_losses.core.metrics import score
+from napari_care_losses.core.model import SUFFIX, Model, load_model
+from napari_care_losses.core.pictures import save_panels
+from napari_care_losses.core.restoration import restore
+from napari_care_losses.core.simulation import STRUCTURES, simulate_pairs
+from napari_care_losses.core.spectra import agreement
+from napari_care_losses.core.stacks import read_stack
+
+LOSSES, PRESETS = ("laplace", "fft", "bandpass"), ("care", "lite")
+TITLES = {"laplace": "Laplace", "fft": "FFT", "bandpass": "Bandpass"}
+W2S_FRAMES = (60, 69)
+HIGH_LOW = {"actin-20x-noise1": "actin", "mito-60x-noise1": "mitochondria"}
+FIELDS, SEED = 9, 500
+STEPS = 2.0 ** np.linspace(-1, 1, 7)
+"""Strengths that a baseline is tried at, times its default."""
+TUNED_ON = 512
+"""Pixels a side of the middle of an image that baselines are tuned on."""
+CROP = 160
+SCORES = Path("build/models/judged.json")
+PICTURES = Path("docs/images/models")
+
+Image = NDArray[Any]
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Pairs to judge models of a structure on, and the models trained without them where there are such."""
+
+    name: str
+    structure: str
+    without: str = ""
+
+    def pairs(self, folder: Path) -> list[tuple[Image, Image]]:
+        """Return low and high images."""
+        if self.name == "simulated":
+            low, high = simulate_pairs(self.structure, FIELDS, seed=SEED)
+        elif self.name == "W2S":
+            stacks = (
+                read_stack(folder / "w2s" / f"{self.structure}_{w}.tif").select(*W2S_FRAMES) for w in ("low", "high")
+            )
+            low, high = ([frames[i] for i in range(len(frames))] for frames in stacks)
+        else:
+            low, high = ([read_stack(folder / "high_low" / f"{self.name}_{w}.tif")[0]] for w in ("low", "high"))
+        return list(zip(low, high, strict=True))
+
+
+TESTS = [
+    *(TestSet("W2S", structure) for structure in ("actin", "mitochondria")),
+    *(TestSet(name, structure, without=name) for name, structure in HIGH_LOW.items()),
+    *(TestSet("simulated", structure) for structure in STRUCTURES),
+]
+
+
+def main() -> None:
+    """Judge what is not judged yet, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--without", type=Path, default=Path("build/models/without"))
+    options = parser.parse_args()
+    found: dict[str, list[Scores]] = json.loads(SCORES.read_text()) if SCORES.is_file() else {}
+    SCORES.parent.mkdir(parents=True, exist_ok=True)
+    for test in TESTS:
+        for name, key, method in _methods(test, options.without):
+            if key not in found:
+                restored = method(test.pairs(options.folder))
+                found[key] = [_scored(*images) for images in restored]
+                SCORES.write_text(json.dumps(found))
+                print(test.name, test.structure, name, _mean(found[key]), flush=True)
+    Path("docs/models.md").write_text(page(found, options.without))
+
+
+Method = Callable[[list[tuple[Image, Image]]], Iterator[tuple[Image, Image]]]
+
+
+def _methods(test: TestSet, without: Path) -> Iterator[tuple[str, str, Method]]:
+    """Yield name, key of the scores, and what restores pairs."""
+    label = f"{test.name} {test.structure}"
+    yield "input", f"{label} input", iter
+    for baseline in BASELINES:
+        yield baseline, f"{label} {baseline}", lambda pairs, name=baseline: _best(name, pairs)
+    for name, path in _models(test, without):
+        model = load_model(path)
+        yield name, f"{label} {name} {model.digest()}", lambda pairs, model=model: _restored(model, pairs)
+
+
+def _models(test: TestSet, without: Path) -> Iterator[tuple[str, Path]]:
+    folder = without / test.without if test.without else bundled_folder()
+    for preset in PRESETS:
+        for loss in LOSSES:
+            path = folder / f"{test.structure}-{loss}-{preset}{SUFFIX}"
+            if path.is_file():
+                yield path.stem, path
+
+
+def _restored(model: Model, pairs: list[tuple[Image, Image]]) -> Iterator[tuple[Image, Image]]:
+    for low, high in pairs:
+        yield restore(low, model), high
+
+
+def _best(name: str, pairs: list[tuple[Image, Image]]) -> Iterator[tuple[Image, Image]]:
+    """Restore by a baseline at the strength that has the best PSNR on these images."""
+
+    def mean_psnr(strength: float) -> float:
+        middles = [[_middle(image) for image in pair] for pair in pairs[:: max(1, len(pairs) // 4)]]
+        return float(
+            np.mean([score(restore_with(name, low, strength=strength), high)["psnr"] for low, high in middles])
+        )
+
+    strength = max((float(BASELINES[name].strength * step) for step in STEPS), key=mean_psnr)
+    for low, high in pairs:
+        yield restore_with(name, low, strength=strength), high
+
+
+def _middle(image: Image) -> Image:
+    top, left = (max(0, (size - TUNED_ON) // 2) for size in image.shape)
+    return image[top : top + TUNED_ON, left : left + TUNED_ON]
+
+
+def _scored(image: Image, truth: Image) -> Scores:
+    return {**score(image, truth), **agreement(image, truth)}
+
+
+def _mean(rows: list[Scores]) -> Scores:
+    return {metric: round(float(np.mean([row[metric] for row in rows])), 4) for metric in ("psnr", "ssim", "frc")}
+
+
+def page(found: dict[str, list[Scores]], without: Path) -> str:
+    """Return the page of all bundled models."""
+    results = {test: {name: found[key] for name, key, _ in _methods(test, without)} for test in TESTS}
+    lines = [Path(__file__).with_name("bundled_models_intro.md").read_text().rstrip()]
+    for test, rows in results.items():
+        lines += ["", f"### {_titled(test)}", "", "| | PSNR (dB) | SSIM | FRC |", "|---|---|---|---|"]
+        for name, scores in rows.items():
+            mean = _mean(scores)
+            lines.append(f"| {_row_name(name)} | {mean['psnr']:.2f} | {mean['ssim']:.3f} | {mean['frc']:.3f} |")
+    lines += ["", "## The models"]
+    for path in sorted(bundled_folder().glob(f"*{SUFFIX}")):
+        lines += ["", *_card(load_model(path), path.stem, results)]
+    return "\n".join(lines) + "\n"
+
+
+def _titled(test: TestSet) -> str:
+    if test.name == "simulated":
+        return f"Simulated {test.structure}, {FIELDS} fields"
+    if test.name == "W2S":
+        return f"W2S {test.structure}, frames {W2S_FRAMES[0]}-{W2S_FRAMES[1] - 1}"
+    return f"High Low, {test.name}: models trained without it"
+
+
+def _row_name(name: str) -> str:
+    return BASELINES[name].title if name in BASELINES else name
+
+
+def _card(model: Model, name: str, results: dict[TestSet, dict[str, list[Scores]]]) -> list[str]:
+    card = model.card
+    training = card.training
+    loss = ", ".join(f"{key} {value:g}" for key, value in card.loss_parameters.items())
+    seen = f"{training['pairs']} pairs: simulated {card.structure}, and tiles of High Low pairs"
+    lines = [
+        f"### {name}",
+        "",
+        f"Network {card.preset}, loss {TITLES[card.loss]}{f' ({loss})' if loss else ''}; {training['steps']} steps of "
+        f"{training['batch_size']} patches of {training['patch_size']} px, {seen}. Keeps grey levels. "
+        + ("Predicts a scale: an uncertainty layer." if card.architecture.predicts_scale else "Predicts no scale."),
+        "",
+        "| images | PSNR (dB) | SSIM | FRC | ahead of total variation | worst image |",
+        "|---|---|---|---|---|---|",
+    ]
+    for test, rows in results.items():
+        if name in rows:
+            mean, tv = _mean(rows[name]), _mean(rows["tv"])
+            gains = [ours["psnr"] - theirs["psnr"] for ours, theirs in zip(rows[name], rows["tv"], strict=True)]
+            worst = int(np.argmin(gains))
+            lines.append(
+                f"| {_titled(test)} | {mean['psnr']:.2f} | {mean['ssim']:.3f} | {mean['frc']:.3f} "
+                f"| {mean['psnr'] - tv['psnr']:+.2f} dB, {mean['ssim'] - tv['ssim']:+.3f} "
+                f"| number {worst}: {rows[name][worst]['psnr']:.2f} dB, {gains[worst]:+.2f} |"
+            )
+            if test.name == "simulated":
+                picture = _worst_picture(model, name, test, rows, worst)
+    return [*lines, "", f"Its worst simulated field, where it is worst:\n\n![{name}]({picture})"]
+
+
+def _worst_picture(model: Model, name: str, test: TestSet, rows: dict[str, list[Scores]], worst: int) -> str:
+    """Make the picture of the window in a field where the restoration is furthest from the truth."""
+    low, high = test.pairs(Path())[worst]
+    restored = restore(low, model)
+    gain, offset = np.polyfit(restored.ravel(), high.ravel().astype(np.float64), 1)
+    wrong = np.abs(gain * restored + offset - high)
+    sums = wrong.cumsum(axis=0).cumsum(axis=1)
+    windows = sums[CROP:, CROP:] - sums[:-CROP, CROP:] - sums[CROP:, :-CROP] + sums[:-CROP, :-CROP]
+    top, left = np.unravel_index(int(windows.argmax()), windows.shape)
+    window = (slice(int(top), int(top) + CROP), slice(int(left), int(left) + CROP))
+    psnr = rows[name][worst]["psnr"]
+    panels = {"input": low[window], f"restored\n{psnr:.2f} dB": restored[window], "ground truth": high[window]}
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    save_panels(PICTURES / f"{name}.png", panels, zoom=2)
+    return f"images/models/{name}.png"
+
+
+if __name__ == "__main__":
+    main()

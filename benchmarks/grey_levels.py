@@ -1,0 +1,78 @@
+"""Whether restored grey levels can be measured: slope against the truth, and the decay of a movie that bleaches.
+
+    python benchmarks/grey_levels.py
+
+Simulated, by the bundled models; prints two Markdown tables. The decay constant is that of an exponential fitted to the
+mean above the background within the cells, over `FRAMES` frames; beside it stands what is left of it where every frame
+is brought to its own range, as results are that stay in normalised grey levels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_care_losses.core.library import bundled_folder
+from napari_care_losses.core.model import SUFFIX, load_model
+from napari_care_losses.core.normalization import Normalization, percentiles
+from napari_care_losses.core.restoration import restore
+from napari_care_losses.core.simulation import Microscope, simulate_movie, simulate_pairs
+
+EXPOSURES = {"actin": ((1.0, 10.0, 40.0, 100.0), 400.0), "dendra": ((10.0, 40.0, 100.0), 4000.0)}
+"""Low exposures, and one without noise to speak of, in ms."""
+FIELDS, SIZE, SEED = 3, 384, 44
+FRAMES, BLEACHING = 30, 0.6
+OFFSET = Microscope().offset
+
+
+def main() -> None:
+    """Print both tables."""
+    print("| model | low exposure | slope | R2 |\n|---|---|---|---|")
+    for structure, (exposures, high_ms) in EXPOSURES.items():
+        for name in _names(structure):
+            model = load_model(bundled_folder() / f"{name}{SUFFIX}")
+            for low_ms in exposures:
+                found = []
+                for low, high in zip(
+                    *simulate_pairs(structure, FIELDS, (SIZE, SIZE), low_ms=low_ms, high_ms=high_ms, seed=SEED),
+                    strict=True,
+                ):
+                    truth = ((high - OFFSET) * (low_ms / high_ms)).ravel()
+                    restored = restore(low, model).ravel()
+                    found.append((np.polyfit(truth, restored, 1)[0], np.corrcoef(truth, restored)[0, 1] ** 2))
+                slopes, r2 = zip(*found, strict=True)
+                print(
+                    f"| {name} | {low_ms:g} ms | {min(slopes):.3f} to {max(slopes):.3f} | {min(r2):.4f} to {max(r2):.4f} |"
+                )
+    print("\n| movie | what | decay constant (frames) | off by |\n|---|---|---|---|")
+    truly = -(FRAMES - 1) / np.log(1 - BLEACHING)
+    for structure in EXPOSURES:
+        low, high = simulate_movie(structure, FRAMES, (SIZE, SIZE), low_ms=10.0, seed=SEED, bleaching=BLEACHING)
+        cells = high[0] > np.percentile(high[0], 60)
+        rows = {"the truth": high, "input": low}
+        for name in _names(structure):
+            rows[name] = np.stack([restore(frame, load_model(bundled_folder() / f"{name}{SUFFIX}")) for frame in low])
+        last = next(reversed(rows))
+        rows[f"{last}, every frame left in its own range"] = np.stack([_normalized(frame) for frame in rows[last]])
+        for what, movie in rows.items():
+            constant = _decay(movie, cells)
+            print(f"| {structure} | {what} | {constant:.1f} | {100 * (constant / truly - 1):+.1f} % |", flush=True)
+
+
+def _names(structure: str) -> list[str]:
+    return [f"{structure}-{loss}-{preset}" for preset in ("care", "lite") for loss in ("laplace", "fft", "bandpass")]
+
+
+def _normalized(frame: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = percentiles(frame, Normalization().low, Normalization().high)
+    return (frame - np.float32(low)) / np.float32(high - low)
+
+
+def _decay(movie: NDArray[np.generic], cells: NDArray[np.bool_]) -> float:
+    """Return the time in frames after which the light within the cells has fallen to 1/e."""
+    light = [float(frame[cells].mean() - np.percentile(frame, 1)) for frame in movie]
+    return float(-1 / np.polyfit(np.arange(len(light)), np.log(light), 1)[0])
+
+
+if __name__ == "__main__":
+    main()
