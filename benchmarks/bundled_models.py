@@ -2,12 +2,12 @@
 
     python benchmarks/bundled_models.py FOLDER [--without build/models/without]
 
-FOLDER holds ``w2s/`` (frames 60-68 are restored) and ``high_low/`` with pairs of the High Low set. A High Low image that
-``tools/train_bundled.py`` trained on is judged with the models trained without it (``--without``), one by one; where
-these are missing it is left out. Simulated fields of new seeds stand beside them. Total variation and non-local means
-have the strength that is best on the very images they are judged on. Restored images are kept nowhere; scores lie in
-``build/models/judged.json`` and are not taken again while the model is the same. The tables go to
-``docs/models.md``, the pictures, of simulated fields only, to ``docs/images/models``.
+FOLDER holds ``w2s/`` (frames 60-68 are restored) and ``high_low/``, pairs of the High Low set: each is judged with the
+models that were trained without it (``--without``, see ``tools/train_bundled.py``). Simulated fields of new seeds stand
+beside them. Total variation and non-local means have the strength that is best on the very images they are judged on.
+Scores lie in ``build/models/judged.json`` and are not taken again while a model is the same. Tables and cards
+replace what ``docs/models.md`` holds from its heading "Measured" on; pictures, of simulated fields only, go to
+``docs/images/models``.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ TUNED_ON = 512
 """Pixels a side of the middle of an image that baselines are tuned on."""
 CROP = 160
 SCORES = Path("build/models/judged.json")
+PAGE, HEADING = Path("docs/models.md"), "## Measured\n"
 PICTURES = Path("docs/images/models")
 
 Image = NDArray[Any]
@@ -93,7 +94,8 @@ def main() -> None:
                 found[key] = [_scored(*images) for images in restored]
                 SCORES.write_text(json.dumps(found))
                 print(test.name, test.structure, name, _mean(found[key]), flush=True)
-    Path("docs/models.md").write_text(page(found, options.without))
+    introduction = PAGE.read_text().partition(HEADING)[0]
+    PAGE.write_text(introduction + tables(found, options.without))
 
 
 Method = Callable[[list[tuple[Image, Image]]], Iterator[tuple[Image, Image]]]
@@ -151,10 +153,10 @@ def _mean(rows: list[Scores]) -> Scores:
     return {metric: round(float(np.mean([row[metric] for row in rows])), 4) for metric in ("psnr", "ssim", "frc")}
 
 
-def page(found: dict[str, list[Scores]], without: Path) -> str:
-    """Return the page of all bundled models."""
+def tables(found: dict[str, list[Scores]], without: Path) -> str:
+    """Return a table for every set of images, and a card for every model."""
     results = {test: {name: found[key] for name, key, _ in _methods(test, without)} for test in TESTS}
-    lines = [Path(__file__).with_name("bundled_models_intro.md").read_text().rstrip()]
+    lines = [HEADING.strip()]
     for test, rows in results.items():
         lines += ["", f"### {_titled(test)}", "", "| | PSNR (dB) | SSIM | FRC |", "|---|---|---|---|"]
         for name, scores in rows.items():
@@ -182,7 +184,7 @@ def _card(model: Model, name: str, results: dict[TestSet, dict[str, list[Scores]
     card = model.card
     training = card.training
     loss = ", ".join(f"{key} {value:g}" for key, value in card.loss_parameters.items())
-    seen = f"{training['pairs']} pairs: simulated {card.structure}, and tiles of High Low pairs"
+    seen = f"{training['pairs']} pairs: simulated {card.structure} and tiles of High Low pairs"
     lines = [
         f"### {name}",
         "",
@@ -212,7 +214,7 @@ def _worst_picture(model: Model, name: str, test: TestSet, rows: dict[str, list[
     """Make the picture of the window in a field where the restoration is furthest from the truth."""
     low, high = test.pairs(Path())[worst]
     restored = restore(low, model)
-    gain, offset = np.polyfit(restored.ravel(), high.ravel().astype(np.float64), 1)
+    gain, offset = np.polyfit(restored.ravel().astype(np.float64), high.ravel().astype(np.float64), 1)
     wrong = np.abs(gain * restored + offset - high)
     sums = wrong.cumsum(axis=0).cumsum(axis=1)
     windows = sums[CROP:, CROP:] - sums[:-CROP, CROP:] - sums[CROP:, :-CROP] + sums[:-CROP, :-CROP]

@@ -9,9 +9,8 @@ are restored. Prints a Markdown table.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +24,9 @@ from napari_care_losses.core.spectra import agreement
 from napari_care_losses.core.stacks import read_stack
 from napari_care_losses.core.training import Trainer, TrainingParameters
 from napari_care_losses.core.training_parameters import RECIPES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TRAINING, TEST = 60, (60, 69)
 FINE_RATE = 3e-4

@@ -9,14 +9,18 @@ is brought to its own range, as results are that stay in normalised grey levels.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_care_losses.core.library import bundled_folder
 from napari_care_losses.core.model import SUFFIX, load_model
 from napari_care_losses.core.normalization import Normalization, percentiles
 from napari_care_losses.core.restoration import restore
 from napari_care_losses.core.simulation import Microscope, simulate_movie, simulate_pairs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 EXPOSURES = {"actin": ((1.0, 10.0, 40.0, 100.0), 400.0), "dendra": ((10.0, 40.0, 100.0), 4000.0)}
 """Low exposures, and one without noise to speak of, in ms."""
@@ -41,9 +45,8 @@ def main() -> None:
                     restored = restore(low, model).ravel()
                     found.append((np.polyfit(truth, restored, 1)[0], np.corrcoef(truth, restored)[0, 1] ** 2))
                 slopes, r2 = zip(*found, strict=True)
-                print(
-                    f"| {name} | {low_ms:g} ms | {min(slopes):.3f} to {max(slopes):.3f} | {min(r2):.4f} to {max(r2):.4f} |"
-                )
+                slope, explained = (f"{min(values):.3f} to {max(values):.3f}" for values in (slopes, r2))
+                print(f"| {name} | {low_ms:g} ms | {slope} | {explained} |", flush=True)
     print("\n| movie | what | decay constant (frames) | off by |\n|---|---|---|---|")
     truly = -(FRAMES - 1) / np.log(1 - BLEACHING)
     for structure in EXPOSURES:

@@ -22,7 +22,7 @@ from napari_care_losses.core.spectra import radial_power
 from napari_care_losses.core.stacks import read_stack
 
 IMAGES = Path(__file__).parent / "images"
-SEED, FIELDS, SIZE, CROP = 700, 12, 512, 320
+SEED, FIELDS, SIZE, CROP = 700, 12, 512, 256
 HIGH_LOW = {"actin": "actin-20x-noise1", "mitochondria": "mito-60x-noise1"}
 LEVELS = np.linspace(-0.1, 1.1, 61)
 
@@ -93,8 +93,9 @@ def _draw(structure: str, sets: dict[str, Pairs]) -> None:
 
 
 def _save(path: Path, curves: list[Curve], x: Axis, y: Axis) -> None:
+    top = 30 if y.is_logarithmic else 230
     names = "".join(
-        f'<text x="620" y="{(30 if y.is_logarithmic else 230) + 17 * i}" text-anchor="end" fill="{curve.colour}">{curve.name}</text>'
+        f'<text x="620" y="{top + 17 * i}" text-anchor="end" fill="{curve.colour}">{curve.name}</text>'
         for i, curve in enumerate(curves)
     )
     drawn = plot(curves, x, y).replace("<svg ", '<svg style="background:white" ', 1)

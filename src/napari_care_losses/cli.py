@@ -279,7 +279,10 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     from napari_care_losses.core.training_parameters import RECIPES
 
     parser.add_argument(
-        "--recipe", choices=tuple(RECIPES), default="paper", help="Settings of training taken together (paper)."
+        "--recipe",
+        choices=tuple(RECIPES),
+        default="paper",
+        help="Settings of training taken together (paper); fine-tune goes with --from.",
     )
 
 

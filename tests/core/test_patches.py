@@ -240,11 +240,11 @@ def test_every_real_dtype_is_drawn_alike(dtype, background_filter):
     np.testing.assert_allclose(high, expected[1], atol=1e-4)
 
 
-def source_of(**settings):
+def source_of(of=None, **settings):
     rng = np.random.default_rng(0)
     high = 100 + 50 * rng.random((40, 40))
-    share = Share(Pair(high + rng.normal(0, 5, high.shape), high, "toy"), (slice(None), slice(None)), False)
-    return PatchSource(share, patch_size=32, background_filter=False, rng=rng, **settings)
+    of = of or Pair(high + rng.normal(0, 5, high.shape), high, "toy")
+    return PatchSource(Share(of, WHOLE, False), patch_size=32, background_filter=False, rng=rng, **settings)
 
 
 def drawn(source, count=40, **options):
@@ -271,6 +271,26 @@ def test_varied_noise_falls_on_the_low_patches_alone():
     assert max(noise) > 1.3 * max((low - high).std() for low, high in plain)
     assert min(noise) < 1.2 * min((low - high).std() for low, high in plain)
     np.testing.assert_allclose(np.mean([h.std() for _, h in varied]), np.mean([h.std() for _, h in plain]), rtol=0.05)
+
+
+@pytest.mark.parametrize("redraw_noise", [False, True])
+def test_matched_levels_leave_noise_alone_between_the_patches(redraw_noise):
+    """Whatever gain and offset the high image has, its patches are the low ones without their noise."""
+    rng = np.random.default_rng(0)
+    clean = np.cumsum(rng.standard_normal((64, 64)), axis=0)
+    low = 40 * clean + 300 + 60 * rng.standard_normal(clean.shape)
+    for gain, offset in ((1.0, 0.0), (7.0, -250.0)):
+        drawn_from = source_of(match_levels=True, redraw_noise=redraw_noise, of=Pair(low, gain * clean + offset, "cell"))
+        lows, highs = (np.stack(patches) for patches in zip(*drawn(drawn_from), strict=True))
+        slope, intercept = np.polyfit(highs.ravel(), lows.ravel(), 1)
+        assert slope == pytest.approx(1, abs=0.02)
+        assert intercept == pytest.approx(0, abs=0.02)
+
+
+def test_matched_levels_of_a_field_with_nothing_in_it_are_even():
+    low, high = noise(seed=1), 1 - noise(seed=1)
+    for _, patch in drawn(source_of(match_levels=True, of=Pair(low, high, "empty"))):
+        assert np.ptp(patch) < 1e-5
 
 
 def test_what_validates_is_never_varied():

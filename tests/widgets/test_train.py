@@ -209,6 +209,22 @@ def test_a_recipe_sets_what_belongs_together_and_names_what_the_form_holds(viewe
     assert recipe.currentData() == "robust"
 
 
+def test_starting_from_a_model_takes_the_recipe_that_goes_with_it(viewer, add_model, qtbot) -> None:
+    add_model("given")
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    recipe, start = widget.settings.recipe, widget.settings.start_from
+    start.choose("given")
+    assert recipe.currentData() == "fine-tune"
+    assert widget.form.get("learning_rate") == 3e-4
+    start.setCurrentIndex(0)
+    assert recipe.currentData() == "robust"
+    recipe.setCurrentIndex(recipe.findData("paper"))
+    recipe.activated.emit(recipe.currentIndex())
+    start.choose("given")
+    assert recipe.currentData() == "paper"
+
+
 def test_settings_that_do_not_go_together_disable_start(widget) -> None:
     widget.form.editor("patch_size").setValue(17)
     assert "multiple of 4" in widget.run_bar.reason.text()

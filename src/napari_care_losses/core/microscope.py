@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from napari_care_losses.core.bodies import FloatImage
 from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.parameters import Parameters, parameter
+
+if TYPE_CHECKING:
+    from napari_care_losses.core.bodies import FloatImage
 
 Frame = NDArray[np.uint16]
 

@@ -300,11 +300,9 @@ class _Levels:
     def seen_by(self, pair: Pair) -> _Levels:
         """Return the same percentiles, of the low image of a pair, for its high one."""
         gain, offset = levels_map(pair.low, pair.high)
-        if gain <= 0:
-            raise InputError(
-                f"Pair {pair.name}: where the high image is bright the low one is not, so that no grey levels can be "
-                "kept; are both of the same field of view?"
-            )
+        if gain < 0:
+            # of a field with nothing in it to see: the low image without its noise is even
+            gain, offset = 0.0, float(pair.low.mean())
         levels = copy.copy(self)
         levels._gain, levels._offset = np.float32(gain), np.float32(offset)
         return levels

@@ -73,8 +73,8 @@ class TrainingParameters(Parameters):
     match_levels: bool = parameter(
         False,
         "Keep grey levels",
-        "Whether clean images are brought to the grey levels of their noisy ones: the model then takes the noise away and "
-        "nothing else, and its results can be compared in brightness.",
+        "Whether clean images are brought to the grey levels of their noisy ones: the model then takes the noise away "
+        "and nothing else, and its results can be compared in brightness.",
         advanced=True,
     )
     average_weights: bool = parameter(
@@ -100,17 +100,21 @@ class TrainingParameters(Parameters):
         return min(1.0, used[self.budget] / self.amount)
 
 
+_ROBUST: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "background_filter": False,
+    "vary_levels": True,
+    "vary_noise": True,
+    "redraw_noise": True,
+    "vary_size": True,
+    "match_levels": True,
+    "average_weights": True,
+}
+
 RECIPES: dict[str, dict[str, Any]] = {
-    "robust": {
-        "learning_rate": 1e-3,
-        "background_filter": False,
-        "vary_levels": True,
-        "vary_noise": True,
-        "redraw_noise": True,
-        "vary_size": True,
-        "match_levels": True,
-        "average_weights": True,
-    },
+    "robust": _ROBUST,
+    # what the model that is started from has learned is not to be lost in the first steps
+    "fine-tune": {**_ROBUST, "learning_rate": 3e-4},
     "paper": {
         "learning_rate": 4e-4,
         "background_filter": True,
@@ -122,7 +126,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "average_weights": False,
     },
 }
-"""Settings of training that belong together, by name: those of docs/recipes.md, and the paper's."""
+"""Settings of training that belong together, by name: those of docs/recipes.md, the same to train a
+model further, and the paper's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,11 @@ START = TrainingParameters(
 )
 """What the form shows first."""
 
-RECIPE_WORDS = {"robust": "robust (recommended)", "paper": "the paper's"}
+RECIPE_WORDS = {
+    "robust": "robust (recommended)",
+    "fine-tune": "fine-tune (robust, from a model)",
+    "paper": "the paper's",
+}
 OWN_RECIPE = "your own"
 
 WORDS = {
@@ -117,9 +121,10 @@ class TrainingSettings(QWidget):
         self.recipe.setPlaceholderText(OWN_RECIPE)
         self.recipe.setToolTip(
             tooltip(
-                "Robust: patches from everywhere, varied in brightness and noise, and averaged weights, so that the "
-                "model bears images unlike those it has seen. The paper's: as CARE trains. More settings show what is "
-                "in them."
+                "Robust: patches from everywhere, varied in brightness, size and noise, in the input's grey levels, and "
+                "averaged weights, so that the model bears images unlike those it has seen. Fine-tune: the same at a "
+                "lower learning rate, to start from a model. The paper's: as CARE trains. More settings show what is in "
+                "them."
             )
         )
         scroll_past(self.recipe)
@@ -199,6 +204,10 @@ class TrainingSettings(QWidget):
         preset = self.form.editor("preset")
         preset.setEnabled(not is_fixed)
         preset.setToolTip(tooltip(FIXED_BY_MODEL if is_fixed else TrainingParameters.described()["preset"].help))
+        fitting, other = ("fine-tune", "robust") if is_fixed else ("robust", "fine-tune")
+        if self.recipe.currentData() == other:
+            self.form.set_values(RECIPES[fitting])
+            self._show_recipe()
         self.changed.emit()
 
 
