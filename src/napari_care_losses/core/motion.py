@@ -85,7 +85,7 @@ class MovingCell:
             drift=path,
             angle=rng.normal(0, 0.05) * np.sin(wave / 2),
             strain=rng.uniform(0.01, 0.03) * np.sin(wave),
-            phase=rng.uniform(-0.05, 0.05) * time,
+            phase=np.asarray(rng.uniform(-0.05, 0.05) * time, dtype=np.float64),
             spots=np.cumsum(rng.normal(0, 0.45, (frames, len(cell.spots), 2)), axis=0),
             daughters=daughters,
             parting=parting,
