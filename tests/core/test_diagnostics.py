@@ -213,7 +213,7 @@ class TestFlicker:
         with pytest.raises(InputError, match="equal shape"):
             flicker(means, means[1:])
 
-    def test_ranges_per_frame_flicker_where_a_bright_object_comes_and_goes(self):
+    def test_models_that_keep_grey_levels_do_not_flicker_where_a_bright_object_comes_and_goes(self):
         movie = simulate_movie("dendra", 10, (96, 96), seed=3)[0].astype(np.float32)
         y, x = np.mgrid[:96, :96]
         spot = 8 * np.ptp(movie) * np.exp(-((y - 30) ** 2 + (x - 70) ** 2) / 50)
@@ -224,8 +224,8 @@ class TestFlicker:
             name: flicker(given, means_of(restore(movie, model, RestorationParameters(normalization=name))))
             for name in ("frame", "stack")
         }
-        assert found["stack"] == pytest.approx(1, abs=0.3)
-        assert found["frame"] > 2
+        assert found["stack"] < 1.3
+        assert found["frame"] < 1.3
 
 
 @pytest.mark.parametrize(

