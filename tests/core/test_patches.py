@@ -280,8 +280,9 @@ def test_matched_levels_leave_noise_alone_between_the_patches(redraw_noise):
     clean = np.cumsum(rng.standard_normal((64, 64)), axis=0)
     low = 40 * clean + 300 + 60 * rng.standard_normal(clean.shape)
     for gain, offset in ((1.0, 0.0), (7.0, -250.0)):
-        drawn_from = source_of(match_levels=True, redraw_noise=redraw_noise, of=Pair(low, gain * clean + offset, "cell"))
-        lows, highs = (np.stack(patches) for patches in zip(*drawn(drawn_from), strict=True))
+        made = Pair(low, gain * clean + offset, "cell")
+        patches = drawn(source_of(match_levels=True, redraw_noise=redraw_noise, of=made))
+        lows, highs = (np.stack(images) for images in zip(*patches, strict=True))
         slope, intercept = np.polyfit(highs.ravel(), lows.ravel(), 1)
         assert slope == pytest.approx(1, abs=0.02)
         assert intercept == pytest.approx(0, abs=0.02)

@@ -121,10 +121,10 @@ class TrainingSettings(QWidget):
         self.recipe.setPlaceholderText(OWN_RECIPE)
         self.recipe.setToolTip(
             tooltip(
-                "Robust: patches from everywhere, varied in brightness, size and noise, in the input's grey levels, and "
-                "averaged weights, so that the model bears images unlike those it has seen. Fine-tune: the same at a "
-                "lower learning rate, to start from a model. The paper's: as CARE trains. More settings show what is in "
-                "them."
+                "Robust: patches from everywhere, varied in brightness, size and noise, in the input's grey levels; "
+                "averaged weights; so that the model bears images unlike those it has seen. Fine-tune: the same at a "
+                "lower learning rate, to start from a model. The paper's: as CARE trains. More settings show what is "
+                "in them."
             )
         )
         scroll_past(self.recipe)
