@@ -29,8 +29,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0, 1 (failed), 2 (bad input), 130 (interrupted)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser(given[0] if given else "").parse_args(given)
     try:
+        # within: loading what the options are made from takes long enough to be interrupted
+        options = _parser(given[0] if given else "").parse_args(given)
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -78,15 +79,15 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         _add_restore_options(restore)
 
     evaluate = command("evaluate", commands.evaluate, "Score a restored stack against its ground truth.")
-    evaluate.add_argument("--restored", type=Path, required=True)
-    evaluate.add_argument("--truth", type=Path, required=True)
-    evaluate.add_argument("--input", type=Path, help="Score the unrestored stack beside it.")
+    evaluate.add_argument("--restored", type=_path, required=True)
+    evaluate.add_argument("--truth", type=_path, required=True)
+    evaluate.add_argument("--input", type=_path, help="Score the unrestored stack beside it.")
     evaluate.add_argument("--frames", type=_selection, metavar="A:B", help="Frames A up to, not including, B.")
     evaluate.add_argument("--unaligned", action="store_true", help="Raw scores, without the affine alignment.")
     evaluate.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     compare = command("compare", commands.compare, "Compare models and baselines on one stack, in a report.")
-    compare.add_argument("input", type=Path, metavar="INPUT", help="A TIFF file or an OME-Zarr image.")
+    compare.add_argument("input", type=_path, metavar="INPUT", help="A TIFF file or an OME-Zarr image.")
     compare.add_argument(
         "--methods",
         nargs="+",
@@ -94,8 +95,8 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         metavar="METHOD",
         help="Model files, names in the library, or the baselines tv and nl-means.",
     )
-    compare.add_argument("--truth", type=Path, help="The ground truth, a TIFF file or an OME-Zarr image.")
-    compare.add_argument("--out", type=Path, required=True, help="The HTML page to make; two CSV files lie beside it.")
+    compare.add_argument("--truth", type=_path, help="The ground truth, a TIFF file or an OME-Zarr image.")
+    compare.add_argument("--out", type=_path, required=True, help="The HTML page to make; two CSV files lie beside it.")
     compare.add_argument("--frames", type=_selection, metavar="A:B", help="Only frames A up to, not including, B.")
     compare.add_argument(
         "--show", type=int, default=0, help="The frame whose images are shown, among those chosen (0)."
@@ -119,7 +120,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     models = command("models", commands.models, "List the models of the library.")
     models.add_argument(
         "--for",
-        type=Path,
+        type=_path,
         dest="image",
         metavar="IMAGE",
         help="Sort by how well each model's training images match this image or stack, the best first.",
@@ -129,7 +130,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     bring = command("import", commands.import_model, "Add a model of CSBDeep, or a package, to the library.")
     bring.add_argument(
         "path",
-        type=Path,
+        type=_path,
         metavar="PATH",
         help="A CSBDeep model folder, a zip archive of it, or a package for bioimage.io.",
     )
@@ -144,13 +145,13 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
 
     export = command("export", commands.export_model, "Pack a model for other tools, in the format of bioimage.io.")
     export.add_argument("model", metavar="MODEL", help="A model file, or a name in the library.")
-    export.add_argument("--out", type=Path, required=True, metavar="PACKAGE.zip", help="The package to make.")
+    export.add_argument("--out", type=_path, required=True, metavar="PACKAGE.zip", help="The package to make.")
     export.add_argument("--author", action="append", metavar="NAME", help="Who made the model; may be given again.")
     export.add_argument("--license", metavar="SPDX", help="The licence of the weights, such as CC-BY-4.0.")
 
     simulate = command("simulate", commands.simulate, "Simulate pairs of low and high exposure.")
     simulate.add_argument("structure", choices=("actin", "mitochondria", "dendra"))
-    simulate.add_argument("--out", type=Path, required=True, help="Folder for low.tif and high.tif; made if missing.")
+    simulate.add_argument("--out", type=_path, required=True, help="Folder for low.tif and high.tif; made if missing.")
     simulate.add_argument("--count", type=int, default=9, help="Fields of view, or frames of a dendra movie (9).")
     simulate.add_argument("--size", type=int, default=512, help="Width and height in pixels (512).")
     simulate.add_argument("--low-ms", type=float, help="Low exposure in milliseconds.")
@@ -158,7 +159,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     simulate.add_argument("--seed", type=int, default=0)
 
     demo = command("demo", commands.demo, "Restore simulated actin by every method, score it, and show it in napari.")
-    demo.add_argument("--out", type=Path, default=Path("demo"), help="Folder for picture and stacks (demo).")
+    demo.add_argument("--out", type=_path, default=Path("demo"), help="Folder for picture and stacks (demo).")
     demo.add_argument("--no-viewer", action="store_true", help="Do not open napari.")
     return parser
 
@@ -170,11 +171,11 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     from napari_care_losses.core.training_parameters import TrainingParameters
 
     train.add_argument(
-        "--low", type=Path, nargs="+", required=True, metavar="STACK", help="Low-exposure stacks, TIFF or OME-Zarr."
+        "--low", type=_path, nargs="+", required=True, metavar="STACK", help="Low-exposure stacks, TIFF or OME-Zarr."
     )
-    train.add_argument("--high", type=Path, nargs="+", required=True, metavar="STACK", help="Their high exposures.")
+    train.add_argument("--high", type=_path, nargs="+", required=True, metavar="STACK", help="Their high exposures.")
     train.add_argument("--loss", choices=tuple(LOSSES), required=True)
-    train.add_argument("--out", type=Path, required=True, metavar="M.safetensors", help="The model file to make.")
+    train.add_argument("--out", type=_path, required=True, metavar="M.safetensors", help="The model file to make.")
     train.add_argument("--frames", type=_selection, metavar="A:B", help="Frames A up to, not including, B.")
     train.add_argument("--from", dest="start_from", metavar="MODEL", help="Start from this model's weights.")
     train.add_argument("--structure", choices=STRUCTURES, default="other", help="What the images show.")
@@ -198,16 +199,16 @@ def _add_restore_options(restore: argparse.ArgumentParser) -> None:
 
     restore.add_argument("model", metavar="MODEL", help="A model file, or a name in the library.")
     restore.add_argument(
-        "input", type=Path, nargs="+", metavar="INPUT", help="TIFF files, OME-Zarr images, or folders of them."
+        "input", type=_path, nargs="+", metavar="INPUT", help="TIFF files, OME-Zarr images, or folders of them."
     )
     restore.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         required=True,
         help="The file to make, OME-Zarr where it ends in .zarr, else TIFF; a folder for several inputs.",
     )
     restore.add_argument("--frames", type=_selection, metavar="A:B", help="Only frames A up to, not including, B.")
-    restore.add_argument("--scale-out", type=Path, help="Also write the Laplace scale to this file.")
+    restore.add_argument("--scale-out", type=_path, help="Also write the Laplace scale to this file.")
     restore.add_argument("--dtype", choices=("float32", "uint16", "uint8"), default="float32", help="Pixel type.")
     restore.add_argument(
         "--format", choices=tuple(NEW_SUFFIXES), help="Of the files in the folder (default: that of each input)."
@@ -234,7 +235,7 @@ def _add_experiment_options(experiment: argparse.ArgumentParser) -> None:
         "names", nargs="+", metavar="NAME", help="MM, AA, MA, AM, DDS, AAS, AAE, patch-size, losses, lowest-light; all."
     )
     experiment.add_argument(
-        "--out", type=Path, required=True, help="Folder of the run; the same command goes on in it."
+        "--out", type=_path, required=True, help="Folder of the run; the same command goes on in it."
     )
     experiment.add_argument(
         "--source",
@@ -242,7 +243,7 @@ def _add_experiment_options(experiment: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="A folder with STRUCTURE_low.tif and STRUCTURE_high.tif in place of simulated images.",
     )
-    experiment.add_argument("--file", type=Path, metavar="TOML", help="Entries of your own in place of the paper's.")
+    experiment.add_argument("--file", type=_path, metavar="TOML", help="Entries of your own in place of the paper's.")
     experiment.add_argument(
         "--budget",
         dest="run_budget",
@@ -307,6 +308,18 @@ def _add_options(parser: argparse.ArgumentParser, owner: type[Parameters], skipp
         else:
             choices = {"choices": info.choices} if info.choices else {"metavar": type(default).__name__.upper()}
             parser.add_argument(flag, type=type(default), default=argparse.SUPPRESS, help=text, **choices)
+
+
+def _path(text: str) -> Path:
+    """Return a path that can be looked at, whether there is something or not."""
+    try:
+        os.stat(text)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise argparse.ArgumentTypeError(f"{text[:100]!r} cannot be looked at: {said}") from None
+    return Path(text)
 
 
 def _selection(text: str) -> tuple[int, int]:

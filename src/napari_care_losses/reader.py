@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.ome_zarr import is_zarr, list_images, open_ome_zarr
+from napari_care_losses.core.plain_values import printable
 from napari_care_losses.core.stacks import TIFF_SUFFIXES, bare_name
 from napari_care_losses.core.units import MICROMETRES, SECONDS
 
@@ -141,7 +142,7 @@ def _channels(image: _Image, count: int) -> dict[str, Any]:
     """Return name, colour and contrast of every channel, as far as the file tells them."""
     told = image.channels if len(image.channels) == count else [{}] * count
     options: dict[str, Any] = {
-        "name": [f"{image.name} {one.get('label') or f'channel {number}'}" for number, one in enumerate(told)]
+        "name": [f"{image.name} {_label(one) or f'channel {number}'}" for number, one in enumerate(told)]
     }
     colours = [str(one.get("color", "")).lstrip("#") for one in told]
     if all(re.fullmatch("[0-9a-fA-F]{6}", colour) for colour in colours):
@@ -152,12 +153,17 @@ def _channels(image: _Image, count: int) -> dict[str, Any]:
     return options
 
 
+def _label(channel: dict[str, Any]) -> str:
+    label = channel.get("label")
+    return printable(label)[:100] if isinstance(label, str) else ""
+
+
 def _window(window: Any) -> tuple[float, float] | None:
     try:
         start, end = float(window["start"]), float(window["end"])
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         return None
-    return (start, end) if start < end else None
+    return (start, end) if -math.inf < start < end < math.inf else None
 
 
 def _lazy(array: Any) -> da.Array:

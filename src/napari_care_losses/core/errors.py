@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_care_losses.core.plain_values import printable
+
+LONGEST_TEXT = 10_000
+"""Characters of a message at most."""
+
 
 @dataclass(frozen=True)
 class ForeignProgram:
@@ -38,7 +43,22 @@ class ForeignProgram:
 
 
 class CareError(Exception):
-    """Base of every error this package raises on purpose; its text is meant for the user."""
+    """Base of every error this package raises on purpose; its text is meant for the user.
+
+    Parameters
+    ----------
+    *told : object
+        The text. It may quote files of strangers: what a terminal would obey is escaped, and the end of what nobody
+        would read is left out.
+    """
+
+    def __init__(self, *told: object) -> None:
+        super().__init__(*(_shown(one) if isinstance(one, str) else one for one in told))
+
+
+def _shown(text: str) -> str:
+    text = text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}\u2026"
+    return "\n".join(map(printable, text.split("\n")))
 
 
 class InputError(CareError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
+from psutil import virtual_memory
 
 from napari_care_losses.core.errors import InputError, UnreadableError
 
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+LARGEST_UNASKED = 1 << 28
+"""Bytes of a frame up to which it is read without looking at the machine's memory."""
+
+MOST_PIECES = 1 << 18
+"""Chunks of a frame up to which it is read; each takes some tenth of a millisecond at least."""
 
 LEADING_AXES = "TZC"
 """Axes that may stand in front of Y and X, in any combination and order."""
@@ -132,6 +139,7 @@ class Frames:
         """Return frame `index` (counted in C order over the leading axes) as a numpy array (Y, X)."""
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
+        self._check_size()
         try:
             return np.asarray(self.data[self.position(index)])
         except MemoryError:
@@ -140,6 +148,26 @@ class Frames:
             raise UnreadableError(
                 f"Frame {index} cannot be read ({error}): is the file whole, and its drive still there?"
             ) from error
+
+    def _check_size(self) -> None:
+        """Refuse to read what the machine cannot hold: a damaged file may claim frames of any size."""
+        chunks = getattr(self.data, "chunks", None)
+        pieces = [self.frame_shape]
+        if isinstance(chunks, tuple) and all(isinstance(one, int) for one in chunks):
+            # a chunk is unpacked as a whole
+            pieces.append(chunks)
+            parts = [-(-size // max(1, chunk)) for size, chunk in zip(self.frame_shape, chunks[-2:], strict=True)]
+            if math.prod(parts) > MOST_PIECES:
+                raise InputError(
+                    f"A frame of {' x '.join(map(str, self.frame_shape))} px is stored in {math.prod(parts):,} pieces, "
+                    "more than can be read in reasonable time: store it in larger chunks; is the file damaged?"
+                )
+        needed = max(map(math.prod, pieces)) * self.dtype.itemsize
+        if needed > LARGEST_UNASKED and not isinstance(self.data, np.ndarray) and needed > virtual_memory().total:
+            raise InputError(
+                f"A frame of {' x '.join(map(str, self.frame_shape))} px takes {needed / 1e9:.0f} GB to read, more "
+                "than this machine's memory: crop the image, or store it in smaller chunks; is the file damaged?"
+            )
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[index] for index in range(len(self)))

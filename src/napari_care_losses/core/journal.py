@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses import __version__
 from napari_care_losses.core.errors import ResumeError
+from napari_care_losses.core.plain_values import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,7 @@ class Journal:
         if not lines:
             return None
         try:
-            values: dict[str, Any] = json.loads(lines[0])
+            values: dict[str, Any] = read_json(lines[0])
             digest, done = values.pop("job"), {int(line) for line in lines[1:]}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ResumeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,13 @@ FOLDER_VARIABLE = "NAPARI_CARE_LOSSES_LIBRARY"
 
 AUTHOR, LICENSE = "anonymous", "CC-BY-4.0"
 """What is said of a model whose maker says nothing."""
+
+
+LONGEST_NAME = 200
+"""Bytes of a model's name: most systems take 255, of which some are needed while a file is written."""
+
+# Windows takes them for devices, whatever suffix they have
+_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 
 
 @dataclass(frozen=True)
@@ -90,14 +98,16 @@ def find_model(name: str) -> Path:
         If there is none.
     """
     path = Path(name)
-    if path.suffix == SUFFIX or path.is_file():
-        return path
+    # of what is too long for a path, nothing can be looked at
+    with suppress(OSError):
+        if path.suffix == SUFFIX or path.is_file():
+            return path
     entries = list_models()
     for entry in entries:
         if entry.name == name:
             return entry.path
     known = ", ".join(entry.name for entry in entries) or "none yet"
-    raise ModelFileError(f"There is no model {name!r}: neither a file, nor in the library ({known}).")
+    raise ModelFileError(f"There is no model {name[:100]!r}: neither a file, nor in the library ({known}).")
 
 
 def new_model_path(name: str) -> Path:
@@ -109,8 +119,20 @@ def new_model_path(name: str) -> Path:
         If the name is empty, is no plain file name, or is taken.
     """
     name = name.strip()
-    if not name or Path(name).name != name or name.startswith(".") or any(c in r'\/:*?"<>|' for c in name):
-        raise InputError(f"A model's name must be a plain file name without / \\ : * ? \" < > |, found {name!r}.")
+    if (
+        not name
+        or Path(name).name != name
+        or name.startswith(".")
+        or name.endswith(".")
+        or any(c in r'\/:*?"<>|' for c in name)
+        or not name.isprintable()
+        or len(name.encode()) > LONGEST_NAME
+        or name.partition(".")[0].rstrip().upper() in _RESERVED
+    ):
+        raise InputError(
+            f"A model's name must be a plain file name of at most {LONGEST_NAME} bytes, without / \\ : * ? \" < > |, "
+            f"found {name[:100]!r}."
+        )
     path = library_folder() / (name + SUFFIX)
     if path.exists() or any(entry.name == name for entry in list_models()):
         raise InputError(f"The library already has a model {name!r}: choose another name.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 Frame = NDArray[np.uint16]
 
 SMALLEST_SIDE = 16
+LARGEST = 1_000_000
+"""Of exposures in milliseconds, and of factors: a quarter of an hour."""
+
 _HIGHEST_LEVEL = 65535
 
 
@@ -239,8 +243,8 @@ def checked_positive(name: str, value: float) -> float:
     Raises
     ------
     ParameterError
-        If it is not a finite number above zero.
+        If it is not a number above zero, `LARGEST` at most.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-        raise ParameterError(f"{name} must be a number above zero, found {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LARGEST:
+        raise ParameterError(f"{name} must be a number above zero, found {shortened(value)} (at most {LARGEST:,}).")
     return float(value)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field, replace
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from napari_care_losses.core.architecture import Architecture
 from napari_care_losses.core.atomic import replacing
 from napari_care_losses.core.errors import InputError, ModelFileError
 from napari_care_losses.core.normalization import Levels, Normalization, levels_from_dict, levels_to_dict
+from napari_care_losses.core.plain_values import read_json
 from napari_care_losses.core.program import TENSOR, Program
+from napari_care_losses.core.tensor_files import open_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +30,9 @@ SUFFIX = ".safetensors"
 HEADER = "napari_care_losses"
 FORMAT = 1
 """Version of the card's layout; files of a later one are refused."""
+
+LARGEST_NETWORK = 1 << 26
+"""Weights of a network at most; CARE's has a million."""
 
 STRUCTURES = ("actin", "mitochondria", "dendra", "other")
 """What a model was trained to see."""
@@ -77,7 +84,7 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         if self.structure not in STRUCTURES:
-            raise InputError(f"structure must be one of {', '.join(STRUCTURES)}; found {self.structure!r}.")
+            raise InputError(f"structure must be one of {', '.join(STRUCTURES)}; found {shortened(self.structure)}.")
 
     @property
     def care(self) -> Architecture:
@@ -121,7 +128,7 @@ class ModelCard:
             If it is no card of this version or an earlier one.
         """
         try:
-            values = json.loads(text)
+            values = read_json(text)
             if int(values["format"]) > FORMAT:
                 raise ModelFileError(f"The model is of format {values['format']}; this version reads up to {FORMAT}.")
             return cls(
@@ -137,7 +144,7 @@ class ModelCard:
                 # files of earlier versions have none
                 statistics=dict(values.get("statistics", {})),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ModelFileError(f"The model's card is damaged ({type(error).__name__}: {error}).") from error
 
 
@@ -166,18 +173,8 @@ class Model:
         ModelFileError
             If the weights do not fit the architecture.
         """
-        import torch
-
-        from napari_care_losses.core.network import CareNetwork
-
-        # On the meta device nothing is allocated: a card may claim a far larger network than its file holds.
-        with torch.device("meta"):
-            network = CareNetwork(self.card.care)
-        expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        found = {name: tuple(tensor.shape) for name, tensor in self.weights.items()}
-        if expected != found:
-            wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-            raise ModelFileError(f"The weights do not fit the model's architecture (first: {wrong[0]}).")
+        network = _empty_network(self.card.care)
+        _check_shapes(network, {name: tuple(tensor.shape) for name, tensor in self.weights.items()})
         network.load_state_dict(self.weights, assign=True)
         return network.eval()
 
@@ -246,12 +243,16 @@ def load_model(path: Path) -> Model:
 def read_model(path: Path) -> Model:
     """Read a model file without asking whether its program may be run; raises like `load_model` otherwise."""
     import torch
-    from safetensors.torch import load_file
 
     card = read_card(path)
     try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
+        with open_tensors(path, "pt") as file:
+            # before any of them is read: a file can claim what no memory holds
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            if isinstance(card.architecture, Architecture):
+                _check_shapes(_empty_network(card.architecture), shapes)
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} is damaged ({error}).") from error
     if isinstance(card.architecture, Program):
         model = Model(card, weights)
@@ -261,9 +262,27 @@ def read_model(path: Path) -> Model:
         return model
     if any(tensor.dtype != torch.float32 or not tensor.isfinite().all() for tensor in weights.values()):
         raise ModelFileError(f"{path} holds weights that are not finite float32 numbers.")
-    model = Model(card, weights)
-    model.network()
-    return model
+    return Model(card, weights)
+
+
+def _empty_network(architecture: Architecture) -> CareNetwork:
+    """Return a network without memory for its weights; a card may claim a far larger one than its file holds."""
+    import torch
+
+    from napari_care_losses.core.network import CareNetwork
+
+    with torch.device("meta"):
+        return CareNetwork(architecture)
+
+
+def _check_shapes(network: CareNetwork, found: dict[str, tuple[int, ...]]) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    count = sum(map(math.prod, expected.values()))
+    if count > LARGEST_NETWORK:
+        raise ModelFileError(f"The model's card claims a network of {count:,} weights: none has so many.")
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise ModelFileError(f"The weights do not fit the model's architecture (first: {wrong[0]!r}).")
 
 
 def read_card(path: Path) -> ModelCard:
@@ -277,9 +296,9 @@ def read_card(path: Path) -> ModelCard:
     if not path.is_file():
         raise ModelFileError(f"There is no model file {path}.")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with open_tensors(path, "numpy") as file:
             metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(f"{path} is no model file ({error}).") from error
     if HEADER not in metadata:
         raise ModelFileError(f"{path} was not made by napari-care-losses: it has no card.")

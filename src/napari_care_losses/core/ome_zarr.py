@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 VERSIONS = ("0.5", "0.4")
 """Of OME-Zarr, those that are read and written; the first is written unless asked otherwise."""
+
+LARGEST_NUMBER = 1e30
+"""Scales and translations up to here, in whatever unit."""
+
+CODECS = (
+    *("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"),
+    *("bitround", "bytes", "delta", "fixedscaleoffset", "packbits", "quantize", "shuffle", "transpose"),
+    *("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3", "sharding_indexed"),
+)
+"""Ways of packing chunks that are read: those for numbers. There are others that run what a file holds (pickle)."""
 
 MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 """Files of which a folder of Zarr holds at least one."""
@@ -269,13 +279,37 @@ def _array(path: Path, dataset: Any, ndim: int) -> Any:
     name = dataset.get("path") if isinstance(dataset, dict) else None
     if not isinstance(name, str) or not name:
         raise InputError(f"every entry of 'datasets' must name the path of its array, found {dataset!r:.60}")
+    if PureWindowsPath(name).drive or "\0" in name or {"", ".."} & set(name.replace("\\", "/").split("/")):
+        raise InputError(f"it names an array {name!r:.60}, outside its folder")
     try:
         array = zarr.open_array(path / name, mode="r")
     except Exception as error:  # as above
         raise InputError(f"its array {name!r} is missing or damaged ({_said(error)})") from error
+    unknown = [codec for codec in _codecs(array.metadata.to_dict()) if codec not in CODECS]
+    if unknown:
+        raise InputError(f"its array {name!r} is packed by {unknown[0]!r:.40}, which is not read here")
     if array.ndim != ndim:
         raise InputError(f"its array {name!r} has {array.ndim} axes where its metadata name {ndim}")
     return array
+
+
+def _codecs(metadata: dict[str, Any]) -> list[str]:
+    """Return the names of all codecs that an array's chunks, and the shards around them, go through."""
+    if metadata["zarr_format"] == 2:
+        packing = [*(metadata["filters"] or ()), metadata["compressor"]]
+        return [str(codec["id"]) for codec in map(_configured, packing) if codec is not None]
+    found = []
+    for codec in metadata["codecs"]:
+        found.append(str(codec["name"]).removeprefix("numcodecs."))
+        inside = codec.get("configuration", {})
+        for key in ("codecs", "index_codecs"):
+            found += _codecs({"zarr_format": 3, "codecs": inside.get(key, ())})
+    return found
+
+
+def _configured(codec: Any) -> dict[str, Any] | None:
+    configured: dict[str, Any] | None = codec.get_config() if hasattr(codec, "get_config") else codec
+    return configured
 
 
 def _placed(lists: Sequence[Any], ndim: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -302,7 +336,7 @@ def _numbers(transformation: dict[str, Any], kind: str, ndim: int) -> Any:
     if (
         not isinstance(values, list)
         or len(values) != ndim
-        or not all(isinstance(one, (int, float)) and math.isfinite(one) for one in values)
+        or not all(isinstance(one, (int, float)) and abs(one) < LARGEST_NUMBER for one in values)
     ):
         raise InputError(f"expected a {kind} of {ndim} numbers, one an axis, found {values!r:.80}")
     return np.array(values, float)

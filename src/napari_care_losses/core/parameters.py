@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import Any, Self, get_type_hints
 
 from napari_care_losses.core.errors import ParameterError
 
 _INFO = "parameter"
+_LARGEST_FLOAT = 10**308
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +88,15 @@ class Parameters:
         Raises
         ------
         ParameterError
-            If a name is unknown or a value not allowed.
+            If there is no table of names and values, a name is unknown, or a value not allowed.
         """
+        if not isinstance(values, dict):
+            raise ParameterError(f"Expected a table of the parameters of {cls.__name__}, found {shortened(values)}.")
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ParameterError(
-                f"{cls.__name__} has no parameter {', '.join(map(repr, unknown))}; it has: {', '.join(sorted(known))}."
-            )
+            found, has = ", ".join(map(shortened, unknown)), ", ".join(sorted(known))
+            raise ParameterError(f"{cls.__name__} has no parameter {found}; it has: {has}.")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,12 +106,13 @@ class Parameters:
 
 def _checked(name: str, value: Any, kind: Any, info: ParameterInfo) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        # of a number that no float can hold, its sign is enough to see that it is out of bounds
+        value = float(value) if abs(value) < _LARGEST_FLOAT else math.inf if value > 0 else -math.inf
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ParameterError(f"{name} must be of type {kind.__name__}, found {value!r}.")
+        raise ParameterError(f"{name} must be of type {kind.__name__}, found {shortened(value)}.")
     if info.choices and value not in info.choices:
-        raise ParameterError(f"{name} must be one of {', '.join(info.choices)}; found {value!r}.")
+        raise ParameterError(f"{name} must be one of {', '.join(info.choices)}; found {shortened(value)}.")
     if kind in (int, float) and not info.low <= value <= info.high:
         unit = f" {info.unit}" if info.unit else ""
-        raise ParameterError(f"{name} must lie between {info.low:g} and {info.high:g}{unit}, found {value:g}.")
+        raise ParameterError(f"{name} must lie between {info.low:g} and {info.high:g}{unit}, found {shortened(value)}.")
     return value

@@ -8,9 +8,11 @@ package are trained on seeds of 1000 and above; sample data, demo and tests stay
 from __future__ import annotations
 
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING
 
 import numpy as np
+from psutil import virtual_memory
 
 from napari_care_losses.core.errors import InputError, ParameterError
 from napari_care_losses.core.microscope import (
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
     from napari_care_losses.core.bodies import FloatImage
 
+# a pixel, for the images that one frame is made of
+_BYTES_AT_WORK = 60
 Variation = float | tuple[float, float]
 
 
@@ -310,6 +314,12 @@ def _pair(setting: _Setting, shape: tuple[int, int], rng: np.random.Generator) -
 
 
 def _stacks(count: int, shape: tuple[int, int]) -> tuple[Frame, Frame]:
+    needed, free = (4 * count + _BYTES_AT_WORK) * shape[0] * shape[1], virtual_memory().available
+    if needed > free:
+        raise InputError(
+            f"{count} images of {shape[0]} x {shape[1]} px take {shortened(needed // 10**9)} GB to simulate, and only "
+            f"{free / 1e9:.1f} GB of memory are free: simulate fewer or smaller ones."
+        )
     return np.empty((count, *shape), np.uint16), np.empty((count, *shape), np.uint16)
 
 
@@ -321,11 +331,11 @@ def _structure(name: str) -> Structure:
 
 def _whole(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ParameterError(f"{name} must be a whole number of at least 1, found {value!r}.")
+        raise ParameterError(f"{name} must be a whole number of at least 1, found {shortened(value)}.")
     return int(value)
 
 
 def _seed(value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ParameterError(f"seed must be a whole number of zero or more, found {value!r}.")
+        raise ParameterError(f"seed must be a whole number of zero or more, found {shortened(value)}.")
     return int(value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_care_losses.core.claims import claimed
+from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.journal import journal_path
 from napari_care_losses.core.ome_zarr import VERSIONS, is_zarr
 
@@ -81,13 +82,17 @@ def read_stack(path: Path) -> Frames:
     InputError
         If the file is missing, damaged, or holds no stack of grey-level frames.
     """
-    if is_zarr(path) or path.suffix.lower() == ZARR_SUFFIX:
-        from napari_care_losses.core.ome_zarr import read_ome_zarr
+    try:
+        if is_zarr(path) or path.suffix.lower() == ZARR_SUFFIX:
+            from napari_care_losses.core.ome_zarr import read_ome_zarr
 
-        return read_ome_zarr(path)
-    from napari_care_losses.core.tiff import read_tiff
+            return read_ome_zarr(path)
+        from napari_care_losses.core.tiff import read_tiff
 
-    return read_tiff(path)
+        return read_tiff(path)
+    except OSError as error:
+        # a folder that may not be looked into, a name that is too long
+        raise InputError(f"{str(path)[:200]} cannot be read: {error.strerror or error}.") from error
 
 
 def size_and_time(path: Path) -> tuple[int, int]:

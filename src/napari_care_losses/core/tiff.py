@@ -14,9 +14,10 @@ import tifffile
 
 from napari_care_losses.core.atomic import check_room
 from napari_care_losses.core.claims import claimed
-from napari_care_losses.core.errors import InputError, OutputError
+from napari_care_losses.core.errors import InputError, OutputError, ResumeError
 from napari_care_losses.core.frames import LEADING_AXES, Calibration, Frames
 from napari_care_losses.core.journal import Journal, job_digest, job_mark
+from napari_care_losses.core.tiff_checks import LARGEST_PAGE, check_chain, check_claim, check_neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
     import zarr
     from numpy.typing import NDArray
-
-LARGEST_PAGE = 256 * 2**20
-"""Bytes up to which a page stored in strips is read as a whole."""
 
 
 def read_tiff(path: Path) -> Frames:
@@ -41,10 +39,13 @@ def read_tiff(path: Path) -> Frames:
         raise InputError(f"There is no file {path}.")
     try:
         with _listening() as complaints, tifffile.TiffFile(path) as tiff:
+            check_chain(path, tiff)
+            check_neighbours(path, tiff.ome_metadata or "")
             if not tiff.series:
                 raise InputError(f"{path} holds no image.")
             if any("invalid page offset" in said for said in complaints) or not _reaches_its_end(tiff.series[0]):
                 raise InputError(f"{path} cannot be read whole: it is cut short, copy it again.")
+            check_claim(path, tiff.series[0].keyframe)
             calibration = _tiff_calibration(tiff)
             data = _level(path, tiff.series[0], 0)
             axes = _tiff_axes(tiff.series[0], len(data.shape))
@@ -213,7 +214,13 @@ class TiffStack:
         # without a head it is of an earlier version
         if values is None or "head" not in values:
             return False
-        self._offset, self._head = int(values["offset"]), bytes.fromhex(values["head"])
+        try:
+            offset, head = int(values["offset"]), bytes.fromhex(values["head"])
+        except (KeyError, ValueError, TypeError, OverflowError):
+            offset, head = -1, b""
+        if not len(head) <= offset:
+            raise ResumeError(f"{self._partial} is damaged: leave out --resume to start afresh, or remove it.")
+        self._offset, self._head = offset, head
         return self._partial.stat().st_size >= self._offset + self._count * self._frame_bytes
 
     def _create(self, like: Frames) -> None:

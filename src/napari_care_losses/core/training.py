@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_care_losses.core import training_state as states
 from napari_care_losses.core.ahead import ahead
 from napari_care_losses.core.allocation import freed_memory_kept
 from napari_care_losses.core.architecture import PRESETS
@@ -30,7 +31,6 @@ from napari_care_losses.core.provenance import provenance
 from napari_care_losses.core.reports import Epoch, Preparing, Report, Step
 from napari_care_losses.core.team import Team, check_team
 from napari_care_losses.core.training_parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters, check_patch_size
-from napari_care_losses.core.training_state import RunProgress, pack_tensors, read_state, unpack_tensors, write_state
 from napari_care_losses.core.validation_preview import choose_view, make_preview
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Trainer:
         )
         self._objective = loss.objective(device=self._device, seed=parameters.seed, team=self.team)
         check_team(self.team, parameters.batch_size)
-        self._progress = RunProgress()
+        self._progress = states.RunProgress()
         self._best = copied_weights(network)
         self._sources: list[PatchSource] = []
         self._validation: list[Batch] = []
@@ -223,7 +223,7 @@ class Trainer:
             If the file cannot be written.
         """
         average = None if self._average is None else copied_weights(self._average.network)
-        tensors = pack_tensors(
+        tensors = states.pack_tensors(
             copied_weights(self._network), self._best, self._optimizer.state_dict(), average, self._objective.state()
         )
         values = {
@@ -235,7 +235,7 @@ class Trainer:
             "learning_rate": self._learning_rate,
             "rng": self._rng.bit_generator.state,
         }
-        write_state(path, values, tensors)
+        states.write_state(path, values, tensors)
 
     def load_state(self, path: Path) -> None:
         """Go on where the run that wrote `path` stood; the budget may be another one.
@@ -245,7 +245,7 @@ class Trainer:
         ResumeError
             If the file is damaged, or was written with other pairs, loss or settings.
         """
-        values, tensors = read_state(path)
+        values, tensors = states.read_state(path)
         mine, found = self._identity(), values["identity"]
         differing = sorted(key for key in mine if found.get(key) != mine[key])
         if differing:
@@ -255,16 +255,19 @@ class Trainer:
         if not self._sources:
             for _ in self._prepare():
                 pass
-        weights, self._best, moments, average, objective = unpack_tensors(tensors)
-        self._network.load_state_dict(weights)
-        if self._average is not None:
-            self._average.network.load_state_dict(average)
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
-        self._objective.load_state(objective)
-        self._plateau.load_state_dict(values["plateau"])
-        self._set_learning_rate(values["learning_rate"])
-        self._progress = RunProgress(**values["progress"])
-        self._rng.bit_generator.state = values["rng"]
+        with states.readable(path):
+            weights, self._best, moments, average, objective = states.unpack_tensors(
+                tensors, self._network.state_dict()
+            )
+            self._network.load_state_dict(weights)
+            if self._average is not None:
+                self._average.network.load_state_dict(average)
+            self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+            self._objective.load_state(objective)
+            self._plateau.load_state_dict(states.plateau_of(values))
+            self._set_learning_rate(float(values["learning_rate"]))
+            self._progress = states.progress_of(values)
+            self._rng.bit_generator.state = values["rng"]
 
     def _identity(self) -> dict[str, Any]:
         """Return what must be equal for a run to be resumed, the budget left out."""

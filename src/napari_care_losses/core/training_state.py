@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from napari_care_losses.core.atomic import replacing
 from napari_care_losses.core.errors import InputError, ResumeError
 from napari_care_losses.core.losses import LOSSES
 from napari_care_losses.core.model import SUFFIX
+from napari_care_losses.core.plain_values import read_json
 from napari_care_losses.core.reports import Epoch
+from napari_care_losses.core.tensor_files import open_tensors
 from napari_care_losses.core.training_parameters import TrainingParameters
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
     from napari_care_losses.core.loss import Loss
 
 Tensors = dict[str, "Tensor"]
+
+LAST_STEP = 1 << 40
+"""Steps, and seconds, of a training at most."""
 
 STATE_HEADER = "napari_care_losses_training"
 STATE_SUFFIX = ".resume"
@@ -103,12 +110,45 @@ def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:
     ResumeError
         If the file is damaged or no state.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            values = _values(file.metadata())
-            return values, {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise _unreadable(path, error) from error
+    with readable(path), open_tensors(path, "pt") as file:
+        values = _values(file.metadata())
+        return values, {name: file.get_tensor(name) for name in file.keys()}
+
+
+def progress_of(values: dict[str, Any]) -> RunProgress:
+    """Return the progress that a state notes.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is not what a training notes.
+    """
+    progress = RunProgress(**values["progress"])
+    if not isinstance(progress.epoch_losses, list) or not isinstance(progress.history, list):
+        raise TypeError("its losses are no list")
+    if not _are(int, [progress.step]) or not _are(
+        float, [progress.seconds, progress.best_loss, *progress.epoch_losses]
+    ):
+        raise TypeError("what it notes of its progress are no numbers")
+    if not 0 <= progress.step <= LAST_STEP or not 0 <= progress.seconds <= LAST_STEP:
+        raise ValueError("its progress is below 0 or beyond all bounds")
+    for epoch in progress.history:
+        if not _are(int, Epoch(*epoch)[:2]) or not _are(float, Epoch(*epoch)[2:5]) or not isinstance(epoch[5], bool):
+            raise TypeError("what it notes of its epochs are no numbers")
+    return progress
+
+
+def plateau_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Return how long the validation loss has not fallen, as torch's schedule keeps it; raises like `progress_of`."""
+    noted = values["plateau"]
+    counts = {name: int(noted[name]) for name in ("last_epoch", "cooldown_counter", "num_bad_epochs")}
+    return {"best": float(noted["best"]), **counts}
+
+
+def _are(kind: type, values: Iterable[object]) -> bool:
+    """Return whether all values are whole numbers (int), or numbers of any kind (float)."""
+    kinds = int if kind is int else int | float
+    return all(isinstance(value, kinds) and not isinstance(value, bool) for value in values)
 
 
 def pack_tensors(
@@ -126,12 +166,36 @@ def pack_tensors(
     return tensors | pack_moments(optimizer)
 
 
-def unpack_tensors(tensors: Tensors) -> tuple[Tensors, Tensors, dict[int, Tensors], Tensors, Tensors]:
-    """Return weights, best weights, moments, averaged weights and objective as `pack_tensors` took them."""
+def unpack_tensors(tensors: Tensors, network: Tensors) -> tuple[Tensors, Tensors, dict[int, Tensors], Tensors, Tensors]:
+    """Return weights, best weights, moments, averaged weights and objective as `pack_tensors` took them.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor
+        Those of a state.
+    network : dict of str to Tensor
+        The parameters of the network they are for, in its order.
+
+    Raises
+    ------
+    ValueError
+        If the best weights or the moments are those of another network.
+    """
     weights, best, average, objective = (
         named(tensors, f"{part}.") for part in ("weights", "best", "average", "objective")
     )
-    return weights, best, unpack_moments(tensors), average, objective
+    moments = unpack_moments(tensors)
+    shapes = [value.shape for value in network.values()]
+    known = range(len(shapes))
+    if {name: value.shape for name, value in best.items()} != dict(zip(network, shapes, strict=True)):
+        raise ValueError("its best weights are those of another network")
+    for index, held in moments.items():
+        expected = {"step": (), "exp_avg": shapes[index], "exp_avg_sq": shapes[index]} if index in known else {}
+        if {name: value.shape for name, value in held.items()} != expected:
+            raise ValueError("its moments are those of another network")
+        if not 0 <= float(held["step"]) <= LAST_STEP:
+            raise ValueError("its moments are of no step")
+    return weights, best, moments, average, objective
 
 
 def pack_moments(optimizer: dict[str, Any]) -> Tensors:
@@ -165,10 +229,10 @@ def read_stopped(path: Path) -> StoppedTraining:
     ResumeError
         If the file is damaged, no state, or of a version that did not note the budget.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
+    with readable(path):
+        with open_tensors(path, "numpy") as file:
             values = _values(file.metadata())
-        identity, progress = values["identity"], values["progress"]
+        identity, progress = values["identity"], progress_of(values)
         loss = dict(identity.pop("loss"))
         settings = {name: identity[name] for name in TrainingParameters.described() if name in identity}
         parameters = TrainingParameters(**settings, amount=values["amount"])
@@ -178,12 +242,10 @@ def read_stopped(path: Path) -> StoppedTraining:
             parameters=parameters,
             structure=str(values["structure"]),
             starts_from_model=identity["starting model"] is not None,
-            step=int(progress["step"]),
-            fraction=parameters.fraction(int(progress["step"]), float(progress["seconds"])),
-            history=[Epoch(*epoch) for epoch in progress["history"]],
+            step=progress.step,
+            fraction=parameters.fraction(progress.step, progress.seconds),
+            history=[Epoch(*epoch) for epoch in progress.history],
         )
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, InputError) as error:
-        raise _unreadable(path, error) from error
 
 
 def list_stopped(folder: Path) -> list[StoppedTraining]:
@@ -200,9 +262,19 @@ def list_stopped(folder: Path) -> list[StoppedTraining]:
 
 
 def _values(metadata: dict[str, str] | None) -> dict[str, Any]:
-    values = json.loads((metadata or {})[STATE_HEADER])
+    values = read_json((metadata or {})[STATE_HEADER])
     return {**values, "identity": dict(values["identity"])}
 
 
-def _unreadable(path: Path, error: Exception) -> ResumeError:
-    return ResumeError(f"{path} holds no resumable training ({error}): start afresh.")
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a damaged state file into the one error that says so."""
+    try:
+        yield
+    except (
+        *(SafetensorError, OSError, InputError),
+        *(KeyError, ValueError, TypeError, AttributeError, OverflowError),
+        # RuntimeError is how torch says that tensors do not fit
+        RuntimeError,
+    ) as error:
+        raise ResumeError(f"{path} holds no resumable training ({error}): start afresh.") from error

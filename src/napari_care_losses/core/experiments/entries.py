@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -13,6 +14,7 @@ from napari_care_losses.core.comparison import INPUT
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.experiments.pair_sets import FileSet, PairSet, SimulatedSet
 from napari_care_losses.core.losses import loss_class
+from napari_care_losses.core.plain_values import checked
 from napari_care_losses.core.restoration_parameters import RestorationParameters
 from napari_care_losses.core.training_parameters import TrainingParameters
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from napari_care_losses.core.loss import Loss
+
+LARGEST_FILE = 1 << 20
+"""Bytes of a file of experiments at most."""
 
 TRAINING_FRAMES, TEST_FRAMES = (0, 60), (60, 69)
 """Frames of a folder's stacks that train and test: the paper's sixty and nine."""
@@ -133,35 +138,36 @@ def read_experiments(path: Path) -> dict[str, Experiment]:
         If the file cannot be read or an entry is wrong; the message names it.
     """
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path} is larger than {LARGEST_FILE:,} bytes: no file of experiments is.")
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
     return _parsed(text, path.parent, str(path))
 
 
 def _parsed(text: str, folder: Path, source: str) -> dict[str, Experiment]:
     try:
-        entries = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        entries = checked(tomllib.loads(text))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is no TOML file: {error}.") from error
     found = {}
     for name, entry in entries.items():
         try:
             found[name] = _experiment(name, entry, folder)
-        except (InputError, TypeError) as error:
+        except (InputError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{source}, [{name}]: {error}") from error
     return found
 
 
 def _experiment(name: str, entry: Any, folder: Path) -> Experiment:
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise InputError("the name must be letters, digits, - and _: files are called after it.")
+    _check_name("the name", name)
     _check_keys(
         entry, {"train"}, {"title", "test", "tests", "losses", "methods", "baselines", "reference", "threshold"}
     )
     if ("test" in entry) == ("tests" in entry) or ("losses" in entry) == ("methods" in entry):
         raise InputError("it needs either test or tests, and either losses or methods.")
-    listed = entry.get("methods") or [{"name": loss, "loss": loss} for loss in entry["losses"]]
+    listed = entry["methods"] if "methods" in entry else [{"name": loss, "loss": loss} for loss in entry["losses"]]
     methods = tuple(_method(one) for one in listed)
     baselines = tuple(entry.get("baselines", BASELINES))
     names = [*baselines, *(method.name for method in methods)]
@@ -174,6 +180,8 @@ def _experiment(name: str, entry: Any, folder: Path) -> Experiment:
     if reference not in names:
         raise InputError(f"the reference {reference!r} is none of {', '.join(names)}.")
     tests = entry["tests"] if "tests" in entry else {"": entry["test"]}
+    for label in entry.get("tests", {}):
+        _check_name("the label of a test", label)
     return Experiment(
         name=name,
         title=str(entry.get("title", name)),
@@ -184,6 +192,14 @@ def _experiment(name: str, entry: Any, folder: Path) -> Experiment:
         reference=reference,
         threshold=Threshold(**entry["threshold"]) if "threshold" in entry else None,
     )
+
+
+def _check_name(what: str, name: str) -> None:
+    """Refuse what could not be, or should not be, the name of a file."""
+    if not re.fullmatch(r"[\w +,%.-]{1,100}", name) or name != name.strip(" ."):
+        raise InputError(
+            f"{what} must be up to 100 letters, digits, spaces and _ + , % . - : files are called after it."
+        )
 
 
 def _method(entry: Any) -> TrainedMethod:

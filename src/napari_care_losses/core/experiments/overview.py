@@ -105,7 +105,7 @@ def _results(folder: Path) -> list[Result]:
             result = load_result(path)
         except InputError:
             continue
-        if result.rows():
+        if result.has_even_scores:
             found.append(result)
     return found
 

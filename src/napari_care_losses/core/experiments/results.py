@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.core.atomic import replacing
 from napari_care_losses.core.errors import InputError
+from napari_care_losses.core.plain_values import read_json
 from napari_care_losses.core.statistics import summarize
 
 if TYPE_CHECKING:
@@ -74,6 +75,20 @@ class Result:
         """Return the images that not every method has scores of."""
         return [i for i in range(images) if any(i not in self.scores.get(method, {}) for method in self.methods)]
 
+    @property
+    def has_even_scores(self) -> bool:
+        """Whether every method has scores, and all of them the same ones: what tables are made from."""
+        tables = [self.scores.get(method, {}) for method in self.methods]
+        found = [set().union(*table.values()) for table in tables]
+        needed = set() if self.threshold is None else {self.threshold["metric"]}
+        return (
+            self.reference in self.methods
+            and self.scores.keys() == set(self.methods)
+            and all(found)
+            and all(names == found[0] for names in found)
+            and all(needed <= row.keys() for table in tables for row in table.values())
+        )
+
     def rows(self) -> list[Row]:
         """Return the table of methods: means, tests against the reference."""
         return summarize(self.scores, reference=self.reference, independent=self.independent)
@@ -100,7 +115,7 @@ def load_result(path: Path) -> Result:
         If the file is damaged or of another version.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path.read_text(encoding="utf-8"))
         values.pop("rows")
         values["scores"] = {
             method: {
@@ -109,9 +124,24 @@ def load_result(path: Path) -> Result:
             }
             for method, rows in values["scores"].items()
         }
-        return Result(**values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        result = Result(**values)
+        _check_kinds(result)
+        return result
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} holds no result of an experiment ({error}): remove it.") from error
+
+
+def _check_kinds(result: Result) -> None:
+    texts = [result.name, result.title, result.experiment, result.label, result.identity, result.reference]
+    for listed in (result.methods, result.notes, result.shortfalls, list(result.settings.values())):
+        if not isinstance(listed, list):
+            raise TypeError(f"expected a list, found {listed!r:.60}")
+        texts += listed
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text was expected, found something else")
+    if result.threshold is not None:
+        if not isinstance(result.threshold["metric"], str) or not isinstance(result.threshold["value"], int | float):
+            raise TypeError(f"expected a metric and a number, found {result.threshold!r:.60}")
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from napari_care_losses.core.errors import InputError, TrainingDivergedError
 from napari_care_losses.core.experiments.pair_sets import SimulatedSet
 from napari_care_losses.core.experiments.results import FULL, Result, load_result
 from napari_care_losses.core.model import SUFFIX, read_card
+from napari_care_losses.core.plain_values import read_json
 from napari_care_losses.core.report.writer import ComparisonReport, Panel, write_report
 from napari_care_losses.core.restoration_parameters import RestorationParameters
 from napari_care_losses.core.spectra import agreement
@@ -184,8 +185,9 @@ def _train(
 def _tuned(name: str, folder: Path, train_set: _Lazily) -> Generator[Step, None, float]:
     """Return the strength of a baseline tuned on training pairs."""
     path = folder / f"{name}_{_digest(train_set.pairs.identity())}.json"
-    if path.is_file():
-        return float(json.loads(path.read_text())["strength"])
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        # of an earlier run; a damaged file is made anew
+        return float(read_json(path.read_text())["strength"])
     yield Step(f"tuning {BASELINES[name].title}", 0)
     low, high = train_set.stacks
     places = sorted({round(i * (len(low) - 1) / max(1, TUNING_PAIRS - 1)) for i in range(TUNING_PAIRS)})

@@ -224,7 +224,7 @@ def _checked_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.
         # the library cuts a name at a zero byte and turns backslashes on Windows: as written is what counts
         written = member.orig_filename
         parts = written.replace("\\", "/").split("/")
-        if written.startswith(("/", "\\")) or ".." in parts or ":" in written or "\0" in written:
+        if not name or written.startswith(("/", "\\")) or ".." in parts or ":" in written or "\0" in written:
             raise ModelFileError(f"{path} is not trusted: it names a file {written!r}, outside its folder.")
         if (member.external_attr >> 16) & _KIND == _IS_LINK:
             raise ModelFileError(f"{path} is not trusted: {written!r} is a link.")

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from napari_care_losses.core.errors import ModelFileError
+from napari_care_losses.core.tensor_files import open_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -48,7 +49,7 @@ class Limits:
     """
 
     seconds: float = 120.0
-    memory: int = 4 << 30
+    memory: int = 2 << 30
     output: int = 1 << 30
 
 
@@ -133,7 +134,7 @@ def read_confined(
             how = f"ended with {process.returncode}"
             raise ModelFileError(f"{source.name} is damaged: what reads it {how}{f' ({text})' if text else ''}.")
         try:
-            with safe_open(made, framework="numpy") as file:
+            with open_tensors(made, "numpy") as file:
                 tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}
                 return Tensors(tensors, file.metadata() or {})
         except (SafetensorError, OSError, ValueError, TypeError) as error:

@@ -9,7 +9,6 @@ Weigert et al. 2018, doi:10.1038/s41592-018-0216-7; CSBDeep 0.8.2, ``csbdeep.mod
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from reprlib import repr as shortened
@@ -21,6 +20,7 @@ from napari_care_losses.core.foreign.confined import read_confined
 from napari_care_losses.core.foreign.keras_weights import care_weights
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.normalization import Normalization
+from napari_care_losses.core.plain_values import printable, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -93,7 +93,7 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
         normalization=Normalization(low=2.0, high=99.8),
         training={
             "imported_from": "CSBDeep",
-            "keras_version": found.notes.get("keras_version", ""),
+            "keras_version": printable(found.notes.get("keras_version", "")),
             "weights": name,
             **{
                 key.removeprefix("train_"): config[key]
@@ -115,8 +115,8 @@ def _is_preset(architecture: Architecture, preset: Architecture) -> bool:
 
 def _config(contents: Contents) -> dict[str, Any]:
     try:
-        config = json.loads(contents.read(CONFIG))
-    except (ValueError, RecursionError) as error:
+        config = read_json(contents.read(CONFIG))
+    except ValueError as error:
         raise ModelFileError(f"{CONFIG} is damaged ({type(error).__name__}: {error}).") from error
     if not isinstance(config, dict) or "unet_n_depth" not in config:
         raise ModelFileError(f"{CONFIG} is not that of a CARE model of CSBDeep: it does not say unet_n_depth.")
@@ -166,4 +166,10 @@ def _axes(config: dict[str, Any]) -> str:
 
 def _loss(config: dict[str, Any]) -> str:
     loss = config.get("train_loss")
-    return loss if loss in {"laplace", "mae", "mse"} else "laplace" if config.get("probabilistic") else "mae"
+    return (
+        loss
+        if isinstance(loss, str) and loss in {"laplace", "mae", "mse"}
+        else "laplace"
+        if config.get("probabilistic")
+        else "mae"
+    )

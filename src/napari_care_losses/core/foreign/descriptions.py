@@ -10,6 +10,7 @@ import yaml
 
 from napari_care_losses.core.errors import ModelFileError
 from napari_care_losses.core.foreign.archives import MAX_WEIGHTS
+from napari_care_losses.core.plain_values import checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml")
 """Names of a package's description, the newer first."""
 
+LONGEST_NUMBER = 40
+"""Characters of a whole number at most."""
+
+MOST_VALUES = 20_000
+"""Values in a description at most; real ones have some hundred."""
+
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
     """Makes plain values only, and takes no aliases: a few lines of those can stand for gigabytes."""
@@ -26,7 +33,19 @@ class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it has aliases")
+        self._values = getattr(self, "_values", 0) + 1
+        if self._values > MOST_VALUES:
+            raise yaml.YAMLError(f"it has more than {MOST_VALUES:,} values")
         return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node: yaml.Node) -> int:
+        # of base 60 there are numbers that take seconds to work out
+        if len(node.value) > LONGEST_NUMBER:
+            raise yaml.YAMLError("a whole number is too large")
+        return int(super().construct_yaml_int(node))
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
 
 
 def read_description(contents: Contents, name: str) -> dict[str, Any]:
@@ -38,7 +57,7 @@ def read_description(contents: Contents, name: str) -> dict[str, Any]:
         If it is damaged, or describes something else.
     """
     try:
-        described = yaml.load(contents.read(name), _PlainLoader)
+        described = checked(yaml.load(contents.read(name), _PlainLoader))
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{name} is damaged ({' '.join(str(error).split())[:300]}).") from error
     if not isinstance(described, dict) or described.get("type") != "model":

@@ -8,7 +8,6 @@ is never run.
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from napari_care_losses.core.foreign.descriptions import at, copy_checked
 from napari_care_losses.core.foreign.package_interface import TOLERANCE, read_interface
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.normalization import frame_range
+from napari_care_losses.core.plain_values import read_json
 from napari_care_losses.core.program import ONNX, TENSOR, TORCHSCRIPT, Program
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _recognized(
     path = copy_checked(contents, entry, folder / "weights.pt", "PyTorch state dict")
     try:
         found = yield from read_confined(READ_STATE_DICT, path, limits)
-        order = json.loads(found.notes["order"])
+        order = read_json(found.notes["order"])
     except (ModelFileError, KeyError, ValueError):
         # of another kind: what else the package holds may do
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.core.errors import ModelFileError
+from napari_care_losses.core.plain_values import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ def _convolutions(found: Tensors) -> dict[str, tuple[NDArray[np.float32], NDArra
 
 def _layer_names(found: Tensors) -> list[str]:
     try:
-        names = json.loads(found.notes["layers"])
+        names = read_json(found.notes["layers"])
         if not all(isinstance(name, str) for name in names):
             raise TypeError("a name is no text")
     except (KeyError, ValueError, TypeError) as error:

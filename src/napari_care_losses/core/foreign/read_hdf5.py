@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from safetensors.numpy import save_file
 
-MAX_VALUES = 1 << 28
+MAX_VALUES = 1 << 26
 """Weights in all; a file can claim any number without holding them."""
 
 MAX_LAYERS = 2000

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_VALUES = 1 << 28
+MAX_VALUES = 1 << 26
 """Weights in all; a view can claim any number without holding them."""
 
 
