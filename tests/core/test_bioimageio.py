@@ -351,7 +351,7 @@ class TestAttacks:
             card["architecture"] |= {"depth": 6, "filters": 256, "kernel_size": 15}
             values["config"]["napari_care_losses"]["card"] = json.dumps(card)
 
-        with pytest.raises(ModelFileError, match="do not fit"):
+        with pytest.raises(ModelFileError, match="claims a network of"):
             read_foreign(described(edit))
 
 
