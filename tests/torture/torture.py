@@ -27,6 +27,11 @@ SECTIONS = {
     "cancel": "cancelling",
     "soak": "soaking",
     "repeat": "repeating",
+    "fuzz-models": "fuzz_models",
+    "fuzz-packages": "fuzz_packages",
+    "fuzz-parameters": "fuzz_parameters",
+    "fuzz-images": "fuzz_images",
+    "fuzz-notes": "fuzz_notes",
 }
 """The sections and their modules, in the order in which they run."""
 
