@@ -83,7 +83,9 @@ def _restored(folder: Path, processes: int, _steps: int) -> dict[str, float]:
     os.environ |= ONE_THREAD
     model = load_model(bundled_folder() / f"{MODEL}{SUFFIX}")
     settings = RestorationParameters(normalization="stack", tile_size=256)
-    cluster = LocalCluster(n_workers=processes, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=None)
+    cluster = LocalCluster(
+        n_workers=processes, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=None
+    )
     with cluster, Client(cluster) as client:
         pids = [*client.run(os.getpid).values(), os.getpid()]
 

@@ -12,7 +12,8 @@ import numpy as np
 import tifffile
 import zarr
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "core"), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
 from models import make_model
 from numcodecs import Blosc, Delta, Zlib
