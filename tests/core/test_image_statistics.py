@@ -266,6 +266,7 @@ def test_the_noise_seen_is_told(stored):
     low, high = (float(word) for word in noise_seen(stored["actin"]).removesuffix(" %").split(" to "))
     assert 1 < low < high < 50
     assert noise_seen({}) == noise_seen({"centre": 3, "spread": None}) == ""
+    assert noise_seen({"centre": {"noise": 1e200}, "spread": {"noise": -1e308}}).endswith("%")
 
 
 def test_real_images_match_their_like_and_no_others(shared_data):

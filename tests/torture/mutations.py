@@ -102,7 +102,8 @@ def spoil_values(rng: random.Random, values: Any, words: Sequence[str] = ()) -> 
 def any_value(rng: random.Random, like: Any = None) -> Any:
     """Return a value that a parser may not expect, often of another kind than `like`."""
     if isinstance(like, int | float) and not isinstance(like, bool) and rng.random() < 0.4:
-        return rng.choice((-like, like + 1, like * 1000, float(like), str(like), like - 1, bool(like)))
+        other = float(like) if abs(like) < 1e300 else 0.5
+        return rng.choice((-like, like + 1, like * 1000, other, str(like), like - 1, bool(like)))
     kind = rng.randrange(8)
     if kind <= 2:
         return rng.choice(NUMBERS)

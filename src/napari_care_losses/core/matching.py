@@ -62,7 +62,8 @@ class _Figure:
         return math.log10(max(value, _LEAST)) if self.is_logarithmic else min(value, _MOST)
 
     def percent(self, compared: float) -> str:
-        value = 100 * (10**compared if self.is_logarithmic else max(0.0, min(1.0, compared)))
+        # what a card stores may be any number
+        value = 100 * (10 ** max(-9.0, min(9.0, compared)) if self.is_logarithmic else max(0.0, min(1.0, compared)))
         return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
