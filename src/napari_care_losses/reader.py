@@ -131,8 +131,11 @@ def _limits(stack: da.Array) -> tuple[float, float] | None:
     ]
     try:
         frame = np.asarray(stack[(*(size // 2 for size in stack.shape[:-2]), *middle)])
-    except (InputError, OSError, ValueError, RuntimeError):
-        # a damaged frame: said where it is reached
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - readers of damaged files raise errors of every kind, said where the frame is reached
+        return None
+    if not frame.size:
         return None
     low, high = float(frame.min()), float(frame.max())
     return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None

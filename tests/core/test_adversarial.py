@@ -239,7 +239,7 @@ def test_a_broken_discriminator_stops_the_training_and_the_best_weights_stay(bro
         next(running)
     with torch.no_grad():
         training._objective.discriminator.layers[2].weight[0] = broken
-    with pytest.raises(TrainingDivergedError, match=r"became nan at step 4; the best weights"):
+    with pytest.raises(TrainingDivergedError, match=r"became nan at step 4.* The best weights"):
         list(running)
     assert all(value.isfinite().all() for value in training.model().weights.values())
 

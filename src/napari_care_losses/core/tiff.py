@@ -73,7 +73,7 @@ def _level(path: Path, series: tifffile.TiffPageSeries, number: int) -> zarr.Arr
     page = series.levels[number].keyframe
     # Stored in strips, of which a page may have thousands, it is read many times faster as a whole.
     mode = "page" if not page.is_tiled and page.nbytes <= LARGEST_PAGE else None
-    store = tifffile.imread(path, aszarr=True, level=number, squeeze=True, chunkmode=mode)
+    store = tifffile.imread(path, aszarr=True, level=number, chunkmode=mode)
     data = zarr.open_array(store, mode="r")
     weakref.finalize(data, store.close)
     return data
@@ -111,8 +111,9 @@ def _reaches_its_end(series: tifffile.TiffPageSeries) -> bool:
 def _tiff_axes(series: tifffile.TiffPageSeries, count: int) -> str:
     """Return the axes, `count` of them, of a series; those of unknown meaning become time, then Z."""
     # releases of tifffile differ in whether axes of length 1 are left out by themselves
-    axes = "".join(axis for axis, size in zip(series.axes, series.shape, strict=True) if size > 1 or axis in "YX")
-    if len(axes) != count and "S" not in axes:
+    squeezed = "".join(axis for axis, size in zip(series.axes, series.shape, strict=True) if size > 1 or axis in "YX")
+    axes = next((axes for axes in (squeezed, series.axes) if len(axes) == count), squeezed)
+    if "S" not in axes and not (len(axes) == count and axes.endswith("YX")):
         # images one pixel high or wide lose an axis that is theirs
         return ""
     free = [letter for letter in LEADING_AXES[:2] if letter not in axes]
