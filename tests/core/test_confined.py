@@ -54,6 +54,7 @@ def test_tensors_and_notes_come_back_in_single_precision(run):
     ("code", "limits", "said"),
     [
         ("import time; time.sleep(60)", {"seconds": 0.5}, "more than 0.5 seconds"),
+        ("while True: pass", {"work": 1.0}, "more than 1 seconds of work"),
         ("held = b'x' * (600 << 20)\nimport time; time.sleep(60)", {"memory": 300 << 20}, "bytes of memory"),
         (
             "import sys, time\nwith open(sys.argv[2], 'wb') as file:\n"

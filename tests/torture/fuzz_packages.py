@@ -142,7 +142,7 @@ def _spoil_description(rng: random.Random, files: dict[str, bytes]) -> None:
     elif how == 2:
         files[DESCRIPTION] = json_text(rng, spoil_values(rng, values, WORDS)).encode("utf-8", "surrogatepass")
     else:
-        files[DESCRIPTION] = _hostile_yaml(rng, files[DESCRIPTION].decode()).encode()
+        files[DESCRIPTION] = _hostile_yaml(rng, files[DESCRIPTION].decode()).encode("utf-8", "surrogatepass")
 
 
 def _hostile_yaml(rng: random.Random, text: str) -> str:

@@ -46,11 +46,14 @@ class Limits:
         Bytes of memory of its own.
     output : int
         Bytes it may write.
+    work : float
+        Seconds of processor time.
     """
 
     seconds: float = 120.0
     memory: int = 2 << 30
     output: int = 1 << 30
+    work: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -159,9 +162,11 @@ def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Lim
         if time.monotonic() > end:
             return f"{limits.seconds:g} seconds"
         try:
-            used = watched.memory_info().rss
+            used, worked = watched.memory_info().rss, watched.cpu_times()
         except psutil.Error:
             continue
+        if worked.user + worked.system > limits.work:
+            return f"{limits.work:.0f} seconds of work"
         if used > limits.memory:
             return f"{limits.memory:,} bytes of memory"
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.core.architecture import PRESETS, Architecture
 from napari_care_losses.core.errors import ModelFileError, ParameterError
-from napari_care_losses.core.foreign.confined import read_confined
+from napari_care_losses.core.foreign.confined import Limits, read_confined
 from napari_care_losses.core.foreign.keras_weights import care_weights
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.normalization import Normalization
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_care_losses.core.foreign.archives import Contents
-    from napari_care_losses.core.foreign.confined import Limits
 
 CONFIG = "config.json"
 WEIGHTS = ("weights_best.h5", "weights_last.h5")
@@ -80,7 +79,7 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
     with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
         copied = Path(folder) / name
         contents.copy(name, copied)
-        found = yield from read_confined(READER, copied, limits)
+        found = yield from read_confined(READER, copied, limits or _limits(copied))
     weights = care_weights(found, architecture, swaps_axes=_axes(config) == "XY")
     import torch
 
@@ -111,6 +110,11 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
 
 def _is_preset(architecture: Architecture, preset: Architecture) -> bool:
     return preset.to_dict() | {"predicts_scale": architecture.predicts_scale} == architecture.to_dict()
+
+
+def _limits(weights: Path) -> Limits:
+    """Return what reading weights may take: HDF5 runs in circles in some damaged files."""
+    return Limits(work=4.0 + weights.stat().st_size / 2e7)
 
 
 def _config(contents: Contents) -> dict[str, Any]:
