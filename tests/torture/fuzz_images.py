@@ -167,7 +167,7 @@ def _spoil_zarr(rng: random.Random, path: Path) -> None:
         if file in metadata and how <= 6:
             try:
                 values = json.loads(file.read_bytes())
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # spoilt before
             text = json_text(rng, spoil_values(rng, values, WORDS))
             file.write_text(text, encoding="utf-8", errors="surrogatepass")
