@@ -75,7 +75,14 @@ def previews(scene: Scene) -> None:
     live = scene.widget.preview
     scene.wait(lambda: not live.is_running and live.layer is not None)
     scene.viewer.dims.set_current_step(0, 3)
-    scene.wait(lambda: live.is_running and not live._delay.isActive())
+
+    def is_at_work() -> bool:
+        # it may be done before it is looked at: then once more
+        if not live.is_running:
+            live.refresh()
+        return live._job.is_running and not live._delay.isActive()
+
+    scene.wait(is_at_work)
 
 
 def is_restored(scene: Scene) -> None:
