@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import TINY, write
+from outsiders import Denoiser, onnx_of, seeded, state_dict, torchscript, write_package
 
 from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.engines import Engine
@@ -38,3 +39,15 @@ def one_torch_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a function that writes a package of TorchScript."""
+
+    def write(network=None, kind="torchscript", **options):
+        network = network or seeded(Denoiser())
+        make = {"torchscript": torchscript, "onnx": onnx_of, "pytorch_state_dict": state_dict}[kind]
+        return write_package(tmp_path / "theirs.zip", network, {kind: make(network)}, **options)
+
+    return write
