@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.core.frames import Frames
+    from napari_care_losses.core.stacks import Stack
 
 OUTPUT_TYPES = ("float32", "uint16", "uint8")
 
@@ -92,3 +93,14 @@ def save_stack(frames: Frames, path: Path, *, dtype: str = "float32") -> Generat
             stack.discard()
             raise
         stack.close()
+
+
+def fill(stack: Stack, frames: Frames) -> None:
+    """Write all frames to a new stack of their dtype and close it; one that cannot be filled is discarded."""
+    try:
+        for index, frame in enumerate(frames):
+            stack.write(index, frame)
+    except BaseException:
+        stack.discard()
+        raise
+    stack.close()

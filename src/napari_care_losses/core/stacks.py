@@ -11,6 +11,7 @@ from napari_care_losses.core.claims import claimed
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.journal import journal_path
 from napari_care_losses.core.ome_zarr import VERSIONS, is_zarr
+from napari_care_losses.core.saving import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,11 +169,7 @@ def write_stack(path: Path, frames: Frames, *, zarr_version: str = VERSIONS[0]) 
         If the file cannot be written.
     """
     with claimed(path):
-        stack = new_stack(path, frames, dtype=frames.dtype, job={}, resume=False, zarr_version=zarr_version)
-        try:
-            for index, frame in enumerate(frames):
-                stack.write(index, frame)
-        except BaseException:
-            stack.discard()
-            raise
-        stack.close()
+        fill(
+            new_stack(path, frames, dtype=frames.dtype, job={}, resume=False, zarr_version=zarr_version),
+            frames,
+        )

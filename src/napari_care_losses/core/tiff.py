@@ -17,6 +17,7 @@ from napari_care_losses.core.claims import claimed
 from napari_care_losses.core.errors import InputError, OutputError, ResumeError
 from napari_care_losses.core.frames import LEADING_AXES, Calibration, Frames
 from napari_care_losses.core.journal import Journal, job_digest, job_mark
+from napari_care_losses.core.saving import fill
 from napari_care_losses.core.tiff_checks import LARGEST_PAGE, check_chain, check_claim, check_neighbours
 
 if TYPE_CHECKING:
@@ -355,11 +356,4 @@ def write_tiff(path: Path, frames: Frames) -> None:
         If the file cannot be written.
     """
     with claimed(path):
-        stack = TiffStack(path, frames, dtype=frames.dtype, job={}, resume=False)
-        try:
-            for index, frame in enumerate(frames):
-                stack.write(index, frame)
-        except BaseException:
-            stack.discard()
-            raise
-        stack.close()
+        fill(TiffStack(path, frames, dtype=frames.dtype, job={}, resume=False), frames)
