@@ -1,6 +1,6 @@
 """Ours beside CSBDeep on real pairs, with equal training time for both.
 
-    python benchmarks/against_csbdeep.py FOLDER [--minutes 7 30]
+    python benchmarks/against_csbdeep.py FOLDER [--minutes 7 30] [--only CSBDeep "deep, bandpass"]
 
 FOLDER holds ``mitochondria_low.tif``, ``mitochondria_high.tif`` and the same of actin (W2S). Everybody trains on frames
 0-59 of one structure, split alike 4:1, for the same number of minutes, and restores frames 60-68 of both: MM, MA, AA,
@@ -51,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, nargs="+", default=[7.0, 30.0])
+    parser.add_argument("--only", nargs="+", choices=("CSBDeep", *OURS), default=("CSBDeep", *OURS))
     parser.add_argument("--environments", type=Path, default=Path("build/bench/env"))
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def main() -> None:
         note("total variation, strength picked on the test images", _best_tv(options.folder))
     for minutes in options.minutes:
         for trained_on in STRUCTURES:
-            for name in ("CSBDeep", *OURS):
+            for name in options.only:
                 label = f"{name}, {minutes:g} min"
                 if not any(key.startswith(trained_on) for key in found.get(label, {})):
                     train = _csbdeep if name == "CSBDeep" else _ours

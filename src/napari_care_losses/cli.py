@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from napari_care_losses import __version__, commands, experiment_command, restore_command
 from napari_care_losses.core.errors import CareError, InputError
+from napari_care_losses.core.plain_values import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -23,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
     """Reports a usage error as one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (--help lists the options)\n")
+        self.exit(BAD_INPUT, f"{self.prog}: error: {printable(message)} (--help lists the options)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -143,6 +143,13 @@ def test_a_tiff_cut_short_is_refused_whatever_its_kind(bad_files, capsys, kind, 
     assert not (bad_files / "out.tif").exists()
 
 
+def test_an_argument_with_a_line_break_is_told_in_one_line(bad_files, capsys):
+    assert status_of("import", "low.tif", "--name", "m", "x\n\u2028y") == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1
+    assert r"x\n\u2028y" in told
+
+
 def test_an_existing_result_survives_bad_input(bad_files):
     for name in ("out.tif", "m.safetensors", "m.resume"):
         (bad_files / name).write_text("before")

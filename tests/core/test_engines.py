@@ -13,7 +13,14 @@ from models import bundled_model, image_of, make_model, needs_openvino, plainly,
 
 from napari_care_losses.core import engines
 from napari_care_losses.core.architecture import Architecture
-from napari_care_losses.core.engines import MEMORY_CAP, TorchEngine, choose_device, leave_a_core, open_engine
+from napari_care_losses.core.engines import (
+    LEAST_MEMORY,
+    MEMORY_CAP,
+    TorchEngine,
+    choose_device,
+    leave_a_core,
+    open_engine,
+)
 from napari_care_losses.core.errors import ComputeError, InputError
 from napari_care_losses.core.frames import Frames
 from napari_care_losses.core.restoration import restore, restore_frames
@@ -234,6 +241,19 @@ class TestMemory:
         assert engine.memory() == MEMORY_CAP["cpu"]
         self.set_free(1000)
         assert engine.memory() == 250
+
+    def test_with_almost_nothing_free_no_tile_of_a_new_shape_is_tried(self):
+        """The libraries crash where no memory is left for the kernels they make."""
+        engine = open_engine("torch", make_model(), "cpu")
+        self.set_free(LEAST_MEMORY - 1)
+        with pytest.raises(ComputeError, match=r"Only 63 MB of memory are left.*64 MB at the very least"):
+            engine.restore(tile_of((16, 16)))
+        self.set_free(LEAST_MEMORY)
+        engine.restore(tile_of((16, 16)))
+        self.set_free(0)
+        engine.restore(tile_of((16, 16)))
+        with pytest.raises(ComputeError, match="Only 0 MB"):
+            engine.restore(tile_of((16, 32)))
 
     def test_a_width_remembered_holds_for_every_engine_of_the_device(self):
         model, other = make_model(), make_model(Architecture(filters=8))

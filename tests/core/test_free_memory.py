@@ -22,11 +22,14 @@ def test_the_machine_is_asked():
     assert 0 < free_memory() <= psutil.virtual_memory().total
 
 
-@pytest.mark.parametrize(("limit", "expected"), [("1000", 700), ("max", None), ("200", 0)])
-def test_a_container_has_less(tmp_path, monkeypatch, limit, expected):
+@pytest.mark.parametrize(
+    ("limit", "cached", "expected"), [("1000", 50, 750), ("max", 50, None), ("200", 50, 0), ("300", 250, 250)]
+)
+def test_a_container_has_less(tmp_path, monkeypatch, limit, cached, expected):
     (tmp_path / "max").write_text(limit)
     (tmp_path / "current").write_text("300")
-    monkeypatch.setattr(module, "_GROUPS", ((tmp_path / "max", tmp_path / "current"),))
+    (tmp_path / "memory.stat").write_text(f"anon 50\nfile 999\ninactive_file {cached - 50}\nactive_file 50\n")
+    monkeypatch.setattr(module, "_GROUPS", ((tmp_path, "max", "current"),))
     found = free_memory()
     assert found == expected if expected is not None else found > 1000
 

@@ -87,6 +87,14 @@ class TestCompiling:
             assert self.misses(compiled, "openvino", make_model(), (16, 16)) == 1
 
 
+def test_threads_are_not_pinned():
+    """Pinned, those of every process would share the first cores of the machine."""
+    from napari_care_losses.core.openvino_engine import make_request
+
+    request = make_request(open_engine("openvino", make_model())._graph, (16, 16))
+    assert not request.get_compiled_model().get_property("ENABLE_CPU_PINNING")
+
+
 class TestEightBits:
     @pytest.mark.parametrize("name", ["actin-laplace-lite", "mitochondria-fft-lite", "dendra-bandpass-lite"])
     def test_are_as_good_as_float32_to_the_eye_and_to_the_scores(self, name):

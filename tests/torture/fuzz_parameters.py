@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,11 +143,25 @@ def prepare() -> None:
         more = ("--preset", "lite", "--patch-size", "16") if arguments[0] == "train" else ()
         with contextlib.redirect_stdout(io.StringIO()):
             assert main([*arguments, *more]) == 0
-    _tidy(set())
     _kept.update(_all_files())
+    for path in Path().iterdir():
+        _copy(path, _untouched() / path.name)
 
 
 _kept: set[Path] = set()
+
+
+def _untouched() -> Path:
+    """Return the folder of copies of what the commands work on."""
+    return Path(f"{Path.cwd()}-untouched")
+
+
+def _copy(path: Path, to: Path) -> None:
+    to.parent.mkdir(exist_ok=True)
+    if path.is_dir():
+        shutil.copytree(path, to)
+    else:
+        shutil.copy(path, to)
 
 
 def _all_files() -> set[Path]:
@@ -155,8 +170,30 @@ def _all_files() -> set[Path]:
 
 def _tidy(kept: set[Path]) -> None:
     """Remove what a command has made."""
-    for path in sorted(_all_files() - kept, reverse=True) if kept else ():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    for path in sorted(_all_files() - kept, reverse=True):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def _put_back(arguments: list[str]) -> None:
+    """Undo what the command did to its inputs; only what it was to write may be missing.
+
+    Raises
+    ------
+    AssertionError
+        If anything else is.
+    """
+    written = [Path(name) for option, name in pairwise(arguments) if option == "--out"]
+    missing = [path for path in _kept if not path.exists()]
+    unasked = [str(path) for path in missing if not any(path.is_relative_to(out) for out in written if out.name)]
+    for kept in _untouched().iterdir():
+        if any(path.parts[:1] == (kept.name,) for path in (*written, *missing)):
+            _remove(Path(kept.name))
+            _copy(kept, Path(kept.name))
+    assert not unasked, f"{arguments} removed {unasked[:3]}"
 
 
 @cache
@@ -306,8 +343,7 @@ def _use_command(arguments: list[str]) -> None:
                 signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         _tidy(_kept)
-        if not all(path.exists() for path in _kept):
-            raise AssertionError(f"{arguments} removed {[str(path) for path in _kept if not path.exists()][:3]}")
+        _put_back(arguments)
     lines = [line for line in told.getvalue().splitlines() if line.strip()]
     assert status in {0, 1, 2, 130}, (status, lines)
     assert "Traceback" not in told.getvalue(), lines

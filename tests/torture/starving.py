@@ -33,6 +33,9 @@ LEAST, MOST = 20, 700
 SIZES = 1024, 2048
 """Height and width of what it is to restore then."""
 
+TIGHT = environment(MALLOC_TRIM_THRESHOLD_="65536")
+"""What has been freed goes back to the system, as with Dask's workers, so that a limit is one at once."""
+
 
 def run(scale: float) -> dict[str, float]:
     """Limit the memory of processes, and let a device fail on tiles beyond a random size."""

@@ -27,6 +27,9 @@ MEMORY_SHARE = 0.25
 MEMORY_CAP = {"cpu": 768 << 20, "mps": 2 << 30, "cuda": 4 << 30}
 """Part of the free memory that a tile may take, and the bytes beyond which larger tiles gain nothing."""
 
+LEAST_MEMORY = 64 << 20
+"""Bytes that must be free before a tile of a new shape: with almost none, oneDNN crashes for want of a kernel."""
+
 Restored = tuple["NDArray[np.float32]", "NDArray[np.float32] | None"]
 """Restored tile and its Laplace scale, float32 arrays (Y, X); no scale from models without one."""
 
@@ -75,6 +78,7 @@ class Engine(ABC):
 
     def __init__(self, model: Model, device: torch.device) -> None:
         self.model, self.device, self.note = model, device, ""
+        self._restored: set[tuple[int, ...]] = set()
 
     def restore(self, tile: NDArray[np.float32]) -> Restored:
         """Restore one tile.
@@ -92,10 +96,17 @@ class Engine(ABC):
         Raises
         ------
         ComputeError
-            If the device runs out of memory or fails.
+            If the device runs out of memory or fails, or so little memory is left that it would crash.
         """
+        if tile.shape not in self._restored and (left := free_memory()) < LEAST_MEMORY:
+            raise ComputeError(
+                f"Only {left >> 20} MB of memory are left, and restoring takes {LEAST_MEMORY >> 20} MB at the very "
+                "least: close other programs, or allow this one more memory."
+            )
         with self._failures(f"a tile of {tile.shape[0]} x {tile.shape[1]} px"):
-            return self._run(tile)
+            restored = self._run(tile)
+        self._restored.add(tile.shape)
+        return restored
 
     def prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
         """Look at `samples` of the images to be restored, normalised, of shape (Y, X), before the first tile.

@@ -8,10 +8,13 @@ from pathlib import Path
 import psutil
 
 _GROUPS = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
 """Where a container or a batch system says how much its processes may take together, and how much they have."""
+
+_CACHED = ("active_file", "inactive_file")
+"""Parts of what they have that hold contents of files read, which the system gives back when memory is asked for."""
 
 
 def free_memory() -> int:
@@ -20,9 +23,11 @@ def free_memory() -> int:
 
 
 def _of_the_group() -> int:
-    for limit, usage in _GROUPS:
+    for folder, limit, usage in _GROUPS:
         try:
-            return int(limit.read_text()) - int(usage.read_text())
+            left = int((folder / limit).read_text()) - int((folder / usage).read_text())
+            rows = [line.split() for line in (folder / "memory.stat").read_text().splitlines()]
+            return left + sum(int(row[1]) for row in rows if row[0] in _CACHED)
         except (OSError, ValueError):
             # no such file, or "max"
             continue

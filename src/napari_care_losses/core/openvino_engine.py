@@ -153,8 +153,14 @@ def _compiled(graph: Graph, shape: tuple[int, ...], threads: int) -> openvino.Co
 
 
 def _compile(graph: openvino.Model, threads: int) -> openvino.CompiledModel:
-    # float32 by name: on some processors the default is bfloat16.
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    # float32 by name: on some processors the default is bfloat16. Threads stay unpinned: OpenVINO pins those of every
+    # process to the same first cores, which workers on one machine would then share.
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+    }
     return openvino.Core().compile_model(graph, "CPU", settings)
 
 
