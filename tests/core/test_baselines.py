@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.restoration import estimate_sigma
 
-from napari_care_losses.core.baselines import BASELINES, estimate_noise, restore_with, tune
+from napari_care_losses.core import baselines
+from napari_care_losses.core.baselines import BASELINES, estimate_noise, restore_in_steps, restore_with, tune
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.metrics import score
 
@@ -41,6 +42,18 @@ def test_baseline_improves_noisy_images_at_every_exposure(name: str, photons: fl
     before, after = score(noisy, truth), score(restore_with(name, noisy), truth)
     assert after["psnr"] > before["psnr"] + gain
     assert after["ssim"] > before["ssim"]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("photons", [1, 50])
+def test_tiles_give_the_image_of_the_whole(name: str, photons: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy = np.tile(exposed(blobs(), photons), (3, 3))
+    whole = restore_with(name, noisy)
+    monkeypatch.setattr(baselines, "_TILE", 100)
+    *tiles, restored = restore_in_steps(name, noisy)
+    assert len(tiles) > 3
+    assert not any(step is not None for step in tiles)
+    np.testing.assert_allclose(restored, whole, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -9,8 +9,8 @@ from napari_care_losses.core.errors import ParameterError
 from napari_care_losses.core.parameters import Parameters, parameter
 
 
-class Tiled(Protocol):
-    """What there is to know of a network to run it tile by tile."""
+class Local(Protocol):
+    """What there is to know of whatever makes pixels from pixels near them, to cut images into tiles for it."""
 
     @property
     def block(self) -> int:
@@ -19,6 +19,10 @@ class Tiled(Protocol):
     @property
     def margin(self) -> int:
         """Distance in pixels from which an input pixel can still reach an output pixel, rounded up to `block`."""
+
+
+class Tiled(Local, Protocol):
+    """What there is to know of a network to run it tile by tile."""
 
     @property
     def memory_per_pixel(self) -> int:

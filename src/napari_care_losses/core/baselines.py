@@ -8,15 +8,17 @@ serves images of any exposure, brightness and type.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.metrics import METRICS, align, scale_truth
+from napari_care_losses.core.tiles import plan_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -31,6 +33,8 @@ _TV_ITERATIONS = (12, 60)
 _TV_ITERATIONS_OF_PURE_NOISE = 90
 _NL_MEANS_PATCH = 7
 _NL_MEANS_DISTANCE = 5
+# Larger tiles take no less time in all, and longer to be cancelled.
+_TILE = 512
 # the median of |x| for a standard normal variable
 _NORMAL_MAD = 0.6744897501960817
 
@@ -48,38 +52,49 @@ class Baseline:
     strength : float
         Default strength relative to the estimated noise. It scored best on average over every sixth of the W2S frames
         0-59 and the High Low pairs, each of the five structures weighing the same.
-    function : callable
-        From an image (Y, X) float64, the standard deviation of its noise and a strength to the denoised image.
+    denoiser : callable
+        From an image (Y, X) float64, the standard deviation of its noise and a strength to what denoises its parts.
     """
 
     title: str
     source: str
     strength: float
-    function: Callable[[NDArray[np.float64], float, float], NDArray[np.float64]]
+    denoiser: Callable[[NDArray[np.float64], float, float], _Denoiser]
 
 
-def _total_variation(image: NDArray[np.float64], noise: float, strength: float) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class _Denoiser:
+    """Denoises parts of an image; a pixel depends on those up to `margin` away, and on no other."""
+
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    margin: int
+    block: int = 1
+
+
+def _total_variation(image: NDArray[np.float64], noise: float, strength: float) -> _Denoiser:
     from skimage.restoration import denoise_tv_chambolle
 
-    iterations = np.clip(_TV_ITERATIONS_OF_PURE_NOISE * (noise / image.std()) ** 3, *_TV_ITERATIONS)
-    denoised: NDArray[np.float64] = denoise_tv_chambolle(  # type: ignore[no-untyped-call,unused-ignore]
-        image, weight=strength * noise, eps=0.0, max_num_iter=int(iterations)
+    iterations = int(np.clip(_TV_ITERATIONS_OF_PURE_NOISE * (noise / image.std()) ** 3, *_TV_ITERATIONS))
+    # every iteration takes differences to the neighbours
+    return _Denoiser(
+        partial(denoise_tv_chambolle, weight=strength * noise, eps=0.0, max_num_iter=iterations), iterations + 1
     )
-    return denoised
 
 
-def _nl_means(image: NDArray[np.float64], noise: float, strength: float) -> NDArray[np.float64]:
+def _nl_means(image: NDArray[np.float64], noise: float, strength: float) -> _Denoiser:
     from skimage.restoration import denoise_nl_means
 
-    denoised: NDArray[np.float64] = denoise_nl_means(
-        image,
-        patch_size=_NL_MEANS_PATCH,
-        patch_distance=_NL_MEANS_DISTANCE,
-        h=strength * noise,
-        sigma=noise,
-        fast_mode=True,
+    return _Denoiser(
+        partial(
+            denoise_nl_means,
+            patch_size=_NL_MEANS_PATCH,
+            patch_distance=_NL_MEANS_DISTANCE,
+            h=strength * noise,
+            sigma=noise,
+            fast_mode=True,
+        ),
+        _NL_MEANS_DISTANCE + _NL_MEANS_PATCH // 2 + 1,
     )
-    return denoised
 
 
 BASELINES: dict[str, Baseline] = {
@@ -137,6 +152,21 @@ def restore_with(name: str, image: ArrayLike, *, strength: float | None = None) 
     InputError
         If the name is unknown, the strength not a positive number, or the image not 2D, real and finite.
     """
+    *_, restored = restore_in_steps(name, image, strength=strength)
+    assert restored is not None
+    return restored
+
+
+def restore_in_steps(
+    name: str, image: ArrayLike, *, strength: float | None = None
+) -> Generator[NDArray[np.float32] | None, None, None]:
+    """Do what `restore_with` does, tile by tile; can be closed at any step.
+
+    Yields
+    ------
+    (Y, X) float32 or None
+        None after every tile, then the denoised frame: that of the whole in one piece, but for rounding.
+    """
     baseline = _baseline(name)
     strength = baseline.strength if strength is None else strength
     if not 0 < strength < np.inf:
@@ -145,14 +175,19 @@ def restore_with(name: str, image: ArrayLike, *, strength: float | None = None) 
     low, high = (float(value) for value in np.percentile(frame, [0.1, 99.9]))
     if not high > low:
         low, high = float(frame.min()), float(frame.max())
-    if not high > low:
-        return frame.astype(np.float32)
-    root = np.sqrt(np.maximum((frame - low) / (high - low) + _PEDESTAL, 0))
-    noise = _noise_of(root)
-    if noise == 0:
-        return frame.astype(np.float32)
-    denoised = np.square(np.maximum(baseline.function(root, noise, strength), 0)) - _PEDESTAL
-    return np.asarray(denoised * (high - low) + low, dtype=np.float32)
+    root = np.sqrt(np.maximum((frame - low) / (high - low) + _PEDESTAL, 0)) if high > low else None
+    noise = 0.0 if root is None else _noise_of(root)
+    if root is None or noise == 0:
+        yield frame.astype(np.float32)
+        return
+    denoiser = baseline.denoiser(root, noise, strength)
+    rows, columns = root.shape
+    restored = np.empty((rows, columns), np.float32)
+    for tile in plan_tiles((rows, columns), denoiser, _TILE):
+        denoised = np.square(np.maximum(denoiser.function(root[tile.source])[tile.inner], 0)) - _PEDESTAL
+        restored[tile.target] = denoised * (high - low) + low
+        yield None
+    yield restored
 
 
 def tune(name: str, pairs: Iterable[tuple[ArrayLike, ArrayLike]]) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.core.baselines import BASELINES, restore_with
+from napari_care_losses.core.baselines import BASELINES, restore_in_steps
 from napari_care_losses.core.errors import InputError
 from napari_care_losses.core.free_memory import free_memory
 from napari_care_losses.core.metrics import grey_levels, scale_truth, score
@@ -199,10 +199,10 @@ def _baseline_steps(method: Method, frames: Frames, indices: list[int]) -> Gener
     note = f"{baseline.title}: strength {strength:g} x the estimated noise"
     for number, index in enumerate(indices, start=1):
         try:
-            image = restore_with(method.baseline, frames[index], strength=strength)
+            for image in restore_in_steps(method.baseline, frames[index], strength=strength):
+                yield _Step(number - (image is None), len(indices), image, note)
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
-        yield _Step(number, len(indices), image, note)
 
 
 def _shared_tile(architecture: Tiled, models: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_care_losses.core.architecture import Tiled
+    from napari_care_losses.core.architecture import Local, Tiled
 
 
 class Tile(NamedTuple):
@@ -21,7 +21,7 @@ class Tile(NamedTuple):
     target: tuple[slice, slice]
 
 
-def plan_tiles(shape: tuple[int, int], architecture: Tiled, tile_size: int) -> list[Tile]:
+def plan_tiles(shape: tuple[int, int], architecture: Local, tile_size: int) -> list[Tile]:
     """Cut a frame into the fewest tiles of one size.
 
     The frame is padded to multiples of the network's block; tiles start at multiples of it, so that pooling falls
@@ -32,7 +32,7 @@ def plan_tiles(shape: tuple[int, int], architecture: Tiled, tile_size: int) -> l
     ----------
     shape : tuple of int
         (Y, X) of the frame.
-    architecture : Tiled
+    architecture : Local
         Gives block and margin.
     tile_size : int
         Largest width of what a tile reads, in pixels; `smallest_tile` where that is larger.
@@ -50,7 +50,7 @@ def plan_tiles(shape: tuple[int, int], architecture: Tiled, tile_size: int) -> l
     ]
 
 
-def smallest_tile(architecture: Tiled) -> int:
+def smallest_tile(architecture: Local) -> int:
     """Return the smallest width a tile can read: a margin on both sides and one to write."""
     return 3 * architecture.margin
 
@@ -86,7 +86,7 @@ def _padded(size: int, block: int) -> int:
     return -(-size // block) * block
 
 
-def _spans(size: int, architecture: Tiled, tile_size: int) -> tuple[list[tuple[int, int, int]], int]:
+def _spans(size: int, architecture: Local, tile_size: int) -> tuple[list[tuple[int, int, int]], int]:
     """Return where every tile of one axis starts to read, starts and stops to write, and the width that it reads."""
     block, margin = architecture.block, architecture.margin
     largest = max(tile_size, smallest_tile(architecture)) // block * block
