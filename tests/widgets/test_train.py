@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -223,6 +224,23 @@ def test_starting_from_a_model_takes_the_recipe_that_goes_with_it(viewer, add_mo
     recipe.activated.emit(recipe.currentIndex())
     start.choose("given")
     assert recipe.currentData() == "paper"
+
+
+def test_starting_from_a_model_takes_its_loss_unless_one_was_chosen(viewer, add_model, model_library, qtbot) -> None:
+    path = model_library / f"{add_model('given', loss='bandpass')}.safetensors"
+    plain, values = load_model(path), {"sigma_small": 1.5, "sigma_large": 4.0}
+    replace(plain, card=replace(plain.card, loss_parameters=values)).save(path)
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.start_from.choose("given")
+    assert widget.loss.name() == "bandpass"
+    assert widget.loss.value().to_dict() == values
+    assert widget.name.text() == "my-actin-bandpass"
+    widget.start_from.combo.setCurrentIndex(0)
+    widget.loss.choose("mae")
+    widget.loss.combo.activated.emit(widget.loss.combo.currentIndex())
+    widget.start_from.choose("given")
+    assert widget.loss.name() == "mae"
 
 
 def test_settings_that_do_not_go_together_disable_start(widget) -> None:

@@ -27,7 +27,8 @@ MEANING = {
 """By `RestorationParameters.normalization`, for stacks."""
 
 RESCALES = (
-    "This model sets brightness by itself: do not compare its grey levels between images, or set the low band to tied."
+    "This model sets brightness by itself: its grey levels cannot be compared between images. With the low band tied "
+    "they can."
 )
 
 

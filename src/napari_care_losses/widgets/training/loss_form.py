@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
+from napari_care_losses.core.errors import CareError
 from napari_care_losses.core.losses import LOSSES, Loss
 from napari_care_losses.widgets.form import ParameterForm, make_rows, scroll_past, tooltip
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SYMBOLS = {
     r"\mathcal{F}": "F",
@@ -66,6 +72,13 @@ class LossForm(QWidget):
     def choose(self, name: str) -> None:
         """Choose a loss by its name."""
         self.combo.setCurrentIndex(self.combo.findData(name))
+
+    def show_loss(self, name: str, parameters: Mapping[str, Any]) -> None:
+        """Show the loss that a model was trained with; nothing changes where it is not one of ours."""
+        with suppress(CareError):
+            if name in self._forms:
+                self._forms[name].set_value(LOSSES[name].from_dict(parameters))
+                self.choose(name)
 
     def value(self) -> Loss:
         """Return the loss.

@@ -75,7 +75,7 @@ class TrainingSettings(QWidget):
     def __init__(self, names_in_use: Callable[[], set[str]], *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._names_in_use = names_in_use
-        self._has_own_epoch_length = self._has_own_structure = False
+        self._has_own_epoch_length = self._has_own_structure = self._has_own_loss = False
         self._build()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -92,6 +92,7 @@ class TrainingSettings(QWidget):
         layout.addLayout(named)
         self.rows = [rows, named, self.form.rows, self.device.rows, *self.loss.rows]
         self.loss.changed.connect(self._on_kind_changed)
+        self.loss.combo.activated.connect(lambda _: self._on_loss_chosen())
         self.structure.currentIndexChanged.connect(self._on_structure_chosen)
         self.start_from.changed.connect(self._on_start_chosen)
         self.form.edited.connect(self._on_edited)
@@ -110,7 +111,7 @@ class TrainingSettings(QWidget):
         self.start_from.setToolTip(
             tooltip(
                 "Start from a trained model and adapt it to your images (fine-tuning): the same minutes of training "
-                "go further."
+                "go further. Its loss is taken too, unless you have chosen one."
             )
         )
         self.form = ParameterForm(TrainingParameters, words=WORDS)
@@ -199,8 +200,14 @@ class TrainingSettings(QWidget):
         self.suggest_name()
         self.changed.emit()
 
+    def _on_loss_chosen(self) -> None:
+        self._has_own_loss = True
+
     def _on_start_chosen(self) -> None:
-        is_fixed = self.start_from.entry() is not None
+        entry = self.start_from.entry()
+        is_fixed = entry is not None
+        if entry is not None and not self._has_own_loss:
+            self.loss.show_loss(entry.card.loss, entry.card.loss_parameters)
         preset = self.form.editor("preset")
         preset.setEnabled(not is_fixed)
         preset.setToolTip(tooltip(FIXED_BY_MODEL if is_fixed else TrainingParameters.described()["preset"].help))
