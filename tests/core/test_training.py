@@ -9,8 +9,9 @@ import pytest
 import torch
 from toy_training import ARCHITECTURE, TINY, assert_equal_runs, broken_loss, finished, make_pairs, trainer, validating
 
+from napari_care_losses.core import training as module
 from napari_care_losses.core.architecture import PRESETS, Architecture
-from napari_care_losses.core.errors import InputError, ParameterError, TrainingDivergedError
+from napari_care_losses.core.errors import ComputeError, InputError, ParameterError, TrainingDivergedError
 from napari_care_losses.core.losses import LOSSES, Bandpass
 from napari_care_losses.core.patches import Pair
 from napari_care_losses.core.training import Epoch, Preparing, Step, Trainer, TrainingParameters
@@ -217,3 +218,15 @@ def test_the_defaults_are_the_paper_s():
 def test_an_image_too_small_is_refused_before_the_first_step():
     with pytest.raises(InputError, match="too small for patches of 32 px"):
         finished(trainer(patch_size=32))
+
+
+@pytest.mark.parametrize("left", [0, 64 << 20])
+def test_a_step_that_the_memory_cannot_hold_is_refused_before_it_is_taken(left, monkeypatch):
+    """The library crashes where no memory is left for the kernels it makes."""
+    training = trainer()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "free_memory", lambda: left)
+        with pytest.raises(ComputeError, match=rf"Only {left >> 20} MB .* takes about 6\d MB: choose a smaller batch"):
+            finished(training)
+    assert not training.has_started
+    assert finished(training).is_finished

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
@@ -18,8 +19,16 @@ from killing import _model
 
 from napari_care_losses.core.engines import Engine, TorchEngine
 from napari_care_losses.core.errors import CareError, ComputeError
+from napari_care_losses.core.losses import LOSSES
+from napari_care_losses.core.patches import Pair
+from napari_care_losses.core.reports import Epoch
 from napari_care_losses.core.restoration import restore
 from napari_care_losses.core.restoration_parameters import RestorationParameters
+from napari_care_losses.core.training import Trainer
+from napari_care_losses.core.training_parameters import TrainingParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LIMITS = 20
 """Processes with little memory, of every engine."""
@@ -33,14 +42,17 @@ LEAST, MOST = 20, 700
 SIZES = 1024, 2048
 """Height and width of what it is to restore then."""
 
+TRAINING = "training"
+"""In place of an engine: what is limited is a training, of whose first step nothing has been done."""
+
 TIGHT = environment(MALLOC_TRIM_THRESHOLD_="65536")
 """What has been freed goes back to the system, as with Dask's workers, so that a limit is one at once."""
 
 
 def run(scale: float) -> dict[str, float]:
     """Limit the memory of processes, and let a device fail on tiles beyond a random size."""
-    counts = {"memory_limits": 0, "restored_within_them": 0, "refused_clearly": 0}
-    engines = ("torch", "openvino") if scale >= 0.1 else ("torch",)
+    counts = {"memory_limits": 0, "restored_within_them": 0, "trained_within_them": 0, "refused_clearly": 0}
+    engines = ("torch", "openvino", TRAINING) if scale >= 0.1 else ("torch", TRAINING)
     for engine in engines:
         times = scaled(LIMITS, scale)
         for number in range(times):
@@ -87,20 +99,42 @@ def _failing_device(times: int) -> dict[str, float]:
 
 
 def _confined(engine: str, megabytes: float, size: int) -> str:
-    """Restore with so much memory beyond what is taken already; return how it ended."""
+    """Work with so much memory beyond what is taken already; return how it ended."""
     torch.set_num_threads(1)
-    low, model = images(1, size)[0], _model(seed=1)
-    parameters = RestorationParameters(engine=engine)
-    restore(low[:, :128, :128], model, parameters, device="cpu")
+    begin = _training if engine == TRAINING else _restoration
+    work, done = begin(engine, size)
     limit = int(psutil.Process().memory_info().vms + megabytes * 2**20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
-        restored = restore(low, model, parameters, device="cpu")
+        work()
     except CareError as error:
         assert "emory" in str(error), error
         return "refused_clearly"
-    assert np.isfinite(restored).all()
-    return "restored_within_them"
+    return done
+
+
+def _restoration(engine: str, size: int) -> tuple[Callable[[], None], str]:
+    low, model = images(1, size)[0], _model(seed=1)
+    parameters = RestorationParameters(engine=engine)
+    restore(low[:, :128, :128], model, parameters, device="cpu")
+
+    def work() -> None:
+        assert np.isfinite(restore(low, model, parameters, device="cpu")).all()
+
+    return work, "restored_within_them"
+
+
+def _training(_engine: str, size: int) -> tuple[Callable[[], None], str]:
+    low, high = (stack.astype(np.float32) for stack in images(4, size // 8))
+    pairs = [Pair(*frames, f"pair[{number}]") for number, frames in enumerate(zip(low, high, strict=True))]
+    settings = TrainingParameters(preset="lite", budget="steps", amount=10, steps_per_epoch=5, validation_patches=8)
+    trainer = Trainer(pairs, LOSSES["fft"](), settings, device="cpu")
+
+    def work() -> None:
+        for report in trainer.run():
+            assert not isinstance(report, Epoch) or np.isfinite(report.validation_loss)
+
+    return work, "trained_within_them"
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from napari_care_losses.core.allocation import freed_memory_kept
 from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.averaging import WeightAverage
 from napari_care_losses.core.divergence import check_loss
-from napari_care_losses.core.engines import choose_device
+from napari_care_losses.core.engines import LEAST_MEMORY, choose_device
 from napari_care_losses.core.errors import ComputeError, ResumeError
+from napari_care_losses.core.free_memory import free_memory
 from napari_care_losses.core.matching import summarize_images
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork, copied_weights, training_layout
@@ -46,6 +47,9 @@ __all__ = ["DEFAULT_STEPS_PER_EPOCH", "Epoch", "Preparing", "Report", "Step", "T
 
 PLATEAU_PATIENCE = 9
 """Epochs without a better validation loss before the rate halves: Keras halves at the 10th, torch after the 9th."""
+
+STEP_MEMORY = 60
+"""Bytes of a training step for every pixel of its patches and every first filter: measured, 55 to 63."""
 
 
 class Trainer:
@@ -155,7 +159,7 @@ class Trainer:
         TrainingDivergedError
             If the loss became NaN, infinite or huge; `model` still gives the best weights before that.
         ComputeError
-            If the device fails.
+            If the device fails, or has less memory than a step takes.
         """
         if not self._sources:
             yield from self._prepare()
@@ -292,7 +296,19 @@ class Trainer:
             yield Preparing(min(done, total), total)
         self._view = choose_view(shares, self._architecture.block)
         self._validation = draw_validation(validation, parameters)
+        self._check_memory()
         self._sources = training
+
+    def _check_memory(self) -> None:
+        """Refuse what does not fit: where hardly any memory is left for a processor's kernels, oneDNN crashes."""
+        parameters = self.parameters
+        pixels = self.team.share(parameters.batch_size) * parameters.patch_size**2
+        needed = LEAST_MEMORY + STEP_MEMORY * self._architecture.filters * pixels
+        if self._device.type == "cpu" and (left := free_memory()) < needed:
+            raise ComputeError(
+                f"Only {left >> 20} MB of memory are left, and a training step takes about {needed >> 20} MB: choose a "
+                "smaller batch or patch, or close other programs."
+            )
 
     def _fraction(self) -> float:
         return self.parameters.fraction(self._progress.step, self._progress.seconds)
