@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy_training import ARCHITECTURE, TINY, assert_equal_runs, broken_loss, finished, make_pairs, trainer, validating
 
-from napari_care_losses.core import training as module
+from napari_care_losses.core import free_memory
 from napari_care_losses.core.architecture import PRESETS, Architecture
 from napari_care_losses.core.errors import ComputeError, InputError, ParameterError, TrainingDivergedError
 from napari_care_losses.core.losses import LOSSES, Bandpass
@@ -225,7 +225,7 @@ def test_a_step_that_the_memory_cannot_hold_is_refused_before_it_is_taken(left, 
     """The library crashes where no memory is left for the kernels it makes."""
     training = trainer()
     with monkeypatch.context() as patched:
-        patched.setattr(module, "free_memory", lambda: left)
+        patched.setattr(free_memory, "free_memory", lambda: left)
         with pytest.raises(ComputeError, match=rf"Only {left >> 20} MB .* takes about 6\d MB: choose a smaller batch"):
             finished(training)
     assert not training.has_started

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from napari_care_losses.core.errors import ComputeError, InputError
-from napari_care_losses.core.free_memory import free_memory
+from napari_care_losses.core.free_memory import free_memory, require_memory
 from napari_care_losses.core.program import Program
 from napari_care_losses.core.tiles import working_memory
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 MEMORY_SHARE = 0.25
 MEMORY_CAP = {"cpu": 768 << 20, "mps": 2 << 30, "cuda": 4 << 30}
 """Part of the free memory that a tile may take, and the bytes beyond which larger tiles gain nothing."""
-
-LEAST_MEMORY = 64 << 20
-"""Bytes that must be free before a tile of a new shape: with almost none, oneDNN crashes for want of a kernel."""
 
 Restored = tuple["NDArray[np.float32]", "NDArray[np.float32] | None"]
 """Restored tile and its Laplace scale, float32 arrays (Y, X); no scale from models without one."""
@@ -98,11 +95,8 @@ class Engine(ABC):
         ComputeError
             If the device runs out of memory or fails, or so little memory is left that it would crash.
         """
-        if tile.shape not in self._restored and (left := free_memory()) < LEAST_MEMORY:
-            raise ComputeError(
-                f"Only {left >> 20} MB of memory are left, and restoring takes {LEAST_MEMORY >> 20} MB at the very "
-                "least: close other programs, or allow this one more memory."
-            )
+        if tile.shape not in self._restored:
+            require_memory(0, "restoring", "allow this program more memory")
         with self._failures(f"a tile of {tile.shape[0]} x {tile.shape[1]} px"):
             restored = self._run(tile)
         self._restored.add(tile.shape)

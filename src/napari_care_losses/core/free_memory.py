@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from napari_care_losses.core.errors import ComputeError
+
 _GROUPS = (
     (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -16,10 +18,38 @@ _GROUPS = (
 _CACHED = ("active_file", "inactive_file")
 """Parts of what they have that hold contents of files read, which the system gives back when memory is asked for."""
 
+LEAST_MEMORY = 64 << 20
+"""Bytes that stay free beside what work takes: with almost none, oneDNN crashes for want of a kernel."""
+
 
 def free_memory() -> int:
     """Return the bytes of memory that this process may still take."""
     return max(0, min(int(psutil.virtual_memory().available), _of_the_group(), _of_the_process()))
+
+
+def require_memory(needed: int, what: str, remedy: str) -> None:
+    """Refuse work that does not fit, before it makes new kernels on a processor.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes that it takes, besides `LEAST_MEMORY`.
+    what : str
+        The work.
+    remedy : str
+        What the user can do, besides closing other programs.
+
+    Raises
+    ------
+    ComputeError
+        If less is left.
+    """
+    needed, left = needed + LEAST_MEMORY, free_memory()
+    if left < needed:
+        raise ComputeError(
+            f"Only {left >> 20} MB of memory are left, and {what} takes about {needed >> 20} MB: {remedy}, or close "
+            "other programs."
+        )
 
 
 def _of_the_group() -> int:

@@ -20,9 +20,9 @@ from napari_care_losses.core.allocation import freed_memory_kept
 from napari_care_losses.core.architecture import PRESETS
 from napari_care_losses.core.averaging import WeightAverage
 from napari_care_losses.core.divergence import check_loss
-from napari_care_losses.core.engines import LEAST_MEMORY, choose_device
+from napari_care_losses.core.engines import choose_device
 from napari_care_losses.core.errors import ComputeError, ResumeError
-from napari_care_losses.core.free_memory import free_memory
+from napari_care_losses.core.free_memory import require_memory
 from napari_care_losses.core.matching import summarize_images
 from napari_care_losses.core.model import Model, ModelCard
 from napari_care_losses.core.network import CareNetwork, copied_weights, training_layout
@@ -47,9 +47,6 @@ __all__ = ["DEFAULT_STEPS_PER_EPOCH", "Epoch", "Preparing", "Report", "Step", "T
 
 PLATEAU_PATIENCE = 9
 """Epochs without a better validation loss before the rate halves: Keras halves at the 10th, torch after the 9th."""
-
-STEP_MEMORY = 60
-"""Bytes of a training step for every pixel of its patches and every first filter: measured, 55 to 63."""
 
 
 class Trainer:
@@ -296,19 +293,10 @@ class Trainer:
             yield Preparing(min(done, total), total)
         self._view = choose_view(shares, self._architecture.block)
         self._validation = draw_validation(validation, parameters)
-        self._check_memory()
+        if self._device.type == "cpu":
+            each, count = self._architecture.step_memory_per_pixel * parameters.patch_size**2, parameters.batch_size
+            require_memory(each * self.team.share(count), "training", "choose a smaller batch or patch")
         self._sources = training
-
-    def _check_memory(self) -> None:
-        """Refuse what does not fit: where hardly any memory is left for a processor's kernels, oneDNN crashes."""
-        parameters = self.parameters
-        pixels = self.team.share(parameters.batch_size) * parameters.patch_size**2
-        needed = LEAST_MEMORY + STEP_MEMORY * self._architecture.filters * pixels
-        if self._device.type == "cpu" and (left := free_memory()) < needed:
-            raise ComputeError(
-                f"Only {left >> 20} MB of memory are left, and a training step takes about {needed >> 20} MB: choose a "
-                "smaller batch or patch, or close other programs."
-            )
 
     def _fraction(self) -> float:
         return self.parameters.fraction(self._progress.step, self._progress.seconds)
