@@ -25,10 +25,10 @@ import tifffile
 from context import Context
 from settings import Settings
 
-from napari_care_losses.core.baselines import BASELINES, restore_with
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.patches import Pair, split_pairs
-from napari_care_losses.core.spectra import agreement
+from napari_care_losses.comparison.baselines import BASELINES, restore_with
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.evaluation.spectra import agreement
+from napari_care_losses.training.patches import Pair, split_pairs
 
 STRUCTURES = ("mitochondria", "actin")
 TRAINING, TEST = (0, 60), (60, 69)
@@ -100,7 +100,7 @@ def table(found: dict[str, Rows]) -> str:
 
 def _ours(name: str, trained_on: str, minutes: float, options: argparse.Namespace) -> Rows:
     """Train by the command line and score."""
-    from napari_care_losses.core.model import read_card
+    from napari_care_losses.models.model import read_card
 
     training, restoring = OURS[name]
     model = FOLDER / f"{name.replace(' ', '-').replace(',', '')}-{trained_on}-{minutes:g}.safetensors"
@@ -184,7 +184,7 @@ def _stacks(folder: Path, structure: str, frames: tuple[int, int]) -> tuple[Any,
 
 
 def _command(*arguments: Any) -> None:
-    subprocess.run([sys.executable, "-m", "napari_care_losses.cli", *map(str, arguments)], check=True)
+    subprocess.run([sys.executable, "-m", "napari_care_losses.cli.main", *map(str, arguments)], check=True)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from napari_care_losses.core.baselines import BASELINES, restore_with
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.tiff import read_tiff
+from napari_care_losses.comparison.baselines import BASELINES, restore_with
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.io.tiff_writer import read_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable

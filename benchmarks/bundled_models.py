@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_care_losses.core.baselines import BASELINES, restore_with
-from napari_care_losses.core.library import bundled_folder
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.model import SUFFIX, Model, load_model
-from napari_care_losses.core.pictures import save_panels
-from napari_care_losses.core.restoration import restore
-from napari_care_losses.core.simulation import STRUCTURES, simulate_pairs
-from napari_care_losses.core.spectra import agreement
-from napari_care_losses.core.stacks import read_stack
+from napari_care_losses.comparison.baselines import BASELINES, restore_with
+from napari_care_losses.comparison.report.panels import save_panels
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.evaluation.spectra import agreement
+from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.models.library import bundled_folder
+from napari_care_losses.models.model import SUFFIX, Model, load_model
+from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pairs
 
 LOSSES, PRESETS = ("laplace", "fft", "bandpass"), ("care", "lite")
 TITLES = {"laplace": "Laplace", "fft": "FFT", "bandpass": "Bandpass"}

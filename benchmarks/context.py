@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from workers.wire import Worker, WorkerError
 
-from napari_care_losses.core.architecture import PRESETS, Architecture
+from napari_care_losses.models.architecture import PRESETS, Architecture
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -68,7 +68,7 @@ class Context:
         """Return the file of a frame of simulated actin, repeated to a width in pixels."""
         path = self.work / f"frame-{width}.npy"
         if not path.exists():
-            from napari_care_losses.core.simulation import simulate_pair
+            from napari_care_losses.simulation.pairs_and_movies import simulate_pair
 
             tile, _ = simulate_pair("actin", (min(width, 512),) * 2, seed=0)
             count = -(-width // len(tile))
@@ -97,7 +97,7 @@ class Context:
         return paths
 
     def _simulated(self, name: str, count: int, seed: int) -> tuple[Path, Path]:
-        from napari_care_losses.core.simulation import simulate_pairs
+        from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 
         paths = self.work / f"{name}-{count}-low.npy", self.work / f"{name}-{count}-high.npy"
         if not all(path.exists() for path in paths):
@@ -111,8 +111,8 @@ class Context:
         if not path.exists():
             import torch
 
-            from napari_care_losses.core.model import Model, ModelCard
-            from napari_care_losses.core.network import CareNetwork
+            from napari_care_losses.models.model import Model, ModelCard
+            from napari_care_losses.models.unet import CareNetwork
 
             shape = architecture or PRESETS[name]
             network = CareNetwork(shape, torch.Generator().manual_seed(0))
@@ -142,7 +142,7 @@ class Context:
 
     def restore_file(self, model: Path, source: Path, out: Path, engine: str) -> dict[str, Any]:
         """Restore a TIFF file into another by the command; return its wall time and peak memory."""
-        cli = [sys.executable, "-m", "napari_care_losses.cli", "restore"]
+        cli = [sys.executable, "-m", "napari_care_losses.cli.main", "restore"]
         options = subprocess.run([*cli, "--help"], capture_output=True, text=True, check=True).stdout
         named = [source, "--model", model] if "--model" in options else [model, source]
         chosen = ["--engine", engine] if "--engine" in options else []

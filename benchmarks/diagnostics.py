@@ -20,16 +20,16 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
-from napari_care_losses.core.baselines import restore_with
-from napari_care_losses.core.diagnostics import flicker, region_means, residual, structure_left
-from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.library import find_model
-from napari_care_losses.core.metrics import align
-from napari_care_losses.core.microscope import Microscope, blur, record
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.restoration import RestorationParameters, restore
-from napari_care_losses.core.simulation import STRUCTURES, draw_structure, simulate_movie
-from napari_care_losses.core.tiff import read_tiff
+from napari_care_losses.comparison.baselines import restore_with
+from napari_care_losses.evaluation.metrics import align
+from napari_care_losses.evaluation.residual import flicker, region_means, residual, structure_left
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.models.library import find_model
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
+from napari_care_losses.simulation.microscope import Microscope, blur, record
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, draw_structure, simulate_movie
 
 if TYPE_CHECKING:
     from collections.abc import Callable

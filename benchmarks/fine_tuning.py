@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.core.library import bundled_folder
-from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.model import SUFFIX, Model, load_model
-from napari_care_losses.core.patches import Pair
-from napari_care_losses.core.restoration import restore
-from napari_care_losses.core.spectra import agreement
-from napari_care_losses.core.stacks import read_stack
-from napari_care_losses.core.training import Trainer, TrainingParameters
-from napari_care_losses.core.training_parameters import RECIPES
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.evaluation.spectra import agreement
+from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.library import bundled_folder
+from napari_care_losses.models.model import SUFFIX, Model, load_model
+from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.training.parameters import RECIPES
+from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.trainer import Trainer, TrainingParameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_care_losses.core.library import bundled_folder
-from napari_care_losses.core.model import SUFFIX, load_model
-from napari_care_losses.core.normalization import Normalization, percentiles
-from napari_care_losses.core.restoration import restore
-from napari_care_losses.core.simulation import Microscope, simulate_movie, simulate_pairs
+from napari_care_losses.images.normalization import Normalization, percentiles
+from napari_care_losses.models.library import bundled_folder
+from napari_care_losses.models.model import SUFFIX, load_model
+from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_movie, simulate_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

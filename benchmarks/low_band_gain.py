@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_care_losses.core import low_band
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.normalization import frame_range
-from napari_care_losses.core.restoration import RestorationParameters, restore_frames
-from napari_care_losses.core.tiff import read_tiff
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.images.normalization import frame_range
+from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration import low_band
+from napari_care_losses.restoration.restore_stack import RestorationParameters, restore_frames
 
 BANDS = ((0.5, 1.0), (0.8, 1.6), (1.0, 2.0))
 """In units of sigma."""

@@ -2,9 +2,9 @@
 
     python benchmarks/low_band_sigma.py MODEL LOW HIGH FRAMES
 
-FRAMES are comma-separated indices of frames that neither trained the model nor test it, such as the validation images
-that ``napari_care_losses.core.patches.split_pairs`` sets aside. Prints the mean PSNR after alignment with the low band
-as the network gives it, tied at fixed sigmas, and tied at the sigma that the noise allows.
+FRAMES are comma-separated indices of frames that neither trained the model nor test it, such as the validation
+images that ``napari_care_losses.training.patches.split_pairs`` sets aside. Prints the mean PSNR after
+alignment with the low band as the network gives it, tied at fixed sigmas, and tied at the sigma that the noise allows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-
 from napari_care_losses.core.low_band import noise_limited_sigma, tie_low_band
 from napari_care_losses.core.metrics import score
 from napari_care_losses.core.model import load_model

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.core.image_statistics import measure
-from napari_care_losses.core.library import bundled_folder
-from napari_care_losses.core.matching import reasons, summarize_images
-from napari_care_losses.core.model import SUFFIX, read_card
-from napari_care_losses.core.simulation import STRUCTURES, simulate_pairs
-from napari_care_losses.core.tiff import read_tiff
-from napari_care_losses.sample_data import actin_sample, dendra_sample, mitochondria_sample
+from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.models.image_statistics import measure
+from napari_care_losses.models.library import bundled_folder
+from napari_care_losses.models.match import reasons, summarize_images
+from napari_care_losses.models.model import SUFFIX, read_card
+from napari_care_losses.plugin.sample_data import actin_sample, dendra_sample, mitochondria_sample
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.core.image_statistics import ImageStatistics
+    from napari_care_losses.models.image_statistics import ImageStatistics
 
     Stack = Iterable[NDArray[Any]]
 

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from napari_care_losses.core.architecture import PRESETS, Architecture
-from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.patches import Pair, split_pairs
-from napari_care_losses.core.restoration import RestorationParameters, restore
-from napari_care_losses.core.training import Trainer, TrainingParameters
-from napari_care_losses.core.training_parameters import RECIPES as TRAINING_RECIPES
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.architecture import PRESETS, Architecture
+from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
+from napari_care_losses.training.parameters import RECIPES as TRAINING_RECIPES
+from napari_care_losses.training.patches import Pair, split_pairs
+from napari_care_losses.training.trainer import Trainer, TrainingParameters
 
 STRUCTURES = ("mitochondria", "actin")
 FRAMES = slice(0, 60)

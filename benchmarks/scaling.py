@@ -24,13 +24,13 @@ from typing import Any
 import psutil
 from distributed import Client, LocalCluster
 
-from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.jobs import restore_to_file
-from napari_care_losses.core.library import bundled_folder
-from napari_care_losses.core.model import SUFFIX, load_model, read_card
-from napari_care_losses.core.restoration import RestorationParameters
-from napari_care_losses.core.simulation import simulate_pairs
-from napari_care_losses.core.tiff import read_tiff, write_tiff
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.tiff_writer import read_tiff, write_tiff
+from napari_care_losses.models.library import bundled_folder
+from napari_care_losses.models.model import SUFFIX, load_model, read_card
+from napari_care_losses.restoration.restore_stack import RestorationParameters
+from napari_care_losses.restoration.to_file import restore_to_file
+from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 
 MODEL = "actin-fft-lite"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -120,7 +120,17 @@ def _training(folder: Path, processes: int, steps: int) -> dict[str, float]:
     out = folder / "model.safetensors"
     before = os.times()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command += ["-m", "napari_care_losses.cli", "train", "--low", "low.tif", "--high", "high.tif", "--out", str(out)]
+    command += [
+        "-m",
+        "napari_care_losses.cli.main",
+        "train",
+        "--low",
+        "low.tif",
+        "--high",
+        "high.tif",
+        "--out",
+        str(out),
+    ]
     command += ["--steps", str(steps), "--steps-per-epoch", str(steps)]
     for name, value in TRAINING.items():
         command += [f"--{name}", value]

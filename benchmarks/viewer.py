@@ -194,10 +194,10 @@ def add_care_model() -> str:
     # loads torch: only in a process that does not measure its loading
     code = (
         "from dataclasses import replace\n"
-        "from napari_care_losses.core.architecture import PRESETS\n"
-        "from napari_care_losses.core.library import new_model_path\n"
-        "from napari_care_losses.core.model import Model, ModelCard\n"
-        "from napari_care_losses.core.network import CareNetwork\n"
+        "from napari_care_losses.models.architecture import PRESETS\n"
+        "from napari_care_losses.models.library import new_model_path\n"
+        "from napari_care_losses.models.model import Model, ModelCard\n"
+        "from napari_care_losses.models.unet import CareNetwork\n"
         "import torch\n"
         "network = CareNetwork(PRESETS['care'], torch.Generator().manual_seed(0))\n"
         "card = ModelCard(structure='actin', loss='mae', preset='care', architecture=PRESETS['care'])\n"

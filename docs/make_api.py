@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import griffe
 
-from napari_care_losses.core.parameters import Parameters
+from napari_care_losses.parameters import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,17 +72,17 @@ What the widgets do is a few lines of Python; nothing here needs napari or a scr
 anything else that is indexed alike. The tests run these lines.
 
 ```python
-from napari_care_losses.core.library import find_model
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.restoration import restore
+from napari_care_losses.models.library import find_model
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.restore_stack import restore
 
 restored = restore(stack, load_model(find_model("actin-bandpass-lite")), axes="TYX")
 ```
 
 ```python
-from napari_care_losses.core.losses import Bandpass
-from napari_care_losses.core.patches import Pair
-from napari_care_losses.core.training import Trainer, TrainingParameters
+from napari_care_losses.losses.registry import Bandpass
+from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.trainer import Trainer, TrainingParameters
 
 settings = TrainingParameters(preset="lite", budget="steps", amount=20)
 trainer = Trainer([Pair(low, high, "field 1")], Bandpass(), settings)

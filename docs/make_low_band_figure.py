@@ -7,12 +7,12 @@ from pathlib import Path
 
 from scipy.ndimage import gaussian_filter
 
-from napari_care_losses.core.library import find_model
-from napari_care_losses.core.metrics import align, scale_truth, score
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.pictures import save_panels
-from napari_care_losses.core.restoration import RestorationParameters, restore
-from napari_care_losses.core.simulation import simulate_pair
+from napari_care_losses.comparison.report.panels import save_panels
+from napari_care_losses.evaluation.metrics import align, scale_truth, score
+from napari_care_losses.models.library import find_model
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
+from napari_care_losses.simulation.pairs_and_movies import simulate_pair
 
 SEED, SIGMA, AMPLIFIED = 7, 5, 4
 

@@ -9,7 +9,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_care_losses.core.paper import (
+from napari_care_losses.evaluation.statistics import holm, summarize
+from napari_care_losses.experiments.paper import (
     EXPERIMENTS,
     LOSSES,
     METRICS,
@@ -20,10 +21,9 @@ from napari_care_losses.core.paper import (
     p_range,
     paper_scores,
 )
-from napari_care_losses.core.statistics import holm, summarize
 
 if TYPE_CHECKING:
-    from napari_care_losses.core.statistics import Row
+    from napari_care_losses.evaluation.statistics import Row
 
 PAGE = Path(__file__).with_name("paper_tables.md")
 DIGITS = {"psnr": 3, "ssim": 4}

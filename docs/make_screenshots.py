@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
-    from napari_care_losses.widgets.compare import CompareWidget
-    from napari_care_losses.widgets.restore import RestoreWidget
-    from napari_care_losses.widgets.train import TrainWidget
+    from napari_care_losses.widgets.compare.widget import CompareWidget
+    from napari_care_losses.widgets.restore.widget import RestoreWidget
+    from napari_care_losses.widgets.train.widget import TrainWidget
 
 PLUGIN = "napari-care-losses"
 SIZE = (1366, 768)

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_care_losses.core.image_statistics import measure
-from napari_care_losses.core.pictures import save_panels
-from napari_care_losses.core.report.line_plots import COLOURS, Axis, Curve, plot
-from napari_care_losses.core.simulation import STRUCTURES, simulate_pairs
-from napari_care_losses.core.spectra import radial_power
-from napari_care_losses.core.stacks import read_stack
+from napari_care_losses.comparison.report.panels import save_panels
+from napari_care_losses.comparison.report.svg_plots import COLOURS, Axis, Curve, plot
+from napari_care_losses.evaluation.spectra import radial_power
+from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.models.image_statistics import measure
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pairs
 
 IMAGES = Path(__file__).parent / "images"
 SEED, FIELDS, SIZE, CROP = 700, 12, 512, 256

@@ -6,11 +6,11 @@ python examples/restore_large_stack.py stack.tif restored.tif actin-fft-lite
 import sys
 from pathlib import Path
 
-from napari_care_losses.core.jobs import restore_to_file
-from napari_care_losses.core.library import find_model
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.restoration import RestorationParameters
-from napari_care_losses.core.tiff import read_tiff
+from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.models.library import find_model
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.restore_stack import RestorationParameters
+from napari_care_losses.restoration.to_file import restore_to_file
 
 
 def main(source: str, out: str, model_name: str) -> None:

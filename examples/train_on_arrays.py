@@ -6,14 +6,14 @@ python examples/train_on_arrays.py 1000     # as many steps as you like
 
 import sys
 
-from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.losses import Bandpass
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.model import Model
-from napari_care_losses.core.patches import pairs_from_frames
-from napari_care_losses.core.restoration import restore
-from napari_care_losses.core.simulation import simulate_pairs
-from napari_care_losses.core.training import Epoch, Trainer, TrainingParameters
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.losses.registry import Bandpass
+from napari_care_losses.models.model import Model
+from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
+from napari_care_losses.training.patches import pairs_from_frames
+from napari_care_losses.training.trainer import Epoch, Trainer, TrainingParameters
 
 
 def main(steps: int = 4) -> Model:

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import torch
+from fixtures.cli_runs import TINY, write
+
+from napari_care_losses.models.architecture import PRESETS
+from napari_care_losses.restoration.engines.base import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -17,6 +27,12 @@ def model_library(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_remembered_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test see the tile that another one made too large."""
+    monkeypatch.setattr(Engine, "_limits", {})
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real images that may lie beside a clone; skip the test where there is none."""
@@ -24,3 +40,29 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real images are not here: they belong into ../shared/data, beside the project's folder")
     return folder
+
+
+@pytest.fixture
+def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `lite` be a network of a few filters."""
+    monkeypatch.setitem(PRESETS, "lite", TINY)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run in a folder with a pair of stacks of 6 frames, `low.tif` and `high.tif`."""
+    rng = np.random.default_rng(0)
+    high = rng.integers(100, 1000, (6, 28, 24)).astype(np.uint16)
+    write(tmp_path / "high.tif", high)
+    write(tmp_path / "low.tif", high // 4 + rng.integers(0, 50, high.shape).astype(np.uint16))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Compute in one thread, quicker where tiles are small, and give torch its threads back after the test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -25,18 +25,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_care_losses.core.jobs import train_to_file
-from napari_care_losses.core.library import bundled_folder
-from napari_care_losses.core.losses import LOSSES, MeanAbsoluteError
-from napari_care_losses.core.matching import summarize_images
-from napari_care_losses.core.microscope import MicroscopeRange
-from napari_care_losses.core.model import SUFFIX, Model, load_model, structure_named
-from napari_care_losses.core.patches import Pair
-from napari_care_losses.core.simulation import STRUCTURES, simulate_pair
-from napari_care_losses.core.stacks import read_stack
-from napari_care_losses.core.training import Epoch, Trainer, TrainingParameters
-from napari_care_losses.core.training_parameters import RECIPES
-from napari_care_losses.core.training_state import state_path
+from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.losses.registry import LOSSES, MeanAbsoluteError
+from napari_care_losses.models.library import bundled_folder
+from napari_care_losses.models.match import summarize_images
+from napari_care_losses.models.model import SUFFIX, Model, load_model, structure_named
+from napari_care_losses.simulation.microscope import MicroscopeRange
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pair
+from napari_care_losses.training.checkpoint import state_path
+from napari_care_losses.training.parameters import RECIPES
+from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.to_file import train_to_file
+from napari_care_losses.training.trainer import Epoch, Trainer, TrainingParameters
 
 BUNDLED_LOSSES = ("laplace", "fft", "bandpass")
 BUNDLED_PRESETS = ("care", "lite")

@@ -8,7 +8,7 @@ import numpy as np
 from context import multiply_adds
 from rows import Row, rate, summary
 
-from napari_care_losses.core.architecture import PRESETS
+from napari_care_losses.models.architecture import PRESETS
 from sections.memory import write_stack
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_care_losses.core.architecture import PRESETS
+from napari_care_losses.models.architecture import PRESETS
 
 if TYPE_CHECKING:
     from pathlib import Path

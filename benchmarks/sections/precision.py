@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rows import Row
 
-from napari_care_losses.core.library import find_model
+from napari_care_losses.models.library import find_model
 from sections.quality import RUNS, model_file
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from context import MATMUL, multiply_adds
 from rows import CAREAMICS, CSBDEEP, Row, compared, rate, summary
 
-from napari_care_losses.core.architecture import PRESETS
+from napari_care_losses.models.architecture import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

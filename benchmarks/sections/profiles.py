@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_care_losses.core.architecture import PRESETS
+from napari_care_losses.models.architecture import PRESETS
 from sections.training import LOSSES
 
 if TYPE_CHECKING:

@@ -16,20 +16,20 @@ import torch
 from profiling import profile_restoring, profile_training
 from wire import serve
 
-from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.patches import Pair
-from napari_care_losses.core.restoration import RestorationParameters, restore, restore_frames
-from napari_care_losses.core.training import Epoch, Step, Trainer, TrainingParameters
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.restore_stack import RestorationParameters, restore, restore_frames
+from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.trainer import Epoch, Step, Trainer, TrainingParameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.core.model import Model
+    from napari_care_losses.models.model import Model
 
 PACKAGES = ("napari-care-losses", "torch", "openvino", "numpy", "scipy", "tifffile", "napari")
 

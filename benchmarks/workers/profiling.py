@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from napari_care_losses.core.restoration import restore
-from napari_care_losses.core.training import Step
+from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.training.trainer import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.core.model import Model
-    from napari_care_losses.core.restoration import RestorationParameters
-    from napari_care_losses.core.training import Trainer
+    from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.restore_stack import RestorationParameters
+    from napari_care_losses.training.trainer import Trainer
 
 COSTLIEST = 5
 

@@ -18,10 +18,10 @@ import tifffile
 from counts import images, say
 from killing import _model
 
-from napari_care_losses.cli import main
-from napari_care_losses.core.errors import InputError
-from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.stacks import read_stack
+from napari_care_losses.cli.main import main
+from napari_care_losses.errors import InputError
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.stacks import read_stack
 
 LOW, HIGH = images(3)
 TRAIN = (

@@ -19,12 +19,12 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_care_losses.core.library import FOLDER_VARIABLE
-from napari_care_losses.widgets.compare import CompareWidget
-from napari_care_losses.widgets.restore import RestoreWidget
-from napari_care_losses.widgets.results import is_result
-from napari_care_losses.widgets.threads import thread_pool
-from napari_care_losses.widgets.train import TrainWidget
+from napari_care_losses.models.library import FOLDER_VARIABLE
+from napari_care_losses.widgets.background.threads import thread_pool
+from napari_care_losses.widgets.compare.widget import CompareWidget
+from napari_care_losses.widgets.layers.restored_layers import is_result
+from napari_care_losses.widgets.restore.widget import RestoreWidget
+from napari_care_losses.widgets.train.widget import TrainWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def command(*arguments: object) -> list[str]:
     """Return the command line of this package."""
-    return [sys.executable, "-m", "napari_care_losses.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "napari_care_losses.cli.main", *map(str, arguments)]
 
 
 def environment(threads: int = 1, **more: str) -> dict[str, str]:

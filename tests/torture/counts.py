@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.tiff import write_tiff
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.tiff_writer import write_tiff
 
 if TYPE_CHECKING:
     from pathlib import Path

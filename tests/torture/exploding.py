@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from counts import QUICK, images, say, scaled
 
-from napari_care_losses.core.errors import TrainingDivergedError
-from napari_care_losses.core.jobs import train_to_file
-from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.patches import Pair
-from napari_care_losses.core.reports import Epoch, Step
-from napari_care_losses.core.training import Trainer
-from napari_care_losses.core.training_parameters import TrainingParameters
+from napari_care_losses.errors import TrainingDivergedError
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.model import load_model
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.progress import Epoch, Step
+from napari_care_losses.training.to_file import train_to_file
+from napari_care_losses.training.trainer import Trainer
 
 TIMES = 3
 """Of every loss and fault."""

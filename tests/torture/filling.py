@@ -17,15 +17,16 @@ import numpy as np
 from counts import QUICK, say, scaled, write_images
 from killing import _model, _pixels
 
-from napari_care_losses.core.errors import CareError, OutputError, UnreadableError
-from napari_care_losses.core.jobs import restore_to_file, train_to_file
-from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.patches import pairs_from_frames
-from napari_care_losses.core.restoration_parameters import RestorationParameters
-from napari_care_losses.core.stacks import read_stack, write_stack
-from napari_care_losses.core.training import Trainer
-from napari_care_losses.core.training_parameters import TrainingParameters
+from napari_care_losses.errors import CareError, OutputError, UnreadableError
+from napari_care_losses.io.stacks import read_stack, write_stack
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.restoration.to_file import restore_to_file
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.patches import pairs_from_frames
+from napari_care_losses.training.to_file import train_to_file
+from napari_care_losses.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from typing import Any
 
 
 class ForkedReader:
-    """Stands in for `subprocess.Popen` in `napari_care_losses.core.foreign.confined`."""
+    """Stands in for `subprocess.Popen` in `napari_care_losses.interchange.sandbox`."""
 
     def __init__(self, command: list[str], *, stderr: Any, cwd: str, env: dict[str, str], **_: Any) -> None:
         self.returncode: int | None = None
@@ -55,7 +55,7 @@ def _read(reader: str, source: str, target: str, seconds: float, memory: int, ou
     import sys
     import traceback
 
-    from napari_care_losses.core.foreign import restricted
+    from napari_care_losses.interchange import sandbox_child as restricted
 
     try:
         restricted.main(reader, source, target, seconds, memory, output)

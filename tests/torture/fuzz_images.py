@@ -191,9 +191,9 @@ def use(path: Path, rng: random.Random) -> None:
 
     import numpy as np
 
-    from napari_care_losses.core.stacks import read_stack
-    from napari_care_losses.core.tiff import smaller_copies
-    from napari_care_losses.reader import get_reader
+    from napari_care_losses.io.stacks import read_stack
+    from napari_care_losses.io.tiff_writer import smaller_copies
+    from napari_care_losses.plugin.reader import get_reader
 
     reader = get_reader(str(path))
     if reader is not None:

@@ -33,7 +33,7 @@ def prepare() -> None:
     import random
     from tempfile import TemporaryDirectory
 
-    from napari_care_losses.core.model import load_model
+    from napari_care_losses.models.model import load_model
 
     with TemporaryDirectory() as folder:
         for _ in range(20):
@@ -94,13 +94,13 @@ def _shift(rng: random.Random, table: dict[str, Any]) -> None:
 
 def use(path: Path, rng: random.Random) -> None:
     """Do with a model file what the product does."""
-    from napari_care_losses.core.model import load_model, read_card
+    from napari_care_losses.models.model import load_model, read_card
 
     read_card(path)
     model = load_model(path)
     use_model(model, rng, path.parent)
     if rng.random() < 0.05:
-        from napari_care_losses.core.library import FOLDER_VARIABLE, list_models
+        from napari_care_losses.models.library import FOLDER_VARIABLE, list_models
 
         os.environ[FOLDER_VARIABLE] = str(path.parent)
         list_models()
@@ -110,14 +110,14 @@ def use_model(model: Any, rng: random.Random, folder: Path) -> None:
     """Describe, match, save and sometimes run a model that was let in."""
     import numpy as np
 
-    from napari_care_losses.core.foreign.package_words import describe_package
-    from napari_care_losses.core.frame_restorer import tied_sigma
-    from napari_care_losses.core.image_statistics import measure
-    from napari_care_losses.core.library import LibraryEntry
-    from napari_care_losses.core.matching import distance, reasons
-    from napari_care_losses.core.model import load_model
-    from napari_care_losses.core.restoration import RestorationParameters, restore
-    from napari_care_losses.widgets import model_chooser
+    from napari_care_losses.interchange.bioimageio.readme import describe_package
+    from napari_care_losses.models.image_statistics import measure
+    from napari_care_losses.models.library import LibraryEntry
+    from napari_care_losses.models.match import distance, reasons
+    from napari_care_losses.models.model import load_model
+    from napari_care_losses.restoration.restore_frame import tied_sigma
+    from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
+    from napari_care_losses.widgets.shared import model_chooser
 
     image = np.random.default_rng(0).normal(100, 10, (40, 36)).astype(np.float32)
     card = model.card

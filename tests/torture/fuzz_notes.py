@@ -80,7 +80,7 @@ def prepare() -> None:
 def _result() -> dict[str, Any]:
     from dataclasses import asdict
 
-    from napari_care_losses.core.experiments.results import Result
+    from napari_care_losses.experiments.results import Result
 
     scores = {
         method: {str(i): {"psnr": 30.0 + i, "ssim": 0.9} for i in range(3)} for method in ("input", "laplace", "fft")
@@ -123,7 +123,7 @@ def make(rng: random.Random, path: Path) -> None:
 
 
 def _digest() -> str:
-    from napari_care_losses.core.journal import job_digest
+    from napari_care_losses.io.written_frames import job_digest
 
     return job_digest(JOB)
 
@@ -166,7 +166,7 @@ def _use_state(path: Path) -> None:
     import numpy as np
     from make_corpus import trainer
 
-    from napari_care_losses.core.training_state import list_stopped, read_stopped
+    from napari_care_losses.training.checkpoint import list_stopped, read_stopped
 
     resumed = path.with_suffix(".resume")
     path.rename(resumed)
@@ -184,8 +184,8 @@ def _use_journal(path: Path) -> None:
     """Resume a TIFF file and an OME-Zarr image of whose frames the journal tells."""
     import numpy as np
 
-    from napari_care_losses.core.frames import Frames
-    from napari_care_losses.core.stacks import new_stack
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.io.stacks import new_stack
 
     like = Frames(np.zeros((3, 8, 8), np.uint16), "TYX")
     text = path.read_bytes()
@@ -204,8 +204,8 @@ def _use_journal(path: Path) -> None:
 
 def _use_result(path: Path) -> None:
     """Read a result, and write the overview it goes into."""
-    from napari_care_losses.core.experiments.overview import write_overview
-    from napari_care_losses.core.experiments.results import load_result
+    from napari_care_losses.experiments.overview import write_overview
+    from napari_care_losses.experiments.results import load_result
 
     path = path.rename(path.with_suffix(".json"))
     load_result(path)
@@ -213,7 +213,7 @@ def _use_result(path: Path) -> None:
 
 
 def _use_experiments(path: Path) -> None:
-    from napari_care_losses.core.experiments.entries import read_experiments
+    from napari_care_losses.experiments.entries import read_experiments
 
     for experiment in read_experiments(path).values():
         assert not {"/", "\\", "\0"} & set(experiment.name + "".join(experiment.tests)), experiment.tests

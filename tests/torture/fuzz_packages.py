@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".zip"
 COUNT = 10_000
-CSBDEEP = Path(__file__).parents[1] / "core" / "data" / "csbdeep"
+CSBDEEP = Path(__file__).parents[1] / "data" / "csbdeep"
 DESCRIPTION = "rdf.yaml"
 FORKED = 0.98
 """Part of the inputs whose reader is forked; for the others it is started as the product starts it."""
@@ -70,7 +70,7 @@ def prepare() -> None:
     import h5py  # noqa: F401
     import torch._dynamo  # noqa: F401
 
-    from napari_care_losses.core.foreign.importing import read_foreign
+    from napari_care_losses.interchange.import_model import read_foreign
 
     fuzz_models.prepare()
     read_foreign(CSBDEEP / "residual")
@@ -267,8 +267,8 @@ def use(path: Path, rng: random.Random) -> None:
     """Import a package."""
     from unittest.mock import patch
 
-    from napari_care_losses.core.foreign import confined
-    from napari_care_losses.core.foreign.importing import read_foreign
+    from napari_care_losses.interchange import sandbox as confined
+    from napari_care_losses.interchange.import_model import read_foreign
 
     place = path
     if rng.random() < 0.3 and (unpacked := _unpacked(path)):

@@ -109,9 +109,9 @@ def prepare() -> None:
     import tifffile
 
     # not before the viewer's libraries are asked for one
-    import napari_care_losses.core.jobs  # noqa: F401
-    from napari_care_losses.cli import main
-    from napari_care_losses.core.architecture import PRESETS, Architecture
+    import napari_care_losses.restoration.to_file  # noqa: F401
+    from napari_care_losses.cli.main import main
+    from napari_care_losses.models.architecture import PRESETS, Architecture
 
     # a network that takes a step in milliseconds
     PRESETS["lite"] = Architecture(depth=1, kernel_size=3, filters=2)
@@ -201,13 +201,13 @@ def _forms() -> dict[str, Any]:
     """Return every form of the viewer by the name of its parameters."""
     from qtpy.QtWidgets import QApplication
 
-    from napari_care_losses.core.architecture import Architecture
-    from napari_care_losses.core.losses import LOSSES
-    from napari_care_losses.core.normalization import Normalization
-    from napari_care_losses.core.restoration_parameters import RestorationParameters
-    from napari_care_losses.core.training_parameters import DeviceParameters, TrainingParameters
-    from napari_care_losses.widgets.form import ParameterForm
-    from napari_care_losses.widgets.training.settings import TrainingSettings
+    from napari_care_losses.images.normalization import Normalization
+    from napari_care_losses.losses.registry import LOSSES
+    from napari_care_losses.models.architecture import Architecture
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.training.parameters import DeviceParameters, TrainingParameters
+    from napari_care_losses.widgets.shared.form import ParameterForm
+    from napari_care_losses.widgets.train.settings import TrainingSettings
 
     _forms.application = QApplication.instance() or QApplication([])  # type: ignore[attr-defined]
     kinds = (RestorationParameters, TrainingParameters, DeviceParameters, Normalization, Architecture, *LOSSES.values())
@@ -236,7 +236,7 @@ def _edit(rng: random.Random, name: str) -> list[Any]:
 
 def _arguments(rng: random.Random, name: str) -> list[str]:
     """Return arguments for a command: those it needs, and some of its options, most of them possible."""
-    from napari_care_losses import cli
+    from napari_care_losses.cli import main as cli
 
     parser = cli._parser(name)
     (commands,) = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
@@ -295,7 +295,7 @@ def use(path: Path, rng: random.Random) -> None:
 def _use_form(case: dict[str, Any]) -> None:
     from qtpy.QtWidgets import QAbstractSpinBox, QComboBox
 
-    from napari_care_losses.core.errors import InputError
+    from napari_care_losses.errors import InputError
 
     form = _forms()[case["form"]]
     for name, typed, number, share in case["edits"]:
@@ -326,8 +326,8 @@ def _use_form(case: dict[str, Any]) -> None:
 
 def _use_command(arguments: list[str]) -> None:
     """Run a command; its status must be one that is documented, and bad input be told in one line."""
-    from napari_care_losses.cli import main
-    from napari_care_losses.core.errors import InputError
+    from napari_care_losses.cli.main import main
+    from napari_care_losses.errors import InputError
 
     said, told = io.StringIO(), io.StringIO()
     signal.signal(signal.SIGINT, signal.default_int_handler)

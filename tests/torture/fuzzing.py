@@ -190,7 +190,7 @@ def open_many(module: str, first: int, count: int, folder: Path) -> int:
     """Open inputs one after the other, and say of each on one line how it ended."""
     import resource
 
-    from napari_care_losses.core.errors import CareError
+    from napari_care_losses.errors import CareError
 
     kind: Any = importlib.import_module(module)
     out = os.fdopen(os.dup(1), "w", buffering=1)

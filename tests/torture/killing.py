@@ -17,26 +17,27 @@ import tifffile
 import torch
 import zarr
 from counts import QUICK, say, scaled, write_images
-from victims import Victim
+from killed_jobs import Victim
 
-from napari_care_losses.core.architecture import PRESETS
-from napari_care_losses.core.errors import CareError
-from napari_care_losses.core.experiments.entries import paper_experiments
-from napari_care_losses.core.experiments.results import load_result
-from napari_care_losses.core.experiments.runner import run_experiment
-from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.jobs import restore_to_file, train_to_file
-from napari_care_losses.core.journal import journal_path
-from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.model import Model, ModelCard, load_model
-from napari_care_losses.core.network import CareNetwork
-from napari_care_losses.core.patches import pairs_from_frames
-from napari_care_losses.core.reports import Step
-from napari_care_losses.core.restoration_parameters import RestorationParameters
-from napari_care_losses.core.stacks import read_stack, write_stack
-from napari_care_losses.core.training import Trainer
-from napari_care_losses.core.training_parameters import TrainingParameters
-from napari_care_losses.core.training_state import read_state, state_path
+from napari_care_losses.errors import CareError
+from napari_care_losses.experiments.entries import paper_experiments
+from napari_care_losses.experiments.results import load_result
+from napari_care_losses.experiments.runner import run_experiment
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.stacks import read_stack, write_stack
+from napari_care_losses.io.written_frames import journal_path
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.architecture import PRESETS
+from napari_care_losses.models.model import Model, ModelCard, load_model
+from napari_care_losses.models.unet import CareNetwork
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.restoration.to_file import restore_to_file
+from napari_care_losses.training.checkpoint import read_state, state_path
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.patches import pairs_from_frames
+from napari_care_losses.training.progress import Step
+from napari_care_losses.training.to_file import train_to_file
+from napari_care_losses.training.trainer import Trainer
 
 KILLS = 50
 """Of every kind of work."""

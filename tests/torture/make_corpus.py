@@ -13,23 +13,22 @@ import tifffile
 import zarr
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
-from models import make_model
+from fixtures.bioimageio_packages import TheirCare, seeded, state_dict, write_package
+from fixtures.random_models import make_model
 from numcodecs import Blosc, Delta, Zlib
-from outsiders import TheirCare, seeded, state_dict, write_package
 
-from napari_care_losses.core.architecture import PRESETS, Architecture
-from napari_care_losses.core.foreign.bioimageio_export import export_bioimageio
-from napari_care_losses.core.frames import Calibration, Frames
-from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.matching import summarize_images
-from napari_care_losses.core.normalization import Normalization
-from napari_care_losses.core.ome_zarr import VERSIONS
-from napari_care_losses.core.ome_zarr_stack import OmeZarrStack
-from napari_care_losses.core.patches import Pair
-from napari_care_losses.core.tiff import write_tiff
-from napari_care_losses.core.training import Trainer, TrainingParameters
+from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.images.normalization import Normalization
+from napari_care_losses.interchange.bioimageio.export import export_bioimageio
+from napari_care_losses.io.ome_zarr_reader import VERSIONS
+from napari_care_losses.io.ome_zarr_writer import OmeZarrStack
+from napari_care_losses.io.tiff_writer import write_tiff
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.architecture import PRESETS, Architecture
+from napari_care_losses.models.match import summarize_images
+from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.trainer import Trainer, TrainingParameters
 
 CORPUS = Path(__file__).with_name("corpus")
 PLAIN = Architecture(depth=1, kernel_size=3, filters=2)

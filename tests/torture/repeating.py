@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 from children import succeeded
 from counts import images, say, scaled, write_images
 
-from napari_care_losses.core.evaluation import evaluate
-from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.restoration import restore
+from napari_care_losses.evaluation.stack_scores import evaluate
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.restore_stack import restore
 
 THREADS = (1, 2, 4)
 RUNS = 2

@@ -14,15 +14,15 @@ from children import command, environment
 from counts import QUICK, images, say, scaled, write_images
 from killing import _model
 
-from napari_care_losses.core.jobs import train_to_file
-from napari_care_losses.core.library import FOLDER_VARIABLE, list_models
-from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.patches import pairs_from_frames
-from napari_care_losses.core.restoration import restore
-from napari_care_losses.core.stacks import read_stack
-from napari_care_losses.core.training import Trainer
-from napari_care_losses.core.training_parameters import TrainingParameters
+from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.library import FOLDER_VARIABLE, list_models
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.patches import pairs_from_frames
+from napari_care_losses.training.to_file import train_to_file
+from napari_care_losses.training.trainer import Trainer
 
 MODELS = 8
 """That each of two processes trains into the library."""

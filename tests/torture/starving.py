@@ -17,15 +17,15 @@ from children import environment
 from counts import images, say, scaled
 from killing import _model
 
-from napari_care_losses.core.engines import Engine, TorchEngine
-from napari_care_losses.core.errors import CareError, ComputeError
-from napari_care_losses.core.losses import LOSSES
-from napari_care_losses.core.patches import Pair
-from napari_care_losses.core.reports import Epoch
-from napari_care_losses.core.restoration import restore
-from napari_care_losses.core.restoration_parameters import RestorationParameters
-from napari_care_losses.core.training import Trainer
-from napari_care_losses.core.training_parameters import TrainingParameters
+from napari_care_losses.errors import CareError, ComputeError
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.restoration.engines.base import Engine, TorchEngine
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.progress import Epoch
+from napari_care_losses.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

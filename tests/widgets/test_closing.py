@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+from fixtures.train_widget import FEW, is_stepping
 from napari.utils import progress
 from napari.utils.notifications import NotificationSeverity
 from superqt.utils import WorkerBase
-from training import FEW, is_stepping
 
-from napari_care_losses.core.frames import Frames
-from napari_care_losses.core.pair_sources import PairSource
-from napari_care_losses.core.tiff import write_tiff
-from napari_care_losses.widgets.threads import thread_pool
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.tiff_writer import write_tiff
+from napari_care_losses.training.pair_sources import PairSource
+from napari_care_losses.widgets.background.threads import thread_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,1 +1,1 @@
-"""The viewer's side: widgets that read a form, call `core` through a worker and show what comes back."""
+"""The napari widgets."""

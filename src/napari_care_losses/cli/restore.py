@@ -1,0 +1,184 @@
+"""The command ``restore``: one file into a file, or many into a folder."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from napari_care_losses.cli.common import given_parameters, selected, stoppable
+from napari_care_losses.errors import FilesError, InputError, OutputError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Generator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from distributed import Client
+
+    from napari_care_losses.restoration.folders import FileProgress
+    from napari_care_losses.restoration.restore_stack import Progress
+
+
+def run(options: argparse.Namespace) -> None:
+    """Restore what was named."""
+    if len(options.input) > 1 or _is_folder(options.input[0]) or _is_folder(options.out):
+        _restore_files(options)
+    else:
+        _restore_file(options)
+
+
+def _is_folder(path: Path) -> bool:
+    """Return whether a path is a folder of files, and no OME-Zarr image."""
+    from napari_care_losses.io.ome_zarr_reader import is_zarr
+    from napari_care_losses.io.stacks import is_ome_zarr_name
+
+    return path.is_dir() and not is_zarr(path) and not is_ome_zarr_name(path)
+
+
+def _cluster(options: argparse.Namespace) -> AbstractContextManager[Client | None]:
+    """Return the cluster to restore on, none where none was asked for."""
+    if options.scheduler is None and options.workers is None:
+        return nullcontext()
+    from napari_care_losses.restoration.cluster.scheduler import connected
+
+    return connected(scheduler=options.scheduler or "", workers=options.workers or 0)
+
+
+def _restore_file(options: argparse.Namespace) -> None:
+    if not options.out.parent.is_dir():
+        raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
+    from napari_care_losses.io.stacks import is_ome_zarr_name, read_stack
+    from napari_care_losses.models.library import find_model
+
+    if options.format is not None and (options.format == "ome-zarr") != is_ome_zarr_name(options.out):
+        raise InputError(f"--format {options.format} does not fit --out {options.out}: leave it out, or rename --out.")
+    path = find_model(options.model)
+    (source,) = options.input
+    frames = selected(read_stack(source), options.frames, source)
+    from napari_care_losses.models.model import load_model
+    from napari_care_losses.restoration.restore_stack import RestorationParameters
+    from napari_care_losses.restoration.to_file import restore_to_file
+
+    parameters = RestorationParameters(**given_parameters(options, RestorationParameters))
+    with _cluster(options) as cluster:
+        work = restore_to_file(
+            frames,
+            load_model(path),
+            options.out,
+            parameters,
+            source=source,
+            scale_out=options.scale_out,
+            dtype=options.dtype,
+            resume=options.resume,
+            device=options.device,
+            zarr_version=options.ome_zarr,
+            cluster=cluster,
+        )
+        with stoppable(work) as stopped:
+            clipped, note = _show_restoring(work, stopped, "tile" if cluster is None else "frame")
+    if stopped:
+        print("stopped; --resume goes on")
+        raise KeyboardInterrupt
+    if note:
+        print(note)
+    if clipped:
+        print(f"{clipped} pixels did not fit {options.dtype} and were clipped")
+    print(f"{options.out}: {len(frames)} frames of {frames.frame_shape[0]} x {frames.frame_shape[1]} px")
+
+
+def _show_restoring(work: Generator[Progress, None, int], stopped: list[bool], unit: str) -> tuple[int, str]:
+    """Show the progress; return the number of pixels clipped and what the engine has to say."""
+    from tqdm import tqdm
+
+    note = ""
+    with tqdm(disable=None, unit=unit) as bar:
+        while not stopped:
+            try:
+                progress = next(work)
+            except StopIteration as finished:
+                return int(finished.value), note
+            note = progress.note
+            bar.total = progress.total
+            bar.update(progress.done - bar.n)
+    return 0, note
+
+
+def _restore_files(options: argparse.Namespace) -> None:
+    from napari_care_losses.models.library import find_model
+    from napari_care_losses.restoration.folders import restore_files
+
+    if options.scale_out is not None:
+        raise InputError("--scale-out names one file: restore the files one by one where you need it.")
+    model_path = find_model(options.model)
+    paths = _files(options.input)
+    _make_folder(options.out)
+    from napari_care_losses.models.model import load_model
+    from napari_care_losses.restoration.parameters import RestorationParameters
+
+    finished: list[FileProgress] = []
+    with _cluster(options) as cluster:
+        work = restore_files(
+            paths,
+            load_model(model_path),
+            options.out,
+            RestorationParameters(**given_parameters(options, RestorationParameters)),
+            model_name=model_path.stem,
+            dtype=options.dtype,
+            device=options.device,
+            selection=options.frames,
+            resume=options.resume,
+            file_format=options.format or ("" if cluster is None else "ome-zarr"),
+            zarr_version=options.ome_zarr,
+            cluster=cluster,
+        )
+        with stoppable(work) as stopped:
+            _show_files(work, stopped, finished)
+    failed = [report for report in finished if report.problem]
+    clipped = sum(report.clipped for report in finished)
+    if clipped:
+        print(f"{clipped} pixels did not fit {options.dtype} and were clipped")
+    print(f"{options.out}: {len(finished) - len(failed)} of {len(paths)} files restored, {len(failed)} failed")
+    if stopped:
+        print("stopped; --resume goes on")
+        raise KeyboardInterrupt
+    if failed:
+        raise FilesError("; ".join(f"{report.path}: {report.problem}" for report in failed))
+
+
+def _show_files(work: Generator[FileProgress, None, None], stopped: list[bool], finished: list[FileProgress]) -> None:
+    """Show the progress and how every file ended."""
+    from tqdm import tqdm
+
+    with tqdm(disable=None, total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}") as bar:
+        for report in work:
+            if report.fraction == 1.0:
+                finished.append(report)
+                tqdm.write(f"{report.path}: {f'failed. {report.problem}' if report.problem else 'restored'}")
+                sys.stdout.flush()
+            bar.set_postfix_str(f"{report.path.name}, {report.number + 1} of {report.total}", refresh=False)
+            bar.update((report.number + report.fraction) / report.total - bar.n)
+            if stopped:
+                break
+
+
+def _files(inputs: list[Path]) -> list[Path]:
+    """Return the files named, those of folders in their place."""
+    from napari_care_losses.restoration.folders import stacks_in
+
+    files: list[Path] = []
+    for path in inputs:
+        files += stacks_in(path) if _is_folder(path) else [path]
+    return files
+
+
+def _make_folder(folder: Path) -> None:
+    from napari_care_losses.io.stacks import TIFF_SUFFIXES, ZARR_SUFFIX
+
+    if folder.suffix.lower() in (*TIFF_SUFFIXES, ZARR_SUFFIX) or folder.is_file():
+        raise InputError(f"Several files are restored into a folder: --out must name one, found {folder}.")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error

@@ -1,0 +1,281 @@
+"""One input restored by several methods, frame by frame, and scored against the ground truth."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.comparison.baselines import BASELINES, restore_in_steps
+from napari_care_losses.compute.memory import free_memory
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
+from napari_care_losses.images.normalization import finite
+from napari_care_losses.models.model import read_card
+from napari_care_losses.restoration.parameters import RestorationParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.evaluation.metrics import ScaledTruth
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.models.architecture import Tiled
+
+INPUT = "input"
+"""The name under which the unrestored image is scored."""
+
+_KEPT_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to restore: a model or a baseline.
+
+    Parameters
+    ----------
+    name : str
+        Label of its panel and row, unique in one comparison.
+    model : Path, optional
+        A model file.
+    baseline : str, optional
+        Or a name in `napari_care_losses.comparison.baselines.BASELINES`.
+    strength : float, optional
+        Strength of the baseline relative to the estimated noise; by default the baseline's own.
+    parameters : RestorationParameters, optional
+        How the model's frames are restored, in place of what holds for the comparison.
+
+    Raises
+    ------
+    InputError
+        If there is not exactly one of both, the baseline is unknown, or the name is empty or that of the input.
+    """
+
+    name: str
+    model: Path | None = None
+    baseline: str = ""
+    strength: float | None = None
+    parameters: RestorationParameters | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or self.name == INPUT:
+            raise InputError(f"A method's name must not be empty or {INPUT!r}, found {self.name!r}.")
+        if (self.model is None) == (not self.baseline):
+            raise InputError(f"The method {self.name!r} must be either a model or a baseline.")
+        if self.baseline and self.baseline not in BASELINES:
+            raise InputError(f"There is no baseline {self.baseline!r}; choose one of: {', '.join(BASELINES)}.")
+
+
+class Compared(NamedTuple):
+    """A step of a comparison.
+
+    Attributes
+    ----------
+    done, total : int
+        Steps taken and steps in all; the total may change while tiles are being planned.
+    method : str
+        `INPUT` or the name of the method this step completed a frame of; empty for a step that completed none.
+    frame_index : int or None
+        The frame's place in the stack.
+    image : (Y, X) float32, or None
+        The restored frame in the input's grey levels; the input itself for `INPUT`.
+    scores : dict of str to float
+        The metrics, and ``slope`` and ``r2`` of the grey levels against the truth's; empty without a truth.
+    note : str
+        What the user should know of how it was made; may be empty.
+    """
+
+    done: int
+    total: int
+    method: str
+    frame_index: int | None
+    image: NDArray[np.float32] | None
+    scores: dict[str, float]
+    note: str = ""
+
+
+def compare(
+    frames: Frames,
+    methods: Sequence[Method],
+    *,
+    truth: Frames | None = None,
+    parameters: RestorationParameters | None = None,
+    indices: Sequence[int] | None = None,
+    aligned: bool = True,
+) -> Generator[Compared, None, None]:
+    """Restore a stack by several methods, all of them one frame before the next; can be closed at any step.
+
+    Models stay loaded. All tiles together take no more memory than a single restoration's.
+
+    Parameters
+    ----------
+    frames : Frames
+        The input.
+    methods : sequence of Method
+        How to restore it, at least one.
+    truth : Frames, optional
+        The ground truth: frame i belongs to frame i of the input.
+    parameters : RestorationParameters, optional
+        How the models' frames are normalised, tiled and put together. A range for the stack is estimated once.
+    indices : sequence of int, optional
+        Which frames, in this order; all of them by default.
+    aligned : bool
+        Whether each frame is brought to the truth by the affine map of least squared error before PSNR and SSIM.
+
+    Yields
+    ------
+    Compared
+        For every frame the input, then each method in order; steps in between that completed nothing.
+
+    Raises
+    ------
+    InputError
+        If input and truth differ in number or shape of frames, names are used twice, a frame does not exist, cannot
+        be restored or cannot be scored.
+    ModelFileError
+        If a model cannot be read.
+    ComputeError
+        If the device fails.
+    """
+    chosen = list(range(len(frames)) if indices is None else indices)
+    _check(frames, methods, truth, chosen)
+    parameters = parameters or RestorationParameters()
+    shared = replace(frames, data=_Shared(frames.data))
+    models = sum(method.model is not None for method in methods)
+    with ExitStack() as closed:
+        running = [closed.enter_context(closing(_steps(m, shared, chosen, parameters, models))) for m in methods]
+        latest = [_Step(0, len(chosen))] * len(methods)
+        for number, index in enumerate(chosen, start=1):
+            scorer = _Scorer(truth, index, aligned=aligned)
+            image = np.array(finite(shared[index], f"Frame {index}: "), np.float32)
+            yield Compared(*_counted(latest, number, len(chosen)), INPUT, index, image, scorer.score(image))
+            for place, method in enumerate(methods):
+                for step in running[place]:
+                    latest[place] = step
+                    counted = _counted(latest, number, len(chosen))
+                    if step.image is not None:
+                        yield Compared(*counted, method.name, index, step.image, scorer.score(step.image), step.note)
+                        break
+                    yield Compared(*counted, "", None, None, {})
+
+
+class _Step(NamedTuple):
+    """A step of one method: its own counts, and the frame it completed, if it did."""
+
+    done: int
+    total: int
+    image: NDArray[np.float32] | None = None
+    note: str = ""
+
+
+def _steps(
+    method: Method, frames: Frames, indices: list[int], parameters: RestorationParameters, models: int
+) -> Generator[_Step, None, None]:
+    """Restore the frames by one method, out of `models` models at work."""
+    if method.model is None:
+        yield from _baseline_steps(method, frames, indices)
+        return
+    from napari_care_losses.models.model import load_model
+    from napari_care_losses.restoration.restore_stack import restore_frames
+
+    model = load_model(method.model)
+    parameters = method.parameters or parameters
+    if models > 1 and not parameters.tile_size:
+        parameters = replace(parameters, tile_size=_shared_tile(model.card.architecture, models))
+    yield _Step(0, len(indices))
+    for progress in restore_frames(frames, model, parameters, indices=indices):
+        image = None if progress.frame is None else progress.frame.image
+        yield _Step(progress.done, progress.total, image, progress.note)
+
+
+def _baseline_steps(method: Method, frames: Frames, indices: list[int]) -> Generator[_Step, None, None]:
+    baseline = BASELINES[method.baseline]
+    strength = baseline.strength if method.strength is None else method.strength
+    note = f"{baseline.title}: strength {strength:g} x the estimated noise"
+    for number, index in enumerate(indices, start=1):
+        try:
+            for image in restore_in_steps(method.baseline, frames[index], strength=strength):
+                yield _Step(number - (image is None), len(indices), image, note)
+        except InputError as error:
+            raise InputError(f"Frame {index}: {error}") from error
+
+
+def _shared_tile(architecture: Tiled, models: int) -> int:
+    """Return the tile size with which several models fit where one would: each keeps the memory of a tile."""
+    from napari_care_losses.restoration.engines.base import MEMORY_CAP, MEMORY_SHARE
+    from napari_care_losses.restoration.tiles import largest_tile
+
+    memory = min(int(MEMORY_SHARE * free_memory()), MEMORY_CAP["cpu"])
+    return max(1, largest_tile(architecture, memory // models))
+
+
+def _counted(latest: list[_Step], inputs: int, frames: int) -> tuple[int, int]:
+    return inputs + sum(step.done for step in latest), frames + sum(step.total for step in latest)
+
+
+class _Scorer:
+    """Scores the images of one frame."""
+
+    def __init__(self, truth: Frames | None, index: int, *, aligned: bool) -> None:
+        self._index, self._aligned = index, aligned
+        self._truth = None if truth is None else truth[index]
+        self._scaled: ScaledTruth | None = None
+
+    def score(self, image: NDArray[np.float32]) -> dict[str, float]:
+        """Return the metrics, slope and R2 of an image; nothing without a truth."""
+        if self._truth is None:
+            return {}
+        try:
+            self._scaled = self._scaled or scale_truth(self._truth)
+            levels = grey_levels(image, self._truth)
+            return {
+                **score(image, self._scaled, aligned=self._aligned),
+                "slope": levels.slope,
+                "r2": levels.r2,
+            }
+        except InputError as error:
+            raise InputError(f"Frame {self._index}: {error}") from error
+
+
+class _Shared:
+    """An array read by several methods: one at a time, and the frames in use only once."""
+
+    def __init__(self, data: Any) -> None:
+        self._data, self.shape, self.dtype = data, data.shape, data.dtype
+        self._lock = Lock()
+        self._kept: dict[tuple[int, ...], NDArray[Any]] = {}
+
+    def __getitem__(self, position: tuple[int, ...]) -> NDArray[Any]:
+        with self._lock:
+            # put last again: the longest unused goes first
+            frame = self._kept.pop(position, None)
+            self._kept[position] = np.asarray(self._data[position]) if frame is None else frame
+            while len(self._kept) > _KEPT_FRAMES:
+                del self._kept[next(iter(self._kept))]
+            return self._kept[position]
+
+
+def _check(frames: Frames, methods: Sequence[Method], truth: Frames | None, indices: list[int]) -> None:
+    if not methods:
+        raise InputError("A comparison needs at least one method, found none: choose a model or a baseline.")
+    names = [method.name for method in methods]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"Every method needs a name of its own, found {', '.join(map(repr, twice))} more than once.")
+    if truth is not None and (len(frames), frames.frame_shape) != (len(truth), truth.frame_shape):
+        raise InputError(
+            f"The input has {len(frames)} frames of {frames.frame_shape}, the ground truth {len(truth)} of "
+            f"{truth.frame_shape}: they must be the same. Choose the truth of this input."
+        )
+    if not indices or not all(0 <= index < len(frames) for index in indices):
+        raise InputError(f"Frames {indices} were asked for, expected at least one of 0 to {len(frames) - 1}.")
+    if len(set(indices)) < len(indices):
+        raise InputError(f"Every frame is compared once, found some twice in {indices}.")
+    for method in methods:
+        if method.model is not None:
+            read_card(method.model)

@@ -1,0 +1,197 @@
+"""The images of a comparison's report: brought to one contrast, with what each method changed beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.comparison.report.pictures import (
+    Window,
+    colour_bar,
+    detail_window,
+    difference_png,
+    grey_png,
+    picture,
+    shrunk,
+)
+from napari_care_losses.comparison.report.tables import number
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, METRICS, align
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.comparison.report.write import ComparisonReport
+
+TRUTH = "ground truth"
+
+LARGEST_PERCENTILE = 99.0
+"""Of the absolute differences of all methods: what the colours of differences end at."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The frame a report shows, as it shows it.
+
+    Attributes
+    ----------
+    images : dict of str to float64 array (Y, X)
+        Input, methods and, last, the truth, in this order, each aligned to the truth where the report asks for that.
+    differences : dict of str to float64 array (Y, X)
+        With a truth, image minus truth relative to the truth's range, of all but the truth; without, input minus
+        restored in grey levels, of the methods.
+    limits : tuple of float
+        Grey levels shown black and white in every image.
+    largest : float
+        Difference at which the colours end.
+    has_truth, is_aligned : bool
+        Whether there is a truth, and whether the others were aligned to it.
+    """
+
+    images: dict[str, NDArray[np.float64]]
+    differences: dict[str, NDArray[np.float64]]
+    limits: tuple[float, float]
+    largest: float
+    has_truth: bool
+    is_aligned: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Y, X) of every image."""
+        height, width = next(iter(self.images.values())).shape
+        return height, width
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods."""
+        return [name for name in self.images if name != INPUT and not (self.has_truth and name == TRUTH)]
+
+
+def view_of(report: ComparisonReport) -> View:
+    """Bring the images of a report to one contrast.
+
+    Raises
+    ------
+    InputError
+        If there is no image but the truth, names or shapes do not fit, or an image cannot be aligned.
+    """
+    images, truth = _images(report)
+    is_aligned = truth is not None and report.aligned
+    if truth is None:
+        limits = _limits([image for name, image in images.items() if name != INPUT] or list(images.values()))
+        differences = {name: images[INPUT] - image for name, image in images.items() if INPUT in images}
+        differences.pop(INPUT, None)
+    else:
+        images = {name: align(image, truth) for name, image in images.items()} if is_aligned else images
+        limits = _limits([truth])
+        width = limits[1] - limits[0]
+        differences = {name: (image - truth) / (width if width > 0 else 1) for name, image in images.items()}
+        images[TRUTH] = truth
+    judged = {name: image for name, image in differences.items() if name != INPUT} or differences
+    ends = [float(np.percentile(np.abs(image), LARGEST_PERCENTILE)) for image in judged.values()]
+    return View(images, differences, limits, max(ends, default=0.0), truth is not None, is_aligned)
+
+
+def _images(report: ComparisonReport) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64] | None]:
+    """Return the report's images by name, without the truth's panel, and the truth."""
+    truth = None if report.truth is None else np.asarray(report.truth, np.float64)
+    panels = [
+        panel
+        for panel in report.panels
+        # a panel of the truth has no scores, which a perfect restoration has
+        if truth is None or panel.scores or not np.array_equal(panel.image, truth)
+    ]
+    images = {panel.name: np.asarray(panel.image, np.float64) for panel in panels}
+    shapes = {image.shape for image in (*images.values(), *([] if truth is None else [truth]))}
+    if not images or len(shapes) > 1 or len(next(iter(shapes))) != 2:
+        raise InputError(f"A report needs at least one image (Y, X), all of one shape, found {sorted(shapes)}.")
+    if len(images) < len(panels) or (truth is not None and TRUTH in images):
+        names = ", ".join(repr(panel.name) for panel in panels)
+        raise InputError(f"Every image needs a name of its own other than {TRUTH!r}, found {names}.")
+    return images, truth
+
+
+def _limits(images: list[NDArray[np.float64]]) -> tuple[float, float]:
+    low, high = np.percentile(np.stack(images), (LOW_PERCENTILE, HIGH_PERCENTILE))
+    return float(low), float(high)
+
+
+def detail_of(view: View) -> Window | None:
+    """Return the part of the frame to magnify: that with most fine structure in the truth or the methods."""
+    if view.has_truth:
+        return detail_window(view.images[TRUTH])
+    chosen = [view.images[name] for name in view.methods] or list(view.images.values())
+    return detail_window(np.mean(chosen, axis=0))
+
+
+def limits_in(view: View, window: Window) -> tuple[float, float]:
+    """Return the grey levels shown black and white in a part of the frame: its own, or its texture might not show."""
+    told = [TRUTH] if view.has_truth else view.methods or list(view.images)
+    return _limits([window.of(view.images[name]) for name in told])
+
+
+def cards(report: ComparisonReport, view: View, window: Window | None = None, *, marked: Window | None = None) -> str:
+    """Return one card an image: the image, its name and scores, and its difference.
+
+    Parameters
+    ----------
+    report : ComparisonReport
+        What is shown.
+    view : View
+        Its images.
+    window : Window, optional
+        Show only this part of the frame, in the contrast of `limits_in`.
+    marked : Window, optional
+        Draw a box around this part.
+    """
+    scores = {panel.name: panel.scores for panel in report.panels}
+    limits = view.limits if window is None else limits_in(view, window)
+    parts = []
+    for place, (name, image) in enumerate(view.images.items()):
+        line = report.profile_line if window is None and place == 0 else None
+        shown, shape = _part(image, window)
+        address = grey_png(shown, limits)
+        above = picture(address, shape, name, pixel_size=report.pixel_size, marked=marked, line=line)
+        below = _bar(view)
+        if name in view.differences:
+            difference, _ = _part(view.differences[name], window)
+            below = picture(difference_png(difference, view.largest), shape, f"{name}, difference")
+        caption = f"<figcaption><b>{escape(name)}</b> {_scores_text(scores.get(name, {}))}</figcaption>"
+        parts.append(f"<figure>{above}{caption}{below}</figure>")
+    # four side by side can still be judged on paper
+    columns = len(parts) if len(parts) <= 4 else 3 if len(parts) <= 6 else 4
+    return f'<div class="cards" style="--columns: {columns}">{"".join(parts)}</div>'
+
+
+def _part(image: NDArray[np.float64], window: Window | None) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Return a part of an image, or all of it made small enough, and how many of its pixels (Y, X) that shows."""
+    if window is not None:
+        return window.of(image), (window.height, window.width)
+    return shrunk(image)[0], (image.shape[0], image.shape[1])
+
+
+def _bar(view: View) -> str:
+    """Return the colour bar, with its caption, where an image has no difference of its own."""
+    if not view.differences:
+        return ""
+    if view.has_truth:
+        end, meaning = f"{view.largest:.3f}", "image minus truth, relative to the truth's range"
+    else:
+        end, meaning = f"{view.largest:.4g}", "input minus restored, in grey levels"
+    bar = colour_bar(f"\u2212{end}", "0", f"+{end}")
+    return f'<div class="key">{bar}<p>{meaning}</p></div>'
+
+
+def _scores_text(scores: Mapping[str, float]) -> str:
+    texts = [
+        f"{METRICS[name].title} {number(value, name)} {METRICS[name].unit}".strip()
+        for name, value in scores.items()
+        if name in METRICS
+    ]
+    return ", ".join(texts)

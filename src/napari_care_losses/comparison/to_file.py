@@ -1,0 +1,168 @@
+"""A comparison from start to report: every frame restored and scored, one of them shown."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from napari_care_losses.comparison.baselines import BASELINES
+from napari_care_losses.comparison.compare import Compared, compare
+from napari_care_losses.comparison.report.write import ComparisonReport, Panel, write_report
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.statistics import summarize
+from napari_care_losses.models.model import read_card
+from napari_care_losses.restoration.parameters import RestorationParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_care_losses.comparison.compare import Method
+    from napari_care_losses.images.frames import Frames
+
+
+def compare_to_file(
+    frames: Frames,
+    methods: Sequence[Method],
+    out: Path,
+    *,
+    truth: Frames | None = None,
+    parameters: RestorationParameters | None = None,
+    aligned: bool = True,
+    independent: bool = False,
+    reference: str | None = None,
+    shown: int = 0,
+    title: str = "",
+    settings: dict[str, str] | None = None,
+) -> Generator[Compared, None, ComparisonReport]:
+    """Compare methods on a stack and write the report; images of one frame only are kept in memory.
+
+    Parameters
+    ----------
+    frames : Frames
+        The input.
+    methods : sequence of Method
+        How to restore it, at least one.
+    out : Path
+        The page to make, ending in ``.html``; two CSV files are written beside it.
+    truth : Frames, optional
+        The ground truth: frame i belongs to frame i of the input.
+    parameters : RestorationParameters, optional
+        How the models' frames are normalised, tiled and put together.
+    aligned : bool
+        Whether each frame is aligned to the truth before PSNR and SSIM.
+    independent : bool
+        Whether the frames are independent fields of view, not those of a movie: only then are methods tested.
+    reference : str, optional
+        The method that others are compared with; by default the first model trained with the Laplace loss or, where
+        there is none, the first method.
+    shown : int
+        The frame whose images the report shows.
+    title : str
+        Of the report.
+    settings : dict of str to str, optional
+        Further settings to state, by title.
+
+    Yields
+    ------
+    Compared
+        As `compare` gives it.
+
+    Returns
+    -------
+    ComparisonReport
+        What was written.
+
+    Raises
+    ------
+    InputError
+        If input, methods or paths cannot be used.
+    ComputeError, OutputError
+        If the device or the disk fails.
+    """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"A report must end in .html, found {out}.")
+    if not out.parent.is_dir():
+        raise InputError(f"The folder {out.parent} does not exist: make it first.")
+    if not 0 <= shown < len(frames):
+        raise InputError(f"Frame {shown} was to be shown, expected 0 to {len(frames) - 1}.")
+    if reference is not None and reference not in [method.name for method in methods]:
+        raise InputError(f"The reference {reference!r} is none of: {', '.join(method.name for method in methods)}.")
+    parameters = parameters or RestorationParameters()
+    scores: dict[str, dict[int, dict[str, float]]] = {}
+    panels: list[Panel] = []
+    notes: dict[str, str] = {}
+    work = compare(frames, methods, truth=truth, parameters=parameters, aligned=aligned)
+    with closing(work):
+        for step in work:
+            if step.image is not None and step.frame_index is not None:
+                if step.scores:
+                    scores.setdefault(step.method, {})[step.frame_index] = step.scores
+                if step.note:
+                    notes[step.method] = step.note
+                if step.frame_index == shown:
+                    panels.append(Panel(step.method, step.image, step.scores))
+            yield step
+    reference = reference or default_reference(methods)
+    pixel_size = frames.calibration.pixel_size
+    report = ComparisonReport(
+        title=title or "Restorations compared",
+        panels=panels,
+        truth=None if truth is None else truth[shown],
+        rows=summarize(scores, reference=reference, independent=independent) if scores else [],
+        scores=scores,
+        settings={**(settings or {}), **settings_of(frames, methods, parameters)},
+        notes=notes_of(methods, notes),
+        frame_index=shown,
+        pixel_size=None if pixel_size is None else pixel_size[1],
+        reference=reference,
+        independent=independent,
+        aligned=aligned,
+    )
+    write_report(out, report)
+    return report
+
+
+def default_reference(methods: Sequence[Method]) -> str:
+    """Return the method that others are compared with: CARE's own loss, Laplace, or else the first one."""
+    trained = (method for method in methods if method.model is not None and read_card(method.model).loss == "laplace")
+    return next(trained, methods[0]).name
+
+
+def settings_of(frames: Frames, methods: Sequence[Method], parameters: RestorationParameters) -> dict[str, str]:
+    """Return what is needed to repeat a comparison, by title, as a report states it.
+
+    Raises
+    ------
+    ModelFileError
+        If a model cannot be read.
+    """
+    height, width = frames.frame_shape
+    settings = {"Frames": f"{len(frames)} of {height} \u00d7 {width} px, {frames.dtype}"}
+    for method in methods:
+        settings[f"Method {method.name}"] = _described(method)
+    if any(method.model is not None for method in methods):
+        for name, info in parameters.described().items():
+            value = getattr(parameters, name)
+            is_lowest = bool(info.lowest_means) and value == info.low
+            text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value} {info.unit}".strip()
+            settings[info.title] = info.lowest_means if is_lowest else text
+    return settings
+
+
+def notes_of(methods: Sequence[Method], notes: Mapping[str, str]) -> list[str]:
+    """Return what the engines of models had to say, by method; a baseline's settings say all there is to it."""
+    return [f"{method.name}: {notes[method.name]}" for method in methods if method.model and method.name in notes]
+
+
+def _described(method: Method) -> str:
+    if method.model is None:
+        baseline = BASELINES[method.baseline]
+        return f"{baseline.title}, strength {baseline.strength:g} x the estimated noise; {baseline.source}"
+    card = read_card(method.model)
+    structure = f", trained on {card.structure}" if card.structure != "other" else ""
+    steps = card.training.get("steps")
+    length = f", {steps} steps" if steps is not None else ""
+    digest = hashlib.sha256(method.model.read_bytes()).hexdigest()[:16]
+    return f"{method.model.name}: {card.loss} loss, network {card.preset}{structure}{length}; SHA-256 {digest}\u2026"

@@ -1,0 +1,1 @@
+"""Devices, memory, prefetching, several processes, the state of an optimizer."""

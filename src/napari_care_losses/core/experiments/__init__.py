@@ -1,1 +1,0 @@
-"""Experiments as data: training pairs, test pairs, methods; run, resumed and reported."""

@@ -1,0 +1,1 @@
+"""Scores of restored images, with a ground truth and without."""

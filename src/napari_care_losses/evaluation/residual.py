@@ -1,0 +1,204 @@
+"""Whether a restoration can be trusted where there is no ground truth: what it left out, and whether it flickers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.noise_power import structure_power
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_care_losses.evaluation.metrics import GreyLevels
+
+
+GRID = 8
+"""Regions along each side of a frame that `region_means` divides it into."""
+
+SLOPE_TOLERANCE = 0.05
+LEAST_R2 = 0.99
+"""How far the slope may be from 1, and how much the line must explain, for grey levels to be measured."""
+
+_SMALLEST = 16
+# what is smaller than this share of an image is rounding, not signal
+_ROUNDING = 1e-6
+
+
+def residual(image: ArrayLike, restored: ArrayLike) -> NDArray[np.float32]:
+    """Return what the restoration left out: input minus restored, in the grey levels of the input.
+
+    The restored image is first brought to the input by the affine map of least squared error: a restoration that is
+    brighter or darker by a gain or an offset has lost no signal.
+
+    Parameters
+    ----------
+    image, restored : (Y, X) array of any real dtype
+        The input and what was made of it.
+
+    Returns
+    -------
+    (Y, X) float32
+        Noise alone where nothing was lost.
+
+    Raises
+    ------
+    InputError
+        If the images are not 2D, real and finite, or differ in shape.
+    """
+    given, made = _checked(image, "The input"), _checked(restored, "The restored image")
+    if given.shape != made.shape:
+        raise InputError(
+            f"The input and the restored image must have the same shape, found {given.shape} and {made.shape}."
+        )
+    centred, target = made - made.mean(), given - given.mean()
+    power = float(np.vdot(centred, centred))
+    slope = float(np.vdot(centred, target)) / power if np.ptp(made) > 0 else 0.0
+    left: NDArray[np.float32] = (target - slope * centred).astype(np.float32)
+    return left
+
+
+def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
+    """Return the share of the residual's power that is structure and not noise: signal lost or invented.
+
+    Noise has the same power at all frequencies, optics pass structure at the lower ones only: what those hold above
+    the highest is structure (see `noise_power.structure_power`, which also knows interpolated noise, and leaves stripes
+    of a camera aside). It errs on the low side: noise that the restored image shares with its input is missing from
+    the residual and hides structure of the same frequencies.
+
+    Parameters
+    ----------
+    image, restored : (Y, X) array of any real dtype
+        The input and what was made of it.
+
+    Returns
+    -------
+    float
+        0..1; about 0 where the residual is white noise, and for a restored image that is its input.
+
+    Raises
+    ------
+    InputError
+        If the images are not 2D, real and finite, differ in shape or are smaller than 16 x 16 px.
+    """
+    left = residual(image, restored)
+    if min(left.shape) < _SMALLEST:
+        raise InputError(f"The images must be at least {_SMALLEST} x {_SMALLEST} px, found shape {left.shape}.")
+    spread = float(left.std())
+    if not spread > _ROUNDING * float(np.std(np.asarray(image), dtype=np.float64)):
+        return 0.0
+    power = structure_power(left / np.float32(spread))
+    return power.structure / power.total
+
+
+def region_means(image: ArrayLike, grid: int = GRID) -> NDArray[np.float64]:
+    """Return the means of ``grid`` x ``grid`` equal regions of a frame, row by row.
+
+    Parameters
+    ----------
+    image : (Y, X) array of any real dtype
+        A frame of at least ``grid`` px a side.
+    grid : int
+        Regions along each side.
+
+    Returns
+    -------
+    float64 array (grid * grid,)
+        Their means, in grey levels; sizes differ by a pixel where the frame cannot be divided.
+
+    Raises
+    ------
+    InputError
+        If the image is not 2D and real, or smaller than the grid.
+    """
+    array = np.asarray(image)
+    if array.ndim != 2 or array.dtype.kind not in "biuf" or min(array.shape) < grid:
+        raise InputError(
+            f"Expected a single frame of real numbers of at least {grid} x {grid} px, found {array.dtype} of shape "
+            f"{array.shape}."
+        )
+    edges = [np.arange(grid + 1) * size // grid for size in array.shape]
+    sums = np.add.reduceat(np.add.reduceat(array, edges[0][:-1], axis=0, dtype=np.float64), edges[1][:-1], axis=1)
+    means: NDArray[np.float64] = (sums / np.outer(*map(np.diff, edges))).ravel()
+    return means
+
+
+def flicker(input_means: ArrayLike, restored_means: ArrayLike) -> float:
+    """Return how much more the restored regions jump from frame to frame than the input's.
+
+    A jump is the distance of a region's mean from the mean of the frames before and after, which bleaching and steady
+    motion leave at 0. Of each region the root mean square of its jumps is taken, over that of the input's jumps; the
+    median of the regions is returned, so that a region that something moves through does not decide. A gain between
+    input and restored image is no flicker: the restored means are first divided by the slope of their regression on
+    the input's.
+
+    Parameters
+    ----------
+    input_means, restored_means : array (T, regions)
+        What `region_means` gives for frames in order of time, input and restored.
+
+    Returns
+    -------
+    float
+        About 1 where the restored movie is as steady as its input, larger where it flickers, smaller where it is
+        steadier; NaN for fewer than 3 frames, and where the input does not change.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    given, made = np.asarray(input_means, np.float64), np.asarray(restored_means, np.float64)
+    if given.ndim != 2 or given.shape != made.shape:
+        raise InputError(f"Expected region means (T, regions) of equal shape, found {given.shape} and {made.shape}.")
+    if len(given) < 3:
+        return math.nan
+    expected, found = _jumps(given), _jumps(made) / _gain(given, made)
+    changes = expected > _ROUNDING * max(float(np.abs(given).max()), 1e-300)
+    return float(np.median(found[changes] / expected[changes])) if changes.any() else math.nan
+
+
+def _jumps(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the root mean square jump of each region."""
+    jumps: NDArray[np.float64] = np.sqrt(np.square(means[1:-1] - (means[:-2] + means[2:]) / 2).mean(axis=0))
+    return jumps
+
+
+def _gain(given: NDArray[np.float64], made: NDArray[np.float64]) -> float:
+    """Return the slope of restored against input means; 1 where they do not go together."""
+    centred = given - given.mean()
+    power = float(np.vdot(centred, centred))
+    slope = float(np.vdot(centred, made - made.mean())) / power if power > 0 else 0.0
+    return slope if slope > 0 else 1.0
+
+
+def measurable(levels: GreyLevels) -> str:
+    """Say in words whether grey levels of a restoration may be measured.
+
+    They may where the slope of restored against true grey levels is within `SLOPE_TOLERANCE` of 1 and R2 above
+    `LEAST_R2`; where the slope alone is off, ratios of grey levels above background still hold within the image.
+
+    Parameters
+    ----------
+    levels : GreyLevels
+        What `napari_care_losses.evaluation.metrics.grey_levels` gives.
+    """
+    figures = f"slope {levels.slope:.2f}, R2 {levels.r2:.3f}"
+    if not (levels.r2 > LEAST_R2 and levels.slope > 0):
+        return f"Do not measure grey levels: {figures}."
+    if abs(levels.slope - 1) <= SLOPE_TOLERANCE + _ROUNDING:
+        return f"Grey levels may be measured: {figures}."
+    return f"Measure only ratios within this image, background subtracted: {figures}."
+
+
+def _checked(image: ArrayLike, title: str) -> NDArray[np.float64]:
+    array = np.asarray(image)
+    if array.ndim != 2 or array.dtype.kind not in "biuf":
+        raise InputError(f"{title} must be a single frame of real numbers, found {array.dtype} of shape {array.shape}.")
+    array = array.astype(np.float64, copy=False)
+    if not np.isfinite(array).all():
+        raise InputError(f"{title} must be finite everywhere, found NaN or infinite pixels; replace them first.")
+    return array

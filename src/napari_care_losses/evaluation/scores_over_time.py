@@ -1,0 +1,237 @@
+"""A restoration over time: what is known of each frame, and which one is judged next.
+
+Every figure is kept under the state of the data it was made from, as numbers only: a frame that comes back is not
+judged twice, and one whose data have changed is judged anew.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_care_losses.evaluation.frame_scores import (
+    COVERAGE,
+    INPUT,
+    LEVELS,
+    MEANS,
+    RESTORED,
+    STRUCTURE,
+    Comparison,
+    Key,
+    Problem,
+    Stack,
+)
+from napari_care_losses.evaluation.metrics import METRICS, GreyLevels
+from napari_care_losses.evaluation.residual import flicker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+FEWEST_FOR_FLICKER = 3
+"""Consecutive frames from which changes over time can be told from a trend."""
+
+
+@dataclass
+class Judgement:
+    """What is known of one frame.
+
+    Attributes
+    ----------
+    scores : dict of str to dict of str to float
+        By image (`INPUT`, `RESTORED`), the entries of `METRICS`.
+    levels : GreyLevels, optional
+        Restored against true grey levels.
+    coverage : dict of float to float
+        By interval (0.5, 0.9), the fraction of true pixels within it.
+    structure_left : float, optional
+        Share of the input's structure that is left in the residual.
+    problem : str
+        Why figures are missing; empty if none is, or if they are still to come.
+    """
+
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    levels: GreyLevels | None = None
+    coverage: dict[float, float] = field(default_factory=dict)
+    structure_left: float | None = None
+    problem: str = ""
+
+
+class Timeline:
+    """What is known of every frame of a restoration; used from one thread.
+
+    Attributes
+    ----------
+    comparison : Comparison, or None
+        What is compared.
+    done : set of int
+        Frames of the restored stack that are there.
+    """
+
+    def __init__(self) -> None:
+        self.comparison: Comparison | None = None
+        self.done: set[int] = set()
+        self._known: dict[Key, Any] = {}
+        self._complete: set[int] = set()
+
+    def compare(self, comparison: Comparison | None, done: set[int]) -> None:
+        """Set what is compared and which frames of the restored stack are there; figures already known are kept."""
+        if comparison != self.comparison:
+            self._complete.clear()
+        self.comparison = comparison
+        self._complete -= done ^ self.done
+        self.done = set(done)
+
+    def renew(self, index: int) -> None:
+        """Note that a frame has been restored, for the first time or anew."""
+        comparison = self.comparison
+        for stack in (comparison.restored, comparison.uncertainty) if comparison is not None else ():
+            if stack is not None:
+                stack.renew(index)
+        self.done.add(index)
+        self._complete.discard(index)
+
+    def forget(self, stack: Stack) -> None:
+        """Drop all figures made from a stack."""
+        self._known = {
+            key: value for key, value in self._known.items() if not any(stack.owns(state) for state in key.states)
+        }
+        self._complete.clear()
+
+    def missing(self, index: int) -> list[Key]:
+        """Return the figures of a frame that are wanted and not known."""
+        return [key for key in self._wanted(index) if key not in self._known]
+
+    def next_index(self, shown: int, line: range) -> int | None:
+        """Return which frame is to be judged: the shown one, then restored ones outward from it.
+
+        Parameters
+        ----------
+        shown : int
+            The frame the viewer shows.
+        line : range
+            The frames that come before others: those of the shown plane and channel.
+        """
+        if shown not in self._complete and self.missing(shown):
+            return shown
+        for index in sorted(self.done - self._complete, key=lambda index: (index not in line, abs(index - shown))):
+            if self.missing(index):
+                return index
+            self._complete.add(index)
+        return None
+
+    def add(self, key: Key, value: Any) -> None:
+        """Keep a figure, or the `Problem` that stands in its place."""
+        self._known[key] = value
+
+    def judgement(self, index: int) -> Judgement:
+        """Return what is known of a frame."""
+        result = Judgement()
+        for key in self._wanted(index):
+            value = self._known.get(key)
+            if isinstance(value, Problem):
+                result.problem = result.problem or value.text
+            elif value is None:
+                continue
+            elif key.kind in METRICS:
+                result.scores.setdefault(key.row, {})[key.kind] = value
+            elif key.kind == LEVELS:
+                result.levels = value
+            elif key.kind == COVERAGE:
+                result.coverage = value
+            elif key.kind == STRUCTURE:
+                result.structure_left = value
+        return result
+
+    def series(self, kind: str, row: str, line: Sequence[int]) -> NDArray[np.float64]:
+        """Return one figure of many frames, for a plot.
+
+        Parameters
+        ----------
+        kind : str
+            A name in `METRICS`, `STRUCTURE` or `MEANS` (of which the mean over the frame is taken).
+        row : str
+            `INPUT` or `RESTORED`.
+        line : sequence of int
+            The frames.
+
+        Returns
+        -------
+        (frames,) float64
+            NaN where the figure is not known.
+        """
+        values = (self._value(kind, row, index) for index in line)
+        if kind == MEANS:
+            values = (None if value is None else value.mean() for value in values)
+        plotted = np.array([math.nan if value is None else value for value in values], np.float64)
+        plotted[~np.isfinite(plotted)] = math.nan
+        return plotted
+
+    def flicker(self, line: Sequence[int]) -> float | None:
+        """Return the flicker of the restored frames against the input's, in the longest run without a gap.
+
+        Parameters
+        ----------
+        line : sequence of int
+            Frames that follow one another in time.
+
+        Returns
+        -------
+        float, or None
+            See `diagnostics.flicker`; None for fewer than three consecutive frames.
+        """
+        means = [[self._value(MEANS, row, index) for row in (INPUT, RESTORED)] for index in line]
+        run = _longest_run([all(value is not None for value in pair) for pair in means])
+        if len(run) < FEWEST_FOR_FLICKER:
+            return None
+        of_input, of_restored = (np.stack([means[step][column] for step in run]) for column in (0, 1))
+        return flicker(of_input, of_restored)
+
+    def _value(self, kind: str, row: str, index: int) -> Any:
+        key = self._key(kind, row, index)
+        value = None if key is None else self._known.get(key)
+        return None if isinstance(value, Problem) else value
+
+    def _wanted(self, index: int) -> list[Key]:
+        comparison, is_there = self.comparison, index in self.done
+        if comparison is None:
+            return []
+        if comparison.truth is not None:
+            kinds = [(name, INPUT) for name in METRICS]
+            if is_there:
+                kinds += [*((name, RESTORED) for name in METRICS), (LEVELS, RESTORED), (COVERAGE, RESTORED)]
+        else:
+            kinds = [(STRUCTURE, RESTORED), (MEANS, INPUT), (MEANS, RESTORED)] if is_there else []
+        keys = (self._key(kind, row, index) for kind, row in kinds)
+        return [key for key in keys if key is not None]
+
+    def _key(self, kind: str, row: str, index: int) -> Key | None:
+        comparison = self.comparison
+        if comparison is None:
+            return None
+        stacks = [comparison.stack(row)]
+        if kind in METRICS or kind in (LEVELS, COVERAGE):
+            stacks.append(comparison.truth)
+        if kind == COVERAGE:
+            stacks.append(comparison.uncertainty)
+        if kind == STRUCTURE:
+            stacks.append(comparison.input)
+        states = tuple(stack.state(index) for stack in stacks if stack is not None)
+        if len(states) < len(stacks) or (row == RESTORED and index not in self.done):
+            return None
+        return Key(kind, row, index, states, comparison.aligned and (kind in METRICS or kind == COVERAGE))
+
+
+def _longest_run(is_known: Sequence[bool]) -> range:
+    best = range(0)
+    start = 0
+    for step, known in enumerate([*is_known, False]):
+        if not known:
+            if step - start > len(best):
+                best = range(start, step)
+            start = step + 1
+    return best

@@ -1,0 +1,292 @@
+"""Tables of methods compared over images: means, paired differences, tests where the images allow them.
+
+Images of different fields of view are independent: differences between methods are tested by a paired t-test. Frames
+of one movie are not, however many there are: their mean gets an interval from a bootstrap over blocks of time, and no
+p-value.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.bootstrap import CONFIDENCE, NO_INTERVAL, block_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method under one metric.
+
+    Attributes
+    ----------
+    method, metric : str
+        Names.
+    mean, spread : float
+        Mean and standard deviation (of the sample, ``ddof=1``; NaN for one value) over the images.
+    count : int
+        Number of images.
+    difference : float
+        Mean over the images of method minus reference; NaN in the reference's own row or without one.
+    p_value : float
+        Of the paired, two-sided t-test against the reference; NaN where it is not allowed.
+    p_corrected : float
+        The same after Holm's correction for the number of methods tested under this metric.
+    interval : tuple of float
+        95 % confidence interval of the difference.
+    mean_interval : tuple of float
+        95 % confidence interval of the mean.
+    effect_size : float
+        Of the difference to the reference, as in `TTest`; NaN where a test is not allowed.
+    """
+
+    method: str
+    metric: str
+    mean: float
+    spread: float
+    count: int
+    difference: float = math.nan
+    p_value: float = math.nan
+    p_corrected: float = math.nan
+    interval: tuple[float, float] = NO_INTERVAL
+    mean_interval: tuple[float, float] = NO_INTERVAL
+    effect_size: float = math.nan
+
+
+class TTest(NamedTuple):
+    """A paired t-test.
+
+    Attributes
+    ----------
+    statistic, p_value : float
+        Student's t and the two-sided probability of one as large by chance; NaN for fewer than two pairs or where no
+        pair differs.
+    difference : float
+        Mean of first minus second.
+    interval : tuple of float
+        95 % confidence interval of the difference.
+    effect_size : float
+        Cohen's :math:`d_z` (Cohen 1988, Statistical Power Analysis, eq. 2.3.5): the mean difference in standard
+        deviations (``ddof=1``) of the paired differences; NaN for fewer than two pairs or where all differ alike.
+    """
+
+    statistic: float
+    p_value: float
+    difference: float
+    interval: tuple[float, float]
+    effect_size: float = math.nan
+
+
+def summarize(
+    scores: Mapping[str, Mapping[int, Mapping[str, float]]],
+    *,
+    reference: str | None,
+    independent: bool,
+    seed: int = 0,
+) -> list[Row]:
+    """Summarize scores over images, and compare every method with a reference.
+
+    Parameters
+    ----------
+    scores : mapping
+        ``scores[method][frame][metric]``. Frames and metrics that not every method has are left out.
+    reference : str, optional
+        The method that others are compared with.
+    independent : bool
+        Whether the frames are independent (different fields of view). Frames of one movie are not: they get no p-value,
+        and intervals from a moving-block bootstrap over time.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    list of Row
+        Metric by metric, the methods in the order given; empty where no frame is shared.
+
+    Raises
+    ------
+    InputError
+        If the reference is none of the methods.
+    """
+    if reference is not None and reference not in scores:
+        raise InputError(f"The reference {reference!r} is none of the methods: {', '.join(scores)}.")
+    frames = sorted(set.intersection(*(set(rows) for rows in scores.values()))) if scores else []
+    if not frames:
+        return []
+    rows = []
+    for metric in _metrics(scores, frames):
+        values = {
+            method: np.array([rows_of[frame][metric] for frame in frames], np.float64)
+            for method, rows_of in scores.items()
+        }
+        rows += _summarized(metric, values, reference, independent=independent, seed=seed)
+    return rows
+
+
+def t_test(first: ArrayLike, second: ArrayLike) -> TTest:
+    """Compare paired values by Student's two-sided t-test.
+
+    Parameters
+    ----------
+    first, second : (N,) array of float
+        Value i of both belongs to the same image.
+
+    Returns
+    -------
+    TTest
+        Statistic, p-value, mean difference, its interval and effect size.
+
+    Raises
+    ------
+    InputError
+        If their numbers differ.
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise InputError(f"A paired test needs as many first as second values, found {first.shape} and {second.shape}.")
+    return _one_sample(first - second)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's step-down method (Holm 1979, Scand. J. Stat. 6, 65-70).
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        NaN where there was no test: those stay NaN and do not count.
+
+    Returns
+    -------
+    list of float
+        In the order given, at most 1.
+    """
+    tested = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
+    corrected = [math.nan] * len(p_values)
+    largest = 0.0
+    for number, (p, place) in enumerate(tested):
+        largest = max(largest, min(1.0, (len(tested) - number) * p))
+        corrected[place] = largest
+    return corrected
+
+
+def table_text(rows: Sequence[Row]) -> str:
+    """Return rows as tab-separated text, a header first: for the clipboard and spreadsheets.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        What `summarize` returns.
+
+    Returns
+    -------
+    str
+        One line a row, each ended by a newline; cells where there is no value are empty.
+    """
+    # white space in a name must not end its cell
+    lines = [HEADER, *([" ".join(cell.split()) for cell in cells(row)] for row in rows)]
+    return "".join("\t".join(line) + "\n" for line in lines)
+
+
+HEADER = (
+    "method",
+    "metric",
+    "mean",
+    "standard deviation",
+    "images",
+    "difference to reference",
+    "difference 95% low",
+    "difference 95% high",
+    "mean 95% low",
+    "mean 95% high",
+    "p (paired t-test)",
+    "p (Holm)",
+    "effect size (Cohen's d_z)",
+)
+"""Of the columns that `cells` fills."""
+
+
+def cells(row: Row) -> list[str]:
+    """Return the cells of one row of a table, empty where there is no value."""
+    numbers = (row.mean, row.spread, row.count, row.difference, *row.interval, *row.mean_interval)
+    tested = (row.p_value, row.p_corrected, row.effect_size)
+    return [row.method, row.metric, *(_number(value) for value in (*numbers, *tested))]
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _metrics(scores: Mapping[str, Mapping[int, Mapping[str, float]]], frames: Sequence[int]) -> list[str]:
+    """Return the metrics that every method has in every frame, in the order of the first."""
+    every = [rows[frame] for rows in scores.values() for frame in frames]
+    return [metric for metric in every[0] if all(metric in row for row in every)]
+
+
+def _summarized(
+    metric: str, values: Mapping[str, NDArray[np.float64]], reference: str | None, *, independent: bool, seed: int
+) -> list[Row]:
+    rows = []
+    for method, given in values.items():
+        row = Row(method, metric, float(given.mean()), _spread(given), given.size)
+        row = replace(row, mean_interval=_interval(given, independent=independent, seed=seed))
+        if reference is not None and method != reference:
+            row = _compared(row, given, values[reference], independent=independent, seed=seed)
+        rows.append(row)
+    corrected = holm([row.p_value for row in rows])
+    return [replace(row, p_corrected=p) for row, p in zip(rows, corrected, strict=True)]
+
+
+def _compared(
+    row: Row, given: NDArray[np.float64], reference: NDArray[np.float64], *, independent: bool, seed: int
+) -> Row:
+    """Return the row with its difference to the reference."""
+    if not (np.isfinite(given).all() and np.isfinite(reference).all()):
+        return row
+    test = t_test(given, reference)
+    if independent:
+        return replace(
+            row,
+            difference=test.difference,
+            p_value=test.p_value,
+            interval=test.interval,
+            effect_size=test.effect_size,
+        )
+    return replace(row, difference=test.difference, interval=block_interval(given - reference, seed=seed))
+
+
+def _interval(values: NDArray[np.float64], *, independent: bool, seed: int) -> tuple[float, float]:
+    return _one_sample(values).interval if independent else block_interval(values, seed=seed)
+
+
+def _one_sample(values: NDArray[np.float64]) -> TTest:
+    """Test whether the mean of values is zero."""
+    if values.size < 1 or not np.isfinite(values).all():
+        return TTest(math.nan, math.nan, math.nan, NO_INTERVAL)
+    mean = float(values.mean())
+    if values.size < 2:
+        return TTest(math.nan, math.nan, mean, NO_INTERVAL)
+    # half a second to import, which the viewer's forms need not wait for
+    from scipy.special import stdtr, stdtrit
+
+    freedom = values.size - 1
+    spread = float(values.std(ddof=1))
+    error = spread / math.sqrt(values.size)
+    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    if error == 0:
+        statistic = math.nan if mean == 0 else math.copysign(math.inf, mean)
+        return TTest(statistic, math.nan if mean == 0 else 0.0, mean, (mean, mean))
+    statistic = mean / error
+    p_value = float(2 * stdtr(freedom, -abs(statistic)))
+    return TTest(statistic, p_value, mean, (mean - reach, mean + reach), mean / spread)
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    return float(values.std(ddof=1)) if values.size > 1 and np.isfinite(values).all() else math.nan

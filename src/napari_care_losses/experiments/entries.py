@@ -1,0 +1,262 @@
+"""What an experiment is, and the files it is described in."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.comparison.baselines import BASELINES
+from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.errors import InputError
+from napari_care_losses.experiments.pair_sets import FileSet, PairSet, SimulatedSet
+from napari_care_losses.io.untrusted_files import checked
+from napari_care_losses.losses.registry import loss_class
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.training.parameters import TrainingParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from napari_care_losses.losses.base import Loss
+
+LARGEST_FILE = 1 << 20
+"""Bytes of a file of experiments at most."""
+
+TRAINING_FRAMES, TEST_FRAMES = (0, 60), (60, 69)
+"""Frames of a folder's stacks that train and test: the paper's sixty and nine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedMethod:
+    """A network trained with a loss.
+
+    Attributes
+    ----------
+    name : str
+        Its label, unique in the experiment.
+    loss : Loss
+        The training loss.
+    training : dict
+        Fields of `TrainingParameters` in place of those of the run.
+    restoring : dict
+        Fields of `RestorationParameters` likewise.
+    """
+
+    name: str
+    loss: Loss
+    training: dict[str, Any] = field(default_factory=dict)
+    restoring: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """What a method must reach in the mean to be usable."""
+
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Methods trained on one set of pairs and tested on others.
+
+    Attributes
+    ----------
+    name, title : str
+        Its key and what it asks.
+    train : PairSet
+        Pairs to train and validate on, split 4:1.
+    tests : dict of str to PairSet
+        Pairs to test on by label; the label of a single one is empty.
+    methods : tuple of TrainedMethod
+        What is trained.
+    baselines : tuple of str
+        Names in `napari_care_losses.comparison.baselines.BASELINES`, their strength tuned on training pairs.
+    reference : str
+        The method that others are tested against.
+    threshold : Threshold, optional
+        Of a study of ever less light: what must be reached.
+    """
+
+    name: str
+    title: str
+    train: PairSet
+    tests: dict[str, PairSet]
+    methods: tuple[TrainedMethod, ...]
+    baselines: tuple[str, ...]
+    reference: str
+    threshold: Threshold | None = None
+
+    def on_files(self, folder: Path) -> Experiment:
+        """Return the experiment on real images: ``STRUCTURE_low.tif`` and ``STRUCTURE_high.tif`` in a folder.
+
+        Frames 0-59 train and 60-68 test, as in the paper.
+
+        Raises
+        ------
+        InputError
+            If it is an experiment about movies or exposures, or a file is missing.
+        """
+        sets = (self.train, *self.tests.values())
+        if not all(
+            isinstance(one, SimulatedSet) and not one.is_movie and one.brightness == 1 and len(one.low_ms) == 1
+            for one in sets
+        ):
+            raise InputError(
+                f"{self.name} is about movies or exposures that a folder of stacks does not name: "
+                "write an entry of your own for it, or run it on simulated images."
+            )
+        return replace(
+            self,
+            train=_in_folder(folder, self.train, TRAINING_FRAMES),
+            tests={label: _in_folder(folder, one, TEST_FRAMES) for label, one in self.tests.items()},
+        )
+
+    def smoke(self) -> Experiment:
+        """Return the experiment on a few small images: it only shows that everything runs."""
+        return replace(
+            self, train=self.train.smoke(5), tests={label: one.smoke(3) for label, one in self.tests.items()}
+        )
+
+
+def paper_experiments() -> dict[str, Experiment]:
+    """Return the paper's experiments and studies by name."""
+    text = resources.files("napari_care_losses.experiments").joinpath("paper.toml").read_text(encoding="utf-8")
+    return _parsed(text, Path(), "paper.toml")
+
+
+def read_experiments(path: Path) -> dict[str, Experiment]:
+    """Return the experiments that a TOML file describes, by name; its paths are relative to its folder.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or an entry is wrong; the message names it.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path} is larger than {LARGEST_FILE:,} bytes: no file of experiments is.")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
+    return _parsed(text, path.parent, str(path))
+
+
+def _parsed(text: str, folder: Path, source: str) -> dict[str, Experiment]:
+    try:
+        entries = checked(tomllib.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source} is no TOML file: {error}.") from error
+    found = {}
+    for name, entry in entries.items():
+        try:
+            found[name] = _experiment(name, entry, folder)
+        except (InputError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{source}, [{name}]: {error}") from error
+    return found
+
+
+def _experiment(name: str, entry: Any, folder: Path) -> Experiment:
+    _check_name("the name", name)
+    _check_keys(
+        entry, {"train"}, {"title", "test", "tests", "losses", "methods", "baselines", "reference", "threshold"}
+    )
+    if ("test" in entry) == ("tests" in entry) or ("losses" in entry) == ("methods" in entry):
+        raise InputError("it needs either test or tests, and either losses or methods.")
+    listed = entry["methods"] if "methods" in entry else [{"name": loss, "loss": loss} for loss in entry["losses"]]
+    methods = tuple(_method(one) for one in listed)
+    baselines = tuple(entry.get("baselines", BASELINES))
+    names = [*baselines, *(method.name for method in methods)]
+    if not methods or len(set(names)) < len(names) or INPUT in names:
+        raise InputError(f"methods must have different names, none of them {INPUT!r}; found {', '.join(names)}.")
+    unknown = [one for one in baselines if one not in BASELINES]
+    if unknown:
+        raise InputError(f"there is no baseline {unknown[0]!r}; choose from {', '.join(BASELINES)}.")
+    reference = entry.get("reference", "laplace" if "laplace" in names else methods[0].name)
+    if reference not in names:
+        raise InputError(f"the reference {reference!r} is none of {', '.join(names)}.")
+    tests = entry["tests"] if "tests" in entry else {"": entry["test"]}
+    for label in entry.get("tests", {}):
+        _check_name("the label of a test", label)
+    return Experiment(
+        name=name,
+        title=str(entry.get("title", name)),
+        train=_pair_set(entry["train"], folder),
+        tests={label: _pair_set(one, folder) for label, one in tests.items()},
+        methods=methods,
+        baselines=baselines,
+        reference=reference,
+        threshold=Threshold(**entry["threshold"]) if "threshold" in entry else None,
+    )
+
+
+def _check_name(what: str, name: str) -> None:
+    """Refuse what could not be, or should not be, the name of a file."""
+    if not re.fullmatch(r"[\w +,%.-]{1,100}", name) or name != name.strip(" ."):
+        raise InputError(
+            f"{what} must be up to 100 letters, digits, spaces and _ + , % . - : files are called after it."
+        )
+
+
+def _method(entry: Any) -> TrainedMethod:
+    _check_keys(entry, {"name", "loss"}, {"loss_parameters", "training", "restoring"})
+    training, restoring = entry.get("training", {}), entry.get("restoring", {})
+    # checked here, with the entry's name at hand, not hours later
+    TrainingParameters.from_dict(training)
+    RestorationParameters.from_dict(restoring)
+    return TrainedMethod(
+        name=str(entry["name"]),
+        loss=loss_class(entry["loss"]).from_dict(entry.get("loss_parameters", {})),
+        training=training,
+        restoring=restoring,
+    )
+
+
+def _pair_set(entry: Any, folder: Path) -> PairSet:
+    if isinstance(entry, dict) and "structure" in entry:
+        _check_keys(entry, {"structure", "low_ms", "high_ms", "seed"}, {"fields", "frames", "size", "brightness"})
+        if ("fields" in entry) == ("frames" in entry):
+            raise InputError("a simulated set needs either fields (of view) or frames (of a movie).")
+        low = entry["low_ms"]
+        given = {key: entry[key] for key in ("structure", "high_ms", "seed", "size", "brightness") if key in entry}
+        return SimulatedSet(
+            **given,
+            low_ms=tuple(low) if isinstance(low, list) else (low,),
+            count=entry["frames"] if "frames" in entry else entry["fields"],
+            is_movie="frames" in entry,
+        )
+    _check_keys(entry, {"low", "high"}, {"frames", "movie"})
+    frames = entry.get("frames")
+    if frames is not None and (not isinstance(frames, list) or [type(one) for one in frames] != [int, int]):
+        raise InputError(f"frames must be the first and the one after the last, such as [0, 60]; found {frames!r}.")
+    return FileSet(
+        low=folder / entry["low"],
+        high=folder / entry["high"],
+        frames=None if frames is None else (frames[0], frames[1]),
+        is_movie=bool(entry.get("movie", False)),
+    )
+
+
+def _in_folder(folder: Path, simulated: PairSet, frames: tuple[int, int]) -> FileSet:
+    assert isinstance(simulated, SimulatedSet)
+    paths = [folder / f"{simulated.structure}_{which}.tif" for which in ("low", "high")]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(f"Real images of {simulated.structure} were expected as {' and '.join(missing)}.")
+    return FileSet(low=paths[0], high=paths[1], frames=frames)
+
+
+def _check_keys(entry: Any, needed: Collection[str], optional: Collection[str]) -> None:
+    if not isinstance(entry, dict):
+        raise InputError(f"expected a table with {', '.join(sorted(needed))}, found {entry!r}.")
+    missing = sorted(set(needed) - set(entry))
+    unknown = sorted(set(entry) - set(needed) - set(optional))
+    if missing or unknown:
+        raise InputError(
+            f"missing {', '.join(missing) or 'nothing'}, unknown {', '.join(unknown) or 'nothing'}; "
+            f"it takes {', '.join(sorted({*needed, *optional}))}."
+        )

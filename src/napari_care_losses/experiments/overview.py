@@ -1,0 +1,274 @@
+"""All experiments of a folder side by side: one page, the same as Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from html import escape
+from io import StringIO
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_care_losses import __version__
+from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.comparison.report.page import STYLE
+from napari_care_losses.comparison.report.svg_plots import Axis, Curve, legend, plot, style_of
+from napari_care_losses.comparison.report.tables import metric_title, number
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.statistics import HEADER, cells
+from napari_care_losses.experiments.results import Result, load_result
+from napari_care_losses.io.whole_files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_care_losses.evaluation.statistics import Row
+
+METRICS_SHOWN = ("psnr", "ssim", "frc", "cutoff")
+
+_EXPLANATION = (
+    "PSNR and SSIM after alignment to the ground truth, as CARE does. FRC: Fourier ring correlation with the ground "
+    "truth, its mean over all frequencies, and the frequency in cycles per pixel at which it falls below 1/7: how much "
+    "detail is truly restored. Differences are to the reference, image by image, in brackets with their 95 % interval; "
+    "p from the paired, two-sided t-test over independent fields of view, in brackets after Holm's correction for the "
+    "number of methods, then the effect size d (Cohen's, of the paired differences). Frames of one movie are no "
+    "independent samples: they have no p-value, and intervals from a block bootstrap."
+)
+
+
+class Table(NamedTuple):
+    """A table to be shown as HTML and as Markdown.
+
+    Attributes
+    ----------
+    title : str
+        Heading above it.
+    text : str
+        What the reader should know.
+    header : list of str
+        Titles of the columns.
+    rows : list of list of str
+        The first cell names the row.
+    """
+
+    title: str
+    text: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def write_overview(folder: Path) -> Path:
+    """Write ``index.html``, ``overview.md`` and ``overview.csv`` of all experiments in a folder.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InputError
+        If there is no result in the folder.
+    OutputError
+        If a file cannot be written.
+    """
+    results = _results(folder)
+    if not results:
+        raise InputError(f"{folder} holds no result of an experiment: run one first.")
+    tables = overview_tables(results)
+    for name, text in (
+        ("overview.csv", _csv(results)),
+        ("overview.md", f"{_EXPLANATION}\n\n" + "\n\n".join(_markdown(table) for table in tables) + "\n"),
+        ("index.html", _page(results, tables)),
+    ):
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return folder / "index.html"
+
+
+def overview_tables(results: Sequence[Result]) -> list[Table]:
+    """Return one table a result, the average increases of all, and what the least light is that will do."""
+    tables = [_increases(results), *(_scores(result) for result in results)]
+    studies: dict[str, list[Result]] = {}
+    for result in results:
+        if result.threshold is not None:
+            studies.setdefault(result.experiment, []).append(result)
+    return [*tables, *(_least_light(study) for study in studies.values())]
+
+
+def _results(folder: Path) -> list[Result]:
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            result = load_result(path)
+        except InputError:
+            continue
+        if result.has_even_scores:
+            found.append(result)
+    return found
+
+
+def _scores(result: Result) -> Table:
+    """Return means and tests of one experiment."""
+    rows = {(row.method, row.metric): row for row in result.rows()}
+    metrics = [metric for metric in METRICS_SHOWN if any(key[1] == metric for key in rows)]
+    header, lines = ["method"], []
+    for metric in metrics:
+        header += [metric_title(metric), f"{metric_title(metric).split(' (')[0]} difference", "p (Holm), d"]
+    for method in result.methods:
+        line = [method + (" (reference)" if method == result.reference else "")]
+        for metric in metrics:
+            line += _cells(rows[method, metric])
+        lines.append(line)
+    count = max(row.count for row in rows.values())
+    what = "independent fields of view" if result.independent else "frames of one movie"
+    text = f"{count} {what}. {result.settings.get('Trained on', '')}, tested on {result.settings.get('Tested on', '')}."
+    if result.shortfalls:
+        text = f"Smoke run, whose figures say nothing: {'; '.join(result.shortfalls)}. {text}"
+    empty = [place for place in range(1, len(header)) if all(line[place] == "" for line in lines)]
+    keep = [place for place in range(len(header)) if place not in empty]
+    return Table(
+        f"{result.name}: {result.title}",
+        text,
+        [header[place] for place in keep],
+        [[line[place] for place in keep] for line in lines],
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    difference = p = ""
+    if not math.isnan(row.difference):
+        difference = _signed(row.difference, row.metric)
+        if not math.isnan(row.interval[0]):
+            difference += f" [{_signed(row.interval[0], row.metric)}, {_signed(row.interval[1], row.metric)}]"
+    if not math.isnan(row.p_value):
+        p = f"{row.p_value:.2g} ({row.p_corrected:.2g}), {row.effect_size:+.1f}"
+    return [number(row.mean, row.metric), difference, p]
+
+
+def _signed(value: float, metric: str) -> str:
+    return ("+" if value > 0 else "") + number(value, metric)
+
+
+def _increases(results: Sequence[Result]) -> Table:
+    """Return how much better than the input each method is, experiment by experiment: the paper's Table 11."""
+    lines = []
+    methods = list(dict.fromkeys(method for result in results for method in result.methods if method != INPUT))
+    for metric in ("psnr", "ssim"):
+        for method in methods:
+            line = [f"{metric_title(metric)}, {method}"]
+            for result in results:
+                means = {row.method: row.mean for row in result.rows() if row.metric == metric}
+                has_both = method in means and INPUT in means
+                line.append(_signed(means[method] - means[INPUT], metric) if has_both else "")
+            lines.append(line)
+    names = [result.name + (" (smoke)" if result.shortfalls else "") for result in results]
+    return Table("Average increase over the input", "As in the paper's Table 11.", ["", *names], lines)
+
+
+def _least_light(study: Sequence[Result]) -> Table:
+    """Return the means at every exposure, and the smallest that reaches the threshold."""
+    threshold = study[0].threshold or {}
+    metric, value = threshold["metric"], threshold["value"]
+    ordered = sorted(study, key=_exposure)
+    methods, lines = study[0].methods, []
+    for method in methods:
+        means = [_mean(result, method, metric) for result in ordered]
+        reached = [result.label for result, mean in zip(ordered, means, strict=True) if mean >= value]
+        least = f"{reached[0]} ms" if reached else "none"
+        lines.append([method, *(number(mean, metric) for mean in means), least])
+    best = [result.label for result in ordered if any(_mean(result, m, metric) >= value for m in methods)]
+    text = f"Mean {metric_title(metric)} by exposure in ms. A method passes where it reaches {value:g}; " + (
+        f"below {best[0]} ms none does." if best else "none does at any exposure."
+    )
+    header = ["method", *(f"{result.label} ms" for result in ordered), "least that passes"]
+    return Table(f"{study[0].experiment}: the lowest usable light", text, header, lines)
+
+
+def _exposure(result: Result) -> float:
+    try:
+        return float(result.label)
+    except ValueError:
+        raise InputError(
+            f"A test of less and less light is labelled by its exposure, found {result.label!r}."
+        ) from None
+
+
+def _mean(result: Result, method: str, metric: str) -> float:
+    return float(np.mean([scores[metric] for scores in result.scores[method].values()]))
+
+
+def _plots(results: Sequence[Result]) -> str:
+    """Return quality against exposure of every study of less and less light."""
+    studies: dict[str, list[Result]] = {}
+    for result in results:
+        if result.threshold is not None:
+            studies.setdefault(result.experiment, []).append(result)
+    parts = []
+    for name, study in studies.items():
+        ordered = sorted(study, key=_exposure)
+        metric, value = (study[0].threshold or {})["metric"], (study[0].threshold or {})["value"]
+        exposures = np.array([_exposure(result) for result in ordered])
+        curves = []
+        for place, method in enumerate(study[0].methods):
+            colour, dashes = ("#8c8c8c", "") if method == INPUT else style_of(place - 1)
+            means = np.array([_mean(result, method, metric) for result in ordered])
+            curves.append(Curve(method, np.log10(exposures), means, colour, dashes))
+        drawn = plot(
+            curves,
+            Axis("log10 of the exposure in ms"),
+            Axis(metric_title(metric)),
+            level=(value, f"threshold {value:g}"),
+        )
+        parts.append(f"<section><h2>{escape(name)}: quality against light</h2>{drawn}{legend(curves)}</section>")
+    return "".join(parts)
+
+
+def _markdown(table: Table) -> str:
+    lines = [f"### {table.title}", "", table.text, "", _row(table.header), _row(["---"] * len(table.header))]
+    return "\n".join([*lines, *(_row(row) for row in table.rows)])
+
+
+def _row(cells_of: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells_of) + " |"
+
+
+def _page(results: Sequence[Result], tables: Sequence[Table]) -> str:
+    pages = "".join(
+        f'<li><a href="{escape(result.name)}.html">{escape(result.name)}</a>: {escape(result.title)}</li>'
+        for result in results
+    )
+    sections = "".join(_section(table) for table in tables)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Experiments</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style></head>\n<body><h1>Experiments</h1>"
+        f'<p class="made">napari-care-losses {escape(__version__)}</p><p>{escape(_EXPLANATION)}</p>'
+        f"<section><h2>Reports</h2><ul>{pages}</ul></section>{_plots(results)}{sections}</body></html>\n"
+    )
+
+
+def _section(table: Table) -> str:
+    head = f'<th class="first">{escape(table.header[0])}</th>'
+    head += "".join(f"<th>{escape(title)}</th>" for title in table.header[1:])
+    body = "".join(
+        f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
+        for row in table.rows
+    )
+    return (
+        f"<section><h2>{escape(table.title)}</h2><p>{escape(table.text)}</p>"
+        f'<div class="wide"><table class="small"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        "</section>"
+    )
+
+
+def _csv(results: Sequence[Result]) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["experiment", "smoke", *HEADER])
+    for result in results:
+        for row in result.rows():
+            writer.writerow([result.name, "yes" if result.shortfalls else "no", *cells(row)])
+    return text.getvalue()

@@ -1,0 +1,231 @@
+"""Sets of pairs to train or test on: simulated, or files."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.io.ome_zarr_reader import is_zarr
+from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.models.model import STRUCTURES
+from napari_care_losses.training.pair_sources import stack_files
+from napari_care_losses.training.patches import Pair, pairs_from_frames
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SIMULATED_STRUCTURES = tuple(name for name in STRUCTURES if name != "other")
+
+
+class Stacks(NamedTuple):
+    """A low-exposure stack and the high-exposure stack of the same fields of view or time points."""
+
+    low: Frames
+    high: Frames
+
+    def pairs(self, name: str) -> list[Pair]:
+        """Return frame by frame pairs."""
+        return pairs_from_frames(self.low, self.high, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedSet:
+    """Pairs drawn by `napari_care_losses.simulation.pairs_and_movies`.
+
+    Attributes
+    ----------
+    structure : str
+        A key of `napari_care_losses.simulation.pairs_and_movies.STRUCTURES`.
+    low_ms : tuple of float
+        Low exposures in ms; of several, field i has the one at place i modulo their number.
+    high_ms : float
+        High exposure in ms.
+    count : int
+        Fields of view, or time points of one movie.
+    is_movie : bool
+        Whether it is a movie.
+    size : int
+        Height and width of a frame in pixels.
+    seed : int
+        Field i is drawn with seed + i: training and test sets lie far apart.
+    brightness : float
+        Factor on the light of both exposures.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used.
+    """
+
+    structure: str
+    low_ms: tuple[float, ...]
+    high_ms: float
+    count: int
+    is_movie: bool = False
+    size: int = 512
+    seed: int
+    brightness: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.structure not in SIMULATED_STRUCTURES:
+            raise InputError(f"structure must be one of {', '.join(SIMULATED_STRUCTURES)}, found {self.structure!r}.")
+        if not self.low_ms:
+            raise InputError("low_ms must name at least one exposure, found none.")
+        for name, value in (
+            *(("low_ms", value) for value in self.low_ms),
+            ("high_ms", self.high_ms),
+            ("brightness", self.brightness),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise InputError(f"{name} must be a number above 0, found {value!r}.")
+        for name, count, least in (
+            ("fields or frames", self.count, 1),
+            ("size", self.size, 16),
+            ("seed", self.seed, 0),
+        ):
+            if isinstance(count, bool) or not isinstance(count, int) or count < least:
+                raise InputError(f"{name} must be a whole number of at least {least}, found {count!r}.")
+
+    @property
+    def title(self) -> str:
+        """What it is, in words."""
+        exposures = ", ".join(f"{value:g}" for value in self.low_ms)
+        kind = "time points" if self.is_movie else "fields"
+        dimmed = "" if self.brightness == 1 else f", {self.brightness:g} times as bright"
+        return (
+            f"{self.count} {kind} of simulated {self.structure}, {exposures} against {self.high_ms:g} ms{dimmed}, "
+            f"{self.size} x {self.size} px, seed {self.seed}"
+        )
+
+    def smoke(self, count: int) -> SimulatedSet:
+        """Return a set so small that working on it only shows that everything runs."""
+        return replace(self, count=min(self.count, count), size=min(self.size, 128))
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that are equal for equal sets."""
+        return {**vars(self), "low_ms": list(self.low_ms)}
+
+    def stacks(self) -> Stacks:
+        """Draw it."""
+        from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_movie, simulate_pair
+
+        shape = (self.size, self.size)
+        settings: dict[str, Any] = {"high_ms": self.high_ms, "brightness": self.brightness}
+        if self.is_movie:
+            low, high = simulate_movie(
+                self.structure, self.count, shape, low_ms=self.low_ms[0], seed=self.seed, **settings
+            )
+        else:
+            fields = [
+                simulate_pair(
+                    self.structure, shape, low_ms=self.low_ms[i % len(self.low_ms)], seed=self.seed + i, **settings
+                )
+                for i in range(self.count)
+            ]
+            low, high = (np.stack(images) for images in zip(*fields, strict=True))
+        pixel = Microscope().pixel_size
+        calibration = Calibration(pixel_size=(pixel, pixel))
+        return Stacks(Frames(low, "TYX", calibration), Frames(high, "TYX", calibration))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSet:
+    """Pairs in TIFF files.
+
+    Attributes
+    ----------
+    low, high : Path
+        A stack, or a folder of single frames, taken in the order of their names.
+    frames : tuple of int, optional
+        First frame and the one after the last; all by default.
+    is_movie : bool
+        Whether the frames are time points of one movie, not independent fields of view.
+    """
+
+    low: Path
+    high: Path
+    frames: tuple[int, int] | None = None
+    is_movie: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is, in words."""
+        chosen = "" if self.frames is None else f", frames {self.frames[0]}:{self.frames[1]}"
+        kind = " (one movie)" if self.is_movie else ""
+        return f"{self.low.name} against {self.high.name}{chosen}{kind}"
+
+    def smoke(self, count: int) -> FileSet:
+        """Return a set so small that working on it only shows that everything runs."""
+        start, stop = self.frames or (0, count)
+        return replace(self, frames=(start, min(stop, start + count)))
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that are equal for equal sets, as long as the files are not written anew.
+
+        Raises
+        ------
+        InputError
+            If a file is missing.
+        """
+        sides: dict[str, Any] = {}
+        for name, path in (("low", self.low), ("high", self.high)):
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise InputError(f"There is no file or folder {path}: {error.strerror or error}.") from error
+            sides[name] = [str(path.resolve()), status.st_size, status.st_mtime_ns]
+        return {**sides, "frames": None if self.frames is None else list(self.frames), "is_movie": self.is_movie}
+
+    def stacks(self) -> Stacks:
+        """Open it, lazily.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or low and high do not fit.
+        """
+        low, high = (_opened(path) for path in (self.low, self.high))
+        if low.shape != high.shape:
+            raise InputError(
+                f"{self.low} and {self.high} must have the same shape, found {low.shape} and {high.shape}."
+            )
+        if self.frames is not None:
+            try:
+                low, high = (frames.select(*self.frames) for frames in (low, high))
+            except InputError as error:
+                raise InputError(f"{self.low}: {error}") from error
+        return Stacks(low, high)
+
+
+PairSet = SimulatedSet | FileSet
+
+
+class _Files:
+    """Single-frame files as one array (N, Y, X), read when asked for."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        first = read_stack(paths[0])
+        if len(first) != 1:
+            raise InputError(f"A folder must hold single frames, found {len(first)} in {paths[0]}: name the stack.")
+        self.shape, self.dtype = (len(paths), *first.frame_shape), first.dtype
+
+    def __getitem__(self, place: tuple[int, ...]) -> NDArray[Any]:
+        path = self._paths[place[0]]
+        frames = read_stack(path)
+        if len(frames) != 1 or frames.frame_shape != self.shape[1:]:
+            raise InputError(f"{path} must hold one frame of {self.shape[1:]}, found {frames.shape}.")
+        return frames[0]
+
+
+def _opened(path: Path) -> Frames:
+    if path.is_dir() and not is_zarr(path):
+        return Frames(_Files(list(stack_files(path).values())), "TYX")
+    return read_stack(path)

@@ -1,0 +1,153 @@
+"""What an experiment found, as plain values: what resumes it, what its report and the overview are made from."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.statistics import summarize
+from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.io.whole_files import replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_care_losses.evaluation.statistics import Row
+
+FULL = {"steps": 800, "batch_pixels": 16 * 64 * 64, "frame": 512, "fields": 9, "time_points": 200}
+"""The scale from which a result is reported as one; anything smaller only shows that everything runs."""
+
+Scores = dict[str, dict[int, dict[str, float]]]
+
+
+@dataclass(kw_only=True)
+class Result:
+    """One experiment on one test set.
+
+    Attributes
+    ----------
+    name, title : str
+        Of the experiment; the name ends with the test's label if it has one.
+    experiment, label : str
+        The experiment's own name, and the test's label, empty for a single test.
+    identity : str
+        Digest of all that decides the scores.
+    methods : list of str
+        Input, baselines and trained methods, in the order of the tables.
+    reference : str
+        The method that others are tested against.
+    independent : bool
+        Whether the images are independent fields of view.
+    scores : dict
+        ``scores[method][image][metric]``, filled image by image.
+    settings : dict of str to str
+        What is needed to repeat it, by title.
+    notes : list of str
+        What the reader should know.
+    shortfalls : list of str
+        In what the run is smaller than `FULL`; empty for one that counts.
+    threshold : dict, optional
+        ``metric`` and ``value`` that a method must reach.
+    """
+
+    name: str
+    title: str
+    experiment: str
+    label: str
+    identity: str
+    methods: list[str]
+    reference: str
+    independent: bool
+    scores: Scores = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    shortfalls: list[str] = field(default_factory=list)
+    threshold: dict[str, Any] | None = None
+
+    def add(self, method: str, image: int, scores: dict[str, float]) -> None:
+        """Note the scores of one image."""
+        self.scores.setdefault(method, {})[image] = scores
+
+    def pending(self, images: int) -> list[int]:
+        """Return the images that not every method has scores of."""
+        return [i for i in range(images) if any(i not in self.scores.get(method, {}) for method in self.methods)]
+
+    @property
+    def has_even_scores(self) -> bool:
+        """Whether every method has scores, and all of them the same ones: what tables are made from."""
+        tables = [self.scores.get(method, {}) for method in self.methods]
+        found = [set().union(*table.values()) for table in tables]
+        needed = set() if self.threshold is None else {self.threshold["metric"]}
+        return (
+            self.reference in self.methods
+            and self.scores.keys() == set(self.methods)
+            and all(found)
+            and all(names == found[0] for names in found)
+            and all(needed <= row.keys() for table in tables for row in table.values())
+        )
+
+    def rows(self) -> list[Row]:
+        """Return the table of methods: means, tests against the reference."""
+        return summarize(self.scores, reference=self.reference, independent=self.independent)
+
+    def save(self, path: Path) -> None:
+        """Write it; an existing file is replaced once the new one is whole.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        values = {**asdict(self), "rows": [asdict(row) for row in self.rows()]}
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(_plain(values), indent=1), encoding="utf-8")
+
+
+def load_result(path: Path) -> Result:
+    """Return what `Result.save` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or of another version.
+    """
+    try:
+        values = read_json(path.read_text(encoding="utf-8"))
+        values.pop("rows")
+        values["scores"] = {
+            method: {
+                int(image): {name: math.nan if value is None else float(value) for name, value in row.items()}
+                for image, row in rows.items()
+            }
+            for method, rows in values["scores"].items()
+        }
+        result = Result(**values)
+        _check_kinds(result)
+        return result
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path} holds no result of an experiment ({error}): remove it.") from error
+
+
+def _check_kinds(result: Result) -> None:
+    texts = [result.name, result.title, result.experiment, result.label, result.identity, result.reference]
+    for listed in (result.methods, result.notes, result.shortfalls, list(result.settings.values())):
+        if not isinstance(listed, list):
+            raise TypeError(f"expected a list, found {listed!r:.60}")
+        texts += listed
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text was expected, found something else")
+    if result.threshold is not None:
+        if not isinstance(result.threshold["metric"], str) or not isinstance(result.threshold["value"], int | float):
+            raise TypeError(f"expected a metric and a number, found {result.threshold!r:.60}")
+
+
+def _plain(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON has no word for, by null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,324 @@
+"""Running an experiment: train what is missing, tune the baselines, restore and score image by image, report.
+
+All of it can be stopped at any step, or killed: finished networks, tuned strengths and scored images are kept in the
+folder of the run and not done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from contextlib import closing, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_care_losses.comparison.baselines import BASELINES, tune
+from napari_care_losses.comparison.compare import INPUT, Method, compare
+from napari_care_losses.comparison.report.write import ComparisonReport, Panel, write_report
+from napari_care_losses.errors import InputError, TrainingDivergedError
+from napari_care_losses.evaluation.spectra import agreement
+from napari_care_losses.experiments.pair_sets import SimulatedSet
+from napari_care_losses.experiments.results import FULL, Result, load_result
+from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.io.whole_files import replacing
+from napari_care_losses.models.model import SUFFIX, read_card
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.training import progress as reports
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from napari_care_losses.experiments.entries import Experiment, TrainedMethod
+    from napari_care_losses.experiments.pair_sets import PairSet, Stacks
+    from napari_care_losses.training.parameters import TrainingParameters
+
+TUNING_PAIRS = 6
+"""Training pairs that the strength of a baseline is tuned on, spread over all."""
+
+
+class Step(NamedTuple):
+    """A step of an experiment.
+
+    Attributes
+    ----------
+    what : str
+        What is being done, in words.
+    fraction : float
+        Part of it that is done, 0 to 1.
+    """
+
+    what: str
+    fraction: float
+
+
+def run_experiment(
+    experiment: Experiment,
+    out: Path,
+    training: TrainingParameters,
+    restoring: RestorationParameters | None = None,
+    *,
+    device: str = "auto",
+) -> Generator[Step, None, list[Result]]:
+    """Run one experiment in a folder; what was done there before with the same settings is not done again.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What to do.
+    out : Path
+        Folder of the run. Networks lie in ``models``; every test gets a page, two CSV files and a JSON file.
+    training : TrainingParameters
+        How every network is trained.
+    restoring : RestorationParameters, optional
+        How test images are restored.
+    device : str
+        One of `napari_care_losses.restoration.parameters.DEVICES`.
+
+    Yields
+    ------
+    Step
+        Many a second.
+
+    Returns
+    -------
+    list of Result
+        One a test.
+
+    Raises
+    ------
+    InputError
+        If pairs or settings cannot be used.
+    ComputeError, OutputError
+        If the device or the disk fails.
+    """
+    models = out / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    restoring = restoring or RestorationParameters()
+    train_set = _Lazily(experiment.train)
+    notes: list[str] = []
+    trained: dict[str, Path] = {}
+    for method in experiment.methods:
+        trained[method.name] = path = models / f"{_key(experiment.train, method, training)}{SUFFIX}"
+        if not path.is_file():
+            notes += yield from _train(method, path, train_set, training, device)
+    strengths: dict[str, float] = {}
+    for name in experiment.baselines:
+        strengths[name] = yield from _tuned(name, models, train_set)
+    methods = [Method(name, baseline=name, strength=strengths[name]) for name in experiment.baselines]
+    methods += [
+        Method(method.name, model=trained[method.name], parameters=replace(restoring, **method.restoring))
+        for method in experiment.methods
+    ]
+    results = []
+    for label, pairs in experiment.tests.items():
+        result = _started(experiment, label, pairs, methods, out)
+        result.notes += [note for note in notes if note not in result.notes]
+        yield from _scored(result, pairs, methods, out)
+        results.append(result)
+    return results
+
+
+class _Lazily:
+    """A set of pairs that is drawn or opened when it is first needed."""
+
+    def __init__(self, pairs: PairSet) -> None:
+        self.pairs = pairs
+        self._stacks: Stacks | None = None
+
+    @property
+    def stacks(self) -> Stacks:
+        if self._stacks is None:
+            self._stacks = self.pairs.stacks()
+        return self._stacks
+
+
+def _key(pairs: PairSet, method: TrainedMethod, training: TrainingParameters) -> str:
+    """Return the file name of a network: equal for equal trainings, so that experiments share them."""
+    settings = replace(training, **method.training).to_dict()
+    identity = [pairs.identity(), method.loss.name, method.loss.to_dict(), settings]
+    structure = pairs.structure if isinstance(pairs, SimulatedSet) else pairs.low.stem
+    readable = re.sub(r"\W+", "-", f"{structure} {method.name}", flags=re.ASCII)
+    return f"{readable}_{_digest(identity)}"
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _train(
+    method: TrainedMethod, path: Path, train_set: _Lazily, training: TrainingParameters, device: str
+) -> Generator[Step, None, list[str]]:
+    """Train one network; return what the reader should know of it."""
+    from napari_care_losses.models.model import STRUCTURES
+    from napari_care_losses.training.checkpoint import state_path
+    from napari_care_losses.training.to_file import train_to_file
+    from napari_care_losses.training.trainer import Trainer
+
+    yield Step(f"preparing {train_set.pairs.title}", 0)
+    pairs = train_set.stacks.pairs(train_set.pairs.title)
+    structure = train_set.pairs.structure if isinstance(train_set.pairs, SimulatedSet) else "other"
+    trainer = Trainer(
+        pairs,
+        method.loss,
+        replace(training, **method.training),
+        structure=structure if structure in STRUCTURES else "other",
+        device=device,
+    )
+    try:
+        with closing(train_to_file(trainer, path, resume=True)) as running:  # type: ignore[type-var]
+            for report in running:
+                if isinstance(report, reports.Preparing):
+                    yield Step(f"reading {report.total} pairs", report.done / report.total)
+                elif isinstance(report, reports.Step):
+                    yield Step(f"training {method.name}", report.fraction)
+    except TrainingDivergedError as error:
+        if not path.is_file():
+            raise
+        return [f"{method.name}: {error}"]
+    # larger than the network several times over, and of no use to a finished one
+    state_path(path).unlink(missing_ok=True)
+    return []
+
+
+def _tuned(name: str, folder: Path, train_set: _Lazily) -> Generator[Step, None, float]:
+    """Return the strength of a baseline tuned on training pairs."""
+    path = folder / f"{name}_{_digest(train_set.pairs.identity())}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        # of an earlier run; a damaged file is made anew
+        return float(read_json(path.read_text())["strength"])
+    yield Step(f"tuning {BASELINES[name].title}", 0)
+    low, high = train_set.stacks
+    places = sorted({round(i * (len(low) - 1) / max(1, TUNING_PAIRS - 1)) for i in range(TUNING_PAIRS)})
+    strength = tune(name, ((low[place], high[place]) for place in places))
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"strength": strength, "pairs": places}))
+    return strength
+
+
+def _started(experiment: Experiment, label: str, pairs: PairSet, methods: list[Method], out: Path) -> Result:
+    """Return the result of a test as far as an earlier run got, or an empty one."""
+    name = f"{experiment.name}_{label}" if label else experiment.name
+    strengths = [(method.name, method.strength) for method in methods if method.baseline]
+    models = [
+        (method.name, method.model.name, None if method.parameters is None else method.parameters.to_dict())
+        for method in methods
+        if method.model is not None
+    ]
+    result = Result(
+        name=name,
+        title=experiment.title + (f": {label}" if label else ""),
+        experiment=experiment.name,
+        label=label,
+        identity=_digest([pairs.identity(), strengths, models]),
+        methods=[INPUT, *(method.name for method in methods)],
+        reference=experiment.reference,
+        independent=not pairs.is_movie,
+        threshold=None if experiment.threshold is None else vars(experiment.threshold),
+    )
+    try:
+        earlier = load_result(out / f"{name}.json")
+    except InputError:
+        earlier = result
+    if earlier.identity == result.identity:
+        result.scores, result.notes = earlier.scores, earlier.notes
+    result.settings = {"Trained on": experiment.train.title, "Tested on": pairs.title, **_trainings(methods)}
+    return result
+
+
+def _trainings(methods: list[Method]) -> dict[str, str]:
+    """Return how each method was made, by its name."""
+    settings = {}
+    for method in methods:
+        if method.model is None:
+            assert method.strength is not None
+            settings[method.name] = f"strength {method.strength:.3g} x the estimated noise, tuned on training pairs"
+        else:
+            card = read_card(method.model)
+            training = card.training
+            loss = ", ".join(f"{name} {value:g}" for name, value in card.loss_parameters.items())
+            settings[method.name] = (
+                f"loss {card.loss}{f' ({loss})' if loss else ''}, network {card.preset}, {training['steps']} steps of "
+                f"{training['batch_size']} patches of {training['patch_size']} px in {training['seconds']:.0f} s"
+            )
+    return settings
+
+
+def _shortfalls(methods: list[Method], stacks: Stacks, *, is_movie: bool) -> list[str]:
+    """Return in what a run is too small to count."""
+    found = []
+    cards = [read_card(method.model) for method in methods if method.model is not None]
+    if any(card.preset != "care" for card in cards):
+        found.append("the network is not care")
+    steps = min((card.training["steps"] for card in cards), default=FULL["steps"])
+    if steps < FULL["steps"]:
+        found.append(f"{steps} steps, not {FULL['steps']}")
+    if any(card.training["batch_size"] * card.training["patch_size"] ** 2 < FULL["batch_pixels"] for card in cards):
+        found.append("batches smaller than 16 patches of 64 px")
+    if min(stacks.low.frame_shape) < FULL["frame"]:
+        found.append(f"frames of {stacks.low.frame_shape[0]} x {stacks.low.frame_shape[1]} px, not {FULL['frame']}")
+    wanted, what = (FULL["time_points"], "time points") if is_movie else (FULL["fields"], "test fields")
+    if len(stacks.low) < wanted:
+        found.append(f"{len(stacks.low)} {what}, not {wanted}")
+    return found
+
+
+def _scored(result: Result, pairs: PairSet, methods: list[Method], out: Path) -> Generator[Step, None, None]:
+    """Restore and score the images that are missing, and write the page."""
+    path = out / f"{result.name}.json"
+    yield Step(f"preparing {pairs.title}", 0)
+    stacks = pairs.stacks()
+    result.shortfalls = _shortfalls(methods, stacks, is_movie=pairs.is_movie)
+    count = len(stacks.low)
+    pending = result.pending(count)
+    if pending:
+        with closing(compare(stacks.low, methods, truth=stacks.high, indices=pending)) as steps:
+            for step in steps:
+                if step.image is not None and step.frame_index is not None:
+                    result.add(
+                        step.method,
+                        step.frame_index,
+                        {**step.scores, **agreement(step.image, stacks.high[step.frame_index])},
+                    )
+                    if step.method == methods[-1].name:
+                        result.save(path)
+                yield Step(f"restoring {result.name}", step.done / max(1, step.total))
+    result.save(path)
+    if pending or not path.with_suffix(".html").is_file():
+        shown = _median_image(result)
+        panels: list[Panel] = []
+        with closing(compare(stacks.low, methods, truth=stacks.high, indices=[shown])) as steps:
+            for step in steps:
+                if step.image is not None:
+                    panels.append(Panel(step.method, step.image, step.scores))
+                yield Step(f"the pictures of {result.name}", step.done / max(1, step.total))
+        write_report(path.with_suffix(".html"), _report(result, panels, stacks, shown))
+
+
+def _median_image(result: Result) -> int:
+    """Return the image whose input is of median quality: the one that is shown."""
+    ranked = sorted((scores["psnr"], image) for image, scores in result.scores[INPUT].items())
+    return ranked[len(ranked) // 2][1]
+
+
+def _report(result: Result, panels: list[Panel], stacks: Stacks, shown: int) -> ComparisonReport:
+    pixel = stacks.low.calibration.pixel_size
+    title = f"{result.name}: {result.title}"
+    notes = [*result.notes]
+    if result.shortfalls:
+        title = f"Smoke run of {title}"
+        notes.insert(0, f"A smoke run, whose figures say nothing of the methods: {'; '.join(result.shortfalls)}.")
+    return ComparisonReport(
+        title=title,
+        panels=panels,
+        truth=stacks.high[shown].astype("float32"),
+        rows=result.rows(),
+        scores=result.scores,
+        settings=result.settings,
+        notes=notes,
+        frame_index=shown,
+        pixel_size=None if pixel is None else pixel[1],
+        reference=result.reference,
+        independent=result.independent,
+    )

@@ -1,0 +1,1 @@
+"""What a stack of frames is, and what is asked of it."""

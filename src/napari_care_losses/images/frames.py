@@ -1,0 +1,259 @@
+"""A lazy stack of 2D frames over any array."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from psutil import virtual_memory
+
+from napari_care_losses.errors import InputError, UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+LARGEST_UNASKED = 1 << 28
+"""Bytes of a frame up to which it is read without looking at the machine's memory."""
+
+MOST_PIECES = 1 << 18
+"""Chunks of a frame up to which it is read; each takes some tenth of a millisecond at least."""
+
+LEADING_AXES = "TZC"
+"""Axes that may stand in front of Y and X, in any combination and order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Physical size of a pixel and time between frames; None where unknown.
+
+    Attributes
+    ----------
+    pixel_size : tuple of float, optional
+        Height and width of a pixel, in micrometres.
+    z_step : float, optional
+        Distance of planes, in micrometres.
+    time_step : float, optional
+        Time between frames, in seconds.
+    """
+
+    pixel_size: tuple[float, float] | None = None
+    z_step: float | None = None
+    time_step: float | None = None
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A stack of 2D frames, read one at a time.
+
+    Parameters
+    ----------
+    data : array of shape (..., Y, X)
+        Anything with ``shape``, ``dtype`` and indexing: numpy, dask, zarr. Up to three leading axes.
+    axes : str, optional
+        One letter an axis: T, Z, C in any combination and order, then YX. By default T, then Z, then C are
+        given to the leading axes from the last to the first ("YX", "TYX", "ZTYX", ...).
+    calibration : Calibration
+        Pixel size and steps, carried along to files written.
+
+    Raises
+    ------
+    InputError
+        If the array has no Y and X, too many axes, an RGB axis, or values that are not real numbers.
+    """
+
+    data: Any
+    axes: str = ""
+    calibration: Calibration = field(default_factory=Calibration)
+    start: int = 0
+    stop: int | None = None
+
+    def __post_init__(self) -> None:
+        shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
+        if len(shape) < 2 or len(shape) > 2 + len(LEADING_AXES):
+            raise InputError(
+                f"Expected an image (Y, X) or a stack with up to three axes (T, Z, C) in front, found shape {shape}."
+            )
+        axes = self.axes or _default_axes(len(shape))
+        if "S" in axes:
+            raise InputError(f"Expected grey levels, found a colour (RGB) image of shape {shape}: convert it first.")
+        leading = axes[:-2]
+        if (
+            len(axes) != len(shape)
+            or not axes.endswith("YX")
+            or len(set(leading)) != len(leading)
+            or not set(leading) <= set(LEADING_AXES)
+        ):
+            raise InputError(f"Axes {axes!r} do not describe shape {shape}: expected T, Z, C in any order, then YX.")
+        if dtype.kind not in "buif":
+            raise InputError(f"Expected real numbers (integers or floats), found {dtype}.")
+        if 0 in shape:
+            raise InputError(f"Expected at least one pixel, found the empty shape {shape}.")
+        object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "stop", self._counted(shape, axes) if self.stop is None else self.stop)
+
+    @staticmethod
+    def _counted(shape: tuple[int, ...], axes: str) -> int:
+        first = _selected_axis(axes)
+        return 1 if first is None else int(shape[first])
+
+    @property
+    def leading_shape(self) -> tuple[int, ...]:
+        """Size of every axis in front of Y and X, after selection."""
+        sizes = [int(size) for size in self.data.shape[:-2]]
+        first = _selected_axis(self.axes)
+        if first is not None:
+            sizes[first] = self.selectable
+        return tuple(sizes)
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """(Y, X) of every frame."""
+        height, width = self.data.shape[-2:]
+        return int(height), int(width)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole stack, after selection."""
+        return (*self.leading_shape, *self.frame_shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels as stored."""
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
+
+    @property
+    def selectable(self) -> int:
+        """Number of steps along the first axis in front that is not the channel: what `select` counts."""
+        assert self.stop is not None
+        return self.stop - self.start
+
+    def __len__(self) -> int:
+        return math.prod(self.leading_shape)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Return frame `index` (counted in C order over the leading axes) as a numpy array (Y, X)."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        self._check_size()
+        try:
+            return np.asarray(self.data[self.position(index)])
+        except MemoryError:
+            raise
+        except Exception as error:  # readers of damaged files raise errors of every kind
+            raise UnreadableError(
+                f"Frame {index} cannot be read ({error}): is the file whole, and its drive still there?"
+            ) from error
+
+    def _check_size(self) -> None:
+        """Refuse to read what the machine cannot hold: a damaged file may claim frames of any size."""
+        chunks = getattr(self.data, "chunks", None)
+        pieces = [self.frame_shape]
+        if isinstance(chunks, tuple) and all(isinstance(one, int) for one in chunks):
+            # a chunk is unpacked as a whole
+            pieces.append(chunks)
+            parts = [-(-size // max(1, chunk)) for size, chunk in zip(self.frame_shape, chunks[-2:], strict=True)]
+            if math.prod(parts) > MOST_PIECES:
+                raise InputError(
+                    f"A frame of {' x '.join(map(str, self.frame_shape))} px is stored in {math.prod(parts):,} pieces, "
+                    "more than can be read in reasonable time: store it in larger chunks; is the file damaged?"
+                )
+        needed = max(map(math.prod, pieces)) * self.dtype.itemsize
+        if needed > LARGEST_UNASKED and not isinstance(self.data, np.ndarray) and needed > virtual_memory().total:
+            raise InputError(
+                f"A frame of {' x '.join(map(str, self.frame_shape))} px takes {needed / 1e9:.0f} GB to read, more "
+                "than this machine's memory: crop the image, or store it in smaller chunks; is the file damaged?"
+            )
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[index] for index in range(len(self)))
+
+    def position(self, index: int) -> tuple[int, ...]:
+        """Return the place of frame `index` in the leading axes of `data`."""
+        place = [int(i) for i in np.unravel_index(index, self.leading_shape)] if self.leading_shape else []
+        first = _selected_axis(self.axes)
+        if first is not None:
+            place[first] += self.start
+        return tuple(place)
+
+    def channel(self, index: int) -> int:
+        """Return the channel of frame `index`; 0 where there is no channel axis."""
+        return self.position(index)[self.axes.index("C")] if "C" in self.axes else 0
+
+    def layout(self) -> Self:
+        """Return the stack without its pixels: how its frames are counted, which can be sent to other processes."""
+        return replace(self, data=_Layout(tuple(map(int, self.data.shape)), self.dtype))
+
+    def select(self, start: int, stop: int) -> Self:
+        """Return the frames from `start` up to, not including, `stop` along time (or Z where there is no time).
+
+        Raises
+        ------
+        InputError
+            If they are not there.
+        """
+        if not 0 <= start < stop <= self.selectable:
+            raise InputError(
+                f"Frames {start}:{stop} were asked for, but the stack has {self.selectable} "
+                f"(0:{self.selectable}); the start must come before the stop."
+            )
+        return replace(self, start=self.start + start, stop=self.start + stop)
+
+
+class _Layout(NamedTuple):
+    """In place of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Rearranged:
+    """An array seen with the axes in front of Y and X in another order; reads nothing before it is asked.
+
+    Parameters
+    ----------
+    data : array (..., Y, X)
+        Anything with ``shape``, ``dtype`` and indexing.
+    order : sequence of int
+        Its leading axes in the order wanted; those left out have one step.
+
+    Attributes
+    ----------
+    shape, dtype
+        As of an array.
+    """
+
+    def __init__(self, data: Any, order: Sequence[int]) -> None:
+        self._data, self._order = data, list(order)
+        self.shape: tuple[int, ...] = (*(int(data.shape[axis]) for axis in order), *map(int, data.shape[-2:]))
+        self.dtype = data.dtype
+
+    def __getitem__(self, place: tuple[int, ...]) -> Any:
+        """Return the frame at a place in the leading axes."""
+        there = [0] * (len(self._data.shape) - 2)
+        for axis, index in zip(self._order, place, strict=True):
+            there[axis] = index
+        return self._data[tuple(there)]
+
+
+def in_order(frames: Frames, axes: str) -> Frames:
+    """Return a whole stack with its axes in the order of `axes`; as it is where it has others than those.
+
+    Stacks of one image can differ in the order of their axes, for file formats prescribe different ones.
+    """
+    if axes == frames.axes or sorted(axes) != sorted(frames.axes):
+        return frames
+    order = [frames.axes.index(axis) for axis in axes[:-2]]
+    return Frames(Rearranged(frames.data, order), axes, frames.calibration)
+
+
+def _selected_axis(axes: str) -> int | None:
+    return next((i for i, axis in enumerate(axes[:-2]) if axis != "C"), None)
+
+
+def _default_axes(ndim: int) -> str:
+    return {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}[ndim]

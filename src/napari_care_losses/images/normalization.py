@@ -1,0 +1,323 @@
+"""Ranges of grey levels: estimate, apply, undo."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from napari_care_losses.errors import InputError, ParameterError
+from napari_care_losses.parameters import Parameters, parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.images.frames import Frames
+
+Item = TypeVar("Item")
+
+SAMPLED_FRAMES = 50
+SAMPLED_PIXELS = 4_000_000
+"""Frames and pixels a channel's range over a stack is estimated from at most."""
+
+_SEED = 0
+# pixels counted at once: their grey levels as indices then fit the processor's cache
+_BLOCK = 1 << 20
+
+
+class Range(NamedTuple):
+    """Grey levels that become 0 and 1, in the image's own units."""
+
+    low: float
+    high: float
+
+    def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the image in normalised units, float32, not clipped."""
+        exact = np.result_type(image.dtype, np.float32)
+        normalized: NDArray[Any] = np.subtract(image, self.low, dtype=exact)
+        normalized /= self.width
+        return normalized.astype(np.float32, copy=False)
+
+    def undo(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a normalised image in the units it came from."""
+        grey_levels = image * np.float32(self.width)
+        grey_levels += np.float32(self.low)
+        return grey_levels
+
+    @property
+    def width(self) -> float:
+        """Distance of the two levels; 1 for a constant image, which then stays as it is."""
+        width = self.high - self.low
+        return width if width > 0 else 1.0
+
+
+class Levels(Parameters, ABC):
+    """Which grey levels become 0 and 1 before the network sees an image."""
+
+    @abstractmethod
+    def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:
+        """Return the range of pixels, an array of any shape and real dtype, all finite.
+
+        Parameters
+        ----------
+        pixels : array of any real dtype
+            Finite.
+        overwrites : bool
+            Whether the pixels may be put in another order, which saves a copy.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization(Levels):
+    """Percentiles of the image become 0 and 1 (CARE: 2 and 99.8)."""
+
+    low: float = parameter(2.0, "Low percentile", "The percentile that becomes 0.", unit="%", low=0, high=50)
+    high: float = parameter(99.8, "High percentile", "The percentile that becomes 1.", unit="%", low=50, high=100)
+
+    def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:  # noqa: D102
+        return Range(*percentiles(pixels, self.low, self.high, overwrites=overwrites))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standardization(Levels):
+    """The image's mean becomes 0, and its mean plus its standard deviation 1."""
+
+    def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:  # noqa: D102
+        mean = float(pixels.mean(dtype=np.float64))
+        return Range(mean, mean + float(pixels.std(dtype=np.float64)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedLevels(Levels):
+    """The same two grey levels for every image."""
+
+    low: float = parameter(0.0, "Low level", "The grey level that becomes 0.")
+    high: float = parameter(1.0, "High level", "The grey level that becomes 1.")
+
+    def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:  # noqa: D102
+        return Range(self.low, self.high)
+
+
+_KINDS: dict[str, type[Levels]] = {"percentiles": Normalization, "mean": Standardization, "fixed": FixedLevels}
+
+
+def levels_to_dict(levels: Levels) -> dict[str, Any]:
+    """Return levels as plain values, ready for JSON."""
+    kind = next(kind for kind, owner in _KINDS.items() if type(levels) is owner)
+    return levels.to_dict() if kind == "percentiles" else {"kind": kind, **levels.to_dict()}
+
+
+def levels_from_dict(values: dict[str, Any]) -> Levels:
+    """Return the levels that plain values describe.
+
+    Raises
+    ------
+    ParameterError
+        If there are no such levels.
+    """
+    kind = values.get("kind", "percentiles")
+    if kind not in _KINDS:
+        raise ParameterError(f"A normalisation must be by one of {', '.join(_KINDS)}; found {kind!r}.")
+    return _KINDS[kind].from_dict({name: value for name, value in values.items() if name != "kind"})
+
+
+def countable(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the image in a type numpy and scipy can take percentiles and maxima of without overflow or rounding.
+
+    Booleans cannot be subtracted, the distance of two signed integers may not fit their type, and half precision is
+    too coarse (and unknown to scipy).
+    """
+    if image.dtype.kind in "bi" or (image.dtype.itemsize == 2 and image.dtype.kind == "f"):
+        return image.astype(np.result_type(image.dtype, np.float32))
+    return image
+
+
+def frame_range(image: NDArray[Any], levels: Levels) -> Range:
+    """Return the range of one frame.
+
+    Raises
+    ------
+    InputError
+        If the frame holds NaN or infinite values.
+    """
+    return levels.range_of(finite(image))
+
+
+def stack_ranges(frames: Frames, levels: Levels) -> Generator[int, None, dict[int, Range]]:
+    r"""Estimate one range a channel for a whole stack, from a sample of its frames and pixels; the same every time.
+
+    Up to `SAMPLED_FRAMES` frames of a channel are all read; of more, one out of each of as many equal stretches, the
+    first and the last among them. Up to `SAMPLED_PIXELS` pixels of those are all used; of more, one out of each cell
+    of a grid. Where in its stretch or cell is drawn at random, with a fixed seed: a regular choice would see a
+    periodic structure, a stack of planes for instance, always at the same phase.
+
+    The grey level returned for the percentile :math:`100 p` has another rank in the whole stack. Choosing :math:`n`
+    pixels moves it by :math:`\sqrt{p (1 - p) / n}` (standard deviation; less where neighbours are alike): at
+    4,000,000 pixels by 0.007 percent for the percentile 2 and 0.002 for 99.8. Choosing frames moves it by a fiftieth at
+    most of all that the rank of a grey level changes on its way through the stack, and by far less where it changes
+    steadily: by 0.08 percent (standard deviation) of that.
+
+    One frame and the sample are in memory.
+
+    Yields
+    ------
+    int
+        Number of frames read so far.
+
+    Returns
+    -------
+    dict of int to Range
+        The range of every channel.
+
+    Raises
+    ------
+    InputError
+        If a sampled pixel is NaN or infinite.
+    """
+    channels: dict[int, list[int]] = {}
+    for index in range(len(frames)):
+        channels.setdefault(frames.channel(index), []).append(index)
+    rng = np.random.default_rng(_SEED)
+    read = 0
+    ranges = {}
+    for channel, indices in channels.items():
+        sampled = spread(indices, SAMPLED_FRAMES, rng)
+        grid = grid_over(frames.frame_shape, SAMPLED_PIXELS // len(sampled))
+        sample = np.empty((len(sampled), math.prod(grid)), frames.dtype)
+        for row, index in zip(sample, sampled, strict=True):
+            row[:] = finite(one_a_cell(frames[index], grid, rng), f"Frame {index}: ").ravel()
+            read += 1
+            yield read
+        ranges[channel] = levels.range_of(sample, overwrites=True)
+    return ranges
+
+
+def percentiles(pixels: NDArray[Any], low: float, high: float, *, overwrites: bool = False) -> tuple[float, float]:
+    """Return two percentiles as `numpy.percentile` does, by linear interpolation, in a fraction of its time.
+
+    Parameters
+    ----------
+    pixels : array of any real dtype
+        Finite.
+    low, high : float
+        The percentiles wanted, 0..100, the lower one first.
+    overwrites : bool
+        Whether the pixels may be put in another order, which saves a copy.
+    """
+    if pixels.dtype.kind in "biu" and pixels.dtype.itemsize <= 2:
+        return _percentiles_by_count(pixels, low, high)
+    native = pixels.dtype.newbyteorder("=")
+    return _percentiles_by_selection(pixels.astype(native, order="C", copy=not overwrites).reshape(-1), low, high)
+
+
+def finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
+    """Return the pixels, all finite and within what float32 can hold.
+
+    Raises
+    ------
+    InputError
+        If some are not; the message starts with `where`.
+    """
+    problem = unusable(pixels)
+    if problem:
+        raise InputError(f"{where}{problem} before restoring.")
+    return pixels
+
+
+def unusable(pixels: NDArray[Any]) -> str:
+    """Return what is wrong with pixels that cannot be computed with, and what to do; empty if nothing is."""
+    if pixels.dtype.kind != "f":
+        return ""
+    is_finite = np.isfinite(pixels)
+    if not is_finite.all():
+        return f"{pixels.size - int(is_finite.sum())} of {pixels.size} pixels are NaN or infinite: replace them"
+    if pixels.dtype.itemsize > 4:
+        largest, single = float(np.abs(pixels).max()), np.finfo(np.float32)
+        if largest > float(single.max) or 0 < largest < float(single.tiny):
+            return f"the pixels reach {largest:.3g}, which float32 cannot hold: scale them"
+    return ""
+
+
+def _percentiles_by_count(pixels: NDArray[Any], low: float, high: float) -> tuple[float, float]:
+    lowest = 0 if pixels.dtype.kind == "b" else int(np.iinfo(pixels.dtype).min)
+    levels = 1 << (8 * pixels.dtype.itemsize)
+    counts = np.zeros(levels, np.int64)
+    flat = pixels.ravel()
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]
+        # subtracted in the type of an index: in the image's own it would overflow
+        counts += np.bincount(np.subtract(block, lowest, dtype=np.intp) if lowest else block, minlength=levels)
+    below = counts.cumsum()
+
+    def level(rank: int) -> float:
+        return float(np.searchsorted(below, rank, side="right")) + lowest
+
+    def percentile(percent: float) -> float:
+        rank, fraction = _rank(percent, flat.size)
+        return _between(level(rank), level(min(rank + 1, flat.size - 1)), fraction)
+
+    return percentile(low), percentile(high)
+
+
+def _percentiles_by_selection(pixels: NDArray[Any], low: float, high: float) -> tuple[float, float]:
+    """Reorder the pixels, which must be flat, until those of the ranks wanted stand in their places."""
+    found = []
+    first = 0
+    for percent in (low, high):
+        rank, fraction = _rank(percent, pixels.size)
+        # one rank a call: numpy's vectorised selection takes no more
+        pixels[first:].partition(rank - first)
+        above = pixels[rank + 1 :]
+        level = float(pixels[rank])
+        found.append(_between(level, float(above.min()) if above.size else level, fraction))
+        first = rank
+    return found[0], found[1]
+
+
+def _rank(percent: float, count: int) -> tuple[int, float]:
+    """Return the rank at or below a percentile, and the fraction of the way to the next."""
+    position = percent / 100 * (count - 1)
+    return int(position), position - int(position)
+
+
+def _between(lower: float, upper: float, fraction: float) -> float:
+    # from the nearer end, as numpy does
+    return lower + (upper - lower) * fraction if fraction < 0.5 else upper - (upper - lower) * (1 - fraction)
+
+
+def spread(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:
+    """Choose an item out of each of `count` equal stretches, the first and the last among them; all of fewer."""
+    if len(items) <= count:
+        return list(items)
+    edges = np.arange(count + 1) * len(items) // count
+    chosen = rng.integers(edges[:-1], edges[1:])
+    if count > 1:
+        chosen[0], chosen[-1] = 0, len(items) - 1
+    return [items[i] for i in chosen]
+
+
+def grid_over(shape: tuple[int, int], count: int) -> tuple[int, int]:
+    """Return rows and columns of a grid of at most `count` cells, about square, over a frame (Y, X)."""
+    height, width = shape
+    if height * width <= count:
+        return shape
+    columns = min(width, count, max(1, math.isqrt(count * width // height)))
+    return min(height, count // columns), columns
+
+
+def one_a_cell(image: NDArray[Any], grid: tuple[int, int], rng: np.random.Generator) -> NDArray[Any]:
+    """Return a random pixel out of each cell of a grid."""
+    if grid == image.shape:
+        return image
+    rows, columns = (
+        # a fraction next to 1 can round up to the next cell, and out of the frame at the last
+        np.minimum((np.arange(count).reshape(along) + rng.random(grid)) * (size / count), size - 1).astype(np.intp)
+        for size, count, along in zip(image.shape, grid, ((-1, 1), (1, -1)), strict=True)
+    )
+    sample: NDArray[Any] = image[rows, columns]
+    return sample

@@ -1,0 +1,1 @@
+"""Model packages in the format of bioimage.io."""

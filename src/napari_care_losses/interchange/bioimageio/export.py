@@ -1,0 +1,302 @@
+"""A model as a bioimage.io package (model description 0.5), for DeepImageJ, ilastik, bioimageio.core and others.
+
+References
+----------
+Ouyang et al. 2022, BioImage Model Zoo, doi:10.1101/2022.06.07.495102.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from napari_care_losses.errors import InputError, MissingLibraryError
+from napari_care_losses.images.normalization import FixedLevels, Normalization, Standardization, frame_range
+from napari_care_losses.interchange.bioimageio import network_source as packaged_network
+from napari_care_losses.interchange.bioimageio.onnx_graph import OPSET, onnx_model
+from napari_care_losses.interchange.bioimageio.own_package import CONFIG_KEY
+from napari_care_losses.interchange.bioimageio.readme import (
+    CARE_DOI,
+    CARE_TEXT,
+    describe_package,
+)
+from napari_care_losses.io.whole_files import replacing
+from napari_care_losses.models.library import AUTHOR, LICENSE
+from napari_care_losses.simulation.pairs_and_movies import simulate_movie, simulate_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.images.normalization import Levels
+    from napari_care_losses.models.architecture import Architecture
+    from napari_care_losses.models.model import Model, ModelCard
+
+DESCRIPTION = "rdf.yaml"
+"""Name of the package's description, which older programs look for too."""
+
+INPUT, OUTPUT, SCALE = "raw", "restored", "scale"
+"""Names of the tensors."""
+
+EPS = 1e-6
+"""Added to the width of the range by ``scale_range``, in grey levels, so that a constant image can be divided."""
+
+TEST_SIZE = 256
+"""Width of the test image in pixels, where the network's reach asks for no larger one."""
+
+
+def export_bioimageio(
+    model: Model,
+    path: Path,
+    *,
+    name: str,
+    authors: Sequence[str] = (AUTHOR,),
+    license: str = LICENSE,
+) -> None:
+    """Write a model as a package; an existing file is replaced once the new one is whole.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    path : Path
+        The ``.zip`` file to make.
+    name : str
+        What to call the model.
+    authors : sequence of str
+        Who made it.
+    license : str
+        SPDX identifier of the weights' licence.
+
+    Raises
+    ------
+    MissingLibraryError
+        If bioimageio.spec or onnx is not installed.
+    InputError
+        If the model is a program of another tool, the format does not take what is said of it, or the folder does not
+        exist.
+    OutputError
+        If the file cannot be written.
+    """
+    for _ in exporting(model, path, name=name, authors=authors, license=license):
+        pass
+
+
+def exporting(
+    model: Model, path: Path, *, name: str, authors: Sequence[str] = (AUTHOR,), license: str = LICENSE
+) -> Generator[str, None, None]:
+    """Do what `export_bioimageio` does in steps, each told before it is done; can be closed at any."""
+    yield "looking for the libraries"
+    # a program of another tool has no weights to pack
+    model.card.care  # noqa: B018
+    spec, v0_5 = _libraries()
+    from pydantic import ValidationError
+
+    with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as made:
+        folder = Path(made)
+        yield "restoring a test image"
+        _write_tensors(model, folder)
+        yield "writing the weights"
+        _write_weights(model, folder)
+        yield "describing the model"
+        count = sum(tensor.numel() for tensor in model.weights.values())
+        (folder / "README.md").write_text(describe_package(name, model.card, parameter_count=count), encoding="utf-8")
+        with spec.ValidationContext(perform_io_checks=False, root=folder):
+            try:
+                described = _description(v0_5, model, folder, name=name, authors=authors, license=license, count=count)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                raise InputError(
+                    f"The format does not take what is said of the model: {where}: {first['msg']}."
+                ) from error
+            # Written by ourselves: the library's own packaging leaves files open.
+            spec.save_bioimageio_yaml_only(described, folder / DESCRIPTION)
+        yield "packing"
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(folder.iterdir()):
+                archive.write(file, file.name)
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import bioimageio.spec
+        import onnx  # noqa: F401
+        from bioimageio.spec.model import v0_5
+        from loguru import logger
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"Packages for bioimage.io need {error.name}, which is not installed: "
+            'pip install "napari-care-losses[bioimageio]".'
+        ) from error
+    # what it logs of a package that is as it should be is of no use to the user
+    logger.disable("bioimageio")
+    return bioimageio.spec, v0_5
+
+
+def _write_weights(model: Model, folder: Path) -> None:
+    import torch
+
+    weights = dict(model.weights)
+    torch.save(weights, folder / "weights.pt")
+    shutil.copyfile(packaged_network.__file__, folder / "care_network.py")
+    network = packaged_network.CareNetwork(**model.card.care.to_dict()).eval()
+    network.load_state_dict(weights)
+    example = torch.zeros(1, 1, *[smallest_input(model.card.care)] * 2)
+    with warnings.catch_warnings():
+        # Its successor makes files that only torch itself reads.
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        torch.jit.trace(network, example).save(folder / "torchscript.pt")  # type: ignore[no-untyped-call]
+    (folder / "model.onnx").write_bytes(onnx_model(model, INPUT, _outputs(model.card)))
+
+
+def _write_tensors(model: Model, folder: Path) -> None:
+    """Write a test image, what the network makes of it, and a picture of both."""
+    import torch
+
+    image = _test_image(model.card)
+    grey_levels = frame_range(image, model.card.normalization)
+    normalized = (image - np.float32(grey_levels.low)) / np.float32(grey_levels.high - grey_levels.low + EPS)
+    with torch.inference_mode():
+        prediction = model.network()(torch.from_numpy(normalized)[None, None])
+    np.save(folder / f"{INPUT}.npy", image[None, None])
+    for name, tensor in zip((OUTPUT, SCALE), prediction, strict=True):
+        if tensor is not None:
+            np.save(folder / f"{name}.npy", tensor.numpy())
+    panels = np.hstack([normalized, prediction.mean[0, 0].numpy()])
+    Image.fromarray((panels.clip(0, 1) * 255).round().astype(np.uint8)).save(folder / "cover.png", optimize=True)
+
+
+def _test_image(card: ModelCard) -> NDArray[np.float32]:
+    block = card.care.block
+    size = -(-max(TEST_SIZE, smallest_input(card.care)) // block) * block
+    if card.structure == "dendra":
+        stack, _ = simulate_movie("dendra", 1, (size, size), seed=0)
+    else:
+        structure = "mitochondria" if card.structure == "mitochondria" else "actin"
+        stack, _ = simulate_pairs(structure, 1, (size, size), seed=0)
+    return np.asarray(stack[0], np.float32)
+
+
+def smallest_input(architecture: Architecture) -> int:
+    """Return the smallest width of an input: one block is left when the halo is cut off."""
+    return 2 * architecture.margin + architecture.block
+
+
+def _preprocessing(v0_5: Any, levels: Levels) -> Any:
+    axes = [v0_5.AxisId("y"), v0_5.AxisId("x")]
+    if isinstance(levels, FixedLevels):
+        fixed = v0_5.FixedZeroMeanUnitVarianceKwargs(mean=levels.low, std=levels.high - levels.low)
+        return v0_5.FixedZeroMeanUnitVarianceDescr(kwargs=fixed)
+    if isinstance(levels, Standardization):
+        return v0_5.ZeroMeanUnitVarianceDescr(kwargs=v0_5.ZeroMeanUnitVarianceKwargs(axes=axes, eps=EPS))
+    assert isinstance(levels, Normalization)
+    return v0_5.ScaleRangeDescr(
+        kwargs=v0_5.ScaleRangeKwargs(axes=axes, min_percentile=levels.low, max_percentile=levels.high, eps=EPS)
+    )
+
+
+def _outputs(card: ModelCard) -> list[str]:
+    return [OUTPUT, SCALE] if card.architecture.predicts_scale else [OUTPUT]
+
+
+def _description(
+    v0_5: Any, model: Model, folder: Path, *, name: str, authors: Sequence[str], license: str, count: int
+) -> Any:
+    import torch
+
+    card = model.card
+    architecture = card.care
+
+    def hashed(name: str) -> dict[str, Any]:
+        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        return {"source": v0_5.RelativeFilePath(PurePosixPath(name)), "sha256": v0_5.Sha256(digest)}
+
+    def file(name: str) -> Any:
+        return v0_5.FileDescr(**hashed(name))
+
+    def output(name: str, description: str) -> Any:
+        return v0_5.OutputTensorDescr(
+            id=v0_5.TensorId(name),
+            description=description,
+            axes=[
+                v0_5.BatchAxis(),
+                v0_5.ChannelAxis(channel_names=["intensity"]),
+                *(
+                    v0_5.SpaceOutputAxisWithHalo(
+                        id=v0_5.AxisId(axis),
+                        halo=architecture.margin,
+                        size=v0_5.SizeReference(tensor_id=v0_5.TensorId(INPUT), axis_id=v0_5.AxisId(axis)),
+                    )
+                    for axis in "yx"
+                ),
+            ],
+            test_tensor=file(f"{name}.npy"),
+            data=v0_5.IntervalOrRatioDataDescr(type="float32"),
+        )
+
+    entering = v0_5.InputTensorDescr(
+        id=v0_5.TensorId(INPUT),
+        description="Low-exposure image in grey levels",
+        axes=[
+            v0_5.BatchAxis(),
+            v0_5.ChannelAxis(channel_names=["intensity"]),
+            *(
+                v0_5.SpaceInputAxis(
+                    id=v0_5.AxisId(axis),
+                    size=v0_5.ParameterizedSize(min=smallest_input(architecture), step=architecture.block),
+                )
+                for axis in "yx"
+            ),
+        ],
+        test_tensor=file(f"{INPUT}.npy"),
+        data=v0_5.IntervalOrRatioDataDescr(type="float32"),
+        preprocessing=[_preprocessing(v0_5, card.normalization)],
+    )
+    outputs = [output(OUTPUT, "Restored image in normalised units: see the documentation for grey levels")]
+    if architecture.predicts_scale:
+        outputs.append(output(SCALE, "Laplace scale of every pixel in normalised units"))
+    version = v0_5.Version(torch.__version__.partition("+")[0])
+    if not all(author.strip() for author in authors):
+        raise InputError("The name of an author is empty.")
+    # the letters and the length that the format allows
+    title = re.sub(r"[^\w ()+.-]", "-", f"{name} (CARE with {card.loss} loss)", flags=re.ASCII)[:128]
+    return v0_5.ModelDescr(
+        name=title,
+        description=f"Restores low-exposure fluorescence images: a CARE U-Net trained with the {card.loss} loss",
+        authors=[v0_5.Author(name=author) for author in authors],
+        cite=[v0_5.CiteEntry(text=CARE_TEXT, doi=v0_5.Doi(CARE_DOI))],
+        license=license,
+        documentation=file("README.md"),
+        covers=[file("cover.png")],
+        tags=["2d", "denoising", "restoration", "fluorescence-light-microscopy", "care", "unet", "pytorch", "napari"],
+        inputs=[entering],
+        outputs=outputs,
+        weights=v0_5.WeightsDescr(
+            pytorch_state_dict=v0_5.PytorchStateDictWeightsDescr(
+                **hashed("weights.pt"),
+                architecture=v0_5.ArchitectureFromFileDescr(
+                    **hashed("care_network.py"), callable="CareNetwork", kwargs=architecture.to_dict()
+                ),
+                pytorch_version=version,
+            ),
+            torchscript=v0_5.TorchscriptWeightsDescr(
+                **hashed("torchscript.pt"), pytorch_version=version, parent="pytorch_state_dict"
+            ),
+            onnx=v0_5.OnnxWeightsDescr(**hashed("model.onnx"), opset_version=OPSET, parent="pytorch_state_dict"),
+        ),
+        config=v0_5.Config(
+            bioimageio=v0_5.BioimageioConfig(model_parameter_count=count),
+            **{CONFIG_KEY: {"card": card.to_json()}},
+        ),
+    )

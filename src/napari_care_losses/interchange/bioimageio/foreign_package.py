@@ -1,0 +1,296 @@
+"""bioimage.io packages that others made: CARE networks recognised, other networks run as programs.
+
+Nothing in a package is run before the user agreed, with one exception: an ONNX graph is no code. It is parsed and tried
+in a process of its own first; one with loops or branches is refused. The source code of a network beside a state dict
+is never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.errors import ForeignProgram, ModelFileError, ParameterError, UnagreedProgramError
+from napari_care_losses.images.normalization import frame_range
+from napari_care_losses.interchange.bioimageio.care_by_shapes import care_candidates
+from napari_care_losses.interchange.bioimageio.rdf import at, copy_checked
+from napari_care_losses.interchange.bioimageio.tensors import TOLERANCE, read_interface
+from napari_care_losses.interchange.sandbox import Limits, read_confined
+from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.models.model import Model, ModelCard
+from napari_care_losses.models.program import ONNX, TENSOR, TORCHSCRIPT, Program
+from napari_care_losses.models.user_folder import agree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.interchange.archives import Contents
+    from napari_care_losses.interchange.bioimageio.tensors import Interface
+
+    Agrees = Callable[[ForeignProgram], bool]
+
+READ_STATE_DICT, TRY_PROGRAM = (Path(__file__).with_name(name) for name in ("read_state_dict.py", "try_program.py"))
+
+TRIAL = Limits(seconds=300.0)
+"""What trying a network may use."""
+
+MAX_TEST = 256 << 20
+"""Bytes of a test image at most."""
+
+_KEYS = {TORCHSCRIPT: ("torchscript", "pytorch_script"), ONNX: ("onnx",)}
+
+
+class _Test(NamedTuple):
+    """A package's test image in grey levels and what it says the network makes of it, both (Y, X)."""
+
+    image: NDArray[Any]
+    expected: NDArray[np.float32]
+
+
+def read_foreign_package(
+    contents: Contents, described: dict[str, Any], *, agrees: Agrees | None = None, limits: Limits | None = None
+) -> Generator[None, None, Model]:
+    """Read a package of others, in steps.
+
+    Of what it holds, the first is taken that can be: a state dict that is a CARE network, a TorchScript program where
+    the user agrees, an ONNX graph.
+
+    Parameters
+    ----------
+    contents : Contents
+        The package's files.
+    described : dict
+        Its description.
+    agrees : callable, optional
+        Whether the user agrees to run a program; without it, none is.
+    limits : Limits, optional
+        What reading the state dict may use.
+
+    Raises
+    ------
+    UnagreedProgramError
+        If there is only a program, and the user has not agreed.
+    ModelFileError
+        If the package is damaged, or holds nothing that can be used here.
+    """
+    interface = read_interface(described)
+    reasons = []
+    with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as made:
+        folder = Path(made)
+        test = _test(contents, interface, folder)
+        if at(described, "weights", "pytorch_state_dict") is not None:
+            model = yield from _recognized(contents, described, interface, test, folder, limits)
+            if model is not None:
+                return model
+            reasons.append("its state dict is no CARE network, and the source code of another one is not run")
+        programs = {kind: entry for kind in _KEYS if (entry := _entry(described, kind)) is not None}
+        asked: ForeignProgram | None = None
+        if TORCHSCRIPT in programs:
+            path = copy_checked(contents, programs[TORCHSCRIPT], folder / "program.pt", "TorchScript program")
+            asked = _asked(described, programs[TORCHSCRIPT], path)
+            if agrees is not None and agrees(asked):
+                return (yield from _tried(TORCHSCRIPT, path, described, interface, test))
+        if ONNX in programs:
+            if find_spec("openvino") is not None:
+                path = copy_checked(contents, programs[ONNX], folder / "graph.onnx", "ONNX graph")
+                return (yield from _tried(ONNX, path, described, interface, test))
+            reasons.append("ONNX graphs need OpenVINO, which is not installed (pip install openvino)")
+    if asked is not None:
+        raise UnagreedProgramError(asked)
+    kinds = at(described, "weights")
+    found = ", ".join(str(kind)[:40] for kind in kinds)[:200] if isinstance(kinds, dict) and kinds else "no weights"
+    raise ModelFileError(
+        f"This package has {found}; what can be used here is a CARE network as a PyTorch state dict, or any 2D network "
+        f"as TorchScript or ONNX{': ' if reasons else ''}{'; '.join(reasons)}."
+    )
+
+
+def read_program_model(model: Model, *, agrees: Agrees | None = None) -> Model:
+    """Return a model of ours that holds a program, once the user has agreed to run it here.
+
+    Raises
+    ------
+    UnagreedProgramError
+        If the user has not agreed.
+    """
+    program = model.card.architecture
+    assert isinstance(program, Program)
+    said = model.card.training
+    authors = said.get("authors")
+    asked = ForeignProgram(
+        str(said.get("package", "")),
+        tuple(map(str, authors)) if isinstance(authors, list) else (),
+        f"in the model file, {program.kind}",
+        program.sha256,
+    )
+    if agrees is None or not agrees(asked):
+        raise UnagreedProgramError(asked)
+    agree(program.sha256)
+    return model
+
+
+def _entry(described: dict[str, Any], kind: str) -> Any:
+    return next((entry for key in _KEYS[kind] if (entry := at(described, "weights", key)) is not None), None)
+
+
+def _asked(described: dict[str, Any], entry: Any, path: Path) -> ForeignProgram:
+    return ForeignProgram(
+        _package_name(described), _authors(described), str(at(entry, "source"))[:200], _sha256(path.read_bytes())
+    )
+
+
+def _package_name(described: dict[str, Any]) -> str:
+    return " ".join(str(described.get("name", "")).split())[:128]
+
+
+def _authors(described: dict[str, Any]) -> tuple[str, ...]:
+    authors = described.get("authors")
+    names = [at(author, "name") for author in authors] if isinstance(authors, list) else []
+    return tuple(" ".join(str(name).split())[:80] for name in names if name)[:20]
+
+
+def _test(contents: Contents, interface: Interface, folder: Path) -> _Test:
+    """Return the package's test image and result."""
+    found: list[NDArray[Any]] = []
+    for axes, where in ((interface.axes_in, interface.test_input), (interface.axes_out, interface.test_output)):
+        entry = where if isinstance(where, dict) else {"source": where}
+        path = copy_checked(contents, entry, folder / f"test-{len(found)}.npy", "test image", limit=MAX_TEST)
+        try:
+            # mapped: a header may claim more than the file holds
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
+            raise ModelFileError(f"The package's test image is damaged ({str(error)[:200]}).") from error
+        is_image = array.ndim == len(axes) and all(
+            size == 1 for axis, size in zip(axes, array.shape, strict=False) if axis not in "yx"
+        )
+        if not is_image or array.dtype.kind not in "fui" or array.size == 0:
+            raise ModelFileError(
+                f"The package's test image has shape {array.shape} and type {array.dtype}: expected one image with "
+                f"axes {axes}."
+            )
+        image = np.array(array).reshape([size for axis, size in zip(axes, array.shape, strict=True) if axis in "yx"])
+        found.append(image.T if axes.index("x") < axes.index("y") else image)
+    image, expected = found
+    if image.shape != expected.shape or not (np.isfinite(image).all() and np.isfinite(expected).all()):
+        raise ModelFileError(
+            f"The package's test image has {image.shape} px and its result {expected.shape}: expected finite pixels, "
+            "and as many."
+        )
+    return _Test(image, expected.astype(np.float32))
+
+
+def _recognized(
+    contents: Contents,
+    described: dict[str, Any],
+    interface: Interface,
+    test: _Test,
+    folder: Path,
+    limits: Limits | None,
+) -> Generator[None, None, Model | None]:
+    """Return a CARE network that computes what the package says; None if the state dict is none."""
+    if not interface.is_plain:
+        return None
+    entry = at(described, "weights", "pytorch_state_dict")
+    path = copy_checked(contents, entry, folder / "weights.pt", "PyTorch state dict")
+    try:
+        found = yield from read_confined(READ_STATE_DICT, path, limits)
+        order = read_json(found.notes["order"])
+    except (ModelFileError, KeyError, ValueError):
+        # of another kind: what else the package holds may do
+        return None
+    import torch
+
+    levels = frame_range(test.image, interface.normalization)
+    given = torch.from_numpy(levels.apply(test.image))[None, None]
+    extent = float(np.ptp(test.expected))
+    for architecture, weights in care_candidates(found.tensors, order):
+        if any(size % architecture.block for size in test.image.shape):
+            continue
+        card = ModelCard(
+            structure="other",
+            loss=UNKNOWN,
+            architecture=architecture,
+            normalization=interface.normalization,
+            training=_provenance(described, "pytorch_state_dict"),
+        )
+        model = Model(card, {name: torch.from_numpy(value) for name, value in weights.items()})
+        with torch.inference_mode():
+            made = model.network()(given).mean[0, 0].numpy()
+        shown = levels.undo(made) if interface.is_undone else made
+        if float(np.abs(shown - test.expected).max()) <= TOLERANCE * extent:
+            return model
+        yield
+    return None
+
+
+UNKNOWN = "unknown"
+"""In place of a loss that a package does not tell."""
+
+
+def _tried(
+    kind: str, path: Path, described: dict[str, Any], interface: Interface, test: _Test
+) -> Generator[None, None, Model]:
+    """Return the model of a program that has passed its trial, and note that it may be run."""
+    import torch
+
+    data = path.read_bytes()
+    try:
+        program = Program(
+            kind=kind,
+            sha256=_sha256(data),
+            axes_in=interface.axes_in,
+            axes_out=interface.axes_out,
+            block=interface.block,
+            smallest=interface.smallest,
+            size=interface.size,
+            margin=interface.halo,
+            gain=interface.gain,
+            offset=interface.offset,
+            lowest=interface.lowest,
+            highest=interface.highest,
+        )
+    except ParameterError as error:
+        raise ModelFileError(f"The network cannot be imported: {error}") from error
+    card = ModelCard(
+        structure="other",
+        loss=UNKNOWN,
+        preset=kind,
+        architecture=program,
+        normalization=interface.normalization,
+        training=_provenance(described, kind),
+    )
+    model = Model(card, {TENSOR: torch.frombuffer(bytearray(data), dtype=torch.uint8)})
+    # messages give the name of what is tried
+    folder = path.with_name("trial") / f"The {'TorchScript program' if kind == TORCHSCRIPT else 'ONNX graph'}"
+    folder.mkdir(parents=True)
+    model.save(folder / "model.safetensors")
+    np.save(folder / "input.npy", test.image)
+    np.save(folder / "expected.npy", test.expected)
+    if interface.is_undone:
+        (folder / "undone").touch()
+    found = yield from read_confined(TRY_PROGRAM, folder, TRIAL, use="used")
+    agree(program.sha256)
+    block, margin = int(found.notes["block"]), int(found.notes["margin"])
+    return replace(model, card=replace(card, architecture=replace(program, block=block, margin=margin)))
+
+
+def _provenance(described: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {
+        "imported_from": f"the bioimage.io package {_package_name(described)!r} ({kind})",
+        "package": _package_name(described),
+        "authors": list(_authors(described)),
+        "imported": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

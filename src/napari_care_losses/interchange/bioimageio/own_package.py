@@ -1,0 +1,75 @@
+"""bioimage.io packages: those that this project exported, and those of others."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.errors import ModelFileError
+from napari_care_losses.interchange.bioimageio.foreign_package import READ_STATE_DICT, read_foreign_package
+from napari_care_losses.interchange.bioimageio.rdf import at, copy_checked, read_description
+from napari_care_losses.interchange.sandbox import read_confined
+from napari_care_losses.models.model import Model, ModelCard
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_care_losses.interchange.archives import Contents
+    from napari_care_losses.interchange.bioimageio.foreign_package import Agrees
+    from napari_care_losses.interchange.sandbox import Limits
+
+CONFIG_KEY = "napari_care_losses"
+"""Under which our card stands in the ``config`` of a package's description."""
+
+
+def read_bioimageio(
+    contents: Contents, description: str, *, agrees: Agrees | None = None, limits: Limits | None = None
+) -> Generator[None, None, Model]:
+    """Read a package, in steps.
+
+    A network of ours is recognised by the card that `export_bioimageio` puts into the description; its weights are
+    loaded into our own network, and the code beside them is not looked at.
+
+    Parameters
+    ----------
+    contents : Contents
+        The package's files.
+    description : str
+        Name of the description among them.
+    agrees : callable, optional
+        Whether the user agrees to run a `napari_care_losses.errors.ForeignProgram`; without it, none is.
+    limits : Limits, optional
+        What reading the weights may use.
+
+    Raises
+    ------
+    UnagreedProgramError
+        If there is only a program of others, and the user has not agreed.
+    ModelFileError
+        If the package is damaged, or holds nothing that can be used here.
+    """
+    described = read_description(contents, description)
+    card = at(described, "config", CONFIG_KEY, "card")
+    if card is None:
+        return (yield from read_foreign_package(contents, described, agrees=agrees, limits=limits))
+    return (yield from _own(contents, described, card, limits))
+
+
+def _own(
+    contents: Contents, described: dict[str, Any], text: Any, limits: Limits | None
+) -> Generator[None, None, Model]:
+    if not isinstance(text, str):
+        raise ModelFileError("The model's card in the package is damaged.")
+    card = ModelCard.from_json(text)
+    entry = at(described, "weights", "pytorch_state_dict")
+    with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
+        copied = copy_checked(contents, entry, Path(folder) / "weights.pt", "PyTorch state dict")
+        found = yield from read_confined(READ_STATE_DICT, copied, limits)
+    import torch
+
+    model = Model(card, {name: torch.from_numpy(value) for name, value in found.tensors.items()})
+    if not all(tensor.isfinite().all() for tensor in model.weights.values()):
+        raise ModelFileError("The weights are not finite numbers.")
+    model.network()
+    return model

@@ -1,0 +1,108 @@
+"""The description of a bioimage.io package, and the files it names."""
+
+from __future__ import annotations
+
+import hashlib
+from reprlib import repr as shortened
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from napari_care_losses.errors import ModelFileError
+from napari_care_losses.interchange.archives import MAX_WEIGHTS
+from napari_care_losses.io.untrusted_files import checked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_care_losses.interchange.archives import Contents
+
+DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml")
+"""Names of a package's description, the newer first."""
+
+LONGEST_NUMBER = 40
+"""Characters of a whole number at most."""
+
+MOST_VALUES = 20_000
+"""Values in a description at most; real ones have some hundred."""
+
+
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """Makes plain values only, and takes no aliases: a few lines of those can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases")
+        self._values = getattr(self, "_values", 0) + 1
+        if self._values > MOST_VALUES:
+            raise yaml.YAMLError(f"it has more than {MOST_VALUES:,} values")
+        return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node: yaml.Node) -> int:
+        # of base 60 there are numbers that take seconds to work out
+        if len(node.value) > LONGEST_NUMBER:
+            raise yaml.YAMLError("a whole number is too large")
+        return int(super().construct_yaml_int(node))
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
+
+
+def read_description(contents: Contents, name: str) -> dict[str, Any]:
+    """Return the description of a model.
+
+    Raises
+    ------
+    ModelFileError
+        If it is damaged, or describes something else.
+    """
+    try:
+        described = checked(yaml.load(contents.read(name), _PlainLoader))
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{name} is damaged ({' '.join(str(error).split())[:300]}).") from error
+    if not isinstance(described, dict) or described.get("type") != "model":
+        raise ModelFileError(
+            f"{name} does not describe a model but {shortened(at(described, 'type'))}: it cannot be imported."
+        )
+    return described
+
+
+def at(values: Any, *keys: str) -> Any:
+    """Return a value in nested mappings; None where there is none."""
+    for key in keys:
+        if not isinstance(values, dict):
+            return None
+        values = values.get(key)
+    return values
+
+
+def copy_checked(contents: Contents, entry: Any, target: Path, what: str, limit: int = MAX_WEIGHTS) -> Path:
+    """Copy the file that an entry of a description names, and compare its digest with the one there.
+
+    Parameters
+    ----------
+    contents : Contents
+        The package's files.
+    entry : Any
+        With ``source`` and, if it says so, ``sha256``.
+    target : Path
+        Where to; a name of our own, for a path from a package is never used. It is returned.
+    what : str
+        What the file is, for messages.
+    limit : int
+        Bytes at most.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, or it is another one.
+    """
+    source, digest = at(entry, "source"), at(entry, "sha256")
+    if not isinstance(source, str):
+        raise ModelFileError(f"The package does not say which of its files is the {what}.")
+    contents.copy(source.removeprefix("./"), target, limit)
+    with target.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest is not None and digest != found:
+        raise ModelFileError(f"{source} is damaged: its SHA-256 is not the one in the package's description.")
+    return target

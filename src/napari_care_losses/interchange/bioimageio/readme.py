@@ -1,0 +1,103 @@
+"""What a bioimage.io package says of its model to people: the README in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_care_losses import __version__
+from napari_care_losses.images.normalization import FixedLevels, Normalization, Standardization
+from napari_care_losses.restoration.restore_frame import tied_sigma
+
+if TYPE_CHECKING:
+    from napari_care_losses.images.normalization import Levels
+    from napari_care_losses.models.model import ModelCard
+
+CARE_DOI = "10.1038/s41592-018-0216-7"
+CARE_TEXT = "Weigert et al. 2018, Content-aware image restoration: pushing the limits of fluorescence microscopy"
+LOSSES_TEXT = "Nguyen, Hagen, Ventura, Deep Learning for Denoising of Fluorescence Microscopy Images"
+
+
+def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str:
+    """Return the README of a package, in Markdown."""
+    architecture, block = card.care, card.care.block
+    becomes, low, width = _normalized(card.normalization)
+    parts = [
+        f"# {name}",
+        "Restores 2D fluorescence images taken at low exposure. A CARE U-Net trained with the "
+        f"{card.loss} loss{_seen(card)}; packaged by napari-care-losses {__version__}.",
+        "## What goes in and what comes out",
+        f"One channel, one frame at a time. The package normalises it: {becomes} **The result "
+        "stays in these normalised units:** the format has no way to say that a range found in the "
+        "input is to be undone in the output. For grey levels, take those of the whole input frame and compute",
+        f"    grey = restored * {width} + {low}",
+        f"Sizes must be multiples of {block} px: pad by reflection, half of what is missing on each side. A frame cut "
+        f"into tiles is restored as the whole would be when tiles start at multiples of {block} px, overlap by the "
+        f"halo of {architecture.margin} px, and are normalised by the range of the whole frame, not by their own.",
+    ]
+    if architecture.predicts_scale:
+        parts.append(
+            "The second output, `scale`, is the Laplace scale of every pixel in the same units (times the width of the "
+            "range for grey levels): half the true values are expected within 0.69 of it."
+        )
+    sigma = tied_sigma(card, "auto")
+    if sigma is not None:
+        parts.append(
+            f"The {card.loss} loss leaves slow changes of brightness free. napari-care-losses ties structure larger "
+            f"than a Gaussian of {sigma:g} px to the input's after the network; the package holds the network alone, "
+            "whose brightness can drift from the sample's."
+        )
+    parts += [
+        "## Network",
+        f"CSBDeep's U-Net: depth {architecture.depth}, kernels of {architecture.kernel_size} px, "
+        f"{architecture.filters} first filters, {'a' if architecture.residual else 'no'} residual connection, "
+        f"{parameter_count:,} parameters. The weights are there as a PyTorch state dict (with `care_network.py`), as "
+        "TorchScript and as ONNX: the same numbers.",
+        "## Training",
+        _training(card),
+        "## Validation",
+        "The test image is simulated and shows only that the network computes what it should. Before trusting "
+        "restorations, compare them with long exposures of your own sample: a network restores what it was trained on, "
+        "and invents where the image is something else.",
+        "## Cite",
+        f"- {CARE_TEXT}, doi:{CARE_DOI}",
+    ]
+    if "fft" in card.loss or "bandpass" in card.loss:
+        parts.append(f"- {LOSSES_TEXT}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _normalized(levels: Levels) -> tuple[str, str, str]:
+    """Return what is done to the input, and what becomes 0 and how wide the range is, as a formula has it."""
+    if isinstance(levels, FixedLevels):
+        return (
+            f"the grey level {levels.low:g} becomes 0 and {levels.high:g} becomes 1.",
+            f"{levels.low:g}",
+            f"{levels.high - levels.low:g}",
+        )
+    if isinstance(levels, Standardization):
+        return (
+            "its mean becomes 0 and its standard deviation 1 (`zero_mean_unit_variance`, over y and x).",
+            "mean",
+            "standard_deviation",
+        )
+    assert isinstance(levels, Normalization)
+    low, high = f"{levels.low:g}", f"{levels.high:g}"
+    return (
+        f"its percentiles {low} and {high} become 0 and 1 (`scale_range`, over y and x).",
+        f"p{low}",
+        f"(p{high} - p{low})",
+    )
+
+
+def _seen(card: ModelCard) -> str:
+    return "" if card.structure == "other" else f" on {card.structure} images"
+
+
+def _training(card: ModelCard) -> str:
+    """Return what the card knows of the training, one line each."""
+    known = [
+        f"- {key.replace('_', ' ')}: {value}"
+        for key, value in {"loss parameters": card.loss_parameters or None, **card.training}.items()
+        if isinstance(value, str | int | float | dict) and value not in ("", {})
+    ]
+    return "\n".join(known) or "Nothing is recorded of it."

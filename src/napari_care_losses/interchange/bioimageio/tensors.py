@@ -1,0 +1,211 @@
+"""What a bioimage.io package says of its network: axes, sizes, halo, normalisation (model descriptions 0.4 and 0.5).
+
+Everything that would make the result another one than the package means is refused, by name.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from reprlib import repr as shortened
+from typing import Any
+
+from napari_care_losses.errors import ModelFileError
+from napari_care_losses.images.normalization import FixedLevels, Levels
+from napari_care_losses.interchange.bioimageio.processing import FLOATS, Steps
+from napari_care_losses.models.program import NO_BOUND
+
+TOLERANCE = 1e-3
+"""Difference from a package's own result of its test image that passes, of its range."""
+
+_KINDS_OF_AXES = {"batch": "b", "channel": "c", "index": "i", "time": "t"}
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How a network is fed.
+
+    Attributes
+    ----------
+    axes_in, axes_out : str
+        A letter each.
+    block, smallest, size : int
+        Step of the sizes it takes, the smallest, and the only one, 0 for any.
+    halo : int
+        Declared distance within which its result is wrong at the edges of a tile.
+    normalization : Levels
+        What becomes 0 and 1.
+    gain, offset, lowest, highest : float
+        What is done after that, as in `napari_care_losses.models.program.Program`.
+    is_undone : bool
+        Whether the package brings the result back to grey levels.
+    test_input, test_output : Any
+        Where the package's test tensors are, in the description's own words.
+    """
+
+    axes_in: str
+    axes_out: str
+    block: int
+    smallest: int
+    size: int
+    halo: int
+    normalization: Levels
+    gain: float
+    offset: float
+    lowest: float
+    highest: float
+    is_undone: bool
+    test_input: Any
+    test_output: Any
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done after the normalisation."""
+        return (self.gain, self.offset) == (1.0, 0.0) and self.lowest <= -NO_BOUND and self.highest >= NO_BOUND
+
+
+def read_interface(described: dict[str, Any]) -> Interface:
+    """Return what a description says.
+
+    Raises
+    ------
+    ModelFileError
+        If it is damaged, or says something that cannot be done here.
+    """
+    entering, leaving = (_only(described, name) for name in ("inputs", "outputs"))
+    axes_in, axes_out = _axes(entering), _axes(leaving)
+    block, smallest, size = _sizes(entering, axes_in)
+    _check_result(entering, leaving, axes_out)
+    steps = Steps(entering)
+    steps.check_result(leaving)
+    is_new = isinstance(entering.get("axes"), list)
+    return Interface(
+        axes_in=axes_in,
+        axes_out=axes_out,
+        block=block,
+        smallest=smallest,
+        size=size,
+        halo=_halo(leaving, axes_out),
+        normalization=steps.levels or FixedLevels(low=0.0, high=1.0),
+        gain=steps.gain,
+        offset=steps.offset,
+        lowest=steps.lowest,
+        highest=steps.highest,
+        is_undone=steps.is_undone,
+        test_input=_test(entering.get("test_tensor") if is_new else described.get("test_inputs")),
+        test_output=_test(leaving.get("test_tensor") if is_new else described.get("test_outputs")),
+    )
+
+
+def _only(described: dict[str, Any], name: str) -> dict[str, Any]:
+    found = described.get(name)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ModelFileError(f"The package's description is damaged: it has no list of {name}.")
+    if len(found) != 1:
+        raise ModelFileError(f"The network has {len(found)} {name}: only those with 1 can be imported.")
+    only: dict[str, Any] = found[0]
+    return only
+
+
+def _axes(tensor: dict[str, Any]) -> str:
+    """Return the axes of a tensor, a letter each."""
+    found = tensor.get("axes")
+    if isinstance(found, list) and all(isinstance(axis, dict) for axis in found):
+        letters = [_KINDS_OF_AXES.get(str(axis.get("type")), str(axis.get("id"))) for axis in found]
+    else:
+        letters = list(found) if isinstance(found, str) else []
+    axes = "".join(letters)
+    if not {"y", "x"} <= set(letters) or len(set(letters)) != len(letters) or len(axes) != len(letters):
+        raise ModelFileError(f"The network has axes {shortened(letters)}: expected y and x among them, each once.")
+    unknown = [letter for letter in letters if letter not in "bcyx"]
+    if unknown:
+        raise ModelFileError(
+            f"The network has axes {axes!r}: only 2D ones, of batch, channel, y and x, can be imported."
+        )
+    return axes
+
+
+def _sizes(tensor: dict[str, Any], axes: str) -> tuple[int, int, int]:
+    """Return step, smallest and only size along y and x; there must be one channel."""
+    allowed = {axis: _size(tensor, axes, place) for place, axis in enumerate(axes)}
+    channels = allowed.get("c", (1, 0))
+    if channels != (1, 0):
+        raise ModelFileError("The network takes several channels: only those of 1 can be imported.")
+    (least_y, step_y), (least_x, step_x) = allowed["y"], allowed["x"]
+    if step_y and step_x:
+        step = math.lcm(step_y, step_x)
+        smallest = max(least_y, least_x)
+        if smallest % step_y != least_y % step_y or smallest % step_x != least_x % step_x or step > 4096:
+            raise ModelFileError(f"The network takes no square images: y {allowed['y']}, x {allowed['x']}.")
+        return step, smallest, 0
+    if step_y or step_x or least_y != least_x:
+        raise ModelFileError(f"The network takes images of {least_y} x {least_x} px: only square ones can be imported.")
+    # by what steps it may be moved is not said: the trial finds out
+    return 1, 1, least_y
+
+
+def _size(tensor: dict[str, Any], axes: str, place: int) -> tuple[int, int]:
+    """Return the least size along an axis and the step, 0 for a fixed size."""
+    if isinstance(tensor.get("axes"), list):
+        axis = tensor["axes"][place]
+        if axes[place] == "c":
+            names = axis.get("channel_names")
+            return (len(names) if isinstance(names, list) else _whole(axis.get("size"))), 0
+        if axes[place] == "b":
+            return 1, 0
+        size = axis.get("size")
+        least, step = (size.get("min"), size.get("step")) if isinstance(size, dict) else (size, 0)
+    else:
+        shape = tensor.get("shape")
+        least, step = (shape.get("min"), shape.get("step")) if isinstance(shape, dict) else (shape, [0] * len(axes))
+        least, step = (one[place] if isinstance(one, list) and len(one) == len(axes) else None for one in (least, step))
+    return _whole(least), _whole(step, least=0)
+
+
+def _whole(value: Any, *, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 16384:
+        raise ModelFileError(f"The network takes images of a size that is not understood: {shortened(value)}.")
+    return value
+
+
+def _check_result(entering: dict[str, Any], leaving: dict[str, Any], axes: str) -> None:
+    """Refuse results of another size than the input, as far as the description tells; a trial tells the rest."""
+    kind = leaving.get("data", {}).get("type") if isinstance(leaving.get("data"), dict) else leaving.get("data_type")
+    if kind is not None and kind not in FLOATS:
+        raise ModelFileError(f"The network gives pixels of type {shortened(kind)}: a restored image is of float32.")
+    for place, axis in enumerate(axes):
+        if isinstance(leaving.get("axes"), list):
+            found = leaving["axes"][place]
+            size, scale = found.get("size"), found.get("scale", 1)
+            its = size if isinstance(size, dict) else {}
+            names = found.get("channel_names")
+            is_alike = scale == 1 and its.get("offset", 0) == 0 and (not isinstance(names, list) or len(names) == 1)
+        else:
+            shape = leaving.get("shape")
+            its = shape if isinstance(shape, dict) else {}
+            changes = [_item(its.get(name), place, usual) for name, usual in (("scale", 1), ("offset", 0))]
+            is_alike = axis not in "yx" or changes == [1, 0]
+        if not is_alike:
+            raise ModelFileError(
+                f"The network's result differs from its input in size along {axis}: only those that keep the size of "
+                "an image, of one channel, can be imported."
+            )
+
+
+def _item(values: Any, place: int, usual: int) -> Any:
+    return values[place] if isinstance(values, list) and place < len(values) else usual
+
+
+def _halo(leaving: dict[str, Any], axes: str) -> int:
+    halos = []
+    for place, axis in enumerate(axes):
+        if axis in "yx":
+            if isinstance(leaving.get("axes"), list):
+                halos.append(leaving["axes"][place].get("halo", 0))
+            else:
+                halos.append(_item(leaving.get("halo"), place, 0))
+    return max(_whole(halo, least=0) for halo in halos)
+
+
+def _test(found: Any) -> Any:
+    return found[0] if isinstance(found, list) and len(found) == 1 else found

@@ -1,0 +1,1 @@
+"""CSBDeep's model folders."""

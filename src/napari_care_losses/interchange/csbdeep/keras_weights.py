@@ -1,0 +1,183 @@
+"""Keras' weights of a CARE U-Net as those of a `CareNetwork`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_care_losses.errors import ModelFileError
+from napari_care_losses.io.untrusted_files import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.interchange.sandbox import Tensors
+    from napari_care_losses.models.architecture import Architecture
+
+    Arrays = Mapping[str, NDArray[np.float32]]
+
+_LEVELS = re.compile(r"(down|up)_level_(\d+)_no_([012])|middle_([012])")
+_WITHOUT_WEIGHTS = re.compile(
+    r"(input|max|max_pooling2d|up_sampling2d|concatenate|activation|add|lambda|dropout)(_\d+)*|input_layer(_\d+)?"
+)
+"""Layers that CSBDeep puts between the convolutions; dropout does nothing when restoring."""
+
+_NORMALIZATION = "batch_normalization"
+
+
+def care_weights(
+    found: Tensors, architecture: Architecture, *, swaps_axes: bool = False
+) -> dict[str, NDArray[np.float32]]:
+    """Return the weights of a Keras model by the names that a `CareNetwork` gives them.
+
+    Convolutions are told by the names CSBDeep gives them. Where none has such a name, by their order, which is that of
+    the data: a CARE network is one chain of convolutions, up to the two heads at its end.
+
+    Parameters
+    ----------
+    found : Tensors
+        From `read_hdf5`.
+    architecture : Architecture
+        What ``config.json`` says.
+    swaps_axes : bool
+        Whether the network was made for images (X, Y).
+
+    Raises
+    ------
+    ModelFileError
+        If the layers are not those of this architecture; the message names the first that is not.
+    """
+    layers = _convolutions(found)
+    order = _names(architecture)
+    placed = _by_name(layers, architecture)
+    if placed is None:
+        placed = list(layers)
+    if len(placed) != len(order):
+        raise ModelFileError(
+            f"The weights are those of {len(placed)} convolutions, where a network as in config.json has {len(order)}."
+        )
+    _check_residual(found, architecture)
+    weights: dict[str, NDArray[np.float32]] = {}
+    for (name, shape), layer in zip(order.items(), placed, strict=True):
+        kernel, bias = layers[layer]
+        if kernel.shape != shape or bias.shape != shape[-1:]:
+            raise ModelFileError(
+                f"Layer {layer!r} has a kernel of {kernel.shape} (Y, X, in, out), where a network as in config.json "
+                f"has {shape}."
+            )
+        # Keras keeps kernels as Y, X, input, output; torch as output, input, Y, X
+        weights[f"{name}.weight"] = np.ascontiguousarray(
+            kernel.transpose(3, 2, 1, 0) if swaps_axes else kernel.transpose(3, 2, 0, 1)
+        )
+        weights[f"{name}.bias"] = bias
+    return weights
+
+
+def _convolutions(found: Tensors) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return kernel and bias of every layer with weights, in Keras' order; all others must be harmless."""
+    arrays: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in _layer_names(found)}
+    for key, value in found.tensors.items():
+        layer, _, name = key.rpartition("/")
+        arrays.setdefault(layer, {})[name] = value
+    layers = {}
+    for layer, held in arrays.items():
+        if not held:
+            if not _WITHOUT_WEIGHTS.fullmatch(layer):
+                raise ModelFileError(f"The network has a layer {layer!r} that a CARE network of CSBDeep has not.")
+            continue
+        if layer.startswith(_NORMALIZATION):
+            raise ModelFileError(
+                f"The network has batch normalisation (layer {layer!r}), which a CARE network of CSBDeep has not: only "
+                "those without can be imported."
+            )
+        kernels = [value for value in held.values() if value.ndim > 1]
+        biases = [value for value in held.values() if value.ndim == 1]
+        if len(kernels) != 1 or len(biases) != 1 or kernels[0].ndim != 4:
+            is_3d = any(kernel.ndim == 5 for kernel in kernels)
+            shapes = ", ".join(str(value.shape) for value in held.values())
+            raise ModelFileError(
+                f"Layer {layer!r} is a convolution in 3D: only 2D networks can be imported."
+                if is_3d
+                else f"Layer {layer!r} is no 2D convolution with a bias: it holds arrays of {shapes}."
+            )
+        layers[layer] = kernels[0], biases[0]
+    return layers
+
+
+def _layer_names(found: Tensors) -> list[str]:
+    try:
+        names = read_json(found.notes["layers"])
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a name is no text")
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelFileError(f"The list of layers is damaged ({error}).") from error
+    return list(names)
+
+
+def _names(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Return our names of the convolutions in the order of the data, with their kernels' shapes in Keras."""
+    first, size, depth = architecture.filters, architecture.kernel_size, architecture.depth
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = 1
+
+    def add(block: str, *widths: int) -> None:
+        nonlocal channels
+        for number, width in enumerate(widths):
+            shapes[f"{block}.{number}"] = size, size, channels, width
+            channels = width
+
+    for level in range(depth):
+        add(f"down.{level}", first << level, first << level)
+    add("middle", first << depth, first << max(0, depth - 1))
+    for number, level in enumerate(reversed(range(depth))):
+        channels += first << level
+        add(f"up.{number}", first << level, first << max(0, level - 1))
+    shapes["mean"] = 1, 1, channels, 1
+    if architecture.predicts_scale:
+        shapes["scale"] = 1, 1, channels, 1
+    return shapes
+
+
+def _by_name(layers: Mapping[str, object], architecture: Architecture) -> list[str] | None:
+    """Return Keras' layers in the order of the data, told by their names; None where these tell nothing."""
+    places: dict[tuple[float, ...], str] = {}
+    heads = []
+    for layer in layers:
+        match = _LEVELS.fullmatch(layer)
+        if match is None:
+            heads.append(layer)
+            continue
+        side, level, number, in_middle = match.groups()
+        places[
+            (1, 0, int(in_middle))
+            if side is None
+            else (0, int(level), int(number))
+            if side == "down"
+            else (2, -int(level), int(number))
+        ] = layer
+    if not places:
+        return None
+    # The heads are named in the order they were made in, the mean first: conv2d before conv2d_1, 9 before 10.
+    return [places[place] for place in sorted(places)] + sorted(heads, key=_number)
+
+
+def _number(layer: str) -> float:
+    ending = re.search(r"_(\d+)$", layer)
+    return int(ending[1]) if ending else -math.inf
+
+
+def _check_residual(found: Tensors, architecture: Architecture) -> None:
+    """Refuse a file whose layers and config.json disagree on whether the input is added to the output."""
+    names: Sequence[str] = _layer_names(found)
+    adds = any(re.fullmatch(r"add(_\d+)?", name) for name in names)
+    tells = any(re.fullmatch(r"(add|activation|concatenate)(_\d+)?", name) for name in names)
+    if tells and adds != architecture.residual:
+        raise ModelFileError(
+            f"config.json says that the network {'is' if architecture.residual else 'is not'} residual, its layers say "
+            "otherwise."
+        )

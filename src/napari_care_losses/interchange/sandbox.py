@@ -1,0 +1,176 @@
+"""Foreign files parsed in a process of their own, within limits of time, memory and output.
+
+The libraries that read them are written in C: a damaged file can crash or hang them, or ask them for all the memory.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+from safetensors import SafetensorError
+
+from napari_care_losses.errors import ModelFileError
+from napari_care_losses.io.tensor_files import open_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from numpy.typing import NDArray
+
+_RESTRICTED = Path(__file__).with_name("sandbox_child.py")
+"""Started in place of a reader: gives up rights, then runs it."""
+
+_POLL = 0.02
+_SAID = 600
+"""Characters of what the process says that are passed on."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a process may use.
+
+    Attributes
+    ----------
+    seconds : float
+        Time from its start.
+    memory : int
+        Bytes of memory of its own.
+    output : int
+        Bytes it may write.
+    work : float
+        Seconds of processor time.
+    """
+
+    seconds: float = 120.0
+    memory: int = 2 << 30
+    output: int = 1 << 30
+    work: float = 120.0
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What a process has read.
+
+    Attributes
+    ----------
+    tensors : dict of str to float32 array
+        By name.
+    notes : dict of str to str
+        What else there is to know of the file.
+    """
+
+    tensors: Mapping[str, NDArray[np.float32]]
+    notes: Mapping[str, str]
+
+
+def read_confined(
+    reader: Path, source: Path, limits: Limits | None = None, *, use: str = "read"
+) -> Generator[None, None, Tensors]:
+    """Run a reader on a file; closed at any step, it ends the process.
+
+    Parameters
+    ----------
+    reader : Path
+        A script that is called with the file and a ``.safetensors`` file to make. It ends with status 2 when it refuses
+        the file, with the reason on its standard error.
+    source : Path
+        The foreign file.
+    limits : Limits, optional
+        What the process may use.
+    use : str
+        What is done with the file, for messages.
+
+    Yields
+    ------
+    None
+        Every few milliseconds.
+
+    Returns
+    -------
+    Tensors
+        What it found.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is refused, or reading it crashed, took too long, or wanted more memory or output than allowed.
+    """
+    limits = limits or Limits()
+    with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
+        made, said = Path(folder) / "tensors.safetensors", Path(folder) / "said"
+        with said.open("wb") as messages:
+            # -P: no module is imported from the folder the user happens to be in
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", str(_RESTRICTED), str(reader), str(source), str(made)),
+                    *map(str, (limits.seconds, limits.memory, limits.output)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=messages,
+                cwd=folder,
+                env=_environment(),
+                # on Windows a viewer without a console would open one
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+            try:
+                excess = yield from _watch(process, made, said, limits)
+            finally:
+                process.kill()
+                process.wait()
+        if excess:
+            raise ModelFileError(f"{source.name} was given up: it took more than {excess}.")
+        with said.open("rb") as messages:
+            text = " ".join(messages.read()[-_SAID:].decode("utf-8", "replace").split())
+        if process.returncode == 2:
+            raise ModelFileError(f"{source.name} cannot be {use}: {text}")
+        if process.returncode != 0:
+            how = f"ended with {process.returncode}"
+            raise ModelFileError(f"{source.name} is damaged: what reads it {how}{f' ({text})' if text else ''}.")
+        try:
+            with open_tensors(made, "numpy") as file:
+                tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}
+                return Tensors(tensors, file.metadata() or {})
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            raise ModelFileError(f"{source.name} is damaged: reading it gave no tensors ({error}).") from error
+
+
+def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Limits) -> Generator[None, None, str]:
+    """Wait for a process; return which limit it has passed, in words, or nothing."""
+    end = time.monotonic() + limits.seconds
+    watched = psutil.Process(process.pid)
+    while True:
+        yield
+        try:
+            process.wait(_POLL)
+        except subprocess.TimeoutExpired:
+            pass
+        written = sum(file.stat().st_size for file in (made, said) if file.exists())
+        if written > limits.output:
+            return f"{limits.output:,} bytes of output"
+        if process.returncode is not None:
+            return ""
+        if time.monotonic() > end:
+            return f"{limits.seconds:g} seconds"
+        try:
+            used, worked = watched.memory_info().rss, watched.cpu_times()
+        except psutil.Error:
+            continue
+        if worked.user + worked.system > limits.work:
+            return f"{limits.work:.0f} seconds of work"
+        if used > limits.memory:
+            return f"{limits.memory:,} bytes of memory"
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a reader: one thread, and no plug-ins that HDF5 would load for an unknown filter."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}

@@ -1,0 +1,342 @@
+"""OME-Zarr images, versions 0.4 and 0.5: read lazily, with axes, scale and units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, Rearranged
+from napari_care_losses.io.units import MICROMETRES, SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+VERSIONS = ("0.5", "0.4")
+"""Of OME-Zarr, those that are read and written; the first is written unless asked otherwise."""
+
+LARGEST_NUMBER = 1e30
+"""Scales and translations up to here, in whatever unit."""
+
+CODECS = (
+    *("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"),
+    *("bitround", "bytes", "delta", "fixedscaleoffset", "packbits", "quantize", "shuffle", "transpose"),
+    *("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3", "sharding_indexed"),
+)
+"""Ways of packing chunks that are read: those for numbers. There are others that run what a file holds (pickle)."""
+
+MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+"""Files of which a folder of Zarr holds at least one."""
+
+
+@dataclass(frozen=True)
+class OmeZarrImage:
+    """One image of an OME-Zarr file, nothing of it read yet.
+
+    Attributes
+    ----------
+    path : Path
+        The group it lies in.
+    levels : list of zarr.Array
+        From the full resolution to the coarsest, all with the same axes.
+    axes : str
+        One letter an axis: T, Z, C in any order, then YX.
+    scale, translation : tuple of float
+        Of the full resolution, one an axis, in its unit.
+    units : tuple of str
+        One an axis, as the file names them; empty where it names none.
+    channels : list of dict
+        What the file says of its channels (label, color, window, active), as viewers use it; may be empty.
+    name : str
+        The image's name in the file, or its group's.
+    """
+
+    path: Path
+    levels: list[Any]
+    axes: str
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+    units: tuple[str, ...]
+    channels: list[dict[str, Any]] = field(default_factory=list)
+    name: str = ""
+
+    @property
+    def calibration(self) -> Calibration:
+        """Pixel size and steps; None where the unit is missing or unknown."""
+        height, width = self._step("Y", MICROMETRES), self._step("X", MICROMETRES)
+        return Calibration(
+            pixel_size=(height, width) if height and width else None,
+            z_step=self._step("Z", MICROMETRES),
+            time_step=self._step("T", SECONDS),
+        )
+
+    def present(self) -> list[Present]:
+        """Return the levels as arrays that tell when the image is gone."""
+        return [Present(level, self.path) for level in self.levels]
+
+    def _step(self, letter: str, known: dict[str, float]) -> float | None:
+        if letter not in self.axes:
+            return None
+        axis = self.axes.index(letter)
+        factor = known.get(self.units[axis].lower())
+        return None if factor is None else self.scale[axis] * factor
+
+
+class Present:
+    """An array of an image that is still there; reading one that is gone would give zeros, as of empty chunks.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        The array.
+    path : Path
+        The image's folder.
+    """
+
+    def __init__(self, array: Any, path: Path) -> None:
+        self._array, self._path = array, path
+        self.shape, self.dtype, self.ndim, self.chunks = array.shape, array.dtype, array.ndim, array.chunks
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return what lies at a place.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the image has been removed, or its drive.
+        """
+        pixels = self._array[place]
+        if not is_zarr(self._path):
+            raise FileNotFoundError(f"{self._path} is no longer there")
+        return pixels
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a path is a folder of Zarr, by what lies in it."""
+    return path.is_dir() and any((path / marker).is_file() for marker in MARKERS)
+
+
+def read_ome_zarr(path: Path) -> Frames:
+    """Open the full resolution of an OME-Zarr image as lazy frames; axes of a single step are left out.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, another version, or holds another number of images than one.
+    """
+    image = open_ome_zarr(path)
+    try:
+        # Many writers store five axes whatever the image has.
+        data: Present | Rearranged = image.present()[0]
+        leading = image.axes[:-2]
+        kept = [axis for axis, size in enumerate(data.shape[:-2]) if size != 1]
+        if len(kept) < len(leading):
+            data = Rearranged(data, kept)
+        return Frames(data, "".join(leading[axis] for axis in kept) + "YX", image.calibration)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def open_ome_zarr(path: Path) -> OmeZarrImage:
+    """Open an OME-Zarr image.
+
+    Parameters
+    ----------
+    path : Path
+        The image's group; a file converted from another format may hold its only image one group further down.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, another version, or holds another number of images than one.
+    """
+    images = list_images(path)
+    if len(images) > 1:
+        shown = ", ".join(str(image) for image in images[:3])
+        raise InputError(f"{path} holds {len(images)} images: name one of them ({shown}{', ...' * (len(images) > 3)}).")
+    return _open_image(images[0])
+
+
+def list_images(path: Path) -> list[Path]:
+    """Return the groups of the images that an OME-Zarr file holds: itself, or the series it was converted from.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, another version, or holds something else.
+    """
+    metadata = _metadata(path)
+    if "multiscales" in metadata:
+        return [path]
+    if "bioformats2raw.layout" in metadata:
+        series = sorted((one for one in path.iterdir() if one.name.isdigit() and is_zarr(one)), key=_number)
+        if series:
+            return series
+    if "plate" in metadata:
+        raise InputError(
+            f"{path} is a plate of wells: name the image of one field, such as {path}/A/1/0 (row, column, field)."
+        )
+    if "well" in metadata:
+        raise InputError(f"{path} is a well of a plate: name the image of one field, such as {path}/0.")
+    if "labels" in metadata:
+        raise InputError(f"{path} is a list of labels: name the image that they belong to.")
+    raise InputError(
+        f"{path} is Zarr, but holds no OME-Zarr image (no 'multiscales' in its attributes): "
+        "name an image's group, or convert it to OME-Zarr."
+    )
+
+
+def _number(path: Path) -> int:
+    return int(path.name)
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """Return the OME attributes of a group, wherever its version keeps them."""
+    import zarr
+
+    if not path.exists():
+        raise InputError(f"There is no file {path}.")
+    if not is_zarr(path):
+        raise InputError(f"{path} is no OME-Zarr: expected a folder with zarr.json or .zattrs in it.")
+    try:
+        found = zarr.open(path, mode="r")
+        attributes = dict(found.attrs)
+    except Exception as error:  # damaged metadata make zarr raise errors of every kind
+        raise InputError(f"{path} cannot be read as Zarr ({_said(error)}); is it whole?") from error
+    if isinstance(found, zarr.Array):
+        raise InputError(f"{path} is a single Zarr array without OME-Zarr metadata: name the group it belongs to.")
+    metadata = attributes.get("ome", attributes)
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: expected a table of OME-Zarr metadata under 'ome', found {metadata!r:.60}.")
+    return metadata
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _open_image(path: Path) -> OmeZarrImage:
+    metadata = _metadata(path)
+    try:
+        multiscales = metadata["multiscales"]
+        if not isinstance(multiscales, list) or not multiscales or not isinstance(multiscales[0], dict):
+            raise InputError("'multiscales' must be a list with a table in it")
+        first = multiscales[0]
+        version = str(metadata.get("version", first.get("version", "0.4")))
+        if not version.startswith(VERSIONS):
+            raise InputError(f"it is OME-Zarr {version}, and this program reads {' and '.join(sorted(VERSIONS))}")
+        axes, units = _axes(first.get("axes"))
+        datasets = first.get("datasets")
+        if not isinstance(datasets, list) or not datasets:
+            raise InputError("'datasets' must list at least one array")
+        levels = [_array(path, dataset, len(axes)) for dataset in datasets]
+        scale, translation = _placed(
+            [datasets[0].get("coordinateTransformations"), first.get("coordinateTransformations")], len(axes)
+        )
+    except InputError as error:
+        raise InputError(
+            f"{path}: {error}. Its OME-Zarr metadata cannot be used: convert or write the image anew."
+        ) from error
+    omero = metadata.get("omero")
+    listed = omero.get("channels") if isinstance(omero, dict) else None
+    channels = [one if isinstance(one, dict) else {} for one in listed] if isinstance(listed, list) else []
+    name = first.get("name")
+    return OmeZarrImage(
+        path, levels, axes, scale, translation, units, channels, name if isinstance(name, str) and name else path.name
+    )
+
+
+def _axes(listed: Any) -> tuple[str, tuple[str, ...]]:
+    """Return letter and unit of every axis."""
+    if not isinstance(listed, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("name"), str) for one in listed
+    ):
+        raise InputError(f"'axes' must be a list of named axes, found {listed!r:.80}")
+    names = [one["name"].lower() for one in listed]
+    if len(names) < 2 or names[-2:] != ["y", "x"]:
+        raise InputError(f"the last two axes must be y and x, found {', '.join(names) or 'none'}")
+    letters = ["".join(_letter(one) for one in listed[:-2]), "YX"]
+    units = tuple(one["unit"] if isinstance(one.get("unit"), str) else "" for one in listed)
+    unknown = [name for name, letter in zip(names, letters[0], strict=False) if letter == "?"]
+    if unknown or len(set(letters[0])) < len(letters[0]):
+        raise InputError(f"expected the axes t, c and z at most once each before y and x, found {', '.join(names)}")
+    return "".join(letters), units
+
+
+def _letter(axis: dict[str, Any]) -> str:
+    by_type = {"time": "T", "channel": "C", "space": "Z"}.get(str(axis.get("type")))
+    name = axis["name"][:1].upper()
+    return by_type or (name if name in LEADING_AXES and name else "?")
+
+
+def _array(path: Path, dataset: Any, ndim: int) -> Any:
+    import zarr
+
+    name = dataset.get("path") if isinstance(dataset, dict) else None
+    if not isinstance(name, str) or not name:
+        raise InputError(f"every entry of 'datasets' must name the path of its array, found {dataset!r:.60}")
+    if PureWindowsPath(name).drive or "\0" in name or {"", ".."} & set(name.replace("\\", "/").split("/")):
+        raise InputError(f"it names an array {name!r:.60}, outside its folder")
+    try:
+        array = zarr.open_array(path / name, mode="r")
+    except Exception as error:  # as above
+        raise InputError(f"its array {name!r} is missing or damaged ({_said(error)})") from error
+    unknown = [codec for codec in _codecs(array.metadata.to_dict()) if codec not in CODECS]
+    if unknown:
+        raise InputError(f"its array {name!r} is packed by {unknown[0]!r:.40}, which is not read here")
+    if array.ndim != ndim:
+        raise InputError(f"its array {name!r} has {array.ndim} axes where its metadata name {ndim}")
+    return array
+
+
+def _codecs(metadata: dict[str, Any]) -> list[str]:
+    """Return the names of all codecs that an array's chunks, and the shards around them, go through."""
+    if metadata["zarr_format"] == 2:
+        packing = [*(metadata["filters"] or ()), metadata["compressor"]]
+        return [str(codec["id"]) for codec in map(_configured, packing) if codec is not None]
+    found = []
+    for codec in metadata["codecs"]:
+        found.append(str(codec["name"]).removeprefix("numcodecs."))
+        inside = codec.get("configuration", {})
+        for key in ("codecs", "index_codecs"):
+            found += _codecs({"zarr_format": 3, "codecs": inside.get(key, ())})
+    return found
+
+
+def _configured(codec: Any) -> dict[str, Any] | None:
+    configured: dict[str, Any] | None = codec.get_config() if hasattr(codec, "get_config") else codec
+    return configured
+
+
+def _placed(lists: Sequence[Any], ndim: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return scale and translation of all transformations, one list after the other."""
+    scale, translation = np.ones(ndim), np.zeros(ndim)
+    for transformations in lists:
+        if transformations is None:
+            continue
+        if not isinstance(transformations, list) or not all(isinstance(one, dict) for one in transformations):
+            raise InputError(f"'coordinateTransformations' must be a list of tables, found {transformations!r:.80}")
+        for one in transformations:
+            if one.get("type") == "scale":
+                factors = _numbers(one, "scale", ndim)
+                if (factors <= 0).any():
+                    raise InputError(f"every scale must be above 0, found {factors.tolist()}")
+                scale, translation = scale * factors, translation * factors
+            elif one.get("type") == "translation":
+                translation = translation + _numbers(one, "translation", ndim)
+    return tuple(scale.tolist()), tuple(translation.tolist())
+
+
+def _numbers(transformation: dict[str, Any], kind: str, ndim: int) -> Any:
+    values = transformation.get(kind)
+    if (
+        not isinstance(values, list)
+        or len(values) != ndim
+        or not all(isinstance(one, (int, float)) and abs(one) < LARGEST_NUMBER for one in values)
+    ):
+        raise InputError(f"expected a {kind} of {ndim} numbers, one an axis, found {values!r:.80}")
+    return np.array(values, float)

@@ -1,0 +1,77 @@
+"""Files that are whole or absent: written beside, then renamed."""
+
+from __future__ import annotations
+
+import glob
+import os
+import platform
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import psutil
+
+from napari_care_losses.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+_NODE = platform.node() or "here"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what was written there replaces `path` if the block succeeds.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist.
+    OutputError
+        If the file cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist: make it first.")
+    temporary = path.with_name(f".{path.name}.{_NODE}.{os.getpid()}.tmp")
+    try:
+        _remove_abandoned(path)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_room(path: Path, needed: int) -> None:
+    """Check that the disk of a file to be made has room for so many bytes.
+
+    Raises
+    ------
+    OutputError
+        If it has not.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OutputError(f"{path} needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free there.")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes of this machine that are no more have left of earlier attempts to write `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(_NODE)}.*.tmp"):
+        process = left.name.split(".")[-2]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return the process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""The CARE U-Net, model files, and the library of models."""

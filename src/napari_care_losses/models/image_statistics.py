@@ -1,0 +1,187 @@
+"""What a noisy image looks like in eight figures.
+
+The figures depend neither on the gain nor on the offset of the grey levels, those of the structures hardly on the
+exposure, and little on how much of the frame the cells fill. `models.match` compares them with those of the images a
+model was trained on. How they were chosen, and how often the comparison is wrong: ``docs/mismatch.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.images.normalization import Normalization, countable, finite, percentiles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float32]
+
+SMALLEST_SIDE = 32
+"""Frames narrower than this, in px, show too little to be measured."""
+
+WINDOW, WINDOWS = 256, 4
+"""Of a frame larger than that together, WINDOWS x WINDOWS windows of WINDOW px are measured, spread evenly."""
+
+# Each level of the pyramid is blurred by this, in px of its own grid, which doubles the width of the blur before:
+# 1, 2, 4, 8 px of the image.
+_DOUBLING = math.sqrt(3)
+# width of the neighbourhood whose direction is taken, in px of the level's grid
+_NEIGHBOURHOOD = 3.0
+# Power left after the noise is taken off is not let below this share of the noise taken off: it may come out negative.
+_LEAST_SHARE = 0.03
+# in units of the squared range: nothing is left of patterns of a few pixels once blurred
+_LEAST_LIGHT = 1e-8
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """Figures of one noisy frame.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of the noise, relative to the range from percentile 2 to 99.8.
+    noise_in_light : float
+        The same, relative to the root mean square of the light: the image blurred by 8 px, above its darkest.
+    fine, medium, coarse : float
+        Detail about 3, 6 and 13 px wide, relative to the same light: root mean square of the differences of images
+        blurred by 1, 2, 4 and 8 px, without the noise in them.
+    fine_lines, coarse_lines : float
+        How much of the detail runs in one direction, 0 (spots, texture) to 1 (parallel lines): coherence of the
+        structure tensor (Bigun and Granlund 1987) at 2 and 4 px, without the noise in it; estimated, so that it may
+        exceed 1 where noise prevails.
+    bright : float
+        Percentile 90 of the image blurred by 2 px, relative to its percentile 98, both above the darkest: small where
+        little of the frame is bright.
+    """
+
+    noise: float
+    noise_in_light: float
+    fine: float
+    medium: float
+    coarse: float
+    fine_lines: float
+    coarse_lines: float
+    bright: float
+
+
+def measure(image: NDArray[Any]) -> ImageStatistics:
+    """Measure one frame.
+
+    Parameters
+    ----------
+    image : array (Y, X) of any real dtype
+        A noisy frame of at least `SMALLEST_SIDE` px a side.
+
+    Returns
+    -------
+    ImageStatistics
+        Its figures; the same for ``a * image + b`` with ``a`` above 0.
+
+    Raises
+    ------
+    InputError
+        If the frame is not 2D or too small, holds NaN or infinite values, or is constant.
+    """
+    if image.ndim != 2 or min(image.shape) < SMALLEST_SIDE:
+        raise InputError(f"Expected one frame of at least {SMALLEST_SIDE} px a side, found shape {image.shape}.")
+    windows = finite(_windows(image))
+    low, high = percentiles(windows, Normalization().low, Normalization().high)
+    if not high > low:
+        raise InputError("Expected a frame with something to see in it, found hardly any differences of grey level.")
+    normalized = (countable(windows).astype(np.float64) - low) / (high - low)
+    return _measured(normalized.astype(np.float32))
+
+
+def _windows(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the part of a frame that is measured, as windows (N, Y, X)."""
+    if image.size <= (WINDOW * WINDOWS) ** 2:
+        return image[None]
+    tops, lefts = (_starts(size) for size in image.shape)
+    return np.stack([image[top : top + WINDOW, left : left + WINDOW] for top in tops for left in lefts])
+
+
+def _starts(size: int) -> list[int]:
+    count = min(WINDOWS, max(1, size // WINDOW))
+    return [int(start) for start in np.linspace(0, max(0, size - WINDOW), count)]
+
+
+def _measured(windows: FloatArray) -> ImageStatistics:
+    """Measure windows (N, Y, X), normalised."""
+    pairs = _pyramid(windows)
+    variance = _noise_variance(windows)
+    blurred = pairs[2][1]
+    darkest = float(np.percentile(blurred, 2))
+    light = max(_mean_square(np.maximum(blurred - darkest, 0)), _LEAST_LIGHT)
+    detail = [
+        math.sqrt(_without(variance * _difference_gain(2.0**i), _mean_square(finer - coarser)) / light)
+        for i, (finer, coarser) in enumerate(pairs)
+    ]
+    lines = [_coherence(pairs[i][0], variance * _gradient_gain(2.0**i)) for i in (1, 2)]
+    most, bright = (float(level) - darkest for level in np.percentile(pairs[1][0], [90, 98]))
+    return ImageStatistics(
+        noise=math.sqrt(variance),
+        noise_in_light=math.sqrt(variance / light),
+        fine=detail[0],
+        medium=detail[1],
+        coarse=detail[2],
+        fine_lines=lines[0],
+        coarse_lines=lines[1],
+        bright=most / bright if bright > 0 else 0.0,
+    )
+
+
+def _pyramid(windows: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+    """Return the windows blurred by 1 and 2, by 2 and 4, by 4 and 8 px, on grids of every, every 2nd, every 4th px."""
+    finer = _blurred(windows, 1.0)
+    pairs = []
+    for _ in range(3):
+        coarser = _blurred(finer, _DOUBLING)
+        pairs.append((finer, coarser))
+        finer = coarser[:, ::2, ::2]
+    return pairs
+
+
+def _blurred(windows: FloatArray, sigma: float) -> FloatArray:
+    from scipy.ndimage import gaussian_filter
+
+    blurred: FloatArray = gaussian_filter(windows, sigma, mode="reflect", truncate=3.0, axes=(1, 2))
+    return blurred
+
+
+def _noise_variance(windows: FloatArray) -> float:
+    """Return the mean variance of white noise, from differences of four neighbours: they leave hardly any signal."""
+    rows = windows[:, 1:] - windows[:, :-1]
+    return _mean_square(rows[:, :, 1:] - rows[:, :, :-1]) / 4
+
+
+def _mean_square(image: FloatArray) -> float:
+    return float(np.mean(np.square(image), dtype=np.float64))
+
+
+def _without(noise: float, power: float) -> float:
+    return max(power - noise, _LEAST_SHARE * noise)
+
+
+def _difference_gain(sigma: float) -> float:
+    """Return the share of white noise's variance in the difference of blurs by `sigma` and twice that, in px."""
+    return (1 + 1 / 4 - 4 / 5) / (4 * math.pi * sigma**2)
+
+
+def _gradient_gain(sigma: float) -> float:
+    """Return the share of white noise's variance in half the difference of two places 2 `sigma` apart, after a blur."""
+    return (1 - math.exp(-1)) / (8 * math.pi * sigma**2)
+
+
+def _coherence(level: FloatArray, noise: float) -> float:
+    """Return the coherence of a blurred image, weighted by its gradients; `noise` is the variance in each of them."""
+    y, x = (np.asarray(gradient, np.float32) for gradient in np.gradient(level, axis=(1, 2)))
+    yy, xx, yx = (_blurred(product, _NEIGHBOURHOOD) for product in (y * y, x * x, y * x))
+    total = float((yy + xx).mean(dtype=np.float64))
+    directed = float(np.hypot(yy - xx, 2 * yx).mean(dtype=np.float64))
+    return directed / max(total - 2 * noise, 0.1 * total) if total > 0 else 0.0

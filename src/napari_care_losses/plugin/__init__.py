@@ -1,0 +1,1 @@
+"""What the napari manifest names beside the widgets: reader, writer, sample data."""

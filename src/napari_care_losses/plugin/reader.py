@@ -1,0 +1,180 @@
+"""napari's File > Open for TIFF and OME-Zarr: lazily, with pixel size, units, axis labels and channels."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.errors import InputError, printable
+from napari_care_losses.io.ome_zarr_reader import is_zarr, list_images, open_ome_zarr
+from napari_care_losses.io.stacks import TIFF_SUFFIXES, bare_name
+from napari_care_losses.io.units import MICROMETRES, SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import dask.array as da
+
+    from napari_care_losses.io.ome_zarr_reader import OmeZarrImage
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+LARGEST_PIECE = 64 * 2**20
+"""Bytes up to which a frame is read in one piece; larger ones are read in parts, as far as they are stored so."""
+
+LOOKED_AT = 2048
+"""Width in pixels of what is looked at for the contrast, at most."""
+
+
+class _Image(NamedTuple):
+    """An image before it becomes layers: arrays of every resolution, and of every axis letter, step, start and unit."""
+
+    levels: list[Any]
+    axes: str
+    scale: Sequence[float]
+    translation: Sequence[float]
+    units: Sequence[str]
+    name: str
+    channels: list[dict[str, Any]]
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Return what reads a file as layers; None for files that are better left to other readers.
+
+    Those are several files to be stacked, colour images, damaged files and whatever is neither TIFF nor OME-Zarr.
+    """
+    if not isinstance(path, str):
+        return None
+    try:
+        images = _open(Path(path))
+    except InputError:
+        return None
+    # looked at once: what was opened here is what is read
+    return (lambda _: [_layer(image) for image in images]) if images else None
+
+
+def _open(path: Path) -> list[_Image]:
+    if is_zarr(path):
+        return [_from_zarr(open_ome_zarr(one), path) for one in list_images(path)]
+    if path.suffix.lower() in TIFF_SUFFIXES and path.is_file():
+        return [_from_tiff(path)]
+    return []
+
+
+def _from_tiff(path: Path) -> _Image:
+    from napari_care_losses.io.tiff_writer import read_tiff, smaller_copies
+
+    frames = read_tiff(path)
+    calibration = frames.calibration
+    height, width = calibration.pixel_size or (None, None)
+    steps = {"T": calibration.time_step, "Z": calibration.z_step, "Y": height, "X": width}
+    scale = [steps.get(axis) or 1.0 for axis in frames.axes]
+    units = [_unit(axis) if steps.get(axis) else "pixel" for axis in frames.axes]
+    levels = [frames.data, *smaller_copies(path)]
+    return _Image(levels, frames.axes, scale, [0.0] * len(scale), units, bare_name(path).removesuffix(".ome"), [])
+
+
+def _from_zarr(image: OmeZarrImage, path: Path) -> _Image:
+    scale, translation, units = [], [], []
+    for axis, step, start, unit in zip(image.axes, image.scale, image.translation, image.units, strict=True):
+        factor = {"T": SECONDS, "C": {}}.get(axis, MICROMETRES).get(unit.lower())
+        scale.append(step * (factor or 1.0))
+        translation.append(start * (factor or 1.0))
+        units.append(_unit(axis) if factor else "pixel")
+    name = bare_name(path) if image.path == path else f"{bare_name(path)} {image.path.relative_to(path)}"
+    return _Image(image.present(), image.axes, scale, translation, units, name, image.channels)
+
+
+def _unit(axis: str) -> str:
+    return "s" if axis == "T" else "um"
+
+
+def _layer(image: _Image) -> LayerData:
+    shape = image.levels[0].shape
+    # Axes of one step, which many writers store, would only give sliders that do not move.
+    kept = [axis for axis, letter in enumerate(image.axes) if shape[axis] > 1 or letter in "YX"]
+    place = tuple(slice(None) if axis in kept else 0 for axis in range(len(shape)))
+    levels = [_lazy(level)[place] for level in image.levels]
+    axes = "".join(image.axes[axis] for axis in kept)
+    placed = [axis for axis in kept if image.axes[axis] != "C"]
+    options: dict[str, Any] = {
+        "name": image.name,
+        "scale": [image.scale[axis] for axis in placed],
+        "translate": [image.translation[axis] for axis in placed],
+        "units": [image.units[axis] for axis in placed],
+        "axis_labels": [image.axes[axis].lower() for axis in placed],
+        "multiscale": len(levels) > 1,
+    }
+    if "C" in axes:
+        channel = axes.index("C")
+        count = levels[0].shape[channel]
+        limits = [_limits(levels[-1][(slice(None),) * channel + (number,)]) for number in range(count)]
+        options |= {"channel_axis": channel, **({"contrast_limits": limits} if all(limits) else {})}
+        options |= _channels(image, count)
+    elif limits := _limits(levels[-1]):
+        options["contrast_limits"] = limits
+    return levels if len(levels) > 1 else levels[0], options, "image"
+
+
+def _limits(stack: da.Array) -> tuple[float, float] | None:
+    """Return the least and the largest grey level in the middle of the middle frame; None where there is no contrast.
+
+    Left to napari, the contrast slider of a lazy stack spans all that its type can hold: 16 bits for 200 grey levels.
+    """
+    middle = [
+        slice(max(0, size - LOOKED_AT) // 2, max(0, size - LOOKED_AT) // 2 + LOOKED_AT) for size in stack.shape[-2:]
+    ]
+    try:
+        frame = np.asarray(stack[(*(size // 2 for size in stack.shape[:-2]), *middle)])
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - readers of damaged files raise errors of every kind, said where the frame is reached
+        return None
+    if not frame.size:
+        return None
+    low, high = float(frame.min()), float(frame.max())
+    return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
+
+
+def _channels(image: _Image, count: int) -> dict[str, Any]:
+    """Return name, colour and contrast of every channel, as far as the file tells them."""
+    told = image.channels if len(image.channels) == count else [{}] * count
+    options: dict[str, Any] = {
+        "name": [f"{image.name} {_label(one) or f'channel {number}'}" for number, one in enumerate(told)]
+    }
+    colours = [str(one.get("color", "")).lstrip("#") for one in told]
+    if all(re.fullmatch("[0-9a-fA-F]{6}", colour) for colour in colours):
+        options["colormap"] = [f"#{colour}" for colour in colours]
+    limits = [_window(one.get("window")) for one in told]
+    if all(limits):
+        options["contrast_limits"] = limits
+    return options
+
+
+def _label(channel: dict[str, Any]) -> str:
+    label = channel.get("label")
+    return printable(label)[:100] if isinstance(label, str) else ""
+
+
+def _window(window: Any) -> tuple[float, float] | None:
+    try:
+        start, end = float(window["start"]), float(window["end"])
+    except (TypeError, KeyError, ValueError, OverflowError):
+        return None
+    return (start, end) if -math.inf < start < end < math.inf else None
+
+
+def _lazy(array: Any) -> da.Array:
+    """Return an array that reads a frame when it is looked at, a very large one in parts."""
+    import dask.array as da
+
+    frame = array.shape[-2:]
+    pieces = frame
+    if frame[0] * frame[1] * array.dtype.itemsize > LARGEST_PIECE:
+        chunks = zip(frame, array.chunks[-2:], strict=True)
+        pieces = tuple(min(size, -(-2048 // chunk) * chunk) for size, chunk in chunks)
+    return da.from_array(array, chunks=(*(1 for _ in array.shape[:-2]), *pieces), name=False)

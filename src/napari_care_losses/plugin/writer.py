@@ -1,0 +1,42 @@
+"""napari's File > Save for image layers: OME-TIFF and OME-Zarr that keep pixel size and units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_care_losses.io.stacks import write_stack
+
+
+def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write an image layer to a file of the same pixel type, frame by frame.
+
+    Parameters
+    ----------
+    path : str
+        The file to make; OME-Zarr where it ends in ``.zarr``, else OME-TIFF.
+    data : array (..., Y, X), or list of them
+        The layer's data; of a multiscale layer the full resolution is written.
+    attributes : dict
+        The layer's state.
+
+    Returns
+    -------
+    list of str
+        What was written.
+
+    Raises
+    ------
+    InputError
+        If the layer is a colour image, or has axes that are not understood.
+    OutputError
+        If the file cannot be written.
+    """
+    from napari.layers import Image
+
+    from napari_care_losses.widgets.layers.conversion import layer_frames
+
+    names = ("name", "scale", "units", "axis_labels", "rgb", "multiscale")
+    layer = Image(data, **{name: attributes[name] for name in names if name in attributes}, contrast_limits=(0, 1))
+    write_stack(Path(path), layer_frames(layer))
+    return [path]

@@ -1,0 +1,1 @@
+"""Restoring frames, stacks, files and folders."""

@@ -1,0 +1,1 @@
+"""Restoring on many machines with Dask."""

@@ -1,0 +1,273 @@
+"""Restoring a stack on many machines: frames are tasks of a Dask cluster, written in parallel into one OME-Zarr image.
+
+Workers read the input and write the output themselves, so every machine must see the same files. The model is sent to
+every worker once. Frames of a worker that is lost are done again by another.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import time
+import uuid
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.errors import CareError, ComputeError, InputError
+from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
+from napari_care_losses.restoration.restore_stack import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from distributed import Client, Future
+
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.io.ome_zarr_writer import OmeZarrStack
+    from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.cluster.worker import Done
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.ranges import Ranges
+
+PATIENCE = 120.0
+"""Seconds without any worker after which a local cluster is given up; workers of others may come hours later."""
+
+_INTERVAL = 0.5  # seconds after which progress is shown and Ctrl+C looked at
+_FAILURES = (OSError, TimeoutError, CancelledError)
+
+
+@contextmanager
+def connected(*, scheduler: str = "", workers: int = 0) -> Iterator[Client]:
+    """Connect to a Dask cluster, or start one on this machine for as long as the block lasts.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address of a scheduler, such as ``tcp://host:8786``, or the JSON file it wrote.
+    workers : int, optional
+        In place of an address, the number of worker processes on this machine; they share its cores.
+
+    Raises
+    ------
+    InputError
+        If Dask's distributed scheduler is not installed, or the address leads to none.
+    """
+    if find_spec("distributed") is None:
+        raise InputError(
+            "Restoring on a cluster needs Dask's distributed scheduler, which is not installed here: "
+            'pip install "napari-care-losses[cluster]".'
+        )
+    if bool(scheduler) == (workers > 0):
+        raise InputError("Expected either the address of a scheduler or a number of workers above 0.")
+    from distributed import Client, LocalCluster
+
+    if workers:
+        threads = max(1, _cores() // workers)
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=True,
+            # any port: several runs on one machine must not dispute one
+            dashboard_address="127.0.0.1:0",
+            # tiles are as large as the free memory allows, and no larger
+            memory_limit=None,
+        )
+        with cluster, Client(cluster) as client:
+            yield client
+        return
+    is_file = scheduler.endswith(".json") and Path(scheduler).is_file()
+    client, problem = None, ""
+    try:
+        client = Client(scheduler_file=scheduler) if is_file else Client(scheduler, timeout=30)
+    except (OSError, ValueError, TypeError) as error:
+        problem = str(error)
+    if client is None:
+        # What Dask made of it ends when it is collected as garbage. In the thread of a later client that would wait for
+        # a lock which is held until that thread runs; so it is done here, with no error left that refers to it.
+        gc.collect()
+        raise InputError(f"There is no Dask scheduler at {scheduler} ({problem}): is it running, is the address right?")
+    with client:
+        yield client
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def restore_on_cluster(
+    frames: Frames,
+    model: Model,
+    stacks: Sequence[OmeZarrStack],
+    parameters: RestorationParameters,
+    *,
+    client: Client,
+    source: Path,
+    indices: Sequence[int],
+    dtype: str,
+    device: str,
+) -> Generator[Progress, None, int]:
+    """Restore frames of a stack into OME-Zarr images; yields at least twice a second and can be closed at any step.
+
+    Parameters
+    ----------
+    frames : Frames
+        The stack.
+    model : Model
+        The trained model.
+    stacks : sequence of OmeZarrStack
+        Where the restored frames go, and the Laplace scale where it is wanted.
+    parameters : RestorationParameters
+        How to normalise, tile and put together.
+    client : Client
+        Of the cluster.
+    source : Path
+        The file the stack was read from.
+    indices : sequence of int
+        Which frames, in this order.
+    dtype, device : str
+        As `napari_care_losses.restoration.to_file.restore_to_file` takes them.
+
+    Yields
+    ------
+    Progress
+        Frames done and frames in all.
+
+    Returns
+    -------
+    int
+        Number of pixels clipped to fit an integer type.
+
+    Raises
+    ------
+    InputError
+        If a frame cannot be restored, or a worker does not see the input.
+    ComputeError, OutputError
+        If a device or disk fails, or the cluster is lost.
+    """
+    from napari_care_losses.restoration.cluster.worker import ClusterJob, RestoringPlugin
+
+    sampling = estimate_ranges(frames, parameters, model.card.normalization)
+    total, to_sample = len(indices), frames_to_sample(frames, parameters)
+    while True:
+        try:
+            yield Progress(0, total, sampled=(next(sampling), to_sample))
+        except StopIteration as finished:
+            ranges: Ranges = finished.value
+            break
+    if not indices:
+        return 0
+    outputs = [stack.partial.resolve() for stack in stacks]
+    job = ClusterJob(source.resolve(), frames.layout(), model, parameters, ranges, outputs, dtype, device)
+    name = f"restore-{uuid.uuid4().hex[:12]}"
+    is_local = client.cluster is not None
+    try:
+        client.register_plugin(RestoringPlugin(job, name, ignores_interrupts=is_local))
+        clipped = yield from _frames_done(client, name, stacks, indices)
+    except CareError:
+        raise
+    except _FAILURES as error:
+        raise ComputeError(f"The cluster was lost ({error or type(error).__name__}); --resume goes on.") from error
+    finally:
+        # a client closed before this is a RuntimeError of its loop
+        with suppress(*_FAILURES, ValueError, RuntimeError):
+            client.unregister_worker_plugin(name)
+    return clipped
+
+
+def _frames_done(
+    client: Client, name: str, stacks: Sequence[OmeZarrStack], indices: Sequence[int]
+) -> Generator[Progress, None, int]:
+    """Give out frames as workers become free, and note those that are done."""
+    from distributed import wait
+
+    from napari_care_losses.restoration.cluster.worker import restore_frame
+
+    waiting = iter(indices)
+    at_work: dict[Future, int] = {}
+    done = clipped = 0
+    note = ""
+    patience = _Patience(client)
+    try:
+        while True:
+            # Twice as many as can be computed at once: no worker ever waits for the next.
+            room = 2 * patience.threads() + 1 - len(at_work)
+            for index in itertools.islice(waiting, max(room, 0)):
+                at_work[client.submit(restore_frame, name, index, pure=False)] = index
+            if not at_work and patience.has_workers:
+                return clipped
+            if at_work:
+                with suppress(TimeoutError):
+                    wait(list(at_work), timeout=_INTERVAL, return_when="FIRST_COMPLETED")
+            else:
+                time.sleep(_INTERVAL)
+            for future in [future for future in at_work if future.done()]:
+                index, result = at_work.pop(future), _result(future)
+                for stack in stacks:
+                    stack.note(index)
+                done, clipped, note = done + 1, clipped + result.clipped, result.note
+            yield Progress(done, len(indices), note=note if patience.has_workers else "waiting for workers")
+    except InputError:
+        # All of it is discarded: what workers have begun must not be written into it afterwards.
+        with suppress(*_FAILURES):
+            wait(list(at_work), timeout=PATIENCE)
+        raise
+    finally:
+        if at_work:
+            with suppress(*_FAILURES):
+                client.cancel(list(at_work))
+
+
+def _result(future: Future) -> Done:
+    """Return what a task returned.
+
+    Raises
+    ------
+    CareError
+        What the task raised, or an error that says how the cluster failed.
+    """
+    from distributed import KilledWorker
+
+    try:
+        result: Done = future.result()
+    except KilledWorker as error:
+        raise ComputeError(
+            "Several workers ended while they restored one and the same frame: memory may have run out. Choose a "
+            "smaller tile size or fewer workers; --resume goes on."
+        ) from error
+    return result
+
+
+class _Patience:
+    """Counts the cluster's threads, and how long there have been none."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._looked = -1.0
+        self._seen = time.monotonic()
+        self._threads = 0
+
+    @property
+    def has_workers(self) -> bool:
+        return self._threads > 0
+
+    def threads(self) -> int:
+        """Return how many threads the workers have, looked up once in a while.
+
+        Raises
+        ------
+        ComputeError
+            If the workers of a local cluster do not come back.
+        """
+        now = time.monotonic()
+        if now - self._looked > 1.0:
+            found: dict[str, Any] = self._client.nthreads()
+            self._looked, self._threads = now, sum(found.values())
+        if self._threads:
+            self._seen = now
+        elif self._client.cluster is not None and now - self._seen > PATIENCE:
+            raise ComputeError(f"There has been no worker for {PATIENCE:.0f} s; what is done stays: --resume goes on.")
+        return self._threads

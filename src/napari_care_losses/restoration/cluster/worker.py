@@ -1,0 +1,161 @@
+"""What a worker of a Dask cluster does: it gets the model once, then reads, restores and writes frames."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from distributed import WorkerPlugin, get_worker
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.io.ome_zarr_writer import FrameWriter
+from napari_care_losses.io.saving import cast
+from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.restoration.restore_frame import FrameRestorer, read_inputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.ranges import Ranges
+    from napari_care_losses.restoration.restore_frame import RestoredFrame
+
+
+@dataclass(frozen=True)
+class ClusterJob:
+    """All that a worker needs to restore any frame of a stack.
+
+    Attributes
+    ----------
+    source : Path
+        The file, under the same path on every machine.
+    layout : Frames
+        The stack without its pixels.
+    model : Model
+        The trained model.
+    parameters : RestorationParameters
+        How to normalise, tile and put together.
+    ranges : Ranges
+        The range of every frame.
+    outputs : list of Path
+        OME-Zarr images being written: restored, and the Laplace scale where it is wanted.
+    dtype : str
+        One of `napari_care_losses.io.saving.OUTPUT_TYPES`.
+    device : str
+        One of `napari_care_losses.restoration.parameters.DEVICES`.
+    """
+
+    source: Path
+    layout: Frames
+    model: Model
+    parameters: RestorationParameters
+    ranges: Ranges
+    outputs: list[Path]
+    dtype: str
+    device: str
+
+
+class Done(NamedTuple):
+    """A frame has been restored and written.
+
+    Attributes
+    ----------
+    clipped : int
+        Pixels clipped to fit an integer type.
+    note : str
+        What the user should know of the engine at work; may be empty.
+    """
+
+    clipped: int
+    note: str
+
+
+class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
+    """Holds a job on a worker, one that joins or is restarted later too, and does its frames.
+
+    Frames are computed one at a time with as many threads as Dask gives the worker; with more than one, the next frame
+    is read and the last one written meanwhile.
+
+    Parameters
+    ----------
+    job : ClusterJob
+        The job.
+    name : str
+        Of this job, different from others at work.
+    ignores_interrupts : bool
+        Whether the worker goes on when Ctrl+C is pressed in the terminal it shares with the command: it is closed then
+        by the command itself.
+    """
+
+    def __init__(self, job: ClusterJob, name: str, *, ignores_interrupts: bool) -> None:
+        self.name = name
+        self._job, self._ignores_interrupts = job, ignores_interrupts
+
+    def setup(self, worker: Any) -> None:
+        """Get ready; the model is put to use at the first frame."""
+        self._threads = worker.state.nthreads
+        self._opening, self._computing = Lock(), Lock()
+        self._restorer: FrameRestorer | None = None
+        if self._ignores_interrupts:
+            with suppress(ValueError):
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def teardown(self, worker: Any) -> None:
+        """Give working memory back."""
+        if self._restorer is not None:
+            self._restorer.close()
+
+    def restore(self, index: int) -> Done:
+        """Read, restore and write one frame.
+
+        Raises
+        ------
+        InputError
+            If the input cannot be read here, or is another one.
+        ComputeError, OutputError
+            If the device or the disk fails.
+        """
+        with self._opening:
+            if self._restorer is None:
+                self._open()
+        job, restorer = self._job, self._restorer
+        assert restorer is not None
+        (given,) = read_inputs(self._frames, [index], job.ranges)
+        with self._computing:
+            torch.set_num_threads(self._threads)
+            work = restorer.restored(given)
+            while True:
+                try:
+                    next(work)
+                except StopIteration as finished:
+                    frame: RestoredFrame = finished.value
+                    break
+        pixels, clipped = cast(frame.image, job.dtype)
+        self._writers[0].write(index, pixels)
+        if frame.scale is not None and len(self._writers) > 1:
+            self._writers[1].write(index, frame.scale)
+        return Done(clipped, restorer.note)
+
+    def _open(self) -> None:
+        job, layout = self._job, self._job.layout
+        frames = replace(read_stack(job.source), start=layout.start, stop=layout.stop)
+        if (frames.axes, frames.shape, frames.dtype) != (layout.axes, layout.shape, layout.dtype):
+            raise InputError(f"{job.source} is another stack on a worker: every machine must see the same files.")
+        torch.set_num_threads(self._threads)
+        self._frames = frames
+        self._writers = [FrameWriter(path, layout.axes, layout.leading_shape) for path in job.outputs]
+        restorer = FrameRestorer(frames, job.model, job.parameters, device=job.device)
+        restorer.prepare(job.ranges)
+        self._restorer = restorer
+
+
+def restore_frame(name: str, index: int) -> Done:
+    """Restore one frame of the job called `name`, in a worker."""
+    plugin: RestoringPlugin = get_worker().plugins[name]
+    return plugin.restore(index)

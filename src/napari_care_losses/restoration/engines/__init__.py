@@ -1,0 +1,1 @@
+"""What runs a tile through a network: torch, OpenVINO, programs of other tools."""

@@ -1,0 +1,213 @@
+"""Running tiles with OpenVINO on processors, in float32 or with 8-bit convolutions calibrated on the image."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import openvino
+import torch
+
+from napari_care_losses.restoration.engines.base import Engine, Restored
+from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, quantize
+from napari_care_losses.restoration.engines.openvino_graph import build_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_care_losses.models.model import Model
+
+CALIBRATION_WIDTH = 512
+"""Width in pixels of the part of the image that 8-bit convolutions are calibrated and tried on."""
+
+
+class Graph(Protocol):
+    """What can be compiled; equal to another one if it computes the same: the key of the cache."""
+
+    def __hash__(self) -> int: ...
+
+    def build(self, shape: tuple[int, ...]) -> openvino.Model:
+        """Return the graph for one shape."""
+
+
+class OnnxGraph:
+    """An ONNX graph of one input; `shape` is that of the input.
+
+    Parameters
+    ----------
+    sha256 : str
+        Its digest.
+    data : bytes
+        The graph.
+    """
+
+    def __init__(self, sha256: str, data: bytes) -> None:
+        self._sha256, self._data = sha256, data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OnnxGraph) and self._sha256 == other._sha256
+
+    def __hash__(self) -> int:
+        return hash(self._sha256)
+
+    def build(self, shape: tuple[int, ...]) -> openvino.Model:
+        """Return the graph for one shape."""
+        graph = openvino.Core().read_model(self._data)
+        graph.reshape(list(shape))
+        return graph
+
+
+class _Graph:
+    """A network to be compiled, equal to another one if model and calibration are: the key of the cache.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    ranges : dict of str to float, optional
+        Those of `napari_care_losses.restoration.engines.int8.Quantization`, with its weights in `weights`.
+    """
+
+    def __init__(
+        self, model: Model, ranges: dict[str, float] | None = None, weights: dict[str, Tensor] | None = None
+    ) -> None:
+        self._architecture, self._weights = model.card.care, weights or model.weights
+        self._ranges = ranges
+        # Every calibration has the same ranges, but other weights.
+        self._key = (replace(model, weights=self._weights).digest(), tuple(sorted((ranges or {}).items())))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Graph) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def build(self, shape: tuple[int, ...], *, is_watched: bool = False) -> openvino.Model:
+        """Return the graph for tiles of one shape."""
+        return build_graph(self._architecture, self._weights, shape, ranges=self._ranges, is_watched=is_watched)
+
+
+class OpenVinoEngine(Engine):
+    """Runs tiles with OpenVINO in float32."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model, torch.device("cpu"))
+        self._graph = _Graph(model)
+        # The compiled networks are shared by all engines of the process, requests must not be.
+        self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
+
+    def _run(self, tile: NDArray[np.float32]) -> Restored:
+        if tile.shape not in self._requests:
+            self._requests[tile.shape] = make_request(self._graph, tile.shape)
+        return _infer(self._requests[tile.shape], tile)
+
+    def close(self) -> None:
+        """Give the memory between the layers back; the compiled network stays in the cache."""
+        for request in self._requests.values():
+            _release(request)
+        self._requests.clear()
+
+
+class Int8Engine(OpenVinoEngine):
+    """Runs tiles with 8-bit convolutions, calibrated on the images."""
+
+    samples = 3
+
+    def _prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
+        """Calibrate on the part of each image with most structure, and note what 8 bits cost and gain on the first.
+
+        Of the equalisations, the one is taken that restores that part most like float32.
+        """
+        card, weights = self.model.card, self.model.weights
+        parts = [_richest_part(image, card.care.block) for image in images]
+        if not parts:
+            return
+        exact, part = self._graph, parts[0]
+        largest = _largest_activations(exact, parts)
+        expected, slow = _tried(exact, part)
+        found = []
+        for equalization in EQUALIZATIONS:
+            quantization = quantize(card.care, weights, largest, equalization=equalization)
+            graph = _Graph(self.model, quantization.ranges, quantization.weights)
+            restored, seconds = _tried(graph, part)
+            found.append((float(np.mean(np.square(restored - expected, dtype=np.float64))), seconds, graph))
+        error, fast, self._graph = min(found, key=lambda tried: tried[0])
+        fidelity = -10 * math.log10(error) if error > 0 else math.inf
+        self.note = (
+            f"8-bit engine: {slow / fast:.1f}x as fast as float32 on this processor, "
+            f"PSNR {fidelity:.1f} dB against float32 on this image."
+        )
+
+
+@lru_cache(maxsize=8)
+def _compiled(graph: Graph, shape: tuple[int, ...], threads: int) -> openvino.CompiledModel:
+    return _compile(graph.build(shape), threads)
+
+
+def _compile(graph: openvino.Model, threads: int) -> openvino.CompiledModel:
+    # float32 by name: on some processors the default is bfloat16. Threads stay unpinned: OpenVINO pins those of every
+    # process to the same first cores, which workers on one machine would then share.
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+    }
+    return openvino.Core().compile_model(graph, "CPU", settings)
+
+
+def make_request(graph: Graph, shape: tuple[int, ...]) -> openvino.InferRequest:
+    """Return a request of its own to a compiled network, with as many threads as torch has."""
+    return _compiled(graph, shape, torch.get_num_threads()).create_infer_request()
+
+
+def _infer(request: openvino.InferRequest, tile: NDArray[np.float32]) -> Restored:
+    results = request.infer([np.ascontiguousarray(tile)[None, None]], share_inputs=True)
+    mean, *scale = (results[output][0, 0] for output in request.model_outputs)
+    return mean, scale[0] if scale else None
+
+
+def _release(request: openvino.InferRequest) -> None:
+    # OpenVINO refuses while another engine of this network is at work, which then releases the memory itself.
+    with suppress(RuntimeError):
+        request.get_compiled_model().release_memory()
+
+
+def _largest_activations(graph: _Graph, images: list[NDArray[np.float32]]) -> dict[str, Tensor]:
+    """Return by convolution the largest value of every channel after its ReLU, over images of one shape."""
+    watched = _compile(graph.build(images[0].shape, is_watched=True), torch.get_num_threads())
+    seen = [watched([image[None, None]]) for image in images]
+    return {
+        output.any_name: torch.from_numpy(np.maximum.reduce([values[output] for values in seen]))
+        for output in watched.outputs
+    }
+
+
+def _tried(graph: _Graph, part: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Return the restored part of an image, and the seconds it takes."""
+    # Not kept: most of what is tried is not used.
+    request = _compile(graph.build(part.shape), torch.get_num_threads()).create_infer_request()
+    _infer(request, part)
+    begun = time.perf_counter()
+    restored, _ = _infer(request, part)
+    return restored, time.perf_counter() - begun
+
+
+def _richest_part(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
+    """Return the window of a padded image with the largest standard deviation, its size a multiple of `block`."""
+    height, width = (min(CALIBRATION_WIDTH, size) // block * block for size in image.shape)
+    starts = [
+        (top, left)
+        for top in {*range(0, image.shape[0] - height, height // 2), image.shape[0] - height}
+        for left in {*range(0, image.shape[1] - width, width // 2), image.shape[1] - width}
+    ]
+    top, left = max(sorted(starts), key=lambda at: float(image[at[0] : at[0] + height, at[1] : at[1] + width].std()))
+    return image[top : top + height, left : left + width]

@@ -1,0 +1,1 @@
+"""Restoring the visible part of one frame."""

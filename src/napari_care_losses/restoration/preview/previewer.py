@@ -1,0 +1,289 @@
+"""Restoring what is looked at, as the restoration of the whole stack will, at once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.preview.window import WIDTHS, Window, cut, plan_window, richest_cell, tile_width
+from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
+from napari_care_losses.restoration.tiles import crop, pad
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.images.normalization import Range
+    from napari_care_losses.models.architecture import Tiled
+    from napari_care_losses.restoration.engines.base import Engine
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.ranges import Ranges
+    from napari_care_losses.restoration.tiles import Tile
+
+    Image = NDArray[np.float32]
+
+KEPT_PIXELS = 16 << 20
+"""Restored pixels that are kept, so that what is looked at again is there at once (64 MiB)."""
+
+
+class PreviewTile(NamedTuple):
+    """A step of a preview.
+
+    Attributes
+    ----------
+    done, total : int
+        Tiles restored and tiles in all; 0 of 0 before the first is begun.
+    position : tuple of slice, or None
+        Where the tile lies in the frame; it may reach out of the window. None for a step that restored none.
+    image : float32 array (Y, X), or None
+        The restored tile in the input's units.
+    note : str
+        What the user should know; may be empty.
+    """
+
+    done: int
+    total: int
+    position: tuple[slice, slice] | None = None
+    image: NDArray[np.float32] | None = None
+    note: str = ""
+
+
+class Previewer:
+    """Restores windows of frames, and keeps what the next one needs: engine, ranges, frame and restored tiles.
+
+    One preview at a time: when another is begun, the one before must have ended or been closed. They may run in
+    different threads.
+
+    Parameters
+    ----------
+    device : str
+        One of `napari_care_losses.restoration.parameters.DEVICES`.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        self._device = device
+        self._engine: Engine | None = None
+        self._note = ""
+        self._ranges: Ranges | None = None
+        self._estimation: Generator[int, None, Ranges] | None = None
+        self._frame: _Frame | None = None
+        self._tiles: OrderedDict[object, Image] = OrderedDict()
+        # what engine, ranges and tiles were made for
+        self._engine_key: object = None
+        self._ranges_key: tuple[object, ...] = (None,)
+        self._sigma: float | None = None
+
+    def preview(
+        self,
+        frames: Frames,
+        index: int,
+        window: Window,
+        cursor: tuple[float, float] | None,
+        path: Path,
+        parameters: RestorationParameters,
+    ) -> Generator[PreviewTile, None, None]:
+        """Restore a window of a frame, from the cursor outward; can be closed at any step.
+
+        Where the low band is not tied, the pixels are those of the restoration of the whole stack, to rounding. Where
+        it is, they are so up to the gain: it is the whole frame's where that is one tile, else that of the part with
+        most structure.
+
+        Parameters
+        ----------
+        frames : Frames
+            The stack; what is known of it is kept as long as the same object comes.
+        index : int
+            Which frame.
+        window : Window
+            Which part of it.
+        cursor : tuple of float, optional
+            (y, x) in pixels of the frame: where to begin.
+        path : Path
+            The model's file.
+        parameters : RestorationParameters
+            As for the restoration. Where 8 bits are asked for the preview is in float32: to calibrate takes seconds.
+
+        Yields
+        ------
+        PreviewTile
+            First what else takes time, each step before it is taken; then one a tile.
+
+        Raises
+        ------
+        InputError
+            If the frame, the model or the parameters cannot be used.
+        ComputeError
+            If the device fails.
+        """
+        engine = yield from self._opened(path, parameters.engine)
+        ranges = yield from self._estimated(frames, parameters, engine)
+        sigma = self._tied_sigma(engine, parameters.low_band)
+        frame = self._frame
+        if frame is None or frame.index != index:
+            image = frames[index]
+            frame = self._frame = _Frame(index, image, ranges.of(index, image), engine)
+        width = tile_width(frame.architecture, on_processor=engine.device.type == "cpu")
+        tiles = plan_window(window, frames.frame_shape, frame.architecture, width, cursor)
+        for number, tile in enumerate(tiles, 1):
+            image = self._restored(frame, tile, width, sigma)
+            yield PreviewTile(number, len(tiles), frame.position(tile), image, self._note)
+
+    def close(self) -> None:
+        """Give the engine's working memory back; the previewer stays usable."""
+        if self._engine is not None:
+            self._engine.close()
+
+    def _opened(self, path: Path, name: str) -> Generator[PreviewTile, None, Engine]:
+        """Return the engine for a model, another one if the file has changed."""
+        key = path, path.stat().st_mtime_ns if path.exists() else None, name
+        if self._engine is None or self._engine_key != key:
+            yield PreviewTile(0, 0, note="loading the model")
+            # torch takes seconds to load: here, in the background, and not when a widget is opened
+            from napari_care_losses.compute.devices import leave_a_core
+            from napari_care_losses.restoration.engines.base import open_engine
+
+            leave_a_core()
+            self.close()
+            self._engine, self._frame = None, None
+            self._tiles.clear()
+            is_8_bit = name == "openvino-int8"
+            self._engine = open_engine("openvino" if is_8_bit else name, load_model(path), self._device)
+            self._note = self._engine.note or ("in float32; restoring will use 8 bits" if is_8_bit else "")
+            self._engine_key = key
+        return self._engine
+
+    def _estimated(
+        self, frames: Frames, parameters: RestorationParameters, engine: Engine
+    ) -> Generator[PreviewTile, None, Ranges]:
+        """Return the ranges of the stack; their estimation goes on where an earlier preview was closed."""
+        normalization = engine.model.card.normalization
+        # of the parameters, those that the range depends on
+        key = frames, replace(parameters, low_band="auto", engine="auto", tile_size=0), normalization
+        if self._ranges_key[0] is not frames or self._ranges_key[1:] != key[1:]:
+            self._ranges_key, self._ranges, self._estimation, self._frame = key, None, None, None
+            self._tiles.clear()
+        while self._ranges is None:
+            if self._estimation is None:
+                self._estimation = estimate_ranges(frames, parameters, normalization)
+            try:
+                read = next(self._estimation)
+            except StopIteration as finished:
+                self._ranges, self._estimation = finished.value, None
+            except BaseException:
+                self._estimation = None
+                raise
+            else:
+                total = frames_to_sample(frames, parameters)
+                yield PreviewTile(0, 0, note=f"estimating the range, frame {read} of {total}")
+        return self._ranges
+
+    def _tied_sigma(self, engine: Engine, low_band: str) -> float | None:
+        from napari_care_losses.restoration.restore_frame import tied_sigma
+
+        sigma = tied_sigma(engine.model.card, low_band)
+        if sigma != self._sigma:
+            self._sigma, self._frame = sigma, None
+            self._tiles.clear()
+        return sigma
+
+    def _restored(self, frame: _Frame, tile: Tile, width: int, sigma: float | None) -> Image:
+        """Return what a tile writes, in grey levels."""
+        key = frame.index, *((span.start, span.stop) for span in tile.target)
+        if key in self._tiles:
+            self._tiles.move_to_end(key)
+            return self._tiles[key]
+        mean = frame.run(tile)[0][tile.inner] if sigma is None else frame.tied(tile, width, sigma)
+        image = self._tiles[key] = frame.grey_levels.undo(mean)
+        while sum(kept.size for kept in self._tiles.values()) > KEPT_PIXELS:
+            self._tiles.popitem(last=False)
+        return image
+
+
+class _Frame:
+    """The frame looked at.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the stack.
+    grey_levels : Range
+        Its range.
+    architecture : Tiled
+        The network's shape.
+    """
+
+    def __init__(self, index: int, image: NDArray[Any], grey_levels: Range, engine: Engine) -> None:
+        self.index, self.grey_levels = index, grey_levels
+        self.architecture: Tiled = engine.model.card.architecture
+        self._engine, self._image = engine, image
+        self._shape = int(image.shape[0]), int(image.shape[1])
+        # padded before it is normalised, of which large frames only need a part: the order does not matter
+        self._padded = pad(image, self.architecture.block)
+        self._gain: float | None = None
+        self._sigma: float | None = None
+
+    def position(self, tile: Tile) -> tuple[slice, slice]:
+        """Return where in the frame, unpadded, a tile writes."""
+        rows, columns = (
+            slice(target.start - inside.start, target.stop - inside.start)
+            for target, inside in zip(tile.target, self._inside, strict=True)
+        )
+        return rows, columns
+
+    def run(self, tile: Tile) -> tuple[Image, Image]:
+        """Return what the network makes of all that a tile reads, and what it reads, normalised."""
+        read = self.grey_levels.apply(self._padded[tile.source])
+        return self._engine.restore(read)[0], read
+
+    def tied(self, tile: Tile, width: int, least: float) -> Image:
+        """Return what a tile writes, normalised and its low band tied, of at least that sigma.
+
+        The margin a tile reads is surroundings enough: where noise makes the low band coarse it ends within two sigmas.
+        """
+        from napari_care_losses.restoration.low_band import estimate_gain, noise_limited_sigma, tie_low_band
+
+        if self._sigma is None:
+            self._sigma = noise_limited_sigma(self._image, least, data_range=self.grey_levels.width)
+        sigma = self._sigma
+        mean, read = self.run(tile)
+        if self._gain is None:
+            sample = self._telling_tile(width)
+            its_mean, its_read = (mean, read) if sample.source == tile.source else self.run(sample)
+            unpadded = self._unpadded(sample)
+            self._gain = estimate_gain(its_mean[unpadded], its_read[unpadded], sigma)
+        unpadded = self._unpadded(tile)
+        tied = tie_low_band(mean[unpadded], read[unpadded], sigma, gain=self._gain)
+        rows, columns = (
+            slice(inner.start - inside.start, inner.stop - inside.start)
+            for inner, inside in zip(tile.inner, unpadded, strict=True)
+        )
+        return tied[rows, columns]
+
+    def _telling_tile(self, width: int) -> Tile:
+        """Return what the gain is estimated from.
+
+        The whole frame where it is one tile; else the part with most structure, because parts without any have
+        gains of their own, of noise, that would blow it up.
+        """
+        if max(self._shape) <= width:
+            return cut(Window(0, self._shape[0], 0, self._shape[1]), self._shape, self.architecture, width)
+        return cut(richest_cell(self._image, self.grey_levels.high), self._shape, self.architecture, WIDTHS[0])
+
+    @property
+    def _inside(self) -> tuple[slice, ...]:
+        """Where the frame lies within its padding."""
+        return crop(self._shape, self.architecture.block)
+
+    def _unpadded(self, tile: Tile) -> tuple[slice, slice]:
+        """Return which part of what a tile reads is no padding."""
+        rows, columns = (
+            slice(max(inside.start, read.start) - read.start, min(inside.stop, read.stop) - read.start)
+            for inside, read in zip(self._inside, tile.source, strict=True)
+        )
+        return rows, columns

@@ -1,0 +1,233 @@
+"""Which part of a frame a preview restores, and in which tiles."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.restoration.tiles import Tile, crop
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_care_losses.models.architecture import Tiled
+
+LARGEST_WINDOW = 512
+"""Height and width of what is restored at most, in pixels."""
+
+WIDTHS = (128, 256, LARGEST_WINDOW)
+"""Widths of what a tile writes: few, because an engine compiles anew for every one."""
+
+COST = 4e9
+"""What a tile may cost on a processor, as `cost` counts it: 0.2 s on two cores."""
+
+_BLOCK_MEAN = 8
+
+
+class Window(NamedTuple):
+    """A rectangle of a frame, in pixels; the second of each axis is not in it."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Y, X) of the rectangle."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """What cuts the rectangle out of the frame."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+def choose_window(
+    shape: tuple[int, int],
+    visible: tuple[float, float, float, float],
+    cursor: tuple[float, float] | None = None,
+    current: Window | None = None,
+) -> Window | None:
+    """Return the window to restore: what is visible, along an axis that shows more than 512 px those at the cursor.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (Y, X) of the frame.
+    visible : tuple of float
+        First and last visible y, first and last visible x, in pixels of the frame. Pixel i reaches from i - 0.5 to
+        i + 0.5 and is visible where more than its edge shows: of two pixels that meet exactly where the view ends,
+        only the inner one is. May reach out of the frame.
+    cursor : tuple of float, optional
+        (y, x) in the same pixels; the middle of what is visible where it is missing or lies outside.
+    current : Window, optional
+        The window there is: it stays as long as it will do.
+
+    Returns
+    -------
+    Window, or None
+        None where no pixel of the frame is visible, as in a view without height or width.
+    """
+    (y0, y1), (x0, x1) = seen = [
+        _visible_span(first, last, size) for first, last, size in zip(visible[::2], visible[1::2], shape, strict=True)
+    ]
+    if y0 >= y1 or x0 >= x1:
+        return None
+    is_inside = cursor is not None and all(
+        low - 0.5 <= at < high - 0.5 for at, (low, high) in zip(cursor, seen, strict=True)
+    )
+    centre = cursor if cursor is not None and is_inside else ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+    rows, columns = (_span(low, high, at) for at, (low, high) in zip(centre, seen, strict=True))
+    window = Window(*rows, *columns)
+    will_do = (
+        current is not None
+        and current.shape == window.shape
+        and y0 <= current.y0
+        and current.y1 <= y1
+        and x0 <= current.x0
+        and current.x1 <= x1
+        and (not is_inside or _distance(current, centre) == 0)
+    )
+    return current if will_do else window
+
+
+def cost(architecture: Tiled, width: int) -> float:
+    """Return what a tile that writes `width` pixels costs, in multiply-adds up to a factor."""
+    return architecture.cost_per_pixel * (width + 2 * architecture.margin) ** 2
+
+
+def tile_width(architecture: Tiled, *, on_processor: bool) -> int:
+    """Return the width of tiles that appear at once: one of `WIDTHS`, in pixels."""
+    affordable = [width for width in WIDTHS if not on_processor or cost(architecture, width) <= COST]
+    return max(affordable, default=WIDTHS[0])
+
+
+def plan_window(
+    window: Window,
+    shape: tuple[int, int],
+    architecture: Tiled,
+    width: int,
+    cursor: tuple[float, float] | None = None,
+) -> list[Tile]:
+    """Cut a window into tiles, from the cursor outward.
+
+    One tile that writes just the window where that may be as wide as the largest window; else those tiles of a fixed
+    grid that meet the window, so that the same tiles return when the window moves.
+
+    Parameters
+    ----------
+    window : Window
+        What is to be restored.
+    shape : tuple of int
+        (Y, X) of the frame.
+    architecture : Tiled
+        Gives block and margin.
+    width : int
+        One of `WIDTHS`.
+    cursor : tuple of float, optional
+        (y, x) in pixels of the frame; the middle of the window if missing.
+    """
+    if width >= LARGEST_WINDOW:
+        needed = next(size for size in WIDTHS if size >= min(max(window.shape), LARGEST_WINDOW))
+        return [cut(window, shape, architecture, needed)]
+    at = cursor or _middle(window)
+    met = [cell for cell in cells(shape, width) if _meet(cell, window)]
+    met.sort(key=lambda cell: (_distance(cell, at), math.dist(_middle(cell), at)))
+    return [cut(cell, shape, architecture, width) for cell in met]
+
+
+def cut(window: Window, shape: tuple[int, int], architecture: Tiled, width: int) -> Tile:
+    """Return the tile that writes a window at most `width` wide; its restoration equals the whole frame's there.
+
+    What it reads has one size for every window, wherever it lies, as long as the frame is that large.
+
+    Returns
+    -------
+    Tile
+        In pixels of the frame as `napari_care_losses.restoration.tiles.pad` pads it.
+    """
+    block, margin = architecture.block, architecture.margin
+    # a block more than it needs, for windows that do not start at a multiple of it
+    reading = (-(-(width + 2 * margin) // block) + 1) * block
+    spans = []
+    for wanted, inside, size in zip(window.slices, crop(shape, block), shape, strict=True):
+        padded = -(-size // block) * block
+        first, last = wanted.start + inside.start, wanted.stop + inside.start
+        read = min(reading, padded)
+        start = min(max(0, first - margin) // block * block, padded - read)
+        spans.append((slice(start, start + read), slice(first - start, last - start), slice(first, last)))
+    (read_y, inner_y, target_y), (read_x, inner_x, target_x) = spans
+    return Tile((read_y, read_x), (inner_y, inner_x), (target_y, target_x))
+
+
+def cells(shape: tuple[int, int], width: int) -> list[Window]:
+    """Cut a frame into a grid of cells, narrower ones at its far edges."""
+    height, breadth = shape
+    return [
+        Window(y, min(y + width, height), x, min(x + width, breadth))
+        for y in range(0, height, width)
+        for x in range(0, breadth, width)
+    ]
+
+
+def richest_cell(frame: NDArray[Any], high: float) -> Window:
+    """Return the cell of 128 px with most structure: the one to estimate from what holds for the frame.
+
+    Parameters
+    ----------
+    frame : array (Y, X) of any real dtype
+        The frame.
+    high : float
+        Grey level that counts for all above it, so that no single bright pixel decides.
+    """
+    found = cells((int(frame.shape[0]), int(frame.shape[1])), WIDTHS[0])
+    return max(found, key=lambda cell: _structure(frame[cell.slices], high))
+
+
+def _structure(part: NDArray[Any], high: float) -> float:
+    """Return the sum of squares of what differs from the mean, after averaging noise away over blocks."""
+    height, width = (max(1, size // _BLOCK_MEAN) for size in part.shape)
+    rows, columns = (min(_BLOCK_MEAN, size) for size in part.shape)
+    blocks = np.minimum(part[: height * rows, : width * columns], np.float32(high), dtype=np.float32)
+    means = blocks.reshape(height, rows, width, columns).mean(axis=(1, 3))
+    return float(np.square(means - means.mean()).sum())
+
+
+def _visible_span(first: float, last: float, size: int) -> tuple[int, int]:
+    """Return where the visible pixels of an axis start and stop; the stop is not above the start where there are none.
+
+    By comparisons: rounding `first + 0.5` may step over the edge of a pixel.
+    """
+    if first >= last:
+        return 0, 0
+    start, stop = math.floor(first), math.ceil(last)
+    return max(0, start + (first >= start + 0.5)), min(size, stop + (last > stop - 0.5))
+
+
+def _span(low: int, high: int, at: float) -> tuple[int, int]:
+    """Return where a window starts and stops along an axis: on the grid of the narrowest tiles where there is room."""
+    if high - low <= LARGEST_WINDOW:
+        return low, high
+    step = WIDTHS[0]
+    start = round((at - LARGEST_WINDOW / 2) / step) * step
+    start = min(max(start, low), high - LARGEST_WINDOW)
+    return start, start + LARGEST_WINDOW
+
+
+def _meet(one: Window, other: Window) -> bool:
+    return one.y0 < other.y1 and other.y0 < one.y1 and one.x0 < other.x1 and other.x0 < one.x1
+
+
+def _distance(window: Window, at: tuple[float, float]) -> float:
+    """Return how far a place is from the nearest pixel of a window; 0 inside."""
+    spans = ((window.y0, window.y1), (window.x0, window.x1))
+    return math.hypot(
+        *(max(low - 0.5 - place, place - (high - 0.5), 0.0) for place, (low, high) in zip(at, spans, strict=True))
+    )
+
+
+def _middle(window: Window) -> tuple[float, float]:
+    return (window.y0 + window.y1 - 1) / 2, (window.x0 + window.x1 - 1) / 2

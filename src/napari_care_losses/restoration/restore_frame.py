@@ -1,0 +1,246 @@
+"""Restoring one frame: cut into tiles, run through the engine, put together, its range undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.errors import ComputeError
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.restoration.engines.base import open_engine
+from napari_care_losses.restoration.low_band import DEFAULT_SIGMA, noise_limited_sigma, tie_low_band
+from napari_care_losses.restoration.tiles import crop, largest_tile, pad, plan_tiles, smallest_tile
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.images.normalization import Range
+    from napari_care_losses.models.model import Model, ModelCard
+    from napari_care_losses.restoration.engines.base import Engine
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.ranges import Ranges
+    from napari_care_losses.restoration.tiles import Tile
+
+Flip = tuple[slice, slice]
+
+FLIPS: tuple[Flip, ...] = tuple((slice(None, None, y), slice(None, None, x)) for y in (1, -1) for x in (1, -1))
+"""The orientations that are averaged over, each its own inverse; the first is the frame's own.
+
+Frames are padded to multiples of the network's block and tiles start at such: flipped, the blocks are the same.
+"""
+
+
+@dataclass(frozen=True)
+class RestoredFrame:
+    """One restored frame, in the input's units.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the stack.
+    image : float32 array (Y, X)
+        The restored frame.
+    scale : float32 array (Y, X), or None
+        Laplace scale of every pixel: half the true values lie within 0.69 of it; None for models without one.
+    """
+
+    index: int
+    image: NDArray[np.float32]
+    scale: NDArray[np.float32] | None
+
+
+class Input(NamedTuple):
+    """A frame ready to be restored."""
+
+    frame_index: int
+    grey_levels: Range
+    image: NDArray[np.float32]
+
+
+def read_inputs(frames: Frames, indices: Sequence[int], ranges: Ranges) -> Generator[Input, None, None]:
+    """Read and normalise frames."""
+    for index in indices:
+        frame = frames[index]
+        grey_levels = ranges.of(index, frame)
+        yield Input(index, grey_levels, grey_levels.apply(frame))
+
+
+class FrameRestorer:
+    """Restores single frames of a stack, one at a time; what they share is made ready once.
+
+    Parameters
+    ----------
+    frames : Frames
+        The stack.
+    model : Model
+        The trained model.
+    parameters : RestorationParameters
+        How to normalise, tile and put together.
+    device : str
+        One of `napari_care_losses.restoration.parameters.DEVICES`.
+
+    Raises
+    ------
+    InputError
+        If the device does not exist.
+    """
+
+    def __init__(self, frames: Frames, model: Model, parameters: RestorationParameters, *, device: str) -> None:
+        self._frames, self._card = frames, model.card
+        self._engine = open_engine(parameters.engine, model, device)
+        self._sigma = tied_sigma(model.card, parameters.low_band)
+        self._flips = FLIPS if parameters.average_flips else FLIPS[:1]
+        self._tiling = _Tiling(frames.frame_shape, self._engine, parameters.tile_size)
+
+    @property
+    def note(self) -> str:
+        """What the user should know of the engine at work; may be empty."""
+        return self._engine.note
+
+    def prepare(self, ranges: Ranges) -> None:
+        """Let the engine see what it needs before the first frame, always the same of a stack.
+
+        Raises
+        ------
+        ComputeError
+            If the device fails.
+        """
+        # Of the whole stack, so that a resumed run computes like the one that was stopped.
+        samples = read_inputs(self._frames, _spread(range(len(self._frames)), self._engine.samples), ranges)
+        self._engine.prepare(pad(sample.image, self._card.architecture.block) for sample in samples)
+
+    def restored(self, given: Input) -> Generator[int, None, RestoredFrame]:
+        """Restore a frame; yields the number of its tiles done.
+
+        Raises
+        ------
+        ComputeError
+            If the device fails.
+        """
+        canvas = _Canvas(given.image, self._card, self._flips)
+        yield from self._tiling.fill(canvas)
+        mean, scale = canvas.finished(self._sigma)
+        if scale is not None:
+            scale *= given.grey_levels.width
+        return RestoredFrame(given.frame_index, given.grey_levels.undo(mean), scale)
+
+    def left(self, filled: int, frames: int) -> int:
+        """Return the number of tiles still to be restored in a frame with `filled` done and in those after it."""
+        return self._tiling.left(filled, frames)
+
+    def close(self) -> None:
+        """Give working memory back."""
+        self._engine.close()
+
+
+def _spread(indices: Sequence[int], count: int) -> list[int]:
+    """Return `count` of the indices at most, spread over all."""
+    places = np.linspace(0, len(indices) - 1, min(count, len(indices)))
+    return [indices[round(place)] for place in places]
+
+
+class _Tiling:
+    """How the frames of a stack are cut; finer once the device has failed.
+
+    Attributes
+    ----------
+    tiles : list of Tile
+        Those of one frame.
+    """
+
+    def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int) -> None:
+        self._shape, self._engine = shape, engine
+        self._architecture = engine.model.card.architecture
+        self._cut(tile_size or largest_tile(self._architecture, engine.memory()))
+
+    def fill(self, canvas: _Canvas) -> Iterator[int]:
+        """Restore a frame tile by tile, in smaller ones where the device fails; yields how many of them are done."""
+        filled, has_failed = 0, False
+        while filled < len(self.tiles):
+            try:
+                canvas.fill(self.tiles[filled], self._engine)
+            except ComputeError:
+                # Out of memory or another failure: the libraries do not tell them apart, and a smaller tile that
+                # fails too ends it.
+                if not self._can_halve():
+                    raise
+                filled, has_failed = 0, True
+                continue
+            if has_failed:
+                self._engine.remember_tile(self._width)
+                has_failed = False
+            filled += 1
+            yield filled
+
+    def left(self, filled: int, frames: int) -> int:
+        """Return the number of tiles still to be restored in this frame and those after it."""
+        return frames * len(self.tiles) - filled
+
+    def _can_halve(self) -> bool:
+        if self._width <= smallest_tile(self._architecture):
+            return False
+        self._cut(self._width // 2)
+        return True
+
+    def _cut(self, width: int) -> None:
+        self.tiles: list[Tile] = plan_tiles(self._shape, self._architecture, width)
+        self._width = max(span.stop - span.start for span in self.tiles[0].source)
+
+
+class _Canvas:
+    """One normalised frame being restored tile by tile."""
+
+    def __init__(self, image: NDArray[np.float32], card: ModelCard, flips: Sequence[Flip]) -> None:
+        self._image, self._card, self._flips = image, card, flips
+        self._padded, self._crop = pad(image, card.architecture.block), crop(image.shape, card.architecture.block)
+        self._mean = np.empty_like(self._padded)
+        self._scale = np.empty_like(self._padded) if card.architecture.predicts_scale else None
+
+    def fill(self, tile: Tile, engine: Engine) -> None:
+        """Restore one tile in every orientation, and average."""
+        for number, flip in enumerate(self._flips, start=1):
+            mean, scale = engine.restore(self._padded[tile.source][flip])
+            _average_into(self._mean[tile.target], mean[flip][tile.inner], number)
+            if self._scale is not None and scale is not None:
+                _average_into(self._scale[tile.target], scale[flip][tile.inner], number)
+
+    def finished(self, tied_sigma: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return mean and scale once every tile is filled, the low band tied where its least sigma is given."""
+        mean = self._mean[self._crop]
+        scale = None if self._scale is None else self._scale[self._crop]
+        if tied_sigma is not None:
+            mean = tie_low_band(mean, self._image, noise_limited_sigma(self._image, tied_sigma))
+        return mean, scale
+
+
+def _average_into(mean: NDArray[np.float32], values: NDArray[np.float32], number: int) -> None:
+    """Make the mean of `number` - 1 arrays that of one more; the first replaces what is there."""
+    if number == 1:
+        mean[:] = values
+    else:
+        mean += (values - mean) / np.float32(number)
+
+
+def tied_sigma(card: ModelCard, low_band: str) -> float | None:
+    """Return the least sigma in pixels above which structure is tied to the input's; None where the network's stays."""
+    loss = LOSSES[card.loss].from_dict(card.loss_parameters) if card.loss in LOSSES else None
+    free_above = None if loss is None else loss.free_above
+    if low_band == "tied":
+        return free_above or DEFAULT_SIGMA
+    return free_above if low_band == "auto" else None
+
+
+def keeps_levels(card: ModelCard, low_band: str) -> bool:
+    """Return whether restored grey levels can be compared with the input's and with those of other images.
+
+    They can where the low band is the input's, or where the model was trained to leave grey levels as they are
+    (`TrainingParameters.match_levels`) by a loss that determines all of them.
+    """
+    if tied_sigma(card, low_band) is not None:
+        return True
+    return card.training.get("match_levels") is True and tied_sigma(card, "auto") is None

@@ -1,0 +1,166 @@
+"""Restoring frames: tile by tile, equal to the whole, in memory that does not grow with the stack.
+
+The next frame is read and normalised while one is being restored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.compute.prefetch import ahead
+from napari_care_losses.errors import ComputeError
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
+from napari_care_losses.restoration.restore_frame import FrameRestorer, RestoredFrame, read_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.ranges import Ranges
+
+__all__ = ["Progress", "RestorationParameters", "RestoredFrame", "restore", "restore_frames"]
+
+
+class Progress(NamedTuple):
+    """A step of a restoration.
+
+    Attributes
+    ----------
+    done, total : int
+        Tiles restored and tiles in all.
+    frame : RestoredFrame, or None
+        The frame this step completed, if it did.
+    note : str
+        What the user should know of the engine at work; may be empty.
+    sampled : tuple of int, or None
+        Before the first tile, frames read so far to find the range, and frames to be read for it.
+    """
+
+    done: int
+    total: int
+    frame: RestoredFrame | None = None
+    note: str = ""
+    sampled: tuple[int, int] | None = None
+
+
+def restore_frames(
+    frames: Frames,
+    model: Model,
+    parameters: RestorationParameters | None = None,
+    *,
+    indices: Sequence[int] | None = None,
+    device: str = "auto",
+) -> Generator[Progress, None, None]:
+    """Restore the frames of a stack, one at a time; yields after every tile and can be closed at any.
+
+    Parameters
+    ----------
+    frames : Frames
+        The stack. With one range for the stack, every channel has its own.
+    model : Model
+        The trained model.
+    parameters : RestorationParameters, optional
+        How to normalise, tile and put together.
+    indices : sequence of int, optional
+        Which frames, in this order; all of them by default. The range comes from the whole stack in any case.
+    device : str
+        One of `napari_care_losses.restoration.parameters.DEVICES`.
+
+    Yields
+    ------
+    Progress
+        One a tile; the last tile of a frame carries the restored frame.
+
+    Raises
+    ------
+    InputError
+        If a frame holds NaN or infinite values, or the device does not exist.
+    ComputeError
+        If the device fails.
+    """
+    parameters = parameters or RestorationParameters()
+    chosen = range(len(frames)) if indices is None else indices
+    restorer = FrameRestorer(frames, model, parameters, device=device)
+    sampling = estimate_ranges(frames, parameters, model.card.normalization)
+    done, total, to_sample = 0, restorer.left(0, len(chosen)), frames_to_sample(frames, parameters)
+    while True:
+        try:
+            sampled = next(sampling)
+        except StopIteration as finished:
+            ranges: Ranges = finished.value
+            break
+        yield Progress(done, total, sampled=(sampled, to_sample))
+    inputs = ahead(read_inputs(frames, chosen, ranges))
+    try:
+        restorer.prepare(ranges)
+        for number, given in enumerate(inputs):
+            work = restorer.restored(given)
+            while True:
+                try:
+                    filled = next(work)
+                except StopIteration as finished:
+                    frame: RestoredFrame = finished.value
+                    break
+                done += 1
+                total = done + restorer.left(filled, len(chosen) - number)
+                if restorer.left(filled, 1):
+                    yield Progress(done, total, note=restorer.note)
+            yield Progress(done, total, frame, restorer.note)
+    except MemoryError as error:
+        height, width = frames.frame_shape
+        raise ComputeError(
+            f"The memory ran out on a frame of {height} x {width} px, of which a few copies are needed: close other "
+            "programs, or cut the image."
+        ) from error
+    finally:
+        inputs.close()
+        restorer.close()
+
+
+def restore(
+    image: ArrayLike,
+    model: Model,
+    parameters: RestorationParameters | None = None,
+    *,
+    axes: str = "",
+    device: str = "auto",
+) -> NDArray[np.float32]:
+    """Restore an image or a stack held in memory.
+
+    Parameters
+    ----------
+    image : array (..., Y, X)
+        Any real dtype; up to three axes (T, Z, C) in front.
+    model : Model
+        The trained model.
+    parameters : RestorationParameters, optional
+        How to normalise, tile and put together.
+    axes : str, optional
+        One letter an axis, as `Frames` takes them.
+    device : str
+        One of `napari_care_losses.restoration.parameters.DEVICES`.
+
+    Returns
+    -------
+    float32 array of the same shape
+        In the input's units.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be restored.
+    ComputeError
+        If the device fails.
+    """
+    frames = Frames(image if hasattr(image, "dtype") else np.asarray(image), axes)
+    restored = np.empty((len(frames), *frames.frame_shape), np.float32)
+    for progress in restore_frames(frames, model, parameters, device=device):
+        if progress.frame is not None:
+            restored[progress.frame.index] = progress.frame.image
+    return restored.reshape(frames.shape)

@@ -1,0 +1,102 @@
+"""Cutting a frame into tiles whose stitched restoration equals the whole."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_care_losses.models.architecture import Local, Tiled
+
+
+class Tile(NamedTuple):
+    """Where a tile reads from and writes to, in pixels of the padded frame."""
+
+    source: tuple[slice, slice]
+    inner: tuple[slice, slice]
+    target: tuple[slice, slice]
+
+
+def plan_tiles(shape: tuple[int, int], architecture: Local, tile_size: int) -> list[Tile]:
+    """Cut a frame into the fewest tiles of one size.
+
+    The frame is padded to multiples of the network's block; tiles start at multiples of it, so that pooling falls
+    alike, and read a margin of the receptive field around what they write, except at the frame's edge. All tiles of a
+    frame read the same number of pixels, so that an engine compiles one shape, and no more than they need.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (Y, X) of the frame.
+    architecture : Local
+        Gives block and margin.
+    tile_size : int
+        Largest width of what a tile reads, in pixels; `smallest_tile` where that is larger.
+    """
+    sizes = [_padded(size, architecture.block) for size in shape]
+    (rows, height), (columns, width) = (_spans(size, architecture, tile_size) for size in sizes)
+    return [
+        Tile(
+            (slice(top, top + height), slice(left, left + width)),
+            (slice(first - top, last - top), slice(start - left, stop - left)),
+            (slice(first, last), slice(start, stop)),
+        )
+        for top, first, last in rows
+        for left, start, stop in columns
+    ]
+
+
+def smallest_tile(architecture: Local) -> int:
+    """Return the smallest width a tile can read: a margin on both sides and one to write."""
+    return 3 * architecture.margin
+
+
+def largest_tile(architecture: Tiled, memory: int) -> int:
+    """Return the width of the largest square tile that runs in `memory` bytes."""
+    return math.isqrt(memory // architecture.memory_per_pixel)
+
+
+def working_memory(architecture: Tiled, width: int) -> int:
+    """Return the bytes that a square tile of `width` pixels takes at most."""
+    return architecture.memory_per_pixel * width**2
+
+
+def pad(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
+    """Return an image (Y, X) padded by reflection to multiples of the network's block, on both sides as in CSBDeep."""
+    # Reflection needs more pixels than it adds; a sliver of an image is repeated instead.
+    mode: Any = "reflect" if min(image.shape) > block else "symmetric"
+    return np.pad(image, [_padding(size, block) for size in image.shape], mode=mode)
+
+
+def crop(shape: tuple[int, ...], block: int) -> tuple[slice, ...]:
+    """Return where an image of this shape lies in what `pad` makes of it."""
+    return tuple(slice(_padding(size, block)[0], _padding(size, block)[0] + size) for size in shape)
+
+
+def _padding(size: int, block: int) -> tuple[int, int]:
+    missing = _padded(size, block) - size
+    return missing // 2, missing - missing // 2
+
+
+def _padded(size: int, block: int) -> int:
+    return -(-size // block) * block
+
+
+def _spans(size: int, architecture: Local, tile_size: int) -> tuple[list[tuple[int, int, int]], int]:
+    """Return where every tile of one axis starts to read, starts and stops to write, and the width that it reads."""
+    block, margin = architecture.block, architecture.margin
+    largest = max(tile_size, smallest_tile(architecture)) // block * block
+    count = 1 if size <= largest else -(-(size - 2 * margin) // (largest - 2 * margin))
+    width = min(size, _padded(-(-(size + 2 * (count - 1) * margin) // count), block))
+    spans = []
+    written = 0
+    for number in range(count):
+        start = min(number * (width - 2 * margin), size - width)
+        stop = size if number == count - 1 else start + width - margin
+        spans.append((start, written, stop))
+        written = stop
+    return spans, width

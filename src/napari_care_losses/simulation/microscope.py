@@ -1,0 +1,250 @@
+"""The microscope of the simulation: a density of fluorophores in, a frame of the camera out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from reprlib import repr as shortened
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, uniform_filter
+
+from napari_care_losses.errors import InputError, ParameterError
+from napari_care_losses.parameters import Parameters, parameter
+
+if TYPE_CHECKING:
+    from napari_care_losses.simulation.cells import FloatImage
+
+Frame = NDArray[np.uint16]
+
+SMALLEST_SIDE = 16
+LARGEST = 1_000_000
+"""Of exposures in milliseconds, and of factors: a quarter of an hour."""
+
+_HIGHEST_LEVEL = 65535
+
+
+@dataclass(frozen=True, kw_only=True)
+class Microscope(Parameters):
+    """Objective and camera; the defaults are the paper's: Olympus IX83, 60x / 1.3 NA, Andor Zyla sCMOS."""
+
+    pixel_size: float = parameter(
+        0.108, "Pixel size", "Size of a camera pixel in the sample.", unit="µm", low=0.01, high=10
+    )
+    wavelength: float = parameter(0.58, "Wavelength", "Wavelength of the emitted light.", unit="µm", low=0.3, high=1.2)
+    numerical_aperture: float = parameter(
+        1.3, "Numerical aperture", "Numerical aperture of the objective.", low=0.05, high=1.7
+    )
+    haze: float = parameter(0.3, "Haze", "Share of the light that comes from out of focus.", low=0, high=0.95)
+    haze_radius: float = parameter(
+        1.6, "Haze radius", "Standard deviation of the blur of out-of-focus light.", unit="µm", low=0.1, high=50
+    )
+    background: float = parameter(
+        0.03, "Background", "Even light of the medium, relative to the mean light of a cell.", low=0, high=100
+    )
+    read_noise: float = parameter(
+        1.0, "Read noise", "Standard deviation of the read noise of most pixels.", unit="electrons", low=0, high=1000
+    )
+    read_noise_spread: float = parameter(
+        0.25,
+        "Read noise spread",
+        "Spread of the pixels' read noise, in its logarithm: few are far noisier.",
+        low=0,
+        high=2,
+    )
+    offset: float = parameter(
+        100.0, "Offset", "Grey level of the camera without light.", unit="grey levels", low=0, high=10000
+    )
+    offset_spread: float = parameter(
+        0.7, "Offset spread", "Standard deviation of the pixels' offsets.", unit="grey levels", low=0, high=1000
+    )
+    gain: float = parameter(2.0, "Gain", "Grey levels for one electron.", unit="grey levels", low=0.001, high=1000)
+    gain_spread: float = parameter(
+        0.01, "Gain spread", "Standard deviation of the pixels' gains, as a share of the gain.", low=0, high=0.3
+    )
+    sensor: int = parameter(0, "Sensor", "Which sensor: the seed its pixels' deviations follow from.", low=0)
+
+    @property
+    def psf_sigma(self) -> float:
+        """Standard deviation in px of the in-focus spot, 0.21 wavelength / NA (Zhang et al. 2007, widefield)."""
+        return 0.21 * self.wavelength / self.numerical_aperture / self.pixel_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroscopeRange:
+    """Ranges of microscopes, of which every field of view is seen through another; drawn evenly in the logarithm.
+
+    Attributes
+    ----------
+    pixel_size : tuple of float
+        In um: how finely the spot is sampled. What is drawn in pixels keeps its size.
+    haze, haze_radius, background, read_noise, gain : tuple of float
+        As in `Microscope`, each above zero. Every field has another sensor.
+    """
+
+    pixel_size: tuple[float, float] = (0.108, 0.108)
+    haze: tuple[float, float] = (0.3, 0.3)
+    haze_radius: tuple[float, float] = (1.6, 1.6)
+    background: tuple[float, float] = (0.03, 0.03)
+    read_noise: tuple[float, float] = (1.0, 1.0)
+    gain: tuple[float, float] = (2.0, 2.0)
+
+    def draw(self, rng: np.random.Generator) -> Microscope:
+        """Draw a microscope.
+
+        Raises
+        ------
+        ParameterError
+            If a range leads out of the bounds of `Microscope`.
+        """
+        drawn = {name: math.exp(rng.uniform(*np.log(ends))) for name, ends in vars(self).items()}
+        return Microscope(**drawn, sensor=int(rng.integers(2**31)))
+
+
+def blur(density: NDArray[np.floating], microscope: Microscope) -> FloatImage:
+    """Form the image of a density: a Gaussian spot in focus, wide haze, and the background of the medium.
+
+    Parameters
+    ----------
+    density : ndarray of float, shape (Y, X)
+        Fluorophore density, as from `draw_structure`.
+    microscope : Microscope
+        The optics.
+
+    Returns
+    -------
+    ndarray of float32, shape (Y, X)
+        Expected light, in units of the density.
+
+    Raises
+    ------
+    InputError
+        If the density is not a 2D image of finite, non-negative numbers.
+    """
+    checked_shape(density.shape)
+    density = np.asarray(density, dtype=np.float32)
+    if not np.isfinite(density).all() or density.min() < 0:
+        raise InputError("A density must be finite and not negative; found other values. Clip it before exposing it.")
+    sharp = gaussian_filter(density, microscope.psf_sigma, mode="reflect")
+    # Three running means are within a few percent of a Gaussian, at a cost that does not grow with its radius.
+    width = max(1, round(2 * microscope.haze_radius / microscope.pixel_size))
+    haze = density
+    for _ in range(3):
+        haze = uniform_filter(haze, width, mode="reflect")
+    light = (1 - microscope.haze) * sharp + microscope.haze * haze + microscope.background
+    return np.asarray(np.clip(light, 0, None), dtype=np.float32)
+
+
+def record(
+    image: FloatImage, exposure_ms: float, microscope: Microscope, rng: np.random.Generator, photons_per_ms: float
+) -> Frame:
+    """Record an image with an sCMOS camera: Poisson photons, Gaussian read noise, gain, offset, of every pixel its own.
+
+    ``level = offset + gain * (Poisson(image * photons_per_ms * exposure_ms) + Normal(0, read_noise))``, rounded and
+    clipped; the parameters are those of `expose`, the image that of `blur`. Offset, gain and read noise of a pixel are
+    the sensor's, the same in every frame it takes (Huang et al. 2013).
+
+    Returns
+    -------
+    ndarray of uint16, shape (Y, X)
+        Grey levels.
+
+    Raises
+    ------
+    ParameterError
+        If the exposure is not positive or the photon rate negative.
+    """
+    exposure_ms = checked_positive("exposure_ms", exposure_ms)
+    if not (math.isfinite(photons_per_ms) and photons_per_ms >= 0):
+        raise ParameterError(f"photons_per_ms must be zero or more, found {photons_per_ms!r}.")
+    sensor = _Sensor.made(microscope, checked_shape(image.shape))
+    electrons = rng.poisson(image * (photons_per_ms * exposure_ms)).astype(np.float32)
+    electrons += sensor.read_noise * rng.standard_normal(image.shape, dtype=np.float32)
+    levels = np.rint(sensor.offset + sensor.gain * electrons)
+    return np.asarray(np.clip(levels, 0, _HIGHEST_LEVEL), dtype=np.uint16)
+
+
+class _Sensor(NamedTuple):
+    """What the pixels of a camera are like: offset, gain and read noise of each, float32 arrays (Y, X)."""
+
+    offset: FloatImage
+    gain: FloatImage
+    read_noise: FloatImage
+
+    @classmethod
+    @lru_cache(maxsize=4)
+    def made(cls, microscope: Microscope, shape: tuple[int, int]) -> _Sensor:
+        offset, gain, noise = np.random.default_rng(microscope.sensor).standard_normal((3, *shape), dtype=np.float32)
+        return cls(
+            microscope.offset + np.float32(microscope.offset_spread) * offset,
+            microscope.gain * (1 + np.float32(microscope.gain_spread) * gain),
+            microscope.read_noise * np.exp(np.float32(microscope.read_noise_spread) * noise),
+        )
+
+
+def expose(
+    density: NDArray[np.floating],
+    exposure_ms: float,
+    microscope: Microscope,
+    rng: np.random.Generator,
+    photons_per_ms: float,
+) -> Frame:
+    """Take one frame of a density: `blur`, then `record`.
+
+    Parameters
+    ----------
+    density : ndarray of float, shape (Y, X)
+        Fluorophore density, as from `draw_structure`.
+    exposure_ms : float
+        Exposure in ms, above zero.
+    microscope : Microscope
+        Optics and camera.
+    rng : numpy.random.Generator
+        Source of chance.
+    photons_per_ms : float
+        Photons detected per pixel and millisecond at a density of 1; zero leaves the camera dark.
+
+    Returns
+    -------
+    ndarray of uint16, shape (Y, X)
+        Grey levels of the camera.
+
+    Raises
+    ------
+    InputError
+        If the density is not a 2D image of finite, non-negative numbers.
+    ParameterError
+        If the exposure is not positive or the photon rate negative.
+    """
+    return record(blur(density, microscope), exposure_ms, microscope, rng, photons_per_ms)
+
+
+def checked_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the shape of an image as two plain integers.
+
+    Raises
+    ------
+    InputError
+        If it is not a height and a width of at least 16 px.
+    """
+    if len(shape) != 2 or any(side != int(side) or side < SMALLEST_SIDE for side in shape):
+        raise InputError(
+            f"A simulated image needs a height and a width of at least {SMALLEST_SIDE} px, found {tuple(shape)}."
+        )
+    return int(shape[0]), int(shape[1])
+
+
+def checked_positive(name: str, value: float) -> float:
+    """Return the value as a plain float.
+
+    Raises
+    ------
+    ParameterError
+        If it is not a number above zero, `LARGEST` at most.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LARGEST:
+        raise ParameterError(f"{name} must be a number above zero, found {shortened(value)} (at most {LARGEST:,}).")
+    return float(value)

@@ -1,0 +1,1 @@
+"""Training a network on pairs of low and high exposure."""

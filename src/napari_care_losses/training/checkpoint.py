@@ -1,0 +1,205 @@
+"""The file a stopped training is resumed from: tensors, and in the header plain values that are read without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from safetensors import SafetensorError
+
+from napari_care_losses.compute.optimizer_state import LAST_STEP, Tensors
+from napari_care_losses.errors import InputError, ResumeError
+from napari_care_losses.io.tensor_files import open_tensors
+from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.io.whole_files import replacing
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.model import SUFFIX
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.progress import Epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from napari_care_losses.losses.base import Loss
+
+
+STATE_HEADER = "napari_care_losses_training"
+STATE_SUFFIX = ".resume"
+
+
+@dataclass
+class RunProgress:
+    """What a resumed run needs besides tensors: plain values."""
+
+    step: int = 0
+    seconds: float = 0.0
+    epoch_losses: list[float] = field(default_factory=list)
+    history: list[list[Any]] = field(default_factory=list)
+    best_loss: float = math.inf
+
+
+class StoppedTraining(NamedTuple):
+    """What the state of a training says of it.
+
+    Attributes
+    ----------
+    path : Path
+        The model file it belongs to, which may not exist yet.
+    loss : Loss
+        The training loss.
+    parameters : TrainingParameters
+        How it was trained.
+    structure : str
+        What the images show.
+    starts_from_model : bool
+        Whether it began with the weights of a model (fine-tuning), which is needed again.
+    step : int
+        Steps taken.
+    fraction : float
+        Part of the budget used, 0 to 1.
+    history : list of Epoch
+        Its epochs.
+    """
+
+    path: Path
+    loss: Loss
+    parameters: TrainingParameters
+    structure: str
+    starts_from_model: bool
+    step: int
+    fraction: float
+    history: list[Epoch]
+
+
+def state_path(path: Path) -> Path:
+    """Return where the resume state of the model file `path` lies: beside it."""
+    return path.with_suffix(STATE_SUFFIX)
+
+
+def write_state(path: Path, values: dict[str, Any], tensors: Tensors) -> None:
+    """Write a state; an existing one is replaced once the new one is whole.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist.
+    OutputError
+        If the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    with replacing(path) as temporary:
+        # as `Model.save` does it, and for the same reason
+        temporary.write_bytes(save(tensors, metadata={STATE_HEADER: json.dumps(values)}))
+
+
+def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:
+    """Return the values and tensors of a state.
+
+    Raises
+    ------
+    ResumeError
+        If the file is damaged or no state.
+    """
+    with readable(path), open_tensors(path, "pt") as file:
+        values = _values(file.metadata())
+        return values, {name: file.get_tensor(name) for name in file.keys()}
+
+
+def progress_of(values: dict[str, Any]) -> RunProgress:
+    """Return the progress that a state notes.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is not what a training notes.
+    """
+    progress = RunProgress(**values["progress"])
+    if not isinstance(progress.epoch_losses, list) or not isinstance(progress.history, list):
+        raise TypeError("its losses are no list")
+    if not _are(int, [progress.step]) or not _are(
+        float, [progress.seconds, progress.best_loss, *progress.epoch_losses]
+    ):
+        raise TypeError("what it notes of its progress are no numbers")
+    if not 0 <= progress.step <= LAST_STEP or not 0 <= progress.seconds <= LAST_STEP:
+        raise ValueError("its progress is below 0 or beyond all bounds")
+    for epoch in progress.history:
+        if not _are(int, Epoch(*epoch)[:2]) or not _are(float, Epoch(*epoch)[2:5]) or not isinstance(epoch[5], bool):
+            raise TypeError("what it notes of its epochs are no numbers")
+    return progress
+
+
+def plateau_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Return how long the validation loss has not fallen, as torch's schedule keeps it; raises like `progress_of`."""
+    noted = values["plateau"]
+    counts = {name: int(noted[name]) for name in ("last_epoch", "cooldown_counter", "num_bad_epochs")}
+    return {"best": float(noted["best"]), **counts}
+
+
+def _are(kind: type, values: Iterable[object]) -> bool:
+    """Return whether all values are whole numbers (int), or numbers of any kind (float)."""
+    kinds = int if kind is int else int | float
+    return all(isinstance(value, kinds) and not isinstance(value, bool) for value in values)
+
+
+def read_stopped(path: Path) -> StoppedTraining:
+    """Return what the state file `path` says of its training, without torch.
+
+    Raises
+    ------
+    ResumeError
+        If the file is damaged, no state, or of a version that did not note the budget.
+    """
+    with readable(path):
+        with open_tensors(path, "numpy") as file:
+            values = _values(file.metadata())
+        identity, progress = values["identity"], progress_of(values)
+        loss = dict(identity.pop("loss"))
+        settings = {name: identity[name] for name in TrainingParameters.described() if name in identity}
+        parameters = TrainingParameters(**settings, amount=values["amount"])
+        return StoppedTraining(
+            path=path.with_suffix(SUFFIX),
+            loss=LOSSES[loss.pop("name")].from_dict(loss),
+            parameters=parameters,
+            structure=str(values["structure"]),
+            starts_from_model=identity["starting model"] is not None,
+            step=progress.step,
+            fraction=parameters.fraction(progress.step, progress.seconds),
+            history=[Epoch(*epoch) for epoch in progress.history],
+        )
+
+
+def list_stopped(folder: Path) -> list[StoppedTraining]:
+    """Return the trainings of a folder that have not used up their budget, by name; unreadable states are left out."""
+    found = []
+    for path in sorted(folder.glob(f"*{STATE_SUFFIX}")):
+        try:
+            stopped = read_stopped(path)
+        except ResumeError:
+            continue
+        if stopped.fraction < 1:
+            found.append(stopped)
+    return found
+
+
+def _values(metadata: dict[str, str] | None) -> dict[str, Any]:
+    values = read_json((metadata or {})[STATE_HEADER])
+    return {**values, "identity": dict(values["identity"])}
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a damaged state file into the one error that says so."""
+    try:
+        yield
+    except (
+        *(SafetensorError, OSError, InputError),
+        *(KeyError, ValueError, TypeError, AttributeError, OverflowError),
+        # RuntimeError is how torch says that tensors do not fit
+        RuntimeError,
+    ) as error:
+        raise ResumeError(f"{path} holds no resumable training ({error}): start afresh.") from error

@@ -1,0 +1,104 @@
+"""A fixed region of a validation image, restored again and again while a training runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.metrics import ScaledTruth, align, psnr, scale_truth
+from napari_care_losses.images.normalization import Normalization, countable, frame_range
+from napari_care_losses.restoration.low_band import noise_limited_sigma, tie_low_band
+from napari_care_losses.training.progress import Preview
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.losses.base import Loss
+    from napari_care_losses.training.patches import Share
+
+LARGEST = 256
+"""Height and width of the region at most, in pixels."""
+
+STRIDE = 16
+"""Distance of the places looked at, in pixels."""
+
+
+class View(NamedTuple):
+    """What a preview shows besides the restoration.
+
+    Attributes
+    ----------
+    low : float32 array (Y, X)
+        Normalised as a restoration normalises it; sides are multiples of the network's block.
+    truth : ScaledTruth
+        The same region of the high exposure.
+    """
+
+    low: NDArray[np.float32]
+    truth: ScaledTruth
+
+
+def choose_view(shares: Sequence[Share], block: int) -> View | None:
+    """Return the region with the most signal of the first image that validates; None if none has contrast.
+
+    Nothing is drawn at random: the choice is the same after a resumption, and changes nothing of a training.
+
+    Parameters
+    ----------
+    shares : sequence of Share
+        Images and regions; those that train are passed over.
+    block : int
+        Sides are multiples of it, in pixels.
+    """
+    for share in shares:
+        if not share.validates:
+            continue
+        low, high = share.pair.low[share.region], share.pair.high[share.region]
+        height, width = (min(LARGEST, size) // block * block for size in high.shape)
+        top, left = _brightest(countable(high), height, width)
+        window = (slice(top, top + height), slice(left, left + width))
+        levels = frame_range(share.pair.low, Normalization())
+        try:
+            return View(levels.apply(low[window]), scale_truth(high[window]))
+        except InputError:
+            # without contrast there is nothing to see or to score
+            continue
+    return None
+
+
+def make_preview(view: View, restored: NDArray[np.float32], loss: Loss) -> Preview | None:
+    """Return the preview of a restoration of `view.low`; None where it is not finite.
+
+    What the loss leaves free is tied to the input, as a restoration does it.
+    """
+    if not np.isfinite(restored).all():
+        return None
+    if loss.free_above is not None:
+        restored = tie_low_band(restored, view.low, noise_limited_sigma(view.low, loss.free_above))
+    truth = view.truth.image
+    aligned = align(restored, truth)
+    return Preview(
+        low=view.low,
+        restored=aligned.astype(np.float32),
+        truth=truth.astype(np.float32),
+        low_psnr=psnr(align(view.low, truth), truth),
+        restored_psnr=psnr(aligned, truth),
+    )
+
+
+def _brightest(image: NDArray[np.generic], height: int, width: int) -> tuple[int, int]:
+    """Return the corner of the window with the largest sum, on a grid of places."""
+    sums = np.zeros((image.shape[0] + 1, image.shape[1] + 1))
+    sums[1:, 1:] = image.cumsum(0, dtype=np.float64).cumsum(1)
+    tops, lefts = (
+        np.arange(0, total - size + 1, STRIDE) for total, size in zip(image.shape, (height, width), strict=True)
+    )
+    rows, columns = tops[:, None], lefts[None]
+    inside = sums[rows + height, columns + width] - sums[rows, columns + width]
+    inside += sums[rows, columns] - sums[rows + height, columns]
+    place = np.unravel_index(int(inside.argmax()), inside.shape)
+    return int(tops[place[0]]), int(lefts[place[1]])

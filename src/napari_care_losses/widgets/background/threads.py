@@ -1,0 +1,148 @@
+"""The threads that work runs in: one for every job, of low priority, each ending with its work."""
+
+from __future__ import annotations
+
+import atexit
+import enum
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QCoreApplication, QThread, QThreadPool
+from superqt.utils import GeneratorWorker
+
+from napari_care_losses.widgets.background.garbage_collection import GarbageGuard
+from napari_care_losses.widgets.background.imports import load_torch, lower_priority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    MakeIterator = Callable[[], Iterator[Any]]
+
+REPORTS_AHEAD = 32
+"""Reports that may wait for the main thread: more would pile up in memory."""
+
+POOL_NAME = "napari-care-losses"
+
+
+class Outcome(enum.Enum):
+    """How a job ended."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Worker(GeneratorWorker[Any, None, None]):
+    """Runs an iterator in a thread of low priority.
+
+    superqt's own loop drops a `RuntimeError` in silence and leaves the generator to be closed on the main thread; its
+    pool is as large as there are processors, where two long jobs would keep all others waiting.
+    """
+
+    def __init__(self, make_iterator: MakeIterator, *, uses_torch: bool) -> None:
+        super().__init__(_nothing)
+        self._make_iterator, self._uses_torch = make_iterator, uses_torch
+        self._room = threading.Semaphore(REPORTS_AHEAD)
+        self._reports: deque[Any] = deque()
+        self._is_told = False
+        self.outcome = Outcome.FAILED
+
+    def start(self) -> None:
+        """Start in a thread of the pool."""
+        if self in self._worker_set:
+            raise RuntimeError("this worker has been started")
+        self._worker_set.add(self)
+        self._finished.connect(self._set_discard)
+        pool = thread_pool()
+        garbage_guard(pool).hold()
+        pool.start(self)
+
+    def work(self) -> None:
+        """Run the iterator, in the thread."""
+        if self.abort_requested:
+            self.outcome = Outcome.STOPPED
+            return
+        if self._uses_torch:
+            # Before the priority is lowered: whoever imports holds Python's lock, for which the viewer may wait.
+            load_torch()
+        lower_priority()
+        # for Windows and macOS
+        QThread.currentThread().setPriority(QThread.Priority.LowPriority)
+        iterator = self._make_iterator()
+        try:
+            for report in iterator:
+                if not self._wait_for_room():
+                    self.outcome = Outcome.STOPPED
+                    return
+                self._reports.append(report)
+                if not self._is_told:
+                    self._is_told = True
+                    self.yielded.emit(None)
+            self.outcome = Outcome.DONE
+        finally:
+            _close(iterator)
+
+    def take(self) -> Iterator[Any]:
+        """Yield the reports that wait, on the main thread."""
+        self._is_told = False
+        while self._reports:
+            report = self._reports.popleft()
+            self._room.release()
+            yield report
+
+    @property
+    def has_reports(self) -> bool:
+        """Whether reports wait for the main thread."""
+        return bool(self._reports)
+
+    def _wait_for_room(self) -> bool:
+        # With a timeout: at the end of the application the main thread waits for the worker and makes no room.
+        while not self.abort_requested:
+            if self._room.acquire(timeout=0.05):
+                return not self.abort_requested
+        return False
+
+
+def thread_pool() -> QThreadPool:
+    """Return the threads that work runs in: one for every job, each ending with its work.
+
+    The pool belongs to the application, which lets what runs end before it does.
+    """
+    application = QCoreApplication.instance()
+    assert application is not None
+    pool = application.findChild(QThreadPool, POOL_NAME)
+    if pool is None:
+        pool = QThreadPool(application)
+        pool.setObjectName(POOL_NAME)
+        pool.setMaxThreadCount(64)
+        # A thread's priority can be lowered, but not raised again.
+        pool.setExpiryTimeout(0)
+        application.aboutToQuit.connect(lambda: _stop_all(pool))
+        # A script that never ran the event loop does not quit the application.
+        atexit.register(_stop_all, pool)
+    return pool
+
+
+def garbage_guard(pool: QThreadPool) -> GarbageGuard:
+    """Return what keeps the viewer's objects out of the search for garbage while the threads of the pool work."""
+    return pool.findChild(GarbageGuard) or GarbageGuard(lambda: pool.activeThreadCount() > 0, parent=pool)
+
+
+def _stop_all(pool: QThreadPool) -> None:
+    for worker in tuple(Worker._worker_set):
+        worker.quit()
+    # Deleted with the application, whose end has waited for it.
+    with suppress(RuntimeError):
+        pool.waitForDone()
+
+
+def _close(iterator: Iterator[Any]) -> None:
+    close = getattr(iterator, "close", None)
+    if close is not None:
+        close()
+
+
+def _nothing() -> Generator[None, None, None]:
+    yield

@@ -1,0 +1,232 @@
+"""Long work beside the viewer.
+
+Work is an iterator that yields reports. It runs in a thread (`widgets/threads.py`), is stopped at the next report, and
+is closed in the thread it ran in, so that whatever it holds (files, half-written results) is put in order there.
+Everything the caller is told arrives on the main thread, every report, in order, and not so fast that the viewer
+would have no time for anything else.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import notification_manager, show_error
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+
+from napari_care_losses.errors import CareError
+from napari_care_losses.widgets.background.activity import ActivityBar
+from napari_care_losses.widgets.background.threads import Outcome, Worker
+from napari_care_losses.widgets.shared.closing import CloseGuard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_care_losses.widgets.background.threads import MakeIterator
+
+__all__ = ["CloseGuard", "Job", "LatestJob", "Outcome"]
+
+REST_MS = 50
+"""Time for which reports are left to pile up before the main thread looks at them again."""
+
+TURN_MS = 10
+"""Time after which the main thread leaves the other reports for later, to see to the viewer."""
+
+
+class Job(QObject):
+    """One piece of long work at a time, beside the viewer.
+
+    Parameters
+    ----------
+    parent : QObject
+        When it is destroyed, the work stops and nothing more is reported.
+    uses_torch : bool
+        Whether the work needs torch or OpenVINO, which are then loaded beforehand without holding up the viewer.
+    """
+
+    reported = Signal(object)
+    """One report of the iterator."""
+
+    failed = Signal(object)
+    """The exception that ended the work, of which the user has been told; `finished` follows."""
+
+    finished = Signal(object)
+    """The `Outcome`: the work has ended and its iterator is closed."""
+
+    def __init__(self, *, parent: QObject, uses_torch: bool = False) -> None:
+        super().__init__(parent)
+        self._uses_torch = uses_torch
+        self._worker: Worker | None = None
+        self._error: Exception | None = None
+        self._has_ended = False
+        self._bar: ActivityBar | None = None
+        self._fraction: Callable[[Any], float | None] | None = None
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self._take_reports)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether work is under way; true until `finished` is emitted."""
+        return self._worker is not None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the work has been told to stop and has not ended yet."""
+        return self._worker is not None and self._worker.abort_requested
+
+    def start(
+        self,
+        make_iterator: MakeIterator,
+        *,
+        title: str = "",
+        fraction: Callable[[Any], float | None] | None = None,
+    ) -> None:
+        """Start work.
+
+        Parameters
+        ----------
+        make_iterator : callable
+            Called in the thread; gives the iterator of reports. It must not touch Qt or layers.
+        title : str
+            What napari's activity dock calls it; nothing is shown there without.
+        fraction : callable, optional
+            Returns the part of the work, 0 to 1, that is done by a report; None where the report does not tell.
+
+        Raises
+        ------
+        RuntimeError
+            If work is under way.
+        """
+        if self._worker is not None:
+            raise RuntimeError("a job runs one piece of work at a time")
+        worker = self._worker = Worker(make_iterator, uses_torch=self._uses_torch)
+        self._error, self._has_ended, self._fraction = None, False, fraction
+        self._bar = ActivityBar(title, parent=self) if title else None
+        queued = Qt.ConnectionType.QueuedConnection
+        signals: Any = worker.signals
+        signals.yielded.connect(self._on_yielded, queued)
+        signals.errored.connect(self._on_errored, queued)
+        signals.finished.connect(self._on_finished, queued)
+        signals.warned.connect(self._on_warned, queued)
+        # The worker's method, not the job's: a job that is destroyed can do nothing any more.
+        self.destroyed.connect(worker.quit)
+        worker.start()
+
+    def stop(self) -> None:
+        """Stop at the next report; `finished` tells when the work has ended."""
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _on_yielded(self, _: None) -> None:
+        if not self._rest.isActive():
+            self._take_reports()
+
+    def _on_errored(self, error: Exception) -> None:
+        self._error = error
+
+    def _on_warned(self, warning: tuple[Any, ...]) -> None:
+        notification_manager.receive_warning(*warning[:4])
+
+    def _on_finished(self) -> None:
+        self._has_ended = True
+        self._take_reports()
+
+    def _take_reports(self) -> None:
+        worker = self._worker
+        if worker is None:
+            return
+        # Whoever is told of a report may process events, and so bring about the next call of this method.
+        self._rest.start()
+        end = time.monotonic() + TURN_MS / 1000
+        for report in worker.take():
+            if not worker.abort_requested:
+                self._tell(report)
+                if time.monotonic() > end:
+                    break
+        if self._has_ended and not worker.has_reports and self._worker is worker:
+            self._rest.stop()
+            self._end(worker)
+
+    def _tell(self, report: object) -> None:
+        done = None if self._fraction is None else self._fraction(report)
+        if done is not None and self._bar is not None:
+            self._bar.show_fraction(done)
+        self.reported.emit(report)
+
+    def _end(self, worker: Worker) -> None:
+        self.destroyed.disconnect(worker.quit)
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        error, self._error = self._error, None
+        if error is not None:
+            _show(error)
+            self.failed.emit(error)
+        self._worker = None
+        self.finished.emit(worker.outcome)
+
+
+class LatestJob(QObject):
+    """Runs the newest of many requests: what has become outdated is dropped.
+
+    Parameters
+    ----------
+    parent : QObject
+        When it is destroyed, the work stops.
+    delay_ms : int
+        Time without a newer request after which one is run.
+    uses_torch : bool
+        As for `Job`.
+    """
+
+    reported = Signal(object)
+    """A report of the newest request."""
+
+    failed = Signal(object)
+    """The exception that ended the newest request, of which the user has been told."""
+
+    def __init__(self, *, parent: QObject, delay_ms: int = 50, uses_torch: bool = False) -> None:
+        super().__init__(parent)
+        self._next: MakeIterator | None = None
+        self._job = Job(parent=self, uses_torch=uses_torch)
+        self._job.reported.connect(self.reported)
+        self._job.failed.connect(self.failed)
+        self._job.finished.connect(self._run_next)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(delay_ms)
+        self._timer.timeout.connect(self._run_next)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a request is waiting or under way."""
+        return self._job.is_running or self._next is not None
+
+    def request(self, make_iterator: MakeIterator) -> None:
+        """Ask for work in place of all that was asked for before."""
+        self._next = make_iterator
+        self._job.stop()
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Drop what was asked for."""
+        self._next = None
+        self._job.stop()
+
+    def _run_next(self) -> None:
+        if self._next is None or self._job.is_running or self._timer.isActive():
+            return
+        make_iterator, self._next = self._next, None
+        self._job.start(make_iterator)
+
+
+def _show(error: Exception) -> None:
+    if isinstance(error, CareError):
+        show_error(str(error))
+    elif isinstance(error, MemoryError):
+        what = f" ({error})" if str(error) else ""
+        show_error(f"The memory ran out{what}: close other programs or layers, or work on a smaller image.")
+    else:
+        notification_manager.receive_error(type(error), error, error.__traceback__)

@@ -1,0 +1,55 @@
+"""One colour a method in every panel, plot and table, told apart with any colour vision and on either theme."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.utils.theme import get_theme
+
+from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.widgets.compare.results import TRUTH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+METHOD_COLOURS = ("#e69f00", "#3d9be0", "#00a37a", "#d55e00", "#cc79a7", "#8a6fd6")
+"""After Okabe and Ito (jfly.uni-koeln.de/color), blues a little lighter and without yellow: one set for both themes."""
+
+INPUT_COLOUR = "#8c8c8c"
+
+BLUE_TO_RED = ("#053061", "#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2182b", "#67001f")
+"""Below zero to above it (ColorBrewer's RdBu, told apart with any colour vision)."""
+
+
+def panel_colours(names: Sequence[str], theme: str) -> dict[str, str]:
+    """Return the colour of every panel, in their order; past the last colour they begin anew.
+
+    The truth has the colour of text.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Input, methods, truth.
+    theme : str
+        Name of napari's theme.
+    """
+    methods = [name for name in names if name not in (INPUT, TRUTH)]
+    colours = {name: METHOD_COLOURS[place % len(METHOD_COLOURS)] for place, name in enumerate(methods)}
+    known = {INPUT: INPUT_COLOUR, TRUTH: get_theme(theme).text.as_hex(), **colours}
+    return {name: known[name] for name in names}
+
+
+def is_dashed(place: int) -> bool:
+    """Return whether the line of the method at a place is dashed: its colour has been used before."""
+    return (place // len(METHOD_COLOURS)) % 2 == 1
+
+
+def difference_table() -> NDArray[np.uint8]:
+    """Return the colours of differences, from the largest below zero to the largest above: uint8, shape (256, 3)."""
+    stops = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in BLUE_TO_RED], float)
+    places = np.linspace(0, len(stops) - 1, 256)
+    channels = [np.interp(places, range(len(stops)), stops[:, channel]) for channel in range(3)]
+    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)

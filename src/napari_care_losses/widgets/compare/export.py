@@ -1,0 +1,91 @@
+"""The report of a comparison, from what has come out of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_care_losses.evaluation.statistics import summarize
+from napari_care_losses.widgets.compare.results import TITLES, TRUTH
+from napari_care_losses.widgets.compare.window.curves import from_centres
+from napari_care_losses.widgets.compare.window.images import as_float
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_care_losses.evaluation.statistics import Row
+    from napari_care_losses.widgets.compare.results import ComparisonPlan, ComparisonResults, Scores
+    from napari_care_losses.widgets.compare.window.image_panel import Line
+
+
+def summary(scores: Scores, *, reference: str, independent: bool) -> Iterator[list[Row]]:
+    """Summarize scores; in the background, because tests and intervals take their time."""
+    yield summarize(scores, reference=reference if reference in scores else None, independent=independent)
+
+
+def export(results: ComparisonResults, path: Path, index: int, line: Line | None) -> Iterator[Path]:
+    """Write the report of a comparison, a frame as its example; yields the page.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist, or input or truth cannot be read.
+    ModelFileError
+        If a model cannot be read any more.
+    OutputError
+        If a file cannot be written.
+    """
+    # pictures are drawn with libraries that no widget needs when it opens
+    from napari_care_losses.comparison.report.write import ComparisonReport, Panel, write_report
+    from napari_care_losses.comparison.to_file import notes_of
+
+    plan, scores = results.plan, results.copied_scores()
+    names = [name for name in plan.names if results.is_done(name, index)]
+    images = {name: as_float(results.image(name, index)) for name in names}
+    of_frame = results.frame_scores(index)
+    reference = plan.reference if plan.reference in scores else None
+    report = ComparisonReport(
+        title=f"Restorations of {plan.source.name} compared",
+        panels=[
+            Panel(TITLES[TRUTH] if name == TRUTH else name, images[name], of_frame.get(name, {})) for name in names
+        ],
+        truth=images.get(TRUTH),
+        rows=summarize(scores, reference=reference, independent=plan.independent),
+        scores=scores,
+        settings=settings(plan),
+        notes=notes_of(plan.methods, results.notes),
+        frame_index=index,
+        pixel_size=plan.pixel_size,
+        profile_line=None if line is None else from_centres(line),
+        reference=reference,
+        independent=plan.independent,
+        aligned=plan.aligned,
+    )
+    write_report(path, report)
+    yield path
+
+
+def settings(plan: ComparisonPlan) -> dict[str, str]:
+    """Return what is needed to repeat a comparison, by title.
+
+    Raises
+    ------
+    ModelFileError
+        If a model cannot be read.
+    """
+    from napari_care_losses.comparison.to_file import settings_of
+
+    kind = "independent fields of view" if plan.independent else "one movie or z-stack"
+    compared, count = len(plan.indices), len(plan.frames)
+    known = {
+        "Image": f"{plan.source.name}, {' x '.join(map(str, plan.frames.shape))}, {plan.frames.dtype}",
+        TITLES[TRUTH]: "none" if plan.truth_layer is None else plan.truth_layer.name,
+    }
+    known |= settings_of(plan.frames, plan.methods, plan.parameters)
+    known["Frames"] = f"{compared} of {count} ({kind})" if count > 1 else "1"
+    return known
+
+
+def example_frame(results: ComparisonResults, shown: int) -> int | None:
+    """Return the frame a report shows: the one being looked at where every method has restored it, else the nearest."""
+    return min(results.frames_done(), key=lambda index: abs(index - shown), default=None)

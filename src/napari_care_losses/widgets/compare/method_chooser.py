@@ -1,0 +1,268 @@
+"""A list of everything that can restore an image, to be ticked; it follows the model library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QDir, QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QSizePolicy, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+
+from napari_care_losses.comparison.baselines import BASELINES
+from napari_care_losses.comparison.compare import Method
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.library import LibraryEntry
+from napari_care_losses.models.model import STRUCTURES, structure_named
+from napari_care_losses.widgets.compare.results import TITLES
+from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.library_watch import LibraryWatch
+from napari_care_losses.widgets.shared.model_chooser import describe, kind_of, label, loss_title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from qtpy.QtGui import QShowEvent
+
+PAPER_LOSSES = ("laplace", "fft", "bandpass")
+"""Ticked at first, of one structure: the losses this plugin is about."""
+
+FIRST_BASELINE = "tv"
+
+SHORT_NAMES = {"tv": "TV", "nl-means": "NL-means"}
+"""Of baselines, above a panel."""
+
+MOST_ROWS = 15
+"""Shown without scrolling: all that is bundled, and a model of one's own."""
+
+OWN, BUNDLED, UNTRAINED = "Your models", "Bundled models", "Without training"
+
+Choice = LibraryEntry | str
+"""A model of the library, or the name of a baseline."""
+
+
+class MethodChooser(QWidget):
+    """Ticks models of the library and baselines; until the user ticks, those that fit the image's name.
+
+    Parameters
+    ----------
+    theme : str
+        Name of napari's theme.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    changed = Signal()
+    """Other methods are ticked."""
+
+    def __init__(self, theme: str, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._was_ticked_by_hand = False
+        self._image_name = ""
+        self._library = LibraryWatch(parent=self)
+        self._library.changed.connect(self.reload)
+        self.tree = QTreeWidget()
+        self.tree.setHeaderHidden(True)
+        self.tree.setRootIsDecorated(False)
+        self.tree.setIndentation(10)
+        self.tree.setItemsExpandable(False)
+        self.tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.tree.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.tree.setAccessibleName("Methods")
+        self.tree.itemChanged.connect(self._on_item_changed)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.tree)
+        self.set_theme(theme)
+        self.reload()
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be compared; empty if it can."""
+        return "" if self.choices() else self._library.problem or "Tick at least one method."
+
+    def choices(self) -> list[Choice]:
+        """Return what is ticked, in the order of the list."""
+        return [_choice(item) for item in self._items() if item.checkState(0) == Qt.CheckState.Checked]
+
+    def methods(self) -> list[Method]:
+        """Return what is ticked, as methods with short names that tell them apart."""
+        choices = self.choices()
+        return [
+            Method(name, baseline=choice) if isinstance(choice, str) else Method(name, model=choice.path)
+            for name, choice in zip(short_names(choices), choices, strict=True)
+        ]
+
+    def reference(self) -> str | None:
+        """Return the name of the ticked model trained with the Laplace loss, which the others are tested against."""
+        choices = self.choices()
+        laplace = [
+            name
+            for name, choice in zip(short_names(choices), choices, strict=True)
+            if not isinstance(choice, str) and choice.card.loss == "laplace"
+        ]
+        return laplace[0] if laplace else None
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of one of napari's themes, whose style leaves out the boxes of lists."""
+        theme = get_theme(name)
+        images = f"theme_{theme.id}"
+        check = f"image: url({images}:/check.svg);" if QDir.searchPaths(images) else ""
+        self.tree.setStyleSheet(
+            "QTreeView::indicator { width: 10px; height: 10px; border-radius: 2px;"
+            f" border: 1px solid {theme.highlight.as_hex()}; background-color: {theme.background.as_hex()}; }}"
+            f"QTreeView::indicator:checked {{ {check} background-color: {theme.current.as_hex()}; }}"
+        )
+
+    def tick(self, names: Iterable[str]) -> None:
+        """Tick methods by their names in the library and among the baselines, and no others; as by hand."""
+        self._was_ticked_by_hand = True
+        self._set_ticked(set(names))
+
+    def suggest_for(self, image_name: str) -> None:
+        """Tick what fits an image of this name, unless the user has ticked."""
+        self._image_name = image_name
+        if not self._was_ticked_by_hand:
+            self._set_ticked(self._suggested())
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Fit the list's height: only now do its rows have the viewer's style."""
+        super().showEvent(event)
+        self._fit_height()
+
+    def reload(self) -> None:
+        """Read the library again; what is ticked stays so."""
+        entries = self._library.models()
+        ticked = {_key(choice) for choice in self.choices()}
+        with QSignalBlocker(self.tree):
+            self.tree.clear()
+            self._add_group(OWN, [entry for entry in entries if not entry.bundled], ticked)
+            self._add_group(BUNDLED, sorted((entry for entry in entries if entry.bundled), key=_rank), ticked)
+            self._add_group(UNTRAINED, list(BASELINES), ticked)
+        self._fit_height()
+        if not self._was_ticked_by_hand:
+            self._set_ticked(self._suggested())
+        else:
+            self.changed.emit()
+
+    def _add_group(self, title: str, choices: Sequence[Choice], ticked: set[str]) -> None:
+        if not choices:
+            return
+        group = QTreeWidgetItem([title])
+        group.setFlags(Qt.ItemFlag.ItemIsEnabled)
+        font = group.font(0)
+        font.setBold(True)
+        group.setFont(0, font)
+        self.tree.addTopLevelItem(group)
+        for choice in choices:
+            item = QTreeWidgetItem([_label(choice)])
+            item.setData(0, Qt.ItemDataRole.UserRole, choice)
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsSelectable)
+            item.setToolTip(0, tooltip(_about(choice)))
+            item.setCheckState(0, Qt.CheckState.Checked if _key(choice) in ticked else Qt.CheckState.Unchecked)
+            group.addChild(item)
+        group.setExpanded(True)
+
+    def _fit_height(self) -> None:
+        rows = len(self._items()) + self.tree.topLevelItemCount()
+        row = self.tree.sizeHintForRow(0)
+        self.tree.setFixedHeight(row * min(rows, MOST_ROWS) + 2 * self.tree.frameWidth() + 4)
+
+    def _items(self) -> list[QTreeWidgetItem]:
+        groups = [self.tree.topLevelItem(place) for place in range(self.tree.topLevelItemCount())]
+        return [
+            item
+            for group in groups
+            if group is not None
+            for place in range(group.childCount())
+            if (item := group.child(place)) is not None
+        ]
+
+    def _set_ticked(self, names: set[str]) -> None:
+        with QSignalBlocker(self.tree):
+            for item in self._items():
+                is_ticked = _name(_choice(item)) in names
+                item.setCheckState(0, Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
+        self.changed.emit()
+
+    def _suggested(self) -> set[str]:
+        entries = [choice for item in self._items() if not isinstance(choice := _choice(item), str)]
+        return suggested(entries, self._image_name)
+
+    def _on_item_changed(self, _item: QTreeWidgetItem, _column: int) -> None:
+        self._was_ticked_by_hand = True
+        self.changed.emit()
+
+
+def suggested(entries: Sequence[LibraryEntry], image_name: str) -> set[str]:
+    """Return the names of what to compare on an image of this name: one structure's losses of the paper, and TV."""
+    known = {entry.card.structure for entry in entries if entry.card.loss in PAPER_LOSSES}
+    structures = [structure for structure in STRUCTURES if structure in known]
+    named = structure_named(image_name)
+    chosen = named if named in structures else (structures or [""])[0]
+    models: dict[str, str] = {}
+    # Bundled models were trained alike, which makes their comparison one of losses; one's own come where there is none.
+    for entry in sorted(entries, key=lambda entry: not entry.bundled):
+        if entry.card.structure == chosen and entry.card.loss in PAPER_LOSSES:
+            models.setdefault(entry.card.loss, entry.name)
+    return {FIRST_BASELINE, *models.values()}
+
+
+def short_names(choices: Sequence[Choice]) -> list[str]:
+    """Return short names, no two of them the same: a bundled model is called by its loss if that will do."""
+    ways = [_ways_to_name(choice) for choice in choices]
+    names = [way[0] for way in ways]
+    for step in range(1, max((len(way) for way in ways), default=0)):
+        taken = [name for name in names if names.count(name) > 1]
+        names = [way[min(step, len(way) - 1)] if name in taken else name for name, way in zip(names, ways, strict=True)]
+    # Two files of one name, the one bundled and the other one's own; or a model called as input or truth are here.
+    taken = [*TITLES]
+    for place, name in enumerate(names):
+        number = 1
+        while names[place] in taken:
+            number += 1
+            names[place] = f"{name} ({number})"
+        taken.append(names[place])
+    return names
+
+
+def _ways_to_name(choice: Choice) -> list[str]:
+    if isinstance(choice, str):
+        return [SHORT_NAMES.get(choice, BASELINES[choice].title)]
+    if not choice.bundled:
+        return [choice.name]
+    loss, card = loss_title(choice.card.loss), choice.card
+    return [loss, f"{loss} ({card.structure})", f"{loss} ({card.structure}, {card.preset})", choice.name]
+
+
+def _label(choice: Choice) -> str:
+    if isinstance(choice, str):
+        return BASELINES[choice].title
+    # The heading says already that a model is bundled.
+    return kind_of(choice) if choice.bundled else label(choice)
+
+
+def _about(choice: Choice) -> str:
+    if isinstance(choice, str):
+        return f"{BASELINES[choice].source}. Its strength follows the noise found in each frame."
+    return f"{label(choice)}<br>{describe(choice.card)}<br>{choice.path}"
+
+
+def _rank(entry: LibraryEntry) -> tuple[int, int]:
+    """Return the place of a model in the list: structure by structure, the losses in the order of the paper."""
+    losses = [*LOSSES]
+    loss = losses.index(entry.card.loss) if entry.card.loss in losses else len(losses)
+    return STRUCTURES.index(entry.card.structure), loss
+
+
+def _choice(item: QTreeWidgetItem) -> Choice:
+    choice: Choice = item.data(0, Qt.ItemDataRole.UserRole)
+    return choice
+
+
+def _name(choice: Choice) -> str:
+    return choice if isinstance(choice, str) else choice.name
+
+
+def _key(choice: Choice) -> str:
+    return choice if isinstance(choice, str) else str(choice.path)

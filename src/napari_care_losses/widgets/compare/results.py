@@ -1,0 +1,232 @@
+"""What a comparison is of, and what has come out of it so far."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_care_losses.comparison.compare import INPUT, Compared, compare
+from napari_care_losses.errors import InputError
+from napari_care_losses.widgets.layers.conversion import AXIS_NAMES, comparable_limits, new_array, placement
+from napari_care_losses.widgets.layers.restored_layers import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari.components import Dims, ViewerModel
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+    from napari_care_losses.comparison.compare import Method
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.restoration.parameters import RestorationParameters
+
+TRUTH = "truth"
+"""Name of the ground truth's panel; `INPUT` is that of the input's."""
+
+TITLES = {INPUT: "Input", TRUTH: "Ground truth"}
+
+Scores = dict[str, dict[int, dict[str, float]]]
+"""By method (or `INPUT`), frame and metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonPlan:
+    """What is compared, and how.
+
+    Attributes
+    ----------
+    source, truth_layer : Image
+        The layers; the ground truth is optional.
+    frames, truth : Frames
+        Their frames.
+    methods : tuple of Method
+        What restores the input.
+    parameters : RestorationParameters
+        How models restore.
+    indices : tuple of int
+        Which frames, the shown one first.
+    aligned : bool
+        Whether brightness is aligned before scoring.
+    independent : bool
+        Whether the frames show different fields of view.
+    reference : str
+        The method (or `INPUT`) the others are tested against.
+    """
+
+    source: Image
+    truth_layer: Image | None
+    frames: Frames
+    truth: Frames | None
+    methods: tuple[Method, ...]
+    parameters: RestorationParameters
+    indices: tuple[int, ...]
+    aligned: bool
+    independent: bool
+    reference: str
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the panels in order: the input, every method, the truth if there is one."""
+        methods = [method.name for method in self.methods]
+        return [INPUT, *methods, *([] if self.truth is None else [TRUTH])]
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Width of a pixel in micrometres, where it is known and pixels are square."""
+        size = self.frames.calibration.pixel_size
+        return size[1] if size is not None and math.isclose(*size, rel_tol=0.01) else None
+
+
+class ComparisonResults:
+    """Images and scores of a comparison, filled frame by frame.
+
+    Images are written by the thread that makes them, and looked at only once the main thread has recorded them.
+
+    Parameters
+    ----------
+    plan : ComparisonPlan
+        What is compared.
+    """
+
+    def __init__(self, plan: ComparisonPlan) -> None:
+        self.plan = plan
+        self.scores: Scores = {}
+        self.notes: dict[str, str] = {}
+        self._arrays: dict[str, NDArray[np.float32]] = {}
+        self._done: dict[str, set[int]] = {name: set() for name in plan.names}
+
+    def run(self) -> Generator[Compared, None, None]:
+        """Compare, keeping the images; yields the steps without them. Runs in the background."""
+        plan = self.plan
+        if any(method.model is not None for method in plan.methods):
+            # torch takes seconds to load: it does so here, in the background, and not when a widget is opened
+            from napari_care_losses.compute.devices import leave_a_core
+
+            leave_a_core()
+        steps = compare(
+            plan.frames,
+            plan.methods,
+            truth=plan.truth,
+            parameters=plan.parameters,
+            indices=plan.indices,
+            aligned=plan.aligned,
+        )
+        try:
+            for step in steps:
+                if step.image is not None and step.frame_index is not None and step.method != INPUT:
+                    self._keep(step.method, step.frame_index, step.image)
+                yield step._replace(image=None)
+        finally:
+            steps.close()
+
+    def record(self, step: Compared) -> None:
+        """Note that the frame a step completed can be shown."""
+        if step.frame_index is None:
+            return
+        self._done[step.method].add(step.frame_index)
+        if step.scores:
+            self.scores.setdefault(step.method, {})[step.frame_index] = step.scores
+        if step.note:
+            self.notes[step.method] = step.note
+
+    def is_done(self, name: str, index: int) -> bool:
+        """Return whether the image of a panel is there."""
+        return name in (INPUT, TRUTH) or index in self._done[name]
+
+    def frames_done(self) -> list[int]:
+        """Return the frames every method has restored."""
+        return sorted(set.intersection(*(self._done[method.name] for method in self.plan.methods)))
+
+    def image(self, name: str, index: int) -> NDArray[np.generic]:
+        """Return the image of a panel, which must be there (`is_done`).
+
+        Raises
+        ------
+        InputError
+            If input or truth cannot be read.
+        """
+        if name == INPUT:
+            return self.plan.frames[index]
+        if name == TRUTH:
+            assert self.plan.truth is not None
+            return self.plan.truth[index]
+        return self._arrays[name][self._position(index)]
+
+    def frame_scores(self, index: int) -> dict[str, dict[str, float]]:
+        """Return the scores of a frame so far, by method."""
+        return {name: rows[index] for name, rows in self.scores.items() if index in rows}
+
+    def copied_scores(self) -> Scores:
+        """Return the scores as they are now, in the order of the panels: for work in the background."""
+        return {name: dict(self.scores[name]) for name in self.plan.names if name in self.scores}
+
+    def add_layers(self, viewer: ViewerModel) -> None:
+        """Add what has been restored to the viewer, each stack exactly on the input."""
+        source = self.plan.source
+        for method in self.plan.methods:
+            array = self._arrays.get(method.name)
+            if array is None:
+                continue
+            options = placement(source)
+            if array.shape != self.plan.frames.shape:
+                options["translate"] = _moved(source, self.plan.frames.position(self.plan.indices[0]))
+            shown = next(iter(self._done[method.name]))
+            viewer.add_image(
+                array,
+                name=f"restored {source.name} ({method.name})",
+                contrast_limits=comparable_limits(self._arrays[method.name][self._position(shown)]),
+                colormap=source.colormap,
+                metadata={KEY: {"source": source.unique_id, "kind": "compared"}},
+                **options,
+            )
+
+    def _keep(self, name: str, index: int, image: NDArray[np.float32]) -> None:
+        if name not in self._arrays:
+            frames = self.plan.frames
+            # One frame of many takes the room of one.
+            is_whole = len(self.plan.indices) == len(frames)
+            leading = frames.leading_shape if is_whole else (1,) * len(frames.leading_shape)
+            self._arrays[name] = new_array((*leading, *frames.frame_shape))
+        self._arrays[name][self._position(index)] = image
+
+    def _position(self, index: int) -> tuple[int, ...]:
+        frames = self.plan.frames
+        is_whole = len(self.plan.indices) == len(frames)
+        return frames.position(index) if is_whole else (0,) * len(frames.leading_shape)
+
+
+def check_pair(frames: Frames, truth: Frames) -> None:
+    """Check that a truth shows the same frames.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    if truth.shape != frames.shape:
+        found, expected = (" x ".join(map(str, stack.shape)) for stack in (truth, frames))
+        raise InputError(f"The ground truth is {found}, the image {expected}: they must show the same frames.")
+
+
+def is_one_series(layer: Image) -> bool:
+    """Return whether the frames of a layer belong together, by its axis labels: a movie or the planes of a volume."""
+    return any(AXIS_NAMES.get(label.lower()) in ("T", "Z") for label in layer.axis_labels[:-2])
+
+
+def show_frame(dims: Dims, layer: Image, place: tuple[int, ...]) -> None:
+    """Move the viewer's sliders to a frame of a layer, given by its place in the leading axes."""
+    world = layer.data_to_world((*place, 0, 0))
+    first = dims.ndim - layer.ndim
+    for axis in range(len(place)):
+        dims.set_point(first + axis, world[axis])
+
+
+def _moved(layer: Image, place: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the translation of a layer that begins at a frame of another one."""
+    step = np.subtract(layer.data_to_world((*place, 0, 0)), layer.data_to_world((0,) * layer.ndim))
+    moved: NDArray[np.float64] = layer.translate + np.linalg.solve(layer.affine.linear_matrix, step)
+    return moved

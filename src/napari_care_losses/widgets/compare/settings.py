@@ -1,0 +1,154 @@
+"""What is to be compared, as the user says it: image, truth, frames, methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
+
+from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.errors import InputError
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.widgets.compare.method_chooser import MethodChooser
+from napari_care_losses.widgets.compare.results import ComparisonPlan, check_pair, is_one_series
+from napari_care_losses.widgets.layers.conversion import layer_frames, shown_first, shown_index
+from napari_care_losses.widgets.shared.form import ParameterForm, fold, make_rows, scroll_past, tooltip
+from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
+from napari_care_losses.widgets.shared.restoration_words import WORDS
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+class ComparisonSettings(QWidget):
+    """Asks for image, ground truth, frames and methods.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Whose layers.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    changed = Signal()
+    """Something else is to be compared."""
+
+    def __init__(self, viewer: ViewerModel, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._build()
+        self.image.changed.connect(self._on_image_changed)
+        self.truth.changed.connect(self._on_truth_changed)
+        for signal in (self.methods.changed, self.form.edited):
+            signal.connect(lambda *_: self.changed.emit())
+        self._on_image_changed()
+        self._on_truth_changed()
+
+    def plan(self) -> ComparisonPlan:
+        """Return what the settings say.
+
+        Raises
+        ------
+        InputError
+            If it cannot be compared.
+        """
+        layer, truth_layer = self.image.layer(), self.truth.layer()
+        if layer is None:
+            raise InputError("Open an image first; File > Open Sample > CARE Losses has some to try.")
+        if layer is truth_layer:
+            raise InputError("Ground truth and image are the same layer: choose the long exposure as ground truth.")
+        frames = layer_frames(layer)
+        truth = None if truth_layer is None else layer_frames(truth_layer)
+        if truth is not None:
+            check_pair(frames, truth)
+        if self.methods.problem:
+            raise InputError(self.methods.problem)
+        shown = shown_index(layer, self._viewer.dims)
+        return ComparisonPlan(
+            source=layer,
+            truth_layer=truth_layer,
+            frames=frames,
+            truth=truth,
+            methods=tuple(self.methods.methods()),
+            parameters=self.form.value(),
+            indices=tuple(shown_first(shown, len(frames))) if self.which.currentData() else (shown,),
+            aligned=self.aligned.isChecked(),
+            independent=bool(self.fields.currentData()),
+            reference=self.methods.reference() or INPUT,
+        )
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of one of napari's themes."""
+        self.methods.set_theme(name)
+
+    def _build(self) -> None:
+        self.image = LayerChooser(self._viewer)
+        self.image.setToolTip(tooltip("The noisy image or stack that every method restores."))
+        self.truth = LayerChooser(self._viewer, none="none")
+        self.truth.setToolTip(
+            tooltip(
+                "A long exposure of the same fields of view, if you have one: it gives scores, tests and the true "
+                "resolution. Without it, residuals, spectra and profiles are compared."
+            )
+        )
+        self.which = _choice("Compare this frame only, or all: the shown one first, then outward from it.")
+        self.fields = _choice(
+            "Independent fields of view can be tested statistically. Frames of one movie or planes of one z-stack "
+            "cannot, however many there are."
+        )
+        self.fields.addItem("independent fields of view", True)
+        self.fields.addItem("one movie or z-stack", False)
+        self.methods = MethodChooser(self._viewer.theme)
+        self.aligned = QCheckBox("Align brightness before scoring")
+        self.aligned.setChecked(True)
+        self.aligned.setToolTip(
+            tooltip(
+                "Scale and shift each image's grey levels to fit the ground truth before scoring, as the CARE papers "
+                "do: exposures differ in brightness. Switched off, wrong brightness counts too."
+            )
+        )
+        self.form = ParameterForm(RestorationParameters, words=WORDS)
+        self.rows = make_rows()
+        self.rows.addRow("Image", self.image)
+        self.rows.addRow("Ground truth", self.truth)
+        self.rows.addRow("Frames", self.which)
+        self.rows.addRow("They are", self.fields)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self.rows)
+        layout.addWidget(QLabel("Methods"))
+        for widget in (self.methods, self.aligned, fold("Restoration settings", self.form)):
+            layout.addWidget(widget)
+
+    def _on_image_changed(self) -> None:
+        layer = self.image.layer()
+        count = 1
+        if layer is not None:
+            self.methods.suggest_for(layer.name)
+            self.fields.setCurrentIndex(self.fields.findData(not is_one_series(layer)))
+            try:
+                count = len(layer_frames(layer))
+            except InputError:
+                count = 1
+        chosen = max(0, self.which.currentIndex())
+        self.which.clear()
+        self.which.addItem(f"all {count}", True)
+        self.which.addItem("only the one shown", False)
+        self.which.setCurrentIndex(chosen)
+        for widget in (self.which, self.fields):
+            self.rows.setRowVisible(widget, count > 1)
+        self.changed.emit()
+
+    def _on_truth_changed(self) -> None:
+        self.aligned.setVisible(self.truth.layer() is not None)
+        self.changed.emit()
+
+
+def _choice(help: str) -> QComboBox:
+    combo = QComboBox()
+    combo.setToolTip(tooltip(help))
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    scroll_past(combo)
+    return combo

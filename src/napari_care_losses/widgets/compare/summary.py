@@ -1,0 +1,125 @@
+"""What came out of a comparison, in the dock: the table, what it allows to say, and what to do with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
+from napari_care_losses.widgets.compare.results import TITLES
+from napari_care_losses.widgets.compare.tables import SummaryTable
+from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.run_bar import show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_care_losses.evaluation.statistics import Row
+    from napari_care_losses.widgets.compare.results import ComparisonResults
+
+
+class ComparisonSummary(QGroupBox):
+    """Hidden until there is a comparison.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    panels_asked = Signal()
+    copy_asked = Signal()
+    layers_asked = Signal()
+    export_asked = Signal()
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__("Result", parent)
+        self.table = SummaryTable()
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        self.reason = QLabel()
+        self.reason.setWordWrap(True)
+        self.panels = _button("Open panels", "The window with all images side by side.", self.panels_asked)
+        self.copy = _button("Copy table", "Means, spreads, differences and tests, for a spreadsheet.", self.copy_asked)
+        self.layers = _button("Add as layers", "Put every restored stack into the viewer.", self.layers_asked)
+        self.export = _button(
+            "Export report…",
+            "One HTML page with pictures, table and settings, and the scores of every frame as CSV beside it.",
+            self.export_asked,
+        )
+        buttons = QGridLayout()
+        buttons.setContentsMargins(0, 0, 0, 0)
+        for place, button in enumerate((self.panels, self.export, self.copy, self.layers)):
+            buttons.addWidget(button, *divmod(place, 2))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 4, 2, 4)
+        for widget in (self.table, self.about):
+            layout.addWidget(widget)
+        layout.addLayout(buttons)
+        layout.addWidget(self.reason)
+        self.clear()
+
+    def clear(self) -> None:
+        """Show no table."""
+        self.table.setRowCount(0)
+        self.table.hide()
+        show_text(self.about, "")
+
+    def show_rows(self, rows: Sequence[Row], results: ComparisonResults, *, colours: Mapping[str, str]) -> None:
+        """Show the table."""
+        plan = results.plan
+        self.table.show_rows(rows, reference=plan.reference, colours=colours)
+        self.table.setVisible(bool(rows))
+        reference = TITLES.get(plan.reference, plan.reference)
+        count = max((row.count for row in rows), default=0)
+        show_text(self.about, about_table(count, reference=reference, independent=plan.independent))
+
+    def set_state(
+        self, results: ComparisonResults | None, *, is_running: bool, is_exporting: bool, has_layer: bool
+    ) -> None:
+        """Enable the buttons that would do something, and say why the others would not."""
+        self.setVisible(results is not None)
+        is_there = results is not None and bool(results.frames_done())
+        has_scores = self.table.rowCount() > 0
+        self.panels.setEnabled(results is not None)
+        self.copy.setEnabled(has_scores)
+        self.layers.setEnabled(is_there and not is_running and has_layer)
+        self.export.setEnabled(is_there and not is_exporting)
+        reasons = []
+        if not is_there:
+            reasons = ["No frame has been restored by every method yet."] if is_running else ["Nothing was restored."]
+        elif is_running:
+            reasons = ["Layers can be added when the comparison has ended."]
+        elif not has_layer:
+            reasons = ["The image's layer is gone: restored layers would have no place."]
+        if is_there and results is not None and results.plan.truth is None:
+            reasons.append("There is nothing to copy: without a ground truth there are no scores.")
+        show_text(self.reason, " ".join(reasons))
+
+
+def about_table(count: int, *, reference: str, independent: bool) -> str:
+    """Return what the table's numbers are, and what they allow to say."""
+    if count == 0:
+        return (
+            "Without a ground truth there are no scores. In the panels, look at the residuals (structure in them is "
+            "lost signal), the spectrum and a profile."
+        )
+    if count == 1:
+        return "One frame: no spread and no test. Compare several fields of view before you choose a method."
+    if independent:
+        return (
+            f"Mean ± standard deviation over {count} fields of view; p: paired, two-sided t-test against {reference}."
+        )
+    text = f"Mean ± standard deviation over {count} frames. Frames of one movie are not independent: no p-value"
+    if count < FEWEST_FRAMES:
+        return f"{text}, and fewer than {FEWEST_FRAMES} frames give no interval."
+    return f"{text}; in brackets the 95 % interval of the difference to {reference} (block bootstrap over time)."
+
+
+def _button(text: str, help: str, signal: Signal) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tooltip(help))
+    button.clicked.connect(lambda _: signal.emit())
+    return button

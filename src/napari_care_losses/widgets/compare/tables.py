@@ -1,0 +1,296 @@
+"""The scores of a comparison as tables: a row a method in the dock, a row a frame in the window."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHeaderView,
+    QLabel,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.evaluation.metrics import METRICS
+from napari_care_losses.widgets.compare.results import TITLES
+from napari_care_losses.widgets.shared.form import make_rows, tooltip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari_care_losses.evaluation.statistics import Row
+    from napari_care_losses.widgets.compare.results import Scores
+
+METRIC_TITLES = {**{name: metric.title for name, metric in METRICS.items()}, "slope": "Slope", "r2": "R²"}
+METRIC_HELP = {
+    "psnr": "Peak signal-to-noise ratio: how small the differences to the ground truth are. Higher is better; 3 dB "
+    "more halves the squared error.",
+    "ssim": "Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
+    "slope": "Restored grey levels for each true one, without alignment: where input and truth have the same exposure, "
+    "brightness may be measured only if it is near 1.",
+    "r2": "Share of the restored image's variance that true brightness explains, 0 to 1.",
+}
+COMPARED = ("psnr", "ssim")
+"""Shown in the dock."""
+
+UNKNOWN = "-"
+THIN = "\N{THIN SPACE}"
+NUMBER_SIZE = 0.84
+"""Of the table in the narrow dock, relative to other texts."""
+
+SWATCH = 10
+"""Width of the mark in a method's colour, in pixels."""
+
+
+class SummaryTable(QTableWidget):
+    """One row a method: mean and spread of each metric, and below them what the test against the reference says."""
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(0, 1 + len(COMPARED), parent)
+        titles = [
+            f"{METRIC_TITLES[name]} ({METRICS[name].unit})" if METRICS[name].unit else METRIC_TITLES[name]
+            for name in COMPARED
+        ]
+        self.setHorizontalHeaderLabels(["Method", *titles])
+        for column, name in enumerate(COMPARED, 1):
+            item = self.horizontalHeaderItem(column)
+            assert item is not None
+            item.setToolTip(tooltip(METRIC_HELP[name]))
+        _make_plain(self)
+        header = _header(self)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def show_rows(self, rows: Sequence[Row], *, reference: str, colours: Mapping[str, str]) -> None:
+        """Show a summary; an empty one shows nothing."""
+        by_method: dict[str, dict[str, Row]] = {}
+        for row in rows:
+            by_method.setdefault(row.method, {})[row.metric] = row
+        self.setRowCount(len(by_method))
+        best = {name: best_of({m: row[name].mean for m, row in by_method.items() if name in row}) for name in COMPARED}
+        size = NUMBER_SIZE * self.font().pointSizeF() if self.font().pointSizeF() > 0 else None
+        for line, (method, of_metric) in enumerate(by_method.items()):
+            title = TITLES.get(method, method)
+            self.setItem(line, 0, _cell(title, colour=colours.get(method), is_left=True, about=title))
+            for column, name in enumerate(COMPARED, 1):
+                if (row := of_metric.get(name)) is not None:
+                    text = "\n".join(part for part in (mean_text(row), test_text(row)) if part)
+                    about = row_about(row, reference=TITLES.get(reference, reference))
+                    self.setItem(line, column, _cell(text, is_bold=method == best[name], about=about, size=size))
+        self.resizeRowsToContents()
+        self._fit_height()
+
+    def _fit_height(self) -> None:
+        rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
+        header = self.horizontalHeader()
+        assert header is not None
+        self.setFixedHeight(rows + header.sizeHint().height() + 2 * self.frameWidth())
+
+
+class FrameTable(QWidget):
+    """One row a frame, one column a method, after their mean; a click on a frame asks for it."""
+
+    frame_chosen = Signal(int)
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._scores: Scores = {}
+        self._frames: list[int] = []
+        self._shown = -1
+        self.score = QComboBox()
+        for name, title in METRIC_TITLES.items():
+            self.score.addItem(title, name)
+            self.score.setItemData(self.score.count() - 1, tooltip(METRIC_HELP[name]), Qt.ItemDataRole.ToolTipRole)
+        self.score.currentIndexChanged.connect(self._fill)
+        self.table = QTableWidget()
+        _make_plain(self.table)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setToolTip(tooltip("Click a frame to show it. The best method of each row is bold."))
+        self.table.cellClicked.connect(self._on_clicked)
+        self.message = QLabel("There are no scores without a ground truth.")
+        self.message.setWordWrap(True)
+        rows = make_rows()
+        rows.addRow("Score", self.score)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addLayout(rows)
+        layout.addWidget(self.message)
+        layout.addWidget(self.table, 1)
+
+    def show_scores(self, scores: Scores, names: Iterable[str], colours: Mapping[str, str]) -> None:
+        """Show scores so far; every name gets a column."""
+        self._scores = scores
+        self._names, self._colours = [name for name in names if name in scores], dict(colours)
+        self._fill()
+
+    def show_frame(self, index: int) -> None:
+        """Mark the frame that is shown."""
+        self._shown = index
+        if index in self._frames:
+            self.table.selectRow(1 + self._frames.index(index))
+        else:
+            self.table.clearSelection()
+
+    def _fill(self, _index: int = 0) -> None:
+        metric = self.score.currentData()
+        has_scores = bool(self._scores)
+        self.message.setVisible(not has_scores)
+        self.table.setVisible(has_scores)
+        self.score.setEnabled(has_scores)
+        if not has_scores:
+            return
+        self._frames = sorted({frame for rows in self._scores.values() for frame in rows})
+        self.table.setColumnCount(len(self._names))
+        self.table.setHorizontalHeaderLabels([TITLES.get(name, name) for name in self._names])
+        for column, name in enumerate(self._names):
+            item = self.table.horizontalHeaderItem(column)
+            assert item is not None
+            item.setIcon(_swatch(self._colours[name]))
+        self.table.setRowCount(1 + len(self._frames))
+        self.table.setVerticalHeaderLabels(["Mean", *(f"Frame {frame}" for frame in self._frames)])
+        shared = [frame for frame in self._frames if all(frame in self._scores[name] for name in self._names)]
+        means = {
+            name: sum(self._scores[name][frame][metric] for frame in shared) / len(shared)
+            for name in self._names
+            if shared
+        }
+        self._fill_row(0, means, metric)
+        for line, frame in enumerate(self._frames, 1):
+            values = {name: self._scores[name][frame][metric] for name in self._names if frame in self._scores[name]}
+            self._fill_row(line, values, metric)
+        self.table.resizeColumnsToContents()
+        self.show_frame(self._shown)
+
+    def _fill_row(self, line: int, values: Mapping[str, float], metric: str) -> None:
+        # The slope depends on the truth's exposure: neither more nor less is better.
+        best = None if metric == "slope" else best_of(values)
+        for column, name in enumerate(self._names):
+            value = values.get(name)
+            text = UNKNOWN if value is None else value_text(metric, value)
+            self.table.setItem(line, column, _cell(text, is_bold=name == best))
+
+    def _on_clicked(self, row: int, _column: int) -> None:
+        if row > 0:
+            self.frame_chosen.emit(self._frames[row - 1])
+
+
+def value_text(metric: str, value: float) -> str:
+    """Return a score as shown."""
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.2f}" if metric in METRICS and METRICS[metric].unit else f"{value:.3f}"
+
+
+def mean_text(row: Row) -> str:
+    """Return mean and spread."""
+    mean = value_text(row.metric, row.mean)
+    return mean if math.isnan(row.spread) else f"{mean}{THIN}±{THIN}{value_text(row.metric, row.spread)}"
+
+
+def test_text(row: Row) -> str:
+    """Return what a test against the reference says in short; empty where there is none."""
+    if not math.isnan(row.p_value):
+        return f"p {p_text(row.p_value)}"
+    if not math.isnan(row.interval[0]):
+        low, high = (signed(row.metric, value) for value in row.interval)
+        return f"[{low},{THIN}{high}]"
+    return ""
+
+
+def row_about(row: Row, *, reference: str) -> str:
+    """Return what there is to say of a row, for a tooltip."""
+    parts = [METRIC_HELP[row.metric]]
+    if not math.isnan(row.difference):
+        parts.append(f"Mean difference to {reference}: {signed(row.metric, row.difference)}")
+    if not math.isnan(row.interval[0]):
+        parts[-1] += f", 95 % interval {signed(row.metric, row.interval[0])} to {signed(row.metric, row.interval[1])}"
+    if not math.isnan(row.p_value):
+        parts.append(
+            f"Paired two-sided t-test over {row.count} fields of view: p {p_text(row.p_value)}; after Holm's "
+            f"correction for the number of methods {p_text(row.p_corrected)}"
+        )
+    if not math.isnan(row.effect_size):
+        parts.append(
+            "Effect size (Cohen's d<sub>z</sub>, the mean difference in standard deviations of the differences): "
+            f"{row.effect_size:+.2f}"
+        )
+    return "<br>".join(f"{part.rstrip('.')}." for part in parts)
+
+
+def signed(metric: str, value: float) -> str:
+    """Return a difference of scores as shown."""
+    return ("+" if value >= 0 else "-") + value_text(metric, abs(value))
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value as shown behind the letter p."""
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}" if p_value < 0.1 else f"= {p_value:.2f}"
+
+
+def best_of(values: Mapping[str, float]) -> str | None:
+    """Return the method with the best value; None unless there are two methods at least beside the input."""
+    of_methods = {name: value for name, value in values.items() if name != INPUT and not math.isnan(value)}
+    if len(of_methods) < 2:
+        return None
+    return max(of_methods, key=lambda name: of_methods[name])
+
+
+def _cell(
+    text: str,
+    *,
+    colour: str | None = None,
+    is_left: bool = False,
+    is_bold: bool = False,
+    about: str = "",
+    size: float | None = None,
+) -> QTableWidgetItem:
+    item = QTableWidgetItem(text)
+    side = Qt.AlignmentFlag.AlignLeft if is_left else Qt.AlignmentFlag.AlignRight
+    item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+    if colour:
+        item.setIcon(_swatch(colour))
+    font = item.font()
+    font.setBold(is_bold)
+    if size is not None:
+        font.setPointSizeF(size)
+    item.setFont(font)
+    item.setToolTip(tooltip(about))
+    return item
+
+
+def _swatch(colour: str) -> QIcon:
+    pixmap = QPixmap(SWATCH, SWATCH)
+    pixmap.fill(QColor(colour))
+    return QIcon(pixmap)
+
+
+def _make_plain(table: QTableWidget) -> None:
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    table.setShowGrid(False)
+    table.setWordWrap(True)
+    table.setIconSize(QSize(SWATCH, SWATCH))
+    vertical = table.verticalHeader()
+    assert vertical is not None
+    vertical.setVisible(not isinstance(table, SummaryTable))
+    if isinstance(table, SummaryTable):
+        table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+
+
+def _header(table: QTableWidget) -> QHeaderView:
+    header = table.horizontalHeader()
+    assert header is not None
+    return header

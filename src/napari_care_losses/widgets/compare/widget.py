@@ -1,0 +1,279 @@
+"""The Compare widget: one image restored by several methods, side by side, scored and tested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
+
+from napari_care_losses.errors import CareError
+from napari_care_losses.evaluation.statistics import table_text
+from napari_care_losses.widgets.background.worker import Job, LatestJob, Outcome
+from napari_care_losses.widgets.compare.colors import panel_colours
+from napari_care_losses.widgets.compare.export import example_frame, export, summary
+from napari_care_losses.widgets.compare.results import ComparisonResults, show_frame
+from napari_care_losses.widgets.compare.settings import ComparisonSettings
+from napari_care_losses.widgets.compare.summary import ComparisonSummary
+from napari_care_losses.widgets.layers.conversion import shown_index
+from napari_care_losses.widgets.shared.panel import Panel
+from napari_care_losses.widgets.shared.run_bar import Clock, RunBar, duration
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_care_losses.comparison.compare import Compared
+    from napari_care_losses.evaluation.statistics import Row
+    from napari_care_losses.widgets.compare.window.window import ComparisonView
+
+SUMMARY_MS = 300
+"""The table waits so long for more frames before it is computed anew."""
+
+
+class CompareWidget(Panel):
+    """Compares models and baselines on an image layer. Its parameters are those of a `Panel`."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
+        super().__init__(napari_viewer, parent=parent)
+        self._results: ComparisonResults | None = None
+        self._rows: list[Row] = []
+        self._clock = Clock()
+        self.view: ComparisonView | None = None
+        self._job, self._exporting = Job(parent=self, uses_torch=True), Job(parent=self)
+        self._summing = LatestJob(parent=self, delay_ms=SUMMARY_MS)
+        self._build()
+        self._connect()
+        self._update()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a comparison is under way."""
+        return self._job.is_running
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a comparison, its table or its report is waited for."""
+        return self._job.is_running or self._summing.is_running or self._exporting.is_running
+
+    def _build(self) -> None:
+        self.settings = ComparisonSettings(self._viewer)
+        self.summary = ComparisonSummary()
+        self.run_bar = RunBar(
+            "Compare",
+            "Stop",
+            start_help="Restore the frames by every method ticked. A window shows them side by side as they come.",
+            stop_help="Stop; what has been restored so far stays.",
+        )
+        for widget in (self.settings, self.summary):
+            self.body.addWidget(widget)
+        self.line_up(self.settings.rows)
+        self.body.addStretch(1)
+        self.foot.addWidget(self.run_bar)
+
+    def _connect(self) -> None:
+        self.settings.changed.connect(self._update)
+        self.run_bar.started.connect(self._start)
+        self.run_bar.stopped.connect(self._stop)
+        self.summary.panels_asked.connect(self._open_view)
+        self.summary.copy_asked.connect(self._copy)
+        self.summary.layers_asked.connect(self._add_layers)
+        self.summary.export_asked.connect(self._ask_for_file)
+        self._job.reported.connect(self._on_report)
+        self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
+        self._job.finished.connect(self._on_finished)
+        self._summing.reported.connect(self._on_summary)
+        self._exporting.reported.connect(lambda path: self.run_bar.say(f"Report written: {path}"))
+        self._exporting.failed.connect(lambda error: self.run_bar.say(f"No report was written: {error}"))
+        self._exporting.finished.connect(lambda _: self._update())
+        self.closing.closed.connect(self._on_closed)
+        self._viewer.dims.events.current_step.connect(self._follow_slider)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        self._viewer.events.theme.connect(self._on_theme)
+
+    def _update(self) -> None:
+        reason = ""
+        if not self._job.is_running:
+            try:
+                self.settings.plan()
+            except CareError as error:
+                reason = str(error)
+        self.run_bar.set_state(is_running=self._job.is_running, is_stopping=self._job.is_stopping, reason=reason)
+        results = self._results
+        self.summary.set_state(
+            results,
+            is_running=self._job.is_running,
+            is_exporting=self._exporting.is_running,
+            has_layer=results is not None and results.plan.source in self._viewer.layers,
+        )
+
+    def _start(self) -> None:
+        if self._job.is_running:
+            return
+        plan = self.settings.plan()
+        # pressing the button says which one is meant
+        self.settings.image.choose(plan.source)
+        self._results, self._rows, self._clock = ComparisonResults(plan), [], Clock()
+        self._summing.cancel()
+        self.run_bar.show_progress(-1)
+        self.run_bar.say("Starting…")
+        self._job.start(self._results.run, title=f"Comparing on {plan.source.name}", fraction=_fraction)
+        self._make_view()
+        self.summary.clear()
+        self._update()
+
+    def _stop(self) -> None:
+        self._job.stop()
+        self.run_bar.say("Stopping…")
+        self._update()
+
+    def _on_report(self, step: Compared) -> None:
+        results = self._results
+        if results is None:
+            return
+        self.run_bar.show_progress(_fraction(step) or -1)
+        if step.frame_index is not None:
+            had_frames = bool(results.frames_done())
+            results.record(step)
+            if self.view is not None:
+                self.view.note(step.frame_index)
+            if step.method == results.plan.methods[-1].name:
+                self._summarize()
+            if bool(results.frames_done()) != had_frames:
+                self._update()
+        self._say_progress(step)
+
+    def _say_progress(self, step: Compared) -> None:
+        assert self._results is not None
+        count = len(self._results.plan.indices)
+        parts = [f"{len(self._results.frames_done())} of {count} frames"] if count > 1 else []
+        if step.done:
+            parts.append(f"{duration(self._clock.seconds_left(step.done, step.total))} left")
+        self.run_bar.say(", ".join(parts) or "Starting…")
+
+    def _on_finished(self, outcome: Outcome) -> None:
+        results = self._results
+        assert results is not None
+        done, count = len(results.frames_done()), len(results.plan.indices)
+        frames = f"{count} frame{'s' if count > 1 else ''}"
+        if outcome is Outcome.DONE:
+            methods = f"{len(results.plan.methods)} method{'s' if len(results.plan.methods) > 1 else ''}"
+            models = [method.name for method in results.plan.methods if method.model is not None]
+            notes = dict.fromkeys(note for name in models if (note := results.notes.get(name)))
+            self.run_bar.say(" ".join([f"Compared {methods} on {frames} in {duration(self._clock.seconds)}.", *notes]))
+        elif outcome is Outcome.STOPPED:
+            self.run_bar.say(f"Stopped: {done} of {frames} {'is' if done == 1 else 'are'} compared.")
+        if self.view is not None:
+            self.view.set_running(False)
+        self._summarize(is_last=True)
+        self._update()
+
+    def _summarize(self, *, is_last: bool = False) -> None:
+        """Compute the table anew, unless that is under way: another frame will come."""
+        results = self._results
+        if results is None or not results.frames_done() or (self._summing.is_running and not is_last):
+            return
+        scores, plan = results.copied_scores(), results.plan
+        self._summing.request(lambda: summary(scores, reference=plan.reference, independent=plan.independent))
+
+    def _on_summary(self, rows: list[Row]) -> None:
+        if self._results is None:
+            return
+        is_first, self._rows = not self._rows, rows
+        self.summary.show_rows(rows, self._results, colours=panel_colours(self._results.plan.names, self._viewer.theme))
+        self._update()
+        if is_first:
+            # Only once it has been laid out can it be scrolled to.
+            QTimer.singleShot(0, self._scroll_to_summary)
+
+    def _scroll_to_summary(self) -> None:
+        self.bring_into_view(self.summary)
+
+    def _make_view(self) -> None:
+        # pyqtgraph takes a third of a second to load: it does so when there is something to plot
+        from napari_care_losses.widgets.compare.window.window import ComparisonView
+
+        assert self._results is not None
+        before, self.view = self.view, ComparisonView(self._results, self._viewer.theme, parent=self)
+        if before is not None:
+            self.view.restoreGeometry(before.saveGeometry())
+            before.close()
+            before.deleteLater()
+        self.view.frame_chosen.connect(self._on_frame_chosen)
+        self.view.set_running(True)
+        self._follow_slider()
+        self._open_view()
+
+    def _open_view(self) -> None:
+        if self.view is not None:
+            self.view.setWindowState(self.view.windowState() & ~Qt.WindowState.WindowMinimized)
+            self.view.show()
+            self.view.raise_()
+
+    def _copy(self) -> None:
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(table_text(self._rows))
+        self.run_bar.say("The table is in the clipboard: paste it into a spreadsheet.")
+
+    def _add_layers(self) -> None:
+        if self._results is not None:
+            self._results.add_layers(self._viewer)
+
+    def _ask_for_file(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Export report", "comparison.html", "Web pages (*.html)")
+        if name:
+            self.export(Path(name).with_suffix(".html"))
+
+    def export(self, path: Path) -> None:
+        """Write the report to a file, in the background."""
+        results, view = self._results, self.view
+        if results is None or view is None or self._exporting.is_running:
+            return
+        index = example_frame(results, view.index)
+        if index is None:
+            return
+        line = view.grid.line
+        self.run_bar.say("Writing the report…")
+        self._exporting.start(lambda: export(results, path, index, line))
+        self._update()
+
+    def _follow_slider(self, _event: object = None) -> None:
+        if self.view is not None and self._results is not None:
+            self.view.show_frame(shown_index(self._results.plan.source, self._viewer.dims))
+
+    def _on_frame_chosen(self, index: int) -> None:
+        if self.view is None or self._results is None:
+            return
+        plan = self._results.plan
+        if plan.source in self._viewer.layers:
+            show_frame(self._viewer.dims, plan.source, plan.frames.position(index))
+        if self.view.index != index:
+            self.view.show_frame(index)
+
+    def _on_removed(self, _event: object) -> None:
+        if self._results is None:
+            return
+        plan = self._results.plan
+        used = [layer for layer in (plan.source, plan.truth_layer) if layer is not None]
+        if self._job.is_running and any(layer not in self._viewer.layers for layer in used):
+            self._stop()
+        self._update()
+
+    def _on_theme(self, event: Any) -> None:
+        if self.view is not None:
+            self.view.set_theme(event.value)
+        self.settings.set_theme(event.value)
+        if self._rows:
+            self._on_summary(self._rows)
+
+    def _on_closed(self) -> None:
+        for job in (self._job, self._exporting):
+            job.stop()
+        self._summing.cancel()
+        if self.view is not None:
+            self.view.close()
+
+
+def _fraction(step: Compared) -> float | None:
+    return step.done / step.total if step.total else None

@@ -1,0 +1,1 @@
+"""The window with panels, plots and tables."""

@@ -1,0 +1,106 @@
+"""The curves of a comparison as iterators, to be run in the background."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.line_profile import line_profile
+from napari_care_losses.evaluation.spectra import averaged_rings, fourier_ring_correlation, radial_power, resolution
+from napari_care_losses.widgets.compare.results import TRUTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_care_losses.widgets.compare.results import ComparisonResults
+    from napari_care_losses.widgets.compare.window.image_panel import Line
+
+
+class Curve(NamedTuple):
+    """One curve of a plot.
+
+    Attributes
+    ----------
+    name : str
+        Of the panel it belongs to.
+    x, y : (N,) float64
+        The curve.
+    note : str
+        What the legend says beside the name.
+    """
+
+    name: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    note: str = ""
+
+
+Report = Curve | str
+"""A curve, or why there is none."""
+
+
+def profiles(
+    images: Mapping[str, NDArray[np.float32]], line: Line, *, width: int, pixel_size: float | None
+) -> Iterator[Report]:
+    """Return the intensity of every image along a line; distances in micrometres where the pixel size is known."""
+    start, stop = from_centres(line)
+    for name, image in images.items():
+        try:
+            distance, intensity = line_profile(image, start, stop, width)
+        except InputError as error:
+            yield str(error)
+            return
+        yield Curve(name, distance * (pixel_size or 1), intensity)
+
+
+def spectra(images: Mapping[str, NDArray[np.float32]], *, pixel_size: float | None) -> Iterator[Report]:
+    """Return the radial power of every image; frequencies in 1/um where the pixel size is known."""
+    for name, image in images.items():
+        try:
+            frequency, power = radial_power(image)
+        except InputError as error:
+            yield str(error)
+            return
+        yield Curve(name, frequency / (pixel_size or 1), power)
+
+
+def correlations(
+    results: ComparisonResults, names: Sequence[str], index: int, *, pixel_size: float | None
+) -> Iterator[Report]:
+    """Return the Fourier ring correlation of a frame's images with the truth, averaged; the resolution as the note."""
+    truth = results.image(TRUTH, index)
+    for name in names:
+        try:
+            frequency, correlation = fourier_ring_correlation(results.image(name, index), truth)
+        except InputError as error:
+            yield str(error)
+            return
+        limit = resolution(frequency, correlation)
+        averaged = averaged_rings(correlation)
+        yield Curve(name, frequency / (pixel_size or 1), averaged, resolution_text(limit, pixel_size))
+
+
+def from_centres(line: Line) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the ends (y, x) of a line, counted from the centre of the first pixel instead of its corner."""
+    (x0, y0), (x1, y1) = line
+    return (y0 - 0.5, x0 - 0.5), (y1 - 0.5, x1 - 0.5)
+
+
+def resolution_text(frequency: float, pixel_size: float | None) -> str:
+    """Return a limit of resolution (cycles per pixel) as a length: in micrometres where the pixel size is known."""
+    if not frequency > 0:
+        # 0: no agreement at any scale; NaN: agreement down to the pixels
+        return "unresolved" if frequency == 0 else f"< {_length(2, pixel_size)}"
+    return _length(1 / frequency, pixel_size)
+
+
+def _length(pixels: float, pixel_size: float | None) -> str:
+    if pixel_size is None:
+        return f"{pixels:.1f} px"
+    micrometres = pixels * pixel_size
+    digits = max(0, 2 - math.floor(math.log10(micrometres))) if micrometres > 0 else 0
+    return f"{micrometres:.{min(digits, 3)}f} µm"

@@ -1,0 +1,174 @@
+"""The panels of a comparison in a grid: one camera, one contrast and one line for all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QRectF, QTimer, Signal
+from qtpy.QtWidgets import QGridLayout, QWidget
+
+from napari_care_losses.widgets.compare.window.image_panel import ImagePanel, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_care_losses.widgets.compare.window.images import Pyramid
+
+HEADING = 20
+"""Height of a panel's heading, about, in pixels of the screen."""
+
+SPACING = 4
+
+
+class PanelGrid(QWidget):
+    """Images side by side, as large as the grid allows.
+
+    Parameters
+    ----------
+    colours : mapping of str to str
+        Name of every panel in order, and the colour of its curves.
+    frame_shape : tuple of int
+        (Y, X) of all images.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    line_changed = Signal()
+    """The user has drawn or moved the line."""
+
+    pointed_at = Signal(object)
+    """The place (x, y) in pixels the mouse is over; None when it has left."""
+
+    def __init__(
+        self, colours: Mapping[str, str], frame_shape: tuple[int, int], *, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        height, width = frame_shape
+        self._whole = self._view = QRectF(0, 0, width, height)
+        self._line: Line | None = None
+        self.panels = {name: ImagePanel(name, colour) for name, colour in colours.items()}
+        self._layout = QGridLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(SPACING)
+        self._columns = 0
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(0)
+        self._settling.timeout.connect(lambda: self._look_at(self._view))
+        for panel in self.panels.values():
+            panel.moved.connect(self._look_at)
+            panel.line_changed.connect(self._on_line_changed)
+            panel.pointed_at.connect(self.pointed_at)
+            panel.box.reset_asked.connect(self.reset_view)
+        self._arrange()
+        self.reset_view()
+
+    @property
+    def line(self) -> Line | None:
+        """The line in all panels, if there is one."""
+        return self._line
+
+    @property
+    def view(self) -> QRectF:
+        """The part of the image all panels show."""
+        return QRectF(self._view)
+
+    def reset_view(self) -> None:
+        """Show the whole image."""
+        self._look_at(self._whole)
+
+    def show_image(self, name: str, pyramid: Pyramid) -> None:
+        """Show an image in a panel."""
+        self.panels[name].show_image(pyramid)
+
+    def show_message(self, name: str, text: str) -> None:
+        """Show a text in place of a panel's image."""
+        self.panels[name].show_message(text)
+
+    def images(self) -> dict[str, NDArray[np.float32]]:
+        """Return the images shown, by the name of their panel."""
+        return {name: panel.pyramid.image for name, panel in self.panels.items() if panel.pyramid is not None}
+
+    def fit_headings(self) -> None:
+        """Write scores below the names where a name would have no room beside them: in all panels alike."""
+        columns = max(1, self._columns)
+        width = (self.width() - SPACING * (columns - 1)) // columns
+        is_tight = any(panel.heading_width > width for panel in self.panels.values())
+        for panel in self.panels.values():
+            panel.stack_heading(is_tight)
+
+    def set_colours(self, levels: tuple[float, float], table: NDArray[np.uint8] | None, *, but: str = "") -> None:
+        """Set contrast and colours of all panels, except one."""
+        for name, panel in self.panels.items():
+            if name != but:
+                panel.set_colours(levels, table)
+
+    def set_line(self, line: Line | None) -> None:
+        """Show a line in all panels, or none; `line_changed` is not emitted."""
+        self._line = line
+        for panel in self.panels.values():
+            panel.set_line(line)
+
+    def show_line(self, is_shown: bool) -> None:
+        """Show the line, or hide it without forgetting it."""
+        for panel in self.panels.values():
+            panel.set_line(self._line if is_shown else None)
+
+    def default_line(self) -> Line:
+        """Return a line across the middle of what is shown."""
+        middle, across = self._view.center(), 0.3 * self._view.width()
+        return (middle.x() - across, middle.y()), (middle.x() + across, middle.y())
+
+    def resizeEvent(self, event: object) -> None:
+        """Use the room."""
+        super().resizeEvent(event)
+        self._arrange()
+        self.fit_headings()
+        # Panels are resized one after the other, each of them moving its view a little.
+        self._settling.start()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Tell when the mouse has left."""
+        if event is not None and event.type() == QEvent.Type.Leave:
+            self.pointed_at.emit(None)
+        return super().event(event)
+
+    def _arrange(self) -> None:
+        columns = best_columns(
+            len(self.panels), self.width(), self.height(), aspect=self._whole.width() / self._whole.height()
+        )
+        if columns == self._columns:
+            return
+        for place in range(max(self._columns, columns, len(self.panels))):
+            self._layout.setColumnStretch(place, int(place < columns))
+            self._layout.setRowStretch(place, int(place < -(-len(self.panels) // columns)))
+        for place, panel in enumerate(self.panels.values()):
+            self._layout.addWidget(panel, *divmod(place, columns))
+        self._columns = columns
+
+    def _look_at(self, rectangle: QRectF) -> None:
+        self._view = QRectF(rectangle)
+        for panel in self.panels.values():
+            panel.look_at(self._view)
+
+    def _on_line_changed(self, line: Line) -> None:
+        sender = self.sender()
+        self._line = line
+        for panel in self.panels.values():
+            if panel is not sender:
+                panel.set_line(line)
+        self.line_changed.emit()
+
+
+def best_columns(count: int, width: float, height: float, *, aspect: float) -> int:
+    """Return the number of columns with which `count` images of an aspect (width / height) become largest."""
+
+    def size(columns: int) -> float:
+        rows = -(-count // columns)
+        room = (height - SPACING * (rows - 1)) / rows - HEADING
+        return min((width - SPACING * (columns - 1)) / columns, room * aspect)
+
+    return max(range(1, count + 1), key=size)

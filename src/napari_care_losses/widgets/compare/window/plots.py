@@ -1,0 +1,219 @@
+"""Curves of several images in one plot, each in the colour of its method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyqtgraph
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.plotting import LABEL_MARGIN, take_theme
+from napari_care_losses.widgets.shared.run_bar import show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.widgets.compare.window.curves import Curve
+
+WIDTH = 1.5
+"""Of a curve, in pixels."""
+
+SMALLEST = (160, 140)
+"""Width and height of a plot at least, in pixels of the screen."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the curve of a panel looks.
+
+    Attributes
+    ----------
+    title : str
+        Its name in the legend.
+    colour : str
+        Colour of the line.
+    is_dashed : bool
+        Whether the line is dashed.
+    """
+
+    title: str
+    colour: str
+    is_dashed: bool = False
+
+
+class CurvePlot(QWidget):
+    """A plot with a legend above it; a click on a name hides its curve.
+
+    Parameters
+    ----------
+    theme : str
+        Name of napari's theme.
+    vertical : str
+        Label of the vertical axis.
+    help : str
+        What the curves tell.
+    is_logarithmic : bool
+        Whether the vertical axis is.
+    threshold : float, optional
+        A level to be marked.
+    limits : tuple of float, optional
+        The vertical range, where it is known beforehand.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(
+        self,
+        theme: str,
+        *,
+        vertical: str,
+        help: str,
+        is_logarithmic: bool = False,
+        threshold: float | None = None,
+        limits: tuple[float, float] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._styles: dict[str, Style] = {}
+        self._curves: dict[str, Curve] = {}
+        self._hidden: set[str] = set()
+        self._items: dict[str, pyqtgraph.PlotDataItem] = {}
+        self.legend = QLabel()
+        self.legend.setWordWrap(True)
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setToolTip(tooltip("Click a name to hide its curve, and to show it again."))
+        self.legend.linkActivated.connect(self._toggle)
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        self.message.setVisible(False)
+        self.plot = pyqtgraph.PlotWidget()
+        self.plot.setMinimumSize(*SMALLEST)
+        self.plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        self.plot.setMenuEnabled(False)
+        self.plot.setToolTip(tooltip(help))
+        self.plot.setLogMode(y=is_logarithmic)
+        self.plot.setLabel("left", vertical)
+        self.plot.getPlotItem().layout.setContentsMargins(0, 0, 6, LABEL_MARGIN)
+        for side in ("left", "bottom"):
+            self.plot.getAxis(side).enableAutoSIPrefix(False)
+        if limits is not None:
+            self.plot.setYRange(*limits, padding=0.02)
+        self._threshold = None if threshold is None else pyqtgraph.InfiniteLine(threshold, angle=0)
+        if self._threshold is not None:
+            self.plot.addItem(self._threshold, ignoreBounds=True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.setSpacing(2)
+        for widget in (self.legend, self.message):
+            layout.addWidget(widget)
+        layout.addWidget(self.plot, 1)
+        self._text = ""
+        self.set_theme(theme)
+
+    @property
+    def curves(self) -> dict[str, Curve]:
+        """The curves there are, by name."""
+        return dict(self._curves)
+
+    def set_styles(self, styles: Mapping[str, Style]) -> None:
+        """Set the names of all curves there may be, their order and their look."""
+        self._styles = dict(styles)
+        for name in set(self._items) - set(styles):
+            self.plot.removeItem(self._items.pop(name))
+        self._curves = {name: curve for name, curve in self._curves.items() if name in styles}
+        self._hidden &= set(styles)
+        for name in self._items:
+            self._dress(name)
+        self._write_legend()
+
+    def set_horizontal(self, text: str) -> None:
+        """Set the label of the horizontal axis."""
+        self.plot.setLabel("bottom", text)
+
+    def say(self, text: str) -> None:
+        """Say why there are no curves."""
+        show_text(self.message, text)
+
+    def keep(self, names: Container[str]) -> None:
+        """Take all curves away but some."""
+        for name in [name for name in self._curves if name not in names]:
+            del self._curves[name]
+            self._items[name].setData([], [])
+        self._write_legend()
+
+    def show_curve(self, curve: Curve) -> None:
+        """Show a curve in place of the one of that name."""
+        if curve.name not in self._styles:
+            return
+        self._curves[curve.name] = curve
+        if curve.name not in self._items:
+            self._items[curve.name] = self.plot.plot(connect="finite")
+            self._dress(curve.name)
+        self._items[curve.name].setData(*_drawable(curve.x, curve.y, is_logarithmic=self._is_logarithmic))
+        self._items[curve.name].setVisible(curve.name not in self._hidden)
+        self._write_legend()
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of one of napari's themes."""
+        theme = take_theme(self.plot, name)
+        self._text = theme.text.as_hex()
+        if self._threshold is not None:
+            self._threshold.setPen(pyqtgraph.mkPen(theme.highlight.as_hex(), width=1, style=Qt.PenStyle.DashLine))
+        self._write_legend()
+
+    @property
+    def _is_logarithmic(self) -> bool:
+        return bool(self.plot.getPlotItem().ctrl.logYCheck.isChecked())
+
+    def _dress(self, name: str) -> None:
+        style = self._styles[name]
+        pen = pyqtgraph.mkPen(style.colour, width=WIDTH)
+        if style.is_dashed:
+            pen.setStyle(Qt.PenStyle.DashLine)
+        item = self._items[name]
+        # Drawn as one line, a noisy profile across a large image takes seconds; dashes need one line.
+        item.curve.setSegmentedLineMode("off" if style.is_dashed else "on")
+        item.opts["antialias"] = not style.is_dashed
+        item.setPen(pen)
+        item.setZValue(len(self._styles) - list(self._styles).index(name))
+
+    def _write_legend(self) -> None:
+        entries = [
+            _entry(name, style, self._curves[name].note, self._text, is_hidden=name in self._hidden)
+            for name, style in self._styles.items()
+            if name in self._curves
+        ]
+        show_text(self.legend, " &nbsp; ".join(entries))
+
+    def _toggle(self, link: str) -> None:
+        name = QUrl.fromPercentEncoding(link.encode())
+        self._hidden ^= {name}
+        if name in self._items:
+            self._items[name].setVisible(name not in self._hidden)
+        self._write_legend()
+
+
+def _entry(name: str, style: Style, note: str, text: str, *, is_hidden: bool) -> str:
+    link = bytes(QUrl.toPercentEncoding(name)).decode()
+    mark = "□" if is_hidden else "╍" if style.is_dashed else "■"
+    said = escape(style.title) + (f" {escape(note)}" if note else "")
+    said = f"<s>{said}</s>" if is_hidden else said
+    # Not broken inside of an entry.
+    said = said.replace(" ", "&nbsp;")
+    return (
+        f'<span style="color:{style.colour}">{mark}</span>&nbsp;'
+        f'<a href="{link}" style="color:{text}; text-decoration:none">{said}</a>'
+    )
+
+
+def _drawable(x: Any, y: Any, *, is_logarithmic: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    # A power of 0 has no logarithm: the line has a gap there.
+    return x, np.where(y > 0, y, np.nan) if is_logarithmic else y

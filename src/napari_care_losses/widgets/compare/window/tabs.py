@@ -1,0 +1,227 @@
+"""Beside the panels of a comparison: profile, spectrum, Fourier ring correlation and the table of frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QSpinBox, QTabWidget, QVBoxLayout, QWidget
+
+from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.evaluation.spectra import THRESHOLD
+from napari_care_losses.widgets.background.worker import LatestJob
+from napari_care_losses.widgets.compare.colors import is_dashed
+from napari_care_losses.widgets.compare.results import TITLES, TRUTH
+from napari_care_losses.widgets.compare.tables import FrameTable
+from napari_care_losses.widgets.compare.window.curves import Curve, correlations, profiles, spectra
+from napari_care_losses.widgets.compare.window.plots import CurvePlot, Style
+from napari_care_losses.widgets.shared.form import make_rows, tooltip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_care_losses.widgets.compare.results import ComparisonResults
+    from napari_care_losses.widgets.compare.window.curves import Report
+    from napari_care_losses.widgets.compare.window.image_panel import Line
+
+DELAY_MS = 80
+"""Curves are computed once nothing has changed for so long."""
+
+FILLING_MS = 200
+"""Least time between two fillings of the table."""
+
+WIDEST = 99
+"""Pixels a profile may average over at most."""
+
+
+class Shown(NamedTuple):
+    """What the panels show.
+
+    Attributes
+    ----------
+    images : dict of str to array (Y, X)
+        By panel, as drawn: images or differences.
+    index : int
+        The frame.
+    line : Line, or None
+        The line in the panels.
+    """
+
+    images: Mapping[str, NDArray[np.float32]]
+    index: int
+    line: Line | None
+
+
+class CurveTabs(QTabWidget):
+    """Plots what the panels show; only the tab in sight is computed, in the background.
+
+    Parameters
+    ----------
+    results : ComparisonResults
+        The comparison.
+    theme : str
+        Name of napari's theme.
+    colours : mapping of str to str
+        By panel.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    frame_chosen = Signal(int)
+    """A frame was clicked in the table."""
+
+    line_wanted = Signal(bool)
+    """Whether the tab in sight needs the line."""
+
+    def __init__(
+        self, results: ComparisonResults, theme: str, colours: Mapping[str, str], *, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._results, self._colours = results, dict(colours)
+        self._pixel_size = results.plan.pixel_size
+        self._shown = Shown({}, 0, None)
+        self._target: CurvePlot | None = None
+        self._computing = LatestJob(parent=self, delay_ms=DELAY_MS)
+        self._computing.reported.connect(self._on_report)
+        self._filling = QTimer(self)
+        self._filling.setSingleShot(True)
+        self._filling.setInterval(FILLING_MS)
+        self._filling.timeout.connect(self._fill_table)
+        self._build(theme)
+        self.set_colours(colours)
+        self.currentChanged.connect(self._on_tab_changed)
+
+    @property
+    def wants_line(self) -> bool:
+        """Whether the tab in sight needs the line."""
+        return self.currentWidget() is self._profile_tab
+
+    @property
+    def is_computing(self) -> bool:
+        """Whether curves are waited for."""
+        return self._computing.is_running
+
+    def show_curves(self, shown: Shown) -> None:
+        """Show the curves of what the panels show."""
+        self._shown = shown
+        self._request()
+
+    def set_colours(self, colours: Mapping[str, str]) -> None:
+        """Set the colour of every panel."""
+        self._colours = dict(colours)
+        methods = [name for name in colours if name not in (INPUT, TRUTH)]
+        styles = {
+            name: Style(TITLES.get(name, name), colour, name in methods and is_dashed(methods.index(name)))
+            for name, colour in colours.items()
+        }
+        for plot in self.plots:
+            plot.set_styles(styles)
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of one of napari's themes."""
+        for plot in self.plots:
+            plot.set_theme(name)
+
+    def show_scores(self) -> None:
+        """Show the scores there are, soon: many frames may come in at once."""
+        if not self._filling.isActive():
+            self._filling.start()
+
+    def _fill_table(self) -> None:
+        if self.currentWidget() is not self.table:
+            return
+        self.table.show_scores(self._results.copied_scores(), self._results.plan.names, self._colours)
+
+    def _build(self, theme: str) -> None:
+        length = "µm" if self._pixel_size else "px"
+        self.profile = CurvePlot(
+            theme,
+            vertical="grey level",
+            help="Grey levels along the yellow line. Drag its ends, or hold Shift and drag in a panel to draw it anew.",
+        )
+        self.profile.set_horizontal(f"distance ({length})")
+        self.line_width = QSpinBox()
+        self.line_width.setRange(1, WIDEST)
+        self.line_width.setSuffix(" px")
+        self.line_width.setKeyboardTracking(False)
+        self.line_width.setToolTip(
+            tooltip("Average over parallel lines: noise goes down, structure along the line stays.")
+        )
+        self.line_width.valueChanged.connect(lambda _: self._request())
+        self._profile_tab = QWidget()
+        rows = make_rows()
+        rows.addRow("Line width", self.line_width)
+        layout = QVBoxLayout(self._profile_tab)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addWidget(self.profile, 1)
+        layout.addLayout(rows)
+        self.spectrum = CurvePlot(
+            theme,
+            vertical="power",
+            is_logarithmic=True,
+            help="How much structure there is of each fineness: coarse on the left, fine on the right. A curve below "
+            "the truth's has lost detail; one that stays high and flat on the right still holds noise.",
+        )
+        self.correlation = CurvePlot(
+            theme,
+            vertical="correlation with the truth",
+            threshold=THRESHOLD,
+            limits=(0.0, 1.0),
+            help="Which fineness of structure is truly restored (Fourier ring correlation): 1 is true, 0 is invented "
+            "or lost. The resolution beside each name is where the curve falls below 1/7, the broken line.",
+        )
+        for plot in (self.spectrum, self.correlation):
+            plot.set_horizontal(f"spatial frequency ({'1/µm' if self._pixel_size else 'cycles/px'})")
+        self.table = FrameTable()
+        self.table.frame_chosen.connect(self.frame_chosen)
+        self.plots = [self.profile, self.spectrum, self.correlation]
+        self.addTab(self._profile_tab, "Profile")
+        self.addTab(self.spectrum, "Spectrum")
+        if self._results.plan.truth is not None:
+            self.addTab(self.correlation, "Fourier ring correlation")
+        self.addTab(self.table, "Table")
+
+    def _on_tab_changed(self, _index: int) -> None:
+        self.line_wanted.emit(self.wants_line)
+        self._request()
+        self._fill_table()
+
+    def _request(self) -> None:
+        made = self._make_iterator()
+        self.table.show_frame(self._shown.index)
+        if made is None:
+            self._computing.cancel()
+            return
+        self._target, make_iterator = made
+        self._target.keep(self._shown.images)
+        self._computing.request(make_iterator)
+
+    def _make_iterator(self) -> tuple[CurvePlot, Callable[[], Iterator[Report]]] | None:
+        """Return the plot in sight and what computes its curves; None where there is nothing to compute."""
+        shown, results, pixel_size = self._shown, self._results, self._pixel_size
+        width, line = self.line_width.value(), shown.line
+        if not shown.images:
+            return None
+        if self.wants_line:
+            if line is None:
+                return None
+            return self.profile, lambda: profiles(shown.images, line, width=width, pixel_size=pixel_size)
+        if self.currentWidget() is self.spectrum:
+            return self.spectrum, lambda: spectra(shown.images, pixel_size=pixel_size)
+        if self.currentWidget() is self.correlation:
+            names = [name for name in shown.images if name != TRUTH]
+            return self.correlation, lambda: correlations(results, names, shown.index, pixel_size=pixel_size)
+        return None
+
+    def _on_report(self, report: Report) -> None:
+        if self._target is None:
+            return
+        if isinstance(report, Curve):
+            self._target.say("")
+            self._target.show_curve(report)
+        else:
+            self._target.keep(())
+            self._target.say(report)

@@ -1,0 +1,278 @@
+"""The window of a comparison: panels with one camera and one contrast, and what is measured in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSlider, QSplitter, QVBoxLayout, QWidget
+
+from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.evaluation.metrics import METRICS
+from napari_care_losses.widgets.background.worker import LatestJob
+from napari_care_losses.widgets.compare.colors import difference_table, panel_colours
+from napari_care_losses.widgets.compare.results import TITLES, TRUTH
+from napari_care_losses.widgets.compare.tables import COMPARED, best_of, value_text
+from napari_care_losses.widgets.compare.window.drawing import Drawing, Look, anchor, draw
+from napari_care_losses.widgets.compare.window.grid import PanelGrid
+from napari_care_losses.widgets.compare.window.tabs import CurveTabs, Shown
+from napari_care_losses.widgets.compare.window.toolbar import ComparisonBar
+from napari_care_losses.widgets.shared.form import tooltip
+
+if TYPE_CHECKING:
+    from napari_care_losses.widgets.compare.results import ComparisonResults
+
+SIZE = (1240, 720)
+"""Of the window in pixels, where the screen has room for it."""
+
+SHARE_OF_PANELS = (62, 38)
+"""Of the window's width: panels and plots."""
+
+READOUT_DIGITS = 4
+
+HINT = "Drag to move, scroll to zoom, double-click for the whole image; Shift + drag draws a line."
+
+
+class ComparisonView(QWidget):
+    """Shows a comparison while it is being made and after.
+
+    Parameters
+    ----------
+    results : ComparisonResults
+        The comparison.
+    theme : str
+        Name of napari's theme.
+    parent : QWidget, optional
+        The widget the window belongs to: it closes with it and looks like it.
+    """
+
+    frame_chosen = Signal(int)
+    """The user wants to see another frame."""
+
+    def __init__(self, results: ComparisonResults, theme: str, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent, Qt.WindowType.Window)
+        self.results = results
+        self._index = 0
+        self._is_running = False
+        self._drawn: dict[str, Drawing] = {}
+        self._drawing = LatestJob(parent=self, delay_ms=0)
+        self._drawing.reported.connect(self._on_drawing)
+        self._theme = theme
+        self._build()
+        self.set_theme(theme)
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether images or curves are waited for."""
+        return self._drawing.is_running or self.tabs.is_computing
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Colour of every panel, in order."""
+        return panel_colours(self.results.plan.names, self._theme)
+
+    @property
+    def index(self) -> int:
+        """The frame shown."""
+        return self._index
+
+    def show_frame(self, index: int) -> None:
+        """Show another frame."""
+        self._index = index
+        with QSignalBlocker(self.slider):
+            self.slider.setValue(index)
+        self.refresh()
+
+    def set_running(self, is_running: bool) -> None:
+        """Say whether frames are still being restored."""
+        self._is_running = is_running
+        self.refresh()
+
+    def note(self, index: int) -> None:
+        """Show what has come in of a frame."""
+        if index == self._index:
+            self.refresh()
+        else:
+            self.tabs.show_scores()
+
+    def refresh(self) -> None:
+        """Show what has come in, or has been switched."""
+        look, results = self._look(), self.results
+        self._write_headings()
+        missing = []
+        for name in self.grid.panels:
+            if not results.is_done(name, self._index):
+                self._drawn.pop(name, None)
+                self.grid.show_message(name, self._why_missing())
+            elif name not in self._drawn or self._drawn[name].look != look:
+                missing.append(name)
+        if missing:
+            self._drawing.request(lambda: draw(results, missing, look))
+        self._show_contrast()
+        self._show_curves()
+        self.tabs.show_scores()
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of one of napari's themes."""
+        self._theme = name
+        theme = get_theme(name)
+        colours = self.colours
+        for panel_name, panel in self.grid.panels.items():
+            panel.set_colour(colours[panel_name])
+            # as in the viewer: what surrounds an image belongs to it, and its heading stands on that
+            panel.set_background(theme.canvas.as_hex(), theme.text.as_hex())
+        self.setStyleSheet(f"ComparisonView {{ background-color: {theme.background.as_hex()}; }}")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.tabs.set_colours(colours)
+        self.tabs.set_theme(name)
+        self.tabs.show_scores()
+
+    def _build(self) -> None:
+        plan = self.results.plan
+        self.setWindowTitle(f"Compare: {plan.source.name}")
+        self.bar = ComparisonBar(has_truth=plan.truth is not None)
+        self.bar.look_changed.connect(self.refresh)
+        self.bar.contrast_changed.connect(self._show_contrast)
+        colours = self.colours
+        self.grid = PanelGrid(colours, plan.frames.frame_shape)
+        self.bar.whole.clicked.connect(self.grid.reset_view)
+        self.grid.line_changed.connect(self._show_curves)
+        self.grid.pointed_at.connect(self._read_out)
+        self.tabs = CurveTabs(self.results, self._theme, colours)
+        self.tabs.frame_chosen.connect(self.frame_chosen)
+        self.tabs.line_wanted.connect(self._on_line_wanted)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.addWidget(self.grid)
+        self.splitter.addWidget(self.tabs)
+        self.splitter.setChildrenCollapsible(False)
+        for place, share in enumerate(SHARE_OF_PANELS):
+            self.splitter.setStretchFactor(place, share)
+        self.readout = QLabel()
+        self.readout.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 6)
+        layout.setSpacing(6)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.splitter, 1)
+        layout.addLayout(self._make_slider())
+        layout.addWidget(self.readout)
+        self._read_out(None)
+        self.grid.set_line(self.grid.default_line())
+        self._fit_screen()
+
+    def _make_slider(self) -> QHBoxLayout:
+        frames = self.results.plan.frames
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, len(frames) - 1)
+        self.slider.setToolTip(
+            tooltip("The frame shown, here and in the viewer; the first is 0, as beside its slider.")
+        )
+        self.slider.setAccessibleName("Frame")
+        self.slider.valueChanged.connect(self.frame_chosen)
+        self.frame_label = QLabel()
+        row = QHBoxLayout()
+        row.addWidget(self.slider, 1)
+        row.addWidget(self.frame_label)
+        for widget in (self.slider, self.frame_label):
+            widget.setVisible(len(frames) > 1)
+        return row
+
+    def _fit_screen(self) -> None:
+        width, height = SIZE
+        screen = self.screen()
+        if screen is not None:
+            room = screen.availableGeometry()
+            width, height = min(width, round(0.94 * room.width())), min(height, round(0.88 * room.height()))
+        self.resize(width, height)
+        self.splitter.setSizes([width * share // sum(SHARE_OF_PANELS) for share in SHARE_OF_PANELS])
+
+    def _look(self) -> Look:
+        return Look(self._index, self.bar.is_difference, self.bar.is_matched)
+
+    def _why_missing(self) -> str:
+        if self._index not in self.results.plan.indices:
+            return "This frame is not compared."
+        return "Not restored yet…" if self._is_running else "Not restored: the comparison ended before."
+
+    def _write_headings(self) -> None:
+        last = len(self.results.plan.frames) - 1
+        self.frame_label.setText(f"Frame {self._index} / {last}")
+        scores = self.results.frame_scores(self._index)
+        best = {metric: best_of({name: row[metric] for name, row in scores.items()}) for metric in COMPARED}
+        for name, panel in self.grid.panels.items():
+            panel.title.setText(TITLES.get(name, name))
+            panel.scores.setText(
+                " · ".join(
+                    _marked(_with_unit(metric, scores[name][metric]), is_bold=best[metric] == name)
+                    for metric in COMPARED
+                    if name in scores
+                )
+            )
+        self.grid.fit_headings()
+
+    def _on_drawing(self, drawing: Drawing) -> None:
+        if drawing.look != self._look() or drawing.name not in self.grid.panels:
+            return
+        self._drawn[drawing.name] = drawing
+        self._show_contrast()
+        self.grid.show_image(drawing.name, drawing.pyramid)
+        self._show_curves()
+
+    def _show_contrast(self) -> None:
+        """Give all panels one contrast; the panel they are compared with keeps its own where it has to."""
+        drawn = {name: drawing for name, drawing in self._drawn.items() if drawing.look == self._look()}
+        held = anchor(self.results)
+        methods = [drawing for name, drawing in drawn.items() if name not in (INPUT, TRUTH)]
+        others = methods or [drawing for name, drawing in drawn.items() if name != held]
+        if self.bar.is_difference:
+            if others:
+                self.bar.suggest_difference(max(drawing.difference for drawing in others))
+            largest = self.bar.difference
+            self.grid.set_colours((-largest, largest), difference_table(), but=held)
+        else:
+            # The truth tells best what is signal; without it, or in grey levels of their own, restored images do.
+            told = [drawn[held]] if held in drawn and held == TRUTH and self.bar.is_matched else others
+            told = told or list(drawn.values())
+            if told:
+                self.bar.suggest_limits(told[0].limits, _union([drawing.span for drawing in told]))
+            self.grid.set_colours(self.bar.limits, None)
+        if held in drawn and (self.bar.is_difference or (held == TRUTH and not self.bar.is_matched)):
+            self.grid.panels[held].set_colours(drawn[held].limits, None)
+
+    def _show_curves(self) -> None:
+        images = {name: self._drawn[name].pyramid.image for name in self.grid.panels if name in self._drawn}
+        if self.bar.is_difference:
+            images.pop(anchor(self.results), None)
+        self.tabs.show_curves(Shown(images, self._index, self.grid.line))
+
+    def _on_line_wanted(self, is_wanted: bool) -> None:
+        self.grid.show_line(is_wanted)
+
+    def _read_out(self, place: tuple[float, float] | None) -> None:
+        """Write the grey levels of all panels under the mouse."""
+        height, width = self.results.plan.frames.frame_shape
+        x, y = (-1, -1) if place is None else (int(np.floor(place[0])), int(np.floor(place[1])))
+        if not (0 <= x < width and 0 <= y < height):
+            self.readout.setText(HINT)
+            return
+        values = [
+            f"{TITLES.get(name, name)} {self._drawn[name].pyramid.image[y, x]:.{READOUT_DIGITS}g}"
+            for name in self.grid.panels
+            if name in self._drawn
+        ]
+        self.readout.setText(f"x {x}, y {y}:   " + "   ".join(values))
+
+
+def _with_unit(metric: str, value: float) -> str:
+    return f"{value_text(metric, value)} {METRICS[metric].unit}".rstrip()
+
+
+def _marked(text: str, *, is_bold: bool) -> str:
+    text = text.replace(" ", "&nbsp;")
+    return f"<b>{text}</b>" if is_bold else text
+
+
+def _union(spans: list[tuple[float, float]]) -> tuple[float, float]:
+    return min(low for low, _ in spans), max(high for _, high in spans)

@@ -1,0 +1,1 @@
+"""Napari layers: conversion to frames, restored layers, the canvas."""

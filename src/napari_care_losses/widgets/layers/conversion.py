@@ -1,0 +1,167 @@
+"""Layers as frames, and frames as layers that lie exactly on the layer they came from."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from pint import DimensionalityError
+
+from napari_care_losses.errors import InputError, OutputError
+from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.components import Dims
+    from napari.layers import Layer
+    from numpy.typing import NDArray
+
+AXIS_NAMES = {
+    "t": "T",
+    "time": "T",
+    "z": "Z",
+    "plane": "Z",
+    "depth": "Z",
+    "c": "C",
+    "ch": "C",
+    "channel": "C",
+    "channels": "C",
+}
+"""What axis labels mean, in lower case; other labels (napari's own "-3", "field", ...) leave it open."""
+
+CONTRAST_PERCENTILES = (1.0, 99.8)
+"""Shown as black and white, in every layer alike, so that layers of different brightness can be compared by eye."""
+
+LARGEST_IN_MEMORY = 500 * 2**20
+"""Results beyond this many bytes lie in a temporary file."""
+
+
+def layer_frames(layer: Layer) -> Frames:
+    """Return the frames of an image layer, lazily; of a multiscale layer the full resolution.
+
+    Pixel size and steps are those of its scale, where its units are lengths and times.
+
+    Raises
+    ------
+    InputError
+        If the layer is no image, is RGB, or has axes that are not understood.
+    """
+    if not isinstance(layer, Image):
+        raise InputError(f"{layer.name} is no image layer: choose one.")
+    if layer.rgb:
+        raise InputError(f"{layer.name} is a colour (RGB) image: choose grey levels, e.g. one of its channels.")
+    data = layer.data[0] if layer.multiscale else layer.data
+    try:
+        axes = axes_of(layer.axis_labels)
+        return Frames(data, axes, _calibration(layer, axes))
+    except InputError as error:
+        raise InputError(f"{layer.name}: {error}") from error
+
+
+def axes_of(labels: Sequence[str]) -> str:
+    """Return the letters of a layer's axes: by its labels, those left open by the usual order (T, Z, C).
+
+    Raises
+    ------
+    InputError
+        If the labels put another axis than Y and X last.
+    """
+    known = [AXIS_NAMES.get(label.lower(), "") for label in labels]
+    if any(known[-2:]):
+        raise InputError(f"expected Y and X as the last two axes, found {', '.join(labels[-2:])}: transpose it first.")
+    leading = known[:-2]
+    free = (letter for letter in LEADING_AXES if letter not in leading)
+    return "".join(letter or next(free, "?") for letter in leading) + "YX"
+
+
+def shown_index(layer: Image, dims: Dims) -> int:
+    """Return which of the layer's frames the viewer shows; the nearest where the slider stands outside of it."""
+    frames_shape = _full_shape(layer)[:-2]
+    if not frames_shape:
+        return 0
+    place = np.rint(np.asarray(layer.world_to_data(dims.point[-layer.ndim :]))[: len(frames_shape)])
+    nearest = np.clip(np.nan_to_num(place), 0, np.asarray(frames_shape) - 1).astype(int)
+    return int(np.ravel_multi_index(tuple(nearest), frames_shape))
+
+
+def shown_first(shown: int, count: int) -> list[int]:
+    """Return the indices of `count` frames: the shown one, then the others outward from it."""
+    return sorted(range(count), key=lambda index: abs(index - shown))
+
+
+def placement(layer: Image) -> dict[str, Any]:
+    """Return the options that put a new layer of the same shape exactly onto this one."""
+    return {
+        "scale": layer.scale,
+        "translate": layer.translate,
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": layer.affine,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }
+
+
+def comparable_limits(image: NDArray[Any]) -> tuple[float, float]:
+    """Return contrast limits that show images of different brightness alike."""
+    low, high = np.percentile(image, CONTRAST_PERCENTILES)
+    return float(low), float(high if high > low else low + 1)
+
+
+def new_array(shape: tuple[int, ...], *, largest_in_memory: int = LARGEST_IN_MEMORY) -> NDArray[np.float32]:
+    """Return a float32 array of zeros; a large one lies in a temporary file that vanishes with it.
+
+    Raises
+    ------
+    OutputError
+        If the disk has no room for it.
+    """
+    size = math.prod(shape) * 4
+    if size <= largest_in_memory:
+        return np.zeros(shape, np.float32)
+    folder = tempfile.gettempdir()
+    try:
+        if shutil.disk_usage(folder).free < size:
+            raise OutputError(_no_room(size, folder, "not enough space"))
+        # The array keeps the file open, and the file's name is given up: it is gone when the array is.
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, np.float32, mode="r+" if os.name == "posix" else "w+", shape=shape)
+    except OSError as error:
+        raise OutputError(_no_room(size, folder, error.strerror or str(error))) from error
+
+
+def _calibration(layer: Image, axes: str) -> Calibration:
+    """Return what a layer's scale and units say of its pixels."""
+
+    def step(letter: str, unit: str) -> float | None:
+        if letter not in axes:
+            return None
+        axis = axes.index(letter)
+        try:
+            return float((float(abs(layer.scale[axis])) * layer.units[axis]).to(unit).magnitude)
+        except DimensionalityError:
+            return None
+
+    height, width = step("Y", "um"), step("X", "um")
+    pixel_size = (height, width) if height and width else None
+    return Calibration(pixel_size=pixel_size, z_step=step("Z", "um"), time_step=step("T", "s"))
+
+
+def _no_room(size: int, folder: str, reason: str) -> str:
+    return (
+        f"The result needs {size / 2**30:.1f} GiB in the temporary folder {folder} ({reason}): free some space, or "
+        "point the environment variable TMPDIR to a larger disk."
+    )
+
+
+def _full_shape(layer: Image) -> tuple[int, ...]:
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(size) for size in data.shape)

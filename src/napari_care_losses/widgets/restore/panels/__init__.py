@@ -1,0 +1,1 @@
+"""Panels for saving, folders, import and export."""

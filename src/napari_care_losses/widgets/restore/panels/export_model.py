@@ -1,0 +1,116 @@
+"""Packing the chosen model for other tools, from the Restore widget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QComboBox, QLineEdit
+
+from napari_care_losses.models.library import makers_of
+from napari_care_losses.models.program import Program
+from napari_care_losses.widgets.background.worker import Outcome
+from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
+from napari_care_losses.widgets.shared.form import scroll_past, tooltip
+from napari_care_losses.widgets.shared.path_edit import NEW, PathEdit
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from qtpy.QtWidgets import QWidget
+
+    from napari_care_losses.models.library import LibraryEntry
+
+LICENSES = ("CC-BY-4.0", "CC0-1.0", "BSD-3-Clause", "MIT")
+"""Licences that are offered; others of SPDX can be typed."""
+
+
+class ExportPanel(JobPanel):
+    """Writes the chosen model as a package for bioimage.io, in the background.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Export",
+            start_help="Pack the chosen model for DeepImageJ, ilastik, bioimageio.core and others: as PyTorch, "
+            "TorchScript and ONNX, with a test image and documentation, in the format of bioimage.io.",
+            stop_help="Stop; nothing is written.",
+            failed="Not exported",
+            parent=parent,
+        )
+        self._entry: LibraryEntry | None = None
+        self._target = Path()
+        self._suggested = ""
+        self.target = PathEdit(
+            "The package to make; an existing file is replaced once the new one is whole.",
+            NEW,
+            title="Export the model",
+            filters="Packages (*.zip)",
+        )
+        self.author = QLineEdit()
+        self.author.setToolTip(tooltip("Who made the model; several names separated by commas."))
+        self.license = QComboBox()
+        self.license.setEditable(True)
+        self.license.addItems(LICENSES)
+        self.license.setToolTip(tooltip("The licence of the weights, an identifier of SPDX."))
+        scroll_past(self.license)
+        self.rows.addRow("To", self.target)
+        self.rows.addRow("Author", self.author)
+        self.rows.addRow("Licence", self.license)
+        self.target.changed.connect(self._update)
+        self._job.reported.connect(lambda step: self.run_bar.say(f"{step.capitalize()}…"))
+        self._update()
+
+    def set_model(self, entry: LibraryEntry | None) -> None:
+        """Say which model is chosen; suggest its name, author and licence, unless others have been written."""
+        if entry is not None and entry != self._entry:
+            if self.target.text() in {"", self._suggested}:
+                self._suggested = str(Path.home() / f"{entry.path.stem}.zip")
+                self.target.set_text(self._suggested)
+            author, license = makers_of(entry.path)
+            self.author.setPlaceholderText(author)
+            self.license.setCurrentText(license)
+        self._entry = entry
+        self._update()
+
+    def _problem(self) -> str:
+        if self._entry is None:
+            return "Choose a model above."
+        if isinstance(self._entry.card.architecture, Program):
+            return "This model is a program of another tool: it cannot be packed again."
+        if not self.target.text().endswith(".zip"):
+            return "Choose a file to make whose name ends in .zip."
+        try:
+            folder = self.target.path().parent
+            return "" if folder.is_dir() else f"There is no folder {folder}: make it first, or choose another."
+        except (OSError, RuntimeError) as error:
+            return f"{self.target.text()} cannot be looked for: {error}."
+
+    def _start(self) -> None:
+        assert self._entry is not None
+        path, target = self._entry.path, self.target.path()
+        written = self.author.text() or self.author.placeholderText()
+        authors = [name.strip() for name in written.split(",") if name.strip()]
+        license = self.license.currentText().strip()
+        self._target = target
+        self._job.start(lambda: _exported(path, target, authors, license), title=f"Exporting {path.stem}")
+
+    def _ended(self, outcome: Outcome) -> None:
+        if outcome is Outcome.DONE:
+            self.run_bar.say(f"Saved {self._target}.")
+        elif outcome is Outcome.STOPPED:
+            self.run_bar.say("Stopped: nothing was written.")
+
+
+def _exported(path: Path, target: Path, authors: list[str], license: str) -> Generator[str, None, None]:
+    # torch and what describes a package take seconds to load: they do so here, in the background
+    from napari_care_losses.interchange.bioimageio.export import exporting
+    from napari_care_losses.models.model import load_model
+
+    yield "reading the model"
+    yield from exporting(load_model(path), target, name=path.stem, authors=authors, license=license)

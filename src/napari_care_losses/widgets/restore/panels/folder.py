@@ -1,0 +1,139 @@
+"""Restoring a folder of files from the Restore widget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+
+from napari_care_losses.errors import CareError
+from napari_care_losses.restoration.folders import FileProgress, restore_files, stacks_in
+from napari_care_losses.widgets.background.worker import Outcome
+from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
+from napari_care_losses.widgets.shared.path_edit import FOLDER, PathEdit
+from napari_care_losses.widgets.shared.run_bar import Clock, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from qtpy.QtWidgets import QWidget
+
+    from napari_care_losses.models.library import LibraryEntry
+    from napari_care_losses.restoration.parameters import RestorationParameters
+
+
+class FolderPanel(JobPanel):
+    """Restores every TIFF file and OME-Zarr image of a folder with the model and the settings chosen for the layer.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    changed = Signal()
+    """The work has begun or ended."""
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Restore folder",
+            start_help="Restore all files, one after the other, with the model and the settings above.",
+            stop_help="Stop; started again, it goes on where it stood.",
+            failed="Failed",
+            parent=parent,
+        )
+        self._entry: LibraryEntry | None = None
+        self._parameters: RestorationParameters | None = None
+        self._is_held_up = False
+        self._problems: list[str] = []
+        self._clock = Clock()
+        self.source = PathEdit(
+            "The folder with the TIFF files and OME-Zarr images to restore; each may be an image or a stack.",
+            FOLDER,
+            title="Files to restore",
+        )
+        self.target = PathEdit(
+            "Where the results go, as NAME_restored-MODEL.tif or .ome.zarr. Left empty: into the same folder. Files "
+            "that are there already, made by the same model with the same settings, are not made again.",
+            FOLDER,
+            title="Restored files",
+            placeholder="the same folder",
+        )
+        self.rows.addRow("Files in", self.source)
+        self.rows.addRow("Results to", self.target)
+        for edit in (self.source, self.target):
+            edit.changed.connect(self._update)
+        self._job.reported.connect(self._on_report)
+        self._update()
+
+    def set_job(self, entry: LibraryEntry | None, parameters: RestorationParameters, *, is_held_up: bool) -> None:
+        """Say what restores the files, and whether a layer is being restored meanwhile."""
+        self._entry, self._parameters, self._is_held_up = entry, parameters, is_held_up
+        self._update()
+
+    def _problem(self) -> str:
+        if self._is_held_up:
+            return "A layer is being restored: wait for it, or cancel it."
+        if self._entry is None:
+            return "Choose a model above."
+        if not self.source.text():
+            return "Choose a folder with TIFF files or OME-Zarr images."
+        try:
+            stacks_in(self.source.path())
+        except CareError as error:
+            return str(error)
+        except OSError as error:
+            return f"{self.source.path()} cannot be read: {error.strerror or error}."
+        if self.target.text() and not self.target.path().is_dir():
+            return f"There is no folder {self.target.path()}: make it first, or choose another."
+        return ""
+
+    def _start(self) -> None:
+        entry, parameters = self._entry, self._parameters
+        assert entry is not None
+        paths = stacks_in(self.source.path())
+        target = self.target.path() if self.target.text() else self.source.path()
+        self._problems, self._clock = [], Clock()
+        self.run_bar.say("Starting…")
+        self._job.start(
+            lambda: _restored(paths, entry, target, parameters),
+            title=f"Restoring files in {self.source.path().name}",
+            fraction=lambda report: (report.number + report.fraction) / report.total,
+        )
+        self.changed.emit()
+
+    def _on_report(self, report: FileProgress) -> None:
+        if report.problem:
+            self._problems.append(f"{report.path.name}: {report.problem}")
+        done = report.number + report.fraction
+        self.run_bar.show_progress(done / report.total)
+        left = duration(self._clock.seconds_left(done, report.total))
+        self.run_bar.say(
+            f"{report.path.name}, file {report.number + 1} of {report.total}, {left} left{self._failures()}"
+        )
+        self._count = report.total
+
+    def _ended(self, outcome: Outcome) -> None:
+        if outcome is Outcome.DONE:
+            restored = self._count - len(self._problems)
+            self.run_bar.say(
+                f"Restored {restored} of {self._count} files in {duration(self._clock.seconds)}.{self._failures()}"
+            )
+        elif outcome is Outcome.STOPPED:
+            self.run_bar.say(f"Stopped; started again, it goes on where it stood.{self._failures()}")
+        self.changed.emit()
+
+    def _failures(self) -> str:
+        return "".join(f"\n✗ {problem}" for problem in self._problems)
+
+
+def _restored(
+    paths: list[Path], entry: LibraryEntry, target: Path, parameters: RestorationParameters | None
+) -> Iterator[FileProgress]:
+    # torch takes seconds to load: it does so here, in the background
+    from napari_care_losses.compute.devices import leave_a_core
+    from napari_care_losses.models.model import load_model
+
+    leave_a_core()
+    yield from restore_files(paths, load_model(entry.path), target, parameters, model_name=entry.path.stem)

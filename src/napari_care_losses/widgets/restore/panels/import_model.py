@@ -1,0 +1,166 @@
+"""Adding a model of another tool to the library, from the Restore widget."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QLineEdit, QMessageBox, QWidget
+
+from napari_care_losses.errors import CareError, ForeignProgram, UnagreedProgramError
+from napari_care_losses.interchange.import_model import MARKERS, ImportParameters, importing
+from napari_care_losses.models.library import new_model_path
+from napari_care_losses.models.model import STRUCTURES, SUFFIX
+from napari_care_losses.widgets.background.worker import Outcome
+from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
+from napari_care_losses.widgets.shared.form import ParameterForm, tooltip
+from napari_care_losses.widgets.shared.path_edit import FILE, FOLDER, PathEdit
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+FILES = f"Models (*.zip {' '.join(MARKERS)} *{SUFFIX});;All files (*)"
+
+AS_THE_MODEL = "as the model says"
+
+
+class ImportPanel(JobPanel):
+    """Reads a model of CSBDeep or a package for bioimage.io into the library, in the background.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    imported = Signal(str)
+    """The name of a model that has come into the library."""
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Import",
+            start_help="Read the model and add it to the library; it is then chosen above.",
+            stop_help="Stop; nothing is added.",
+            failed="Not imported",
+            parent=parent,
+        )
+        self._name = self._suggested = ""
+        self._asked: ForeignProgram | None = None
+        self.source = PathEdit(
+            "A model folder of CSBDeep (with config.json and weights_best.h5) or a zip archive of it; or a package for "
+            "bioimage.io. If a package holds a program of others, you are asked before it is run.",
+            FILE,
+            FOLDER,
+            title="Import a model",
+            filters=FILES,
+        )
+        self.name = QLineEdit()
+        self.name.setToolTip(tooltip("What the model is to be called here."))
+        self.structure = QComboBox()
+        self.structure.addItem(AS_THE_MODEL, None)
+        for structure in STRUCTURES:
+            self.structure.addItem(structure, structure)
+        self.structure.setToolTip(tooltip("What the model was trained on; models of CSBDeep do not say."))
+        self.percentiles = ParameterForm(ImportParameters)
+        self.rows.addRow("From", self.source)
+        self.rows.addRow("Name", self.name)
+        self.rows.addRow("Shows", self.structure)
+        self.rows.addRow(self.percentiles)
+        self.source.changed.connect(self._on_source)
+        self.name.textChanged.connect(lambda _: self._update())
+        self.percentiles.edited.connect(lambda _: self._update())
+        self._job.reported.connect(self._on_report)
+        self._update()
+
+    def _on_source(self) -> None:
+        """Suggest a name, unless the user has written one."""
+        if self.name.text() in {"", self._suggested} and self.source.text():
+            path = self.source.path()
+            named = path.parent if path.name in MARKERS else path
+            self._suggested = named.name.removesuffix(".zip").removesuffix(SUFFIX)
+            self.name.setText(self._suggested)
+        self.run_bar.say("")
+        self._update()
+
+    def _problem(self) -> str:
+        if not self.source.text():
+            return "Choose a model of CSBDeep or a package: a file or a folder."
+        try:
+            if not self.source.path().exists():
+                return f"There is no file or folder {self.source.path()}."
+            new_model_path(self.name.text())
+            self.percentiles.value()
+        except CareError as error:
+            return str(error)
+        except (OSError, RuntimeError) as error:
+            # a name that is too long, a home folder that is not known
+            return f"{self.source.text()} cannot be looked for: {error}."
+        return ""
+
+    def _start(self, agreed: str = "") -> None:
+        """Import; `agreed` is the SHA-256 of a program that the user has agreed to run."""
+        path, name = self.source.path(), self.name.text().strip()
+        structure, percentiles = self.structure.currentData(), self.percentiles.value()
+        self._name, self._asked = name, None
+        self.run_bar.say(f"Reading {path.name}…")
+        self._job.start(lambda: _imported(path, name, structure, percentiles, agreed), title=f"Importing {name}")
+
+    def _on_report(self, report: ForeignProgram | None) -> None:
+        self._asked = report or self._asked
+
+    def _ended(self, outcome: Outcome) -> None:
+        if outcome is Outcome.DONE and self._asked is not None:
+            self.run_bar.say("The network is a program of others: nothing of it has been run.")
+            self._ask(self._asked)
+        elif outcome is Outcome.DONE:
+            self.imported.emit(self._name)
+            self.source.set_text("")
+            self.name.clear()
+            self.run_bar.say(f"{self._name} is in the library.")
+        elif outcome is Outcome.STOPPED:
+            self.run_bar.say("Stopped: nothing was added.")
+
+    def _ask(self, program: ForeignProgram) -> None:
+        """Ask whether a program may be run, and go on if so."""
+        box = self.question = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Warning)
+        box.setWindowTitle("Run a program of others?")
+        box.setText(f"Run the program {escape(program.file)} of this package?")
+        authors = escape(", ".join(program.authors) or "nobody named")
+        box.setInformativeText(
+            f"<qt><p>The network of <b>{escape(program.package)}</b>, by {authors}, is no list of numbers but a "
+            "TorchScript program. It runs with all your rights: it could read and change your files.</p>"
+            "<p>Answer Yes only if you trust its authors and where you have it from.</p>"
+            f"<p>SHA-256: <code>{program.sha256[:32]}<br>{program.sha256[32:]}</code></p></qt>"
+        )
+        box.setStandardButtons(QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No)
+        box.setDefaultButton(QMessageBox.StandardButton.No)
+        box.finished.connect(lambda answer: self._on_answer(answer, program))
+        box.open()
+
+    def _on_answer(self, answer: int, program: ForeignProgram) -> None:
+        self.question.deleteLater()
+        if answer != QMessageBox.StandardButton.Yes.value:
+            self.run_bar.say("Not imported: its program was not to be run.")
+        elif not self._job.is_running and not self._problem():
+            self.run_bar.show_progress(-1)
+            self._start(program.sha256)
+            self._update()
+
+
+def _imported(
+    path: Path, name: str, structure: str | None, percentiles: ImportParameters, agreed: str
+) -> Generator[ForeignProgram | None, None, None]:
+    """Import a model; end with the program to be asked about where it is one that was not agreed to."""
+    try:
+        yield from importing(
+            path,
+            name,
+            structure=structure,
+            **percentiles.to_dict(),
+            agrees=lambda program: program.sha256 == agreed,
+        )
+    except UnagreedProgramError as error:
+        yield error.program

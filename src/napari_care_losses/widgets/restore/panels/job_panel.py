@@ -1,0 +1,80 @@
+"""What the panels that do one job share: rows, a run bar, the job and its end with the window."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_care_losses.widgets.background.worker import CloseGuard, Job, Outcome
+from napari_care_losses.widgets.shared.form import make_rows
+from napari_care_losses.widgets.shared.run_bar import RunBar
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QFormLayout
+
+
+class JobPanel(QWidget):
+    """Rows of what a job needs, and a bar that runs it; its owners say what the job is.
+
+    Parameters
+    ----------
+    start, start_help, stop_help : str
+        Text of the button that starts the job, and the tooltips of both.
+    failed : str
+        What is said before the reason of a failure.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(self, start: str, *, start_help: str, stop_help: str, failed: str, parent: QWidget | None) -> None:
+        super().__init__(parent)
+        self._job = Job(parent=self, uses_torch=True)
+        self.rows: QFormLayout = make_rows()
+        self.run_bar = RunBar(start, "Stop", start_help=start_help, stop_help=stop_help)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self.rows)
+        layout.addWidget(self.run_bar)
+        self.run_bar.started.connect(self._on_started)
+        self.run_bar.stopped.connect(self._stop)
+        self._job.failed.connect(lambda error: self.run_bar.say(f"{failed}: {error}"))
+        self._job.finished.connect(self._on_finished)
+        CloseGuard(self).closed.connect(self._job.stop)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the job is under way."""
+        return self._job.is_running
+
+    @abstractmethod
+    def _problem(self) -> str:
+        """Return why the job cannot be started; empty if it can."""
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Start the job."""
+
+    def _ended(self, outcome: Outcome) -> None:
+        """Say how the job ended."""
+
+    def _update(self) -> None:
+        self.run_bar.set_state(
+            is_running=self._job.is_running, is_stopping=self._job.is_stopping, reason=self._problem()
+        )
+
+    def _on_started(self) -> None:
+        if not self._job.is_running and not self._problem():
+            self.run_bar.show_progress(-1)
+            self._start()
+            self._update()
+
+    def _stop(self) -> None:
+        self._job.stop()
+        self.run_bar.say("Stopping…")
+        self._update()
+
+    def _on_finished(self, outcome: Outcome) -> None:
+        self._ended(outcome)
+        self._update()

@@ -1,0 +1,246 @@
+"""The layer that a live preview lies in: a window of one frame, exactly over the layer it was made from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from napari.layers import Image
+from napari.utils.transforms import Affine
+
+from napari_care_losses.restoration.preview.window import LARGEST_WINDOW
+from napari_care_losses.widgets.layers.conversion import comparable_limits, placement
+from napari_care_losses.widgets.layers.restored_layers import KEY, find_result
+from napari_care_losses.widgets.restore.preview.visible_region import full_shape
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from numpy.typing import NDArray
+
+    from napari_care_losses.models.library import LibraryEntry
+    from napari_care_losses.restoration.preview.window import Window
+
+PREVIEW = "preview"
+"""Kind of layer, beside those of `napari_care_losses.widgets.layers.restored_layers`."""
+
+TOLERANCE = 0.1
+"""Share of the contrast's width by which another window may exceed it without changing it."""
+
+
+def is_preview(layer: Layer) -> bool:
+    """Return whether a layer is a live preview's."""
+    mark = layer.metadata.get(KEY)
+    return isinstance(mark, dict) and mark.get("kind") == PREVIEW
+
+
+class Look(NamedTuple):
+    """What is looked at.
+
+    Attributes
+    ----------
+    source : Image
+        The layer.
+    entry : LibraryEntry
+        The model.
+    index : int
+        The frame.
+    version : object
+        Changes with whatever makes pixels restored before outdated.
+    """
+
+    source: Image
+    entry: LibraryEntry
+    index: int
+    version: object
+
+
+class PreviewOverlay:
+    """Shows restored tiles of one frame at a time, in a layer as large as the largest window; the rest is transparent.
+
+    The layer is one frame thick: where the slider leaves the frame, the viewer shows nothing of it.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where it is shown.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self.layer: Image | None = None
+        self._look: Look | None = None
+        self._origin = (0, 0)
+        self._pixels: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._limits: tuple[float, float] | None = None
+        self._are_limits_settled = False
+
+    def paint(self, look: Look, window: Window, position: tuple[slice, slice], image: NDArray[np.float32]) -> None:
+        """Lay a restored tile over its frame.
+
+        Parameters
+        ----------
+        look : Look
+            What it was restored from. Tiles of another frame or version vanish.
+        window : Window
+            Which part of the frame is looked at.
+        position : tuple of slice
+            Where the tile lies in the frame; what is out of reach of the layer is left out.
+        image : float32 array (Y, X)
+            The tile.
+        """
+        if self.layer is not None and (self._look is None or self._look.source is not look.source):
+            self.remove()
+        shape = full_shape(look.source)
+        if self.layer is None:
+            self._pixels = np.full([min(size, LARGEST_WINDOW) for size in shape[-2:]], np.nan, np.float32)
+        self._turn_to(look, window)
+        self._copy(position, image)
+        if self.layer is None:
+            self._add(look, comparable_limits(image))
+        else:
+            self._keep_above(look.source)
+            self.layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def settle_contrast(self, limits: tuple[float, float]) -> None:
+        """Adapt the contrast to a window once it is complete: to the first as it is, later only where it exceeds.
+
+        Nothing changes once the user has set the contrast by hand.
+        """
+        layer, old = self.layer, self._limits
+        if layer is None or old is None or self._look is None or tuple(layer.contrast_limits) != old:
+            return
+        low, high = self._of_the_result(self._look) or limits
+        if self._are_limits_settled:
+            slack = TOLERANCE * (old[1] - old[0])
+            low, high = low if low < old[0] - slack else old[0], high if high > old[1] + slack else old[1]
+        self._are_limits_settled = True
+        self._set_limits(layer, (low, high))
+
+    def forget(self, index: int) -> None:
+        """Make the layer transparent if it shows this frame."""
+        if self.layer is not None and self._look is not None and self._look.index == index:
+            self._look = self._look._replace(index=-1)
+            self._pixels[:] = np.nan
+            self.layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def remove(self) -> None:
+        """Take the layer out of the viewer."""
+        layer, self.layer, self._look = self.layer, None, None
+        self._limits, self._are_limits_settled = None, False
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def _turn_to(self, look: Look, window: Window) -> None:
+        """Move the layer so that it holds the window; what it shows of the same frame stays."""
+        old, new = self._origin, self._origin_for(look.source, window)
+        before, self._look, self._origin = self._look, look, new
+        is_outdated = before is None or (before.index, before.version) != (look.index, look.version)
+        if is_outdated:
+            self._pixels[:] = np.nan
+        elif new != old:
+            self._pixels[:] = _shifted(self._pixels, old[0] - new[0], old[1] - new[1])
+        if before is not None and before.version != look.version:
+            self._are_limits_settled = False
+        if self.layer is None:
+            return
+        if new != old or before is None or before.index != look.index:
+            self.layer.translate = self._translate(look)
+        if before is None or before.entry != look.entry:
+            self.layer.name, self.layer.metadata[KEY] = _name(look), _mark(look)
+
+    def _origin_for(self, source: Image, window: Window) -> tuple[int, int]:
+        """Return (y, x) of the layer's first pixel in the frame; the present one while it holds the window."""
+        starts = []
+        for old, first, last, size, whole in zip(
+            self._origin, window[::2], window[1::2], self._pixels.shape, full_shape(source)[-2:], strict=True
+        ):
+            holds = self.layer is not None and old <= first and last <= old + size
+            centred = min(max(0, first - (size - (last - first)) // 2), whole - size)
+            starts.append(old if holds else centred)
+        return starts[0], starts[1]
+
+    def _copy(self, position: tuple[slice, slice], image: NDArray[np.float32]) -> None:
+        inside, part = [], []
+        for span, origin, size in zip(position, self._origin, self._pixels.shape, strict=True):
+            first, last = max(span.start, origin), min(span.stop, origin + size)
+            if first >= last:
+                return
+            inside.append(slice(first - origin, last - origin))
+            part.append(slice(first - span.start, last - span.start))
+        self._pixels[tuple(inside)] = image[tuple(part)]
+
+    def _add(self, look: Look, limits: tuple[float, float]) -> None:
+        source = look.source
+        limits = self._of_the_result(look) or limits
+        place = {**placement(source), "translate": self._translate(look)}
+        layer = Image(
+            self._pixels.reshape((1,) * (source.ndim - 2) + self._pixels.shape),
+            name=_name(look),
+            rgb=False,
+            multiscale=False,
+            contrast_limits=limits,
+            colormap=source.colormap,
+            interpolation2d=source.interpolation2d,
+            metadata={KEY: _mark(look)},
+            **place,
+        )
+        # The array, not a copy: tiles are painted into it.
+        assert np.shares_memory(layer.data, self._pixels)
+        self._set_limits(layer, limits)
+        layers = self._viewer.layers
+        selected = set(layers.selection)
+        self.layer = layer
+        layers.insert(self._place(source), layer)
+        layers.selection.intersection_update(selected)
+        layers.selection.update(selected)
+
+    def _keep_above(self, source: Image) -> None:
+        layers = self._viewer.layers
+        if self.layer in layers and source in layers and layers.index(self.layer) < self._place(source) - 1:
+            layers.move(layers.index(self.layer), self._place(source))
+
+    def _place(self, source: Image) -> int:
+        """Return the place above the source and all that has been made of it: results of other models hide nothing."""
+        layers = self._viewer.layers
+        made = [layer for layer in layers if layer.metadata.get(KEY, {}).get("source") == source.unique_id]
+        return 1 + max(layers.index(layer) for layer in (source, *made) if layer is not self.layer)
+
+    def _set_limits(self, layer: Image, limits: tuple[float, float]) -> None:
+        low, high = layer.contrast_limits_range
+        if limits[0] < low or limits[1] > high:
+            layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+        layer.contrast_limits = limits
+        self._limits = tuple(layer.contrast_limits)
+
+    def _of_the_result(self, look: Look) -> tuple[float, float] | None:
+        """Return the contrast of what the model has restored already: the preview should look like it."""
+        result = find_result(self._viewer, look.source, look.entry)
+        return None if result is None else tuple(result.contrast_limits)
+
+    def _translate(self, look: Look) -> NDArray[np.float64]:
+        """Return the translation that puts the layer's first pixel onto its place in the source."""
+        source = look.source
+        place = (*np.unravel_index(look.index, full_shape(source)[:-2]), *self._origin)
+        linear = Affine(scale=source.scale, rotate=source.rotate, shear=source.shear).linear_matrix
+        moved: NDArray[np.float64] = np.asarray(source.translate) + linear @ np.asarray(place, float)
+        return moved
+
+
+def _shifted(pixels: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:
+    """Return the pixels moved, NaN where none came from."""
+    moved = np.full_like(pixels, np.nan)
+    targets, sources = [], []
+    for shift, size in zip((down, right), pixels.shape, strict=True):
+        targets.append(slice(max(0, shift), max(0, size + min(0, shift))))
+        sources.append(slice(max(0, -shift), max(0, size - max(0, shift))))
+    moved[tuple(targets)] = pixels[tuple(sources)]
+    return moved
+
+
+def _name(look: Look) -> str:
+    return f"preview {look.source.name} ({look.entry.path.stem})"
+
+
+def _mark(look: Look) -> dict[str, Any]:
+    return {"source": look.source.unique_id, "model": str(look.entry.path), "kind": PREVIEW}

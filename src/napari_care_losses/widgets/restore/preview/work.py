@@ -1,0 +1,95 @@
+"""What a live preview asks for and gets, as iterators without Qt."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.errors import CareError
+from napari_care_losses.widgets.layers.conversion import comparable_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.preview.previewer import Previewer, PreviewTile
+    from napari_care_losses.restoration.preview.window import Window
+    from napari_care_losses.widgets.restore.preview.overlay import Look
+
+
+class PreviewRequest(NamedTuple):
+    """What a preview is asked for; the same again is not computed again.
+
+    Attributes
+    ----------
+    look : Look
+        Frame, model and settings.
+    window : Window
+        Which part of the frame.
+    is_part : bool
+        Whether more of the frame is visible than that.
+    """
+
+    look: Look
+    window: Window
+    is_part: bool
+
+
+class Complete(NamedTuple):
+    """A preview is complete.
+
+    Attributes
+    ----------
+    limits : tuple of float
+        Contrast limits of its pixels.
+    note : str
+        What the user should know; may be empty.
+    """
+
+    limits: tuple[float, float]
+    note: str
+
+
+def previewed(
+    previewer: Previewer,
+    frames: Frames,
+    request: PreviewRequest,
+    cursor: tuple[float, float] | None,
+    parameters: RestorationParameters,
+) -> Iterator[tuple[PreviewRequest, PreviewTile | Complete | str]]:
+    """Make a preview; yields the request with each of its tiles, then with `Complete`, or with what went wrong."""
+    look, images, note = request.look, [], ""
+    tiles = previewer.preview(frames, look.index, request.window, cursor, look.entry.path, parameters)
+    try:
+        with closing(tiles):
+            for tile in tiles:
+                yield request, tile
+                if tile.image is not None:
+                    images.append(tile.image.ravel())
+                    note = tile.note
+        yield request, Complete(comparable_limits(np.concatenate(images)), note)
+    except CareError as error:
+        # Shown in a line only: a message that pops up at every step of the slider would be in the way.
+        yield request, str(error)
+
+
+def released(previewer: Previewer) -> Iterator[None]:
+    """Give the previewer's working memory back, after whatever it is at."""
+    previewer.close()
+    yield from ()
+
+
+def summary(request: PreviewRequest, seconds: float, note: str) -> str:
+    """Return what a complete preview says of itself."""
+    height, width = request.window.shape
+    where = "around the cursor" if request.is_part else "in view"
+    return f"Preview: {height} x {width} px {where}, {seconds:.2f} s" + (f" ({note})" if note else "")
+
+
+def modified(path: Path) -> int:
+    """Return when a file was written; a model may be trained anew under its name."""
+    return path.stat().st_mtime_ns if path.exists() else 0

@@ -1,0 +1,114 @@
+"""Which grey levels become 0 and 1 in the frame shown, and what the choice means for a time-lapse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QWidget
+
+from napari_care_losses.errors import CareError
+from napari_care_losses.widgets.background.imports import load_torch
+from napari_care_losses.widgets.background.worker import LatestJob
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.models.model import ModelCard
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.ranges import Ranges
+
+MEANING = {
+    "frame": "Right for separate fields; a movie may flicker.",
+    "stack": "Nothing flickers; the faded end of a movie that bleaches suffers.",
+    "bleaching": "Follows the fading, which stays in the result; nothing flickers.",
+}
+"""By `RestorationParameters.normalization`, for stacks."""
+
+RESCALES = (
+    "This model sets brightness by itself: its grey levels cannot be compared between images. With the low band tied "
+    "they can."
+)
+
+
+class RangeNote(QLabel):
+    """Says which grey levels of the shown frame become 0 and 1.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setVisible(False)
+        self._known: tuple[Any, Ranges] | None = None
+        self._job = LatestJob(parent=self)
+        self._job.reported.connect(self._show)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a range is being looked for."""
+        return self._job.is_running
+
+    def show_range(
+        self, frames: Frames | None, index: int, card: ModelCard | None, parameters: RestorationParameters
+    ) -> None:
+        """Look up the range of frame `index` in the background and show it; nothing without frames or model."""
+        self._job.cancel()
+        if frames is None or card is None:
+            self.setVisible(False)
+            return
+        meaning = MEANING[parameters.normalization] if len(frames) > 1 else ""
+        # the data themselves, for their id alone might come back with others
+        wanted = (frames.data, frames.axes, parameters, card.normalization)
+        self._job.request(lambda: self._look_up(wanted, card, frames, index, meaning))
+
+    def _look_up(self, wanted: Any, card: ModelCard, frames: Frames, index: int, meaning: str) -> Iterator[str]:
+        from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
+
+        _, _, parameters, normalization = wanted
+        try:
+            known = self._known
+            if known is None or not _same(known[0], wanted):
+                total = frames_to_sample(frames, parameters)
+                estimating = estimate_ranges(frames, parameters, normalization)
+                while True:
+                    try:
+                        done = next(estimating)
+                    except StopIteration as finished:
+                        self._known = (wanted, finished.value)
+                        break
+                    yield f"Looking at the stack, {done} of {total} frames…"
+                known = self._known
+            assert known is not None
+            low, high = known[1].of(index, frames[index])
+            which = f"Frame {index}" if len(frames) > 1 else "This image"
+            if high > low:
+                said = f"{which}: grey level {low:.4g} becomes 0, {high:.4g} becomes 1. {meaning}".rstrip()
+                yield said
+                if not _keeps_levels(card, parameters):
+                    yield f"{said} {RESCALES}"
+            else:
+                yield f"{which} has no contrast: grey level {low:.4g} at both percentiles. Nothing to restore."
+        except CareError as error:
+            yield str(error)
+
+    def _show(self, text: str) -> None:
+        self.setText(text)
+        self.setVisible(True)
+
+
+def _keeps_levels(card: ModelCard, parameters: RestorationParameters) -> bool:
+    load_torch()
+    from napari_care_losses.restoration.restore_frame import keeps_levels
+
+    return keeps_levels(card, parameters.low_band)
+
+
+def _same(known: Any, wanted: Any) -> bool:
+    return known[0] is wanted[0] and known[1:] == wanted[1:]

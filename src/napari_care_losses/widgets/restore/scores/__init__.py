@@ -1,0 +1,1 @@
+"""Live scores, residual and the plot over time."""

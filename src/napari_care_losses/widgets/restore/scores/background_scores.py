@@ -1,0 +1,164 @@
+"""Judges frames in the background: the shown one at once, the other restored ones in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.frame_scores import STRUCTURE, Comparison, Problem, Stack, judge
+from napari_care_losses.evaluation.metrics import METRICS
+from napari_care_losses.evaluation.scores_over_time import Timeline
+from napari_care_losses.widgets.background.worker import Job
+from napari_care_losses.widgets.layers.conversion import layer_frames
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_care_losses.evaluation.frame_scores import Key
+
+
+class Judging(QObject):
+    """Fills a timeline, one frame after the other.
+
+    Parameters
+    ----------
+    parent : QObject
+        When it is destroyed, the work stops.
+
+    Attributes
+    ----------
+    timeline : Timeline
+        What is known.
+    is_stopped : bool
+        Whether nothing is judged any more.
+    """
+
+    judged = Signal(int)
+    """A figure of this frame has come in."""
+
+    data_changed = Signal(object)
+    """This layer, one of those compared, has other data; what was known of it is dropped."""
+
+    def __init__(self, *, parent: QObject) -> None:
+        super().__init__(parent)
+        self.timeline = Timeline()
+        self._index = 0
+        self._line = range(1)
+        self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
+        self._judged: tuple[Comparison, list[Key]] | None = None
+        self._has_failed = self.is_stopped = False
+        self._job = Job(parent=self)
+        self._job.reported.connect(self._on_reported)
+        self._job.failed.connect(self._on_failed)
+        self._job.finished.connect(self._on_finished)
+        # A viewer that closes removes its layers one by one before it says so: work starts when it is back from that.
+        self._starting = QTimer(self)
+        self._starting.setSingleShot(True)
+        self._starting.setInterval(0)
+        self._starting.timeout.connect(self._advance)
+
+    @property
+    def is_scoring(self) -> bool:
+        """Whether the scores of the shown frame are waited for, or without a truth the structure left."""
+        first = {*METRICS, STRUCTURE}
+        return not self.is_stopped and any(key.kind in first for key in self.timeline.missing(self._index))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any frame is being judged."""
+        return self._job.is_running or self._starting.isActive()
+
+    def comparison(
+        self, source: Image, restored: Image | None, truth: Image | None, uncertainty: Image | None, *, aligned: bool
+    ) -> Comparison:
+        """Return what compares some layers; equal as long as their data are the same.
+
+        Raises
+        ------
+        InputError
+            If the layers cannot be compared.
+        """
+        if truth is source:
+            raise InputError("Ground truth and input are the same layer: choose the long exposure as ground truth.")
+        of_input, of_truth = self._stack(source), None if truth is None else self._stack(truth)
+        if of_truth is not None and of_truth.frames.shape != of_input.frames.shape:
+            raise InputError(
+                f"The ground truth is {_size(of_truth)}, the input {_size(of_input)}: they must show the same frames."
+            )
+        return Comparison(
+            of_input,
+            None if restored is None else self._stack(restored),
+            of_truth,
+            None if uncertainty is None else self._stack(uncertainty),
+            aligned=aligned,
+        )
+
+    def start(self, comparison: Comparison | None, index: int, line: range, done: set[int]) -> None:
+        """Judge frame `index`, then those of `line`, then all others that are done; drop what was asked for before."""
+        if comparison != self.timeline.comparison:
+            self._has_failed = False
+        self._index, self._line = index, line
+        self.timeline.compare(comparison, done)
+        if self._judged is not None or self.timeline.next_index(index, line) is not None:
+            self._starting.start()
+
+    def stop(self) -> None:
+        """Stop for good."""
+        self.is_stopped = True
+        self._job.stop()
+
+    def forget(self, layer: Image) -> None:
+        """Drop what is known of a layer."""
+        stack = self._stacks.pop(layer, None)
+        if stack is not None:
+            self.timeline.forget(stack)
+
+    def _stack(self, layer: Image) -> Stack:
+        frames, stack = layer_frames(layer), self._stacks.get(layer)
+        if stack is None or stack.frames.data is not frames.data or stack.frames.axes != frames.axes:
+            self.forget(layer)
+            stack = self._stacks[layer] = Stack(frames)
+            layer.events.data.connect(self._on_data)
+        return stack
+
+    def _advance(self) -> None:
+        comparison, index = self.timeline.comparison, self._index
+        if self._judged is not None:
+            under_way, keys = self._judged
+            if under_way != comparison or (keys[0].frame != index and self.timeline.missing(index)):
+                self._job.stop()
+            return
+        following = None if self.is_stopped else self.timeline.next_index(index, self._line)
+        # after an unexpected error, of which the user has been told, others are not risked for frames nobody looks at
+        if comparison is None or following is None or (self._has_failed and following != index):
+            return
+        keys = self.timeline.missing(following)
+        self._judged = comparison, keys
+        self._job.start(lambda: judge(comparison, keys))
+
+    def _on_reported(self, report: tuple[Key, Any]) -> None:
+        key, figure = report
+        self.timeline.add(key, figure)
+        self.judged.emit(key.frame)
+
+    def _on_failed(self, error: Exception) -> None:
+        self._has_failed = True
+        for key in self._judged[1] if self._judged is not None else ():
+            self.timeline.add(key, Problem(f"This frame could not be judged: {error}"))
+            self.judged.emit(key.frame)
+
+    def _on_finished(self) -> None:
+        self._judged = None
+        self._advance()
+
+    def _on_data(self, event: Any) -> None:
+        if event.source in self._stacks:
+            self.forget(event.source)
+            self.data_changed.emit(event.source)
+
+
+def _size(stack: Stack) -> str:
+    return " x ".join(map(str, stack.frames.shape))

@@ -1,0 +1,192 @@
+"""What is said of the shown frame: figures against a ground truth, or those that need none."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
+from napari_care_losses.evaluation.metrics import METRICS
+from napari_care_losses.evaluation.residual import measurable
+from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.run_bar import show_text
+
+if TYPE_CHECKING:
+    from napari_care_losses.evaluation.scores_over_time import Judgement
+
+ROWS = {INPUT: "Input", RESTORED: "Restored"}
+UNKNOWN = "-"
+METRIC_HELP = {
+    "psnr": "Peak signal-to-noise ratio: how small the differences to the ground truth are. Higher is better; "
+    "3 dB more halves the squared error.",
+    "ssim": "Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
+}
+
+STRUCTURE_WORDS = ((0.02, "little signal lost"), (0.1, "some signal lost"), (math.inf, "much signal lost"))
+FLICKER_WORDS = ((1.2, "steady"), (2.0, "flickers somewhat"), (math.inf, "flickers"))
+"""Up to which value which words hold."""
+
+
+class TruthFigures(QWidget):
+    """Figures of the shown frame against its ground truth.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.aligned = QCheckBox("Align brightness first")
+        self.aligned.setChecked(True)
+        self.aligned.setToolTip(
+            tooltip(
+                "Scale and shift each image's grey levels to fit the ground truth before scoring, as the CARE papers "
+                "do: exposures differ in brightness. Switched off, wrong brightness counts too."
+            )
+        )
+        self.heading = QLabel()
+        self.heading.setToolTip(tooltip("The frame the slider stands on; the first is 0, as beside the slider."))
+        self.values = {(row, name): _number() for row in ROWS for name in METRICS}
+        self.levels, self.coverage = _sentence(), _sentence()
+        self.levels.setToolTip(
+            tooltip(
+                "Slope and R2 of the line through restored against true grey levels, before any alignment. Ratios, "
+                "kinetics and bleaching need a slope near 1 and an R2 near 1."
+            )
+        )
+        self.coverage.setToolTip(
+            tooltip(
+                "Whether the uncertainty can be believed: its 50 % interval should hold half of the true grey levels, "
+                "its 90 % interval nine in ten. Fewer: the uncertainty is too small; more: too large."
+            )
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.aligned)
+        layout.addLayout(self._make_table())
+        layout.addWidget(self.levels)
+        layout.addWidget(self.coverage)
+
+    def show_figures(self, judgement: Judgement, heading: str, *, is_whole: bool = True) -> None:
+        """Show what is known of a frame, the best score in bold; unless it `is_whole`, more is to come."""
+        self.heading.setText(heading)
+        scores = judgement.scores
+        for (row, name), label in self.values.items():
+            value = scores.get(row, {}).get(name)
+            label.setText(UNKNOWN if value is None else f"{value:.2f}" if METRICS[name].unit else f"{value:.3f}")
+            best = max((scores[other][name] for other in scores if name in scores[other]), default=None)
+            font = label.font()
+            font.setBold(len(scores) > 1 and value is not None and value == best)
+            label.setFont(font)
+        texts = {
+            self.levels: "" if judgement.levels is None else measurable(judgement.levels),
+            self.coverage: _coverage_text(judgement.coverage),
+        }
+        for label, text in texts.items():
+            # greyed until the new one comes, a moment later: were it to vanish, all below would jump
+            label.setEnabled(bool(text) or is_whole)
+            if text or is_whole:
+                show_text(label, text)
+
+    def _make_table(self) -> QGridLayout:
+        grid = QGridLayout()
+        grid.addWidget(self.heading, 0, 0)
+        for column, name in enumerate(METRICS, 1):
+            title = QLabel(metric_title(name))
+            title.setAlignment(Qt.AlignmentFlag.AlignRight)
+            title.setToolTip(tooltip(METRIC_HELP.get(name, "")))
+            grid.addWidget(title, 0, column)
+        for line, (row, text) in enumerate(ROWS.items(), 1):
+            grid.addWidget(QLabel(text), line, 0)
+            for column, name in enumerate(METRICS, 1):
+                grid.addWidget(self.values[row, name], line, column)
+        return grid
+
+
+class BlindFigures(QWidget):
+    """Figures of a restoration without a ground truth.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.structure, self.flicker = _sentence(), _sentence()
+        self.structure.setToolTip(
+            tooltip(
+                "How much of what the restoration took away from the shown frame is structure and not noise. The more, "
+                "the more signal was lost, or invented: look at the residual to see where."
+            )
+        )
+        self.flicker.setToolTip(
+            tooltip(
+                "How much the brightness of regions jumps from frame to frame, compared with the input. Well above 1, "
+                "changes over time must not be measured; the range of the whole stack instead of each frame's helps."
+            )
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.structure)
+        layout.addWidget(self.flicker)
+
+    def show_figures(self, judgement: Judgement) -> None:
+        """Show what is known of a frame."""
+        share = judgement.structure_left
+        show_text(
+            self.structure,
+            ""
+            if share is None
+            else f"Structure left in the residual: {_percent(share)} ({_words(share, STRUCTURE_WORDS)})",
+        )
+
+    def show_flicker(self, ratio: float | None) -> None:
+        """Show how much a movie flickers, compared with its input; None if that is not known."""
+        is_known = ratio is not None and math.isfinite(ratio)
+        show_text(
+            self.flicker, f"Flicker: {ratio:.1f} x the input's ({_words(ratio, FLICKER_WORDS)})" if is_known else ""
+        )
+
+
+def metric_title(name: str) -> str:
+    """Return what a metric is called in tables and plots: its title, with its unit if it has one."""
+    metric = METRICS[name]
+    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
+
+
+def _coverage_text(coverage: dict[float, float]) -> str:
+    if not coverage:
+        return ""
+    (first, found), *rest = coverage.items()
+    text = f"Uncertainty: {_percent(found)} of true pixels within the {_percent(first)} interval"
+    return ", ".join([text, *(f"{_percent(found)} within the {_percent(share)}" for share, found in rest)])
+
+
+def _percent(share: float) -> str:
+    # a number and its unit stay on one line
+    return f"{share * 100:.0f}\N{NO-BREAK SPACE}%" if not 0 < share < 0.01 else "under 1\N{NO-BREAK SPACE}%"
+
+
+def _words(value: float, words: tuple[tuple[float, str], ...]) -> str:
+    return next(text for limit, text in words if value <= limit)
+
+
+def _number() -> QLabel:
+    number = QLabel(UNKNOWN)
+    number.setAlignment(Qt.AlignmentFlag.AlignRight)
+    return number
+
+
+def _sentence() -> QLabel:
+    sentence = QLabel()
+    sentence.setWordWrap(True)
+    sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    sentence.setVisible(False)
+    return sentence

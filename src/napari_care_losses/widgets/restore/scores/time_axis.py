@@ -1,0 +1,113 @@
+"""The axis of a layer that figures are plotted over, and the way back from a frame to the viewer's slider."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_care_losses.widgets.layers.conversion import AXIS_NAMES, layer_frames
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+_NAMELESS = re.compile(r"(axis )?-?\d*")
+"""Labels that napari gives by itself."""
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """An axis in front of Y and X, along which figures are plotted.
+
+    Attributes
+    ----------
+    length : int
+        Frames along it.
+    stride : int
+        Distance of two neighbours along it, in the count of all frames.
+    label : str
+        What is counted, with its unit: "frame", "time (s)", "z (µm)", "field".
+    start, step : float
+        Value of the first frame, and between two frames, in that unit.
+    is_time : bool
+        Whether frames follow one another in time, as far as the layer says.
+    """
+
+    length: int
+    stride: int
+    label: str
+    start: float = 0.0
+    step: float = 1.0
+    is_time: bool = True
+
+    def step_of(self, index: int) -> int:
+        """Return the place along the axis of a frame."""
+        return index // self.stride % self.length
+
+    def line(self, index: int) -> range:
+        """Return the frames that differ from a frame in their place along the axis alone."""
+        first = index - self.step_of(index) * self.stride
+        return range(first, first + self.length * self.stride, self.stride)
+
+    def values(self) -> NDArray[np.float64]:
+        """Return the value of every place along the axis."""
+        return self.start + self.step * np.arange(self.length)
+
+
+def time_axis(layer: Image) -> TimeAxis | None:
+    """Return the time axis of a layer; its planes where it has none; None for single images.
+
+    Raises
+    ------
+    InputError
+        If the layer is no stack of frames; see `layer_frames`.
+    """
+    frames = layer_frames(layer)
+    lengths = dict(zip(frames.axes[:-2], frames.leading_shape, strict=True))
+    letter = next((letter for letter in "TZ" if lengths.get(letter, 1) > 1), None)
+    if letter is None:
+        return None
+    dimension = frames.axes.index(letter)
+    name = layer.axis_labels[dimension]
+    is_named = _NAMELESS.fullmatch(name) is None
+    is_time = letter == "T" and (not is_named or AXIS_NAMES.get(name.lower()) == "T")
+    length, stride = frames.leading_shape[dimension], math.prod(frames.leading_shape[dimension + 1 :])
+    unit = f"{layer.units[dimension]:~P}"
+    step = float(layer.scale[dimension])
+    if unit in ("", "pixel", "px") or not step:
+        plain = "frame" if is_time else name if is_named else "plane"
+        return TimeAxis(length, stride, plain, is_time=is_time)
+    quantity = "time" if is_time else "z" if letter == "Z" else name
+    return TimeAxis(length, stride, f"{quantity} ({unit})", float(layer.translate[dimension]), step, is_time)
+
+
+def move_slider(viewer: ViewerModel, layer: Image, index: int) -> None:
+    """Let the viewer show one of a layer's frames: the inverse of `layers.shown_index`.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer that holds the layer.
+    layer : Image
+        The layer.
+    index : int
+        The frame, counted as in `layer_frames`.
+
+    Raises
+    ------
+    InputError
+        If the layer is no stack of frames.
+    """
+    place, dims = layer_frames(layer).position(index), viewer.dims
+    if not place:
+        return
+    point = np.array(layer.world_to_data(dims.point[-layer.ndim :]), np.float64)
+    point[: len(place)] = place
+    target = layer.data_to_world(point)
+    axes = range(dims.ndim - layer.ndim, dims.ndim - layer.ndim + len(place))
+    dims.set_point(list(axes), [float(value) for value in target[: len(place)]])

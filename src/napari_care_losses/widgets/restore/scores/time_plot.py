@@ -1,0 +1,160 @@
+"""Figures of input and restored stack over time; a click goes to a frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyqtgraph
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
+from napari_care_losses.widgets.shared.form import scroll_past, tooltip
+from napari_care_losses.widgets.shared.plotting import row_plot, take_theme
+from napari_care_losses.widgets.shared.run_bar import show_text, text_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+HEIGHT = 140
+COLOURS = {INPUT: "#f58518", RESTORED: "#3d8bfd"}
+"""Told apart by people with any colour vision, and readable on dark and light ground."""
+
+NAMES = {INPUT: "input", RESTORED: "restored"}
+MOST_POINTS_MARKED = 100
+"""Frames up to which each is marked by a point; more would melt into a band."""
+
+
+class TimePlot(QWidget):
+    """Plots one figure, chosen among some, of every frame.
+
+    Parameters
+    ----------
+    theme : str
+        Name of napari's theme.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    clicked = Signal(int)
+    """Place along the axis that was clicked at."""
+
+    chosen = Signal()
+    """Another figure is to be plotted."""
+
+    def __init__(self, theme: str, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._values = np.zeros(0)
+        self.figure = QComboBox()
+        self.figure.setToolTip(tooltip("What is plotted."))
+        self.figure.setAccessibleName("Figure plotted")
+        scroll_past(self.figure)
+        self.figure.currentIndexChanged.connect(lambda _: self.chosen.emit())
+        self._legend = {row: QLabel() for row in COLOURS}
+        self._plot = row_plot(
+            HEIGHT,
+            "One point a frame, as frames are restored and judged. The upright line is the frame shown. "
+            "Click to go to a frame.",
+        )
+        self._plot.setCursor(Qt.CursorShape.PointingHandCursor)
+        self._plot.setAccessibleName("Plot over time")
+        self._lines = {row: self._plot.plot(connect="finite") for row in COLOURS}
+        self._marker = pyqtgraph.InfiniteLine(angle=90, movable=False)
+        self._plot.addItem(self._marker, ignoreBounds=True)
+        self._plot.scene().sigMouseClicked.connect(self._on_clicked)
+        self.means = text_line()
+        header = QHBoxLayout()
+        header.addWidget(self.figure)
+        header.addStretch(1)
+        for label in self._legend.values():
+            header.addWidget(label)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addLayout(header)
+        layout.addWidget(self._plot)
+        layout.addWidget(self.means)
+        self.set_theme(theme)
+
+    def set_figures(self, figures: Mapping[str, str]) -> None:
+        """Offer figures to plot, by name with their titles; the one chosen stays if it is among them."""
+        offered = {self.figure.itemData(i): self.figure.itemText(i) for i in range(self.figure.count())}
+        if offered == dict(figures):
+            return
+        before = self.figure.currentData()
+        self.figure.blockSignals(True)
+        self.figure.clear()
+        for name, title in figures.items():
+            self.figure.addItem(title, name)
+        self.figure.setCurrentIndex(max(0, self.figure.findData(before)))
+        self.figure.blockSignals(False)
+
+    def set_axis(self, label: str, values: NDArray[np.float64]) -> None:
+        """Set what the figures are plotted over: the value of every frame, of equal steps."""
+        self._values = values
+        self._plot.setLabel("bottom", label)
+        margin = abs(values[-1] - values[0]) * 0.02
+        self._plot.setXRange(min(values[0], values[-1]) - margin, max(values[0], values[-1]) + margin, padding=0)
+
+    def set_shown(self, step: int) -> None:
+        """Mark the frame that the viewer shows."""
+        self._marker.setValue(self._values[step])
+
+    def set_lines(self, lines: Mapping[str, NDArray[np.float64]], *, least_top: float | None = None) -> None:
+        """Plot figures by image (`INPUT`, `RESTORED`), one value a frame; NaN where there is none yet.
+
+        Parameters
+        ----------
+        lines : mapping of str to (frames,) float64
+            What is plotted.
+        least_top : float, optional
+            Plot from 0 to this at least: smaller values look as small as they are. By default what there is fills the
+            plot.
+        """
+        show_text(self.means, means_text(lines))
+        if least_top is None:
+            self._plot.enableAutoRange(axis="y")
+        else:
+            highest = np.nanmax([least_top, *(value for line in lines.values() for value in line)])
+            self._plot.setYRange(0, float(highest), padding=0.05)
+        for row, line in self._lines.items():
+            values = lines.get(row, np.full(len(self._values), np.nan))
+            known = np.isfinite(values)
+            # A frame between two that are missing has no line through it.
+            is_marked = len(values) <= MOST_POINTS_MARKED or not (known[1:] & known[:-1]).any()
+            line.setSymbol("o" if is_marked else None)
+            # pyqtgraph takes the bounds of what it is given, and nothing has none
+            kept = slice(None) if known.any() else slice(0)
+            line.setData(self._values[kept], values[kept])
+            self._legend[row].setVisible(row in lines)
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of one of napari's themes."""
+        text = take_theme(self._plot, name).text.as_hex()
+        self._marker.setPen(pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine))
+        for row, colour in COLOURS.items():
+            line = self._lines[row]
+            line.setPen(pyqtgraph.mkPen(colour, width=2))
+            line.setSymbolBrush(colour)
+            line.setSymbolPen(None)
+            line.setSymbolSize(4)
+            self._legend[row].setText(f'<span style="color:{colour}">●</span> {NAMES[row]}')
+
+    def _on_clicked(self, event: Any) -> None:
+        if event.button() != Qt.MouseButton.LeftButton or not len(self._values):
+            return
+        value = self._plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x()
+        self.clicked.emit(int(np.abs(self._values - value).argmin()))
+
+
+def means_text(lines: Mapping[str, NDArray[np.float64]]) -> str:
+    """Return the means over the frames known of every image plotted; empty for fewer than two."""
+    plotted = {row: line for row, line in lines.items() if np.isfinite(line).any()}
+    known = np.logical_and.reduce([np.isfinite(line) for line in plotted.values()]) if plotted else np.zeros(0, bool)
+    if known.sum() < 2:
+        return ""
+    means = ", ".join(f"{NAMES[row]} {line[known].mean():.4g}" for row, line in plotted.items())
+    return f"Mean over {known.sum()} frames: {means}"

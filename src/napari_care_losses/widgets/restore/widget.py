@@ -1,0 +1,373 @@
+"""The Restore widget: a layer, a model, a button; frames appear as they are restored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
+
+from napari_care_losses.errors import CareError, InputError
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.widgets.background.worker import Job, Outcome
+from napari_care_losses.widgets.layers.conversion import layer_frames, shown_index
+from napari_care_losses.widgets.layers.restored_layers import (
+    RESTORED,
+    UNCERTAINTY,
+    Filled,
+    Plan,
+    find_result,
+    frames_done,
+    make_plan,
+    match_contrast,
+    restore_into_stacks,
+    show_done,
+    show_stacks,
+)
+from napari_care_losses.widgets.restore.match_note import MatchNote
+from napari_care_losses.widgets.restore.panels.export_model import ExportPanel
+from napari_care_losses.widgets.restore.panels.folder import FolderPanel
+from napari_care_losses.widgets.restore.panels.import_model import ImportPanel
+from napari_care_losses.widgets.restore.panels.save import SaveButton
+from napari_care_losses.widgets.restore.preview.live_preview import LivePreview
+from napari_care_losses.widgets.restore.range_note import RangeNote
+from napari_care_losses.widgets.restore.scores.panel import ScorePanel
+from napari_care_losses.widgets.shared.form import ParameterForm, fold, make_rows, tooltip
+from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
+from napari_care_losses.widgets.shared.model_chooser import ModelChooser
+from napari_care_losses.widgets.shared.panel import Panel
+from napari_care_losses.widgets.shared.restoration_words import WORDS
+from napari_care_losses.widgets.shared.run_bar import Clock, RunBar, duration, show_text, text_line
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image
+
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.models.library import LibraryEntry
+
+
+class RestoreWidget(Panel):
+    """Restores an image layer with a model of the library. Its parameters are those of a `Panel`."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
+        super().__init__(napari_viewer, parent=parent)
+        self._plan: Plan | None = None
+        self._is_shown = False
+        self._before = 0
+        self._note = ""
+        self._chosen: tuple[Image | None, LibraryEntry | None] = None, None
+        self._clock = Clock()
+        self._job = Job(parent=self, uses_torch=True)
+        self.preview = LivePreview(napari_viewer, parent=self)
+        self._build()
+        self._connect()
+        self.exporting.set_model(self.model.entry())
+        self._on_image()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a restoration is under way."""
+        return self._job.is_running
+
+    def _build(self) -> None:
+        self.image = LayerChooser(self._viewer)
+        self.image.setToolTip(tooltip("The noisy image or stack to restore."))
+        self.model = ModelChooser(follows=lambda: not self._job.is_running)
+        self.model.setToolTip(tooltip("What restores it: choose a model trained on images like yours."))
+        self.importing, self.exporting = ImportPanel(), ExportPanel()
+        self.import_button = _folding(
+            "Import…", self.importing, "Add a model of CSBDeep, or a package for bioimage.io, to the library."
+        )
+        self.export_button = _folding(
+            "Export…", self.exporting, "Pack the chosen model for other tools, in the format of bioimage.io."
+        )
+        self.model.add_button(self.import_button)
+        self.model.add_button(self.export_button)
+        self.match = MatchNote()
+        self.match.measured.connect(self.model.sort_for)
+        self.live = QCheckBox("Live preview")
+        self.live.setChecked(True)
+        self.live.setToolTip(
+            tooltip(
+                "Restore what you look at while you move the slider, zoom and choose models: at most 512 x 512 pixels "
+                "around the cursor. Nothing is kept; Restore makes the whole stack."
+            )
+        )
+        self.preview_note = text_line()
+        self.form = ParameterForm(RestorationParameters, words=WORDS)
+        self.range = RangeNote()
+        self.uncertainty = QCheckBox("Also add the uncertainty")
+        self.scores = ScorePanel(self._viewer)
+        self.save = SaveButton()
+        self.contrast = QPushButton("Match contrast")
+        self.contrast.setToolTip(
+            tooltip(
+                "Show input, restored and ground truth with the same share of pixels black and white, so that they can "
+                "be compared by eye."
+            )
+        )
+        self.folder = FolderPanel()
+        self.run_bar = RunBar(
+            "Restore",
+            "Cancel",
+            start_help="Restore every frame, the shown one first. The result is a new layer; the input stays as it is.",
+            stop_help="Stop; the frames restored so far stay, and Restore goes on with the missing ones.",
+        )
+        rows, buttons = make_rows(), QHBoxLayout()
+        rows.addRow("Image", self.image)
+        rows.addRow("Model", self.model)
+        buttons.addWidget(self.save, 1)
+        buttons.addWidget(self.contrast, 1)
+        self.body.addLayout(rows)
+        for widget in (
+            self.importing,
+            self.exporting,
+            self.match,
+            self.live,
+            self.preview_note,
+            self.form,
+            self.range,
+            self.uncertainty,
+            self.scores,
+        ):
+            self.body.addWidget(widget)
+        self.body.addLayout(buttons)
+        self.body.addWidget(fold("Restore a folder of files", self.folder))
+        self.line_up(rows, self.form.rows)
+        self.body.addStretch(1)
+        self.foot.addWidget(self.run_bar)
+
+    def _connect(self) -> None:
+        self.image.changed.connect(self._on_image)
+        self.model.changed.connect(self._update)
+        self.model.changed.connect(lambda: self.exporting.set_model(self.model.entry()))
+        self.importing.imported.connect(self._on_imported)
+        self.form.edited.connect(lambda _: self._update())
+        self.live.toggled.connect(lambda _: self._look())
+        self.preview.set_finished(self._is_restored)
+        self.preview.switched_off.connect(lambda: self.live.setChecked(False))
+        self.preview.said.connect(lambda text: show_text(self.preview_note, text))
+        self.uncertainty.toggled.connect(lambda _: self._update())
+        self.contrast.clicked.connect(self._match_contrast)
+        self.save.said.connect(self.run_bar.say)
+        self.folder.changed.connect(self._update)
+        self.run_bar.started.connect(self._start)
+        self.run_bar.stopped.connect(self._stop)
+        self._job.reported.connect(self._on_report)
+        self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
+        self._job.finished.connect(self._on_finished)
+        self.closing.closed.connect(self._job.stop)
+        self.closing.closed.connect(self.scores.stop)
+        self._viewer.dims.events.current_step.connect(self._look)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+
+    def _problem(self) -> str:
+        """Return why nothing can be restored; empty if it can."""
+        layer = self.image.layer()
+        if layer is None:
+            return "Open an image first; File > Open Sample > CARE Losses has some to try."
+        try:
+            layer_frames(layer)
+            self.form.value()
+        except CareError as error:
+            return str(error)
+        if self.model.entry() is None:
+            return (
+                self.model.problem or "There is no model yet: train one (Plugins > CARE Losses > Train), or open one."
+            )
+        return "A folder is being restored: wait for it, or stop it." if self.folder.is_running else ""
+
+    def _update(self) -> None:
+        """Follow layer, model and settings."""
+        entry = self.model.entry()
+        can_tell = entry is not None and entry.card.architecture.predicts_scale
+        self.uncertainty.setEnabled(can_tell)
+        self.uncertainty.setToolTip(
+            tooltip(
+                "A second layer with the expected error of every pixel, in grey levels (the scale of a Laplace "
+                "distribution: half the true values lie within 0.69 of it)."
+                if can_tell
+                else "Only models trained with the Laplace loss know how uncertain they are."
+            )
+        )
+        is_running = self._job.is_running
+        if self._chosen != (self.image.layer(), entry):
+            self._chosen = self.image.layer(), entry
+            if not is_running:
+                # what was said is of another layer or model
+                self.run_bar.say("")
+        problem = "" if is_running else self._problem()
+        self.run_bar.set_state(is_running=is_running, is_stopping=self._job.is_stopping, reason=problem)
+        plan = None if is_running or problem else self._make_plan()
+        left = len(plan.order) if plan is not None and plan.stacks else 0
+        self.run_bar.start_button.setText(f"Restore the missing {left}" if left else "Restore")
+        if not self._has_bad_settings():
+            self.folder.set_job(entry, self.form.value(), is_held_up=is_running)
+        self._look()
+
+    def _on_image(self) -> None:
+        layer = self.image.layer()
+        if layer is not None:
+            self.model.suggest_for(layer.name)
+        self._update()
+
+    def _on_imported(self, name: str) -> None:
+        self.model.reload()
+        self.model.choose(name)
+
+    def _has_bad_settings(self) -> bool:
+        try:
+            self.form.value()
+        except InputError:
+            return True
+        return False
+
+    def _make_plan(self) -> Plan | None:
+        layer, entry = self.image.layer(), self.model.entry()
+        if layer is None or entry is None:
+            return None
+        wants_uncertainty = self.uncertainty.isEnabled() and self.uncertainty.isChecked()
+        return make_plan(self._viewer, layer, entry, self.form.value(), with_uncertainty=wants_uncertainty)
+
+    def _start(self) -> None:
+        if self._job.is_running or self._problem():
+            return
+        plan = self._plan = self._make_plan()
+        if plan is None:
+            return
+        # pressing the button says which one is meant
+        self.image.choose(plan.source)
+        self._is_shown, self._clock, self._note = False, Clock(), ""
+        self._before = len(plan.frames) - len(plan.order)
+        self._done = 0
+        self.run_bar.show_progress(-1)
+        self.run_bar.say("Starting…")
+        self._job.start(
+            lambda: restore_into_stacks(plan),
+            title=f"Restoring {plan.source.name}",
+            fraction=lambda filled: filled.done / filled.total,
+        )
+        self._update()
+
+    def _stop(self) -> None:
+        self._job.stop()
+        self.run_bar.say("Stopping…")
+        self._update()
+
+    def _on_report(self, filled: Filled) -> None:
+        plan = self._plan
+        if plan is None:
+            return
+        if filled.sampled is not None:
+            self._clock = Clock()
+            self.run_bar.say(f"Finding the range: frame {filled.sampled[0]} of {filled.sampled[1]}")
+            return
+        self._note = filled.note
+        self.run_bar.show_progress(filled.done / filled.total)
+        if filled.frame_index is not None:
+            self._show_frame(filled, plan)
+        count = len(plan.order)
+        parts = [f"{self._before + self._done} of {len(plan.frames)} frames"] if len(plan.frames) > 1 else []
+        parts += [f"tile {filled.done} of {filled.total}"] if filled.total > count else []
+        parts += [f"{duration(self._clock.seconds_left(filled.done, filled.total))} left"]
+        self.run_bar.say(", ".join(parts))
+
+    def _show_frame(self, filled: Filled, plan: Plan) -> None:
+        if not self._is_shown:
+            self._is_shown = True
+            show_stacks(self._viewer, plan, filled)
+        self._done += 1
+        is_shown = filled.frame_index == shown_index(plan.source, self._viewer.dims)
+        if is_shown or self._viewer.dims.ndisplay > 2:
+            show_done(self._viewer, plan)
+        if is_shown:
+            self._look()
+        elif filled.frame_index is not None:
+            self.scores.frame_done(filled.frame_index)
+
+    def _on_finished(self, outcome: Outcome) -> None:
+        plan, self._plan = self._plan, None
+        assert plan is not None
+        total = len(plan.frames)
+        count = f"{total} frame{'s' if total > 1 else ''}"
+        if outcome is Outcome.DONE:
+            restored = f"{self._done} missing of {count}" if self._before else count
+            self.run_bar.say(f"Restored {restored} in {duration(self._clock.seconds)}. {self._note}".rstrip())
+        elif outcome is Outcome.STOPPED:
+            # the last one may have come after the last report
+            result = find_result(self._viewer, plan.source, plan.entry) if self._is_shown or plan.stacks else None
+            self.run_bar.say(f"Cancelled: {len(frames_done(result))} of {count} are restored.")
+        self._update()
+
+    def _look(self, _event: object = None) -> None:
+        """Follow the slider: what is said of the shown frame, its scores, its preview."""
+        layer, entry = self.image.layer(), self.model.entry()
+        frames = None if layer is None else _frames_of(layer)
+        if layer is None or frames is None:
+            self.scores.show_frame(None, None, 0)
+            self.match.check(None, 0, None)
+            self.range.show_range(None, 0, None, RestorationParameters())
+            self.preview.set_source(None, None, None)
+            self.save.offer(None)
+            self.contrast.setEnabled(False)
+            return
+        index = shown_index(layer, self._viewer.dims)
+        if self._plan is not None and self._plan.source is layer:
+            self._plan.order.shown = index
+        restored, uncertainty = (
+            None if entry is None else find_result(self._viewer, layer, entry, kind) for kind in (RESTORED, UNCERTAINTY)
+        )
+        done = frames_done(restored)
+        self.scores.show_frame(layer, restored, index, uncertainty=uncertainty, done=done)
+        self.match.check(frames, index, entry)
+        self.contrast.setEnabled(True)
+        reason = "Wait until the frames are restored." if self._job.is_running else "Nothing is restored yet."
+        self.save.offer(None if self._job.is_running or not done else restored, reason)
+        if not self._has_bad_settings():
+            parameters = self.form.value()
+            self.range.show_range(frames, index, None if entry is None else entry.card, parameters)
+            self.preview.set_source(layer, entry, parameters)
+        self.preview.set_enabled(self.live.isChecked() and not self._job.is_running and not self.folder.is_running)
+
+    def _is_restored(self, index: int) -> bool:
+        layer, entry = self.image.layer(), self.model.entry()
+        if layer is None or entry is None:
+            return False
+        return index in frames_done(find_result(self._viewer, layer, entry))
+
+    def _match_contrast(self) -> None:
+        layer, entry = self.image.layer(), self.model.entry()
+        if layer is None:
+            return
+        restored = None if entry is None else find_result(self._viewer, layer, entry)
+        shown = [layer, self.scores.truth.layer(), restored]
+        try:
+            match_contrast([one for one in shown if one is not None], self._viewer.dims)
+        except CareError as error:
+            self.run_bar.say(str(error))
+
+    def _on_removed(self, _event: object) -> None:
+        plan = self._plan
+        if plan is not None:
+            is_gone = self._is_shown and find_result(self._viewer, plan.source, plan.entry) is None
+            if plan.source not in self._viewer.layers or is_gone:
+                self._stop()
+        self._update()
+
+
+def _folding(text: str, panel: QWidget, help: str) -> QPushButton:
+    """Return a button that shows and hides a panel, hidden at first."""
+    button = QPushButton(text)
+    button.setCheckable(True)
+    button.setToolTip(tooltip(help))
+    panel.setVisible(False)
+    button.toggled.connect(panel.setVisible)
+    return button
+
+
+def _frames_of(layer: Image) -> Frames | None:
+    """Return a layer's frames; None if it cannot be restored."""
+    try:
+        return layer_frames(layer)
+    except InputError:
+        return None

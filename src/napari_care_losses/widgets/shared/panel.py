@@ -1,0 +1,108 @@
+"""A panel for docks on small screens: its body scrolls, its foot stays in sight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QDockWidget, QFormLayout, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_care_losses.widgets.layers.canvas import make_canvas_current
+from napari_care_losses.widgets.shared.closing import CloseGuard, ancestor
+from napari_care_losses.widgets.shared.form import align_labels
+from napari_care_losses.widgets.shared.qt_helpers import single_shot
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from qtpy.QtGui import QShowEvent
+
+WIDTH = 340
+"""Least width, in pixels."""
+
+
+class Panel(QWidget):
+    """A widget of the plugin, with a body that scrolls above a foot that does not.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The viewer; napari gives it to the widgets of plugins by this name.
+    parent : QWidget, optional
+        Parent widget.
+
+    Attributes
+    ----------
+    closing : CloseGuard
+        Tells when the dock or the viewer is closed.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        self.closing = CloseGuard(self)
+        napari_viewer.layers.events.removing.connect(self._before_removal)
+        self._aligned: tuple[QFormLayout, ...] = ()
+        self._joining = single_shot(self, 0, self._join)
+        self._was_shown = False
+        content = QWidget()
+        self.body = QVBoxLayout(content)
+        self.body.setContentsMargins(6, 6, 6, 6)
+        self.body.setSpacing(6)
+        self.foot = QVBoxLayout()
+        self.foot.setContentsMargins(6, 0, 6, 4)
+        self._area = QScrollArea()
+        self._area.setWidget(content)
+        self._area.setWidgetResizable(True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(4)
+        outer.addWidget(self._area, 1)
+        outer.addLayout(self.foot)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the width at which nothing is cut off."""
+        bar = self._area.verticalScrollBar()
+        content = self._area.widget()
+        assert bar is not None and content is not None
+        needed = content.minimumSizeHint().width() + bar.sizeHint().width()
+        return QSize(max(WIDTH, needed), super().minimumSizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        """Return a width that leaves the image its room."""
+        return QSize(self.minimumSizeHint().width(), super().sizeHint().height())
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Line up the fields: only now do the labels have the viewer's style."""
+        super().showEvent(event)
+        align_labels(*self._aligned)
+        if not self._was_shown:
+            self._was_shown = True
+            # once napari has placed the dock
+            self._joining.start()
+
+    def line_up(self, *forms: QFormLayout) -> None:
+        """Let the fields of several form layouts begin at one edge."""
+        self._aligned = forms
+
+    def bring_into_view(self, widget: QWidget) -> None:
+        """Scroll to a widget of the body."""
+        self._area.ensureWidgetVisible(widget)
+
+    def _join(self) -> None:
+        """Share the place of the plugin's other docks, as tabs: one below the other, a small screen has no room."""
+        window, dock = self.closing.window, ancestor(self, QDockWidget)
+        if window is None or dock is None or dock.isFloating():
+            return
+        area = window.dockWidgetArea(dock)
+        docks = (ancestor(panel, QDockWidget) for panel in window.findChildren(Panel) if panel is not self)
+        for other in filter(None, docks):
+            if window.dockWidgetArea(other) == area and not other.isFloating():
+                window.tabifyDockWidget(other, dock)
+                dock.raise_()
+                return
+
+    def _before_removal(self, _event: object) -> None:
+        make_canvas_current(self.closing.window)

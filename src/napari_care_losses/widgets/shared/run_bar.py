@@ -1,0 +1,115 @@
+"""Start and stop buttons with the reason why not, a progress bar and a line that says what happened."""
+
+from __future__ import annotations
+
+import time
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_care_losses.widgets.shared.form import tooltip
+
+STEPS = 1000
+
+
+class RunBar(QWidget):
+    """Starts and stops one job and shows how far it is.
+
+    Parameters
+    ----------
+    start, stop : str
+        Texts of the buttons.
+    start_help, stop_help : str
+        Their tooltips.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    started = Signal()
+    stopped = Signal()
+
+    def __init__(
+        self, start: str, stop: str, *, start_help: str, stop_help: str, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.start_button, self.stop_button = QPushButton(start), QPushButton(stop)
+        self.start_button.setToolTip(tooltip(start_help))
+        self.stop_button.setToolTip(tooltip(stop_help))
+        self.start_button.clicked.connect(self.started)
+        self.stop_button.clicked.connect(self.stopped)
+        self.reason, self.status = text_line(), text_line()
+        self.progress = QProgressBar()
+        self.progress.setRange(0, STEPS)
+        self.progress.setVisible(False)
+        self._buttons = QHBoxLayout()
+        self._buttons.addWidget(self.start_button, 1)
+        self._buttons.addWidget(self.stop_button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(self._buttons)
+        for widget in (self.reason, self.progress, self.status):
+            layout.addWidget(widget)
+
+    def add_button(self, button: QPushButton) -> None:
+        """Put a further button between Start and Stop."""
+        self._buttons.insertWidget(1, button, 1)
+
+    def set_state(self, *, is_running: bool, is_stopping: bool = False, reason: str = "") -> None:
+        """Enable the buttons that would do something; `reason` says why Start would not."""
+        self.start_button.setEnabled(not is_running and not reason)
+        self.stop_button.setEnabled(is_running and not is_stopping)
+        self.progress.setVisible(is_running)
+        show_text(self.reason, "" if is_running else reason)
+
+    def show_progress(self, fraction: float) -> None:
+        """Show the part done, 0 to 1; below 0 for work whose length is not known yet."""
+        self.progress.setRange(0, 0 if fraction < 0 else STEPS)
+        self.progress.setValue(round(max(0.0, fraction) * STEPS))
+
+    def say(self, text: str) -> None:
+        """Show a line on what is going on or what happened."""
+        show_text(self.status, text)
+
+
+class Clock:
+    """Estimates the time left from the time taken."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def seconds_left(self, done: float, total: float) -> float:
+        """Return the seconds the rest takes at the speed so far."""
+        return self.seconds * (total - done) / done if done else 0.0
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people write it: 8 s, 1:05 min, 2:03 h."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    return f"{minutes // 60}:{minutes % 60:02} h"
+
+
+def show_text(label: QLabel, text: str) -> None:
+    """Show a text; a label without one takes no room."""
+    label.setText(text)
+    label.setVisible(bool(text))
+
+
+def text_line() -> QLabel:
+    """Return a label for a line that can be selected and takes no room while it is empty."""
+    line = QLabel()
+    line.setWordWrap(True)
+    line.setTextFormat(Qt.TextFormat.PlainText)
+    line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    line.setVisible(False)
+    return line

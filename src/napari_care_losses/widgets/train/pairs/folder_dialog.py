@@ -1,0 +1,121 @@
+"""Asks for two folders of files, one of low and one of high exposures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QDialog,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.training.pair_names import Matching, explain_unmatched, match_files, match_names
+from napari_care_losses.training.pair_sources import PairSource, stack_files
+from napari_care_losses.widgets.shared.form import make_rows, tooltip
+from napari_care_losses.widgets.shared.path_edit import FOLDER, PathEdit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WIDTH = 520
+"""Of the dialog, in pixels: paths are long."""
+
+
+class FoldersDialog(QDialog):
+    """Two folders, the pairs their files make, and what is left out.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    chosen = Signal(object)
+    """The pairs, a list of `PairSource`; the dialog is closed."""
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Pairs from two folders")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._pairs: list[PairSource] = []
+        self.low, self.high = (
+            PathEdit(
+                f"The folder with the TIFF files or OME-Zarr images of the {what}.",
+                FOLDER,
+                title=f"Folder of the {what}",
+                placeholder=f"folder of the {what}",
+            )
+            for what in ("low exposures", "high exposures")
+        )
+        self.found = QListWidget()
+        self.found.setToolTip(tooltip("Low and high file of every pair."))
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        self.add_button, cancel = QPushButton("Add pairs"), QPushButton("Cancel")
+        self.add_button.setDefault(True)
+        self.add_button.clicked.connect(self._add)
+        cancel.clicked.connect(self.reject)
+        rows = make_rows()
+        rows.addRow("Low", self.low)
+        rows.addRow("High", self.high)
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(cancel)
+        buttons.addWidget(self.add_button)
+        layout = QVBoxLayout(self)
+        layout.addLayout(rows)
+        layout.addWidget(self.found, 1)
+        layout.addWidget(self.summary)
+        layout.addLayout(buttons)
+        self.low.changed.connect(self._match)
+        self.high.changed.connect(self._match)
+        self.resize(WIDTH, 360)
+        self._match()
+
+    def _match(self) -> None:
+        self._pairs, said = [], "Choose the folder of the low and that of the high exposures."
+        if self.low.text() and self.high.text():
+            try:
+                self._pairs, said = match_folders(self.low.path(), self.high.path())
+            except InputError as error:
+                said = str(error)
+        self.found.clear()
+        self.found.addItems([f"{pair.low.name}   —   {pair.high.name}" for pair in self._pairs])
+        self.summary.setText(said)
+        self.add_button.setEnabled(bool(self._pairs))
+
+    def _add(self) -> None:
+        self.chosen.emit(self._pairs)
+        self.accept()
+
+
+def match_folders(low: Path, high: Path) -> tuple[list[PairSource], str]:
+    """Return the pairs of files, and a sentence on what was matched and what was not.
+
+    Raises
+    ------
+    InputError
+        If a folder cannot be read or holds no TIFF files.
+    """
+    lows, highs = stack_files(low), stack_files(high)
+    # One folder may hold both: then only the names tell them apart.
+    matching = match_names(list(lows)) if low.resolve() == high.resolve() else match_files(list(lows), list(highs))
+    pairs = [PairSource(first, lows[first], highs[second]) for first, second in matching.pairs]
+    return pairs, _summary(matching)
+
+
+def _summary(matching: Matching) -> str:
+    count = len(matching.pairs)
+    if not count:
+        return f"No file of one folder belongs to one of the other by its name. {explain_unmatched(matching)}".strip()
+    how = (
+        " by their order, since their names do not tell: look whether they belong together" if matching.by_order else ""
+    )
+    return f"{count} pair{'s' if count > 1 else ''} matched{how}. {explain_unmatched(matching)}".strip()

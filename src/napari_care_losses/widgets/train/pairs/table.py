@@ -1,0 +1,295 @@
+"""A table of training pairs: every row says what it is and whether it can be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.training.pair_sources import first_listing
+from napari_care_losses.widgets.background.worker import LatestJob
+from napari_care_losses.widgets.shared.form import make_rows, tooltip
+from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
+from napari_care_losses.widgets.shared.run_bar import show_text, text_line
+from napari_care_losses.widgets.train.pairs.folder_dialog import FoldersDialog
+from napari_care_losses.widgets.train.pairs.grid import PairGrid
+from napari_care_losses.widgets.train.pairs.layer_matches import LayerMatches, match_layers
+from napari_care_losses.widgets.train.pairs.row import Look, PairRow, look_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari.components import ViewerModel
+
+    from napari_care_losses.training.pair_sources import PairSource
+
+
+class PairTable(QWidget):
+    """Pairs of layers, chosen by hand or matched by name, and of files from two folders.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Whose layers.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    changed = Signal()
+    """A row was added, removed, changed, or found usable or not."""
+
+    def __init__(self, viewer: ViewerModel, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self.rows: list[PairRow] = []
+        self._is_closed = False
+        self.folders: FoldersDialog | None = None
+        self._checks = LatestJob(parent=self)
+        self._checks.reported.connect(self._on_looked_at)
+        self._checks.failed.connect(self._on_check_failed)
+        self._looked_at: list[PairRow] = []
+        self._is_settling = False
+        self._build()
+        for name in ("inserted", "removed", "renamed"):
+            getattr(viewer.layers.events, name).connect(self._on_layers)
+        self.add_row()
+
+    def add_row(self) -> PairRow:
+        """Add a row without layers and return it."""
+        row = PairRow(self._on_row_changed)
+        self._append([row])
+        self.table.setCurrentCell(len(self.rows) - 1, 1)
+        return row
+
+    def add_files(self, pairs: Sequence[PairSource]) -> None:
+        """Add pairs of files; they are looked at in the background."""
+        self._drop([row for row in self.rows if row.is_empty])
+        self._append([PairRow(self._on_row_changed, pair) for pair in pairs])
+
+    def match_by_name(self) -> None:
+        """Add the pairs that the names of the viewer's layers tell."""
+        matches = self._matches()
+        self._drop([row for row in self.rows if row.is_empty])
+        rows = [PairRow(self._on_row_changed) for _ in matches.new]
+        for row, layers in zip(rows, matches.new, strict=True):
+            row.choose(*layers)
+        self._append(rows)
+        show_text(self.note, matches.result)
+
+    def remove_selected(self) -> None:
+        """Remove the rows selected."""
+        self._drop([self.rows[number] for number in self.table.selected_numbers()])
+        if not self.rows:
+            self.add_row()
+
+    def remove_row(self, row: PairRow) -> None:
+        """Remove a row."""
+        self._drop([row])
+
+    def remove_all(self) -> None:
+        """Remove every row; one to choose layers for stays."""
+        self._drop(list(self.rows))
+        self.add_row()
+
+    def open_folders(self) -> None:
+        """Ask for two folders of files."""
+        self.folders = FoldersDialog(parent=self)
+        self.folders.chosen.connect(self.add_files)
+        self.folders.open()
+
+    def pairs(self) -> list[PairSource]:
+        """Return the pairs of all rows.
+
+        Raises
+        ------
+        InputError
+            If there is no row, or one cannot be used.
+        """
+        if all(row.is_empty for row in self.rows):
+            raise InputError("Choose a low and a high exposure to learn from.")
+        for number, row in enumerate(self.rows, 1):
+            if row.is_empty:
+                raise InputError(f"Row {number} is empty: choose its low and its high exposure, or remove it.")
+            if row.is_checked and not row.is_usable:
+                which = f"row {number}, " if len(self.rows) > 1 else ""
+                raise InputError(f"Choose other images for, or remove, {which}the pair marked {row.verdict}")
+        unchecked = sum(not row.is_checked for row in self.rows)
+        if unchecked:
+            raise InputError(f"{unchecked} of {len(self.rows)} pairs are still being checked.")
+        return [row.source for row in self.rows if row.source is not None]
+
+    @property
+    def is_checking(self) -> bool:
+        """Whether pairs are being looked at in the background."""
+        return self._checks.is_running
+
+    def stop(self) -> None:
+        """Stop the work in the background and follow the layers no longer: the dock was closed."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._checks.cancel()
+        for chooser in (self.low, self.high):
+            chooser.changed.disconnect(self._on_chosen)
+        for name in ("inserted", "removed", "renamed"):
+            getattr(self._viewer.layers.events, name).disconnect(self._on_layers)
+        for row in self.rows:
+            row.release()
+
+    def _build(self) -> None:
+        self.table = PairGrid()
+        self.table.setToolTip(
+            tooltip("✓ can be learnt from, ⚠ is doubtful, ✗ cannot. Choose the layers of the selected row below.")
+        )
+        self.table.currentCellChanged.connect(lambda *_: self._show_details())
+        self.table.itemSelectionChanged.connect(self._update_buttons)
+        self.table.delete_pressed.connect(self.remove_selected)
+        self.low, self.high = (LayerChooser(self._viewer, none="choose…") for _ in range(2))
+        self.low.setToolTip(tooltip("The noisy image: short exposure or little light."))
+        self.high.setToolTip(tooltip("The same field of view at a long exposure: what the model learns to give."))
+        for chooser in (self.low, self.high):
+            chooser.changed.connect(self._on_chosen)
+        self.verdict, self.note = text_line(), text_line()
+        self.choosers = QWidget()
+        rows = make_rows()
+        rows.addRow("Low", self.low)
+        rows.addRow("High", self.high)
+        self.choosers.setLayout(rows)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for part in (self.table, self.choosers, self.verdict):
+            layout.addWidget(part)
+        layout.addLayout(self._buttons())
+        layout.addWidget(self.note)
+
+    def _buttons(self) -> QGridLayout:
+        self.add_button = _button(
+            "Add pair", "Add another field of view. Stacks count as many pairs: one a frame.", self.add_row
+        )
+        self.match_button = _button("Match by name", "", self.match_by_name)
+        self.folders_button = _button(
+            "From folders…",
+            "Add the TIFF files of two folders, one of low and one of high exposures. They are read when the training "
+            "starts, and need not be open in the viewer.",
+            self.open_folders,
+        )
+        self.remove_button = _button("Remove", "Remove the selected pairs from the table (Del).", self.remove_selected)
+        self.clear_button = _button("Remove all", "Empty the table.", self.remove_all)
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        buttons = (self.add_button, self.match_button, self.folders_button, self.remove_button, self.clear_button)
+        for place, button in enumerate(buttons):
+            grid.addWidget(button, place // 3, place % 3)
+        return grid
+
+    def _append(self, rows: Sequence[PairRow]) -> None:
+        start = len(self.rows)
+        self.rows += rows
+        self._refresh()
+        if rows:
+            self.table.setCurrentCell(start, 1)
+        self._look_at_unchecked()
+
+    def _drop(self, rows: Sequence[PairRow]) -> None:
+        for row in rows:
+            row.release()
+            number = self.rows.index(row)
+            del self.rows[number]
+            self.table.removeRow(number)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Show every row anew."""
+        twins = first_listing([row.source for row in self.rows])
+        for row, twin in zip(self.rows, twins, strict=True):
+            row.twin = None if twin is None else twin + 1
+        self.table.show_rows(self.rows)
+        self._show_details()
+        self._update_buttons()
+        self.changed.emit()
+
+    def _show_details(self) -> None:
+        """Show the layers and the verdict of the current row."""
+        row = self._current()
+        self.choosers.setVisible(row is not None and not row.has_files)
+        if row is not None and not row.has_files:
+            for chooser, layer in zip((self.low, self.high), row.layers, strict=True):
+                with QSignalBlocker(chooser):
+                    chooser.choose(layer)
+        show_text(self.verdict, "" if row is None else row.verdict)
+
+    def _update_buttons(self) -> None:
+        is_fresh = len(self.rows) == 1 and self.rows[0].is_empty
+        self.add_button.setEnabled(not any(row.is_empty for row in self.rows))
+        self.remove_button.setEnabled(bool(self.table.selected_numbers()) and not is_fresh)
+        self.clear_button.setEnabled(not is_fresh)
+        matches = self._matches()
+        self.match_button.setEnabled(bool(matches.new))
+        self.match_button.setToolTip(tooltip(matches.about))
+
+    def _current(self) -> PairRow | None:
+        number = self.table.currentRow()
+        return self.rows[number] if 0 <= number < len(self.rows) else None
+
+    def _matches(self) -> LayerMatches:
+        return match_layers(self._viewer.layers, [row.layers for row in self.rows])
+
+    def _look_at_unchecked(self) -> None:
+        self._looked_at = [row for row in self.rows if not (row.is_examined or row.problem)]
+        numbered = [(number, row.source) for number, row in enumerate(self._looked_at) if row.source is not None]
+        if numbered:
+            self._checks.request(lambda: look_at(numbered))
+        else:
+            self._checks.cancel()
+
+    def _on_looked_at(self, look: Look | None) -> None:
+        if look is not None:
+            self._settle(self._looked_at[look.number], look)
+
+    def _on_check_failed(self, error: Exception) -> None:
+        for number, row in enumerate(self._looked_at):
+            if not row.is_checked:
+                self._settle(row, Look(number, problem=f"Cannot be looked at: {error}"))
+
+    def _settle(self, row: PairRow, look: Look) -> None:
+        self._is_settling = True
+        try:
+            row.settle(look)
+        finally:
+            self._is_settling = False
+
+    def _on_row_changed(self, row: PairRow) -> None:
+        if row not in self.rows:
+            return
+        if self._is_settling:
+            # Of many pairs each is settled by itself: the other rows stay as they are.
+            self.table.show_row(self.rows.index(row), row)
+            if row is self._current():
+                self._show_details()
+            self.changed.emit()
+            return
+        self._refresh()
+        self._look_at_unchecked()
+
+    def _on_chosen(self) -> None:
+        row = self._current()
+        if row is not None and not row.has_files:
+            row.choose(self.low.layer(), self.high.layer())
+
+    def _on_layers(self, _event: object = None) -> None:
+        there = {id(layer) for layer in self._viewer.layers}
+        for row in self.rows:
+            kept = [layer if id(layer) in there else None for layer in row.layers]
+            if tuple(kept) != row.layers:
+                row.choose(*kept)
+        self._update_buttons()
+
+
+def _button(text: str, said: str, act: Callable[[], object]) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tooltip(said))
+    button.clicked.connect(lambda _=False: act())
+    return button

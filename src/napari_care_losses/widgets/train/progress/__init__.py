@@ -1,0 +1,1 @@
+"""Loss curve, patches and validation image of a training."""

@@ -1,0 +1,134 @@
+"""The loss curve of a training."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.plotting import row_plot, take_theme
+from napari_care_losses.widgets.shared.qt_helpers import single_shot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_care_losses.training.progress import Epoch, Step
+
+HEIGHT = 195
+REDRAW_MS = 200
+"""Least time between two drawings: training takes more steps a second than an eye needs to see."""
+
+SMOOTHING = 0.05
+"""Weight of a step in the running mean."""
+
+MOST_POINTS = 2000
+"""Points drawn of a line; a longer one is thinned."""
+
+TRAINING_COLOUR = "#3d8bfd"
+VALIDATION_COLOUR = "#f58518"
+"""Told apart by people with any colour vision, and readable on dark and light ground."""
+
+
+class LossCurve(QWidget):
+    """Training loss of every step (faint), smoothed, and validation loss of every epoch.
+
+    Parameters
+    ----------
+    theme : str
+        Name of napari's theme.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(self, theme: str, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._steps: list[tuple[int, float, float]] = []
+        self._epochs: list[tuple[int, float]] = []
+        self._plot = row_plot(
+            HEIGHT,
+            "Lower is better. Blue: loss on the patches trained on, of every step (faint) and smoothed. Orange: "
+            "loss on images kept apart. When orange rises while blue falls, more training does not help.",
+        )
+        self._plot.setLabel("bottom", "step")
+        self._legend = self._plot.addLegend(offset=(-5, 5))
+        self._raw = self._plot.plot()
+        self._smooth = self._plot.plot(name="training")
+        self._validation = self._plot.plot(name="validation", symbol="o", symbolSize=5)
+        self.logarithmic = QCheckBox("Logarithmic")
+        self.logarithmic.toggled.connect(self.redraw)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self._plot)
+        layout.addWidget(self.logarithmic)
+        self._timer = single_shot(self, REDRAW_MS, self.redraw)
+        self.set_theme(theme)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the curve."""
+        self._steps, self._epochs = [], []
+        self.redraw()
+
+    def show_training(self, steps: Sequence[Step], epochs: Sequence[Epoch]) -> None:
+        """Show these steps and epochs and no others."""
+        self._steps, self._epochs = [], []
+        for step in steps:
+            self.add_step(step)
+        for epoch in epochs:
+            self.add_epoch(epoch)
+        self.redraw()
+
+    def add_step(self, step: Step) -> None:
+        """Add the training loss of a step."""
+        before = self._steps[-1][2] if self._steps else step.loss
+        # The mean of the first steps is plain, or it would start at the first step's chance value.
+        weight = max(SMOOTHING, 1 / (len(self._steps) + 1))
+        self._steps.append((step.step, step.loss, before + weight * (step.loss - before)))
+        self._redraw_soon()
+
+    def add_epoch(self, epoch: Epoch) -> None:
+        """Add the validation loss of an epoch."""
+        self._epochs.append((epoch.step, epoch.validation_loss))
+        self._redraw_soon()
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of one of napari's themes."""
+        text = take_theme(self._plot, name).text.as_hex()
+        self._legend.setLabelTextColor(text)
+        for _, label in self._legend.items:
+            label.setText(label.text, color=text)
+        faint = pyqtgraph.mkColor(TRAINING_COLOUR)
+        faint.setAlphaF(0.3)
+        self._raw.setPen(pyqtgraph.mkPen(faint, width=1))
+        self._smooth.setPen(pyqtgraph.mkPen(TRAINING_COLOUR, width=2))
+        self._validation.setPen(pyqtgraph.mkPen(VALIDATION_COLOUR, width=2))
+        self._validation.setSymbolBrush(VALIDATION_COLOUR)
+        self._validation.setSymbolPen(None)
+
+    def redraw(self) -> None:
+        """Draw what has been added."""
+        values = [loss for step in self._steps for loss in step[1:]] + [loss for _, loss in self._epochs]
+        can_be_logarithmic = all(value > 0 for value in values)
+        self.logarithmic.setEnabled(can_be_logarithmic)
+        self.logarithmic.setToolTip(
+            tooltip(
+                "Loss on a logarithmic axis: late, small gains show."
+                if can_be_logarithmic
+                else "This loss becomes negative, which a logarithmic axis cannot show."
+            )
+        )
+        self._plot.setLogMode(y=self.logarithmic.isChecked() and can_be_logarithmic)
+        steps = np.array(self._steps[:: math.ceil(len(self._steps) / MOST_POINTS) or 1]).reshape(-1, 3)
+        epochs = np.array(self._epochs).reshape(-1, 2)
+        self._raw.setData(steps[:, 0], steps[:, 1])
+        self._smooth.setData(steps[:, 0], steps[:, 2])
+        self._validation.setData(epochs[:, 0], epochs[:, 1])
+
+    def _redraw_soon(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()

@@ -1,0 +1,274 @@
+"""Trainings one after the other: waiting, running, done, stopped or failed."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_care_losses.errors import InputError, OutputError, ResumeError
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.training.checkpoint import list_stopped, read_stopped, state_path
+from napari_care_losses.training.progress import Epoch, Preview, Step
+from napari_care_losses.widgets.background.worker import Job, Outcome
+from napari_care_losses.widgets.train.queue.train_model import Resumed, TrainingPlan, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_care_losses.training.checkpoint import StoppedTraining
+
+
+class State(enum.Enum):
+    """What a training of the queue is doing."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+ENDS = {Outcome.DONE: State.DONE, Outcome.STOPPED: State.STOPPED, Outcome.FAILED: State.FAILED}
+
+
+@dataclass(eq=False)
+class QueuedTraining:
+    """A training of the queue, and what it has reported.
+
+    Attributes
+    ----------
+    out : Path
+        The model file.
+    loss : str
+        Name of the loss.
+    plan : TrainingPlan, optional
+        All it needs; None for one that was stopped in an earlier session, whose pairs are not known.
+    stopped : StoppedTraining, optional
+        What its state says, where it was stopped in an earlier session.
+    """
+
+    out: Path
+    loss: str
+    plan: TrainingPlan | None = None
+    stopped: StoppedTraining | None = None
+    state: State = State.WAITING
+    step: int = 0
+    fraction: float = 0.0
+    steps: list[Step] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+    preview: Preview | None = None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the model in the library."""
+        return self.out.stem
+
+    @property
+    def loss_title(self) -> str:
+        """Name of the loss as shown to the user."""
+        return LOSSES[self.loss].title if self.loss in LOSSES else self.loss
+
+    @property
+    def state_text(self) -> str:
+        """What it is doing, and how far it is."""
+        if self.state is State.RUNNING or (self.state is State.STOPPED and self.fraction > 0):
+            return f"{self.state.value} {self.fraction:.0%}"
+        return self.state.value
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether its model is in the library."""
+        return self.out.is_file()
+
+    @property
+    def files(self) -> list[Path]:
+        """The files it has made."""
+        return [path for path in (self.out, state_path(self.out)) if path.is_file()]
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether it can go on where it stands."""
+        return self.state in (State.STOPPED, State.FAILED) and state_path(self.out).is_file()
+
+    @property
+    def can_discard(self) -> bool:
+        """Whether it has ended early and left files."""
+        return self.state in (State.STOPPED, State.FAILED) and bool(self.files)
+
+    def read_state(self) -> None:
+        """Take how far it is from its file: what was reported last may lie some steps behind."""
+        try:
+            stopped = read_stopped(state_path(self.out))
+        except ResumeError:
+            return
+        self.step, self.fraction, self.epochs = stopped.step, stopped.fraction, list(stopped.history)
+
+    def take(self, report: Any) -> None:
+        """Note a report."""
+        if isinstance(report, Step):
+            self.steps.append(report)
+            self.step, self.fraction = report.step, report.fraction
+        elif isinstance(report, Epoch):
+            self.epochs.append(report)
+        elif isinstance(report, Preview):
+            self.preview = report
+        elif isinstance(report, Resumed):
+            self.epochs = list(report.history)
+            self.steps = [step for step in self.steps if step.step <= report.step]
+
+
+class TrainingQueue(QObject):
+    """Runs trainings one after the other beside the viewer.
+
+    Parameters
+    ----------
+    parent : QObject
+        When it is destroyed, the work stops.
+    """
+
+    changed = Signal()
+    """A training was added, removed, or has begun or ended."""
+
+    began = Signal(object)
+    """The training that has begun."""
+
+    reported = Signal(object, object)
+    """The running training, and what it reports."""
+
+    ended = Signal(object)
+    """The training that has ended."""
+
+    def __init__(self, *, parent: QObject) -> None:
+        super().__init__(parent)
+        self.entries: list[QueuedTraining] = []
+        self._running: QueuedTraining | None = None
+        self._is_held = self._cannot_go_on = False
+        self._job = Job(parent=self, uses_torch=True)
+        self._job.reported.connect(self._on_report)
+        self._job.failed.connect(self._on_failed)
+        self._job.finished.connect(self._on_finished)
+
+    @property
+    def running(self) -> QueuedTraining | None:
+        """The training under way."""
+        return self._running
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the training under way has been told to stop."""
+        return self._job.is_stopping
+
+    @property
+    def waiting(self) -> list[QueuedTraining]:
+        """The trainings that wait, in their order."""
+        return [entry for entry in self.entries if entry.state is State.WAITING]
+
+    def add(self, plan: TrainingPlan) -> QueuedTraining:
+        """Let a training wait; it runs after those before it, at once if `start` is called while none runs."""
+        # What the same file was before, finished or thrown away, is over.
+        self.entries = [entry for entry in self.entries if entry.out != plan.out]
+        entry = QueuedTraining(plan.out, plan.loss.name, plan)
+        self.entries.append(entry)
+        self.changed.emit()
+        return entry
+
+    def find_stopped(self, folder: Path) -> None:
+        """Add the trainings that an earlier session stopped in a folder."""
+        known = {entry.out for entry in self.entries}
+        for stopped in list_stopped(folder):
+            if stopped.path not in known:
+                entry = QueuedTraining(stopped.path, stopped.loss.name, stopped=stopped, state=State.STOPPED)
+                entry.step, entry.fraction, entry.epochs = stopped.step, stopped.fraction, list(stopped.history)
+                self.entries.append(entry)
+        self.changed.emit()
+
+    def check_name(self, path: Path) -> None:
+        """Check that no training of the queue makes a file of this name.
+
+        Raises
+        ------
+        InputError
+            If one does.
+        """
+        if any(entry.out == path for entry in self.entries if entry.state in (State.WAITING, State.RUNNING)):
+            raise InputError(f"A training named {path.stem!r} is in the list already: choose another name.")
+
+    def start(self) -> None:
+        """Run the trainings that wait; `stop` holds those that have not begun."""
+        self._is_held = False
+        if self._running is None and self.waiting:
+            entry = self._running = self.waiting[0]
+            assert entry.plan is not None
+            plan, entry.state, entry.problem = entry.plan, State.RUNNING, ""
+            self._job.start(lambda: train(plan), title=f"Training {entry.name}", fraction=_fraction)
+            self.began.emit(entry)
+            self.changed.emit()
+
+    def stop(self) -> None:
+        """Stop the training under way; those that wait go on waiting."""
+        self._is_held = True
+        self._job.stop()
+        self.changed.emit()
+
+    def resume(self, entry: QueuedTraining, plan: TrainingPlan) -> None:
+        """Let a stopped training go on, before those that wait."""
+        entry.plan, entry.state = plan._replace(resume=True), State.WAITING
+        self.entries.remove(entry)
+        first = self.entries.index(self.waiting[0]) if self.waiting else len(self.entries)
+        self.entries.insert(first, entry)
+        self.changed.emit()
+        self.start()
+
+    def remove(self, entry: QueuedTraining) -> None:
+        """Take a training that does not run off the list; the files it made stay."""
+        self.entries.remove(entry)
+        self.changed.emit()
+
+    def discard(self, entry: QueuedTraining) -> None:
+        """Take a training that does not run off the list and delete what it made.
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be deleted.
+        """
+        for path in entry.files:
+            try:
+                path.unlink()
+            except OSError as error:
+                raise OutputError(f"{path} cannot be deleted: {error.strerror or error}.") from error
+        self.remove(entry)
+
+    def _on_report(self, report: object) -> None:
+        entry = self._running
+        assert entry is not None
+        entry.take(report)
+        self.reported.emit(entry, report)
+
+    def _on_failed(self, error: Exception) -> None:
+        entry = self._running
+        assert entry is not None
+        entry.problem = str(error)
+        self._cannot_go_on = isinstance(error, ResumeError)
+
+    def _on_finished(self, outcome: Outcome) -> None:
+        entry, self._running = self._running, None
+        assert entry is not None
+        entry.state = ENDS[outcome]
+        entry.read_state()
+        if self._cannot_go_on:
+            # Nothing has happened to it: with the pairs it was started with, it still can.
+            entry.state, self._cannot_go_on = State.STOPPED, False
+            entry.plan = None if entry.stopped is not None else entry.plan
+        self.ended.emit(entry)
+        self.changed.emit()
+        if not self._is_held:
+            self.start()
+
+
+def _fraction(report: object) -> float | None:
+    return report.fraction if isinstance(report, Step) else None

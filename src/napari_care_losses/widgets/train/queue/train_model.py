@@ -1,0 +1,151 @@
+"""Training from chosen pairs into the model library, and a look at its patches, as iterators; no Qt."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.models.model import load_model
+from napari_care_losses.training.progress import Epoch, Preparing, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from napari_care_losses.losses.base import Loss
+    from napari_care_losses.training.pair_sources import PairSource
+    from napari_care_losses.training.parameters import TrainingParameters
+    from napari_care_losses.training.patches import Batch, Pair
+    from napari_care_losses.training.progress import Preview, Report
+    from napari_care_losses.training.trainer import Trainer
+
+PREVIEW_SHARE = 0.1
+"""Part of the time that previews may take, where epochs are very short."""
+
+
+class TrainingPlan(NamedTuple):
+    """All that a training needs.
+
+    Attributes
+    ----------
+    pairs : sequence of PairSource
+        What to learn from.
+    loss : Loss
+        The training loss.
+    parameters : TrainingParameters
+        How to train.
+    structure : str
+        What the images show.
+    start_from : Path, optional
+        Model file whose weights to start from.
+    out : Path
+        The model file to make.
+    device : str
+        Where to compute.
+    resume : bool
+        Go on where a stopped training into the same file stands.
+    """
+
+    pairs: Sequence[PairSource]
+    loss: Loss
+    parameters: TrainingParameters
+    structure: str
+    start_from: Path | None
+    out: Path
+    device: str = "auto"
+    resume: bool = False
+
+
+class Resumed(NamedTuple):
+    """A stopped training goes on.
+
+    Attributes
+    ----------
+    step : int
+        Steps taken before.
+    history : list of Epoch
+        Its epochs so far.
+    """
+
+    step: int
+    history: list[Epoch]
+
+
+def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
+    """Train; when the iterator is closed after the first step, the best model so far is saved.
+
+    Yields
+    ------
+    Preparing, Step or Epoch
+        As the trainer reports them; images being read and checked count as preparing.
+    Resumed
+        Once, before the first of these of a stopped training that goes on.
+    Preview
+        After the first step and every epoch, and less often where epochs are shorter than previews.
+    """
+    # torch takes seconds to load: it does so here, in the background, and not when the widget is opened
+    from napari_care_losses.compute.devices import leave_a_core
+    from napari_care_losses.training.patches import pairs_from_frames
+    from napari_care_losses.training.to_file import train_to_file
+    from napari_care_losses.training.trainer import Trainer
+
+    if plan.out.exists() and not plan.resume:
+        # it was not when the training was queued: another viewer has made it meanwhile
+        raise InputError(f"The library already has a model {plan.out.stem!r}: choose another name.")
+    leave_a_core()
+    pairs: list[Pair] = []
+    for done, source in enumerate(plan.pairs):
+        yield Preparing(done, len(plan.pairs))
+        pairs += pairs_from_frames(*source.opened(), source.name)
+    start_from = None if plan.start_from is None else load_model(plan.start_from)
+    trainer = Trainer(
+        pairs, plan.loss, plan.parameters, structure=plan.structure, start_from=start_from, device=plan.device
+    )
+    previews = _Previews(trainer)
+    reports = train_to_file(trainer, plan.out, resume=plan.resume)
+    is_resumed = plan.resume
+    try:
+        for report in reports:
+            if is_resumed and isinstance(report, Step):
+                yield Resumed(report.step - 1, trainer.history)
+            is_resumed &= not isinstance(report, Step)
+            yield report
+            preview = previews.after(report)
+            if preview is not None:
+                yield preview
+    except GeneratorExit:
+        reports.close()  # type: ignore[attr-defined]
+        if trainer.has_started:
+            trainer.model().save(plan.out)
+        raise
+
+
+def look_at_patches(pairs: Sequence[PairSource], parameters: TrainingParameters, count: int) -> Iterator[Batch]:
+    """Yield one batch of patches as a training would draw them, other ones every time."""
+    # scipy's filters take half a second to load
+    import numpy as np
+
+    from napari_care_losses.training.patch_samples import sample_patches
+
+    yield sample_patches(pairs, parameters, count, np.random.default_rng())
+
+
+class _Previews:
+    """Asks the trainer for previews, not so often that the training is held up."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._next = 0.0
+        self._was_shown = False
+
+    def after(self, report: Report) -> Preview | None:
+        """Return a preview if one is due after this report."""
+        now = time.monotonic()
+        is_due = not self._was_shown if isinstance(report, Step) else isinstance(report, Epoch)
+        if not is_due or (now < self._next and not self._trainer.is_finished):
+            return None
+        preview = self._trainer.preview()
+        taken = time.monotonic() - now
+        self._was_shown, self._next = True, now + taken / PREVIEW_SHARE
+        return preview

@@ -1,0 +1,229 @@
+"""How to train: the loss, the network and its start, the budget, the device and the model's name."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtGui import QStandardItemModel
+from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
+
+from napari_care_losses.errors import CareError
+from napari_care_losses.models.library import list_models
+from napari_care_losses.models.model import STRUCTURES, structure_named
+from napari_care_losses.training.parameters import (
+    DEFAULT_STEPS_PER_EPOCH,
+    RECIPES,
+    DeviceParameters,
+    TrainingParameters,
+)
+from napari_care_losses.widgets.shared.form import ParameterForm, make_rows, scroll_past, tooltip
+from napari_care_losses.widgets.shared.model_chooser import ModelChooser
+from napari_care_losses.widgets.train.loss_form import LossForm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+AMOUNTS = {"epochs": 100.0, "steps": 2000.0, "minutes": 5.0}
+"""Budget offered by kind: the paper's epochs, and what a computer without a graphics card does in minutes."""
+
+UNITS = {"epochs": "epochs", "steps": "steps", "minutes": "min"}
+
+START = TrainingParameters(
+    preset="lite",
+    budget="minutes",
+    amount=AMOUNTS["minutes"],
+    steps_per_epoch=DEFAULT_STEPS_PER_EPOCH["minutes"],
+    **RECIPES["robust"],
+)
+"""What the form shows first."""
+
+RECIPE_WORDS = {
+    "robust": "robust (recommended)",
+    "fine-tune": "fine-tune (robust, from a model)",
+    "paper": "the paper's",
+}
+OWN_RECIPE = "your own"
+
+WORDS = {
+    "preset": {
+        "care": "care (the paper's)",
+        "lite": "lite (11 times faster)",
+        "deep": "deep (sees twice as far as lite)",
+    }
+}
+
+FIXED_BY_MODEL = "The model to start from decides the network."
+
+
+class TrainingSettings(QWidget):
+    """All that a training needs besides pairs.
+
+    Parameters
+    ----------
+    names_in_use : callable
+        Gives the names that a new model must not have, besides those of the library.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    changed = Signal()
+    """Any of them."""
+
+    def __init__(self, names_in_use: Callable[[], set[str]], *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._names_in_use = names_in_use
+        self._has_own_epoch_length = self._has_own_structure = self._has_own_loss = False
+        self._build()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        # in the order they are used in, which is also that of the Tab key
+        rows, named = make_rows(), make_rows()
+        rows.addRow("Structure", self.structure)
+        rows.addRow("Start", self.start_from)
+        rows.addRow("Recipe", self.recipe)
+        named.addRow("Model name", self.name)
+        layout.addWidget(self.loss)
+        layout.addLayout(rows)
+        layout.addWidget(self.form)
+        layout.addWidget(self.device)
+        layout.addLayout(named)
+        self.rows = [rows, named, self.form.rows, self.device.rows, *self.loss.rows]
+        self.loss.changed.connect(self._on_kind_changed)
+        self.loss.combo.activated.connect(lambda _: self._on_loss_chosen())
+        self.structure.currentIndexChanged.connect(self._on_structure_chosen)
+        self.start_from.changed.connect(self._on_start_chosen)
+        self.form.edited.connect(self._on_edited)
+        self.recipe.activated.connect(lambda _: self._on_recipe_chosen())
+        self.name.textChanged.connect(lambda _: self.changed.emit())
+        self._on_start_chosen()
+        self.suggest_name()
+
+    def _build(self) -> None:
+        self.loss = LossForm()
+        self.structure = QComboBox()
+        self.structure.addItems(STRUCTURES)
+        self.structure.setToolTip(tooltip("What the images show; noted in the model, so that you find it again."))
+        scroll_past(self.structure)
+        self.start_from = ModelChooser(none="from scratch")
+        self.start_from.setToolTip(
+            tooltip(
+                "Start from a trained model and adapt it to your images (fine-tuning): the same minutes of training "
+                "go further. Its loss is taken too, unless you have chosen one."
+            )
+        )
+        self.form = ParameterForm(TrainingParameters, words=WORDS)
+        self.form.set_value(START)
+        self.recipe = QComboBox()
+        for name in RECIPES:
+            self.recipe.addItem(RECIPE_WORDS[name], name)
+        self.recipe.setPlaceholderText(OWN_RECIPE)
+        self.recipe.setToolTip(
+            tooltip(
+                "Robust: patches from everywhere, varied in brightness, size and noise, in the input's grey levels; "
+                "averaged weights; so that the model bears images unlike those it has seen. Fine-tune: the same at a "
+                "lower learning rate, to start from a model. The paper's: as CARE trains. More settings show what is "
+                "in them."
+            )
+        )
+        scroll_past(self.recipe)
+        self._set_budget_unit()
+        self.form.editor("budget").setToolTip(
+            tooltip(
+                TrainingParameters.described()["budget"].help
+                + " The paper: 100 epochs of 400 steps with the care network, some 5 hours without a graphics card."
+            )
+        )
+        self.device = ParameterForm(DeviceParameters)
+        _mark_missing(self.device.editor("device"))
+        self.name = QLineEdit()
+        self.name.setToolTip(tooltip("Under this name the model goes into the library, where Restore finds it."))
+
+    def start_path(self) -> Path | None:
+        """Return the model to start from."""
+        entry = self.start_from.entry()
+        return None if entry is None else entry.path
+
+    def suggest_name(self, *, replacing: bool = False) -> None:
+        """Offer a free name; one typed by the user stays unless it is to be replaced."""
+        if self.name.isModified() and not replacing:
+            return
+        stem = f"my-{self.structure.currentText()}-{self.loss.name()}"
+        try:
+            taken = {entry.name for entry in list_models()} | self._names_in_use()
+        except CareError:
+            taken = set()
+        names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
+        self.name.setText(next(name for name in names if name not in taken))
+        self.name.setModified(False)
+
+    def _on_recipe_chosen(self) -> None:
+        self.form.set_values(RECIPES[self.recipe.currentData()])
+        self.changed.emit()
+
+    def _show_recipe(self) -> None:
+        """Show which recipe the form holds."""
+        held = (name for name, values in RECIPES.items() if all(self.form.get(key) == values[key] for key in values))
+        self.recipe.setCurrentIndex(self.recipe.findData(next(held, OWN_RECIPE)))
+
+    def suggest_structure(self, names: Iterable[str]) -> None:
+        """Offer the structure that the first of these names tells; one chosen by the user stays."""
+        found = next(filter(None, map(structure_named, names)), None)
+        if found is None or self._has_own_structure or found == self.structure.currentText():
+            return
+        with QSignalBlocker(self.structure):
+            self.structure.setCurrentText(found)
+        self._on_kind_changed()
+
+    def _on_structure_chosen(self, _index: int) -> None:
+        self._has_own_structure = True
+        self._on_kind_changed()
+
+    def _on_edited(self, name: str) -> None:
+        self._show_recipe()
+        self._has_own_epoch_length |= name == "steps_per_epoch"
+        if name == "budget":
+            budget = self.form.get("budget")
+            values: dict[str, Any] = {"amount": AMOUNTS[budget]}
+            if not self._has_own_epoch_length:
+                values["steps_per_epoch"] = DEFAULT_STEPS_PER_EPOCH[budget]
+            self.form.set_values(values)
+            self._set_budget_unit()
+        self.changed.emit()
+
+    def _set_budget_unit(self) -> None:
+        self.form.set_unit("amount", UNITS[self.form.get("budget")])
+
+    def _on_kind_changed(self) -> None:
+        self.suggest_name()
+        self.changed.emit()
+
+    def _on_loss_chosen(self) -> None:
+        self._has_own_loss = True
+
+    def _on_start_chosen(self) -> None:
+        entry = self.start_from.entry()
+        is_fixed = entry is not None
+        if entry is not None and not self._has_own_loss:
+            self.loss.show_loss(entry.card.loss, entry.card.loss_parameters)
+        preset = self.form.editor("preset")
+        preset.setEnabled(not is_fixed)
+        preset.setToolTip(tooltip(FIXED_BY_MODEL if is_fixed else TrainingParameters.described()["preset"].help))
+        fitting, other = ("fine-tune", "robust") if is_fixed else ("robust", "fine-tune")
+        if self.recipe.currentData() == other:
+            self.form.set_values(RECIPES[fitting])
+            self._show_recipe()
+        self.changed.emit()
+
+
+def _mark_missing(devices: QWidget) -> None:
+    """Disable the device that this kind of computer never has; a start tells of any other that is missing."""
+    missing, why = ("cuda", "No Mac has it.") if sys.platform == "darwin" else ("mps", "Only Macs have it.")
+    assert isinstance(devices, QComboBox)
+    model = devices.model()
+    assert isinstance(model, QStandardItemModel)
+    item = model.item(devices.findData(missing))
+    item.setEnabled(False)
+    item.setToolTip(tooltip(why))

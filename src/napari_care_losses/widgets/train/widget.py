@@ -1,0 +1,256 @@
+"""The Train widget: pairs of images, a loss, a budget; the models go into the library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QGroupBox, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_care_losses.errors import CareError, InputError
+from napari_care_losses.models.library import library_folder, new_model_path
+from napari_care_losses.training.progress import Preview, Step
+from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.panel import Panel
+from napari_care_losses.widgets.shared.run_bar import RunBar, show_text
+from napari_care_losses.widgets.train.pairs.table import PairTable
+from napari_care_losses.widgets.train.progress.patch_samples import PatchLook
+from napari_care_losses.widgets.train.progress.view import TrainingView, progress_text, summary
+from napari_care_losses.widgets.train.queue.queue import TrainingQueue
+from napari_care_losses.widgets.train.queue.table import QueueTable
+from napari_care_losses.widgets.train.queue.train_model import TrainingPlan
+from napari_care_losses.widgets.train.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari.viewer
+
+    from napari_care_losses.training.parameters import TrainingParameters
+    from napari_care_losses.widgets.train.queue.queue import QueuedTraining
+
+START_TEXT = "Start training"
+
+
+class TrainWidget(Panel):
+    """Trains models on pairs of images, one after the other. Its parameters are those of a `Panel`."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
+        super().__init__(napari_viewer, parent=parent)
+        self.queue = TrainingQueue(parent=self)
+        self._build()
+        self._connect()
+        self._find_stopped()
+        self.settings.suggest_name()
+        self._update()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a training is under way."""
+        return self.queue.running is not None
+
+    def _build(self) -> None:
+        self.pairs = PairTable(self._viewer)
+        self.patches = PatchLook()
+        self.settings = TrainingSettings(lambda: {entry.name for entry in self.queue.entries})
+        self.loss, self.form, self.name = self.settings.loss, self.settings.form, self.settings.name
+        self.structure, self.start_from = self.settings.structure, self.settings.start_from
+        self.view = TrainingView(self._viewer.theme)
+        self.trainings = QueueTable(self.queue)
+        self.queue_button = QPushButton("Queue")
+        self.run_bar = RunBar(
+            START_TEXT,
+            "Stop",
+            start_help="Train until the budget is used up; the viewer stays usable.",
+            stop_help="Stop now; the best model so far goes into the library, and Resume can go on. Trainings that "
+            "wait go on waiting.",
+        )
+        self.run_bar.add_button(self.queue_button)
+        self.body.addWidget(_group("Pairs to learn from", self.pairs))
+        for widget in (self.settings, self.patches, self.trainings, self.view):
+            self.body.addWidget(widget)
+        self.line_up(*self.settings.rows)
+        self.body.addStretch(1)
+        self.foot.addWidget(self.run_bar)
+
+    def _connect(self) -> None:
+        self.pairs.changed.connect(self._on_pairs)
+        self.settings.changed.connect(self._update)
+        self.run_bar.started.connect(self._start)
+        self.run_bar.stopped.connect(self._stop)
+        self.queue_button.clicked.connect(lambda: self._add_to_queue())
+        self.queue.changed.connect(self._update)
+        self.queue.began.connect(self._on_began)
+        self.queue.reported.connect(self._on_report)
+        self.queue.ended.connect(self._on_ended)
+        self.trainings.selected.connect(self.view.show_training)
+        self.trainings.selected.connect(lambda _: self._update())
+        self.trainings.resume_pressed.connect(self._resume)
+        self.trainings.discard_confirmed.connect(self._discard)
+        self.closing.closed.connect(self._on_closed)
+        self._viewer.events.theme.connect(self._on_theme)
+
+    def _plan(self) -> TrainingPlan:
+        """Return what the widget says.
+
+        Raises
+        ------
+        CareError
+            If it cannot be trained.
+        """
+        out = new_model_path(self.name.text())
+        self.queue.check_name(out)
+        return TrainingPlan(
+            pairs=self.pairs.pairs(),
+            loss=self.loss.value(),
+            parameters=self.form.value(),
+            structure=self.structure.currentText(),
+            start_from=self.settings.start_path(),
+            out=out,
+            device=self.settings.device.get("device"),
+        )
+
+    def _resumption(self, entry: QueuedTraining) -> TrainingPlan:
+        """Return how a stopped training goes on: as it was started, with the pairs of the table if they are not known.
+
+        Raises
+        ------
+        CareError
+            If something it needs is missing.
+        """
+        if entry.plan is not None:
+            return entry.plan
+        stopped, start = entry.stopped, self.settings.start_path()
+        assert stopped is not None
+        if stopped.starts_from_model and start is None:
+            raise InputError("It was started from a model: choose the same one under Start.")
+        return TrainingPlan(
+            pairs=self.pairs.pairs(),
+            loss=stopped.loss,
+            parameters=stopped.parameters,
+            structure=stopped.structure,
+            start_from=start if stopped.starts_from_model else None,
+            out=stopped.path,
+            device=self.settings.device.get("device"),
+        )
+
+    def _update(self) -> None:
+        reason = _reason(self._plan)
+        waiting = len(self.queue.waiting)
+        starts_queue = waiting > 0 and not self.is_running
+        self.run_bar.set_state(
+            is_running=self.is_running,
+            is_stopping=self.queue.is_stopping,
+            reason="" if starts_queue else reason,
+        )
+        self.run_bar.start_button.setText(f"Start queue ({waiting})" if starts_queue else START_TEXT)
+        show_text(self.run_bar.reason, reason)
+        self.queue_button.setEnabled(not reason)
+        self.queue_button.setToolTip(
+            tooltip(
+                "Add a training with these pairs, loss and settings to the list: they run one after the other. To "
+                "compare losses, choose the next one while the first is trained, and press Queue again."
+            )
+        )
+        entry = self.trainings.current()
+        resumable = entry is not None and entry.can_resume
+        self.trainings.update_buttons(_reason(lambda: self._resumption(entry)) if resumable else "")
+        self.patches.set_state(_reason(self.pairs.pairs) or _reason(self.form.value), self._pairs_and_settings)
+
+    def _on_pairs(self) -> None:
+        self.settings.suggest_structure(name for row in self.pairs.rows for name in row.names)
+        self._update()
+
+    def _pairs_and_settings(self) -> tuple[Any, TrainingParameters]:
+        return self.pairs.pairs(), self.form.value()
+
+    def _find_stopped(self) -> None:
+        try:
+            self.queue.find_stopped(library_folder())
+        except CareError:
+            # said beside the button: without the folder nothing can be trained either
+            return
+
+    def _start(self) -> None:
+        if self.is_running:
+            return
+        if not self.queue.waiting:
+            self._add_to_queue()
+        self.queue.start()
+
+    def _add_to_queue(self) -> None:
+        entry = self.queue.add(self._plan())
+        if not self.is_running:
+            self.trainings.select(entry)
+        self.settings.suggest_name(replacing=True)
+
+    def _stop(self) -> None:
+        self.queue.stop()
+        self.run_bar.say("Stopping…")
+
+    def _resume(self, entry: QueuedTraining) -> None:
+        self.queue.resume(entry, self._resumption(entry))
+
+    def _discard(self, entry: QueuedTraining) -> None:
+        try:
+            self.queue.discard(entry) if entry.can_discard else self.queue.remove(entry)
+        except CareError as error:
+            show_error(str(error))
+        self.view.show_training(self.trainings.current())
+        self.run_bar.say("")
+
+    def _on_began(self, entry: QueuedTraining) -> None:
+        self.trainings.select(entry)
+        self.view.show_training(entry)
+        self.patches.put_away()
+        # Only once it has been laid out can it be scrolled to.
+        QTimer.singleShot(0, self._scroll_to_view)
+        self.run_bar.show_progress(-1)
+        self.run_bar.say("Reading the images…")
+
+    def _scroll_to_view(self) -> None:
+        self.bring_into_view(self.view)
+        self.bring_into_view(self.trainings)
+
+    def _on_report(self, entry: QueuedTraining, report: object) -> None:
+        self.view.take(entry, report)
+        if isinstance(report, Preview) and not entry.epochs:
+            # the pictures have come: once more, or they push the curve out of sight
+            QTimer.singleShot(0, self._scroll_to_view)
+        if isinstance(report, Step):
+            self.run_bar.show_progress(report.fraction)
+        text = progress_text(entry, report)
+        if text is not None:
+            self.run_bar.say(text)
+
+    def _on_ended(self, entry: QueuedTraining) -> None:
+        self.view.curve.redraw()
+        self.run_bar.say(summary(entry))
+        self.settings.suggest_name()
+
+    def _on_closed(self) -> None:
+        self.queue.stop()
+        self.pairs.stop()
+        self.patches.stop()
+
+    def _on_theme(self, event: Any) -> None:
+        self.view.curve.set_theme(event.value)
+
+
+def _reason(make: Callable[[], object]) -> str:
+    """Return why something cannot be made; empty if it can."""
+    try:
+        make()
+    except CareError as error:
+        return str(error)
+    return ""
+
+
+def _group(title: str, widget: QWidget) -> QGroupBox:
+    group = QGroupBox(title)
+    group.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+    layout = QVBoxLayout(group)
+    layout.setContentsMargins(6, 6, 6, 6)
+    layout.addWidget(widget)
+    return group

@@ -1,0 +1,171 @@
+"""Bad input to the command line ends with status 2, one line and no file."""
+
+import subprocess
+
+import numpy as np
+import pytest
+import tifffile
+from fixtures.cli_runs import QUICK, in_a_process, names, save_model, status_of, train, write
+
+from napari_care_losses.models.architecture import Architecture
+
+pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
+
+
+TRAIN = "train --low low.tif --high high.tif --loss mae --out m.safetensors --steps 1 " + " ".join(QUICK)
+RESTORE = "restore good.safetensors low.tif --out out.tif"
+EVALUATE = "evaluate --restored low.tif --truth high.tif"
+COMPARE = "compare low.tif --methods good.safetensors --truth high.tif --out report.html"
+BAD = {
+    "no command": ("", "required"),
+    "unknown command": ("improve", "invalid choice"),
+    "train: missing input": (TRAIN.replace("low.tif", "none.tif"), "no file none.tif"),
+    "train: missing folder": (TRAIN.replace("m.safetensors", "none/m.safetensors"), "folder none does not exist"),
+    "train: no model file": (TRAIN.replace("m.safetensors", "m.pt"), "must end in .safetensors"),
+    "train: truncated": (TRAIN.replace("low.tif", "cut.tif"), "cut.tif cannot be read"),
+    "train: RGB": (TRAIN.replace("low.tif", "rgb.tif"), "RGB"),
+    "train: counts of files": (TRAIN.replace("low.tif", "low.tif low.tif"), "2 low and 1 high"),
+    "train: counts of frames": (TRAIN.replace("low.tif", "short.tif"), "same shape, found (2, 28, 24) and (6, 28, 24)"),
+    "train: shapes": (TRAIN.replace("low.tif", "wide.tif"), "same shape"),
+    "train: identical": (TRAIN.replace("low.tif", "high.tif"), "same image"),
+    "train: constant": (TRAIN.replace("high.tif", "flat.tif"), "constant"),
+    "train: NaN": (TRAIN.replace("low.tif", "nan.tif"), "NaN"),
+    "train: frames": (TRAIN + " --frames 4:9", "Frames 4:9 were asked for, but the stack has 6"),
+    "train: frames reversed": (TRAIN + " --frames 4:2", "Frames 4:2"),
+    "train: no frames": (TRAIN + " --frames 4", "expected A:B"),
+    "train: patch size": (TRAIN + " --patch-size 17", "multiple of"),
+    "train: patch too large": (TRAIN + " --patch-size 32", "too small for patches of 32 px"),
+    "train: loss": (TRAIN.replace("mae", "l2"), "invalid choice: 'l2'"),
+    "train: loss parameter": (TRAIN + " --sigma-large 4", "no parameter 'sigma_large'"),
+    "train: sigmas": (TRAIN.replace("mae", "bandpass") + " --sigma-large 0.5", "sigma_small must be smaller"),
+    "train: two budgets": (TRAIN + " --epochs 1", "not allowed with argument"),
+    "train: no budget": (TRAIN.replace("--steps 1", "--steps 0"), "amount must lie between"),
+    "train: batch size": (TRAIN + " --batch-size 0", "batch_size must lie between"),
+    "train: device": (TRAIN + " --device tpu", "invalid choice: 'tpu'"),
+    "train: unknown model": (TRAIN + " --from nobody", "no model 'nobody'"),
+    "train: other preset": (TRAIN.replace("lite", "care") + " --from good.safetensors", "does not fit --from"),
+    "train: abbreviation": (TRAIN + " --res", "unrecognized arguments: --res"),
+    "restore: missing input": (RESTORE.replace("low.tif", "none.tif"), "no file none.tif"),
+    "restore: missing folder": (RESTORE.replace("out.tif", "none/out.tif"), "folder none does not exist"),
+    "restore: missing folder of the scale": (
+        RESTORE.replace("good", "scaled") + " --scale-out none/s.tif",
+        "folder none does not exist",
+    ),
+    "restore: truncated": (RESTORE.replace("low.tif", "cut.tif"), "cut.tif cannot be read"),
+    "restore: RGB": (RESTORE.replace("low.tif", "rgb.tif"), "RGB"),
+    "restore: text": (RESTORE.replace("low.tif", "text.tif"), "text.tif cannot be read"),
+    "restore: NaN": (RESTORE.replace("low.tif", "nan.tif"), "Frame 1: 1 of 672 pixels are NaN"),
+    "restore: unknown model": (RESTORE.replace("good.safetensors", "nobody"), "no model 'nobody'"),
+    "restore: missing model": (RESTORE.replace("good", "none"), "no model file none.safetensors"),
+    "restore: damaged model": (RESTORE.replace("good", "broken"), "broken.safetensors is no model file"),
+    "restore: frames": (RESTORE + " --frames 5:7", "low.tif: Frames 5:7"),
+    "restore: no scale": (RESTORE + " --scale-out s.tif", "predicts no scale"),
+    "restore: onto itself": (RESTORE.replace("out.tif", "low.tif"), "would overwrite its input"),
+    "restore: normalization": (RESTORE + " --normalization movie", "invalid choice: 'movie'"),
+    "restore: tile size": (RESTORE + " --tile-size -1", "tile_size must lie between"),
+    "restore: engine": (RESTORE + " --engine tensorflow", "invalid choice: 'tensorflow'"),
+    "restore: engine on another device": (
+        RESTORE + " --engine openvino --device cuda",
+        "engine openvino runs on the cpu, not on cuda",
+    ),
+    "restore: device": (RESTORE + " --device tpu", "no device 'tpu'"),
+    "evaluate: missing": (EVALUATE.replace("low.tif", "none.tif"), "no file none.tif"),
+    "evaluate: counts": (EVALUATE + " --input short.tif", "2 frames of (28, 24), the truth 6"),
+    "evaluate: shapes": (EVALUATE.replace("low.tif", "wide.tif"), "they must be the same"),
+    "evaluate: constant truth": (
+        EVALUATE.replace("high.tif", "flat.tif"),
+        "Frame 0: The ground truth must have contrast",
+    ),
+    "evaluate: identical": (EVALUATE.replace("low.tif", "high.tif"), "hold the same images"),
+    "evaluate: RGB": (EVALUATE.replace("low.tif", "rgb.tif"), "RGB"),
+    "compare: identical": (COMPARE.replace("low.tif", "high.tif"), "hold the same images"),
+    "compare: constant truth": (
+        COMPARE.replace("high.tif", "flat.tif"),
+        "Frame 0: The ground truth must have contrast",
+    ),
+    "compare: RGB": (COMPARE.replace("low.tif", "rgb.tif"), "RGB"),
+    "compare: shapes": (COMPARE.replace("high.tif", "wide.tif"), "same"),
+    "evaluate: frames": (EVALUATE + " --frames 3:8", "Frames 3:8"),
+    "evaluate: frames of a short file": (
+        EVALUATE.replace("low.tif", "short.tif") + " --frames 0:3",
+        "short.tif: Frames",
+    ),
+    "simulate: structure": ("simulate yeast --out new", "invalid choice: 'yeast'"),
+    "simulate: count": ("simulate actin --out new --size 64 --count 0", "count"),
+    "simulate: size": ("simulate actin --out new --size 3", "at least 16 px"),
+    "simulate: exposure": ("simulate actin --out new --size 64 --low-ms -1", "low_ms"),
+    "simulate: seed": ("simulate actin --out new --size 64 --seed -1", "seed"),
+    "simulate: missing folder": ("simulate actin --out none/new --size 64 --count 1", "none/new cannot be made"),
+    "simulate: a file": ("simulate actin --out low.tif --size 64 --count 1", "low.tif cannot be made"),
+}
+
+
+@pytest.fixture
+def bad_files(folder):
+    """Lay files of every bad kind beside the good ones."""
+    low = tifffile.imread("low.tif")
+    write("short.tif", low[:2])
+    write("wide.tif", low.swapaxes(1, 2).copy())
+    write("flat.tif", np.full_like(low, 7))
+    broken = low.astype(np.float32)
+    broken[1, 0, 0] = np.nan
+    write("nan.tif", broken)
+    tifffile.imwrite("rgb.tif", np.zeros((28, 24, 3), np.uint8), photometric="rgb")
+    write("cut.tif", low)
+    (folder / "cut.tif").write_bytes((folder / "cut.tif").read_bytes()[:5000])
+    (folder / "text.tif").write_text("no image")
+    (folder / "broken.safetensors").write_bytes(b"\0" * 100)
+    save_model(folder / "good.safetensors")
+    save_model(folder / "scaled.safetensors", Architecture(kernel_size=3, filters=2, depth=1, predicts_scale=True))
+    return folder
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_with_status_2_one_line_and_no_file(bad_files, capsys, case):
+    arguments, said = BAD[case]
+    before = {path: path.read_bytes() for path in bad_files.rglob("*") if path.is_file()}
+    assert status_of(*arguments.split()) == 2
+    output = capsys.readouterr()
+    assert output.err.count("\n") == 1
+    assert output.err.startswith("napari-care-losses")
+    assert said in output.err
+    assert {path: path.read_bytes() for path in bad_files.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("kind", [{"ome": True}, {"compression": "zlib"}, {"imagej": True}])
+@pytest.mark.parametrize("kept", [0.03, 0.5, 0.75])
+def test_a_tiff_cut_short_is_refused_whatever_its_kind(bad_files, capsys, kind, kept):
+    write("cut.tif", tifffile.imread("low.tif"), **kind)
+    whole = (bad_files / "cut.tif").read_bytes()
+    (bad_files / "cut.tif").write_bytes(whole[: int(kept * len(whole))])
+    assert status_of("restore", "good.safetensors", "cut.tif", "--out", "out.tif") == 2
+    assert "cut.tif cannot be read" in capsys.readouterr().err
+    assert not (bad_files / "out.tif").exists()
+
+
+def test_an_argument_with_a_line_break_is_told_in_one_line(bad_files, capsys):
+    assert status_of("import", "low.tif", "--name", "m", "x\n\u2028y") == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1
+    assert r"x\n\u2028y" in told
+
+
+def test_an_existing_result_survives_bad_input(bad_files):
+    for name in ("out.tif", "m.safetensors", "m.resume"):
+        (bad_files / name).write_text("before")
+    assert status_of("restore", "good.safetensors", "nan.tif", "--out", "out.tif") == 2
+    assert train("--frames", "4:9") == 2
+    for name in ("out.tif", "m.safetensors", "m.resume"):
+        assert (bad_files / name).read_text() == "before"
+
+
+def test_a_real_process_reports_bad_input_in_one_line(bad_files):
+    before = names(bad_files)
+    command = in_a_process("restore", "good.safetensors", "cut.tif", "--out", "out.tif")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert "cut.tif cannot be read" in done.stderr
+    assert names(bad_files) == before

@@ -1,0 +1,340 @@
+"""The command line: what every command does."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from fixtures.cli_runs import QUICK, in_a_process, save_model, status_of, train, write
+from fixtures.random_models import needs_openvino
+
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.model import load_model
+from napari_care_losses.models.unet import CareNetwork
+from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
+from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
+
+pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
+
+
+class TestTrain:
+    def test_makes_a_model_and_says_what_it_did(self, folder, capsys):
+        assert train("--structure", "actin", "--frames", "1:4", loss="laplace") == 0
+        card = load_model(folder / "m.safetensors").card
+        assert (card.structure, card.loss, card.preset) == ("actin", "laplace", "lite")
+        assert (card.training["steps"], card.training["budget"]) == (4, "steps")
+        assert card.training["names"] == ["low[0]", "low[1]", "low[2]"]
+        said = capsys.readouterr()
+        assert "epoch 1 step 2" in said.out
+        assert "m.safetensors: 4 steps, best validation loss" in said.out
+        assert said.err == ""
+
+    def test_frames_choose_the_pairs(self, folder):
+        assert train("--frames", "0:3", out="a.safetensors") == 0
+        for name in ("low", "high"):
+            write(folder / f"{name}.tif", tifffile.imread(folder / f"{name}.tif")[:3])
+        assert train(out="b.safetensors") == 0
+        first, second = (load_model(folder / f"{name}.safetensors").weights for name in "ab")
+        assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+    def test_several_files_are_paired_in_order(self, folder):
+        for name in ("low", "high"):
+            stack = tifffile.imread(folder / f"{name}.tif")
+            write(folder / f"{name}1.tif", stack[:4])
+            write(folder / f"{name}2.tif", stack[4:])
+        files = ["--low", "low1.tif", "low2.tif", "--high", "high1.tif", "high2.tif"]
+        assert status_of("train", *files, "--loss", "mae", "--out", "m.safetensors", *QUICK, "--steps", 1) == 0
+        trained = load_model(folder / "m.safetensors").card.training["names"]
+        assert trained == ["low1[0]", "low1[1]", "low1[2]", "low1[3]", "low2[0]", "low2[1]"]
+
+    @pytest.mark.parametrize(
+        ("budget", "expected"),
+        [
+            (("--epochs", 2, "--steps-per-epoch", 2), ("epochs", 2, 4, 2)),
+            (("--steps", 3), ("steps", 3, 3, 100)),
+            (("--minutes", 0.001), ("minutes", 0.001, None, 100)),
+        ],
+    )
+    def test_the_budget_is_in_epochs_steps_or_minutes(self, folder, budget, expected):
+        assert train(steps=budget) == 0
+        training = load_model(folder / "m.safetensors").card.training
+        unit, amount, steps, steps_per_epoch = expected
+        assert (training["budget"], training["amount"]) == (unit, amount)
+        assert training["steps_per_epoch"] == steps_per_epoch
+        assert training["steps"] == steps or steps is None
+
+    def test_the_parameters_of_a_loss_are_options(self, folder):
+        assert train("--sigma-large", 4, loss="bandpass") == 0
+        assert load_model(folder / "m.safetensors").card.loss_parameters == {"sigma_small": 0.5, "sigma_large": 4}
+
+    def test_from_starts_from_a_model_of_the_library(self, folder, model_library):
+        origin = save_model(model_library / "old.safetensors")
+        assert train("--from", "old") == 0
+        tuned = load_model(folder / "m.safetensors")
+        assert tuned.card.training["started_from"] == origin.digest()
+        assert not torch.equal(tuned.weights["mean.weight"], origin.weights["mean.weight"])
+
+    def test_resume_goes_on_ends_at_once_or_starts(self, folder, capsys):
+        budget = {"steps": ("--epochs", 2, "--steps-per-epoch", 2)}
+        assert train("--resume", **budget) == 0
+        capsys.readouterr()
+        before = (folder / "m.safetensors").read_bytes()
+        assert train("--resume", **budget) == 0
+        assert "epoch" not in capsys.readouterr().out
+        assert (folder / "m.safetensors").read_bytes() == before
+        assert train("--resume", steps=("--epochs", 3, "--steps-per-epoch", 2)) == 0
+        said = capsys.readouterr().out
+        assert "epoch 3 step 6" in said
+        assert "epoch 2" not in said
+        assert train(**budget) == 0
+        assert "epoch 1 step 2" in capsys.readouterr().out
+
+
+class TestRestore:
+    @pytest.mark.parametrize("model", ["mine", "there.safetensors"])
+    @pytest.mark.parametrize("normalization", ["frame", "stack"])
+    def test_restores_by_library_name_or_file(self, folder, model_library, model, normalization):
+        saved = save_model(model_library / "mine.safetensors" if model == "mine" else folder / model)
+        options = ("--frames", "2:5", "--normalization", normalization, "--tile-size", 32)
+        assert status_of("restore", model, "low.tif", "--out", "out.tif", *options) == 0
+        restored = tifffile.imread("out.tif")
+        assert restored.dtype == np.float32
+        parameters = RestorationParameters(normalization=normalization)
+        expected = restore(tifffile.imread("low.tif")[2:5], saved, parameters)
+        np.testing.assert_allclose(restored, expected, atol=1e-2)
+
+    def test_frame_is_the_default_range(self, folder):
+        save_model(folder / "m.safetensors")
+        for out, options in (("default.tif", []), ("frame.tif", ["--normalization", "frame"])):
+            assert status_of("restore", "m.safetensors", "low.tif", "--out", out, *options) == 0
+        np.testing.assert_array_equal(tifffile.imread("default.tif"), tifffile.imread("frame.tif"))
+
+    def test_scale_out_and_dtype(self, folder, capsys):
+        save_model(folder / "m.safetensors", Architecture(kernel_size=3, filters=2, depth=1, predicts_scale=True))
+        more = ("--scale-out", "s.tif", "--dtype", "uint8")
+        assert status_of("restore", "m.safetensors", "high.tif", "--out", "out.tif", *more) == 0
+        assert tifffile.imread("s.tif").shape == tifffile.imread("out.tif").shape == (6, 28, 24)
+        assert tifffile.imread("s.tif").min() > 0
+        assert tifffile.imread("out.tif").dtype == np.uint8
+        assert "pixels did not fit uint8" in capsys.readouterr().out
+
+    def test_the_low_band_may_be_left_plain(self, folder):
+        save_model(folder / "m.safetensors", loss="bandpass", loss_parameters={"sigma_large": 5.0})
+        for low_band in ("auto", "tied", "plain"):
+            out = f"{low_band}.tif"
+            assert status_of("restore", "m.safetensors", "low.tif", "--out", out, "--low-band", low_band) == 0
+        auto, tied, plain = (tifffile.imread(f"{low_band}.tif") for low_band in ("auto", "tied", "plain"))
+        np.testing.assert_array_equal(auto, tied)
+        assert np.abs(tied - plain).max() > 0.1
+
+    @needs_openvino
+    def test_8_bits_are_close_and_say_how_close(self, folder, capsys):
+        save_model(folder / "m.safetensors")
+        for engine in ("torch", "openvino-int8"):
+            command = ("restore", "m.safetensors", "low.tif", "--out", f"{engine}.tif", "--engine", engine)
+            assert status_of(*command) == 0
+            said = capsys.readouterr()
+            assert said.err == ""
+            assert said.out.startswith("8-bit engine: ") == (engine == "openvino-int8")
+            assert said.out.endswith(f"{engine}.tif: 6 frames of 28 x 24 px\n")
+        exact, coarse = (tifffile.imread(f"{engine}.tif") for engine in ("torch", "openvino-int8"))
+        assert 0 < np.abs(coarse - exact).max() < 0.02 * np.ptp(exact)
+
+    def test_an_engine_that_is_not_installed_is_replaced_and_that_is_said(self, folder, capsys, monkeypatch):
+        monkeypatch.setattr("napari_care_losses.restoration.engines.base.find_spec", lambda name: None)
+        save_model(folder / "m.safetensors")
+        for engine, is_said in (("auto", False), ("openvino-int8", True)):
+            command = ("restore", "m.safetensors", "low.tif", "--out", "out.tif", "--device", "cpu")
+            assert status_of(*command, "--engine", engine) == 0
+            assert ("OpenVINO is not usable here" in capsys.readouterr().out) == is_said
+
+    def test_resume_of_a_finished_run_ends_with_0_and_changes_nothing(self, folder):
+        save_model(folder / "m.safetensors")
+        command = ("restore", "m.safetensors", "low.tif", "--out", "out.tif", "--resume")
+        assert status_of(*command) == 0
+        os.utime("out.tif", ns=(1, 1))
+        assert status_of(*command) == 0
+        assert (folder / "out.tif").stat().st_mtime_ns == 1
+        assert status_of(*command[:-1]) == 0
+        assert (folder / "out.tif").stat().st_mtime_ns != 1
+
+
+class TestEvaluate:
+    def scores(self, capsys, *options):
+        capsys.readouterr()
+        assert status_of("evaluate", "--truth", "high.tif", "--json", *options) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        return json.loads(said.out)
+
+    @pytest.mark.parametrize("with_input", [True, False])
+    @pytest.mark.parametrize("unaligned", [True, False])
+    def test_json_holds_mean_and_frames_of_restored_and_input(self, folder, capsys, with_input, unaligned):
+        stacks = {"restored": tifffile.imread("high.tif") + np.uint16(7), "input": tifffile.imread("low.tif")}
+        stacks["restored"][:, ::2] += 30
+        write("restored.tif", stacks["restored"])
+        options = (["--input", "low.tif"] if with_input else []) + (["--unaligned"] if unaligned else [])
+        scores = self.scores(capsys, "--restored", "restored.tif", *options)
+        expected = ["restored", "input"] if with_input else ["restored"]
+        assert scores.keys() == {"mean", "frames"}
+        assert len(scores["frames"]) == 6
+        truth = tifffile.imread("high.tif")
+        for name in expected:
+            values = [score(stacks[name][i], truth[i], aligned=not unaligned) for i in range(6)]
+            for metric in ("psnr", "ssim"):
+                found = [row[name][metric] for row in scores["frames"]]
+                assert found == pytest.approx([value[metric] for value in values])
+                assert scores["mean"][name][metric] == pytest.approx(np.mean(found))
+        assert all(list(row) == expected for row in [scores["mean"], *scores["frames"]])
+
+    def test_frames_select_from_longer_files_and_take_equal_ones_whole(self, folder, capsys):
+        low = tifffile.imread("low.tif")
+        whole = self.scores(capsys, "--restored", "low.tif", "--input", "low.tif")
+        write("part.tif", low[2:5])
+        part = self.scores(capsys, "--restored", "part.tif", "--input", "low.tif", "--frames", "2:5")
+        assert part["frames"] == whole["frames"][2:5]
+        both = self.scores(capsys, "--restored", "low.tif", "--frames", "2:5")
+        assert [row["restored"] for row in both["frames"]] == [row["restored"] for row in whole["frames"][2:5]]
+
+    def test_a_perfect_frame_is_valid_json(self, folder, capsys):
+        stack = tifffile.imread("high.tif")
+        stack[1:] //= 2
+        write("perfect.tif", stack)
+        scores = self.scores(capsys, "--restored", "perfect.tif")
+        assert scores["mean"]["restored"]["psnr"] is None
+        assert scores["frames"][0]["restored"]["ssim"] == pytest.approx(1)
+
+    def test_a_table_for_people(self, folder, capsys):
+        assert status_of("evaluate", "--truth", "high.tif", "--restored", "low.tif") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 1 + 6 + 1 + 1
+        assert lines[0].split() == ["frame", "restored", "PSNR", "SSIM"]
+        assert lines[7].split()[0] == "mean"
+        assert math.isfinite(float(lines[7].split()[1]))
+        assert "slope" in lines[8]
+
+
+class TestModels:
+    def test_json_is_a_list_with_the_contract_s_keys(self, model_library, capsys):
+        save_model(model_library / "mine.safetensors", structure="dendra")
+        assert status_of("models", "--json") == 0
+        rows = json.loads(capsys.readouterr().out)
+        mine = next(row for row in rows if not row["bundled"])
+        assert mine == {
+            "name": "mine",
+            "structure": "dendra",
+            "loss": "mae",
+            "preset": "lite",
+            "bundled": False,
+            "path": str(model_library / "mine.safetensors"),
+        }
+        assert all(row.keys() == mine.keys() for row in rows)
+
+    def test_for_an_image_the_best_match_comes_first(self, model_library, folder, capsys):
+        save_model(model_library / "mine.safetensors")
+        low, _ = simulate_pairs("mitochondria", 2, (128, 128), seed=5)
+        tifffile.imwrite(folder / "image.tif", low)
+        assert status_of("models", "--for", "image.tif", "--json") == 0
+        rows = json.loads(capsys.readouterr().out)
+        # the bundled ones were trained on simulated images; "mine" does not say on what
+        assert [row["structure"] for row in rows[:3]] == ["mitochondria"] * 3
+        assert rows[-1]["name"] == "mine"
+        assert rows[-1]["distance"] is None
+        known = [row["distance"] for row in rows[:-1]]
+        assert known == sorted(known)
+        assert status_of("models", "--for", "image.tif") == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0].startswith(rows[0]["name"])
+        assert f"{rows[0]['distance']:.1f}" in said[0]
+
+    def test_an_image_too_small_to_measure_is_refused(self, folder, capsys):
+        tifffile.imwrite(folder / "image.tif", np.zeros((4, 4), np.uint8))
+        assert status_of("models", "--for", "image.tif") == 2
+        assert "error" in capsys.readouterr().err
+
+    def test_the_table_names_the_folder(self, model_library, capsys):
+        save_model(model_library / "mine.safetensors")
+        assert status_of("models") == 0
+        said = capsys.readouterr().out
+        assert said.startswith("mine ")
+        assert f"your models: {model_library}" in said
+
+
+class TestSimulate:
+    @pytest.mark.parametrize("structure", ["actin", "mitochondria", "dendra"])
+    def test_writes_pairs_that_are_equal_for_equal_seeds(self, folder, structure):
+        for out in ("a", "b"):
+            assert status_of("simulate", structure, "--out", out, "--size", 64, "--count", 2, "--seed", 3) == 0
+        for name in ("low", "high"):
+            stack = tifffile.imread(folder / "a" / f"{name}.tif")
+            assert stack.shape == (2, 64, 64)
+            assert stack.dtype == np.uint16
+            np.testing.assert_array_equal(stack, tifffile.imread(folder / "b" / f"{name}.tif"))
+        assert tifffile.imread("a/high.tif").mean() > tifffile.imread("a/low.tif").mean()
+
+    def test_the_exposures_are_options(self, folder):
+        for out, exposure in (("dim", 1), ("bright", 50)):
+            exposures = ("--low-ms", exposure, "--high-ms", 400)
+            assert status_of("simulate", "actin", "--out", out, "--size", 64, "--count", 1, *exposures) == 0
+        assert tifffile.imread("bright/low.tif").mean() > tifffile.imread("dim/low.tif").mean() + 1
+
+
+def test_a_failure_that_is_not_the_input_s_ends_with_status_1(folder, capsys, monkeypatch):
+    def fail(self, x):
+        raise RuntimeError("out of memory")
+
+    save_model(folder / "m.safetensors")
+    monkeypatch.setattr(CareNetwork, "forward", fail)
+    assert status_of("restore", "m.safetensors", "low.tif", "--out", "out.tif", "--engine", "torch") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "out of memory" in said
+    assert not (folder / "out.tif").exists()
+
+
+def test_help_of_every_command_and_the_version(capsys):
+    for command in ("", "train", "restore", "evaluate", "models", "import", "export", "simulate", "demo"):
+        assert status_of(*command.split(), "--help") == 0
+        assert "usage: napari-care-losses" in capsys.readouterr().out
+    assert status_of("--version") == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C reaches a process in another way there")
+def test_ctrl_c_ends_a_training_that_resume_finishes(folder):
+    save_model(folder / "tiny.safetensors")
+    pair = ("--low", "low.tif", "--high", "high.tif")
+    more = ("--from", "tiny.safetensors", "--out", "m.safetensors", *QUICK, "--steps-per-epoch", 50)
+    command = in_a_process("train", *pair, "--loss", "mae", *more, "--epochs")
+    running = subprocess.Popen([*command, "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout.readline().startswith("epoch 1 step 50")
+    time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    said, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "--resume goes on" in said
+    assert "Traceback" not in errors
+    assert (folder / "m.resume").is_file()
+    assert not (folder / "m.safetensors").exists()
+    epochs = 1 + said.count("epoch ")
+    budget = ("--steps-per-epoch", 50, "--epochs", epochs + 1, "--resume", "--from", "tiny.safetensors")
+    assert train(steps=budget) == 0
+    assert load_model(folder / "m.safetensors").card.training["steps"] == 50 * (epochs + 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has a device that is always full")
+@pytest.mark.parametrize("command", ["models", "evaluate --restored low.tif --truth high.tif --json"])
+def test_printing_to_a_full_disk_is_one_line(folder, command):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            in_a_process(*command.split()), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "napari-care-losses: error: No space left on device\n"

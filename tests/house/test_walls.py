@@ -1,0 +1,67 @@
+"""What importing a part of the package may load, each looked at in a fresh process."""
+
+import json
+import pkgutil
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+import napari_care_losses
+
+HEAVY = ["numpy", "scipy", "skimage", "torch", "dask", "tifffile", "zarr"]
+VIEWER = ["napari", "magicgui", "qtpy", "superqt", "PyQt5", "PyQt6", "PySide2", "PySide6", "pyqtgraph", "vispy"]
+PREFIX = "napari_care_losses."
+SEES_THE_VIEWER = ("widgets", "plugin", "cli.demo")
+SCIENCE = sorted(
+    module.name
+    for module in pkgutil.walk_packages(napari_care_losses.__path__, PREFIX)
+    if not module.name.removeprefix(PREFIX).startswith(SEES_THE_VIEWER)
+    and (find_spec("openvino") or ".openvino" not in module.name)
+)
+
+
+def loaded_by(code):
+    """Return the top-level modules a fresh process has loaded after running `code`."""
+    reading = "import json, sys; print('\\n' + json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{reading}"], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_every_module_but_those_of_the_viewer_is_free_of_it():
+    assert {f"{PREFIX}{name}" for name in ("training.trainer", "restoration.to_file", "models.model")} <= set(SCIENCE)
+    loaded = loaded_by("\n".join(f"import {name}" for name in SCIENCE))
+    assert "torch" in loaded
+    assert loaded.isdisjoint(VIEWER)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from napari_care_losses.cli.main import main; main(['models', '--json'])",
+        "import napari_care_losses.models.library, napari_care_losses.images.frames, napari_care_losses.parameters, "
+        "napari_care_losses.models.architecture, napari_care_losses.models.model, "
+        "napari_care_losses.restoration.parameters",
+        "from napari_care_losses.cli.main import main\ntry: main(['restore', '--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_torch_is_not_loaded_before_it_is_needed(code):
+    assert loaded_by(code).isdisjoint(["torch", *VIEWER])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import napari_care_losses",
+        "import napari_care_losses.cli.main",
+        "from napari_care_losses.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_the_package_and_the_help_load_nothing_heavy(code):
+    assert loaded_by(code).isdisjoint([*HEAVY, *VIEWER])
+
+
+def test_the_scores_of_a_widget_load_no_filter_before_they_are_asked_for():
+    modules = "napari_care_losses.evaluation.metrics, napari_care_losses.training.parameters"
+    assert loaded_by(f"import {modules}").isdisjoint(["torch", "scipy", "skimage"])

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.images.frames import Frames
+
+AXES = ["YX", "TYX", "ZYX", "CYX", "TZYX", "CTYX", "TCYX", "TZCYX", "CZTYX"]
+
+
+def counted(axes):
+    shape = tuple(range(2, 2 + len(axes)))
+    return np.arange(np.prod(shape)).reshape(shape)
+
+
+class Spy:
+    """An array that notes what is read of it."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, []
+
+    def __getitem__(self, key):
+        self.read.append(key)
+        return self.array[key]
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_frames_come_in_c_order(axes):
+    array = counted(axes)
+    frames = Frames(array, axes)
+    assert len(frames) == np.prod(array.shape[:-2])
+    np.testing.assert_array_equal(np.stack(list(frames)), array.reshape(-1, *array.shape[-2:]))
+
+
+@given(st.sampled_from(AXES), st.integers(0, 20), st.integers(0, 20))
+def test_select_is_slicing_along_time_or_z(axes, start, stop):
+    array = counted(axes)
+    frames = Frames(array, axes)
+    if not 0 <= start < stop <= frames.selectable:
+        with pytest.raises(InputError, match=f"{start}:{stop}"):
+            frames.select(start, stop)
+        return
+    where = [slice(None)] * array.ndim
+    first = next((i for i, axis in enumerate(axes[:-2]) if axis != "C"), None)
+    if first is not None:
+        where[first] = slice(start, stop)
+    chosen = frames.select(start, stop)
+    expected = array[tuple(where)]
+    assert chosen.shape == expected.shape
+    np.testing.assert_array_equal(np.stack(list(chosen)).reshape(expected.shape), expected)
+
+
+def test_selecting_twice_counts_from_the_selection():
+    frames = Frames(np.arange(10)[:, None, None] * np.ones((1, 2, 2)))
+    assert [frame[0, 0] for frame in frames.select(2, 8).select(1, 3)] == [3, 4]
+
+
+def test_only_the_frame_asked_for_is_read():
+    spy = Spy(np.zeros((4, 3, 8, 8)))
+    Frames(spy, "TCYX")[7]
+    assert spy.read == [(2, 1)]
+
+
+def test_channels_are_known():
+    frames = Frames(np.zeros((2, 3, 4, 4)), "TCYX")
+    assert [frames.channel(i) for i in range(6)] == [0, 1, 2, 0, 1, 2]
+    assert Frames(np.zeros((2, 4, 4))).channel(1) == 0
+
+
+@pytest.mark.parametrize(
+    ("array", "axes", "said"),
+    [
+        (np.zeros(5), "", r"shape \(5,\)"),
+        (np.zeros((1,) * 6), "", "up to three axes"),
+        (np.zeros((4, 4, 3), np.uint8), "YXS", "RGB"),
+        (np.zeros((2, 4, 4)), "TTYX", "do not describe"),
+        (np.zeros((2, 2, 4, 4)), "TTYX", "do not describe"),
+        (np.zeros((4, 4), complex), "", "real numbers"),
+        (np.zeros((4, 4), object), "", "real numbers"),
+        (np.zeros((0, 4, 4)), "", "empty"),
+    ],
+)
+def test_refuses_what_is_no_stack_of_grey_frames(array, axes, said):
+    with pytest.raises(InputError, match=said):
+        Frames(array, axes)
+
+
+def test_indexing_ends_as_a_sequence_does():
+    with pytest.raises(IndexError):
+        Frames(np.zeros((2, 4, 4)))[2]

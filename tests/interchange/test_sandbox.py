@@ -1,0 +1,186 @@
+"""Reading in a process of its own: limits hold, and whatever happens there becomes our own error."""
+
+import ctypes
+import socket
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+from fixtures.cli_runs import names
+
+from napari_care_losses.errors import ModelFileError
+from napari_care_losses.interchange.sandbox import Limits, read_confined
+
+WRITE = "import sys, numpy; from safetensors.numpy import save_file\n"
+
+
+def finish(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            return finished.value
+
+
+@pytest.fixture
+def children():
+    """Return a function that lists the processes started since; others live as long as Python does."""
+    before = {child.pid for child in psutil.Process().children()}
+    return lambda: [child for child in psutil.Process().children() if child.pid not in before]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs a script as a reader."""
+
+    def run(code, **limits):
+        script = tmp_path / "reader.py"
+        script.write_text(code)
+        return finish(read_confined(script, tmp_path / "model.h5", Limits(**limits)))
+
+    return run
+
+
+def test_tensors_and_notes_come_back_in_single_precision(run):
+    found = run(WRITE + "save_file({'a': numpy.arange(3.)}, sys.argv[2], metadata={'from': sys.argv[1][-8:]})")
+    assert found.tensors["a"].dtype == np.float32
+    assert found.tensors["a"].tolist() == [0, 1, 2]
+    assert found.notes == {"from": "model.h5"}
+
+
+@pytest.mark.parametrize(
+    ("code", "limits", "said"),
+    [
+        ("import time; time.sleep(60)", {"seconds": 0.5}, "more than 0.5 seconds"),
+        ("while True: pass", {"work": 1.0}, "more than 1 seconds of work"),
+        ("held = b'x' * (600 << 20)\nimport time; time.sleep(60)", {"memory": 300 << 20}, "bytes of memory"),
+        (
+            "import sys, time\nwith open(sys.argv[2], 'wb') as file:\n"
+            "    file.write(bytes(20 << 20)); file.flush(); time.sleep(60)",
+            {"output": 10 << 20},
+            "bytes of output",
+        ),
+        (
+            "import sys\nwith open(sys.argv[2], 'wb') as file: file.write(bytes(20 << 20))",
+            {"output": 10 << 20},
+            "output",
+        ),
+        ("import sys\nwhile True: sys.stderr.write('x' * 100000)", {"output": 10 << 20}, "bytes of output"),
+    ],
+)
+def test_what_passes_a_limit_is_ended(children, run, code, limits, said):
+    begun = time.monotonic()
+    with pytest.raises(ModelFileError, match=rf"model\.h5 was given up: .*{said}"):
+        run(code, **limits)
+    assert time.monotonic() - begun < 30
+    assert not children()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os; os.abort()", "is damaged: what reads it ended with "),
+        ("raise SystemExit(0)", "gave no tensors"),
+        ("import sys; open(sys.argv[2], 'wb').write(b'nonsense' * 100)", "gave no tensors"),
+        ("1 / 0", "ended with 1 .*ZeroDivisionError"),
+        ("import sys; sys.exit('too old')", "ended with 1 .*too old"),
+        (
+            "import sys; print('x' * 10**5 + '\\x00\\xff it is old', file=sys.stderr); sys.exit(2)",
+            "cannot be read: .*it is old",
+        ),
+    ],
+)
+def test_a_process_that_fails_is_our_own_error(run, code, said):
+    with pytest.raises(ModelFileError, match=said) as raised:
+        run(code)
+    assert len(str(raised.value)) < 1000
+
+
+def test_no_module_is_taken_from_the_folder_one_is_in_and_nothing_is_left(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "safetensors.py").write_text("raise SystemExit('taken from the wrong place')")
+    monkeypatch.chdir(tmp_path)
+    run(WRITE + "save_file({'a': numpy.zeros(1)}, sys.argv[2])")
+    with pytest.raises(ModelFileError):
+        run("1 / 0")
+    assert names(tmp_path / "temporary") == []
+
+
+def test_closed_on_the_way_it_ends_the_process(children, tmp_path):
+    script = tmp_path / "reader.py"
+    script.write_text("import time; time.sleep(60)")
+    steps = read_confined(script, tmp_path / "model.h5")
+    next(steps)
+    assert children()
+    steps.close()
+    assert not children()
+
+
+class TestRights:
+    """A reader that is taken over by its file can do no more than write tensors that are checked."""
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import socket; socket.socket()",
+            "import subprocess; subprocess.run(['true'])",
+            "import os; os.system('true')",
+            "open({outside!r}, 'w')",
+            "open({outside!r}, 'r+')",
+            "import os; os.remove({outside!r})",
+            "import os; os.rename({outside!r}, 'here')",
+            "import os; os.mkdir({outside!r} + '.d')",
+            "import os; os.chmod({outside!r}, 0)",
+            "import os; os.chdir('/'); open({outside!r}, 'w')",
+        ],
+    )
+    def test_python_code_reaches_nothing(self, run, tmp_path, code):
+        outside = tmp_path / "precious"
+        outside.write_text("kept")
+        with pytest.raises(ModelFileError, match="PermissionError"):
+            run(code.format(outside=str(outside)))
+        assert outside.read_text() == "kept"
+        assert names(tmp_path) == ["precious", "reader.py"]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process give up rights")
+    @pytest.mark.parametrize(
+        ("call", "landlock"),
+        [
+            ("creat({outside!r}, 0o600)", 1),
+            ("open({outside!r}, 2)", 1),
+            ("unlink({outside!r})", 1),
+            ("socket(2, 1, 0)", 0),
+            ("socket(2, 2, 0)", 0),
+            ("execve(b'/bin/true', 0, 0)", 0),
+            ("kill({parent}, 0)", 6),
+        ],
+    )
+    def test_machine_code_reaches_nothing_either(self, run, tmp_path, call, landlock):
+        if ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) < landlock:
+            pytest.skip("the kernel is older than what holds this back")
+        outside = tmp_path / "precious"
+        outside.write_text("kept")
+        run(
+            "import ctypes, os, sys\nsystem = ctypes.CDLL(None)\n"
+            f"assert system.{call.format(outside=bytes(outside), parent='os.getppid()')} == -1\n"
+            + WRITE
+            + "save_file({'a': numpy.zeros(1)}, sys.argv[2])"
+        )
+        assert outside.read_text() == "kept"
+
+    def test_a_listener_on_this_machine_is_not_reached(self, run):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            with pytest.raises(ModelFileError, match="PermissionError"):
+                run(f"import socket; socket.create_connection(('127.0.0.1', {listener.getsockname()[1]}))")
+            listener.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+
+    def test_memory_has_a_limit_of_the_system_s_own(self, run):
+        pytest.importorskip("resource")
+        with pytest.raises(ModelFileError, match="MemoryError"):
+            run("held = bytes(3 << 30)", memory=1 << 30)

@@ -1,0 +1,3 @@
+"""The fixtures of a viewer."""
+
+from fixtures.viewer import *  # noqa: F403

@@ -1,0 +1,194 @@
+"""Opening and saving files in the viewer: lazily, with pixel size, units, axes and channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dask.array
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.images.partial_stack import PartialStack
+from napari_care_losses.io.ome_zarr_reader import open_ome_zarr
+from napari_care_losses.io.stacks import read_stack, write_stack
+from napari_care_losses.plugin.reader import get_reader
+from napari_care_losses.plugin.writer import write_image
+from napari_care_losses.widgets.layers.conversion import layer_frames
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+CALIBRATION = Calibration(pixel_size=(0.1, 0.2), z_step=0.5, time_step=0.4)
+SUFFIXES = [".ome.zarr", ".tif"]
+
+
+def stack(*shape: int) -> NDArray[np.uint16]:
+    return np.random.default_rng(0).integers(0, 1000, shape).astype(np.uint16)
+
+
+def opened(path: Path) -> list[Image]:
+    """Return the layers that napari makes of a file with this plugin's reader."""
+    viewer = ViewerModel()
+    viewer.open(str(path), plugin="napari-care-losses")
+    return list(viewer.layers)
+
+
+@pytest.mark.usefixtures("plugin")
+class TestOpening:
+    @pytest.mark.parametrize("suffix", SUFFIXES)
+    def test_a_movie_is_opened_lazily_where_and_as_large_as_it_is(self, tmp_path: Path, suffix: str) -> None:
+        pixels, path = stack(4, 3, 20, 30), tmp_path / f"movie{suffix}"
+        write_stack(path, Frames(pixels, "TZYX", CALIBRATION))
+        (layer,) = opened(path)
+        assert isinstance(layer.data, dask.array.Array)
+        assert layer.data.chunksize == (1, 1, 20, 30)
+        np.testing.assert_array_equal(layer.data, pixels)
+        assert layer.name == "movie"
+        assert layer.scale == pytest.approx([0.4, 0.5, 0.1, 0.2])
+        assert [str(unit) for unit in layer.units] == ["second", "micrometer", "micrometer", "micrometer"]
+        assert layer.axis_labels == ("t", "z", "y", "x")
+        assert layer_frames(layer).calibration.pixel_size == pytest.approx((0.1, 0.2))
+
+    @pytest.mark.parametrize("suffix", SUFFIXES)
+    def test_without_a_pixel_size_the_unit_is_the_pixel(self, tmp_path: Path, suffix: str) -> None:
+        write_stack(tmp_path / f"a{suffix}", Frames(stack(3, 20, 30), "ZYX"))
+        (layer,) = opened(tmp_path / f"a{suffix}")
+        assert list(layer.scale) == [1, 1, 1]
+        assert {str(unit) for unit in layer.units} == {"pixel"}
+
+    @pytest.mark.parametrize("suffix", SUFFIXES)
+    def test_channels_become_layers(self, tmp_path: Path, suffix: str) -> None:
+        pixels, path = stack(3, 2, 20, 30), tmp_path / f"a{suffix}"
+        write_stack(path, Frames(pixels, "TCYX", CALIBRATION))
+        layers = opened(path)
+        assert [layer.name for layer in layers] == ["a channel 0", "a channel 1"]
+        for number, layer in enumerate(layers):
+            assert isinstance(layer.data, dask.array.Array)
+            np.testing.assert_array_equal(layer.data, pixels[:, number])
+            assert layer.scale == pytest.approx([0.4, 0.1, 0.2])
+            assert layer.axis_labels == ("t", "y", "x")
+
+    @pytest.mark.parametrize("suffix", SUFFIXES)
+    def test_the_contrast_spans_the_grey_levels_there_are(self, tmp_path: Path, suffix: str) -> None:
+        pixels, path = stack(3, 2, 20, 30), tmp_path / f"a{suffix}"
+        pixels[1, 1] //= 10
+        write_stack(path, Frames(pixels, "TCYX"))
+        for number, layer in enumerate(opened(path)):
+            levels = [pixels[1, number].min(), pixels[1, number].max()]
+            assert layer.contrast_limits == levels
+            assert layer.contrast_limits_range == levels
+
+    def test_an_image_without_contrast_is_opened_all_the_same(self, tmp_path: Path) -> None:
+        write_stack(tmp_path / "a.tif", Frames(np.full((3, 20, 30), np.nan, np.float32), "TYX"))
+        (layer,) = opened(tmp_path / "a.tif")
+        assert layer.data.shape == (3, 20, 30)
+
+    def test_names_colours_and_contrast_of_channels_come_from_the_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.ome.zarr"
+        write_stack(path, Frames(stack(2, 20, 30), "CYX"))
+        group = zarr.open_group(path)
+        told = [
+            {"label": "DAPI", "color": "0000FF", "window": {"start": 10, "end": 90}},
+            {"label": "GFP", "color": "00FF00", "window": {"start": 20, "end": 70}},
+        ]
+        group.attrs["ome"] = {**group.attrs["ome"], "omero": {"channels": told}}
+        layers = opened(path)
+        assert [layer.name for layer in layers] == ["a DAPI", "a GFP"]
+        assert [layer.contrast_limits for layer in layers] == [[10, 90], [20, 70]]
+        assert [layer.colormap.name for layer in layers] == ["blue", "green"]
+        told[0]["window"] = {"start": 5}
+        told[1]["color"] = "no colour"
+        group.attrs["ome"] = {**group.attrs["ome"], "omero": {"channels": told}}
+        assert [layer.name for layer in opened(path)] == ["a DAPI", "a GFP"]
+
+    def test_an_image_of_several_resolutions_is_opened_with_all_of_them(self, tmp_path: Path) -> None:
+        pixels = stack(2, 40, 4100)
+        write_stack(tmp_path / "a.ome.zarr", Frames(pixels, "TYX", CALIBRATION))
+        with tifffile.TiffWriter(tmp_path / "a.tif", ome=True) as tiff:
+            common: dict[str, Any] = {"photometric": "minisblack", "tile": (16, 16)}
+            tiff.write(pixels, subifds=1, metadata={"axes": "TYX"}, **common)
+            tiff.write(pixels[:, ::2, ::2], subfiletype=1, **common)
+        for name, count in (("a.ome.zarr", 3), ("a.tif", 2)):
+            (layer,) = opened(tmp_path / name)
+            assert layer.multiscale
+            assert [level.shape[-1] for level in layer.data] == [4100, 2050, 1025][:count]
+            np.testing.assert_array_equal(layer.data[0], pixels)
+            assert layer_frames(layer).shape == pixels.shape
+
+    def test_only_what_is_looked_at_is_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.ome.zarr"
+        write_stack(path, Frames(stack(5, 20, 30), "TYX"))
+        for chunk in (path / "0" / "c").glob("[134]/0/0"):
+            chunk.write_bytes(b"damaged")
+        (layer,) = opened(path)
+        assert np.asarray(layer.data[2]).shape == (20, 30)
+        with pytest.raises(RuntimeError):
+            np.asarray(layer.data[1])
+
+    def test_an_image_of_one_frame_and_one_in_a_converted_file(self, tmp_path: Path) -> None:
+        for number in range(2):
+            write_stack(tmp_path / f"{number}.zarr", Frames(stack(20, 30)))
+            (tmp_path / "all.zarr").mkdir(exist_ok=True)
+            (tmp_path / f"{number}.zarr").rename(tmp_path / "all.zarr" / str(number))
+        zarr.create_group(tmp_path / "all.zarr", attributes={"ome": {"version": "0.5", "bioformats2raw.layout": 3}})
+        layers = opened(tmp_path / "all.zarr")
+        assert [(layer.name, layer.data.shape) for layer in layers] == [("all 0", (20, 30)), ("all 1", (20, 30))]
+
+    def test_what_it_cannot_read_is_left_to_others(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
+        tifffile.imwrite(tmp_path / "good.tif", stack(8, 8))
+        (tmp_path / "cut.tif").write_bytes((tmp_path / "good.tif").read_bytes()[:60])
+        (tmp_path / "text.tif").write_text("text")
+        (tmp_path / "folder").mkdir()
+        zarr.create_array(tmp_path / "plain.zarr", shape=(4, 4), dtype="u1")
+        for name in ("rgb.tif", "cut.tif", "text.tif", "missing.tif", "folder", "plain.zarr", "missing.zarr"):
+            assert get_reader(str(tmp_path / name)) is None, name
+        assert get_reader([str(tmp_path / "good.tif")]) is None
+        assert get_reader(str(tmp_path / "good.tif")) is not None
+
+
+@pytest.mark.usefixtures("plugin")
+class TestSaving:
+    @pytest.mark.parametrize("suffix", [".ome.tif", ".tif", ".ome.zarr", ".zarr"])
+    def test_pixel_size_and_units_are_kept(self, tmp_path: Path, suffix: str) -> None:
+        units = ("ms", "um", "nm", "nm")
+        pixels = stack(3, 2, 20, 30)
+        layer = Image(pixels, scale=(50, 0.5, 65, 65), units=units, axis_labels=("t", "z", "y", "x"))
+        path = tmp_path / f"a{suffix}"
+        assert layer.save(str(path), plugin="napari-care-losses") == [str(path)]
+        frames = read_stack(path)
+        assert frames.axes == "TZYX"
+        assert frames.dtype == np.uint16
+        assert frames.calibration.pixel_size == pytest.approx((0.065, 0.065))
+        assert frames.calibration.z_step == pytest.approx(0.5)
+        assert frames.calibration.time_step == pytest.approx(0.05)
+        np.testing.assert_array_equal(np.stack(list(frames)).reshape(pixels.shape), pixels)
+
+    def test_a_restored_stack_that_is_not_whole_keeps_its_gaps(self, tmp_path: Path) -> None:
+        partial = PartialStack(np.zeros((2, 8, 8), np.float32))
+        partial.fill(1, np.ones((8, 8), np.float32))
+        Image(partial, contrast_limits=(0, 1)).save(str(tmp_path / "a.ome.zarr"), plugin="napari-care-losses")
+        frames = read_stack(tmp_path / "a.ome.zarr")
+        assert np.isnan(frames[0]).all()
+        assert (frames[1] == 1).all()
+
+    def test_of_several_resolutions_the_full_one_is_saved(self, tmp_path: Path) -> None:
+        pixels = stack(2, 64, 64)
+        layer = Image([pixels, pixels[:, ::2, ::2]], multiscale=True)
+        layer.save(str(tmp_path / "a.ome.zarr"), plugin="napari-care-losses")
+        image = open_ome_zarr(tmp_path / "a.ome.zarr")
+        assert [level.shape for level in image.levels] == [(2, 64, 64)]
+
+    def test_a_colour_image_is_refused(self, tmp_path: Path) -> None:
+        data, attributes, _ = Image(np.zeros((8, 8, 3), np.uint8), rgb=True).as_layer_data_tuple()
+        with pytest.raises(InputError, match="colour"):
+            write_image(str(tmp_path / "a.tif"), data, attributes)
+        assert not list(tmp_path.iterdir())

@@ -1,0 +1,145 @@
+"""Calibration: the equalised network is the same one, and its ranges hold what was seen."""
+
+import numpy as np
+import pytest
+import torch
+from fixtures.random_models import bundled_model, make_model, plainly, tile_of
+from torch.nn import functional
+
+from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, quantize
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+EVERY = [
+    Architecture(depth=depth, kernel_size=kernel_size, filters=2, predicts_scale=True)
+    for depth in (1, 2, 3, 4)
+    for kernel_size in (3, 5, 7)
+]
+every_architecture = pytest.mark.parametrize(
+    "architecture", EVERY, ids=lambda architecture: f"depth {architecture.depth} kernel {architecture.kernel_size}"
+)
+
+
+def restored(architecture, weights, tile):
+    """Return mean and scale by the textbook: upsample, concatenate, convolve; and every activation by its name."""
+    activations = {}
+
+    def convolved(name, x):
+        return functional.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding="same")
+
+    def activated(name, x):
+        activations[name] = functional.relu(convolved(name, x))
+        return activations[name]
+
+    image = torch.from_numpy(tile)[None, None]
+    features, skips = image, []
+    for level in range(architecture.depth):
+        features = activated(f"down.{level}.1", activated(f"down.{level}.0", features))
+        skips.append(features)
+        features = functional.max_pool2d(features, 2)
+    features = activated("middle.1", activated("middle.0", features))
+    for level in range(architecture.depth):
+        features = torch.cat([functional.interpolate(features, scale_factor=2), skips.pop()], 1)
+        features = activated(f"up.{level}.1", activated(f"up.{level}.0", features))
+    mean, scale = convolved("mean", features) + image * architecture.residual, None
+    if architecture.predicts_scale:
+        scale = functional.softplus(convolved("scale", features)) + 1e-3
+    return (mean, scale), activations
+
+
+def calibrated(model, tile, equalization=0.75):
+    """Return what `quantize` makes of a model on an image."""
+    architecture = model.card.architecture
+    _, activations = restored(architecture, model.weights, tile)
+    largest = {name: values.amax((0, 2, 3)) for name, values in activations.items()}
+    return quantize(architecture, model.weights, largest, equalization=equalization)
+
+
+def assert_is_the_same_network(model, quantization, tile):
+    found, activations = restored(model.card.architecture, quantization.weights, tile)
+    for values, expected in zip(found, plainly(model, tile), strict=True):
+        if expected is not None:
+            np.testing.assert_allclose(values[0, 0], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    return activations
+
+
+@every_architecture
+@pytest.mark.parametrize("equalization", [min(EQUALIZATIONS), max(EQUALIZATIONS)])
+def test_equalised_weights_give_the_same_network_on_any_image(architecture, equalization):
+    model = make_model(architecture, seed=architecture.depth)
+    quantization = calibrated(model, tile_of((32, 48)), equalization)
+    assert_is_the_same_network(model, quantization, tile_of((32, 48), seed=1))
+    before = model.weights["down.0.0.weight"]
+    assert (quantization.weights["down.0.0.weight"] - before).abs().max() > 0.01 * before.abs().max()
+
+
+@every_architecture
+def test_ranges_hold_what_was_seen(architecture):
+    model, tile = make_model(architecture, seed=architecture.depth), tile_of((32, 48))
+    quantization = calibrated(model, tile)
+    activations = assert_is_the_same_network(model, quantization, tile)
+    # what the heads read stays in float32
+    last = f"up.{architecture.depth - 1}.1"
+    assert quantization.ranges.keys() == activations.keys() - {last}
+    for name, largest in quantization.ranges.items():
+        seen = float(activations[name].max())
+        assert seen * (1 - 1e-5) <= largest
+        assert largest <= seen * (1 + 1e-5) or seen == 0
+
+
+@pytest.mark.parametrize("name", ["actin-laplace-lite", "mitochondria-bandpass-lite", "dendra-fft-lite"])
+def test_channels_are_more_alike_afterwards(name):
+    """Of trained networks, whose channels differ in brightness."""
+    model, tile = bundled_model(name), tile_of((64, 64))
+    quantization = calibrated(model, tile)
+    _, before = restored(model.card.architecture, model.weights, tile)
+    after = assert_is_the_same_network(model, quantization, tile)
+
+    def unevenness(activations):
+        """Return the median over convolutions of their channels' largest values, largest over median."""
+        largest = [activations[name].amax((0, 2, 3)) for name in quantization.ranges]
+        return np.median([float(values.max() / values[values > 0].median()) for values in largest])
+
+    assert unevenness(after) < 0.8 * unevenness(before)
+
+
+def test_the_model_s_own_weights_are_left_alone():
+    model = make_model(Architecture(filters=2))
+    before = {name: values.clone() for name, values in model.weights.items()}
+    calibrated(model, tile_of((32, 32)))
+    assert all(torch.equal(values, before[name]) for name, values in model.weights.items())
+
+
+@pytest.mark.parametrize("dead", ["down.0.0", "down.1.1", "middle.0", "middle.1", "up.0.0", "up.0.1"])
+@pytest.mark.parametrize("part", [slice(0, 1), slice(None)], ids=["a channel", "all channels"])
+@pytest.mark.parametrize("lives_on", [False, True], ids=["dead", "dead on the image only"])
+def test_channels_without_a_signal_do_no_harm(dead, part, lives_on):
+    """Their readers hear nothing of them, so any factor would do; none may be zero, infinite or so large as to hurt."""
+    model, tile = make_model(Architecture(filters=4)), tile_of((32, 32))
+    bias = model.weights[f"{dead}.bias"]
+    model.weights[f"{dead}.weight"][part] = 0
+    bias[part] = 0
+    if lives_on:
+        bias[part] = -1e-3
+    quantization = calibrated(model, tile)
+    assert all(values.isfinite().all() for values in quantization.weights.values())
+    assert all(0 < largest < np.inf for largest in quantization.ranges.values())
+    assert_is_the_same_network(model, quantization, tile)
+
+
+def test_channels_nobody_listens_to_do_no_harm():
+    model, tile = make_model(Architecture(filters=4)), tile_of((32, 32))
+    for reader in ("down.0.1", "middle.1"):
+        model.weights[f"{reader}.weight"][:, :2] = 0
+    assert_is_the_same_network(model, calibrated(model, tile), tile)
+
+
+def test_a_black_image_calibrates_to_something_finite():
+    model = make_model(Architecture(filters=2))
+    for name, values in model.weights.items():
+        if name.endswith("bias"):
+            values.zero_()
+    quantization = calibrated(model, np.zeros((16, 16), np.float32))
+    assert all(values.isfinite().all() for values in quantization.weights.values())
+    assert_is_the_same_network(model, quantization, tile_of((16, 16)))

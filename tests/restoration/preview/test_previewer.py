@@ -1,0 +1,233 @@
+"""A preview is what the restoration will be, and what is known already is not computed again."""
+
+import os
+
+import numpy as np
+import pytest
+from fixtures.random_models import Spy, image_of, make_model
+
+from napari_care_losses.errors import InputError, ModelFileError
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.images.normalization import Normalization, frame_range
+from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.restoration.engines.base import TorchEngine
+from napari_care_losses.restoration.low_band import estimate_gain
+from napari_care_losses.restoration.preview import previewer as previewer_module
+from napari_care_losses.restoration.preview.previewer import Previewer
+from napari_care_losses.restoration.preview.window import LARGEST_WINDOW, Window
+from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+SMALL = Architecture(depth=2, kernel_size=3, filters=2)
+TORCH = RestorationParameters(engine="torch")
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "small.safetensors"
+    make_model(SMALL).save(path)
+    return path
+
+
+@pytest.fixture
+def in_tiles(monkeypatch):
+    """Take the small network for a dear one."""
+    monkeypatch.setattr(previewer_module, "tile_width", lambda *_, **__: 128)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Return a list of the shapes of tiles that run through the network."""
+    shapes, run = [], TorchEngine._run
+
+    def spied(engine, tile):
+        shapes.append(tile.shape)
+        return run(engine, tile)
+
+    monkeypatch.setattr(TorchEngine, "_run", spied)
+    return shapes
+
+
+def shown(previewer, frames, index, window, path, parameters=TORCH, cursor=None):
+    """Return the frame with its previewed pixels, NaN elsewhere, cut to the window; and all steps."""
+    canvas = np.full(frames.frame_shape, np.nan, np.float32)
+    steps = list(previewer.preview(frames, index, window, cursor, path, parameters))
+    for step in steps:
+        if step.image is not None:
+            canvas[step.position] = step.image
+    return canvas[window.slices], steps
+
+
+@pytest.mark.parametrize("normalization", ["frame", "stack", "bleaching"])
+@pytest.mark.parametrize("loss", ["mae", "laplace", "fft"])
+@pytest.mark.parametrize("width", [128, LARGEST_WINDOW])
+def test_the_preview_is_what_the_restoration_will_be(normalization, loss, width, tmp_path, monkeypatch):
+    monkeypatch.setattr(previewer_module, "tile_width", lambda *_, **__: width)
+    stack = image_of((4, 301, 203)) * np.array([1, 2, 3, 5], np.float32)[:, None, None]
+    model = make_model(Architecture(depth=2, kernel_size=3, filters=2, predicts_scale=loss == "laplace"), loss)
+    model.save(tmp_path / "model.safetensors")
+    parameters = RestorationParameters(engine="torch", normalization=normalization, low_percentile=5)
+    expected = restore(stack, model, parameters, device="cpu")
+    previewer, frames = Previewer("cpu"), Frames(stack)
+    for index, window in [(2, Window(0, 301, 0, 203)), (2, Window(97, 240, 60, 203)), (0, Window(290, 301, 0, 9))]:
+        pixels, _ = shown(previewer, frames, index, window, tmp_path / "model.safetensors", parameters)
+        np.testing.assert_allclose(pixels, expected[index][window.slices], rtol=0, atol=1e-5 * np.ptp(stack))
+
+
+def blobs(shape, seed=0):
+    """Return bright blobs in the middle of a noisy frame."""
+    y, x = np.indices(shape)
+    pattern = np.sin(y / 5) * np.sin(x / 6) * ((y // 128 == 1) & (x // 128 == 1))
+    return (np.random.default_rng(seed).normal(100, 5, shape) + 200 * pattern).astype(np.float32)
+
+
+def tying(tmp_path):
+    model = make_model(SMALL, "bandpass")
+    model.save(tmp_path / "tying.safetensors")
+    return model, tmp_path / "tying.safetensors"
+
+
+def test_a_tied_frame_of_one_tile_is_the_restoration_s(tmp_path):
+    model, path = tying(tmp_path)
+    image = blobs((301, 333))
+    expected = restore(image, model, TORCH, device="cpu")
+    previewer, frames = Previewer("cpu"), Frames(image)
+    for window in (Window(0, 301, 0, 333), Window(200, 301, 150, 333)):
+        pixels, _ = shown(previewer, frames, 0, window, path)
+        np.testing.assert_allclose(pixels, expected[window.slices], rtol=0, atol=1e-4 * np.ptp(image))
+
+
+def test_a_tied_window_without_structure_takes_the_gain_from_where_there_is(in_tiles, tmp_path):
+    model, path = tying(tmp_path)
+    image = blobs((301, 333))
+    expected = restore(image, model, TORCH, device="cpu")
+    plain = restore(image, model, RestorationParameters(engine="torch", low_band="plain"), device="cpu")
+    grey_levels = frame_range(image, Normalization())
+    empty = Window(0, 120, 200, 333)
+    gain, own_gain = (
+        estimate_gain(grey_levels.apply(plain[part]), grey_levels.apply(image[part]))
+        for part in ((slice(None), slice(None)), empty.slices)
+    )
+    assert abs(own_gain / gain - 1) > 0.05
+    pixels, _ = shown(Previewer("cpu"), Frames(image), 0, empty, path)
+    np.testing.assert_allclose(pixels, expected[empty.slices], rtol=0, atol=0.02 * np.ptp(expected[empty.slices]))
+
+
+def test_plain_and_tied_do_not_mix(tmp_path):
+    model, path = tying(tmp_path)
+    image = blobs((130, 150))
+    previewer, frames, window = Previewer("cpu"), Frames(image), Window(0, 130, 0, 150)
+    for low_band in ("auto", "plain", "tied"):
+        parameters = RestorationParameters(engine="torch", low_band=low_band)
+        pixels, _ = shown(previewer, frames, 0, window, path, parameters)
+        expected = restore(image, model, parameters, device="cpu")
+        np.testing.assert_allclose(pixels, expected, rtol=0, atol=1e-5 * np.ptp(image))
+
+
+def test_tiles_begin_at_the_cursor_and_say_how_far_they_are(in_tiles, path):
+    window = Window(0, 300, 0, 300)
+    _, steps = shown(Previewer("cpu"), Frames(image_of((300, 300))), 0, window, path, cursor=(290.0, 10.0))
+    tiles = [step for step in steps if step.image is not None]
+    assert tiles[0].position == (slice(256, 300), slice(0, 128))
+    assert [(step.done, step.total) for step in tiles] == [(number, 9) for number in range(1, 10)]
+
+
+def test_what_is_known_is_not_computed_again(in_tiles, path, runs):
+    spy = Spy(image_of((2, 300, 300)))
+    previewer, frames = Previewer("cpu"), Frames(spy)
+    shown(previewer, frames, 0, Window(0, 128, 0, 256), path)
+    assert (len(runs), spy.read) == (2, [0])
+    shown(previewer, frames, 0, Window(0, 200, 0, 256), path)
+    assert (len(runs), spy.read) == (4, [0])
+    shown(previewer, frames, 1, Window(0, 128, 0, 128), path)
+    pixels, _ = shown(previewer, frames, 0, Window(0, 200, 0, 256), path)
+    assert len(runs) == 5
+    expected = restore(spy.stack[0], make_model(SMALL), TORCH, device="cpu")
+    np.testing.assert_allclose(pixels, expected[:200, :256], rtol=0, atol=1e-5 * np.ptp(spy.stack))
+
+
+def test_no_more_is_kept_than_there_is_room_for(in_tiles, path, runs, monkeypatch):
+    monkeypatch.setattr(previewer_module, "KEPT_PIXELS", 3 * 128 * 128)
+    previewer, frames = Previewer("cpu"), Frames(image_of((256, 256)))
+    for _ in range(2):
+        shown(previewer, frames, 0, Window(0, 256, 0, 256), path, cursor=(0.0, 0.0))
+    assert len(runs) == 8
+    shown(previewer, frames, 0, Window(128, 256, 128, 256), path)
+    assert len(runs) == 8
+
+
+def test_tiles_of_all_windows_have_few_shapes(path, runs):
+    previewer, frames = Previewer("cpu"), Frames(image_of((700, 700)))
+    for size in (20, 100, 128, 200, 400, 512):
+        for start in (0, 3, 700 - size):
+            shown(previewer, frames, 0, Window(start, start + size, 0, size), path)
+    assert len(set(runs)) == 3
+
+
+def test_estimating_the_range_goes_on_where_it_was_closed(path):
+    spy = Spy(image_of((4, 40, 40)))
+    parameters = RestorationParameters(engine="torch", normalization="stack")
+    previewer, frames, window = Previewer("cpu"), Frames(spy), Window(0, 40, 0, 40)
+    for expected in ("loading the model", "estimating the range, frame 1 of 4"):
+        closed = previewer.preview(frames, 0, window, None, path, parameters)
+        while next(closed).note != expected:
+            pass
+        closed.close()
+    assert spy.read == [0]
+    _, steps = shown(previewer, frames, 3, window, path, parameters)
+    assert [step.note for step in steps][:3] == [f"estimating the range, frame {number} of 4" for number in (2, 3, 4)]
+    assert spy.read == [0, 1, 2, 3, 3]
+    shown(previewer, frames, 1, window, path, parameters)
+    assert spy.read == [0, 1, 2, 3, 3, 1]
+
+
+def test_another_stack_model_or_range_begins_anew(path, tmp_path):
+    previewer, window = Previewer("cpu"), Window(0, 40, 0, 40)
+    stacks = [image_of((2, 40, 40), seed) for seed in (0, 1)]
+    stacks[1][0] *= 10
+    make_model(SMALL, seed=5).save(tmp_path / "other.safetensors")
+    cases = [
+        (stacks[0], path, "frame", 0),
+        (stacks[1], path, "frame", 0),
+        (stacks[1], path, "stack", 0),
+        (stacks[1], tmp_path / "other.safetensors", "stack", 5),
+    ]
+    for stack, file, normalization, seed in cases:
+        parameters = RestorationParameters(engine="torch", normalization=normalization)
+        pixels, _ = shown(previewer, Frames(stack), 1, window, file, parameters)
+        expected = restore(stack, make_model(SMALL, seed=seed), parameters, device="cpu")[1]
+        np.testing.assert_allclose(pixels, expected, rtol=0, atol=1e-5 * np.ptp(stack))
+
+
+def test_a_model_trained_anew_under_its_name_is_loaded(path):
+    previewer, frames, window = Previewer("cpu"), Frames(image_of((40, 40))), Window(0, 40, 0, 40)
+    before, _ = shown(previewer, frames, 0, window, path)
+    make_model(SMALL, seed=7).save(path)
+    os.utime(path, ns=(1, 1))
+    after, _ = shown(previewer, frames, 0, window, path)
+    assert np.abs(after - before).max() > 1
+    path.unlink()
+    with pytest.raises(ModelFileError):
+        shown(previewer, frames, 0, window, path)
+
+
+def test_a_preview_of_8_bits_is_in_float32_and_says_so(path):
+    image = image_of((64, 64))
+    previewer, frames, window = Previewer("cpu"), Frames(image), Window(0, 64, 0, 64)
+    pixels, steps = shown(previewer, frames, 0, window, path, RestorationParameters(engine="openvino-int8"))
+    np.testing.assert_allclose(pixels, restore(image, make_model(SMALL), TORCH, device="cpu"), atol=1e-3)
+    assert steps[-1].note
+    previewer.close()
+
+
+def test_a_frame_with_nan_is_named_and_the_next_is_previewed(path):
+    stack = image_of((3, 40, 40))
+    stack[1, 2, 3] = np.nan
+    previewer, frames, window = Previewer("cpu"), Frames(stack), Window(0, 40, 0, 40)
+    with pytest.raises(InputError, match="Frame 1: 1 of 1600 pixels are NaN"):
+        shown(previewer, frames, 1, window, path)
+    pixels, _ = shown(previewer, frames, 2, window, path)
+    assert np.isfinite(pixels).all()
+    with pytest.raises(InputError, match="Frame 1"):
+        shown(previewer, frames, 0, window, path, RestorationParameters(engine="torch", normalization="stack"))

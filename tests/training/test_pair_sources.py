@@ -1,0 +1,211 @@
+"""Which pairs can be learnt from, and patches drawn from them before a training starts."""
+
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.training.pair_sources import (
+    PairSource,
+    check_pair,
+    examine_pair,
+    first_listing,
+    shape_text,
+    stack_files,
+)
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.patch_samples import sample_patches
+
+PARAMETERS = TrainingParameters(patch_size=16)
+
+
+def images(count=3, size=(40, 52), seed=0):
+    rng = np.random.default_rng(seed)
+    high = 100 + 50 * rng.random((count, *size))
+    return high + rng.normal(0, 20, high.shape), high
+
+
+def pair_of(low, high, name="toy"):
+    return PairSource(name, Frames(low), Frames(high))
+
+
+@pytest.fixture
+def files(tmp_path):
+    low, high = (stack.astype(np.uint16) for stack in images())
+    tifffile.imwrite(tmp_path / "low.tif", low, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "high.ome.TIFF", high, photometric="minisblack")
+    return PairSource("files", tmp_path / "low.tif", tmp_path / "high.ome.TIFF")
+
+
+def broken(change):
+    low, high = images()
+    return {
+        "same layer": (low, low),
+        "same image": (low, low.copy()),
+        "shapes": (low, high[:, :20]),
+        "counts": (low, high[:2]),
+        "constant low": (np.full_like(low, 3), high),
+        "constant high": (low, np.full_like(low, 3)),
+        "not finite": (np.where(low == low[0, 0, 0], np.nan, low), high),
+    }[change]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("same layer", "same layer twice"),
+        ("same image", "same image"),
+        ("shapes", "Different shapes: 3 x 40 x 52 and 3 x 20 x 52"),
+        ("counts", "Different shapes: 3 x 40 x 52 and 2 x 40 x 52"),
+        ("constant low", "low image is constant"),
+        ("constant high", "high image is constant"),
+        ("not finite", "In the low image 1 of 2080 pixels are NaN"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_explained(change, said):
+    with pytest.raises(InputError, match=said):
+        check_pair(pair_of(*broken(change)))
+
+
+def test_a_usable_pair_has_a_shape(files):
+    assert check_pair(pair_of(*images())) == (3, 40, 52)
+    assert check_pair(files) == (3, 40, 52)
+    assert shape_text((3, 40, 52)) == "3 x 40 x 52"
+
+
+def test_files_are_checked_too(files, tmp_path):
+    with pytest.raises(InputError, match="same file twice"):
+        check_pair(files._replace(high=files.low))
+    tifffile.imwrite(tmp_path / "photo.tif", np.zeros((30, 30, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match="RGB"):
+        check_pair(files._replace(high=tmp_path / "photo.tif"))
+    (tmp_path / "text.tif").write_text("no image")
+    with pytest.raises(InputError, match="cannot be read"):
+        check_pair(files._replace(low=tmp_path / "text.tif"))
+
+
+def test_only_the_first_frame_of_each_is_looked_at():
+    low, high = images(5)
+    read = []
+
+    def frame(block, block_info=None):
+        read.append(block_info[0]["array-location"][0][0])
+        return block
+
+    lazy = [da.from_array(stack, chunks=(1, 40, 52)).map_blocks(frame, dtype=stack.dtype) for stack in (low, high)]
+    read.clear()
+    assert check_pair(pair_of(*lazy)) == (5, 40, 52)
+    assert read == [0, 0]
+
+
+def test_what_lies_in_memory_is_at_hand(files):
+    low, high = images()
+    assert pair_of(low, high).is_at_hand
+    assert not pair_of(low, da.from_array(high)).is_at_hand
+    assert not files.is_at_hand
+
+
+def test_a_pair_listed_twice_is_found(files):
+    low, high = images()
+    again = PairSource("by another way", files.low.parent / ".." / files.low.parent.name / files.low.name, files.high)
+    sources = [pair_of(low, high), files, None, pair_of(low, high, "other"), again, pair_of(high, low), None]
+    assert first_listing(sources) == [None, None, None, 0, 1, None, None]
+
+
+def test_the_stack_files_of_a_folder(files, tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "._low.tif").write_text("")
+    assert stack_files(tmp_path) == {"low": files.low, "high": files.high}
+    with pytest.raises(InputError, match="cannot be read"):
+        stack_files(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no TIFF files"):
+        stack_files(tmp_path / "empty")
+
+
+def test_sample_patches_are_those_of_a_training(files):
+    sources = [pair_of(*images()), files]
+    low, high = sample_patches(sources, PARAMETERS, 5, np.random.default_rng(0))
+    assert low.shape == high.shape == (5, 1, 16, 16)
+    assert low.dtype == np.float32
+    assert -1 < high.mean() < 2
+    again = sample_patches(sources, PARAMETERS, 5, np.random.default_rng(0))
+    assert np.array_equal(again[0], low)
+    assert not np.array_equal(sample_patches(sources, PARAMETERS, 5, np.random.default_rng(1))[0], low)
+
+
+def test_few_images_are_read_for_a_look():
+    low, high = images(40)
+    read = []
+
+    class Noting(np.ndarray):
+        def __getitem__(self, key):
+            read.append(key)
+            return super().__getitem__(key)
+
+    sample_patches([pair_of(low.view(Noting), high)], PARAMETERS, 4, np.random.default_rng(0))
+    assert len([key for key in read if isinstance(key, tuple) and len(key) == 1]) <= 6
+
+
+def test_a_single_image_is_looked_at_where_it_trains():
+    low, high = (stack[0] for stack in images(1, (60, 20)))
+    high[48:] += 1e6
+    _, drawn = sample_patches([pair_of(low, high)], PARAMETERS, 30, np.random.default_rng(0))
+    assert drawn.max() < 0.1, "the bright fifth validates"
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [((12, 40), "at least 32 x 16|too small"), ((100, 12), "at least|too small")]
+)
+def test_patches_that_do_not_fit_are_explained(size, said):
+    for count in (1, 2):
+        with pytest.raises(InputError, match=said):
+            sample_patches([pair_of(*images(count, size))], PARAMETERS, 4, np.random.default_rng(0))
+
+
+def test_a_look_at_no_pair_is_refused():
+    with pytest.raises(InputError, match="at least one pair"):
+        sample_patches([], PARAMETERS, 4, np.random.default_rng(0))
+
+
+def test_a_lost_file_is_explained(files):
+    Path(files.low).unlink()
+    with pytest.raises(InputError, match="no file"):
+        sample_patches([files], PARAMETERS, 4, np.random.default_rng(0))
+
+
+def examined(source):
+    """Return what an examination counts, and what it finds."""
+    work, counted = examine_pair(source), []
+    while True:
+        try:
+            counted.append(next(work))
+        except StopIteration as finished:
+            return counted, finished.value
+
+
+def test_an_examination_looks_at_every_frame():
+    low, high = images(4)
+    assert examined(pair_of(low, high)) == ([1, 2, 3, 4], [])
+    broken = low.copy()
+    broken[3, 0, 0] = np.inf
+    with pytest.raises(InputError, match="Frame 3: in the low image 1 of 2080"):
+        examined(pair_of(broken, high))
+    broken[2] = 7
+    with pytest.raises(InputError, match="Frame 2: the low image is constant"):
+        examined(pair_of(broken, high))
+
+
+def test_an_examination_tells_the_first_frame_that_is_doubtful():
+    low, high = images(5, (64, 64))
+    high = np.repeat(np.repeat(high[:, :16, :16], 4, 1), 4, 2)
+    low = high + np.random.default_rng(0).normal(0, 20, high.shape)
+    low[2] = np.roll(low[2], 9, 0)
+    counted, found = examined(pair_of(low, high))
+    assert counted == [1, 2, 3, 4, 5]
+    assert len(found) == 1
+    assert found[0].startswith("Frame 2: The low image lies 9.")

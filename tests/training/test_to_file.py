@@ -1,0 +1,169 @@
+"""Trainings from pairs to a model file: stopped and resumed, refused, failed."""
+
+import os
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from fixtures.cli_runs import names
+
+from napari_care_losses.errors import (
+    InputError,
+    OutputError,
+    ResumeError,
+    TrainingDivergedError,
+)
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.architecture import PRESETS, Architecture
+from napari_care_losses.models.model import load_model
+from napari_care_losses.training.checkpoint import state_path
+from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.to_file import train_to_file
+from napari_care_losses.training.trainer import Epoch, Trainer, TrainingParameters
+
+TINY = Architecture(kernel_size=3, filters=2, depth=1)
+
+
+def trainer(loss="mae", **settings):
+    rng = np.random.default_rng(0)
+    high = rng.random((3, 20, 20))
+    pairs = [Pair(image + rng.normal(0, 0.2, image.shape), image, f"toy[{i}]") for i, image in enumerate(high)]
+    values = {
+        "preset": "lite",
+        "budget": "steps",
+        "amount": 5,
+        "steps_per_epoch": 2,
+        "patch_size": 16,
+        "batch_size": 2,
+        "validation_patches": 2,
+    }
+    return Trainer(pairs, LOSSES[loss](), TrainingParameters(**{**values, **settings}), device="cpu")
+
+
+@pytest.mark.usefixtures("tiny_preset")
+class TestTraining:
+    def train(self, path, training=None, **options):
+        training = training or trainer()
+        return list(train_to_file(training, path, **options)), training
+
+    def test_the_file_is_the_best_model(self, tmp_path):
+        path = tmp_path / "m.safetensors"
+        reports, training = self.train(path)
+        assert isinstance(reports[-1], Epoch)
+        assert load_model(path).digest() == training.model().digest()
+        assert names(tmp_path) == ["m.resume", "m.safetensors"]
+
+    @pytest.mark.parametrize("stop", range(1, 13))
+    def test_stopped_anywhere_and_resumed_it_is_the_uninterrupted_run(self, tmp_path, stop):
+        _, whole = self.train(tmp_path / "whole.safetensors")
+        path = tmp_path / "m.safetensors"
+        path.write_text("an older model")
+        stopped = trainer()
+        running = train_to_file(stopped, path)
+        taken = list(islice(running, stop))
+        running.close()
+        assert state_path(path).exists() == stopped.has_started
+        assert stopped.is_finished == (stop == 12)
+        if not stopped.is_finished:
+            assert path.read_text() == "an older model"
+        rest, resumed = self.train(path, resume=True)
+        kept = [report for report in taken if isinstance(report, Epoch)]
+        assert [*kept, *(report for report in rest if isinstance(report, Epoch))] == whole.history
+        assert resumed.history == whole.history
+        weights = load_model(path).weights
+        assert all(torch.equal(value, whole.model().weights[name]) for name, value in weights.items())
+
+    def test_a_finished_run_resumed_returns_at_once(self, tmp_path):
+        path = tmp_path / "m.safetensors"
+        self.train(path)
+        os.utime(path, ns=(1, 1))
+        reports, training = self.train(path, resume=True)
+        assert reports == []
+        assert training.is_finished
+        assert path.stat().st_mtime_ns == 1
+
+    def test_a_lost_model_of_a_finished_run_is_written_again(self, tmp_path):
+        path = tmp_path / "m.safetensors"
+        self.train(path)
+        digest = load_model(path).digest()
+        path.unlink()
+        assert self.train(path, resume=True)[0] == []
+        assert load_model(path).digest() == digest
+
+    def test_a_larger_budget_goes_on(self, tmp_path):
+        path = tmp_path / "m.safetensors"
+        self.train(path, trainer(budget="epochs", amount=1))
+        _, longer = self.train(path, trainer(budget="epochs", amount=3), resume=True)
+        assert [epoch.step for epoch in longer.history] == [2, 4, 6]
+        assert load_model(path).card.training["steps"] == 6
+
+    def test_without_resume_it_starts_afresh(self, tmp_path):
+        path = tmp_path / "m.safetensors"
+        running = train_to_file(trainer(), path)
+        list(islice(running, 7))
+        running.close()
+        reports, again = self.train(path)
+        assert [report.step for report in reports if isinstance(report, Epoch)] == [2, 4, 5]
+        assert [epoch.step for epoch in again.history] == [2, 4, 5]
+
+    def test_another_training_is_not_resumed(self, tmp_path):
+        path = tmp_path / "m.safetensors"
+        self.train(path)
+        digest = load_model(path).digest()
+        with pytest.raises(ResumeError, match="another loss"):
+            self.train(path, trainer("mse"), resume=True)
+        assert load_model(path).digest() == digest
+
+    def test_a_missing_folder_is_refused_before_the_first_step(self, tmp_path):
+        training = trainer()
+        with pytest.raises(InputError, match="none does not exist"):
+            self.train(tmp_path / "none" / "m.safetensors", training)
+        assert not training.has_started
+
+    def test_a_disk_that_fills_up_keeps_the_state_and_says_so(self, tmp_path, monkeypatch):
+        path, saves = tmp_path / "m.safetensors", []
+        save = Trainer.save_state
+
+        def fail(self, file):
+            saves.append(1)
+            if len(saves) == 2:
+                raise OutputError(f"{file} cannot be written: No space left on device.")
+            save(self, file)
+
+        monkeypatch.setattr(Trainer, "save_state", fail)
+        with pytest.raises(OutputError, match=r"No space left .*m\.resume holds all but the last epoch"):
+            self.train(path)
+        monkeypatch.undo()
+        monkeypatch.setitem(PRESETS, "lite", TINY)
+        reports, _ = self.train(path, resume=True)
+        assert [report.step for report in reports if isinstance(report, Epoch)] == [4, 5]
+
+    def test_a_divergence_keeps_the_best_model_and_the_last_state(self, tmp_path, monkeypatch):
+        path = tmp_path / "m.safetensors"
+        training, steps = trainer(), []
+        step = Trainer._step
+
+        def diverging(self, *batch):
+            steps.append(1)
+            if len(steps) == 4:
+                raise TrainingDivergedError("The loss became nan")
+            return step(self, *batch)
+
+        monkeypatch.setattr(Trainer, "_step", diverging)
+        with pytest.raises(TrainingDivergedError):
+            self.train(path, training)
+        assert load_model(path).digest() == training.model().digest()
+        again = trainer()
+        again.load_state(state_path(path))
+        assert again.history == training.history
+        assert [epoch.step for epoch in again.history] == [2]
+
+    def test_a_divergence_in_the_first_epoch_leaves_no_model(self, tmp_path, monkeypatch):
+        def diverging(self, *batch):
+            raise TrainingDivergedError("The loss became nan")
+
+        monkeypatch.setattr(Trainer, "_step", diverging)
+        with pytest.raises(TrainingDivergedError):
+            self.train(tmp_path / "m.safetensors")
+        assert names(tmp_path) == []

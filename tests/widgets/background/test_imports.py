@@ -1,0 +1,60 @@
+"""Loading torch beside a viewer: no garbage is searched for meanwhile."""
+
+import gc
+import sys
+
+import pytest
+
+from napari_care_losses.widgets.background import imports as loading
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """Return a function that makes a package which stands in for torch; it notes how it is imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(name, code=""):
+        (tmp_path / f"{name}.py").write_text(f"import gc\nis_searched = gc.isenabled()\n{code}", encoding="utf-8")
+        monkeypatch.setattr(loading, "LIBRARIES", {name: ()})
+        return name
+
+    yield make
+    gc.unfreeze()
+    for name in [name for name in sys.modules if name.startswith("stand_in")]:
+        del sys.modules[name]
+
+
+def test_no_garbage_is_searched_for_while_torch_is_loaded_nor_in_what_was_loaded(library):
+    name = library("stand_in_torch")
+    gc.collect()
+    assert gc.get_freeze_count() == 0
+    loading.load_torch()
+    assert sys.modules[name].is_searched is False
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 10_000
+    assert not any(each is sys.modules[name].__dict__ for each in gc.get_objects())
+
+
+def test_what_is_loaded_already_leaves_the_search_alone(library):
+    library("stand_in_torch_again")
+    loading.load_torch()
+    gc.unfreeze()
+    loading.load_torch()
+    assert gc.get_freeze_count() == 0
+
+
+def test_after_a_library_that_cannot_be_loaded_garbage_is_searched_for(library):
+    name = library("stand_in_broken", "raise ImportError('a library is missing')")
+    loading.load_torch()
+    assert name not in sys.modules
+    assert gc.isenabled()
+
+
+def test_a_search_that_is_switched_off_stays_so(library):
+    library("stand_in_quiet")
+    gc.disable()
+    try:
+        loading.load_torch()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_care_losses.models.library import list_models
+from napari_care_losses.widgets.compare.method_chooser import MethodChooser, short_names, suggested
+from napari_care_losses.widgets.compare.results import TITLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+LOSSES = ("bandpass", "fft", "laplace")
+
+
+@pytest.fixture
+def bundle(add_model: Callable[..., str], model_library: Path, no_bundled_models: Path) -> Callable[..., str]:
+    """Return a function that adds an untrained model to the bundled ones."""
+
+    def add(structure: str, loss: str) -> str:
+        name = f"{structure}-{loss}-lite"
+        add_model(name, loss=loss, structure=structure)
+        (model_library / f"{name}.safetensors").rename(no_bundled_models / f"{name}.safetensors")
+        return name
+
+    return add
+
+
+@pytest.fixture
+def open_chooser(qtbot: QtBot) -> Callable[[], MethodChooser]:
+    def open_() -> MethodChooser:
+        chooser = MethodChooser("dark")
+        qtbot.addWidget(chooser)
+        return chooser
+
+    return open_
+
+
+def ticked(chooser: MethodChooser) -> list[str]:
+    return [choice if isinstance(choice, str) else choice.name for choice in chooser.choices()]
+
+
+def texts(chooser: MethodChooser) -> dict[str, list[str]]:
+    groups = [chooser.tree.topLevelItem(place) for place in range(chooser.tree.topLevelItemCount())]
+    return {group.text(0): [group.child(i).text(0) for i in range(group.childCount())] for group in groups}
+
+
+def item_of(chooser: MethodChooser, text: str):
+    return chooser.tree.findItems(text, Qt.MatchFlag.MatchExactly | Qt.MatchFlag.MatchRecursive)[0]
+
+
+def test_methods_are_grouped_and_labelled(open_chooser, add_model, bundle) -> None:
+    add_model("mine", loss="fft")
+    for loss in LOSSES:
+        bundle("actin", loss)
+    assert texts(open_chooser()) == {
+        "Your models": ["mine — actin · FFT · lite"],
+        "Bundled models": ["actin · Laplace · lite", "actin · FFT · lite", "actin · Bandpass · lite"],
+        "Without training": ["Total variation", "Non-local means"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "structure"),
+    [("mitochondria 1 ms", "mitochondria"), ("Dendra-05", "dendra"), ("field 3", "actin"), ("", "actin")],
+)
+def test_the_losses_of_one_structure_and_tv_are_ticked_at_first(name, structure, open_chooser, bundle) -> None:
+    for kind in ("dendra", "actin", "mitochondria"):
+        for loss in LOSSES:
+            bundle(kind, loss)
+    chooser = open_chooser()
+    chooser.suggest_for(name)
+    assert set(ticked(chooser)) == {"tv", *(f"{structure}-{loss}-lite" for loss in LOSSES)}
+    assert [method.name for method in chooser.methods()] == ["Laplace", "FFT", "Bandpass", "TV"]
+    assert chooser.reference() == "Laplace"
+
+
+def test_bundled_models_are_suggested_before_ones_own(add_model, bundle) -> None:
+    add_model("a-mine", loss="fft")
+    bundle("actin", "fft")
+    assert suggested(list_models(), "actin") == {"tv", "actin-fft-lite"}
+
+
+def test_ones_own_are_suggested_where_nothing_is_bundled(add_model) -> None:
+    add_model("mine", loss="laplace", structure="other")
+    add_model("plain", loss="mae", structure="other")
+    assert suggested(list_models(), "cells") == {"tv", "mine"}
+    assert suggested([], "cells") == {"tv"}
+
+
+def test_what_the_user_ticked_stays(open_chooser, bundle, qtbot) -> None:
+    bundle("actin", "fft")
+    chooser = open_chooser()
+    with qtbot.waitSignal(chooser.changed):
+        item_of(chooser, "Non-local means").setCheckState(0, Qt.CheckState.Checked)
+    chooser.suggest_for("mitochondria")
+    chooser.reload()
+    assert ticked(chooser) == ["actin-fft-lite", "tv", "nl-means"]
+
+
+def test_a_model_that_comes_into_the_library_is_listed_not_ticked(open_chooser, add_model, qtbot) -> None:
+    chooser = open_chooser()
+    chooser.tick({"tv"})
+    add_model("new", loss="laplace")
+    qtbot.waitUntil(lambda: "Your models" in texts(chooser), timeout=5000)
+    assert ticked(chooser) == ["tv"]
+
+
+def test_all_that_is_bundled_is_seen_without_scrolling(open_chooser, add_model, bundle, qtbot) -> None:
+    add_model("mine")
+    for structure in ("actin", "mitochondria", "dendra"):
+        for loss in LOSSES:
+            bundle(structure, loss)
+    chooser = open_chooser()
+    chooser.show()
+    bar = chooser.tree.verticalScrollBar()
+    assert bar.maximum() == 0
+    chooser.hide()
+    # as the viewer's style does, once the widget is in it
+    chooser.setStyleSheet("QTreeView::item { height: 40px; }")
+    chooser.show()
+    qtbot.waitUntil(lambda: chooser.tree.visualItemRect(chooser._items()[0]).height() == 40, timeout=5000)
+    assert bar.maximum() == 0
+    for number in range(5):
+        add_model(f"another-{number}")
+    chooser.reload()
+    qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=5000)
+
+
+def test_with_nothing_ticked_there_is_a_problem(open_chooser) -> None:
+    chooser = open_chooser()
+    assert chooser.problem == ""
+    chooser.tick(())
+    assert "Tick at least one" in chooser.problem
+    assert chooser.reference() is None
+
+
+def test_names_are_short_and_told_apart(open_chooser, add_model, bundle) -> None:
+    for structure in ("actin", "dendra"):
+        bundle(structure, "fft")
+    bundle("actin", "laplace")
+    add_model("input", loss="fft")
+    add_model("FFT", loss="fft")
+    entries = {(entry.name, entry.bundled): entry for entry in list_models()}
+    choices = [
+        entries["input", False],
+        entries["FFT", False],
+        entries["actin-fft-lite", True],
+        entries["dendra-fft-lite", True],
+        entries["actin-laplace-lite", True],
+        "tv",
+    ]
+    names = short_names(choices)
+    assert names == ["input (2)", "FFT", "FFT (actin)", "FFT (dendra)", "Laplace", "TV"]
+    assert len({*names, *TITLES}) == len(names) + len(TITLES)
+    assert short_names([entries["actin-fft-lite", True], "nl-means"]) == ["FFT", "NL-means"]
+
+
+def test_a_model_says_what_it_was_trained_on(open_chooser, add_model) -> None:
+    add_model("mine", loss="bandpass", structure="mitochondria")
+    (text,) = texts(open_chooser())["Your models"]
+    chooser = open_chooser()
+    assert re.search("mitochondria images, Bandpass loss", item_of(chooser, text).toolTip(0))

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING
+
+import dask.array
+import numpy as np
+import pytest
+from fixtures.restore_widget import entry, press_restore
+
+from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.io.tiff_writer import read_tiff, write_tiff
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
+from napari_care_losses.widgets.layers.restored_layers import Filled, Plan, find_result, frames_done
+from napari_care_losses.widgets.restore import widget as restore_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from pytestqt.qtbot import QtBot
+
+    from napari_care_losses.widgets.restore.widget import RestoreWidget
+
+
+def cancel_after_one_frame(widget: RestoreWidget, qtbot: QtBot) -> None:
+    """Let a real restoration run until a frame is there, then cancel it."""
+    started = []
+    show = widget._show_frame
+
+    def show_and_cancel(filled: Filled, plan: Plan) -> None:
+        show(filled, plan)
+        started.append(filled.frame_index)
+        widget.run_bar.stop_button.click()
+
+    widget._show_frame = show_and_cancel
+    widget.run_bar.start_button.click()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=20_000)
+    widget._show_frame = show
+    assert len(started) == 1
+
+
+@pytest.fixture
+def many(stack: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return a stack of so many frames that a restoration is not over before it can be cancelled."""
+    return np.concatenate([stack] * 20)
+
+
+def test_started_again_only_the_missing_frames_are_done(viewer, open_widget, add_model, many, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(many)
+    widget = open_widget()
+    viewer.dims.set_current_step(0, 30)
+    cancel_after_one_frame(widget, qtbot)
+    layer = find_result(viewer, source, entry())
+    stack, first = layer.data, frames_done(layer)
+    assert 30 in first
+    assert 0 < len(first) < 60
+    assert np.isnan(stack[stack.missing[0]]).all()
+    assert widget.run_bar.start_button.text() == f"Restore the missing {60 - len(first)}"
+    stack._array[30] = 7
+    press_restore(widget, qtbot)
+    assert layer.data is stack
+    assert frames_done(layer) == set(range(60))
+    assert (stack[30] == 7).all(), "a frame that was there was restored again"
+    expected = restore(many, load_model(entry().path))
+    assert np.allclose(stack[:30], expected[:30])
+    assert f"Restored {60 - len(first)} missing of 60 frames" in widget.run_bar.status.text()
+    assert widget.run_bar.start_button.text() == "Restore"
+
+
+@pytest.mark.parametrize("change", ["settings", "data", "model"])
+def test_other_settings_data_or_model_start_afresh(change, viewer, open_widget, add_model, many, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(many)
+    widget = open_widget()
+    cancel_after_one_frame(widget, qtbot)
+    assert "missing" in widget.run_bar.start_button.text()
+    if change == "settings":
+        widget.form.set_value(RestorationParameters(normalization="stack"))
+        widget.form.edited.emit("normalization")
+    elif change == "data":
+        source.data = many + 1
+        viewer.dims.set_current_step(0, 2)
+        widget.image.changed.emit()
+    else:
+        add_model("another")
+        widget.model.reload()
+        widget.model.choose("another")
+    assert widget.run_bar.start_button.text() == "Restore"
+    press_restore(widget, qtbot)
+    parameters = RestorationParameters(normalization="stack" if change == "settings" else "frame")
+    chosen = widget.model.entry()
+    assert np.allclose(
+        np.asarray(find_result(viewer, source, chosen).data), restore(source.data, load_model(chosen.path), parameters)
+    )
+
+
+def test_frames_nearest_to_the_slider_come_next(viewer, open_widget, add_model, many, monkeypatch, qtbot) -> None:
+    add_model()
+    viewer.add_image(many)
+    viewer.dims.set_current_step(0, 0)
+    widget = open_widget()
+    came: list[int] = []
+    has_moved = threading.Event()
+    show, restore_all = widget._show_frame, restore_module.restore_into_stacks
+
+    def restore_and_wait(plan: Plan) -> Iterator[Filled]:
+        for filled in restore_all(plan):
+            yield filled
+            if filled.frame_index is not None:
+                assert has_moved.wait(10)
+
+    def show_and_move(filled: Filled, plan: Plan) -> None:
+        show(filled, plan)
+        came.append(filled.frame_index)
+        viewer.dims.set_current_step(0, 50)
+        has_moved.set()
+
+    monkeypatch.setattr(restore_module, "restore_into_stacks", restore_and_wait)
+    widget._show_frame = show_and_move
+    press_restore(widget, qtbot)
+    assert came[0] == 0
+    # one frame has been read ahead
+    assert came[2:5] == [50, 49, 51]
+    assert sorted(came) == list(range(60))
+
+
+def test_a_restored_stack_is_saved_with_its_pixel_size(
+    viewer, open_widget, add_model, stack, tmp_path, qtbot, monkeypatch
+) -> None:
+    add_model()
+    source = viewer.add_image(
+        stack, scale=(0.4, 0.1, 0.2), units=("s", "um", "um"), axis_labels=("t", "y", "x"), name="cells"
+    )
+    widget = open_widget()
+    assert not widget.save.isEnabled()
+    assert "Nothing is restored yet" in widget.save.toolTip()
+    press_restore(widget, qtbot)
+    path = tmp_path / "saved.tif"
+    filters = []
+
+    def ask(_parent: object, _title: str, suggested: str, offered: str) -> tuple[str, str]:
+        filters.append((suggested, offered))
+        return str(path.with_suffix("")), next(name for name in offered.split(";;") if "16-bit" in name)
+
+    monkeypatch.setattr("napari_care_losses.widgets.restore.panels.save.QFileDialog.getSaveFileName", ask)
+    widget.save.click()
+    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=10_000)
+    assert filters[0][0] == "restored cells (untrained).tif"
+    saved = read_tiff(path)
+    assert saved.calibration == Calibration(pixel_size=(0.1, 0.2), time_step=0.4)
+    restored = np.asarray(find_result(viewer, source, entry()).data)
+    assert np.array_equal(np.asarray(saved.data), np.clip(np.rint(restored), 0, 65535))
+    assert f"Saved {path}" in widget.run_bar.status.text()
+
+
+@pytest.mark.parametrize("typed", ["a", "restored cells (untrained).tif", "b.ome.zarr"])
+def test_ome_zarr_is_saved_where_it_was_chosen(
+    viewer, open_widget, add_model, stack, tmp_path, qtbot, monkeypatch, typed
+) -> None:
+    add_model()
+    source = viewer.add_image(stack, name="cells")
+    widget = open_widget()
+    press_restore(widget, qtbot)
+
+    def ask(_parent: object, _title: str, _suggested: str, offered: str) -> tuple[str, str]:
+        return str(tmp_path / typed), next(name for name in offered.split(";;") if "Zarr" in name)
+
+    monkeypatch.setattr("napari_care_losses.widgets.restore.panels.save.QFileDialog.getSaveFileName", ask)
+    widget.save.click()
+    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=10_000)
+    (path,) = tmp_path.glob("*.ome.zarr")
+    assert path.name == f"{typed.removesuffix('.tif').removesuffix('.ome.zarr')}.ome.zarr"
+    restored = np.asarray(find_result(viewer, source, entry()).data)
+    assert np.array_equal(np.stack(list(read_stack(path))), restored)
+
+
+def test_a_disk_that_cannot_be_written_is_said(viewer, open_widget, add_model, stack, tmp_path, qtbot) -> None:
+    add_model()
+    viewer.add_image(stack)
+    widget = open_widget()
+    press_restore(widget, qtbot)
+    widget.save.save(tmp_path / "missing" / "a.tif")
+    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=10_000)
+    assert "Not saved: The folder" in widget.run_bar.status.text()
+
+
+def test_contrast_is_matched_by_percentiles(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(stack, contrast_limits=(0, 5000))
+    truth = viewer.add_image(stack * 3.0, contrast_limits=(0, 1), visible=False)
+    widget = open_widget()
+    widget.scores.truth.choose(truth)
+    viewer.dims.set_current_step(0, 1)
+    press_restore(widget, qtbot)
+    restored = find_result(viewer, source, entry())
+    widget.contrast.click()
+    for layer in (source, truth, restored):
+        assert np.allclose(layer.contrast_limits, np.percentile(layer.data[1], [1, 99.8]), rtol=1e-5)
+
+
+def test_the_range_is_in_plain_sight(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    viewer.add_image(stack, axis_labels=("t", "y", "x"))
+    widget = open_widget()
+    viewer.dims.set_current_step(0, 1)
+    for mode, pixels, meaning in (
+        ("frame", stack[1], "Right for separate fields"),
+        ("stack", stack, "Nothing flickers; the faded"),
+        ("bleaching", None, "Follows the fading"),
+    ):
+        widget.form.set_values({"normalization": mode})
+        widget.form.edited.emit("normalization")
+        qtbot.waitUntil(lambda: not widget.range.is_running, timeout=10_000)
+        assert meaning in widget.range.text()
+        found = re.search(r"grey level (\S+) becomes 0, (\S+) becomes 1", widget.range.text())
+        assert found
+        if pixels is not None:
+            expected = np.percentile(pixels, [2, 99.8])
+            assert [float(level) for level in found.groups()] == pytest.approx(expected, rel=1e-3)
+
+
+def test_an_image_without_contrast_or_with_nan_has_no_range(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    damaged = stack.astype(np.float32)
+    damaged[0], damaged[1, 3, 3] = 7, np.nan
+    viewer.add_image(damaged)
+    widget = open_widget()
+    for index, text in ((0, "Frame 0 has no contrast: grey level 7 at both percentiles"), (1, "NaN or infinite")):
+        viewer.dims.set_current_step(0, index)
+        qtbot.waitUntil(lambda: not widget.range.is_running, timeout=10_000)
+        assert text in widget.range.text()
+        assert "separate fields" not in widget.range.text()
+
+
+def test_percentiles_that_do_not_go_together_are_said(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    viewer.add_image(stack)
+    widget = open_widget()
+    widget.form.set_values({"low_percentile": 50.0, "high_percentile": 50.0})
+    widget.form.edited.emit("low_percentile")
+    qtbot.waitUntil(lambda: not widget.range.is_running, timeout=10_000)
+    assert "must be below high_percentile" in widget.run_bar.reason.text()
+    assert not widget.run_bar.start_button.isEnabled()
+
+
+def test_a_folder_is_restored_from_here(viewer, open_widget, add_model, stack, tmp_path, qtbot) -> None:
+    add_model()
+    for name in ("a", "b"):
+        write_tiff(tmp_path / f"{name}.tif", Frames(stack, "TYX"))
+    (tmp_path / "broken.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:500])
+    widget = open_widget()
+    folder = widget.folder
+    assert "Choose a folder" in folder.run_bar.reason.text()
+    folder.source.line.setText(str(tmp_path / "no"))
+    assert "no folder" in folder.run_bar.reason.text()
+    folder.source.line.setText(str(tmp_path))
+    assert folder.run_bar.start_button.isEnabled()
+    folder.run_bar.start_button.click()
+    assert "folder is being restored" in widget._problem() or widget.image.layer() is None
+    qtbot.waitUntil(lambda: not folder.is_running, timeout=20_000)
+    assert "Restored 2 of 3 files" in folder.run_bar.status.text()
+    assert "broken.tif" in folder.run_bar.status.text()
+    result = read_tiff(tmp_path / "a_restored-untrained.tif")
+    assert np.allclose(np.asarray(result.data), restore(stack, load_model(entry().path)))
+
+
+def test_a_multiscale_layer_is_restored_at_full_resolution(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    pyramid = [np.concatenate([stack] * 4, 1), np.concatenate([stack] * 4, 1)[:, ::2, ::2]]
+    source = viewer.add_image(pyramid, multiscale=True)
+    widget = open_widget()
+    press_restore(widget, qtbot)
+    restored = find_result(viewer, source, entry())
+    assert np.allclose(np.asarray(restored.data), restore(pyramid[0], load_model(entry().path)))
+    assert np.allclose(restored.extent.world, source.extent.world)
+
+
+def test_lazy_data_are_read_frame_by_frame(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    lazy = dask.array.from_array(stack, chunks=(1, *stack.shape[1:]))
+    source = viewer.add_image(lazy, contrast_limits=(0, 200))
+    widget = open_widget()
+    press_restore(widget, qtbot)
+    assert isinstance(source.data, dask.array.Array)
+    assert np.allclose(np.asarray(find_result(viewer, source, entry()).data), restore(stack, load_model(entry().path)))

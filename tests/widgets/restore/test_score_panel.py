@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures.scored_layers import FRAMES, PSNR, SHAPE, SSIM, Bench, Slow, is_seen
+from napari.utils.notifications import notification_manager
+
+from napari_care_losses.evaluation.frame_scores import INPUT
+from napari_care_losses.evaluation.residual import structure_left
+from napari_care_losses.widgets.layers.conversion import shown_index
+from napari_care_losses.widgets.restore.scores import background_scores as judging
+from napari_care_losses.widgets.restore.scores.panel import ScorePanel
+
+
+@pytest.fixture
+def bench(viewer, qtbot) -> Bench:
+    return Bench(viewer, qtbot)
+
+
+def test_scores_of_all_frames_are_those_of_the_metrics(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1, 3, 5)
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
+    expected = [bench.expected(index)["psnr"] if index in bench.done else np.nan for index in range(FRAMES)]
+    assert np.allclose(bench.plotted(), expected, equal_nan=True)
+    assert np.isnan(bench.plotted(INPUT)).tolist() == np.isnan(expected).tolist()
+    bench.panel.plot.figure.setCurrentIndex(1)
+    assert bench.plotted()[3] == pytest.approx(bench.expected(3)["ssim"])
+    bench.panel.aligned.setChecked(False)
+    bench.wait()
+    assert bench.plotted()[3] == pytest.approx(bench.expected(3, aligned=False)["ssim"])
+    assert bench.shown()[SSIM] == f"{bench.expected(0, aligned=False)['ssim']:.3f}"
+
+
+def test_a_slider_that_comes_back_finds_the_figures_at_once(bench, qtbot) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(*range(FRAMES))
+    for index in (4, 2, 4):
+        with qtbot.waitSignal(bench.panel.scored, timeout=10):
+            bench.viewer.dims.set_current_step(0, index)
+        assert not bench.panel.is_busy
+        assert bench.shown()[PSNR] == f"{bench.expected(index)['psnr']:.2f}"
+        assert bench.panel.of_truth.heading.text() == f"Frame {index}"
+        assert bench.panel.plot._marker.value() == index
+
+
+def test_the_shown_frame_comes_first_and_others_make_way(bench, qtbot) -> None:
+    slow = Slow(bench.data)
+    bench.restored.data = slow
+    bench.panel.truth.choose(bench.truth)
+    bench.wait()
+    slow.go.clear()
+    bench.done.update(range(FRAMES))
+    bench.viewer.dims.set_current_step(0, 3)
+    qtbot.waitUntil(lambda: slow.read == [3], timeout=5000)
+    bench.viewer.dims.set_current_step(0, 5)
+    assert bench.panel.is_scoring
+    left: list[int] = []
+    bench.panel.scored.connect(lambda: left.append(len(bench.panel._judging.timeline.missing(3))))
+    slow.go.set()
+    bench.wait()
+    assert slow.read[:2] == [3, 5]
+    assert sorted(set(slow.read[2:])) == [0, 1, 2, 3, 4]
+    # at most one more figure of the frame left behind was made
+    assert left[0] >= 2
+    assert bench.shown()[PSNR] == f"{bench.expected(5)['psnr']:.2f}"
+
+
+def test_old_figures_stay_under_their_own_number(bench, qtbot) -> None:
+    slow = Slow(bench.data)
+    bench.restored.data = slow
+    bench.panel.truth.choose(bench.truth)
+    bench.done.update({0, 1})
+    bench.follow()
+    bench.wait()
+    before = bench.shown()
+    bench.panel.frame_done(2)
+    slow.go.clear()
+    bench.viewer.dims.set_current_step(0, 2)
+    assert (bench.shown(), bench.panel.of_truth.heading.text()) == (before, "Frame 0")
+    qtbot.waitUntil(lambda: bench.panel.of_truth.heading.text() == "Frame 2", timeout=5000)
+    assert bench.shown()[PSNR] == "-"
+    slow.go.set()
+    bench.wait()
+
+
+def test_a_frame_restored_anew_is_scored_anew(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1)
+    before = bench.shown()
+    bench.data[:2] = bench.truth_data[:2] + np.random.default_rng(1).normal(0, 9, (2, 40, 48))
+    bench.follow()
+    bench.wait()
+    assert bench.shown() == before
+    bench.restore(0, 1)
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}" != before[PSNR]
+    assert bench.plotted()[1] == pytest.approx(bench.expected(1)["psnr"])
+
+
+def test_other_data_in_a_layer_are_scored_anew(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1)
+    bench.truth_data = bench.truth_data**1.5
+    bench.truth.data = bench.truth_data
+    bench.wait()
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
+    assert bench.plotted()[1] == pytest.approx(bench.expected(1)["psnr"])
+
+
+def test_a_restoration_that_starts_again_has_no_frames_yet(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1)
+    bench.restored.data = np.zeros(SHAPE, np.float32)
+    bench.wait()
+    assert bench.shown()[PSNR] == "-"
+    assert bench.panel.message.text() == "This frame is not restored yet."
+    assert not len(bench.plotted())
+
+
+def test_the_caller_may_know_of_the_shown_frame_alone(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.panel.show_frame(bench.source, bench.restored, 2)
+    bench.wait()
+    assert bench.shown()[PSNR] == f"{bench.expected(2)['psnr']:.2f}"
+    bench.panel.show_frame(bench.source, None, 2)
+    bench.wait()
+    assert bench.shown()[PSNR] == "-"
+
+
+def test_with_a_truth_grey_levels_and_uncertainty_are_told(bench) -> None:
+    bench.uncertainty = bench.viewer.add_image(np.full(SHAPE, 2 / np.sqrt(2), np.float32))
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0)
+    of_truth = bench.panel.of_truth
+    assert "slope 1.00" in of_truth.levels.text()
+    told = of_truth.coverage.text().replace("\N{NO-BREAK SPACE}", " ")
+    assert told.startswith("Uncertainty: ")
+    assert told.endswith(" within the 90 %")
+    assert " % of true pixels within the 50 % interval, " in told
+    bench.uncertainty = None
+    bench.follow()
+    bench.wait()
+    assert not is_seen(of_truth.coverage, bench.panel)
+    assert is_seen(of_truth.levels, bench.panel)
+
+
+def test_without_a_truth_nothing_of_it_is_seen(bench) -> None:
+    panel = bench.panel
+    bench.restore(0, 1)
+    share = structure_left(bench.input_data[0], bench.data[0])
+    assert panel.blind.structure.text().startswith("Structure left in the residual: ")
+    assert share < 0.02
+    assert panel.blind.structure.text().endswith("(little signal lost)")
+    assert not is_seen(panel.of_truth, panel)
+    assert [panel.plot.figure.itemText(i) for i in range(panel.plot.figure.count())] == [
+        "Structure left (%)",
+        "Mean brightness",
+    ]
+    assert bench.plotted()[0] == pytest.approx(100 * share)
+    panel.plot.figure.setCurrentIndex(1)
+    assert bench.plotted(INPUT)[1] == pytest.approx(bench.input_data[1].mean())
+    panel.truth.choose(bench.truth)
+    bench.wait()
+    assert is_seen(panel.of_truth, panel)
+    assert not is_seen(panel.blind, panel)
+    assert panel.plot.figure.itemText(0) == "PSNR (dB)"
+
+
+def test_lost_signal_is_told(bench) -> None:
+    bench.data[:] = bench.truth_data.mean() + 0.1 * (bench.data - bench.data.mean())
+    bench.data[:, :, 24:] = bench.truth_data.mean()
+    bench.restore(0)
+    assert bench.panel.blind.structure.text().endswith("(much signal lost)")
+
+
+def test_flicker_is_told_of_movies_from_three_frames_on(bench) -> None:
+    flicker = bench.panel.blind.flicker
+    bench.restore(0, 1, 3)
+    assert flicker.text() == ""
+    bench.restore(2)
+    assert flicker.text().endswith("(steady)")
+    bench.data[::2] += 60
+    bench.restore(*range(FRAMES))
+    assert flicker.text().endswith("(flickers)")
+
+
+def test_fields_of_view_do_not_flicker(viewer, qtbot) -> None:
+    bench = Bench(viewer, qtbot, axis_labels=("field", "y", "x"))
+    bench.restore(*range(FRAMES))
+    assert bench.panel.blind.flicker.text() == ""
+    assert bench.panel.plot._plot.getAxis("bottom").labelText == "field"
+
+
+def test_a_single_image_has_no_plot(viewer, qtbot) -> None:
+    bench = Bench(viewer, qtbot)
+    for layer, data in (
+        (bench.truth, bench.truth_data),
+        (bench.source, bench.input_data),
+        (bench.restored, bench.data),
+    ):
+        layer.data = data[0]
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0)
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
+    assert bench.panel.of_truth.heading.text() == ""
+    assert not is_seen(bench.panel.plot, bench.panel)
+
+
+@pytest.mark.parametrize(("step", "index"), [(2, 2 * 6 + 3), (0, 3)])
+def test_a_click_on_the_plot_moves_the_slider_along_time_alone(viewer, qtbot, step, index) -> None:
+    bench = Bench(viewer, qtbot)
+    rng = np.random.default_rng(0)
+    for layer in (bench.truth, bench.source, bench.restored):
+        viewer.layers.remove(layer)
+    bench.source = viewer.add_image(
+        rng.random((3, 2, 3, 16, 16)), scale=(0.5, 2, 1, 0.1, 0.1), translate=(1, 0, 0, 0, 0)
+    )
+    bench.restored = viewer.add_image(rng.random((3, 2, 3, 16, 16)), scale=(0.5, 2, 1, 0.1, 0.1))
+    viewer.dims.set_point([0, 1, 2], [1.5, 2, 0])
+    bench.restore(9, 3, 4)
+    assert shown_index(bench.source, viewer.dims) == 9
+    assert np.isnan(bench.plotted()).tolist() == [False, False, True]
+    bench.panel.plot.clicked.emit(step)
+    assert viewer.dims.point[:3] == (1 + 0.5 * step, 2, 0)
+    assert shown_index(bench.source, viewer.dims) == index
+    bench.wait()
+
+
+def test_frames_that_do_not_fit_are_explained(bench) -> None:
+    bench.restore(0)
+    bench.panel.truth.choose(bench.viewer.add_image(np.zeros((2, 40, 48)), visible=False))
+    assert "2 x 40 x 48, the input 6 x 40 x 48" in bench.panel.message.text()
+    assert not bench.panel.is_scoring
+    assert not is_seen(bench.panel.plot, bench.panel)
+    bench.panel.truth.choose(bench.source)
+    assert "are the same layer" in bench.panel.message.text()
+    bench.panel.truth.choose(bench.truth)
+    bench.wait()
+    assert bench.panel.message.text() == ""
+    assert is_seen(bench.panel.plot, bench.panel)
+
+
+def test_an_unexpected_error_is_told_once(bench, monkeypatch) -> None:
+    def fail(*_: object) -> Any:
+        raise ZeroDivisionError("no such thing")
+        yield
+
+    notified: list[object] = []
+    monkeypatch.setattr(notification_manager, "receive_error", lambda *error: notified.append(error))
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "judge", fail)
+        bench.restore(*range(FRAMES))
+        assert len(notified) == 1
+        assert "no such thing" in bench.panel.message.text()
+    bench.panel.truth.choose(bench.truth)
+    bench.wait()
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
+
+
+def test_removed_layers_are_let_go(bench) -> None:
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0)
+    bench.viewer.layers.remove(bench.restored)
+    bench.wait()
+    assert bench.shown()[PSNR] == "-"
+    bench.viewer.layers.remove(bench.truth)
+    bench.viewer.layers.remove(bench.source)
+    assert not is_seen(bench.panel.of_truth, bench.panel)
+    assert not is_seen(bench.panel.plot, bench.panel)
+
+
+def test_the_theme_is_followed(bench) -> None:
+    bench.restore(0)
+    bench.viewer.theme = "light"
+    light = bench.panel.plot._plot.backgroundBrush().color().name()
+    bench.viewer.theme = "dark"
+    assert bench.panel.plot._plot.backgroundBrush().color().name() != light
+
+
+def test_stopped_it_judges_nothing_more(bench) -> None:
+    bench.panel.stop()
+    bench.panel.truth.choose(bench.truth)
+    bench.restore(0, 1)
+    assert bench.scored == 0
+    assert bench.shown()[PSNR] == "-"
+
+
+def test_closing_the_viewer_while_frames_are_judged(make_napari_viewer, qtbot) -> None:
+    viewer = make_napari_viewer()
+    data = np.random.default_rng(0).random((20, 64, 64)).astype(np.float32)
+    slow = Slow(data)
+    source, restored = viewer.add_image(data), viewer.add_image(slow)
+    panel = ScorePanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Quality")
+    slow.go.clear()
+    panel.show_frame(source, restored, 0, done=set(range(20)))
+    qtbot.waitUntil(lambda: bool(slow.read), timeout=5000)
+    del panel
+    viewer.close()
+    slow.go.set()

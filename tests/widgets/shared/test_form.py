@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QValidator, QWheelEvent
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.restoration.restore_stack import RestorationParameters
+from napari_care_losses.training.trainer import TrainingParameters
+from napari_care_losses.widgets.shared.form import NumberBox, ParameterForm, fold
+from napari_care_losses.widgets.train.loss_form import LossForm, explain
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+    from napari_care_losses.parameters import Parameters
+
+KINDS = [RestorationParameters, TrainingParameters, *LOSSES.values()]
+
+CHANGED = {
+    RestorationParameters: RestorationParameters(
+        normalization="stack", low_band="plain", engine="openvino-int8", tile_size=64
+    ),
+    TrainingParameters: TrainingParameters(
+        preset="lite",
+        budget="minutes",
+        amount=2.5,
+        steps_per_epoch=7,
+        patch_size=32,
+        batch_size=4,
+        learning_rate=1.25e-5,
+        background_filter=False,
+        validation_patches=9,
+        seed=3,
+    ),
+    LOSSES["bandpass"]: LOSSES["bandpass"](sigma_small=0.75, sigma_large=6.5),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_form_shows_the_defaults(kind: type[Parameters], qtbot: QtBot) -> None:
+    form = ParameterForm(kind)
+    qtbot.addWidget(form)
+    assert form.value() == kind()
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_what_is_shown_is_what_was_given(kind: type[Parameters], qtbot: QtBot) -> None:
+    form = ParameterForm(kind)
+    qtbot.addWidget(form)
+    with qtbot.assertNotEmitted(form.edited):
+        form.set_value(CHANGED[kind])
+    assert form.value() == CHANGED[kind]
+
+
+def test_what_is_typed_is_what_is_returned(qtbot: QtBot) -> None:
+    form = ParameterForm(TrainingParameters)
+    qtbot.addWidget(form)
+    edited: list[str] = []
+    form.edited.connect(edited.append)
+    for name, text in {"learning_rate": "2e-5", "amount": "12", "patch_size": "128"}.items():
+        line = form.editor(name).findChild(QLineEdit)
+        line.selectAll()
+        qtbot.keyClicks(line, text)
+        qtbot.keyClick(line, Qt.Key.Key_Return)
+    budget = form.editor("budget")
+    budget.setCurrentIndex(budget.findText("steps"))
+    form.editor("background_filter").click()
+    assert edited == ["learning_rate", "amount", "patch_size", "budget", "background_filter"]
+    assert form.value() == TrainingParameters(
+        learning_rate=2e-5, amount=12.0, patch_size=128, budget="steps", background_filter=False
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_title_unit_bounds_choices_and_help_are_the_parameters(kind: type[Parameters], qtbot: QtBot) -> None:
+    form = ParameterForm(kind)
+    qtbot.addWidget(form)
+    for name, info in kind.described().items():
+        editor = form.editor(name)
+        title = editor.text() if isinstance(editor, QCheckBox) else form.label(name).text()
+        assert title == info.title
+        assert info.help in editor.toolTip()
+        assert info.help in form.label(name).toolTip()
+        if isinstance(editor, QComboBox):
+            assert tuple(editor.itemData(i) for i in range(editor.count())) == info.choices
+        elif isinstance(editor, QAbstractSpinBox):
+            assert (editor.minimum(), editor.maximum()) == (info.low, info.high)
+            assert editor.suffix().strip() == info.unit
+
+
+def test_advanced_parameters_wait_until_they_are_asked_for(qtbot: QtBot) -> None:
+    form = ParameterForm(TrainingParameters)
+    qtbot.addWidget(form)
+    form.show()
+    assert form.editor("patch_size").visibleRegion().isEmpty() is False
+    assert form.editor("learning_rate").visibleRegion().isEmpty()
+
+
+def test_choices_are_shown_in_the_words_given(qtbot: QtBot) -> None:
+    form = ParameterForm(RestorationParameters, words={"normalization": {"frame": "each frame"}})
+    qtbot.addWidget(form)
+    editor = form.editor("normalization")
+    assert [editor.itemText(i) for i in range(editor.count())] == ["each frame", "stack", "bleaching"]
+
+
+def test_a_number_that_is_not_meant_as_one_is_shown_in_words(qtbot: QtBot) -> None:
+    form = ParameterForm(RestorationParameters)
+    qtbot.addWidget(form)
+    editor = form.editor("tile_size")
+    assert editor.text() == "automatic"
+    assert form.value().tile_size == 0
+    form.set_values({"tile_size": 512})
+    assert editor.text() == "512 px"
+    editor.setValue(0)
+    assert (editor.text(), form.value().tile_size) == ("automatic", 0)
+
+
+def test_values_that_do_not_go_together_are_refused(qtbot: QtBot) -> None:
+    form = ParameterForm(TrainingParameters)
+    qtbot.addWidget(form)
+    form.set_values({"patch_size": 63})
+    with pytest.raises(InputError, match="multiple of 4"):
+        form.value()
+
+
+@pytest.mark.parametrize("value", [0.5, 100.0, 4e-4, 1e-8, 1e7, 0.0, 2.5])
+def test_a_number_box_writes_and_reads_any_size(value: float, qtbot: QtBot) -> None:
+    box = NumberBox()
+    qtbot.addWidget(box)
+    box.setRange(0, 1e7)
+    box.setSuffix(" px")
+    box.setValue(value)
+    assert box.valueFromText(box.text()) == value
+    assert box.validate(box.text(), 0)[0] is QValidator.State.Acceptable
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("1e", QValidator.State.Intermediate),
+        ("", QValidator.State.Intermediate),
+        ("0,5", QValidator.State.Acceptable),
+        ("20", QValidator.State.Intermediate),
+        ("five", QValidator.State.Invalid),
+    ],
+)
+def test_a_number_box_knows_what_may_become_a_number(text: str, state: QValidator.State, qtbot: QtBot) -> None:
+    box = NumberBox()
+    qtbot.addWidget(box)
+    box.setRange(0, 10)
+    assert box.validate(text, 0)[0] is state
+
+
+def test_the_wheel_scrolls_past_an_editor(qtbot: QtBot) -> None:
+    form = ParameterForm(TrainingParameters)
+    qtbot.addWidget(form)
+    form.show()
+    editor = form.editor("batch_size")
+    assert isinstance(editor, QSpinBox)
+    centre = QPointF(editor.rect().center())
+    wheel = QWheelEvent(
+        centre,
+        editor.mapToGlobal(centre),
+        QPoint(),
+        QPoint(0, 120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(editor, wheel)
+    assert editor.value() == TrainingParameters().batch_size
+
+
+def test_every_loss_can_be_chosen_and_is_explained(qtbot: QtBot) -> None:
+    form = LossForm()
+    qtbot.addWidget(form)
+    for name, kind in LOSSES.items():
+        form.choose(name)
+        assert form.value() == kind()
+        assert form.combo.currentText() == kind.title
+        assert "L = " in form.combo.toolTip()
+        assert "\\" not in explain(kind), "an equation with commands Qt does not know"
+
+
+def test_a_losses_own_parameters_are_asked_for(qtbot: QtBot) -> None:
+    form = LossForm()
+    qtbot.addWidget(form)
+    form.show()
+    form.choose("bandpass")
+    assert form.form().isVisible()
+    with qtbot.waitSignal(form.changed):
+        form.form().editor("sigma_large").setValue(7.5)
+    assert form.value() == LOSSES["bandpass"](sigma_large=7.5)
+    form.form().set_values({"sigma_small": 9.0})
+    with pytest.raises(InputError, match="smaller"):
+        form.value()
+
+
+def test_what_is_unfolded_grows_with_what_it_shows(qtbot) -> None:
+    window, label = QWidget(), QLabel("one line")
+    qtbot.addWidget(window)
+    folded = fold("More", label)
+    layout = QVBoxLayout(window)
+    layout.addWidget(folded)
+    layout.addStretch(1)
+    window.resize(200, 600)
+    window.show()
+    assert label.height() == 0
+    folded.toggleButton().click()
+    qtbot.waitUntil(lambda: label.height() >= label.sizeHint().height(), timeout=5000)
+    label.setText("one\ntwo\nthree\nfour\nfive")
+    qtbot.waitUntil(lambda: label.height() >= label.sizeHint().height(), timeout=5000)
+    folded.toggleButton().click()
+    qtbot.waitUntil(lambda: label.height() == 0, timeout=5000)

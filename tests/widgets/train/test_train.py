@@ -1,0 +1,376 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fixtures.docks import click, docked
+from fixtures.train_widget import FEW, add_pair, is_stepping, make_widget, press_start, stop
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
+
+from napari_care_losses.errors import TrainingDivergedError
+from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.library import list_models
+from napari_care_losses.models.model import load_model
+from napari_care_losses.training.checkpoint import state_path
+from napari_care_losses.training.parameters import RECIPES, TrainingParameters
+from napari_care_losses.training.progress import Step
+from napari_care_losses.training.trainer import Trainer
+from napari_care_losses.widgets.restore.widget import RestoreWidget
+from napari_care_losses.widgets.train.widget import TrainWidget
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+    from napari.layers import Image
+    from numpy.typing import NDArray
+    from pytestqt.qtbot import QtBot
+    from qtpy.QtWidgets import QAbstractSpinBox, QPushButton
+
+
+@pytest.fixture
+def layers(viewer: ViewerModel, stack: NDArray[np.uint16]) -> tuple[Image, Image]:
+    return add_pair(viewer, stack)
+
+
+@pytest.fixture
+def widget(viewer: ViewerModel, layers: tuple[Image, Image], qtbot: QtBot) -> TrainWidget:
+    return make_widget(viewer, layers, qtbot)
+
+
+def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widget, qtbot) -> None:
+    restore = RestoreWidget(viewer)
+    qtbot.addWidget(restore)
+    assert restore.model.entry() is None
+    widget.structure.setCurrentText("mitochondria")
+    widget.loss.choose("bandpass")
+    widget.loss.form().editor("sigma_large").setValue(4)
+    assert widget.name.text() == "my-mitochondria-bandpass"
+    press_start(widget, qtbot)
+    (entry,) = list_models()
+    assert entry.name == "my-mitochondria-bandpass"
+    assert (entry.card.structure, entry.card.loss, entry.card.preset) == ("mitochondria", "bandpass", "lite")
+    assert entry.card.loss_parameters["sigma_large"] == 4
+    assert entry.card.training["steps"] == 6
+    assert entry.card.training["pairs"] == 3
+    assert "Trained 6 steps" in widget.run_bar.status.text()
+    assert "my-mitochondria-bandpass" in widget.run_bar.status.text()
+    qtbot.waitUntil(lambda: restore.model.entry() is not None, timeout=5000)
+    assert restore.model.entry().path == entry.path
+    assert restore.run_bar.start_button.isEnabled()
+
+
+def test_the_structure_follows_the_names_of_the_pairs_until_it_is_chosen(viewer, stack, qtbot) -> None:
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    assert widget.structure.currentText() == "actin"
+    for name in ("Mito_low", "Mito_high", "dendra low", "dendra high"):
+        viewer.add_image(stack, name=name)
+    widget.pairs.rows[0].choose(viewer.layers["Mito_low"], viewer.layers["Mito_high"])
+    assert widget.structure.currentText() == "mitochondria"
+    assert widget.name.text() == "my-mitochondria-laplace"
+    widget.structure.setCurrentText("other")
+    widget.pairs.rows[0].choose(viewer.layers["dendra low"], viewer.layers["dendra high"])
+    assert widget.structure.currentText() == "other"
+
+
+def test_the_curve_shows_every_step_and_epoch(widget, qtbot) -> None:
+    press_start(widget, qtbot)
+    steps, _ = widget.view.curve._raw.getData()
+    epochs, losses = widget.view.curve._validation.getData()
+    assert list(steps) == [1, 2, 3, 4, 5, 6]
+    assert list(epochs) == [3, 6]
+    assert np.isfinite(losses).all()
+    assert widget.view.curve.isVisibleTo(widget)
+
+
+def test_a_logarithmic_axis_is_offered_while_the_loss_is_positive(widget, qtbot) -> None:
+    widget.view.curve.add_step(Step(1, 0.1, 0.5, 1, 1))
+    widget.view.curve.redraw()
+    assert widget.view.curve.logarithmic.isEnabled()
+    widget.view.curve.add_step(Step(2, 0.1, -0.5, 1, 1))
+    widget.view.curve.redraw()
+    assert not widget.view.curve.logarithmic.isEnabled()
+
+
+def test_stop_saves_the_best_model_so_far(widget, model_library, qtbot) -> None:
+    widget.form.set_values({"amount": 1e6})
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    stop(widget, qtbot)
+    (entry,) = list_models()
+    assert 0 < entry.card.training["steps"] < 1e6
+    assert "Stopped after" in widget.run_bar.status.text()
+    assert state_path(entry.path).is_file()
+    load_model(entry.path)
+    assert widget.name.text() == "my-actin-laplace-2", "the next model needs another name"
+    assert widget.run_bar.start_button.isEnabled()
+
+
+def test_stop_before_the_first_step_saves_nothing(widget, qtbot) -> None:
+    widget.run_bar.start_button.click()
+    stop(widget, qtbot)
+    assert list_models() == []
+    assert "nothing was saved" in widget.run_bar.status.text()
+
+
+def test_a_closed_dock_ends_the_training_and_keeps_the_model(make_napari_viewer, stack, qtbot) -> None:
+    viewer = make_napari_viewer()
+    widget = TrainWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Train")
+    widget.pairs.rows[0].choose(viewer.add_image(stack), viewer.add_image(stack[[1, 2, 0]]))
+    widget.form.set_values({**FEW, "budget": "steps", "amount": 1e6})
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    viewer.window.remove_dock_widget(widget)
+    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=10_000)
+
+
+def test_divergence_is_explained(widget, monkeypatch, qtbot) -> None:
+    def diverge(_: Trainer, *__: object) -> float:
+        raise TrainingDivergedError("The loss became nan at step 1.")
+
+    monkeypatch.setattr(Trainer, "_step", diverge)
+    press_start(widget, qtbot)
+    assert widget.run_bar.status.text() == "Failed: The loss became nan at step 1."
+    assert list_models() == []
+
+
+def test_an_unusable_frame_found_by_training_is_explained(widget, viewer, stack, qtbot) -> None:
+    constant = stack.copy()
+    constant[2] = 7
+    widget.pairs.rows[0].choose(viewer.add_image(constant, name="broken"), viewer.layers["100 ms"])
+    press_start(widget, qtbot)
+    assert "broken[2]" in widget.run_bar.status.text()
+    assert "constant" in widget.run_bar.status.text()
+
+
+def test_fine_tuning_starts_from_the_chosen_model(widget, add_model, qtbot) -> None:
+    add_model("origin")
+    widget.start_from.reload()
+    widget.start_from.choose("origin")
+    assert not widget.form.editor("preset").isEnabled()
+    widget.loss.choose("mae")
+    press_start(widget, qtbot)
+    trained = next(entry for entry in list_models() if entry.name != "origin")
+    origin = next(entry for entry in list_models() if entry.name == "origin")
+    assert trained.card.training["started_from"] == load_model(origin.path).digest()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("", "plain file name"), ("a/b", "plain file name"), ("taken", "already")]
+)
+def test_a_name_that_cannot_be_used_is_explained(name, reason, widget, add_model, qtbot) -> None:
+    add_model("taken")
+    widget.name.selectAll()
+    qtbot.keyClicks(widget.name, name) if name else widget.name.clear()
+    assert reason in widget.run_bar.reason.text()
+    assert not widget.run_bar.start_button.isEnabled()
+
+
+def test_a_name_typed_by_the_user_stays(widget, qtbot) -> None:
+    widget.name.selectAll()
+    qtbot.keyClicks(widget.name, "tuesday")
+    widget.loss.choose("fft")
+    assert widget.name.text() == "tuesday"
+
+
+def test_the_epoch_length_follows_the_kind_of_budget_until_it_is_edited(viewer, qtbot) -> None:
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    assert (widget.form.get("budget"), widget.form.get("steps_per_epoch")) == ("minutes", 100)
+    budget = widget.form.editor("budget")
+    budget.setCurrentIndex(budget.findData("epochs"))
+    assert (widget.form.get("amount"), widget.form.get("steps_per_epoch")) == (100, 400)
+    assert widget.form.editor("amount").suffix() == " epochs"
+    widget.form.editor("steps_per_epoch").setValue(50)
+    budget.setCurrentIndex(budget.findData("steps"))
+    assert widget.form.get("steps_per_epoch") == 50
+    assert widget.form.editor("amount").suffix() == " steps"
+
+
+def test_a_recipe_sets_what_belongs_together_and_names_what_the_form_holds(viewer, qtbot) -> None:
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    recipe = widget.settings.recipe
+    assert recipe.currentData() == "robust"
+    assert widget.form.get("average_weights")
+    recipe.setCurrentIndex(recipe.findData("paper"))
+    recipe.activated.emit(recipe.currentIndex())
+    for name, value in RECIPES["paper"].items():
+        assert widget.form.get(name) == value == getattr(TrainingParameters(), name)
+    widget.form.editor("vary_noise").click()
+    assert recipe.currentIndex() == -1
+    assert recipe.placeholderText() == "your own"
+    widget.form.editor("vary_noise").click()
+    assert recipe.currentData() == "paper"
+    widget.form.set_values(RECIPES["robust"])
+    widget.form.editor("patch_size").setValue(32)
+    assert recipe.currentData() == "robust"
+
+
+def test_starting_from_a_model_takes_the_recipe_that_goes_with_it(viewer, add_model, qtbot) -> None:
+    add_model("given")
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    recipe, start = widget.settings.recipe, widget.settings.start_from
+    start.choose("given")
+    assert recipe.currentData() == "fine-tune"
+    assert widget.form.get("learning_rate") == 3e-4
+    start.combo.setCurrentIndex(0)
+    assert recipe.currentData() == "robust"
+    recipe.setCurrentIndex(recipe.findData("paper"))
+    recipe.activated.emit(recipe.currentIndex())
+    start.choose("given")
+    assert recipe.currentData() == "paper"
+
+
+def test_starting_from_a_model_takes_its_loss_unless_one_was_chosen(viewer, add_model, model_library, qtbot) -> None:
+    path = model_library / f"{add_model('given', loss='bandpass')}.safetensors"
+    plain, values = load_model(path), {"sigma_small": 1.5, "sigma_large": 4.0}
+    replace(plain, card=replace(plain.card, loss_parameters=values)).save(path)
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.start_from.choose("given")
+    assert widget.loss.name() == "bandpass"
+    assert widget.loss.value().to_dict() == values
+    assert widget.name.text() == "my-actin-bandpass"
+    widget.start_from.combo.setCurrentIndex(0)
+    widget.loss.choose("mae")
+    widget.loss.combo.activated.emit(widget.loss.combo.currentIndex())
+    widget.start_from.choose("given")
+    assert widget.loss.name() == "mae"
+
+
+def test_settings_that_do_not_go_together_disable_start(widget) -> None:
+    widget.form.editor("patch_size").setValue(17)
+    assert "multiple of 4" in widget.run_bar.reason.text()
+    assert not widget.run_bar.start_button.isEnabled()
+
+
+def test_the_curve_takes_the_viewers_theme(widget, viewer) -> None:
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        shown = widget.view.curve._plot.backgroundBrush().color().name()
+        assert shown == get_theme(theme).background.as_hex()[:7]
+
+
+def test_nothing_is_written_outside_the_library(widget, model_library: Path, qtbot) -> None:
+    press_start(widget, qtbot)
+    names = {path.name for path in model_library.iterdir()}
+    assert names == {"my-actin-laplace.safetensors", "my-actin-laplace.resume"}
+
+
+def test_the_figures_of_the_run_are_shown(widget, qtbot) -> None:
+    widget.form.set_values({"amount": 1e6})
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    said = widget.run_bar.status.text()
+    for part in ("my-actin-laplace: step", "epoch", "learning rate 0.001", "steps a second", "left"):
+        assert part in said
+    stop(widget, qtbot)
+
+
+def test_a_validation_image_is_shown_after_every_epoch(widget, qtbot) -> None:
+    assert not widget.view.isVisibleTo(widget)
+    press_start(widget, qtbot)
+    preview = widget.view.preview
+    assert preview.isVisibleTo(widget)
+    assert all(not picture.is_empty for picture in preview.pictures.values())
+    (entry,) = widget.queue.entries
+    assert f"Low {entry.preview.low_psnr:.1f} dB" == preview.captions["low"].text()
+    assert f"Restored {entry.preview.restored_psnr:.1f} dB" == preview.captions["restored"].text()
+
+
+def test_patches_are_shown_before_the_start_and_are_others_every_time(widget, qtbot) -> None:
+    drawn = []
+    widget.patches._job.reported.connect(drawn.append)
+    for count in (1, 2):
+        widget.patches.button.click()
+        qtbot.waitUntil(lambda count=count: len(drawn) == count, timeout=30_000)
+    assert widget.patches.grid.isVisibleTo(widget)
+    assert drawn[0][0].shape == (8, 1, 16, 16)
+    assert not np.array_equal(drawn[0][0], drawn[1][0])
+    qtbot.waitUntil(lambda: not widget.patches.is_running)
+    widget.pairs.remove_all()
+    assert not widget.patches.button.isEnabled()
+    assert "Choose a low" in widget.patches.button.toolTip()
+
+
+def test_a_device_that_is_not_there_is_explained(widget, qtbot) -> None:
+    combo = widget.settings.device.editor("device")
+    combo.setCurrentIndex(combo.findData("mps"))
+    press_start(widget, qtbot)
+    assert "There is no device 'mps' here; choose auto" in widget.run_bar.status.text()
+    missing = combo.model().item(combo.findData("mps"))
+    assert not missing.isEnabled()
+
+
+def test_a_layer_deleted_in_mid_training_does_not_end_it(widget, viewer, layers, qtbot) -> None:
+    widget.form.set_values({"amount": 20})
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    (entry,) = list_models()
+    assert entry.card.training["steps"] == 20
+    assert not widget.run_bar.start_button.isEnabled()
+    assert "Choose a low" in widget.run_bar.reason.text()
+
+
+def test_a_viewer_closed_in_mid_training_ends_it_and_keeps_the_model(make_napari_viewer, stack, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    widget = TrainWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Train")
+    widget.pairs.rows[0].choose(viewer.add_image(stack), viewer.add_image(stack[[1, 2, 0]]))
+    widget.form.set_values({**FEW, "budget": "steps", "amount": 1e6})
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    viewer.close()
+    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=10_000)
+
+
+def test_the_most_used_settings_are_unfolded(widget, qtbot) -> None:
+    widget.resize(400, 2000)
+    widget.show()
+    qtbot.waitExposed(widget)
+    shown = {name for name in FEW if not widget.form.editor(name).visibleRegion().isEmpty()}
+    assert shown == {"preset", "patch_size"}
+
+
+def test_from_the_menu_to_the_model_in_the_library(plugin, make_napari_viewer, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.open_sample(plugin.name, "actin")
+    click(viewer, "Plugins", "CARE Losses", "Train")
+    widget: TrainWidget = docked(viewer, "Train (CARE Losses)")
+    press(qtbot, widget.pairs.match_button)
+    assert widget.pairs.rows[0].names == ("actin 1 ms", "actin 100 ms")
+    assert widget.run_bar.isVisible(), "the run bar stays in sight"
+    press(qtbot, widget.patches.button)
+    qtbot.waitUntil(lambda: widget.patches.grid.isVisible(), timeout=60_000)
+    qtbot.keyClicks(widget.loss.combo, LOSSES["mae"].title)
+    assert widget.loss.name() == "mae"
+    budget = widget.form.editor("budget")
+    budget.setCurrentIndex(budget.findData("steps"))
+    type_number(qtbot, widget.form.editor("amount"), "3")
+    type_number(qtbot, widget.form.editor("patch_size"), "32")
+    press(qtbot, widget.run_bar.start_button)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=120_000)
+    (entry,) = list_models()
+    assert (entry.name, entry.card.loss) == ("my-actin-mae", "mae")
+    assert (entry.card.training["steps"], entry.card.training["pairs"]) == (3, 9)
+    assert "Trained 3 steps" in widget.run_bar.status.text()
+    assert widget.view.preview.isVisible()
+    click(viewer, "Plugins", "CARE Losses", "Restore")
+    assert docked(viewer, "Restore (CARE Losses)").model.entry().name == "my-actin-mae"
+
+
+def press(qtbot: QtBot, button: QPushButton) -> None:
+    """Click a button that a user could click."""
+    qtbot.waitUntil(button.isVisible)
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def type_number(qtbot: QtBot, editor: QAbstractSpinBox, text: str) -> None:
+    editor.selectAll()
+    qtbot.keyClicks(editor, text)
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
