@@ -28,7 +28,7 @@ from settings import Settings
 from napari_care_losses.comparison.baselines import BASELINES, restore_with
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.evaluation.spectra import agreement
-from napari_care_losses.training.patches import Pair, split_pairs
+from napari_care_losses.training.pairs import Pair, split_pairs
 
 STRUCTURES = ("mitochondria", "actin")
 TRAINING, TEST = (0, 60), (60, 69)

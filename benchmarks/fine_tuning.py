@@ -21,8 +21,8 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.model import SUFFIX, Model, load_model
 from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import RECIPES
-from napari_care_losses.training.patches import Pair
 from napari_care_losses.training.trainer import Trainer, TrainingParameters
 
 if TYPE_CHECKING:

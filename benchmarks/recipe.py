@@ -24,8 +24,8 @@ from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
+from napari_care_losses.training.pairs import Pair, split_pairs
 from napari_care_losses.training.parameters import RECIPES as TRAINING_RECIPES
-from napari_care_losses.training.patches import Pair, split_pairs
 from napari_care_losses.training.trainer import Trainer, TrainingParameters
 
 STRUCTURES = ("mitochondria", "actin")

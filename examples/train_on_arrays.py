@@ -12,7 +12,7 @@ from napari_care_losses.losses.registry import Bandpass
 from napari_care_losses.models.model import Model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
-from napari_care_losses.training.patches import pairs_from_frames
+from napari_care_losses.training.pairs import pairs_from_frames
 from napari_care_losses.training.trainer import Epoch, Trainer, TrainingParameters
 
 

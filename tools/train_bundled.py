@@ -33,8 +33,8 @@ from napari_care_losses.models.model import SUFFIX, Model, load_model, structure
 from napari_care_losses.simulation.microscope import MicroscopeRange
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pair
 from napari_care_losses.training.checkpoint import state_path
+from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import RECIPES
-from napari_care_losses.training.patches import Pair
 from napari_care_losses.training.to_file import train_to_file
 from napari_care_losses.training.trainer import Epoch, Trainer, TrainingParameters
 

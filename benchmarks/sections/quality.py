@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rows import CSBDEEP, Row
 
+from napari_care_losses.training.pairs import Pair, split_pairs
 from napari_care_losses.training.parameters import RECIPES
-from napari_care_losses.training.patches import Pair, split_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path

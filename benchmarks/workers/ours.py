@@ -21,7 +21,7 @@ from napari_care_losses.images.frames import Frames
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore, restore_frames
-from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.trainer import Epoch, Step, Trainer, TrainingParameters
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.model import load_model, read_card
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.restoration.to_file import restore_to_file
+from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import TrainingParameters
-from napari_care_losses.training.patches import Pair
 from napari_care_losses.training.to_file import train_to_file
 from napari_care_losses.training.trainer import Trainer
 

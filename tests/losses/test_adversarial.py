@@ -25,7 +25,7 @@ from napari_care_losses.losses.registry import Adversarial, Fourier
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.model import load_model
 from napari_care_losses.models.unet import CareNetwork, Prediction
-from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.trainer import Trainer, TrainingParameters
 
 CPU = torch.device("cpu")

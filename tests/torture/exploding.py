@@ -14,8 +14,8 @@ from counts import QUICK, images, say, scaled
 from napari_care_losses.errors import TrainingDivergedError
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import load_model
+from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import TrainingParameters
-from napari_care_losses.training.patches import Pair
 from napari_care_losses.training.progress import Epoch, Step
 from napari_care_losses.training.to_file import train_to_file
 from napari_care_losses.training.trainer import Trainer

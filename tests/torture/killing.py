@@ -33,8 +33,8 @@ from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.to_file import restore_to_file
 from napari_care_losses.training.checkpoint import read_state, state_path
+from napari_care_losses.training.pairs import pairs_from_frames
 from napari_care_losses.training.parameters import TrainingParameters
-from napari_care_losses.training.patches import pairs_from_frames
 from napari_care_losses.training.progress import Step
 from napari_care_losses.training.to_file import train_to_file
 from napari_care_losses.training.trainer import Trainer

@@ -27,7 +27,7 @@ from napari_care_losses.io.tiff_writer import write_tiff
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.models.match import summarize_images
-from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.trainer import Trainer, TrainingParameters
 
 CORPUS = Path(__file__).with_name("corpus")

@@ -19,8 +19,8 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.library import FOLDER_VARIABLE, list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.training.pairs import pairs_from_frames
 from napari_care_losses.training.parameters import TrainingParameters
-from napari_care_losses.training.patches import pairs_from_frames
 from napari_care_losses.training.to_file import train_to_file
 from napari_care_losses.training.trainer import Trainer
 

@@ -22,8 +22,8 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.engines.base import Engine, TorchEngine
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import TrainingParameters
-from napari_care_losses.training.patches import Pair
 from napari_care_losses.training.progress import Epoch
 from napari_care_losses.training.trainer import Trainer
 

@@ -7,8 +7,8 @@ import pytest
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
-from napari_care_losses.training.pair_checks import check_images, doubts, doubts_of
-from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.pair_checks import doubts, doubts_of
+from napari_care_losses.training.pairs import Pair, check_images
 
 LOW, HIGH = simulate_pairs("actin", 4, (128, 128), low_ms=1, high_ms=100, seed=1)
 

@@ -18,7 +18,7 @@ from napari_care_losses.training.pair_sources import (
     stack_files,
 )
 from napari_care_losses.training.parameters import TrainingParameters
-from napari_care_losses.training.patch_samples import sample_patches
+from napari_care_losses.training.patches import sample_patches
 
 PARAMETERS = TrainingParameters(patch_size=16)
 

@@ -5,7 +5,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import skew
 
-from napari_care_losses.training.patches import Pair, PatchSource, Share
+from napari_care_losses.training.pairs import Pair, Share
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.patches import PatchSource
 from napari_care_losses.training.synthetic_noise import noise_pool, resized_window
 
 SIZE = 256
@@ -24,6 +26,13 @@ def exposed(high, seed=1):
 
 def pool_of(low, high):
     return noise_pool(low, high, np.random.default_rng(2))
+
+
+def draw_patches(low, high, *, augmented=True, **settings):
+    parameters = TrainingParameters(**{"patch_size": 32, "background_filter": False, **settings})
+    share = Share(Pair(low, high, "pair"), (slice(None), slice(None)), False)
+    source = PatchSource(share, parameters, np.random.default_rng(0))
+    return source.draw(np.random.default_rng(1), augmented=augmented)
 
 
 def test_redrawn_noise_has_the_spread_and_skewness_of_the_pairs_own_at_every_brightness():
@@ -71,17 +80,7 @@ def test_levels_beyond_the_pairs_own_take_the_noise_of_the_nearest():
 def test_noise_that_cannot_be_drawn_anew_is_not(pair):
     low, high = pair(clean())
     assert pool_of(low, high) is None
-    images = Pair(low, high, "pair")
-    plain, redrawn = (
-        PatchSource(
-            Share(images, (slice(None), slice(None)), False),
-            patch_size=32,
-            background_filter=False,
-            rng=np.random.default_rng(0),
-            redraw_noise=redraws,
-        ).draw(np.random.default_rng(1), augmented=True)
-        for redraws in (False, True)
-    )
+    plain, redrawn = (draw_patches(low, high, redraw_noise=redraws) for redraws in (False, True))
     np.testing.assert_array_equal(plain, redrawn)
 
 
@@ -106,24 +105,11 @@ def test_a_window_stays_within_its_image():
 
 def test_what_validates_is_never_redrawn():
     high = clean()
-    share = Share(Pair(exposed(high), high, "pair"), (slice(None), slice(None)), True)
-    settings = {"patch_size": 32, "background_filter": False}
-    plain, varied = (
-        PatchSource(share, **settings, rng=np.random.default_rng(0), vary_size=varies).draw(
-            np.random.default_rng(1), augmented=False
-        )
-        for varies in (False, True)
-    )
+    plain, varied = (draw_patches(exposed(high), high, augmented=False, vary_size=varies) for varies in (False, True))
     np.testing.assert_array_equal(plain, varied)
 
 
 def test_equal_seeds_draw_equal_patches():
     high = clean()
-    share = Share(Pair(exposed(high), high, "pair"), (slice(None), slice(None)), False)
-    first, again = (
-        PatchSource(share, patch_size=32, background_filter=True, rng=np.random.default_rng(0), vary_size=True).draw(
-            np.random.default_rng(1), augmented=True
-        )
-        for _ in range(2)
-    )
+    first, again = (draw_patches(exposed(high), high, background_filter=True, vary_size=True) for _ in range(2))
     np.testing.assert_array_equal(first, again)

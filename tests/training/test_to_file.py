@@ -18,7 +18,7 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.models.model import load_model
 from napari_care_losses.training.checkpoint import state_path
-from napari_care_losses.training.patches import Pair
+from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.to_file import train_to_file
 from napari_care_losses.training.trainer import Epoch, Trainer, TrainingParameters
 

@@ -11,7 +11,7 @@ from fixtures.toy_trainings import ARCHITECTURE, assert_equal_runs, finished, ma
 
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.models.architecture import PRESETS
-from napari_care_losses.training.patches import Pair, Share
+from napari_care_losses.training.pairs import Pair, Share
 from napari_care_losses.training.progress import Epoch, Step
 from napari_care_losses.training.validation_preview import choose_view
 

@@ -33,8 +33,8 @@ def train(options: argparse.Namespace) -> None:
     from napari_care_losses.models.model import SUFFIX, load_model
     from napari_care_losses.training.checkpoint import state_path
     from napari_care_losses.training.pair_checks import doubts_of
+    from napari_care_losses.training.pairs import pairs_from_frames
     from napari_care_losses.training.parameters import RECIPES
-    from napari_care_losses.training.patches import pairs_from_frames
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import DEFAULT_STEPS_PER_EPOCH, Trainer, TrainingParameters
 

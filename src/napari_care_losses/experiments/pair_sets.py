@@ -14,7 +14,7 @@ from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.model import STRUCTURES
 from napari_care_losses.training.pair_sources import stack_files
-from napari_care_losses.training.patches import Pair, pairs_from_frames
+from napari_care_losses.training.pairs import Pair, pairs_from_frames
 
 if TYPE_CHECKING:
     from pathlib import Path

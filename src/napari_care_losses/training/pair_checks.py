@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.errors import InputError
-from napari_care_losses.images.normalization import unusable
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.training.patches import Pair
+    from napari_care_losses.training.pairs import Pair
 
 SMALLEST = 32
 """Height and width below which images tell too little for doubts."""
@@ -42,27 +39,6 @@ MOST_SAID = 5
 
 FRAMES_LOOKED_AT = 20
 """Frames of a set of pairs that doubts are looked for in."""
-
-
-def check_images(low: NDArray[Any], high: NDArray[Any]) -> None:
-    """Check that two images (Y, X) of real numbers can be learnt from.
-
-    Raises
-    ------
-    InputError
-        If their shapes differ, one is constant or holds pixels that are NaN, infinite or beyond float32, or the two are
-        identical.
-    """
-    if low.shape != high.shape:
-        raise InputError(f"low and high must have the same shape, found {low.shape} and {high.shape}.")
-    for which, image in (("low", low), ("high", high)):
-        problem = unusable(image)
-        if problem:
-            raise InputError(f"in the {which} image {problem} first.")
-        if image.min() == image.max():
-            raise InputError(f"the {which} image is constant: there is nothing to learn from it.")
-    if np.array_equal(low, high):
-        raise InputError("low and high hold the same image: choose the two exposures.")
 
 
 def doubts(low: NDArray[Any], high: NDArray[Any]) -> list[str]:

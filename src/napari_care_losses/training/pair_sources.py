@@ -9,8 +9,9 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames, in_order
 from napari_care_losses.io.stacks import bare_name, is_stack
-from napari_care_losses.training.pair_checks import check_images, doubts
+from napari_care_losses.training.pair_checks import doubts
 from napari_care_losses.training.pair_names import natural_key
+from napari_care_losses.training.pairs import check_images
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Sequence

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_care_losses.training.checkpoint import RunProgress
+    from napari_care_losses.training.pairs import Pair
     from napari_care_losses.training.parameters import TrainingParameters
-    from napari_care_losses.training.patches import Pair
 
 NAMED_PAIRS = 100
 """Pairs whose names a card holds at most."""

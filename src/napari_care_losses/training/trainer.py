@@ -28,9 +28,9 @@ from napari_care_losses.models.unet import CareNetwork, copied_weights, training
 from napari_care_losses.training import checkpoint as states
 from napari_care_losses.training.averaging import WeightAverage
 from napari_care_losses.training.divergence import check_loss
+from napari_care_losses.training.pairs import fingerprint, split_pairs
 from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters, check_patch_size
-from napari_care_losses.training.patch_samples import draw_validation, patch_source
-from napari_care_losses.training.patches import draw_batch, fingerprint, split_pairs
+from napari_care_losses.training.patches import PatchSource, draw_batch, draw_validation
 from napari_care_losses.training.progress import Epoch, Preparing, Report, Step
 from napari_care_losses.training.provenance import provenance
 from napari_care_losses.training.validation_preview import choose_view, make_preview
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_care_losses.losses.base import Loss
-    from napari_care_losses.training.patches import Batch, Pair, PatchSource
+    from napari_care_losses.training.pairs import Pair
+    from napari_care_losses.training.patches import Batch
     from napari_care_losses.training.progress import Preview
     from napari_care_losses.training.validation_preview import View
 
@@ -289,7 +290,7 @@ class Trainer:
         yield Preparing(0, total)
         shares = split_pairs(self._pairs, parameters.patch_size, self._rng)
         for done, share in enumerate(shares, 1):
-            source = patch_source(share, parameters, self._rng)
+            source = PatchSource(share, parameters, self._rng)
             (validation if share.validates else training).append(source)
             yield Preparing(min(done, total), total)
         self._view = choose_view(shares, self._architecture.block)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.losses.base import Loss
-    from napari_care_losses.training.patches import Share
+    from napari_care_losses.training.pairs import Share
 
 LARGEST = 256
 """Height and width of the region at most, in pixels."""

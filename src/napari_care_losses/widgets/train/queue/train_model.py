@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from napari_care_losses.losses.base import Loss
     from napari_care_losses.training.pair_sources import PairSource
+    from napari_care_losses.training.pairs import Pair
     from napari_care_losses.training.parameters import TrainingParameters
-    from napari_care_losses.training.patches import Batch, Pair
+    from napari_care_losses.training.patches import Batch
     from napari_care_losses.training.progress import Preview, Report
     from napari_care_losses.training.trainer import Trainer
 
@@ -86,7 +87,7 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     """
     # torch takes seconds to load: it does so here, in the background, and not when the widget is opened
     from napari_care_losses.compute.devices import leave_a_core
-    from napari_care_losses.training.patches import pairs_from_frames
+    from napari_care_losses.training.pairs import pairs_from_frames
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
@@ -126,7 +127,7 @@ def look_at_patches(pairs: Sequence[PairSource], parameters: TrainingParameters,
     # scipy's filters take half a second to load
     import numpy as np
 
-    from napari_care_losses.training.patch_samples import sample_patches
+    from napari_care_losses.training.patches import sample_patches
 
     yield sample_patches(pairs, parameters, count, np.random.default_rng())
 

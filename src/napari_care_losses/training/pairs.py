@@ -1,0 +1,152 @@
+"""Pairs of a low and a high exposure, and which of them train and which validate."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.errors import InputError, UnreadableError
+from napari_care_losses.images.normalization import unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_care_losses.images.frames import Frames
+
+VALIDATION_SHARE = 5
+"""One image in this many validates: the paper's split of 4:1."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A low-exposure image and the high-exposure image of the same field of view.
+
+    Parameters
+    ----------
+    low, high : array (Y, X)
+        Any real dtype; same shape.
+    name : str
+        Used in messages and in the model's provenance.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, an image is constant or holds NaN or infinite values, or the two are identical.
+    """
+
+    low: NDArray[Any]
+    high: NDArray[Any]
+    name: str
+
+    def __post_init__(self) -> None:
+        try:
+            check_images(self.low, self.high)
+        except InputError as error:
+            raise InputError(f"Pair {self.name}: {error}") from error
+
+
+def pairs_from_frames(low: Frames, high: Frames, name: str) -> list[Pair]:
+    """Pair frame i of one stack with frame i of another.
+
+    Raises
+    ------
+    InputError
+        If the stacks differ in number or shape of frames, or a pair is unusable.
+    """
+    if low.shape != high.shape:
+        raise InputError(f"{name}: low and high must have the same shape, found {low.shape} and {high.shape}.")
+    count = len(low)
+    try:
+        return [Pair(low[i], high[i], f"{name}[{i}]" if count > 1 else name) for i in range(count)]
+    except UnreadableError as error:
+        raise UnreadableError(f"{name}: {error}") from error
+
+
+def check_images(low: NDArray[Any], high: NDArray[Any]) -> None:
+    """Check that two images (Y, X) of real numbers can be learnt from.
+
+    Raises
+    ------
+    InputError
+        If their shapes differ, one is constant or holds pixels that are NaN, infinite or beyond float32, or the two are
+        identical.
+    """
+    if low.shape != high.shape:
+        raise InputError(f"low and high must have the same shape, found {low.shape} and {high.shape}.")
+    for which, image in (("low", low), ("high", high)):
+        problem = unusable(image)
+        if problem:
+            raise InputError(f"in the {which} image {problem} first.")
+        if image.min() == image.max():
+            raise InputError(f"the {which} image is constant: there is nothing to learn from it.")
+    if np.array_equal(low, high):
+        raise InputError("low and high hold the same image: choose the two exposures.")
+
+
+def fingerprint(pairs: Sequence[Pair]) -> str:
+    """Return a short digest of the pairs, from their shapes and a grid of their pixels."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        for image in (pair.low, pair.high):
+            digest.update(f"{image.shape}{image.dtype.str}".encode())
+            digest.update(np.ascontiguousarray(image[::31, ::31]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+class Share(NamedTuple):
+    """The part of a pair that trains or validates."""
+
+    pair: Pair
+    region: tuple[slice, slice]
+    validates: bool
+
+
+def split_pairs(pairs: Sequence[Pair], patch_size: int, rng: np.random.Generator) -> list[Share]:
+    """Split pairs 4:1 into training and validation: by image, a single pair by region.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        At least one.
+    patch_size : int
+        Smallest width a region of a single pair must have, in pixels.
+    rng : numpy.random.Generator
+        Chooses which images validate.
+
+    Raises
+    ------
+    InputError
+        If there is no pair, or a single one is too small to be split.
+    """
+    if not pairs:
+        raise InputError("Training needs at least one pair of a low and a high image.")
+    if len(pairs) == 1:
+        training, validation = _split_region(pairs[0].low.shape, patch_size, pairs[0].name)
+        return [Share(pairs[0], training, False), Share(pairs[0], validation, True)]
+    count = max(1, round(len(pairs) / VALIDATION_SHARE))
+    chosen = set(rng.permutation(len(pairs))[:count].tolist())
+    whole = (slice(None), slice(None))
+    return [Share(pair, whole, i in chosen) for i, pair in enumerate(pairs)]
+
+
+def _split_region(
+    shape: tuple[int, ...], patch_size: int, name: str
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Give the last fifth of the longer side, at least one patch wide, to validation."""
+    height, width = shape
+    longer = max(height, width)
+    held_out = max(patch_size, longer // VALIDATION_SHARE)
+    if longer - held_out < patch_size or min(shape) < patch_size:
+        raise InputError(
+            f"Pair {name} is {height} x {width} px: a single pair is split into two regions, so it must be at least "
+            f"{2 * patch_size} x {patch_size} px at a patch size of {patch_size}."
+        )
+    whole, cut = slice(None), longer - held_out
+    if height >= width:
+        return (slice(0, cut), whole), (slice(cut, None), whole)
+    return (whole, slice(0, cut)), (whole, slice(cut, None))
