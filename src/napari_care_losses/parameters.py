@@ -10,7 +10,8 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from reprlib import repr as shortened
-from typing import Any, Self, get_type_hints
+from types import NoneType
+from typing import Any, Self, get_args, get_type_hints
 
 from napari_care_losses.errors import ParameterError
 
@@ -36,8 +37,10 @@ class ParameterInfo:
         The values allowed, for parameters that are words.
     advanced : bool
         Whether a form hides it until asked.
-    lowest_means : str
-        What a form shows in place of the lowest number, where that is not meant as a number.
+    none_means : str
+        What a form shows for None, of parameters that may be None.
+    none_number : float or None
+        The number that stands for None in files and on the command line; None where the parameter must have a value.
     """
 
     title: str
@@ -47,7 +50,8 @@ class ParameterInfo:
     high: float = math.inf
     choices: tuple[str, ...] = ()
     advanced: bool = False
-    lowest_means: str = ""
+    none_means: str = ""
+    none_number: float | None = None
 
 
 def parameter(default: Any, title: str, help: str, **info: Any) -> Any:
@@ -58,6 +62,9 @@ def parameter(default: Any, title: str, help: str, **info: Any) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
     """Base of all parameter classes: checked when made, convertible to and from plain values.
+
+    A parameter that may be None has the type ``float | None`` or ``int | None``, the default None, and says what None
+    means and which number stands for it: ``parameter(None, ..., none_means="automatic", none_number=0)``.
 
     Raises
     ------
@@ -101,10 +108,15 @@ class Parameters:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters as plain values, ready for JSON."""
-        return dataclasses.asdict(self)
+        numbers = {name: info.none_number for name, info in self.described().items()}
+        return {name: numbers.get(name) if value is None else value for name, value in dataclasses.asdict(self).items()}
 
 
 def _checked(name: str, value: Any, kind: Any, info: ParameterInfo) -> Any:
+    if info.none_number is not None:
+        if value is None or value == info.none_number:
+            return None
+        (kind,) = (part for part in get_args(kind) if part is not NoneType)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         # of a number that no float can hold, its sign is enough to see that it is out of bounds
         value = float(value) if abs(value) < _LARGEST_FLOAT else math.inf if value > 0 else -math.inf
@@ -114,5 +126,8 @@ def _checked(name: str, value: Any, kind: Any, info: ParameterInfo) -> Any:
         raise ParameterError(f"{name} must be one of {', '.join(info.choices)}; found {shortened(value)}.")
     if kind in (int, float) and not info.low <= value <= info.high:
         unit = f" {info.unit}" if info.unit else ""
-        raise ParameterError(f"{name} must lie between {info.low:g} and {info.high:g}{unit}, found {shortened(value)}.")
+        none = "" if info.none_number is None else f", or be {info.none_number:g} ({info.none_means})"
+        raise ParameterError(
+            f"{name} must lie between {info.low:g} and {info.high:g}{unit}{none}, found {shortened(value)}."
+        )
     return value

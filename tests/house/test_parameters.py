@@ -14,6 +14,12 @@ class Example(Parameters):
     on: bool = parameter(True, "On", "A switch.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Optional(Parameters):
+    width: int | None = parameter(None, "Width", "A width.", low=1, none_means="automatic", none_number=0)
+    share: float | None = parameter(None, "Share", "A share.", low=0, high=1, none_means="as before", none_number=-1.0)
+
+
 def test_described_keeps_the_order_and_what_a_form_needs():
     described = Example.described()
     assert list(described) == ["size", "rate", "kind", "on"]
@@ -41,3 +47,16 @@ def test_survives_the_way_through_plain_values():
 def test_refuses_what_is_out_of_bounds(values, said):
     with pytest.raises(ParameterError, match=said):
         Example.from_dict(values)
+
+
+def test_none_is_written_as_a_number_and_read_back():
+    assert Optional().to_dict() == {"width": 0, "share": -1.0}
+    assert Optional.from_dict({"width": 0, "share": -1}) == Optional()
+    assert Optional(width=8).to_dict() == {"width": 8, "share": -1.0}
+
+
+def test_a_value_between_the_number_for_none_and_the_bounds_is_refused():
+    with pytest.raises(ParameterError, match=r"share must lie between 0 and 1, or be -1 \(as before\), found -0.5"):
+        Optional(share=-0.5)
+    with pytest.raises(ParameterError, match="width must be of type int"):
+        Optional(width="8")

@@ -237,9 +237,9 @@ def test_the_user_s_percentiles_are_used_and_the_model_s_where_there_are_none(mo
     ("values", "message"),
     [
         ({"low_percentile": -0.5}, "low_percentile must lie between 0 and 50 %, or be -1"),
-        ({"low_percentile": 51}, "low_percentile must lie between -1 and 50 %"),
+        ({"low_percentile": 51}, "low_percentile must lie between 0 and 50 %"),
         ({"high_percentile": 20}, "high_percentile must lie between 50 and 100 %, or be -1"),
-        ({"high_percentile": 100.5}, "high_percentile must lie between -1 and 100 %"),
+        ({"high_percentile": 100.5}, "high_percentile must lie between 50 and 100 %"),
         ({"low_percentile": 50, "high_percentile": 50}, "low_percentile must be below high_percentile"),
         ({"low_percentile": float("nan")}, "low_percentile must lie between"),
     ],

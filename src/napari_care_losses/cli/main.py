@@ -265,7 +265,7 @@ def _add_experiment_options(experiment: argparse.ArgumentParser) -> None:
 
 def _add_import_options(bring: argparse.ArgumentParser) -> None:
     from napari_care_losses.models.model import STRUCTURES
-    from napari_care_losses.restoration.parameters import AS_THE_MODEL, RestorationParameters
+    from napari_care_losses.restoration.parameters import RestorationParameters
 
     bring.add_argument("--structure", choices=STRUCTURES, help="What the images show (other).")
     for name in ("low_percentile", "high_percentile"):
@@ -274,8 +274,7 @@ def _add_import_options(bring: argparse.ArgumentParser) -> None:
             f"--{name.replace('_', '-')}",
             type=float,
             metavar="PERCENT",
-            default=AS_THE_MODEL,
-            help=f"{info.help.partition(';')[0]} (default: as the model says, else CARE's).".replace("%", "%%"),
+            help=f"{info.help} (default: as the model says, else CARE's).".replace("%", "%%"),
         )
 
 
@@ -302,9 +301,9 @@ def _add_options(parser: argparse.ArgumentParser, owner: type[Parameters], skipp
         if name in skipped:
             continue
         flag = "--" + name.replace("_", "-")
-        default = getattr(owner(), name)
+        default = owner().to_dict()[name]
         unit = f" {info.unit}" if info.unit else ""
-        shown = info.lowest_means if info.lowest_means and default == info.low else f"{default}{unit}"
+        shown = info.none_means if default == info.none_number else f"{default}{unit}"
         text = f"{info.help} (default: {shown})".replace("%", "%%")
         if isinstance(default, bool):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)

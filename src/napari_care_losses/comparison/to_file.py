@@ -145,9 +145,8 @@ def settings_of(frames: Frames, methods: Sequence[Method], parameters: Restorati
     if any(method.model is not None for method in methods):
         for name, info in parameters.described().items():
             value = getattr(parameters, name)
-            is_lowest = bool(info.lowest_means) and value == info.low
             text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value} {info.unit}".strip()
-            settings[info.title] = info.lowest_means if is_lowest else text
+            settings[info.title] = info.none_means if value is None else text
     return settings
 
 

@@ -14,7 +14,7 @@ from napari_care_losses.models.library import new_model_path
 from napari_care_losses.models.model import SUFFIX, read_model
 from napari_care_losses.models.program import Program
 from napari_care_losses.parameters import Parameters
-from napari_care_losses.restoration.parameters import AS_THE_MODEL, RestorationParameters
+from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.ranges import chosen_levels
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ Result = TypeVar("Result")
 class ImportParameters(Parameters):
     """What a model does not say, or says otherwise."""
 
-    low_percentile: float = RestorationParameters.field("low_percentile")
-    high_percentile: float = RestorationParameters.field("high_percentile")
+    low_percentile: float | None = RestorationParameters.field("low_percentile")
+    high_percentile: float | None = RestorationParameters.field("high_percentile")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,8 +46,8 @@ def read_foreign(
     path: Path,
     *,
     structure: str | None = None,
-    low_percentile: float = AS_THE_MODEL,
-    high_percentile: float = AS_THE_MODEL,
+    low_percentile: float | None = None,
+    high_percentile: float | None = None,
     agrees: Agrees | None = None,
 ) -> Model:
     """Read a model of CSBDeep, a bioimage.io package, or a model file of ours.
@@ -60,8 +60,8 @@ def read_foreign(
     structure : str, optional
         One of `napari_care_losses.models.model.STRUCTURES`; what the model says of itself otherwise, "other" where it
         does not.
-    low_percentile, high_percentile : float
-        Percentiles to use when restoring; what the model says where they are -1, CSBDeep's defaults where it does not.
+    low_percentile, high_percentile : float, optional
+        Percentiles to use when restoring; by default the model's own, or CSBDeep's where it has none.
     agrees : callable, optional
         Given a `napari_care_losses.errors.ForeignProgram`, says whether it may be run on this machine, now and
         later; without it no code of a package ever is.
@@ -87,8 +87,8 @@ def import_model(
     name: str,
     *,
     structure: str | None = None,
-    low_percentile: float = AS_THE_MODEL,
-    high_percentile: float = AS_THE_MODEL,
+    low_percentile: float | None = None,
+    high_percentile: float | None = None,
     agrees: Agrees | None = None,
 ) -> Path:
     """Read a foreign model and add it to the library.
@@ -130,8 +130,8 @@ def reading(
     path: Path,
     *,
     structure: str | None = None,
-    low_percentile: float = AS_THE_MODEL,
-    high_percentile: float = AS_THE_MODEL,
+    low_percentile: float | None = None,
+    high_percentile: float | None = None,
     agrees: Agrees | None = None,
 ) -> Generator[None, None, Model]:
     """Do what `read_foreign` does in steps; can be closed at any."""
@@ -160,8 +160,8 @@ def importing(
     name: str,
     *,
     structure: str | None = None,
-    low_percentile: float = AS_THE_MODEL,
-    high_percentile: float = AS_THE_MODEL,
+    low_percentile: float | None = None,
+    high_percentile: float | None = None,
     agrees: Agrees | None = None,
 ) -> Generator[None, None, Path]:
     """Do what `import_model` does in steps; can be closed at any."""

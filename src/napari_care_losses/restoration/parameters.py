@@ -1,4 +1,4 @@
-"""How and where frames are restored: the settings, known without torch."""
+"""How frames are restored: a class of settings that loads without torch."""
 
 from __future__ import annotations
 
@@ -8,89 +8,93 @@ from napari_care_losses.errors import ParameterError
 from napari_care_losses.parameters import Parameters, parameter
 
 ENGINES = ("auto", "torch", "openvino", "openvino-int8")
-"""What can run a network: auto takes OpenVINO on a processor that it supports, torch everywhere else."""
+"""What can run a network: auto takes OpenVINO on a CPU that it supports, torch everywhere else."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-"""Where a network can run: auto takes CUDA, then MPS, then the processor."""
-
-AS_THE_MODEL = -1.0
-"""In place of a percentile: the one the model was made for."""
+"""Where a network can run: auto takes CUDA, then MPS, then the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestorationParameters(Parameters):
-    """How frames are normalised, tiled, run and put together."""
+    """How frames are normalised, cut into tiles, run through the network and put together.
+
+    Examples
+    --------
+    >>> from napari_care_losses.restoration.parameters import RestorationParameters
+    >>> movie = RestorationParameters(normalization="stack", tile_size=512)
+    >>> movie.low_percentile is None  # as the model
+    True
+    >>> RestorationParameters(normalization="movie")
+    Traceback (most recent call last):
+    ...
+    napari_care_losses.errors.ParameterError: normalization must be one of frame, stack, bleaching; found 'movie'.
+    """
 
     normalization: str = parameter(
         "frame",
         "Range",
-        "Whose percentiles become 0 and 1: every frame's own (unrelated images), one range for the stack (movies: "
-        "keeps brightness comparable between frames), or one that follows bleaching, smoothed over time (movies that "
-        "fade).",
+        "Which grey levels become 0 and 1 for the network. frame: every frame has its own range (unrelated images). "
+        "stack: one range for the stack (movies: brightness stays comparable between frames). bleaching: a range that "
+        "follows bleaching, smoothed over time (movies that fade).",
         choices=("frame", "stack", "bleaching"),
     )
-    low_percentile: float = parameter(
-        AS_THE_MODEL,
+    low_percentile: float | None = parameter(
+        None,
         "Low percentile",
-        "The percentile of the grey levels that becomes 0 for the network; -1 takes the model's own.",
+        "The percentile of the grey levels that becomes 0 for the network.",
         unit="%",
-        low=AS_THE_MODEL,
+        low=0,
         high=50,
-        lowest_means="as the model",
+        none_means="as the model",
+        none_number=-1.0,
     )
-    high_percentile: float = parameter(
-        AS_THE_MODEL,
+    high_percentile: float | None = parameter(
+        None,
         "High percentile",
-        "The percentile of the grey levels that becomes 1 for the network, 50 or more; -1 takes the model's own.",
+        "The percentile of the grey levels that becomes 1 for the network.",
         unit="%",
-        low=AS_THE_MODEL,
+        low=50,
         high=100,
-        lowest_means="as the model",
+        none_means="as the model",
+        none_number=-1.0,
     )
     low_band: str = parameter(
         "auto",
         "Low band",
-        "Slow changes of brightness: tied to the input's, plain as the network gives them, or auto: tied where the "
-        "training loss leaves them free (bandpass).",
+        "Slow changes of brightness. tied: taken from the input. plain: as the network gives them. auto: tied for "
+        "losses that leave them free (bandpass), plain for the others.",
         choices=("auto", "tied", "plain"),
     )
     average_flips: bool = parameter(
         False,
         "Average flips",
-        "Whether every frame is restored in four orientations, flipped up and down, left and right, and averaged: a "
-        "little better and four times as long. The live preview leaves it out.",
+        "Restore every frame in four orientations, flipped up and down, left and right, and average them: slightly "
+        "better, four times slower. The live preview does not do this.",
         advanced=True,
     )
     engine: str = parameter(
         "auto",
         "Engine",
         "What runs the network. openvino-int8 computes in 8 bits, calibrated on your own image: about twice as fast "
-        "on most processors, several times on the newest, at a small loss that is shown with the result.",
+        "on most CPUs, several times on the newest, at a small loss of quality that is shown with the result.",
         choices=ENGINES,
         advanced=True,
     )
-    tile_size: int = parameter(
-        0,
+    tile_size: int | None = parameter(
+        None,
         "Tile size",
-        "Width of the tiles a large frame is cut into; smaller takes less memory and more time. 0 chooses it from the "
-        "free memory.",
+        "Width of the tiles that a large frame is cut into. Smaller tiles need less memory but more time.",
         unit="px",
-        low=0,
+        low=1,
         high=16384,
         advanced=True,
-        lowest_means="automatic",
+        none_means="automatic",
+        none_number=0,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, lowest, highest in (("low_percentile", 0, 50), ("high_percentile", 50, 100)):
-            value = getattr(self, name)
-            if value != AS_THE_MODEL and value < lowest:
-                raise ParameterError(
-                    f"{name} must lie between {lowest} and {highest} %, or be {AS_THE_MODEL:g} for the model's own; "
-                    f"found {value:g}."
-                )
-        if self.low_percentile == self.high_percentile != AS_THE_MODEL:
+        if self.low_percentile is not None and self.low_percentile == self.high_percentile:
             raise ParameterError(
                 f"low_percentile must be below high_percentile, found {self.low_percentile:g} % for both: "
                 "lower the one or raise the other."

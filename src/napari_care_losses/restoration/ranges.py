@@ -23,7 +23,6 @@ from napari_care_losses.images.normalization import (
     spread,
     stack_ranges,
 )
-from napari_care_losses.restoration.parameters import AS_THE_MODEL, RestorationParameters
 from napari_care_losses.restoration.smoothing import smoothed
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.images.frames import Frames
+    from napari_care_losses.restoration.parameters import RestorationParameters
 
 FEWEST_TIMES = 3
 """Time points below which there is no course to follow: one range for the stack then."""
@@ -113,15 +113,14 @@ def chosen_levels(parameters: RestorationParameters, normalization: Levels) -> L
     """
     low, high = parameters.low_percentile, parameters.high_percentile
     if not isinstance(normalization, Normalization):
-        if not low == high == AS_THE_MODEL:
+        if low is not None or high is not None:
             raise ParameterError(
-                "This model does not normalise by percentiles: leave the low and the high one to the model "
-                f"({AS_THE_MODEL:g})."
+                "This model does not normalise by percentiles: leave the low and the high one to the model (-1)."
             )
         return normalization
     levels = Normalization(
-        low=normalization.low if low == AS_THE_MODEL else low,
-        high=normalization.high if high == AS_THE_MODEL else high,
+        low=normalization.low if low is None else low,
+        high=normalization.high if high is None else high,
     )
     if not levels.low < levels.high:
         raise ParameterError(

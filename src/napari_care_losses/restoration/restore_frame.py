@@ -153,7 +153,7 @@ class _Tiling:
         Those of one frame.
     """
 
-    def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int) -> None:
+    def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int | None) -> None:
         self._shape, self._engine = shape, engine
         self._architecture = engine.model.card.architecture
         self._cut(tile_size or largest_tile(self._architecture, engine.memory()))

@@ -99,7 +99,8 @@ def test_title_unit_bounds_choices_and_help_are_the_parameters(kind: type[Parame
         if isinstance(editor, QComboBox):
             assert tuple(editor.itemData(i) for i in range(editor.count())) == info.choices
         elif isinstance(editor, QAbstractSpinBox):
-            assert (editor.minimum(), editor.maximum()) == (info.low, info.high)
+            lowest = info.low if info.none_number is None else info.none_number
+            assert (editor.minimum(), editor.maximum()) == (lowest, info.high)
             assert editor.suffix().strip() == info.unit
 
 
@@ -123,11 +124,11 @@ def test_a_number_that_is_not_meant_as_one_is_shown_in_words(qtbot: QtBot) -> No
     qtbot.addWidget(form)
     editor = form.editor("tile_size")
     assert editor.text() == "automatic"
-    assert form.value().tile_size == 0
+    assert form.value().tile_size is None
     form.set_values({"tile_size": 512})
     assert editor.text() == "512 px"
     editor.setValue(0)
-    assert (editor.text(), form.value().tile_size) == ("automatic", 0)
+    assert (editor.text(), form.value().tile_size) == ("automatic", None)
 
 
 def test_values_that_do_not_go_together_are_refused(qtbot: QtBot) -> None:

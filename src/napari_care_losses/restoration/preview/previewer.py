@@ -164,7 +164,7 @@ class Previewer:
         """Return the ranges of the stack; their estimation goes on where an earlier preview was closed."""
         normalization = engine.model.card.normalization
         # of the parameters, those that the range depends on
-        key = frames, replace(parameters, low_band="auto", engine="auto", tile_size=0), normalization
+        key = frames, replace(parameters, low_band="auto", engine="auto", tile_size=None), normalization
         if self._ranges_key[0] is not frames or self._ranges_key[1:] != key[1:]:
             self._ranges_key, self._ranges, self._estimation, self._frame = key, None, None, None
             self._tiles.clear()

@@ -194,12 +194,14 @@ def _make_editor(kind: Any, info: ParameterInfo, words: Mapping[str, str]) -> Ed
             editor.addItem(words.get(choice, choice), choice)
         editor.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     else:
-        editor = QSpinBox() if kind is int else NumberBox()
-        editor.setRange(kind(max(info.low, -(2**31))), kind(min(info.high, 2**31 - 1)))
+        editor = QSpinBox() if kind in (int, int | None) else NumberBox()
+        lowest = info.low if info.none_number is None else info.none_number
+        number = int if isinstance(editor, QSpinBox) else float
+        editor.setRange(number(max(lowest, -(2**31))), number(min(info.high, 2**31 - 1)))
         editor.setSuffix(f" {info.unit}" if info.unit else "")
         editor.setKeyboardTracking(False)
-        if info.lowest_means:
-            editor.setSpecialValueText(info.lowest_means)
+        if info.none_number is not None:
+            editor.setSpecialValueText(info.none_means)
             # in between there is nothing that is meant as a number
             editor.setStepType(QAbstractSpinBox.StepType.DefaultStepType)
     editor.setMinimumWidth(NARROW)
