@@ -171,6 +171,7 @@ def compare(options: argparse.Namespace) -> None:
     """Compare methods on a file and write the report."""
     from tqdm import tqdm
 
+    from napari_care_losses.comparison.report.content import ReportOptions
     from napari_care_losses.comparison.to_file import compare_to_file
     from napari_care_losses.evaluation.statistics import table_text
     from napari_care_losses.io.stacks import read_stack
@@ -191,12 +192,14 @@ def compare(options: argparse.Namespace) -> None:
         options.out,
         truth=truth,
         parameters=RestorationParameters(**given_parameters(options, RestorationParameters)),
-        aligned=not options.unaligned,
-        independent=options.independent,
-        reference=options.reference,
-        shown=options.show,
-        title=f"Restorations of {options.input.name} compared",
-        settings=inputs,
+        options=ReportOptions(
+            title=f"Restorations of {options.input.name} compared",
+            settings=inputs,
+            frame_index=options.show,
+            reference=options.reference,
+            independent=options.independent,
+            aligned=not options.unaligned,
+        ),
     )
     with stoppable(work) as stopped, tqdm(disable=None, unit="step") as bar:
         while not stopped:

@@ -1,4 +1,4 @@
-"""A comparison from start to report: every frame restored and scored, one of them shown."""
+"""A comparison of methods on a stack, from the input to the report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from napari_care_losses.comparison.baselines import BASELINES
 from napari_care_losses.comparison.compare import Compared, compare
-from napari_care_losses.comparison.report.write import ComparisonReport, Panel, write_report
+from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage, ReportOptions
+from napari_care_losses.comparison.report.write import write_report
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.statistics import summarize
 from napari_care_losses.models.model import read_card
@@ -29,45 +30,24 @@ def compare_to_file(
     *,
     truth: Frames | None = None,
     parameters: RestorationParameters | None = None,
-    aligned: bool = True,
-    independent: bool = False,
-    reference: str | None = None,
-    shown: int = 0,
-    title: str = "",
-    settings: dict[str, str] | None = None,
+    options: ReportOptions | None = None,
 ) -> Generator[Compared, None, ComparisonReport]:
-    """Compare methods on a stack and write the report; images of one frame only are kept in memory.
+    """Compare methods on a stack and write the report; only the images of one frame are kept in memory.
 
     Parameters
     ----------
-    frames : Frames
-        The input.
-    methods : sequence of Method
-        How to restore it, at least one.
+    frames, methods, truth, parameters
+        As in `compare`.
     out : Path
         The page to make, ending in ``.html``; two CSV files are written beside it.
-    truth : Frames, optional
-        The ground truth: frame i belongs to frame i of the input.
-    parameters : RestorationParameters, optional
-        How the models' frames are normalised, tiled and put together.
-    aligned : bool
-        Whether each frame is aligned to the truth before PSNR and SSIM.
-    independent : bool
-        Whether the frames are independent fields of view, not those of a movie: only then are methods tested.
-    reference : str, optional
-        The method that others are compared with; by default the first model trained with the Laplace loss or, where
-        there is none, the first method.
-    shown : int
-        The frame whose images the report shows.
-    title : str
-        Of the report.
-    settings : dict of str to str, optional
-        Further settings to state, by title.
+    options : ReportOptions, optional
+        Title, settings to state besides those of the comparison, frame to show, and how to score and test. The default
+        reference is the first model trained with the Laplace loss or, where there is none, the first method.
 
     Yields
     ------
     Compared
-        As `compare` gives it.
+        As in `compare`.
 
     Returns
     -------
@@ -81,6 +61,8 @@ def compare_to_file(
     ComputeError, OutputError
         If the device or the disk fails.
     """
+    options = options or ReportOptions()
+    shown, reference = options.frame_index, options.reference
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"A report must end in .html, found {out}.")
     if not out.parent.is_dir():
@@ -91,34 +73,32 @@ def compare_to_file(
         raise InputError(f"The reference {reference!r} is none of: {', '.join(method.name for method in methods)}.")
     parameters = parameters or RestorationParameters()
     scores: dict[str, dict[int, dict[str, float]]] = {}
-    panels: list[Panel] = []
+    images: list[ReportImage] = []
     notes: dict[str, str] = {}
-    work = compare(frames, methods, truth=truth, parameters=parameters, aligned=aligned)
-    with closing(work):
-        for step in work:
+    with closing(compare(frames, methods, truth=truth, parameters=parameters, aligned=options.aligned)) as steps:
+        for step in steps:
             if step.image is not None and step.frame_index is not None:
                 if step.scores:
                     scores.setdefault(step.method, {})[step.frame_index] = step.scores
                 if step.note:
                     notes[step.method] = step.note
                 if step.frame_index == shown:
-                    panels.append(Panel(step.method, step.image, step.scores))
+                    images.append(ReportImage(step.method, step.image, step.scores))
             yield step
     reference = reference or default_reference(methods)
     pixel_size = frames.calibration.pixel_size
+    known = vars(options) | {
+        "reference": reference,
+        "settings": {**options.settings, **settings_of(frames, methods, parameters)},
+    }
     report = ComparisonReport(
-        title=title or "Restorations compared",
-        panels=panels,
+        **known,
+        images=images,
         truth=None if truth is None else truth[shown],
-        rows=summarize(scores, reference=reference, independent=independent) if scores else [],
+        rows=summarize(scores, reference=reference, independent=options.independent) if scores else [],
         scores=scores,
-        settings={**(settings or {}), **settings_of(frames, methods, parameters)},
         notes=notes_of(methods, notes),
-        frame_index=shown,
         pixel_size=None if pixel_size is None else pixel_size[1],
-        reference=reference,
-        independent=independent,
-        aligned=aligned,
     )
     write_report(out, report)
     return report

@@ -1,4 +1,4 @@
-"""How close a restored image comes to the ground truth: PSNR, SSIM and the protocol of CARE around them.
+"""PSNR, SSIM and grey levels of a restored image against its ground truth, by the protocol of CARE.
 
 The ground truth is scaled by its percentiles 0.1 and 99.9; the restored image is aligned to it by the affine map of
 least squared error; then every entry of `METRICS` is computed with a data range of 1 (Weigert et al. 2018,
@@ -17,7 +17,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.normalization import percentiles, unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -30,15 +30,15 @@ _SSIM_RADIUS = 5
 _SSIM_WEIGHTS = np.exp(-0.5 * (np.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1) / _SSIM_SIGMA) ** 2)
 _SSIM_WEIGHTS /= _SSIM_WEIGHTS.sum()
 _SMALLEST = 2 * _SSIM_RADIUS + 1
-# rows filtered at once: their intermediate images stay in the processor's cache
+# rows filtered at once: their intermediate images stay in the CPU's cache
 _STRIP = 32
 # 200 dB: what is left of a perfect image after alignment in float64 is far below, what any camera records far above
 _PERFECT = 1e-20
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One entry of `METRICS`.
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How a value that scores images is named, explained and written; tables, reports and forms read it here.
 
     Attributes
     ----------
@@ -46,16 +46,75 @@ class Metric:
         Label in tables and plots.
     unit : str
         Unit of the value; empty for pure numbers.
-    function : callable
-        From a restored image and its ground truth, both (Y, X) with a data range of 1, to the value.
-    higher_is_better : bool
-        Whether a larger value means a better restoration.
+    digits : int
+        Decimals in tables.
+    help : str
+        Explanation for tooltips.
+    higher_is_better : bool or None
+        Whether a larger value means a better restoration; None where neither is better.
     """
 
     title: str
-    unit: str
+    unit: str = ""
+    digits: int = 4
+    help: str
+    higher_is_better: bool | None = True
+
+    @property
+    def label(self) -> str:
+        """Title with unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def text(self, value: float, *, is_short: bool = False) -> str:
+        """Return a value as tables show it, a dash for NaN; `is_short` has three decimals at most."""
+        if math.isnan(value):
+            return "\u2013"
+        if math.isinf(value):
+            return "\u221e" if value > 0 else "\u2212\u221e"
+        return f"{value:.{min(self.digits, 3) if is_short else self.digits}f}".replace("-", "\u2212")
+
+    def signed(self, value: float, *, is_short: bool = False) -> str:
+        """Return a difference as `text`, with a plus where it is above 0."""
+        return ("+" if value > 0 else "") + self.text(value, is_short=is_short)
+
+    def with_unit(self, value: float, *, is_short: bool = False) -> str:
+        """Return a value as `text`, followed by its unit."""
+        return f"{self.text(value, is_short=is_short)} {self.unit}".rstrip()
+
+    def best(self, values: Mapping[str, float]) -> set[str]:
+        """Return the names of the best values; empty for fewer than two values or where neither is better."""
+        known = {name: value for name, value in values.items() if not math.isnan(value)}
+        if len(known) < 2 or self.higher_is_better is None:
+            return set()
+        best = (max if self.higher_is_better else min)(known.values())
+        return {name for name, value in known.items() if value == best}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Score):
+    """One entry of `METRICS`: a score of a restored image against its ground truth.
+
+    Attributes
+    ----------
+    function : callable
+        From a restored image and its ground truth, both (Y, X) with a data range of 1, to the value.
+    definition : str
+        What a reader needs to compute the same value, after the title.
+    source : str
+        The paper that defines it; empty for common knowledge.
+
+    Examples
+    --------
+    >>> from napari_care_losses.evaluation.metrics import METRICS
+    >>> [metric.label for metric in METRICS.values()]
+    ['PSNR (dB)', 'SSIM']
+    >>> METRICS["psnr"].with_unit(31.4159)
+    '31.42 dB'
+    """
+
     function: Callable[[ArrayLike, ArrayLike], float]
-    higher_is_better: bool
+    definition: str
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +170,14 @@ def psnr(restored: ArrayLike, truth: ArrayLike) -> float:
     ------
     InputError
         If the images cannot be compared; see `score`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.evaluation.metrics import psnr
+    >>> truth = np.random.default_rng(0).random((32, 32))
+    >>> round(psnr(truth + 0.01, truth), 3)
+    40.0
     """
     restored, truth = _checked_pair(restored, truth)
     error = float(np.square(restored - truth).mean())
@@ -138,6 +205,16 @@ def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
     ------
     InputError
         If the images cannot be compared; see `score`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.evaluation.metrics import ssim
+    >>> rng = np.random.default_rng(0)
+    >>> truth = rng.random((32, 32))
+    >>> noisy = truth + rng.normal(0, 0.1, truth.shape)
+    >>> round(ssim(truth, truth), 3), round(ssim(noisy, truth), 3)
+    (1.0, 0.934)
     """
     restored, truth = _checked_pair(restored, truth)
     height, width = restored.shape
@@ -149,9 +226,41 @@ def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
 
 
 METRICS: dict[str, Metric] = {
-    "psnr": Metric("PSNR", "dB", psnr, higher_is_better=True),
-    "ssim": Metric("SSIM", "", ssim, higher_is_better=True),
+    "psnr": Metric(
+        title="PSNR",
+        unit="dB",
+        digits=2,
+        help="Peak signal-to-noise ratio: how small the differences to the ground truth are. Higher is better; 3 dB "
+        "more halves the squared error.",
+        function=psnr,
+        definition="with a data range of 1",
+    ),
+    "ssim": Metric(
+        title="SSIM",
+        help="Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
+        function=ssim,
+        definition=f"with Gaussian weights of sigma {_SSIM_SIGMA:g} px",
+        source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
+    ),
 }
+"""Every metric; a new entry appears in all scores, tables, reports and forms."""
+
+GREY_LEVEL_SCORES: dict[str, Score] = {
+    "slope": Score(
+        title="Slope",
+        help="Restored grey levels for each true one, without alignment: where input and truth have the same exposure, "
+        "brightness may be measured only if it is near 1.",
+        higher_is_better=None,
+    ),
+    "r2": Score(title="R\u00b2", help="Share of the restored image's variance that true brightness explains, 0 to 1."),
+}
+"""The values of `GreyLevels` that tables show."""
+
+ALIGNMENT_HELP = (
+    "Scale and shift each image's grey levels to fit the ground truth before scoring, as the CARE papers do: exposures "
+    "differ in brightness. Switched off, wrong brightness counts too."
+)
+"""What aligned scores are, for tooltips."""
 
 
 def scale_truth(truth: ArrayLike) -> ScaledTruth:
@@ -199,6 +308,14 @@ def align(restored: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     ------
     InputError
         If the images cannot be compared; see `score`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.evaluation.metrics import align
+    >>> truth = np.random.default_rng(0).random((32, 32))
+    >>> bool(np.allclose(align(3 * truth + 100, truth), truth))
+    True
     """
     restored, truth = _checked_pair(restored, truth)
     mean = truth.mean()
@@ -234,6 +351,16 @@ def score(restored: ArrayLike, truth: ArrayLike | ScaledTruth, *, aligned: bool 
     InputError
         If the images are not 2D, real and finite, differ in shape, are smaller than 11 x 11 px, or if the truth has no
         contrast.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.evaluation.metrics import score
+    >>> rng = np.random.default_rng(0)
+    >>> truth = rng.poisson(100, (32, 32))
+    >>> noisy = truth + rng.normal(0, 5, truth.shape)
+    >>> {name: round(value, 2) for name, value in score(noisy, truth).items()}
+    {'psnr': 22.7, 'ssim': 0.88}
     """
     scaled = truth if isinstance(truth, ScaledTruth) else scale_truth(truth)
     image, target = _checked_pair(restored, scaled.image)
@@ -258,6 +385,15 @@ def grey_levels(restored: ArrayLike, truth: ArrayLike) -> GreyLevels:
     ------
     InputError
         If the images cannot be compared; see `score`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.evaluation.metrics import grey_levels
+    >>> truth = np.random.default_rng(0).poisson(100, (32, 32))
+    >>> levels = grey_levels(0.5 * truth + 10, truth)
+    >>> round(levels.slope, 3), round(levels.intercept, 3), round(levels.r2, 3)
+    (0.5, 10.0, 1.0)
     """
     restored, truth = _checked_pair(restored, truth)
     x, y = truth - truth.mean(), restored - restored.mean()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.metrics import Score
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -127,7 +128,7 @@ def resolution(frequency: ArrayLike, correlation: ArrayLike, threshold: float = 
 
 
 def agreement(image: ArrayLike, truth: ArrayLike) -> dict[str, float]:
-    """Return how much detail of the ground truth an image holds, in two figures.
+    """Return how much detail of the ground truth an image holds, as two values.
 
     Parameters
     ----------
@@ -150,6 +151,17 @@ def agreement(image: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     frequency, correlation = fourier_ring_correlation(image, truth)
     limit = resolution(frequency, correlation)
     return {"frc": float(correlation.mean()), "cutoff": 0.5 if math.isnan(limit) else limit}
+
+
+DETAIL_SCORES: dict[str, Score] = {
+    "frc": Score(title="FRC", help="Mean of the Fourier ring correlation with the ground truth over all frequencies."),
+    "cutoff": Score(
+        title="Limit of resolution",
+        unit="cycles/px",
+        help="Spatial frequency at which the Fourier ring correlation with the ground truth first falls below 1/7.",
+    ),
+}
+"""The values of `agreement`."""
 
 
 def averaged_rings(values: ArrayLike) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Scores of whole stacks against their ground truth."""
+"""Scores of whole stacks against their ground truth, and what every score is called."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
-from napari_care_losses.evaluation.metrics import grey_levels, score
+from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, Score, grey_levels, score
+from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_care_losses.images.frames import Frames
+
+
+def describe_score(name: str) -> Score:
+    """Return title, unit, digits and help of a score by its name; an unknown one is called by its name."""
+    tables: tuple[Mapping[str, Score], ...] = (METRICS, GREY_LEVEL_SCORES, DETAIL_SCORES)
+    return next((table[name] for table in tables if name in table), Score(title=name, help="", higher_is_better=None))
 
 
 def evaluate(stacks: Mapping[str, Frames], truth: Frames, *, aligned: bool = True) -> dict[str, Any]:
@@ -48,20 +55,16 @@ def evaluate(stacks: Mapping[str, Frames], truth: Frames, *, aligned: bool = Tru
     for index in range(len(truth)):
         clean = truth[index]
         try:
-            rows.append({name: _scored(frames[index], clean, aligned=aligned) for name, frames in stacks.items()})
+            images = {name: frames[index] for name, frames in stacks.items()}
+            rows.append(
+                {
+                    name: {**score(image, clean, aligned=aligned), **vars(grey_levels(image, clean))}
+                    for name, image in images.items()
+                }
+            )
         except UnreadableError:
             raise
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
     mean = {name: {key: float(np.mean([row[name][key] for row in rows])) for key in rows[0][name]} for name in stacks}
     return {"mean": mean, "frames": rows}
-
-
-def _scored(image: Any, truth: Any, *, aligned: bool) -> dict[str, float]:
-    levels = grey_levels(image, truth)
-    return {
-        **score(image, truth, aligned=aligned),
-        "slope": levels.slope,
-        "intercept": levels.intercept,
-        "r2": levels.r2,
-    }

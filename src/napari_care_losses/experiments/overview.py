@@ -1,11 +1,9 @@
-"""All experiments of a folder side by side: one page, the same as Markdown and CSV."""
+"""All experiments of a folder in one overview: as HTML page, Markdown and CSV."""
 
 from __future__ import annotations
 
-import csv
 import math
 from html import escape
-from io import StringIO
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,8 +12,11 @@ from napari_care_losses import __version__
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.comparison.report.page import STYLE
 from napari_care_losses.comparison.report.svg_plots import Axis, Curve, legend, plot, style_of
-from napari_care_losses.comparison.report.tables import metric_title, number
+from napari_care_losses.comparison.report.tables import csv_text
 from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.metrics import METRICS, Score
+from napari_care_losses.evaluation.spectra import DETAIL_SCORES
+from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.evaluation.statistics import HEADER, cells
 from napari_care_losses.experiments.results import Result, load_result
 from napari_care_losses.io.whole_files import replacing
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_care_losses.evaluation.statistics import Row
-
-METRICS_SHOWN = ("psnr", "ssim", "frc", "cutoff")
 
 _EXPLANATION = (
     "PSNR and SSIM after alignment to the ground truth, as CARE does. FRC: Fourier ring correlation with the ground "
@@ -89,13 +88,21 @@ def write_overview(folder: Path) -> Path:
 
 
 def overview_tables(results: Sequence[Result]) -> list[Table]:
-    """Return one table a result, the average increases of all, and what the least light is that will do."""
-    tables = [_increases(results), *(_scores(result) for result in results)]
+    """Return the average increases over the input, one table for each result, and the lowest usable light."""
+    return [
+        _increases(results),
+        *(_scores(result) for result in results),
+        *(_least_light(study) for study in _studies(results)),
+    ]
+
+
+def _studies(results: Sequence[Result]) -> list[list[Result]]:
+    """Return the results of every study of ever less light, by rising exposure."""
     studies: dict[str, list[Result]] = {}
     for result in results:
         if result.threshold is not None:
             studies.setdefault(result.experiment, []).append(result)
-    return [*tables, *(_least_light(study) for study in studies.values())]
+    return [sorted(study, key=_exposure) for study in studies.values()]
 
 
 def _results(folder: Path) -> list[Result]:
@@ -113,10 +120,11 @@ def _results(folder: Path) -> list[Result]:
 def _scores(result: Result) -> Table:
     """Return means and tests of one experiment."""
     rows = {(row.method, row.metric): row for row in result.rows()}
-    metrics = [metric for metric in METRICS_SHOWN if any(key[1] == metric for key in rows)]
+    shown: dict[str, Score] = {**METRICS, **DETAIL_SCORES}
+    metrics = [metric for metric in shown if any(key[1] == metric for key in rows)]
     header, lines = ["method"], []
     for metric in metrics:
-        header += [metric_title(metric), f"{metric_title(metric).split(' (')[0]} difference", "p (Holm), d"]
+        header += [shown[metric].label, f"{shown[metric].title} difference", "p (Holm), d"]
     for method in result.methods:
         line = [method + (" (reference)" if method == result.reference else "")]
         for metric in metrics:
@@ -126,7 +134,7 @@ def _scores(result: Result) -> Table:
     what = "independent fields of view" if result.independent else "frames of one movie"
     text = f"{count} {what}. {result.settings.get('Trained on', '')}, tested on {result.settings.get('Tested on', '')}."
     if result.shortfalls:
-        text = f"Smoke run, whose figures say nothing: {'; '.join(result.shortfalls)}. {text}"
+        text = f"Smoke run, whose values say nothing: {'; '.join(result.shortfalls)}. {text}"
     empty = [place for place in range(1, len(header)) if all(line[place] == "" for line in lines)]
     keep = [place for place in range(len(header)) if place not in empty]
     return Table(
@@ -138,31 +146,28 @@ def _scores(result: Result) -> Table:
 
 
 def _cells(row: Row) -> list[str]:
+    score = describe_score(row.metric)
     difference = p = ""
     if not math.isnan(row.difference):
-        difference = _signed(row.difference, row.metric)
+        difference = score.signed(row.difference)
         if not math.isnan(row.interval[0]):
-            difference += f" [{_signed(row.interval[0], row.metric)}, {_signed(row.interval[1], row.metric)}]"
+            difference += f" [{', '.join(map(score.signed, row.interval))}]"
     if not math.isnan(row.p_value):
         p = f"{row.p_value:.2g} ({row.p_corrected:.2g}), {row.effect_size:+.1f}"
-    return [number(row.mean, row.metric), difference, p]
-
-
-def _signed(value: float, metric: str) -> str:
-    return ("+" if value > 0 else "") + number(value, metric)
+    return [score.text(row.mean), difference, p]
 
 
 def _increases(results: Sequence[Result]) -> Table:
     """Return how much better than the input each method is, experiment by experiment: the paper's Table 11."""
     lines = []
     methods = list(dict.fromkeys(method for result in results for method in result.methods if method != INPUT))
-    for metric in ("psnr", "ssim"):
+    means = [{(row.metric, row.method): row.mean for row in result.rows()} for result in results]
+    for name, metric in METRICS.items():
         for method in methods:
-            line = [f"{metric_title(metric)}, {method}"]
-            for result in results:
-                means = {row.method: row.mean for row in result.rows() if row.metric == metric}
-                has_both = method in means and INPUT in means
-                line.append(_signed(means[method] - means[INPUT], metric) if has_both else "")
+            line = [f"{metric.label}, {method}"]
+            for found in means:
+                increase = found.get((name, method), math.nan) - found.get((name, INPUT), math.nan)
+                line.append("" if math.isnan(increase) else metric.signed(increase))
             lines.append(line)
     names = [result.name + (" (smoke)" if result.shortfalls else "") for result in results]
     return Table("Average increase over the input", "As in the paper's Table 11.", ["", *names], lines)
@@ -172,18 +177,17 @@ def _least_light(study: Sequence[Result]) -> Table:
     """Return the means at every exposure, and the smallest that reaches the threshold."""
     threshold = study[0].threshold or {}
     metric, value = threshold["metric"], threshold["value"]
-    ordered = sorted(study, key=_exposure)
-    methods, lines = study[0].methods, []
-    for method in methods:
-        means = [_mean(result, method, metric) for result in ordered]
-        reached = [result.label for result, mean in zip(ordered, means, strict=True) if mean >= value]
-        least = f"{reached[0]} ms" if reached else "none"
-        lines.append([method, *(number(mean, metric) for mean in means), least])
-    best = [result.label for result in ordered if any(_mean(result, m, metric) >= value for m in methods)]
-    text = f"Mean {metric_title(metric)} by exposure in ms. A method passes where it reaches {value:g}; " + (
+    score = describe_score(metric)
+    lines = []
+    for method in study[0].methods:
+        means = [_mean(result, method, metric) for result in study]
+        reached = [result.label for result, mean in zip(study, means, strict=True) if mean >= value]
+        lines.append([method, *map(score.text, means), f"{reached[0]} ms" if reached else "none"])
+    best = [result.label for result in study if any(_mean(result, m, metric) >= value for m in result.methods)]
+    text = f"Mean {score.label} by exposure in ms. A method passes where it reaches {value:g}; " + (
         f"below {best[0]} ms none does." if best else "none does at any exposure."
     )
-    header = ["method", *(f"{result.label} ms" for result in ordered), "least that passes"]
+    header = ["method", *(f"{result.label} ms" for result in study), "least that passes"]
     return Table(f"{study[0].experiment}: the lowest usable light", text, header, lines)
 
 
@@ -192,7 +196,7 @@ def _exposure(result: Result) -> float:
         return float(result.label)
     except ValueError:
         raise InputError(
-            f"A test of less and less light is labelled by its exposure, found {result.label!r}."
+            f"The label of a test with ever less light must be its exposure in ms, found {result.label!r}."
         ) from None
 
 
@@ -201,28 +205,20 @@ def _mean(result: Result, method: str, metric: str) -> float:
 
 
 def _plots(results: Sequence[Result]) -> str:
-    """Return quality against exposure of every study of less and less light."""
-    studies: dict[str, list[Result]] = {}
-    for result in results:
-        if result.threshold is not None:
-            studies.setdefault(result.experiment, []).append(result)
+    """Return quality against exposure of every study of ever less light."""
     parts = []
-    for name, study in studies.items():
-        ordered = sorted(study, key=_exposure)
+    for study in _studies(results):
         metric, value = (study[0].threshold or {})["metric"], (study[0].threshold or {})["value"]
-        exposures = np.array([_exposure(result) for result in ordered])
+        exposures = np.log10([_exposure(result) for result in study])
         curves = []
         for place, method in enumerate(study[0].methods):
             colour, dashes = ("#8c8c8c", "") if method == INPUT else style_of(place - 1)
-            means = np.array([_mean(result, method, metric) for result in ordered])
-            curves.append(Curve(method, np.log10(exposures), means, colour, dashes))
-        drawn = plot(
-            curves,
-            Axis("log10 of the exposure in ms"),
-            Axis(metric_title(metric)),
-            level=(value, f"threshold {value:g}"),
-        )
-        parts.append(f"<section><h2>{escape(name)}: quality against light</h2>{drawn}{legend(curves)}</section>")
+            means = np.array([_mean(result, method, metric) for result in study])
+            curves.append(Curve(method, exposures, means, colour, dashes))
+        x, y = Axis("log10 of the exposure in ms"), Axis(describe_score(metric).label)
+        drawn = plot(curves, x, y, level=(value, f"threshold {value:g}"))
+        title = f"{escape(study[0].experiment)}: quality against light"
+        parts.append(f"<section><h2>{title}</h2>{drawn}{legend(curves)}</section>")
     return "".join(parts)
 
 
@@ -265,10 +261,7 @@ def _section(table: Table) -> str:
 
 
 def _csv(results: Sequence[Result]) -> str:
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["experiment", "smoke", *HEADER])
-    for result in results:
-        for row in result.rows():
-            writer.writerow([result.name, "yes" if result.shortfalls else "no", *cells(row)])
-    return text.getvalue()
+    lines = [
+        [result.name, "yes" if result.shortfalls else "no", *cells(row)] for result in results for row in result.rows()
+    ]
+    return csv_text([["experiment", "smoke", *HEADER], *lines])

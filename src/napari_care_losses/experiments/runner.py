@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_care_losses.comparison.baselines import BASELINES, tune
 from napari_care_losses.comparison.compare import INPUT, Method, compare
-from napari_care_losses.comparison.report.write import ComparisonReport, Panel, write_report
+from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage
+from napari_care_losses.comparison.report.write import write_report
 from napari_care_losses.errors import InputError, TrainingDivergedError
 from napari_care_losses.evaluation.spectra import agreement
 from napari_care_losses.experiments.pair_sets import SimulatedSet
@@ -287,13 +288,13 @@ def _scored(result: Result, pairs: PairSet, methods: list[Method], out: Path) ->
     result.save(path)
     if pending or not path.with_suffix(".html").is_file():
         shown = _median_image(result)
-        panels: list[Panel] = []
+        images: list[ReportImage] = []
         with closing(compare(stacks.low, methods, truth=stacks.high, indices=[shown])) as steps:
             for step in steps:
                 if step.image is not None:
-                    panels.append(Panel(step.method, step.image, step.scores))
+                    images.append(ReportImage(step.method, step.image, step.scores))
                 yield Step(f"the pictures of {result.name}", step.done / max(1, step.total))
-        write_report(path.with_suffix(".html"), _report(result, panels, stacks, shown))
+        write_report(path.with_suffix(".html"), _report(result, images, stacks, shown))
 
 
 def _median_image(result: Result) -> int:
@@ -302,16 +303,16 @@ def _median_image(result: Result) -> int:
     return ranked[len(ranked) // 2][1]
 
 
-def _report(result: Result, panels: list[Panel], stacks: Stacks, shown: int) -> ComparisonReport:
+def _report(result: Result, images: list[ReportImage], stacks: Stacks, shown: int) -> ComparisonReport:
     pixel = stacks.low.calibration.pixel_size
     title = f"{result.name}: {result.title}"
     notes = [*result.notes]
     if result.shortfalls:
         title = f"Smoke run of {title}"
-        notes.insert(0, f"A smoke run, whose figures say nothing of the methods: {'; '.join(result.shortfalls)}.")
+        notes.insert(0, f"A smoke run, whose values say nothing about the methods: {'; '.join(result.shortfalls)}.")
     return ComparisonReport(
         title=title,
-        panels=panels,
+        images=images,
         truth=stacks.high[shown].astype("float32"),
         rows=result.rows(),
         scores=result.scores,

@@ -13,7 +13,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.comparison.compare import INPUT
-from napari_care_losses.comparison.report.image_cards import TRUTH, detail_of, limits_in, view_of
+from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage
+from napari_care_losses.comparison.report.image_cards import TRUTH, detail_of, limits_in, shown_frame
 from napari_care_losses.comparison.report.pictures import (
     Window,
     detail_window,
@@ -22,7 +23,7 @@ from napari_care_losses.comparison.report.pictures import (
     picture,
     shrunk,
 )
-from napari_care_losses.comparison.report.write import ComparisonReport, Panel, write_report
+from napari_care_losses.comparison.report.write import write_report
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import align
 from napari_care_losses.evaluation.spectra import averaged_rings, fourier_ring_correlation
@@ -81,10 +82,10 @@ def report(*, count=6, truth=CLEAN, independent=True, **changes):
     scores = scores_of(count) if truth is not None else {}
     values = {
         "title": "Losses <compared>",
-        "panels": [
-            Panel(INPUT, LOW, {"psnr": 20.0, "ssim": 0.5} if scores else {}),
-            Panel("laplace", SMOOTH, {"psnr": 31.234, "ssim": 0.91234} if scores else {}),
-            Panel(HOSTILE, 2 * SMOOTH + 7, {"psnr": 32.0, "ssim": 0.92} if scores else {}),
+        "images": [
+            ReportImage(INPUT, LOW, {"psnr": 20.0, "ssim": 0.5} if scores else {}),
+            ReportImage("laplace", SMOOTH, {"psnr": 31.234, "ssim": 0.91234} if scores else {}),
+            ReportImage(HOSTILE, 2 * SMOOTH + 7, {"psnr": 32.0, "ssim": 0.92} if scores else {}),
         ],
         "truth": truth,
         "rows": summarize(scores, reference="laplace", independent=independent) if scores else [],
@@ -213,8 +214,8 @@ def test_without_alignment_the_page_does_not_claim_it(tmp_path):
 
 
 def test_grey_levels_have_few_digits_and_a_minus_sign(tmp_path):
-    below = [Panel(INPUT, LOW - 600), Panel("laplace", SMOOTH - 600)]
-    text = text_of(page_of(tmp_path, report(truth=None, panels=below)))
+    below = [ReportImage(INPUT, LOW - 600), ReportImage("laplace", SMOOTH - 600)]
+    text = text_of(page_of(tmp_path, report(truth=None, images=below)))
     assert re.search("black is \u2212\\d+(\\.\\d)? and white \u2212?\\d+(\\.\\d+)? grey levels", text)
 
 
@@ -245,7 +246,7 @@ def test_the_detail_has_a_contrast_of_its_own(tmp_path):
     truth[:20, :20] += 20000
     page = page_of(tmp_path, report(truth=truth))
     whole, detail = re.findall(r"black is (\S+) and white (\S+) grey", text_of(page))
-    view = view_of(report(truth=truth))
+    view = shown_frame(report(truth=truth))
     window = detail_of(view)
     assert [float(limit) for limit in whole] == pytest.approx(np.percentile(truth, (0.1, 99.9)), rel=1e-3)
     expected = np.percentile(window.of(truth), (0.1, 99.9))
@@ -254,7 +255,7 @@ def test_the_detail_has_a_contrast_of_its_own(tmp_path):
 
 
 def test_images_are_aligned_and_share_the_truths_contrast():
-    view = view_of(report())
+    view = shown_frame(report())
     assert list(view.images) == [INPUT, "laplace", HOSTILE, TRUTH]
     assert view.limits == pytest.approx(np.percentile(CLEAN, (0.1, 99.9)))
     aligned = align(SMOOTH, CLEAN)
@@ -267,26 +268,26 @@ def test_images_are_aligned_and_share_the_truths_contrast():
 
 
 def test_unaligned_images_are_shown_as_they_are():
-    view = view_of(report(aligned=False))
+    view = shown_frame(report(aligned=False))
     assert (view.images["laplace"] == SMOOTH).all()
 
 
 def test_residuals_are_input_minus_restored_in_one_contrast():
-    view = view_of(report(truth=None))
+    view = shown_frame(report(truth=None))
     assert list(view.differences) == ["laplace", HOSTILE]
     assert view.differences["laplace"] == pytest.approx(LOW - SMOOTH, abs=1e-3)
     assert view.limits == pytest.approx(np.percentile([SMOOTH, 2 * SMOOTH + 7], (0.1, 99.9)))
 
 
 def test_the_truths_own_panel_is_not_taken_for_a_method(tmp_path):
-    panels = [Panel(INPUT, LOW), Panel("truth", CLEAN.copy()), Panel("laplace", SMOOTH)]
-    view = view_of(report(panels=panels))
+    panels = [ReportImage(INPUT, LOW), ReportImage("truth", CLEAN.copy()), ReportImage("laplace", SMOOTH)]
+    view = shown_frame(report(images=panels))
     assert list(view.images) == [INPUT, "laplace", TRUTH]
 
 
 def test_a_perfect_method_stays_a_method():
-    panels = [Panel(INPUT, LOW), Panel("perfect", CLEAN, {"psnr": math.inf, "ssim": 1.0})]
-    view = view_of(report(panels=panels))
+    panels = [ReportImage(INPUT, LOW), ReportImage("perfect", CLEAN, {"psnr": math.inf, "ssim": 1.0})]
+    view = shown_frame(report(images=panels))
     assert list(view.images) == [INPUT, "perfect", TRUTH]
     assert view.largest == pytest.approx(0, abs=1e-9)
 
@@ -294,11 +295,11 @@ def test_a_perfect_method_stays_a_method():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"panels": []}, "at least one image"),
-        ({"panels": [Panel("a", LOW), Panel("b", LOW[:50])], "truth": None}, "one shape"),
+        ({"images": []}, "at least one image"),
+        ({"images": [ReportImage("a", LOW), ReportImage("b", LOW[:50])], "truth": None}, "one shape"),
         ({"truth": CLEAN[:50]}, "one shape"),
-        ({"panels": [Panel("a", LOW), Panel("a", SMOOTH)]}, "name of its own"),
-        ({"panels": [Panel(TRUTH, LOW)]}, "name of its own"),
+        ({"images": [ReportImage("a", LOW), ReportImage("a", SMOOTH)]}, "name of its own"),
+        ({"images": [ReportImage(TRUTH, LOW)]}, "name of its own"),
     ],
 )
 def test_images_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path, changes, message):

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.comparison.compare import INPUT
-from napari_care_losses.comparison.report.image_cards import TRUTH, View
+from napari_care_losses.comparison.report.image_cards import TRUTH, ShownFrame
 from napari_care_losses.comparison.report.svg_plots import Axis, Curve, legend, plot, style_of
-from napari_care_losses.comparison.report.tables import metric_title
 from napari_care_losses.evaluation.line_profile import line_profile
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.spectra import (
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.comparison.report.write import ComparisonReport
+    from napari_care_losses.comparison.report.content import ComparisonReport
 
 FEWEST_IMAGES = 5
 """Images from which scores are plotted."""
@@ -36,49 +35,49 @@ FEWEST_IMAGES = 5
 Lines = dict[str, tuple["NDArray[np.float64]", "NDArray[np.float64]"]]
 
 
-def curves_section(report: ComparisonReport, view: View) -> str:
+def curves_section(report: ComparisonReport, frame: ShownFrame) -> str:
     """Return the power spectra of all images and, with a truth, their Fourier ring correlation with it."""
-    if min(view.shape) < SMALLEST:
+    if min(frame.shape) < SMALLEST:
         return f"<p>The images are too small for spectra: fewer than {SMALLEST} px.</p>"
     scale, unit = (1.0, "cycles/px") if report.pixel_size is None else (1 / report.pixel_size, "cycles/\u00b5m")
     across = Axis(f"spatial frequency ({unit})", (0, 0.5 * scale))
-    powers = {name: _scaled(radial_power(image), scale) for name, image in view.images.items()}
+    powers = {name: _scaled(radial_power(image), scale) for name, image in frame.images.items()}
     parts = [_figure(_curves(powers), across, Axis("power (grey levels\u00b2)", is_logarithmic=True), "Radial power")]
     table = ""
-    if view.has_truth:
-        truth = view.images[TRUTH]
-        rings = {name: fourier_ring_correlation(image, truth) for name, image in view.images.items() if name != TRUTH}
+    if frame.has_truth:
+        truth = frame.images[TRUTH]
+        rings = {name: fourier_ring_correlation(image, truth) for name, image in frame.images.items() if name != TRUTH}
         limit = f"{THRESHOLD:.3f} (1/7)"
         scaled = {name: _scaled((x, averaged_rings(y)), scale) for name, (x, y) in rings.items()}
         axis = Axis("correlation with the truth", (min(-0.1, *_lowest(scaled)), 1.02))
         parts.append(_figure(_curves(scaled), across, axis, "Fourier ring correlation", (THRESHOLD, limit)))
         table = _resolution_table(rings, report.pixel_size)
-    return f'{_explained(report, view)}<div class="plots">{"".join(parts)}</div>{table}'
+    return f'{_explained(report, frame)}<div class="plots">{"".join(parts)}</div>{table}'
 
 
-def profile_section(report: ComparisonReport, view: View) -> str:
+def profile_section(report: ComparisonReport, frame: ShownFrame) -> str:
     """Return the intensity of all images along the report's line; nothing without one."""
     if report.profile_line is None:
         return ""
     start, stop = report.profile_line
     scale, unit = (1.0, "px") if report.pixel_size is None else (report.pixel_size, "\u00b5m")
-    lines = {name: _scaled(line_profile(image, start, stop), scale) for name, image in view.images.items()}
+    lines = {name: _scaled(line_profile(image, start, stop), scale) for name, image in frame.images.items()}
     ends = " to ".join(f"(x {x:.1f}, y {y:.1f})" for y, x in (start, stop))
     text = f"<p>From {ends} px, one pixel wide, interpolated linearly"
-    text += ", after alignment to the truth.</p>" if view.is_aligned else ".</p>"
+    text += ", after alignment to the truth.</p>" if frame.is_aligned else ".</p>"
     return text + _figure(_curves(lines), Axis(f"distance ({unit})"), Axis("intensity (grey levels)"), "")
 
 
 def time_section(report: ComparisonReport) -> str:
     """Return the scores of all methods over a movie, one plot a metric; nothing for few or unrelated images."""
     parts: list[str] = []
-    for metric in () if report.independent else METRICS:
+    for name, metric in () if report.independent else METRICS.items():
         lines: Lines = {}
         for method, rows in report.scores.items():
-            frames = sorted(frame for frame, row in rows.items() if metric in row)
-            lines[method] = np.array(frames, float), np.array([rows[frame][metric] for frame in frames], float)
+            frames = sorted(frame for frame, row in rows.items() if name in row)
+            lines[method] = np.array(frames, float), np.array([rows[frame][name] for frame in frames], float)
         if max((len(x) for x, _ in lines.values()), default=0) >= FEWEST_IMAGES:
-            parts.append(_figure(_curves(lines), Axis("frame"), Axis(metric_title(metric)), ""))
+            parts.append(_figure(_curves(lines), Axis("frame"), Axis(metric.label), ""))
     return f'<div class="plots">{"".join(parts)}</div>' if parts else ""
 
 
@@ -112,19 +111,19 @@ def _lowest(lines: Lines) -> list[float]:
     return [float(y.min()) for _, y in lines.values()]
 
 
-def _explained(report: ComparisonReport, view: View) -> str:
+def _explained(report: ComparisonReport, frame: ShownFrame) -> str:
     """Return how the spectra were made and how to read them."""
     texts = [
         "Power: mean over rings of equal spatial frequency, of the image shown, without its mean, under a Hann window."
     ]
-    if view.is_aligned:
+    if frame.is_aligned:
         texts.append(
             "The images were first aligned to the truth in brightness and contrast: without that, their spectra could "
             "not be compared."
         )
-    elif not view.has_truth:
+    elif not frame.has_truth:
         texts.append("Without a truth to align them to, compare the shapes of the spectra, not their heights.")
-    if view.has_truth:
+    if frame.has_truth:
         texts.append("Power below the truth's is detail lost, power above it noise left or detail made up.")
         texts.append(
             "The Fourier ring correlation with the truth, averaged over five rings, shows which frequencies are truly "

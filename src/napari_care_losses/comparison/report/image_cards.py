@@ -18,7 +18,6 @@ from napari_care_losses.comparison.report.pictures import (
     picture,
     shrunk,
 )
-from napari_care_losses.comparison.report.tables import number
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, METRICS, align
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.comparison.report.write import ComparisonReport
+    from napari_care_losses.comparison.report.content import ComparisonReport
 
 TRUTH = "ground truth"
 
@@ -36,8 +35,8 @@ LARGEST_PERCENTILE = 99.0
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """The frame a report shows, as it shows it.
+class ShownFrame:
+    """The frame a report shows, in one contrast.
 
     Attributes
     ----------
@@ -73,7 +72,7 @@ class View:
         return [name for name in self.images if name != INPUT and not (self.has_truth and name == TRUTH)]
 
 
-def view_of(report: ComparisonReport) -> View:
+def shown_frame(report: ComparisonReport) -> ShownFrame:
     """Bring the images of a report to one contrast.
 
     Raises
@@ -93,26 +92,26 @@ def view_of(report: ComparisonReport) -> View:
         width = limits[1] - limits[0]
         differences = {name: (image - truth) / (width if width > 0 else 1) for name, image in images.items()}
         images[TRUTH] = truth
-    judged = {name: image for name, image in differences.items() if name != INPUT} or differences
-    ends = [float(np.percentile(np.abs(image), LARGEST_PERCENTILE)) for image in judged.values()]
-    return View(images, differences, limits, max(ends, default=0.0), truth is not None, is_aligned)
+    restored = {name: image for name, image in differences.items() if name != INPUT} or differences
+    ends = [float(np.percentile(np.abs(image), LARGEST_PERCENTILE)) for image in restored.values()]
+    return ShownFrame(images, differences, limits, max(ends, default=0.0), truth is not None, is_aligned)
 
 
 def _images(report: ComparisonReport) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64] | None]:
-    """Return the report's images by name, without the truth's panel, and the truth."""
+    """Return the report's images by name, without the truth, and the truth."""
     truth = None if report.truth is None else np.asarray(report.truth, np.float64)
-    panels = [
-        panel
-        for panel in report.panels
-        # a panel of the truth has no scores, which a perfect restoration has
-        if truth is None or panel.scores or not np.array_equal(panel.image, truth)
+    kept = [
+        shown
+        for shown in report.images
+        # the truth has no scores, which a perfect restoration has
+        if truth is None or shown.scores or not np.array_equal(shown.image, truth)
     ]
-    images = {panel.name: np.asarray(panel.image, np.float64) for panel in panels}
+    images = {shown.name: np.asarray(shown.image, np.float64) for shown in kept}
     shapes = {image.shape for image in (*images.values(), *([] if truth is None else [truth]))}
     if not images or len(shapes) > 1 or len(next(iter(shapes))) != 2:
         raise InputError(f"A report needs at least one image (Y, X), all of one shape, found {sorted(shapes)}.")
-    if len(images) < len(panels) or (truth is not None and TRUTH in images):
-        names = ", ".join(repr(panel.name) for panel in panels)
+    if len(images) < len(kept) or (truth is not None and TRUTH in images):
+        names = ", ".join(repr(shown.name) for shown in kept)
         raise InputError(f"Every image needs a name of its own other than {TRUTH!r}, found {names}.")
     return images, truth
 
@@ -122,49 +121,49 @@ def _limits(images: list[NDArray[np.float64]]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def detail_of(view: View) -> Window | None:
+def detail_of(frame: ShownFrame) -> Window | None:
     """Return the part of the frame to magnify: that with most fine structure in the truth or the methods."""
-    if view.has_truth:
-        return detail_window(view.images[TRUTH])
-    chosen = [view.images[name] for name in view.methods] or list(view.images.values())
+    if frame.has_truth:
+        return detail_window(frame.images[TRUTH])
+    chosen = [frame.images[name] for name in frame.methods] or list(frame.images.values())
     return detail_window(np.mean(chosen, axis=0))
 
 
-def limits_in(view: View, window: Window) -> tuple[float, float]:
+def limits_in(frame: ShownFrame, window: Window) -> tuple[float, float]:
     """Return the grey levels shown black and white in a part of the frame: its own, or its texture might not show."""
-    told = [TRUTH] if view.has_truth else view.methods or list(view.images)
-    return _limits([window.of(view.images[name]) for name in told])
+    chosen = [TRUTH] if frame.has_truth else frame.methods or list(frame.images)
+    return _limits([window.of(frame.images[name]) for name in chosen])
 
 
-def cards(report: ComparisonReport, view: View, window: Window | None = None, *, marked: Window | None = None) -> str:
+def cards(report: ComparisonReport, frame: ShownFrame, window: Window | None = None, *, marked: Window | None = None) -> str:
     """Return one card an image: the image, its name and scores, and its difference.
 
     Parameters
     ----------
     report : ComparisonReport
         What is shown.
-    view : View
+    frame : ShownFrame
         Its images.
     window : Window, optional
         Show only this part of the frame, in the contrast of `limits_in`.
     marked : Window, optional
         Draw a box around this part.
     """
-    scores = {panel.name: panel.scores for panel in report.panels}
-    limits = view.limits if window is None else limits_in(view, window)
+    scores = {shown.name: shown.scores for shown in report.images}
+    limits = frame.limits if window is None else limits_in(frame, window)
     parts = []
-    for place, (name, image) in enumerate(view.images.items()):
+    for place, (name, image) in enumerate(frame.images.items()):
         line = report.profile_line if window is None and place == 0 else None
         shown, shape = _part(image, window)
         address = grey_png(shown, limits)
         above = picture(address, shape, name, pixel_size=report.pixel_size, marked=marked, line=line)
-        below = _bar(view)
-        if name in view.differences:
-            difference, _ = _part(view.differences[name], window)
-            below = picture(difference_png(difference, view.largest), shape, f"{name}, difference")
+        below = _bar(frame)
+        if name in frame.differences:
+            difference, _ = _part(frame.differences[name], window)
+            below = picture(difference_png(difference, frame.largest), shape, f"{name}, difference")
         caption = f"<figcaption><b>{escape(name)}</b> {_scores_text(scores.get(name, {}))}</figcaption>"
         parts.append(f"<figure>{above}{caption}{below}</figure>")
-    # four side by side can still be judged on paper
+    # four side by side are still large enough on paper
     columns = len(parts) if len(parts) <= 4 else 3 if len(parts) <= 6 else 4
     return f'<div class="cards" style="--columns: {columns}">{"".join(parts)}</div>'
 
@@ -176,22 +175,18 @@ def _part(image: NDArray[np.float64], window: Window | None) -> tuple[NDArray[np
     return shrunk(image)[0], (image.shape[0], image.shape[1])
 
 
-def _bar(view: View) -> str:
+def _bar(frame: ShownFrame) -> str:
     """Return the colour bar, with its caption, where an image has no difference of its own."""
-    if not view.differences:
+    if not frame.differences:
         return ""
-    if view.has_truth:
-        end, meaning = f"{view.largest:.3f}", "image minus truth, relative to the truth's range"
+    if frame.has_truth:
+        end, meaning = f"{frame.largest:.3f}", "image minus truth, relative to the truth's range"
     else:
-        end, meaning = f"{view.largest:.4g}", "input minus restored, in grey levels"
+        end, meaning = f"{frame.largest:.4g}", "input minus restored, in grey levels"
     bar = colour_bar(f"\u2212{end}", "0", f"+{end}")
     return f'<div class="key">{bar}<p>{meaning}</p></div>'
 
 
 def _scores_text(scores: Mapping[str, float]) -> str:
-    texts = [
-        f"{METRICS[name].title} {number(value, name)} {METRICS[name].unit}".strip()
-        for name, value in scores.items()
-        if name in METRICS
-    ]
-    return ", ".join(texts)
+    shown = {METRICS[name]: value for name, value in scores.items() if name in METRICS}
+    return ", ".join(f"{metric.title} {metric.with_unit(value)}" for metric, value in shown.items())

@@ -9,23 +9,24 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from napari_care_losses import __version__
+from napari_care_losses.comparison.baselines import BASELINES
 from napari_care_losses.comparison.report.curves import curves_section, profile_section, time_section
 from napari_care_losses.comparison.report.image_cards import (
     LARGEST_PERCENTILE,
-    View,
+    ShownFrame,
     cards,
     detail_of,
     limits_in,
-    view_of,
+    shown_frame,
 )
 from napari_care_losses.comparison.report.pictures import LARGEST, Window
-from napari_care_losses.comparison.report.sources import sources
-from napari_care_losses.comparison.report.tables import DETAIL, image_table, pairs_table, score_table
+from napari_care_losses.comparison.report.tables import image_table, pairs_table, score_table
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
 from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, METRICS
+from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 
 if TYPE_CHECKING:
-    from napari_care_losses.comparison.report.write import ComparisonReport
+    from napari_care_losses.comparison.report.content import ComparisonReport
 
 _LIBRARIES = ("numpy", "scipy", "scikit-image", "torch", "openvino")
 
@@ -38,17 +39,17 @@ def page(report: ComparisonReport) -> str:
     InputError
         If its images cannot be shown together.
     """
-    view = view_of(report)
+    frame = shown_frame(report)
     sections = (
         ("Scores", _scores(report)),
-        ("Images", _images(report, view)),
-        ("Spatial frequencies", curves_section(report, view)),
-        ("Profile", profile_section(report, view)),
+        ("Images", _images(report, frame)),
+        ("Spatial frequencies", curves_section(report, frame)),
+        ("Profile", profile_section(report, frame)),
         ("Scores over time", time_section(report)),
         ("Scores of every image", image_table(report) if _images_scored(report) > 1 else ""),
         ("Settings", pairs_table({**report.settings, **_versions()})),
         ("Notes", "".join(f"<p>{escape(note)}</p>" for note in report.notes)),
-        ("Sources", sources(report)),
+        ("Sources", _sources(report)),
     )
     body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections if content)
     title = escape(report.title)
@@ -58,7 +59,7 @@ def page(report: ComparisonReport) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
         f"<style>{STYLE}</style></head>\n<body><h1>{title}</h1>"
         f'<p class="made">{made} \u00b7 napari-care-losses {escape(__version__)} \u00b7 '
-        f"image {report.frame_index} (the first is 0), {view.shape[0]} \u00d7 {view.shape[1]} px</p>"
+        f"image {report.frame_index} (the first is 0), {frame.shape[0]} \u00d7 {frame.shape[1]} px</p>"
         f"{body}</body></html>\n"
     )
 
@@ -77,8 +78,8 @@ def _scores(report: ComparisonReport) -> str:
             )
         return "<p>No image was scored for every method.</p>"
     measured = [row for row in report.rows if row.metric in METRICS]
-    detail = [row for row in report.rows if row.metric in DETAIL]
-    levels = [row for row in report.rows if row.metric not in METRICS and row.metric not in DETAIL]
+    detail = [row for row in report.rows if row.metric in DETAIL_SCORES]
+    levels = [row for row in report.rows if row.metric not in METRICS and row.metric not in DETAIL_SCORES]
     parts = [score_table(measured, report.reference), *(f"<p>{text}</p>" for text in _score_texts(report))]
     if detail:
         parts.append(
@@ -104,9 +105,10 @@ def _score_texts(report: ComparisonReport) -> list[str]:
         if report.aligned
         else "and each image by those of the truth, without alignment"
     )
+    defined = "; ".join(f"{metric.title} {metric.definition}" for metric in METRICS.values())
     texts = [
         f"Ground truth scaled to 0 .. 1 by its percentiles {LOW_PERCENTILE:g} and {HIGH_PERCENTILE:g}, {alignment}. "
-        "PSNR with a data range of 1; SSIM with Gaussian weights of sigma 1.5 px. Mean \u00b1 standard deviation over "
+        f"{defined}. Mean \u00b1 standard deviation over "
         f"{count} image{'s' if count > 1 else ''}; the best method in bold."
     ]
     if report.reference is not None and len({row.method for row in report.rows}) > 1:
@@ -128,27 +130,27 @@ def _score_texts(report: ComparisonReport) -> list[str]:
     return texts
 
 
-def _images(report: ComparisonReport, view: View) -> str:
+def _images(report: ComparisonReport, frame: ShownFrame) -> str:
     """Return the images of the whole frame and of a part of it, with what they mean."""
-    detail = detail_of(view)
-    whose = "the ground truth" if view.has_truth else "the methods' images"
+    detail = detail_of(frame)
+    whose = "the ground truth" if frame.has_truth else "the methods' images"
     texts = [
-        f"All images have the same contrast: {_contrast(view.limits)}, the percentiles {LOW_PERCENTILE:g} and "
+        f"All images have the same contrast: {_contrast(frame.limits)}, the percentiles {LOW_PERCENTILE:g} and "
         f"{HIGH_PERCENTILE:g} of {whose}"
-        + (", to which the others were aligned by the affine map of least squared error." if view.is_aligned else "."),
+        + (", to which the others were aligned by the affine map of least squared error." if frame.is_aligned else "."),
     ]
-    if view.differences:
+    if frame.differences:
         texts.append(
             "Below each image its difference: "
             + (
                 "image minus ground truth"
-                if view.has_truth
+                if frame.has_truth
                 else "the residual, input minus restored, in which structure is lost signal"
             )
             + f". The colours end at the percentile {LARGEST_PERCENTILE:g} of the methods' absolute differences, the "
             "same for all."
         )
-    factor = -(-max(view.shape) // LARGEST)
+    factor = -(-max(frame.shape) // LARGEST)
     if factor > 1:
         texts.append(
             f"The whole frame is averaged over {factor} \u00d7 {factor} px, which hides noise: judge it in the detail."
@@ -156,10 +158,10 @@ def _images(report: ComparisonReport, view: View) -> str:
     if report.profile_line is not None:
         texts.append("The line in the first image is that of the profile below.")
     parts = [f"<p>{text}</p>" for text in texts]
-    parts.append(cards(report, view, marked=detail))
+    parts.append(cards(report, frame, marked=detail))
     if detail is not None:
-        text = f"{_place(detail)} Here {_contrast(limits_in(view, detail))}."
-        parts.append(f"<h3>Detail</h3><p>{text}</p>{cards(report, view, detail)}")
+        text = f"{_place(detail)} Here {_contrast(limits_in(frame, detail))}."
+        parts.append(f"<h3>Detail</h3><p>{text}</p>{cards(report, frame, detail)}")
     return "".join(parts)
 
 
@@ -183,6 +185,35 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return {"Software": ", ".join(found), "System": f"{platform.system()} {platform.machine()}"}
+
+
+def _sources(report: ComparisonReport) -> str:
+    """Return what to cite for the methods and measures of a report."""
+    entries = [
+        (
+            "Losses (Laplace, FFT, bandpass)",
+            "Nguyen, Hagen, Ventura: Deep Learning for Denoising of Fluorescence Microscopy Images",
+        ),
+        ("CARE: network, training, alignment before scoring", "Weigert et al. 2018, doi:10.1038/s41592-018-0216-7"),
+        ("High Low pairs, where a model was trained on them", "Hagen et al. 2021, doi:10.1093/gigascience/giab032"),
+        *((baseline.title, baseline.source) for baseline in BASELINES.values()),
+    ]
+    if report.truth is not None:
+        entries += [(metric.title, metric.source) for metric in METRICS.values() if metric.source]
+        entries.append(("Fourier ring correlation", "van Heel and Schatz 2005, doi:10.1016/j.jsb.2005.05.009"))
+    if report.rows and report.independent:
+        entries.append(("Correction for several tests", "Holm 1979, Scand. J. Stat. 6, 65-70"))
+    elif report.rows:
+        entries += [
+            ("Moving-block bootstrap", "K\u00fcnsch 1989, doi:10.1214/aos/1176347265"),
+            (
+                "Length of its blocks",
+                "Politis and White 2004, doi:10.1081/ETC-120028836; Patton, Politis and White 2009, "
+                "doi:10.1080/07474930802459016",
+            ),
+        ]
+    items = "".join(f"<li>{escape(what)}: {escape(source)}</li>" for what, source in entries)
+    return f"<p>For methods and measures, where they were used:</p><ul>{items}</ul>"
 
 
 STYLE = """

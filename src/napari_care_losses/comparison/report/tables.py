@@ -10,38 +10,17 @@ from typing import TYPE_CHECKING
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.metrics import METRICS
+from napari_care_losses.evaluation.spectra import DETAIL_SCORES
+from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.evaluation.statistics import HEADER, Row, cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from napari_care_losses.comparison.report.write import ComparisonReport
+    from napari_care_losses.comparison.report.content import ComparisonReport
 
 LISTED_IMAGES = 60
 """Images whose scores the page lists at most; the CSV file holds all."""
-
-DETAIL = {"frc": "FRC", "cutoff": "Limit of resolution (cycles/px)"}
-"""Values of the Fourier ring correlation with the truth (`napari_care_losses.evaluation.spectra.agreement`)."""
-
-_TITLES = {"slope": "Slope", "r2": "R\u00b2", **DETAIL}
-_DASH = "\u2013"
-
-
-def metric_title(metric: str) -> str:
-    """Return a metric's title with its unit."""
-    if metric not in METRICS:
-        return _TITLES.get(metric, metric)
-    entry = METRICS[metric]
-    return f"{entry.title} ({entry.unit})" if entry.unit else entry.title
-
-
-def number(value: float, metric: str) -> str:
-    """Return a value of a metric with as many digits as it deserves; a dash for none."""
-    if math.isnan(value):
-        return _DASH
-    if math.isinf(value):
-        return "\u221e" if value > 0 else "\u2212\u221e"
-    return f"{value:.{2 if metric == 'psnr' else 4}f}".replace("-", "\u2212")
 
 
 def score_table(rows: Sequence[Row], reference: str | None) -> str:
@@ -58,7 +37,9 @@ def score_table(rows: Sequence[Row], reference: str | None) -> str:
     methods, metrics = _distinct(row.method for row in rows), _distinct(row.metric for row in rows)
     columns = {metric: _columns(metric, [row for row in rows if row.metric == metric]) for metric in metrics}
     best = {metric: _best(rows, metric) for metric in metrics}
-    groups = "".join(f'<th colspan="{len(columns[metric])}">{escape(metric_title(metric))}</th>' for metric in metrics)
+    groups = "".join(
+        f'<th colspan="{len(columns[metric])}">{escape(describe_score(metric).label)}</th>' for metric in metrics
+    )
     heads = "".join(f"<th>{_COLUMN_HEADS[column]}</th>" for metric in metrics for column in columns[metric])
     body = []
     for method in methods:
@@ -81,11 +62,11 @@ def image_table(report: ComparisonReport) -> str:
     frames = sorted({frame for rows in report.scores.values() for frame in rows})
     metrics = [name for name in METRICS if any(name in row for rows in report.scores.values() for row in rows.values())]
     groups = "".join(f'<th colspan="{len(metrics)}">{escape(method)}</th>' for method in methods)
-    heads = "".join(f"<th>{escape(metric_title(metric))}</th>" for _ in methods for metric in metrics)
+    heads = "".join(f"<th>{escape(describe_score(metric).label)}</th>" for _ in methods for metric in metrics)
     lines = []
     for frame in frames[:LISTED_IMAGES]:
         found = "".join(
-            f"<td>{number(report.scores[method].get(frame, {}).get(metric, math.nan), metric)}</td>"
+            f"<td>{METRICS[metric].text(report.scores[method].get(frame, {}).get(metric, math.nan))}</td>"
             for method in methods
             for metric in metrics
         )
@@ -111,15 +92,19 @@ def scores_csv(scores: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
     every = [(frame, method, row) for method, rows in scores.items() for frame, row in rows.items()]
     every.sort(key=lambda entry: entry[0])
     metrics = _distinct(metric for _, _, row in every for metric in row)
-    lines = [[frame, method, *(_full(row.get(metric, math.nan)) for metric in metrics)] for frame, method, row in every]
-    return _csv([["image", "method", *metrics], *lines])
+    lines = []
+    for frame, method, row in every:
+        values = (row.get(metric, math.nan) for metric in metrics)
+        lines.append([frame, method, *("" if math.isnan(value) else f"{value:.7g}" for value in values)])
+    return csv_text([["image", "method", *metrics], *lines])
 
 
 def summary_csv(rows: Sequence[Row]) -> str:
     """Return the table of methods as CSV: one line a method and metric."""
-    return _csv([HEADER, *(cells(row) for row in rows)])
+    return csv_text([HEADER, *(cells(row) for row in rows)])
 
 
+_DASH = "\u2013"
 _COLUMN_HEADS = {
     "mean": "mean \u00b1 SD",
     "mean interval": "95\u00a0% interval",
@@ -148,60 +133,40 @@ def _columns(metric: str, rows: Sequence[Row]) -> list[str]:
 
 
 def _cell(row: Row, column: str, *, is_best: bool) -> str:
+    number = describe_score(row.metric).text
     text = _DASH
     if column == "mean":
-        text = number(row.mean, row.metric)
+        text = number(row.mean)
         if not math.isnan(row.spread):
-            text += f" \u00b1 {_spread(row.spread, row.metric)}"
+            spread = number(row.spread)
+            # a spread that rounds to nothing is still one
+            text += f" \u00b1 {spread if row.spread == 0 or spread.strip('0.') else f'&lt; {spread[:-1]}1'}"
     elif column == "mean interval" and not math.isnan(row.mean_interval[0]):
-        text = _interval(row.mean_interval, row.metric)
+        text = f"[{', '.join(map(number, row.mean_interval))}]"
     elif column == "difference" and not math.isnan(row.difference):
-        text = f"{'+' if row.difference > 0 else ''}{number(row.difference, row.metric)}"
+        text = describe_score(row.metric).signed(row.difference)
         if not math.isnan(row.interval[0]):
-            text += f"<br><small>{_interval(row.interval, row.metric)}</small>"
+            text += f"<br><small>[{', '.join(map(number, row.interval))}]</small>"
     elif column in ("p", "holm"):
-        text = _probability(row.p_value if column == "p" else row.p_corrected)
+        p = row.p_value if column == "p" else row.p_corrected
+        text = _DASH if math.isnan(p) else "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
     elif column == "effect" and not math.isnan(row.effect_size):
         text = f"{row.effect_size:+.2f}".replace("-", "\u2212")
     return f"<td><b>{text}</b></td>" if is_best else f"<td>{text}</td>"
 
 
-def _spread(value: float, metric: str) -> str:
-    text = number(value, metric)
-    # a spread that rounds to nothing is still one
-    return f"&lt; {text[:-1]}1" if value > 0 and not text.strip("0.") else text
-
-
 def _best(rows: Sequence[Row], metric: str) -> set[str]:
-    """Return the methods with the best mean under a metric of quality, of two or more."""
+    """Return the methods with the best mean under a metric of quality."""
     means = {row.method: row.mean for row in rows if row.metric == metric and row.method != INPUT}
-    means = {method: mean for method, mean in means.items() if not math.isnan(mean)}
-    if not _is_quality(metric) or len(means) < 2:
-        return set()
-    higher_is_better = metric in DETAIL or METRICS[metric].higher_is_better
-    best = (max if higher_is_better else min)(means.values())
-    return {method for method, mean in means.items() if mean == best}
+    return describe_score(metric).best(means) if _is_quality(metric) else set()
 
 
 def _is_quality(metric: str) -> bool:
-    return metric in METRICS or metric in DETAIL
+    return metric in METRICS or metric in DETAIL_SCORES
 
 
-def _interval(interval: tuple[float, float], metric: str) -> str:
-    return f"[{number(interval[0], metric)}, {number(interval[1], metric)}]"
-
-
-def _probability(p: float) -> str:
-    if math.isnan(p):
-        return _DASH
-    return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _full(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.7g}"
-
-
-def _csv(lines: Iterable[Sequence[object]]) -> str:
+def csv_text(lines: Iterable[Sequence[object]]) -> str:
+    """Return lines of cells as CSV."""
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()

@@ -36,7 +36,8 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
         If a file cannot be written.
     """
     # pictures are drawn with libraries that no widget needs when it opens
-    from napari_care_losses.comparison.report.write import ComparisonReport, Panel, write_report
+    from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage
+    from napari_care_losses.comparison.report.write import write_report
     from napari_care_losses.comparison.to_file import notes_of
 
     plan, scores = results.plan, results.copied_scores()
@@ -46,8 +47,8 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
     reference = plan.reference if plan.reference in scores else None
     report = ComparisonReport(
         title=f"Restorations of {plan.source.name} compared",
-        panels=[
-            Panel(TITLES[TRUTH] if name == TRUTH else name, images[name], of_frame.get(name, {})) for name in names
+        images=[
+            ReportImage(TITLES[TRUTH] if name == TRUTH else name, images[name], of_frame.get(name, {})) for name in names
         ],
         truth=images.get(TRUTH),
         rows=summarize(scores, reference=reference, independent=plan.independent),

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.compare.method_chooser import MethodChooser
 from napari_care_losses.widgets.compare.results import ComparisonPlan, check_pair, is_one_series
@@ -103,12 +104,7 @@ class ComparisonSettings(QWidget):
         self.methods = MethodChooser(self._viewer.theme)
         self.aligned = QCheckBox("Align brightness before scoring")
         self.aligned.setChecked(True)
-        self.aligned.setToolTip(
-            tooltip(
-                "Scale and shift each image's grey levels to fit the ground truth before scoring, as the CARE papers "
-                "do: exposures differ in brightness. Switched off, wrong brightness counts too."
-            )
-        )
+        self.aligned.setToolTip(tooltip(ALIGNMENT_HELP))
         self.form = ParameterForm(RestorationParameters, words=WORDS)
         self.rows = make_rows()
         self.rows.addRow("Image", self.image)

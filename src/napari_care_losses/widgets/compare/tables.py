@@ -20,7 +20,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_care_losses.comparison.compare import INPUT
-from napari_care_losses.evaluation.metrics import METRICS
+from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
+from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.shared.form import make_rows, tooltip
 
@@ -29,18 +30,6 @@ if TYPE_CHECKING:
 
     from napari_care_losses.evaluation.statistics import Row
     from napari_care_losses.widgets.compare.results import Scores
-
-METRIC_TITLES = {**{name: metric.title for name, metric in METRICS.items()}, "slope": "Slope", "r2": "R²"}
-METRIC_HELP = {
-    "psnr": "Peak signal-to-noise ratio: how small the differences to the ground truth are. Higher is better; 3 dB "
-    "more halves the squared error.",
-    "ssim": "Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
-    "slope": "Restored grey levels for each true one, without alignment: where input and truth have the same exposure, "
-    "brightness may be measured only if it is near 1.",
-    "r2": "Share of the restored image's variance that true brightness explains, 0 to 1.",
-}
-COMPARED = ("psnr", "ssim")
-"""Shown in the dock."""
 
 UNKNOWN = "-"
 THIN = "\N{THIN SPACE}"
@@ -55,16 +44,12 @@ class SummaryTable(QTableWidget):
     """One row a method: mean and spread of each metric, and below them what the test against the reference says."""
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
-        super().__init__(0, 1 + len(COMPARED), parent)
-        titles = [
-            f"{METRIC_TITLES[name]} ({METRICS[name].unit})" if METRICS[name].unit else METRIC_TITLES[name]
-            for name in COMPARED
-        ]
-        self.setHorizontalHeaderLabels(["Method", *titles])
-        for column, name in enumerate(COMPARED, 1):
+        super().__init__(0, 1 + len(METRICS), parent)
+        self.setHorizontalHeaderLabels(["Method", *(metric.label for metric in METRICS.values())])
+        for column, metric in enumerate(METRICS.values(), 1):
             item = self.horizontalHeaderItem(column)
             assert item is not None
-            item.setToolTip(tooltip(METRIC_HELP[name]))
+            item.setToolTip(tooltip(metric.help))
         _make_plain(self)
         header = _header(self)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
@@ -79,16 +64,19 @@ class SummaryTable(QTableWidget):
         for row in rows:
             by_method.setdefault(row.method, {})[row.metric] = row
         self.setRowCount(len(by_method))
-        best = {name: best_of({m: row[name].mean for m, row in by_method.items() if name in row}) for name in COMPARED}
+        best = {
+            name: best_of(name, {method: row[name].mean for method, row in by_method.items() if name in row})
+            for name in METRICS
+        }
         size = NUMBER_SIZE * self.font().pointSizeF() if self.font().pointSizeF() > 0 else None
         for line, (method, of_metric) in enumerate(by_method.items()):
             title = TITLES.get(method, method)
             self.setItem(line, 0, _cell(title, colour=colours.get(method), is_left=True, about=title))
-            for column, name in enumerate(COMPARED, 1):
+            for column, name in enumerate(METRICS, 1):
                 if (row := of_metric.get(name)) is not None:
                     text = "\n".join(part for part in (mean_text(row), test_text(row)) if part)
                     about = row_about(row, reference=TITLES.get(reference, reference))
-                    self.setItem(line, column, _cell(text, is_bold=method == best[name], about=about, size=size))
+                    self.setItem(line, column, _cell(text, is_bold=method in best[name], about=about, size=size))
         self.resizeRowsToContents()
         self._fit_height()
 
@@ -110,9 +98,10 @@ class FrameTable(QWidget):
         self._frames: list[int] = []
         self._shown = -1
         self.score = QComboBox()
-        for name, title in METRIC_TITLES.items():
-            self.score.addItem(title, name)
-            self.score.setItemData(self.score.count() - 1, tooltip(METRIC_HELP[name]), Qt.ItemDataRole.ToolTipRole)
+        for name in (*METRICS, *GREY_LEVEL_SCORES):
+            score = describe_score(name)
+            self.score.addItem(score.title, name)
+            self.score.setItemData(self.score.count() - 1, tooltip(score.help), Qt.ItemDataRole.ToolTipRole)
         self.score.currentIndexChanged.connect(self._fill)
         self.table = QTableWidget()
         _make_plain(self.table)
@@ -174,29 +163,22 @@ class FrameTable(QWidget):
         self.show_frame(self._shown)
 
     def _fill_row(self, line: int, values: Mapping[str, float], metric: str) -> None:
-        # The slope depends on the truth's exposure: neither more nor less is better.
-        best = None if metric == "slope" else best_of(values)
+        best = best_of(metric, values)
         for column, name in enumerate(self._names):
             value = values.get(name)
-            text = UNKNOWN if value is None else value_text(metric, value)
-            self.table.setItem(line, column, _cell(text, is_bold=name == best))
+            text = UNKNOWN if value is None else describe_score(metric).text(value, is_short=True)
+            self.table.setItem(line, column, _cell(text, is_bold=name in best))
 
     def _on_clicked(self, row: int, _column: int) -> None:
         if row > 0:
             self.frame_chosen.emit(self._frames[row - 1])
 
 
-def value_text(metric: str, value: float) -> str:
-    """Return a score as shown."""
-    if math.isinf(value):
-        return "∞"
-    return f"{value:.2f}" if metric in METRICS and METRICS[metric].unit else f"{value:.3f}"
-
-
 def mean_text(row: Row) -> str:
     """Return mean and spread."""
-    mean = value_text(row.metric, row.mean)
-    return mean if math.isnan(row.spread) else f"{mean}{THIN}±{THIN}{value_text(row.metric, row.spread)}"
+    score = describe_score(row.metric)
+    mean = score.text(row.mean, is_short=True)
+    return mean if math.isnan(row.spread) else f"{mean}{THIN}±{THIN}{score.text(row.spread, is_short=True)}"
 
 
 def test_text(row: Row) -> str:
@@ -204,18 +186,20 @@ def test_text(row: Row) -> str:
     if not math.isnan(row.p_value):
         return f"p {p_text(row.p_value)}"
     if not math.isnan(row.interval[0]):
-        low, high = (signed(row.metric, value) for value in row.interval)
+        low, high = (describe_score(row.metric).signed(value, is_short=True) for value in row.interval)
         return f"[{low},{THIN}{high}]"
     return ""
 
 
 def row_about(row: Row, *, reference: str) -> str:
     """Return what there is to say of a row, for a tooltip."""
-    parts = [METRIC_HELP[row.metric]]
+    score = describe_score(row.metric)
+    parts = [score.help]
     if not math.isnan(row.difference):
-        parts.append(f"Mean difference to {reference}: {signed(row.metric, row.difference)}")
+        parts.append(f"Mean difference to {reference}: {score.signed(row.difference, is_short=True)}")
     if not math.isnan(row.interval[0]):
-        parts[-1] += f", 95 % interval {signed(row.metric, row.interval[0])} to {signed(row.metric, row.interval[1])}"
+        low, high = (score.signed(value, is_short=True) for value in row.interval)
+        parts[-1] += f", 95 % interval {low} to {high}"
     if not math.isnan(row.p_value):
         parts.append(
             f"Paired two-sided t-test over {row.count} fields of view: p {p_text(row.p_value)}; after Holm's "
@@ -229,22 +213,14 @@ def row_about(row: Row, *, reference: str) -> str:
     return "<br>".join(f"{part.rstrip('.')}." for part in parts)
 
 
-def signed(metric: str, value: float) -> str:
-    """Return a difference of scores as shown."""
-    return ("+" if value >= 0 else "-") + value_text(metric, abs(value))
-
-
 def p_text(p_value: float) -> str:
     """Return a p-value as shown behind the letter p."""
     return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}" if p_value < 0.1 else f"= {p_value:.2f}"
 
 
-def best_of(values: Mapping[str, float]) -> str | None:
-    """Return the method with the best value; None unless there are two methods at least beside the input."""
-    of_methods = {name: value for name, value in values.items() if name != INPUT and not math.isnan(value)}
-    if len(of_methods) < 2:
-        return None
-    return max(of_methods, key=lambda name: of_methods[name])
+def best_of(metric: str, values: Mapping[str, float]) -> set[str]:
+    """Return the best methods by a score; none unless there are two methods at least beside the input."""
+    return describe_score(metric).best({name: value for name, value in values.items() if name != INPUT})
 
 
 def _cell(

@@ -14,7 +14,7 @@ from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.compare.colors import difference_table, panel_colours
 from napari_care_losses.widgets.compare.results import TITLES, TRUTH
-from napari_care_losses.widgets.compare.tables import COMPARED, best_of, value_text
+from napari_care_losses.widgets.compare.tables import best_of
 from napari_care_losses.widgets.compare.window.drawing import Drawing, Look, anchor, draw
 from napari_care_losses.widgets.compare.window.grid import PanelGrid
 from napari_care_losses.widgets.compare.window.tabs import CurveTabs, Shown
@@ -200,13 +200,13 @@ class ComparisonView(QWidget):
         last = len(self.results.plan.frames) - 1
         self.frame_label.setText(f"Frame {self._index} / {last}")
         scores = self.results.frame_scores(self._index)
-        best = {metric: best_of({name: row[metric] for name, row in scores.items()}) for metric in COMPARED}
+        best = {metric: best_of(metric, {name: row[metric] for name, row in scores.items()}) for metric in METRICS}
         for name, panel in self.grid.panels.items():
             panel.title.setText(TITLES.get(name, name))
             panel.scores.setText(
                 " · ".join(
-                    _marked(_with_unit(metric, scores[name][metric]), is_bold=best[metric] == name)
-                    for metric in COMPARED
+                    _marked(metric.with_unit(scores[name][key], is_short=True), is_bold=name in best[key])
+                    for key, metric in METRICS.items()
                     if name in scores
                 )
             )
@@ -263,10 +263,6 @@ class ComparisonView(QWidget):
             if name in self._drawn
         ]
         self.readout.setText(f"x {x}, y {y}:   " + "   ".join(values))
-
-
-def _with_unit(metric: str, value: float) -> str:
-    return f"{value_text(metric, value)} {METRICS[metric].unit}".rstrip()
 
 
 def _marked(text: str, *, is_bold: bool) -> str:

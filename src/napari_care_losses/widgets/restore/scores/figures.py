@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
-from napari_care_losses.evaluation.metrics import METRICS
+from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP, METRICS
 from napari_care_losses.evaluation.residual import measurable
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.run_bar import show_text
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 
 ROWS = {INPUT: "Input", RESTORED: "Restored"}
 UNKNOWN = "-"
-METRIC_HELP = {
-    "psnr": "Peak signal-to-noise ratio: how small the differences to the ground truth are. Higher is better; "
-    "3 dB more halves the squared error.",
-    "ssim": "Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
-}
-
 STRUCTURE_WORDS = ((0.02, "little signal lost"), (0.1, "some signal lost"), (math.inf, "much signal lost"))
 FLICKER_WORDS = ((1.2, "steady"), (2.0, "flickers somewhat"), (math.inf, "flickers"))
 """Up to which value which words hold."""
@@ -43,12 +37,7 @@ class TruthFigures(QWidget):
         super().__init__(parent)
         self.aligned = QCheckBox("Align brightness first")
         self.aligned.setChecked(True)
-        self.aligned.setToolTip(
-            tooltip(
-                "Scale and shift each image's grey levels to fit the ground truth before scoring, as the CARE papers "
-                "do: exposures differ in brightness. Switched off, wrong brightness counts too."
-            )
-        )
+        self.aligned.setToolTip(tooltip(ALIGNMENT_HELP))
         self.heading = QLabel()
         self.heading.setToolTip(tooltip("The frame the slider stands on; the first is 0, as beside the slider."))
         self.values = {(row, name): _number() for row in ROWS for name in METRICS}
@@ -78,10 +67,10 @@ class TruthFigures(QWidget):
         scores = judgement.scores
         for (row, name), label in self.values.items():
             value = scores.get(row, {}).get(name)
-            label.setText(UNKNOWN if value is None else f"{value:.2f}" if METRICS[name].unit else f"{value:.3f}")
-            best = max((scores[other][name] for other in scores if name in scores[other]), default=None)
+            label.setText(UNKNOWN if value is None else METRICS[name].text(value, is_short=True))
+            best = METRICS[name].best({other: values[name] for other, values in scores.items() if name in values})
             font = label.font()
-            font.setBold(len(scores) > 1 and value is not None and value == best)
+            font.setBold(row in best)
             label.setFont(font)
         texts = {
             self.levels: "" if judgement.levels is None else measurable(judgement.levels),
@@ -96,10 +85,10 @@ class TruthFigures(QWidget):
     def _make_table(self) -> QGridLayout:
         grid = QGridLayout()
         grid.addWidget(self.heading, 0, 0)
-        for column, name in enumerate(METRICS, 1):
-            title = QLabel(metric_title(name))
+        for column, metric in enumerate(METRICS.values(), 1):
+            title = QLabel(metric.label)
             title.setAlignment(Qt.AlignmentFlag.AlignRight)
-            title.setToolTip(tooltip(METRIC_HELP.get(name, "")))
+            title.setToolTip(tooltip(metric.help))
             grid.addWidget(title, 0, column)
         for line, (row, text) in enumerate(ROWS.items(), 1):
             grid.addWidget(QLabel(text), line, 0)
@@ -153,12 +142,6 @@ class BlindFigures(QWidget):
         show_text(
             self.flicker, f"Flicker: {ratio:.1f} x the input's ({_words(ratio, FLICKER_WORDS)})" if is_known else ""
         )
-
-
-def metric_title(name: str) -> str:
-    """Return what a metric is called in tables and plots: its title, with its unit if it has one."""
-    metric = METRICS[name]
-    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
 
 
 def _coverage_text(coverage: dict[float, float]) -> str:

@@ -13,7 +13,7 @@ from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import Judgement
 from napari_care_losses.widgets.background.worker import CloseGuard
 from napari_care_losses.widgets.restore.scores.background_scores import Judging
-from napari_care_losses.widgets.restore.scores.figures import STRUCTURE_WORDS, BlindFigures, TruthFigures, metric_title
+from napari_care_losses.widgets.restore.scores.figures import STRUCTURE_WORDS, BlindFigures, TruthFigures
 from napari_care_losses.widgets.restore.scores.residual_box import ResidualBox
 from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, move_slider, time_axis
 from napari_care_losses.widgets.shared.form import make_rows, tooltip
@@ -251,7 +251,7 @@ class ScorePanel(QGroupBox):
                 self._plot.setVisible(False)
             return
         plot = self._plot or self._make_plot()
-        plot.set_figures({name: metric_title(name) for name in METRICS} if has_truth else BLIND_FIGURES)
+        plot.set_figures({name: metric.label for name, metric in METRICS.items()} if has_truth else BLIND_FIGURES)
         plot.set_axis(axis.label, axis.values())
         plot.set_shown(axis.step_of(self._index))
         kind = plot.figure.currentData()
