@@ -25,9 +25,11 @@ from napari_care_losses.comparison.report.pictures import (
 )
 from napari_care_losses.comparison.report.write import write_report
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.metrics import align
+from napari_care_losses.evaluation.metrics import METRICS, Metric, align
 from napari_care_losses.evaluation.spectra import averaged_rings, fourier_ring_correlation
+from napari_care_losses.evaluation.stack_scores import evaluate
 from napari_care_losses.evaluation.statistics import summarize
+from napari_care_losses.images.frames import Frames
 
 RNG = np.random.default_rng(0)
 CLEAN = (1000 * gaussian_filter(RNG.normal(size=(128, 160)), 2) + 500).astype(np.float32)
@@ -246,50 +248,50 @@ def test_the_detail_has_a_contrast_of_its_own(tmp_path):
     truth[:20, :20] += 20000
     page = page_of(tmp_path, report(truth=truth))
     whole, detail = re.findall(r"black is (\S+) and white (\S+) grey", text_of(page))
-    view = shown_frame(report(truth=truth))
-    window = detail_of(view)
+    frame = shown_frame(report(truth=truth))
+    window = detail_of(frame)
     assert [float(limit) for limit in whole] == pytest.approx(np.percentile(truth, (0.1, 99.9)), rel=1e-3)
     expected = np.percentile(window.of(truth), (0.1, 99.9))
     assert [float(limit) for limit in detail] == pytest.approx(expected, rel=1e-3)
-    assert limits_in(view, window) == pytest.approx(expected)
+    assert limits_in(frame, window) == pytest.approx(expected)
 
 
 def test_images_are_aligned_and_share_the_truths_contrast():
-    view = shown_frame(report())
-    assert list(view.images) == [INPUT, "laplace", HOSTILE, TRUTH]
-    assert view.limits == pytest.approx(np.percentile(CLEAN, (0.1, 99.9)))
+    frame = shown_frame(report())
+    assert list(frame.images) == [INPUT, "laplace", HOSTILE, TRUTH]
+    assert frame.limits == pytest.approx(np.percentile(CLEAN, (0.1, 99.9)))
     aligned = align(SMOOTH, CLEAN)
-    assert view.images["laplace"] == pytest.approx(aligned)
+    assert frame.images["laplace"] == pytest.approx(aligned)
     # the same image in other grey levels is the same image
-    assert view.images[HOSTILE] == pytest.approx(aligned, rel=1e-3)
-    width = view.limits[1] - view.limits[0]
-    assert view.differences["laplace"] == pytest.approx((aligned - CLEAN) / width)
-    assert view.largest == pytest.approx(np.percentile(np.abs(view.differences["laplace"]), 99), rel=1e-3)
+    assert frame.images[HOSTILE] == pytest.approx(aligned, rel=1e-3)
+    width = frame.limits[1] - frame.limits[0]
+    assert frame.differences["laplace"] == pytest.approx((aligned - CLEAN) / width)
+    assert frame.largest == pytest.approx(np.percentile(np.abs(frame.differences["laplace"]), 99), rel=1e-3)
 
 
 def test_unaligned_images_are_shown_as_they_are():
-    view = shown_frame(report(aligned=False))
-    assert (view.images["laplace"] == SMOOTH).all()
+    frame = shown_frame(report(aligned=False))
+    assert (frame.images["laplace"] == SMOOTH).all()
 
 
 def test_residuals_are_input_minus_restored_in_one_contrast():
-    view = shown_frame(report(truth=None))
-    assert list(view.differences) == ["laplace", HOSTILE]
-    assert view.differences["laplace"] == pytest.approx(LOW - SMOOTH, abs=1e-3)
-    assert view.limits == pytest.approx(np.percentile([SMOOTH, 2 * SMOOTH + 7], (0.1, 99.9)))
+    frame = shown_frame(report(truth=None))
+    assert list(frame.differences) == ["laplace", HOSTILE]
+    assert frame.differences["laplace"] == pytest.approx(LOW - SMOOTH, abs=1e-3)
+    assert frame.limits == pytest.approx(np.percentile([SMOOTH, 2 * SMOOTH + 7], (0.1, 99.9)))
 
 
 def test_the_truths_own_panel_is_not_taken_for_a_method(tmp_path):
     panels = [ReportImage(INPUT, LOW), ReportImage("truth", CLEAN.copy()), ReportImage("laplace", SMOOTH)]
-    view = shown_frame(report(images=panels))
-    assert list(view.images) == [INPUT, "laplace", TRUTH]
+    frame = shown_frame(report(images=panels))
+    assert list(frame.images) == [INPUT, "laplace", TRUTH]
 
 
 def test_a_perfect_method_stays_a_method():
     panels = [ReportImage(INPUT, LOW), ReportImage("perfect", CLEAN, {"psnr": math.inf, "ssim": 1.0})]
-    view = shown_frame(report(images=panels))
-    assert list(view.images) == [INPUT, "perfect", TRUTH]
-    assert view.largest == pytest.approx(0, abs=1e-9)
+    frame = shown_frame(report(images=panels))
+    assert list(frame.images) == [INPUT, "perfect", TRUTH]
+    assert frame.largest == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -388,3 +390,35 @@ def test_the_correlation_is_drawn_averaged_so_that_its_limit_can_be_read_off(tmp
     bottom = min(-0.1, low.min(), expected.min())
     found = 1.02 - (np.array(heights) - top) / height * (1.02 - bottom)
     assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_new_metric_is_scored_and_reported_without_another_change(tmp_path, monkeypatch):
+    def mean_error(restored, truth):
+        return float(np.abs(np.subtract(restored, truth)).mean())
+
+    entry = Metric(
+        title="Mean error",
+        unit="%",
+        digits=1,
+        help="How far grey levels are off.",
+        higher_is_better=False,
+        function=mean_error,
+        definition="over all pixels",
+        source="Somebody 1999",
+    )
+    monkeypatch.setitem(METRICS, "error", entry)
+    scores = {
+        name: {0: evaluate({name: Frames(image[None])}, Frames(CLEAN[None]))["mean"][name]}
+        for name, image in ((INPUT, LOW), ("laplace", SMOOTH), ("worse", LOW[::-1]))
+    }
+    images = [ReportImage(INPUT, LOW, scores[INPUT][0]), ReportImage("laplace", SMOOTH, scores["laplace"][0])]
+    rows = summarize(scores, reference=None, independent=True)
+    page = page_of(tmp_path, report(images=images, scores=scores, rows=rows))
+    best = f"{scores['laplace'][0]['error']:.1f}"
+    text = text_of(page)
+    assert "Mean error (%)" in text
+    assert "Mean error over all pixels" in text
+    assert f"Mean error {best} %" in text
+    assert "Mean error: Somebody 1999" in text
+    # the lowest is the best
+    assert f"<b>{best}</b>" in page

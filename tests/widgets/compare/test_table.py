@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_care_losses.comparison.baselines import restore_with
 from napari_care_losses.comparison.compare import INPUT
-from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.evaluation.metrics import METRICS, score
 from napari_care_losses.evaluation.statistics import Row
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
@@ -155,3 +156,14 @@ def test_the_table_is_copied(viewer, open_widget, stack, truth, qtbot) -> None:
     lines = QApplication.clipboard().text().splitlines()
     assert lines[0].split("\t")[:3] == ["method", "metric", "mean"]
     assert {line.split("\t")[0] for line in lines[1:]} == {"input", "TV"}
+
+
+def test_a_new_metric_gets_a_column(qtbot, monkeypatch) -> None:
+    monkeypatch.setitem(METRICS, "error", replace(METRICS["ssim"], title="Error", unit="%", higher_is_better=False))
+    table = SummaryTable()
+    qtbot.addWidget(table)
+    rows = [Row("a", "error", 0.25, 0.125, 3), Row("b", "error", 0.5, 0.125, 3)]
+    table.show_rows(rows, reference="a", colours={})
+    assert table.horizontalHeaderItem(3).text() == "Error (%)"
+    assert plain(cell(table, 0, 3)) == "0.250 ± 0.125"
+    assert [table.item(row, 3).font().bold() for row in range(2)] == [True, False]

@@ -135,7 +135,9 @@ def limits_in(frame: ShownFrame, window: Window) -> tuple[float, float]:
     return _limits([window.of(frame.images[name]) for name in chosen])
 
 
-def cards(report: ComparisonReport, frame: ShownFrame, window: Window | None = None, *, marked: Window | None = None) -> str:
+def cards(
+    report: ComparisonReport, frame: ShownFrame, window: Window | None = None, *, marked: Window | None = None
+) -> str:
     """Return one card an image: the image, its name and scores, and its difference.
 
     Parameters

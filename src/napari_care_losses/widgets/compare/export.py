@@ -48,7 +48,8 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
     report = ComparisonReport(
         title=f"Restorations of {plan.source.name} compared",
         images=[
-            ReportImage(TITLES[TRUTH] if name == TRUTH else name, images[name], of_frame.get(name, {})) for name in names
+            ReportImage(TITLES[TRUTH] if name == TRUTH else name, images[name], of_frame.get(name, {}))
+            for name in names
         ],
         truth=images.get(TRUTH),
         rows=summarize(scores, reference=reference, independent=plan.independent),
