@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity, "REDRAW_MS", 20)
+    monkeypatch.setattr(activity, "BAR_DELAY_MS", 20)
 
 
 class Meanwhile:
@@ -73,7 +73,7 @@ def test_the_bar_goes_however_the_work_ends(way: str, qtbot: QtBot, notified: li
     job = Job(parent=holder)
     heard = Heard(job)
     job.start(fail if way == "failed" else Counter(), title=way, fraction=lambda _: 0.5)
-    qtbot.waitUntil(lambda: [bar.n for bar in progress._all_instances] == [activity.STEPS / 2], timeout=5000)
+    qtbot.waitUntil(lambda: [bar.n for bar in progress._all_instances] == [activity.BAR_STEPS / 2], timeout=5000)
     go_on.set()
     if way == "stopped":
         job.stop()
@@ -84,7 +84,7 @@ def test_the_bar_goes_however_the_work_ends(way: str, qtbot: QtBot, notified: li
 
 
 def test_short_work_shows_no_bar(owner: QObject, job: Job, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity, "REDRAW_MS", 10_000)
+    monkeypatch.setattr(activity, "BAR_DELAY_MS", 10_000)
     seen: list[object] = []
     progress._all_instances.events.changed.connect(seen.append)
     latest = LatestJob(parent=owner, delay_ms=1)
@@ -95,7 +95,7 @@ def test_short_work_shows_no_bar(owner: QObject, job: Job, qtbot: QtBot, monkeyp
     assert seen == []
 
 
-def test_nobody_who_is_told_something_waits_for_the_dock(
+def test_no_slot_waits_for_the_dock(
     make_napari_viewer, job: Job, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stacks: list[set[str]] = []
@@ -115,7 +115,7 @@ def test_nobody_who_is_told_something_waits_for_the_dock(
     qtbot.waitUntil(lambda: len(stacks) > 5, timeout=5000)
     job.stop()
     qtbot.waitUntil(lambda: bool(heard.outcomes) and not progress._all_instances, timeout=5000)
-    assert all(names.isdisjoint({"start", "_take_reports", "_tell", "_end"}) for names in stacks)
+    assert all(names.isdisjoint({"start", "_take_reports", "_report", "_end"}) for names in stacks)
 
 
 @pytest.mark.parametrize("moves", [1, 4, 9])
@@ -151,6 +151,6 @@ def test_a_training_shows_with_its_part_done(viewer, stack, qtbot: QtBot) -> Non
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     (bar,) = progress._all_instances
     assert bar.desc.startswith(f"Training {widget.queue.running.name}")
-    qtbot.waitUntil(lambda: bar.total == activity.STEPS, timeout=5000)
+    qtbot.waitUntil(lambda: bar.total == activity.BAR_STEPS, timeout=5000)
     stop(widget, qtbot)
     qtbot.waitUntil(lambda: not progress._all_instances, timeout=5000)

@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 class Cycle:
-    """Garbage that only a search finds, and that notes the thread it is found in."""
+    """A reference cycle that notes the thread it is collected in."""
 
-    def __init__(self, found_in: list[threading.Thread]) -> None:
+    def __init__(self, collected_in: list[threading.Thread]) -> None:
         self.itself = self
-        weakref.finalize(self, lambda: found_in.append(threading.current_thread()))
+        weakref.finalize(self, lambda: collected_in.append(threading.current_thread()))
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(garbage, "REST_MS", 50)
+    monkeypatch.setattr(garbage, "HOLD_MS", 50)
     gc.collect()
     yield
-    assert gc.get_freeze_count() == 0, "objects stay out of the search for garbage"
+    assert gc.get_freeze_count() == 0, "objects stay out of garbage collection"
 
 
 @pytest.fixture
 def guard() -> GarbageGuard:
-    """Return the guard of all jobs."""
+    """Return the guard that all jobs share."""
     return garbage_guard(thread_pool())
 
 
@@ -48,33 +48,33 @@ def wait_until_let_go(guard: GarbageGuard, qtbot: QtBot) -> None:
     assert gc.get_freeze_count() == 0
 
 
-def search_in_the_thread() -> Iterator[int]:
+def collect_in_the_thread() -> Iterator[int]:
     yield gc.collect()
 
 
-def test_what_there_was_is_not_found_in_a_working_thread(job: Job, guard: GarbageGuard, qtbot: QtBot) -> None:
-    found_in: list[threading.Thread] = []
-    Cycle(found_in)
+def test_existing_objects_are_not_collected_in_a_working_thread(job: Job, guard: GarbageGuard, qtbot: QtBot) -> None:
+    collected_in: list[threading.Thread] = []
+    Cycle(collected_in)
     heard = Heard(job)
-    job.start(search_in_the_thread)
+    job.start(collect_in_the_thread)
     qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
-    assert found_in == []
+    assert collected_in == []
     wait_until_let_go(guard, qtbot)
     gc.collect()
-    assert found_in == [threading.main_thread()]
+    assert collected_in == [threading.main_thread()]
 
 
-def test_what_is_made_meanwhile_is_found_as_ever(guard: GarbageGuard, job: Job, qtbot: QtBot) -> None:
-    found_in: list[threading.Thread] = []
+def test_objects_made_meanwhile_are_collected_as_usual(guard: GarbageGuard, job: Job, qtbot: QtBot) -> None:
+    collected_in: list[threading.Thread] = []
     job.start(Counter())
     assert guard.is_holding
     assert gc.get_freeze_count() > 10_000
-    Cycle(found_in)
-    # another job: what has come since the first one began stays in the search
+    Cycle(collected_in)
+    # another job: objects made since the first one began are still collected
     LatestJob(parent=job, delay_ms=0).request(lambda: iter([1]))
     qtbot.wait(20)
     gc.collect()
-    assert found_in == [threading.main_thread()]
+    assert collected_in == [threading.main_thread()]
     job.stop()
     wait_until_let_go(guard, qtbot)
 
@@ -85,7 +85,7 @@ def test_it_holds_until_the_last_job_has_ended(owner: QObject, guard: GarbageGua
     short.start(Counter())
     short.stop()
     qtbot.waitUntil(lambda: not short.is_running, timeout=5000)
-    qtbot.wait(5 * garbage.REST_MS)
+    qtbot.wait(5 * garbage.HOLD_MS)
     assert guard.is_holding
     long.stop()
     wait_until_let_go(guard, qtbot)
@@ -115,7 +115,7 @@ def test_short_jobs_one_after_the_other_are_one_piece_of_work(
     for _ in range(5):
         job.start(lambda: iter([1]))
         qtbot.waitUntil(lambda: not job.is_running, timeout=5000)
-        qtbot.wait(garbage.REST_MS // 5)
+        qtbot.wait(garbage.HOLD_MS // 5)
     wait_until_let_go(guard, qtbot)
     assert len(times) == 1
 

@@ -1,4 +1,4 @@
-"""Loading torch beside a viewer: no garbage is searched for meanwhile."""
+"""Importing torch beside a viewer: no garbage collection runs meanwhile."""
 
 import gc
 import sys
@@ -14,7 +14,7 @@ def library(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def make(name, code=""):
-        (tmp_path / f"{name}.py").write_text(f"import gc\nis_searched = gc.isenabled()\n{code}", encoding="utf-8")
+        (tmp_path / f"{name}.py").write_text(f"import gc\nis_collected = gc.isenabled()\n{code}", encoding="utf-8")
         monkeypatch.setattr(loading, "LIBRARIES", {name: ()})
         return name
 
@@ -24,18 +24,18 @@ def library(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_no_garbage_is_searched_for_while_torch_is_loaded_nor_in_what_was_loaded(library):
+def test_no_collection_runs_during_the_import_nor_among_its_objects(library):
     name = library("stand_in_torch")
     gc.collect()
     assert gc.get_freeze_count() == 0
     loading.load_torch()
-    assert sys.modules[name].is_searched is False
+    assert sys.modules[name].is_collected is False
     assert gc.isenabled()
     assert gc.get_freeze_count() > 10_000
     assert not any(each is sys.modules[name].__dict__ for each in gc.get_objects())
 
 
-def test_what_is_loaded_already_leaves_the_search_alone(library):
+def test_a_loaded_library_changes_nothing(library):
     library("stand_in_torch_again")
     loading.load_torch()
     gc.unfreeze()
@@ -43,14 +43,14 @@ def test_what_is_loaded_already_leaves_the_search_alone(library):
     assert gc.get_freeze_count() == 0
 
 
-def test_after_a_library_that_cannot_be_loaded_garbage_is_searched_for(library):
+def test_collection_is_on_again_after_a_broken_library(library):
     name = library("stand_in_broken", "raise ImportError('a library is missing')")
     loading.load_torch()
     assert name not in sys.modules
     assert gc.isenabled()
 
 
-def test_a_search_that_is_switched_off_stays_so(library):
+def test_a_collection_that_is_switched_off_stays_off(library):
     library("stand_in_quiet")
     gc.disable()
     try:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 from napari_care_losses.errors import InputError
 from napari_care_losses.widgets.background.imports import NICENESS
 from napari_care_losses.widgets.background.threads import REPORTS_AHEAD
-from napari_care_losses.widgets.background.worker import REST_MS, TURN_MS, CloseGuard, Job, LatestJob, Outcome
+from napari_care_losses.widgets.background.worker import REPORT_PAUSE_MS, TURN_MS, CloseGuard, Job, LatestJob, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +166,7 @@ def test_many_reports_all_arrive_and_leave_the_main_thread_time(job: Job, qtbot:
 
     def on_report(_: object) -> None:
         now = time.monotonic()
-        if now - last[0] > REST_MS / 2000:
+        if now - last[0] > REPORT_PAUSE_MS / 2000:
             turns.append(0.0)
         time.sleep(0.001)
         last[0] = time.monotonic()

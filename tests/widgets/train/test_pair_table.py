@@ -96,7 +96,7 @@ def test_every_pair_says_whether_it_is_usable(low, high, verdict, widget, viewer
     assert bool(widget.run_bar.reason.text()) is not is_usable
 
 
-def test_a_frame_that_cannot_be_learnt_from_is_found_however_late(widget, viewer, stack, qtbot) -> None:
+def test_an_unusable_frame_is_found_however_late(widget, viewer, stack, qtbot) -> None:
     late = stack.astype(np.float32)
     late[2, 5, 5] = np.nan
     row = widget.pairs.rows[0]
@@ -108,7 +108,7 @@ def test_a_frame_that_cannot_be_learnt_from_is_found_however_late(widget, viewer
     assert not widget.run_bar.start_button.isEnabled()
 
 
-def test_what_is_doubtful_of_a_pair_is_said_and_it_stays_usable(widget, viewer, qtbot) -> None:
+def test_a_pair_with_a_warning_stays_usable(widget, viewer, qtbot) -> None:
     low, high = simulate_pairs("actin", 2, (128, 128), low_ms=1, seed=1)
     inner = (slice(None), slice(16, -16), slice(16, -16))
     layers = [viewer.add_image(np.roll(low, (3, -5), (1, 2))[inner]), viewer.add_image(high[inner])]

@@ -130,7 +130,7 @@ def test_a_stopped_training_resumed_is_the_uninterrupted_one(widget, viewer, lay
     assert 0 < before < 200
     assert f"Stopped after {before:,} steps" in widget.run_bar.status.text()
     assert states(widget)["my-actin-laplace"].startswith("stopped")
-    assert "Resume goes on" in widget.run_bar.status.text()
+    assert "Resume continues it" in widget.run_bar.status.text()
     widget.trainings.resume_button.click()
     qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
     assert states(widget) == {"my-actin-laplace": "done"}
@@ -212,7 +212,7 @@ def test_discard_deletes_after_a_second_click(widget, model_library: Path, qtbot
 
 def test_a_first_click_on_discard_is_forgotten_after_a_while(widget, model_library: Path, qtbot) -> None:
     stopped_midway(widget, qtbot)
-    widget.trainings._sure.setInterval(50)
+    widget.trainings.confirmation.setInterval(50)
     widget.trainings.discard_button.click()
     qtbot.waitUntil(lambda: widget.trainings.discard_button.text() == "Discard")
     widget.trainings.discard_button.click()

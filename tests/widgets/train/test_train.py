@@ -202,7 +202,7 @@ def test_a_recipe_sets_what_belongs_together_and_names_what_the_form_holds(viewe
         assert widget.form.get(name) == value == getattr(TrainingParameters(), name)
     widget.form.editor("vary_noise").click()
     assert recipe.currentIndex() == -1
-    assert recipe.placeholderText() == "your own"
+    assert recipe.placeholderText() == "custom"
     widget.form.editor("vary_noise").click()
     assert recipe.currentData() == "paper"
     widget.form.set_values(RECIPES["robust"])
@@ -284,11 +284,12 @@ def test_a_validation_image_is_shown_after_every_epoch(widget, qtbot) -> None:
 
 def test_patches_are_shown_before_the_start_and_are_others_every_time(widget, qtbot) -> None:
     drawn = []
-    widget.patches._job.reported.connect(drawn.append)
+    widget.patches.drawn.connect(drawn.append)
     for count in (1, 2):
         widget.patches.button.click()
         qtbot.waitUntil(lambda count=count: len(drawn) == count, timeout=30_000)
-    assert widget.patches.grid.isVisibleTo(widget)
+    assert widget.patches.picture.isVisibleTo(widget)
+    assert not widget.patches.picture.is_empty
     assert drawn[0][0].shape == (8, 1, 16, 16)
     assert not np.array_equal(drawn[0][0], drawn[1][0])
     qtbot.waitUntil(lambda: not widget.patches.is_running)
@@ -345,7 +346,7 @@ def test_from_the_menu_to_the_model_in_the_library(plugin, make_napari_viewer, q
     assert widget.pairs.rows[0].names == ("actin 1 ms", "actin 100 ms")
     assert widget.run_bar.isVisible(), "the run bar stays in sight"
     press(qtbot, widget.patches.button)
-    qtbot.waitUntil(lambda: widget.patches.grid.isVisible(), timeout=60_000)
+    qtbot.waitUntil(lambda: widget.patches.picture.isVisible(), timeout=60_000)
     qtbot.keyClicks(widget.loss.combo, LOSSES["mae"].title)
     assert widget.loss.name() == "mae"
     budget = widget.form.editor("budget")

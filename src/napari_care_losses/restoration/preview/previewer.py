@@ -144,11 +144,9 @@ class Previewer:
         key = path, path.stat().st_mtime_ns if path.exists() else None, name
         if self._engine is None or self._engine_key != key:
             yield PreviewTile(0, 0, note="loading the model")
-            # torch takes seconds to load: here, in the background, and not when a widget is opened
-            from napari_care_losses.compute.devices import leave_a_core
+            # imported here, in the background: torch takes seconds
             from napari_care_losses.restoration.engines.base import open_engine
 
-            leave_a_core()
             self.close()
             self._engine, self._frame = None, None
             self._tiles.clear()

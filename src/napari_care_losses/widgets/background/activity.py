@@ -1,54 +1,46 @@
-"""A bar in napari's activity dock for work that takes long."""
+"""A progress bar in napari's activity dock."""
 
 from __future__ import annotations
 
 from napari.utils import progress
 from qtpy.QtCore import QObject, QTimer
 
-STEPS = 1000
-REDRAW_MS = 200
-"""Time between two drawings, and before the first: at each the dock has all waiting events processed."""
+from napari_care_losses.widgets.shared.qt_helpers import single_shot
+
+BAR_STEPS = 1000
+BAR_DELAY_MS = 200
+"""Time before the bar is first drawn, and between two drawings: the dock processes all waiting events in each."""
 
 
 class ActivityBar(QObject):
-    """Shows in napari's activity dock how far work is; there until it is closed or destroyed.
+    """A progress bar in napari's activity dock, until it is closed or its parent is destroyed.
 
-    The dock has events processed whenever a bar comes or moves, in which anything may happen: work may end, its widget
-    or the whole viewer may go. So a bar comes, moves and goes in timers' events of its own, where nobody waits for it.
-
-    Parameters
-    ----------
-    title : str
-        What is going on.
-    parent : QObject
-        When it is destroyed, the bar goes.
+    The dock processes events whenever a bar appears or moves. In these events the work may end, or its widget or the
+    whole viewer may be closed. So every drawing runs in a timer event of its own, with none of our code waiting for it.
     """
 
     def __init__(self, title: str, *, parent: QObject) -> None:
         super().__init__(parent)
         bar = self._bar = _Bar(title)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REDRAW_MS)
-        self._timer.timeout.connect(bar.draw)
+        self._timer = single_shot(self, BAR_DELAY_MS, bar.draw)
         self._timer.start()
-        # No method of this object, which can do nothing any more; and functions, for methods do not keep their object.
+        # Not a method of this object, which is gone by then. A function keeps `bar` alive, a bound method would not.
         self.destroyed.connect(lambda: QTimer.singleShot(0, lambda: bar.close()))
 
     def show_fraction(self, fraction: float) -> None:
-        """Show the part done, 0 to 1, soon."""
+        """Show the part done, 0 to 1, at the next drawing."""
         self._bar.fraction = min(max(fraction, 0.0), 1.0)
         if not self._timer.isActive():
             self._timer.start()
 
     def close(self) -> None:
-        """Take the bar away soon."""
+        """Remove the bar, in an event of its own."""
         self._timer.stop()
         self.deleteLater()
 
 
 class _Bar:
-    """The bar itself: no Qt object, so that it outlives whatever is destroyed while it is drawn."""
+    """The bar itself. It is no Qt object, so that it survives objects destroyed while it is drawn."""
 
     def __init__(self, title: str) -> None:
         self.fraction = 0.0
@@ -57,7 +49,7 @@ class _Bar:
         self._is_drawing = self._is_closed = False
 
     def draw(self) -> None:
-        """Show the bar as it is to be now."""
+        """Draw the bar with its current fraction."""
         if self._is_drawing or self._is_closed:
             return
         self._is_drawing = True
@@ -66,13 +58,13 @@ class _Bar:
         finally:
             self._is_drawing = False
         if self._is_closed:
-            self._take_away()
+            self._remove()
 
     def close(self) -> None:
-        """Take the bar away, after a drawing under way."""
+        """Remove the bar, after the current drawing if there is one."""
         self._is_closed = True
         if not self._is_drawing:
-            self._take_away()
+            self._remove()
 
     def _draw(self) -> None:
         if self._progress is None:
@@ -81,10 +73,10 @@ class _Bar:
             self._progress = progress(total=0, desc=self._title, **options)
         if self.fraction:
             if not self._progress.total:
-                self._progress.total = STEPS
-            self._progress.update(round(STEPS * self.fraction) - self._progress.n)
+                self._progress.total = BAR_STEPS
+            self._progress.update(round(BAR_STEPS * self.fraction) - self._progress.n)
 
-    def _take_away(self) -> None:
+    def _remove(self) -> None:
         if self._progress is not None:
             self._progress.close()
             self._progress = None

@@ -1,8 +1,8 @@
-"""Leaving the viewer's objects out of Python's search for garbage while threads work.
+"""Keeping existing objects out of garbage collection while threads work.
 
-Now and then Python looks through all objects for cycles that nothing refers to, in whichever thread happens to make
-new ones. Once napari and torch are loaded that holds the viewer up for a quarter of a second; and what it finds in a
-working thread, widgets and layers, is destroyed there, which Qt and OpenGL allow on the main thread only.
+Python's garbage collector runs in whichever thread happens to allocate objects. With napari and torch loaded it stops
+the viewer for a quarter of a second. Widgets and layers that it collects in a background thread are destroyed there,
+but Qt and OpenGL allow that on the main thread only.
 """
 
 from __future__ import annotations
@@ -10,59 +10,59 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
+
+from napari_care_losses.widgets.shared.qt_helpers import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REST_MS = 5000
-"""Time after which it is looked whether work still goes on: longer than the pauses of someone who moves a slider."""
+HOLD_MS = 5000
+"""Time between two checks whether a thread still works: longer than a user pauses while moving a slider."""
 
 
 class GarbageGuard(QObject):
-    """Keeps the objects there are out of the search for garbage while work goes on, and a little longer.
+    """Keeps existing objects out of garbage collection while threads work, and a little longer.
 
-    Objects made meanwhile are searched as ever. To be used on the main thread.
+    Objects made meanwhile are collected as usual. For use on the main thread only.
 
     Parameters
     ----------
     has_work : callable
-        Whether a thread works.
+        Returns whether a thread works.
     parent : QObject
-        What lives as long as the threads do.
+        An object that lives as long as the threads.
     """
 
     def __init__(self, has_work: Callable[[], bool], *, parent: QObject) -> None:
         super().__init__(parent)
         self._has_work = has_work
         self._is_holding = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._look)
+        self._timer = single_shot(self, HOLD_MS, self._check)
 
     @property
     def is_holding(self) -> bool:
-        """Whether objects are kept out of the search."""
+        """Whether objects are kept out of garbage collection."""
         return self._is_holding
 
     def hold(self) -> None:
-        """Keep the objects there are out of the search until no thread works any more; called before one starts."""
+        """Keep existing objects out of garbage collection until no thread works; call it before a thread starts."""
         if not self._is_holding:
             self._is_holding = True
             gc.freeze()
-        # Frozen and thawed for every short job, objects would grow old uncounted, and Python would hardly ever search
-        # among the old ones.
-        self._timer.start(REST_MS)
+        # Freezing and unfreezing for every short job would make the oldest generation grow uncounted: Python would
+        # hardly ever collect it.
+        self._timer.start(HOLD_MS)
 
     def let_go(self) -> None:
-        """Let Python search among all objects again."""
+        """Let Python collect all objects again."""
         self._timer.stop()
         if self._is_holding:
             self._is_holding = False
             gc.unfreeze()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._has_work():
-            self._timer.start(REST_MS)
+            self._timer.start(HOLD_MS)
         else:
             self.let_go()

@@ -1,4 +1,4 @@
-"""Loading torch and OpenVINO beside a viewer without holding it up."""
+"""Importing torch and OpenVINO in a background thread without blocking the viewer."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LIBRARIES = {"torch": ("lib/libtorch_cpu.so", "lib/libtorch_python.so"), "openvino": ("libs/libopenvino.so*",)}
-"""The large shared libraries of a package, in the order to be loaded."""
+"""The large shared libraries of each package, in the order of loading."""
 
 _lock = threading.Lock()
 
 
 def load_torch() -> None:
-    """Import torch, and OpenVINO where it is installed; to be called in a background thread before it uses them.
+    """Import torch, and OpenVINO if it is installed; call it in a background thread before using them.
 
-    An import statement would do, but Python loads a shared library while holding its global lock, for hundreds of
-    milliseconds with torch's; and the many new objects set off searches for garbage, which take as long. Here the
-    libraries are loaded beforehand, without the lock, and no garbage is searched for meanwhile. After the loading, all
-    objects are left out of the search (`gc.freeze`): whoever keeps the viewer's out of it while work goes on ends that.
+    A plain import loads torch's shared libraries while it holds the GIL, and its many new objects trigger garbage
+    collections: both block the viewer for some hundred milliseconds. Here the libraries are loaded first, without the
+    GIL, and garbage collection is off during the import. Afterwards all objects are frozen (`gc.freeze`); the
+    `GarbageGuard` of the work unfreezes them.
     """
     with _lock:
         missing = [name for name in LIBRARIES if name not in sys.modules and find_spec(name) is not None]
         if not missing:
             return
-        with _no_search_for_garbage():
+        with _no_garbage_collection():
             for name in missing:
                 _load_libraries(name)
-                # Installed is not yet usable: the engines then do without it, and torch's users say what is wrong.
+                # A package may be installed but broken: the code that needs it then raises the error.
                 with suppress(ImportError, OSError):
                     importlib.import_module(name)
 
 
 def lower_priority() -> None:
-    """Let the calling thread, and all it will start, yield the processor to the viewer; Linux only.
+    """Let the viewer have the CPU before the calling thread and all threads it starts; Linux only.
 
-    There every thread has a niceness of its own, and hands it down to the threads of torch and OpenVINO. It cannot be
-    taken back without privileges: for threads that end with their work.
+    On Linux every thread has its own niceness, which the threads of torch and OpenVINO inherit. It cannot be lowered
+    again without privileges, so call this only in threads that end with their work.
     """
     if sys.platform == "linux":
         with suppress(OSError):
@@ -54,11 +54,11 @@ def lower_priority() -> None:
 
 
 NICENESS = 19
-"""Niceness of computing threads, the highest there is: when both want a processor, the viewer has nearly all of it."""
+"""Niceness of computing threads, the highest there is: the viewer gets nearly all the CPU time it needs."""
 
 
 def _load_libraries(package: str) -> None:
-    """Load the shared libraries of a package as a foreign call, which releases Python's lock; Linux only."""
+    """Load the shared libraries of a package by a foreign call, which releases the GIL; Linux only."""
     spec = find_spec(package)
     if sys.platform != "linux" or spec is None or spec.origin is None:
         return
@@ -66,18 +66,18 @@ def _load_libraries(package: str) -> None:
     dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
     for pattern in LIBRARIES[package]:
         for path in sorted(Path(spec.origin).parent.glob(pattern)):
-            # What cannot be loaded like this, the import will load or complain about.
+            # On failure the import itself loads the library or raises the error.
             dlopen(os.fsencode(path), os.RTLD_NOW)
 
 
 @contextmanager
-def _no_search_for_garbage() -> Iterator[None]:
+def _no_garbage_collection() -> Iterator[None]:
     is_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        # Before it is enabled: the next new object would set off a search among all of these.
+        # Before enabling: otherwise the next allocation would trigger a collection of all new objects.
         gc.freeze()
         if is_enabled:
             gc.enable()

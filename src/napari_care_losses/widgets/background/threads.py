@@ -1,4 +1,4 @@
-"""The threads that work runs in: one for every job, of low priority, each ending with its work."""
+"""The threads of background work: one low-priority thread per job, which ends with the job."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     MakeIterator = Callable[[], Iterator[Any]]
 
 REPORTS_AHEAD = 32
-"""Reports that may wait for the main thread: more would pile up in memory."""
+"""Reports that may wait for the main thread; the worker then waits, so that they do not fill the memory."""
 
 POOL_NAME = "napari-care-losses"
 
@@ -35,10 +35,10 @@ class Outcome(enum.Enum):
 
 
 class Worker(GeneratorWorker[Any, None, None]):
-    """Runs an iterator in a thread of low priority.
+    """Runs an iterator in a low-priority thread.
 
-    superqt's own loop drops a `RuntimeError` in silence and leaves the generator to be closed on the main thread; its
-    pool is as large as there are processors, where two long jobs would keep all others waiting.
+    superqt's own loop silently drops a `RuntimeError` and closes the generator on the main thread. Its pool has one
+    thread per CPU core, so two long jobs could keep all others waiting.
     """
 
     def __init__(self, make_iterator: MakeIterator, *, uses_torch: bool) -> None:
@@ -46,11 +46,11 @@ class Worker(GeneratorWorker[Any, None, None]):
         self._make_iterator, self._uses_torch = make_iterator, uses_torch
         self._room = threading.Semaphore(REPORTS_AHEAD)
         self._reports: deque[Any] = deque()
-        self._is_told = False
+        self._is_announced = False
         self.outcome = Outcome.FAILED
 
     def start(self) -> None:
-        """Start in a thread of the pool."""
+        """Start the work in a thread of the pool."""
         if self in self._worker_set:
             raise RuntimeError("this worker has been started")
         self._worker_set.add(self)
@@ -65,8 +65,11 @@ class Worker(GeneratorWorker[Any, None, None]):
             self.outcome = Outcome.STOPPED
             return
         if self._uses_torch:
-            # Before the priority is lowered: whoever imports holds Python's lock, for which the viewer may wait.
+            # Before the priority is lowered: an import holds the GIL, and the viewer may wait for it.
             load_torch()
+            from napari_care_losses.compute.devices import leave_a_core
+
+            leave_a_core()
         lower_priority()
         # for Windows and macOS
         QThread.currentThread().setPriority(QThread.Priority.LowPriority)
@@ -77,16 +80,16 @@ class Worker(GeneratorWorker[Any, None, None]):
                     self.outcome = Outcome.STOPPED
                     return
                 self._reports.append(report)
-                if not self._is_told:
-                    self._is_told = True
+                if not self._is_announced:
+                    self._is_announced = True
                     self.yielded.emit(None)
             self.outcome = Outcome.DONE
         finally:
             _close(iterator)
 
     def take(self) -> Iterator[Any]:
-        """Yield the reports that wait, on the main thread."""
-        self._is_told = False
+        """Yield the waiting reports, on the main thread."""
+        self._is_announced = False
         while self._reports:
             report = self._reports.popleft()
             self._room.release()
@@ -98,7 +101,7 @@ class Worker(GeneratorWorker[Any, None, None]):
         return bool(self._reports)
 
     def _wait_for_room(self) -> bool:
-        # With a timeout: at the end of the application the main thread waits for the worker and makes no room.
+        # With a timeout: when the application ends, the main thread waits for the worker and takes no reports.
         while not self.abort_requested:
             if self._room.acquire(timeout=0.05):
                 return not self.abort_requested
@@ -106,9 +109,9 @@ class Worker(GeneratorWorker[Any, None, None]):
 
 
 def thread_pool() -> QThreadPool:
-    """Return the threads that work runs in: one for every job, each ending with its work.
+    """Return the thread pool of all jobs.
 
-    The pool belongs to the application, which lets what runs end before it does.
+    It belongs to the application, which waits at its end for the running jobs.
     """
     application = QCoreApplication.instance()
     assert application is not None
@@ -126,14 +129,14 @@ def thread_pool() -> QThreadPool:
 
 
 def garbage_guard(pool: QThreadPool) -> GarbageGuard:
-    """Return what keeps the viewer's objects out of the search for garbage while the threads of the pool work."""
+    """Return the `GarbageGuard` of a thread pool."""
     return pool.findChild(GarbageGuard) or GarbageGuard(lambda: pool.activeThreadCount() > 0, parent=pool)
 
 
 def _stop_all(pool: QThreadPool) -> None:
     for worker in tuple(Worker._worker_set):
         worker.quit()
-    # Deleted with the application, whose end has waited for it.
+    # The pool may be gone already, deleted with the application, which has waited for it.
     with suppress(RuntimeError):
         pool.waitForDone()
 

@@ -1,9 +1,8 @@
-"""Long work beside the viewer.
+"""Long work in the background.
 
-Work is an iterator that yields reports. It runs in a thread (`widgets/threads.py`), is stopped at the next report, and
-is closed in the thread it ran in, so that whatever it holds (files, half-written results) is put in order there.
-Everything the caller is told arrives on the main thread, every report, in order, and not so fast that the viewer
-would have no time for anything else.
+Work is an iterator that yields reports. It runs in a thread, stops at the next report, and is closed in the thread it
+ran in, where it closes its files and removes half-written results. All signals arrive on the main thread: every report,
+in order, in short turns that leave the viewer time for its own events.
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.widgets.background.activity import ActivityBar
 from napari_care_losses.widgets.background.threads import Outcome, Worker
 from napari_care_losses.widgets.shared.closing import CloseGuard
+from napari_care_losses.widgets.shared.qt_helpers import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,32 +26,33 @@ if TYPE_CHECKING:
 
 __all__ = ["CloseGuard", "Job", "LatestJob", "Outcome"]
 
-REST_MS = 50
-"""Time for which reports are left to pile up before the main thread looks at them again."""
+REPORT_PAUSE_MS = 50
+"""Time between two turns in which the main thread handles reports."""
 
 TURN_MS = 10
-"""Time after which the main thread leaves the other reports for later, to see to the viewer."""
+"""Length of such a turn; the remaining reports wait for the next one."""
 
 
 class Job(QObject):
-    """One piece of long work at a time, beside the viewer.
+    """One piece of long work at a time, in the background.
 
     Parameters
     ----------
     parent : QObject
         When it is destroyed, the work stops and nothing more is reported.
     uses_torch : bool
-        Whether the work needs torch or OpenVINO, which are then loaded beforehand without holding up the viewer.
+        Whether the work needs torch or OpenVINO. They are then loaded first, without blocking the viewer, and compute
+        on all CPU cores but one.
     """
 
     reported = Signal(object)
     """One report of the iterator."""
 
     failed = Signal(object)
-    """The exception that ended the work, of which the user has been told; `finished` follows."""
+    """The exception that ended the work; it has been shown to the user, and `finished` follows."""
 
     finished = Signal(object)
-    """The `Outcome`: the work has ended and its iterator is closed."""
+    """The `Outcome`; the work has ended and its iterator is closed."""
 
     def __init__(self, *, parent: QObject, uses_torch: bool = False) -> None:
         super().__init__(parent)
@@ -61,19 +62,16 @@ class Job(QObject):
         self._has_ended = False
         self._bar: ActivityBar | None = None
         self._fraction: Callable[[Any], float | None] | None = None
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(REST_MS)
-        self._rest.timeout.connect(self._take_reports)
+        self._pause = single_shot(self, REPORT_PAUSE_MS, self._take_reports)
 
     @property
     def is_running(self) -> bool:
-        """Whether work is under way; true until `finished` is emitted."""
+        """Whether work is running; true until `finished` is emitted."""
         return self._worker is not None
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the work has been told to stop and has not ended yet."""
+        """Whether the work was asked to stop and has not ended yet."""
         return self._worker is not None and self._worker.abort_requested
 
     def start(
@@ -88,16 +86,16 @@ class Job(QObject):
         Parameters
         ----------
         make_iterator : callable
-            Called in the thread; gives the iterator of reports. It must not touch Qt or layers.
+            Called in the thread; returns the iterator of reports. It must not touch Qt or layers.
         title : str
-            What napari's activity dock calls it; nothing is shown there without.
+            Title in napari's activity dock; empty shows nothing there.
         fraction : callable, optional
-            Returns the part of the work, 0 to 1, that is done by a report; None where the report does not tell.
+            Returns the part of the work done at a report, 0 to 1, or None where the report does not say.
 
         Raises
         ------
         RuntimeError
-            If work is under way.
+            If work is already running.
         """
         if self._worker is not None:
             raise RuntimeError("a job runs one piece of work at a time")
@@ -110,17 +108,17 @@ class Job(QObject):
         signals.errored.connect(self._on_errored, queued)
         signals.finished.connect(self._on_finished, queued)
         signals.warned.connect(self._on_warned, queued)
-        # The worker's method, not the job's: a job that is destroyed can do nothing any more.
+        # Connected to the worker, not to the job: a destroyed job runs no slots.
         self.destroyed.connect(worker.quit)
         worker.start()
 
     def stop(self) -> None:
-        """Stop at the next report; `finished` tells when the work has ended."""
+        """Stop at the next report; `finished` is emitted when the work has ended."""
         if self._worker is not None:
             self._worker.quit()
 
     def _on_yielded(self, _: None) -> None:
-        if not self._rest.isActive():
+        if not self._pause.isActive():
             self._take_reports()
 
     def _on_errored(self, error: Exception) -> None:
@@ -137,19 +135,19 @@ class Job(QObject):
         worker = self._worker
         if worker is None:
             return
-        # Whoever is told of a report may process events, and so bring about the next call of this method.
-        self._rest.start()
+        # A slot connected to `reported` may process events, which may call this method again.
+        self._pause.start()
         end = time.monotonic() + TURN_MS / 1000
         for report in worker.take():
             if not worker.abort_requested:
-                self._tell(report)
+                self._report(report)
                 if time.monotonic() > end:
                     break
         if self._has_ended and not worker.has_reports and self._worker is worker:
-            self._rest.stop()
+            self._pause.stop()
             self._end(worker)
 
-    def _tell(self, report: object) -> None:
+    def _report(self, report: object) -> None:
         done = None if self._fraction is None else self._fraction(report)
         if done is not None and self._bar is not None:
             self._bar.show_fraction(done)
@@ -169,14 +167,14 @@ class Job(QObject):
 
 
 class LatestJob(QObject):
-    """Runs the newest of many requests: what has become outdated is dropped.
+    """Runs the newest of many requests and drops the older ones.
 
     Parameters
     ----------
     parent : QObject
         When it is destroyed, the work stops.
     delay_ms : int
-        Time without a newer request after which one is run.
+        Time without a newer request after which a request runs.
     uses_torch : bool
         As for `Job`.
     """
@@ -185,7 +183,7 @@ class LatestJob(QObject):
     """A report of the newest request."""
 
     failed = Signal(object)
-    """The exception that ended the newest request, of which the user has been told."""
+    """The exception that ended the newest request; it has been shown to the user."""
 
     def __init__(self, *, parent: QObject, delay_ms: int = 50, uses_torch: bool = False) -> None:
         super().__init__(parent)
@@ -194,24 +192,21 @@ class LatestJob(QObject):
         self._job.reported.connect(self.reported)
         self._job.failed.connect(self.failed)
         self._job.finished.connect(self._run_next)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(delay_ms)
-        self._timer.timeout.connect(self._run_next)
+        self._timer = single_shot(self, delay_ms, self._run_next)
 
     @property
     def is_running(self) -> bool:
-        """Whether a request is waiting or under way."""
+        """Whether a request is waiting or running."""
         return self._job.is_running or self._next is not None
 
     def request(self, make_iterator: MakeIterator) -> None:
-        """Ask for work in place of all that was asked for before."""
+        """Replace all earlier requests by this one."""
         self._next = make_iterator
         self._job.stop()
         self._timer.start()
 
     def cancel(self) -> None:
-        """Drop what was asked for."""
+        """Drop the current request."""
         self._next = None
         self._job.stop()
 

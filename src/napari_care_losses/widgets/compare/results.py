@@ -102,11 +102,6 @@ class ComparisonResults:
     def run(self) -> Generator[Compared, None, None]:
         """Compare, keeping the images; yields the steps without them. Runs in the background."""
         plan = self.plan
-        if any(method.model is not None for method in plan.methods):
-            # torch takes seconds to load: it does so here, in the background, and not when a widget is opened
-            from napari_care_losses.compute.devices import leave_a_core
-
-            leave_a_core()
         steps = compare(
             plan.frames,
             plan.methods,

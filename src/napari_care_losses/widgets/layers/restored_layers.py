@@ -131,11 +131,9 @@ def make_plan(
 
 def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
     """Restore the frames that are missing into the plan's stacks, or into new ones."""
-    # torch takes seconds to load: it does so here, in the background, and not when a widget is opened
-    from napari_care_losses.compute.devices import leave_a_core
+    # imported here, in the background: torch takes seconds
     from napari_care_losses.restoration.restore_stack import restore_frames
 
-    leave_a_core()
     model = load_model(plan.entry.path)
     stacks = plan.stacks or {kind: PartialStack(new_array(plan.frames.shape)) for kind in plan.kinds}
     for done, total, frame, note, sampled in restore_frames(plan.frames, model, plan.parameters, indices=plan.order):

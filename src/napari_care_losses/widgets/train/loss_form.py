@@ -29,14 +29,14 @@ SYMBOLS = {
     r"\log": "log",
     r"\cdot": "·",
 }
-"""What the equations in the losses' docstrings are made of, as rich text."""
+"""The LaTeX commands in the losses' docstrings, as rich text."""
 
 
 class LossForm(QWidget):
     """A combo box of the losses, above the parameters of the chosen one."""
 
     changed = Signal()
-    """Another loss, or another value of a parameter."""
+    """Another loss is chosen, or a parameter has changed."""
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -74,7 +74,7 @@ class LossForm(QWidget):
         self.combo.setCurrentIndex(self.combo.findData(name))
 
     def show_loss(self, name: str, parameters: Mapping[str, Any]) -> None:
-        """Show the loss that a model was trained with; nothing changes where it is not one of ours."""
+        """Show the loss that a model was trained with; nothing changes if the loss is unknown."""
         with suppress(CareError):
             if name in self._forms:
                 self._forms[name].set_value(LOSSES[name].from_dict(parameters))
@@ -86,7 +86,7 @@ class LossForm(QWidget):
         Raises
         ------
         InputError
-            If its parameters do not go together.
+            If its parameters do not fit together.
         """
         return self.form().value()
 
@@ -99,7 +99,7 @@ class LossForm(QWidget):
 
 
 def explain(kind: type[Loss]) -> str:
-    """Return a loss's docstring as rich text: what it is, and its equation in characters Qt can show."""
+    """Return a loss's docstring as rich text, with its equation in characters that Qt can show."""
     paragraphs = [" ".join(text.split()) for text in (inspect.getdoc(kind) or "").split("\n\n")]
     return "<br>".join(_readable(text) for text in paragraphs)
 

@@ -1,4 +1,4 @@
-"""How to train: the loss, the network and its start, the budget, the device and the model's name."""
+"""The settings of a training: loss, network, starting weights, budget, device and the model's name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AMOUNTS = {"epochs": 100.0, "steps": 2000.0, "minutes": 5.0}
-"""Budget offered by kind: the paper's epochs, and what a computer without a graphics card does in minutes."""
+"""Budgets offered first: the epochs of the paper, or what a computer without a graphics card trains in minutes."""
 
 UNITS = {"epochs": "epochs", "steps": "steps", "minutes": "min"}
 
@@ -38,24 +38,24 @@ START = TrainingParameters(
     steps_per_epoch=DEFAULT_STEPS_PER_EPOCH["minutes"],
     **RECIPES["robust"],
 )
-"""What the form shows first."""
+"""The first values of the form."""
 
 RECIPE_WORDS = {
     "robust": "robust (recommended)",
     "fine-tune": "fine-tune (robust, from a model)",
-    "paper": "the paper's",
+    "paper": "paper (as CARE trains)",
 }
-OWN_RECIPE = "your own"
+OWN_RECIPE = "custom"
 
 WORDS = {
     "preset": {
-        "care": "care (the paper's)",
+        "care": "care (as in the paper)",
         "lite": "lite (11 times faster)",
-        "deep": "deep (sees twice as far as lite)",
+        "deep": "deep (twice the receptive field of lite)",
     }
 }
 
-FIXED_BY_MODEL = "The model to start from decides the network."
+FIXED_BY_MODEL = "The network is that of the model to start from."
 
 
 class TrainingSettings(QWidget):
@@ -64,13 +64,11 @@ class TrainingSettings(QWidget):
     Parameters
     ----------
     names_in_use : callable
-        Gives the names that a new model must not have, besides those of the library.
-    parent : QWidget, optional
-        Parent widget.
+        Returns names that a new model must not have, besides those of the library.
     """
 
     changed = Signal()
-    """Any of them."""
+    """Any setting has changed."""
 
     def __init__(self, names_in_use: Callable[[], set[str]], *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -105,13 +103,15 @@ class TrainingSettings(QWidget):
         self.loss = LossForm()
         self.structure = QComboBox()
         self.structure.addItems(STRUCTURES)
-        self.structure.setToolTip(tooltip("What the images show; noted in the model, so that you find it again."))
+        self.structure.setToolTip(
+            tooltip("What the images show. It is stored in the model, so that you can find the model later.")
+        )
         scroll_past(self.structure)
         self.start_from = ModelChooser(none="from scratch")
         self.start_from.setToolTip(
             tooltip(
-                "Start from a trained model and adapt it to your images (fine-tuning): the same minutes of training "
-                "go further. Its loss is taken too, unless you have chosen one."
+                "Adapt a trained model to your images (fine-tuning), which needs less training. The loss of the model "
+                "is used too, unless you have chosen one."
             )
         )
         self.form = ParameterForm(TrainingParameters, words=WORDS)
@@ -122,10 +122,10 @@ class TrainingSettings(QWidget):
         self.recipe.setPlaceholderText(OWN_RECIPE)
         self.recipe.setToolTip(
             tooltip(
-                "Robust: patches from everywhere, varied in brightness, size and noise, in the input's grey levels; "
-                "averaged weights; so that the model bears images unlike those it has seen. Fine-tune: the same at a "
-                "lower learning rate, to start from a model. The paper's: as CARE trains. More settings show what is "
-                "in them."
+                "Robust: patches from everywhere in the images, varied in brightness, size and noise, and averaged "
+                "weights, so that the model also works on images unlike those it was trained on. Fine-tune: the same "
+                "with a lower learning rate, to start from a model. Paper: as CARE trains. The values are under More "
+                "settings."
             )
         )
         scroll_past(self.recipe)
@@ -133,13 +133,13 @@ class TrainingSettings(QWidget):
         self.form.editor("budget").setToolTip(
             tooltip(
                 TrainingParameters.described()["budget"].help
-                + " The paper: 100 epochs of 400 steps with the care network, some 5 hours without a graphics card."
+                + " The paper: 100 epochs of 400 steps with the care network, about 5 hours without a graphics card."
             )
         )
         self.device = ParameterForm(DeviceParameters)
         _mark_missing(self.device.editor("device"))
         self.name = QLineEdit()
-        self.name.setToolTip(tooltip("Under this name the model goes into the library, where Restore finds it."))
+        self.name.setToolTip(tooltip("Name of the model in the library, where Restore finds it."))
 
     def start_path(self) -> Path | None:
         """Return the model to start from."""
@@ -147,7 +147,7 @@ class TrainingSettings(QWidget):
         return None if entry is None else entry.path
 
     def suggest_name(self, *, replacing: bool = False) -> None:
-        """Offer a free name; one typed by the user stays unless it is to be replaced."""
+        """Fill in a free name; a name typed by the user stays unless `replacing`."""
         if self.name.isModified() and not replacing:
             return
         stem = f"my-{self.structure.currentText()}-{self.loss.name()}"
@@ -164,12 +164,12 @@ class TrainingSettings(QWidget):
         self.changed.emit()
 
     def _show_recipe(self) -> None:
-        """Show which recipe the form holds."""
+        """Show the recipe that the values of the form belong to."""
         held = (name for name, values in RECIPES.items() if all(self.form.get(key) == values[key] for key in values))
         self.recipe.setCurrentIndex(self.recipe.findData(next(held, OWN_RECIPE)))
 
     def suggest_structure(self, names: Iterable[str]) -> None:
-        """Offer the structure that the first of these names tells; one chosen by the user stays."""
+        """Choose the structure found in the first of these names; one chosen by the user stays."""
         found = next(filter(None, map(structure_named, names)), None)
         if found is None or self._has_own_structure or found == self.structure.currentText():
             return
@@ -219,7 +219,7 @@ class TrainingSettings(QWidget):
 
 
 def _mark_missing(devices: QWidget) -> None:
-    """Disable the device that this kind of computer never has; a start tells of any other that is missing."""
+    """Disable the device that this kind of computer never has; training itself reports other missing ones."""
     missing, why = ("cuda", "No Mac has it.") if sys.platform == "darwin" else ("mps", "Only Macs have it.")
     assert isinstance(devices, QComboBox)
     model = devices.model()

@@ -1,4 +1,4 @@
-"""The Train widget: pairs of images, a loss, a budget; the models go into the library."""
+"""The Train widget: trains models on pairs of images and saves them in the library."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.panel import Panel
 from napari_care_losses.widgets.shared.run_bar import RunBar, show_text
 from napari_care_losses.widgets.train.pairs.table import PairTable
-from napari_care_losses.widgets.train.progress.patch_samples import PatchLook
-from napari_care_losses.widgets.train.progress.view import TrainingView, progress_text, summary
+from napari_care_losses.widgets.train.progress.patch_samples import PatchSamples
+from napari_care_losses.widgets.train.progress.view import TrainingView, outcome_text, progress_text
 from napari_care_losses.widgets.train.queue.queue import TrainingQueue
 from napari_care_losses.widgets.train.queue.table import QueueTable
 from napari_care_losses.widgets.train.queue.train_model import TrainingPlan
@@ -34,7 +34,7 @@ START_TEXT = "Start training"
 
 
 class TrainWidget(Panel):
-    """Trains models on pairs of images, one after the other. Its parameters are those of a `Panel`."""
+    """Trains models on pairs of images, one after the other; the parameters are those of a `Panel`."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent=parent)
@@ -47,12 +47,12 @@ class TrainWidget(Panel):
 
     @property
     def is_running(self) -> bool:
-        """Whether a training is under way."""
+        """Whether a training is running."""
         return self.queue.running is not None
 
     def _build(self) -> None:
         self.pairs = PairTable(self._viewer)
-        self.patches = PatchLook()
+        self.patches = PatchSamples()
         self.settings = TrainingSettings(lambda: {entry.name for entry in self.queue.entries})
         self.loss, self.form, self.name = self.settings.loss, self.settings.form, self.settings.name
         self.structure, self.start_from = self.settings.structure, self.settings.start_from
@@ -63,8 +63,8 @@ class TrainWidget(Panel):
             START_TEXT,
             "Stop",
             start_help="Train until the budget is used up; the viewer stays usable.",
-            stop_help="Stop now; the best model so far goes into the library, and Resume can go on. Trainings that "
-            "wait go on waiting.",
+            stop_help="Stop now. The best model so far is saved in the library, and Resume can continue the training. "
+            "Waiting trainings do not start.",
         )
         self.run_bar.add_button(self.queue_button)
         self.body.addWidget(_group("Pairs to learn from", self.pairs))
@@ -92,12 +92,12 @@ class TrainWidget(Panel):
         self._viewer.events.theme.connect(self._on_theme)
 
     def _plan(self) -> TrainingPlan:
-        """Return what the widget says.
+        """Return the training described by the widget.
 
         Raises
         ------
         CareError
-            If it cannot be trained.
+            If something is missing or does not fit.
         """
         out = new_model_path(self.name.text())
         self.queue.check_name(out)
@@ -112,7 +112,7 @@ class TrainWidget(Panel):
         )
 
     def _resumption(self, entry: QueuedTraining) -> TrainingPlan:
-        """Return how a stopped training goes on: as it was started, with the pairs of the table if they are not known.
+        """Return how to resume a stopped training: as it was started, or with the pairs of the table if its own are lost.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class TrainWidget(Panel):
         stopped, start = entry.stopped, self.settings.start_path()
         assert stopped is not None
         if stopped.starts_from_model and start is None:
-            raise InputError("It was started from a model: choose the same one under Start.")
+            raise InputError("This training started from a model: choose the same one under Start.")
         return TrainingPlan(
             pairs=self.pairs.pairs(),
             loss=stopped.loss,
@@ -149,8 +149,8 @@ class TrainWidget(Panel):
         self.queue_button.setEnabled(not reason)
         self.queue_button.setToolTip(
             tooltip(
-                "Add a training with these pairs, loss and settings to the list: they run one after the other. To "
-                "compare losses, choose the next one while the first is trained, and press Queue again."
+                "Add a training with these pairs, loss and settings to the list. Trainings run one after the other. To "
+                "compare losses, choose the next loss while the first is trained, and press Queue again."
             )
         )
         entry = self.trainings.current()
@@ -169,7 +169,7 @@ class TrainWidget(Panel):
         try:
             self.queue.find_stopped(library_folder())
         except CareError:
-            # said beside the button: without the folder nothing can be trained either
+            # the reason is shown below the button: without the folder nothing can be trained
             return
 
     def _start(self) -> None:
@@ -203,8 +203,8 @@ class TrainWidget(Panel):
     def _on_began(self, entry: QueuedTraining) -> None:
         self.trainings.select(entry)
         self.view.show_training(entry)
-        self.patches.put_away()
-        # Only once it has been laid out can it be scrolled to.
+        self.patches.hide_patches()
+        # It must be laid out before it can be scrolled to.
         QTimer.singleShot(0, self._scroll_to_view)
         self.run_bar.show_progress(-1)
         self.run_bar.say("Reading the images…")
@@ -216,7 +216,7 @@ class TrainWidget(Panel):
     def _on_report(self, entry: QueuedTraining, report: object) -> None:
         self.view.take(entry, report)
         if isinstance(report, Preview) and not entry.epochs:
-            # the pictures have come: once more, or they push the curve out of sight
+            # again, because the first pictures push the curve out of sight
             QTimer.singleShot(0, self._scroll_to_view)
         if isinstance(report, Step):
             self.run_bar.show_progress(report.fraction)
@@ -226,7 +226,7 @@ class TrainWidget(Panel):
 
     def _on_ended(self, entry: QueuedTraining) -> None:
         self.view.curve.redraw()
-        self.run_bar.say(summary(entry))
+        self.run_bar.say(outcome_text(entry))
         self.settings.suggest_name()
 
     def _on_closed(self) -> None:
@@ -239,7 +239,7 @@ class TrainWidget(Panel):
 
 
 def _reason(make: Callable[[], object]) -> str:
-    """Return why something cannot be made; empty if it can."""
+    """Return why a call fails; empty if it does not."""
     try:
         make()
     except CareError as error:

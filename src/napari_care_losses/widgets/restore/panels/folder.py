@@ -131,9 +131,7 @@ class FolderPanel(JobPanel):
 def _restored(
     paths: list[Path], entry: LibraryEntry, target: Path, parameters: RestorationParameters | None
 ) -> Iterator[FileProgress]:
-    # torch takes seconds to load: it does so here, in the background
-    from napari_care_losses.compute.devices import leave_a_core
+    # imported here, in the background: torch takes seconds
     from napari_care_losses.models.model import load_model
 
-    leave_a_core()
     yield from restore_files(paths, load_model(entry.path), target, parameters, model_name=entry.path.stem)

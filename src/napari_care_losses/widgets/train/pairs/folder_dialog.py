@@ -1,4 +1,4 @@
-"""Asks for two folders of files, one of low and one of high exposures."""
+"""A dialog for two folders of files, one of low and one of high exposures."""
 
 from __future__ import annotations
 
@@ -24,21 +24,15 @@ from napari_care_losses.widgets.shared.path_edit import FOLDER, PathEdit
 if TYPE_CHECKING:
     from pathlib import Path
 
-WIDTH = 520
-"""Of the dialog, in pixels: paths are long."""
+DIALOG_WIDTH = 520
+"""In pixels: paths are long."""
 
 
 class FoldersDialog(QDialog):
-    """Two folders, the pairs their files make, and what is left out.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Asks for two folders and shows the pairs of their files, and which files are left out."""
 
     chosen = Signal(object)
-    """The pairs, a list of `PairSource`; the dialog is closed."""
+    """The pairs, a list of `PairSource`; emitted when the dialog is accepted."""
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -76,11 +70,11 @@ class FoldersDialog(QDialog):
         layout.addLayout(buttons)
         self.low.changed.connect(self._match)
         self.high.changed.connect(self._match)
-        self.resize(WIDTH, 360)
+        self.resize(DIALOG_WIDTH, 360)
         self._match()
 
     def _match(self) -> None:
-        self._pairs, said = [], "Choose the folder of the low and that of the high exposures."
+        self._pairs, said = [], "Choose the folder of the low exposures and the folder of the high exposures."
         if self.low.text() and self.high.text():
             try:
                 self._pairs, said = match_folders(self.low.path(), self.high.path())
@@ -105,7 +99,7 @@ def match_folders(low: Path, high: Path) -> tuple[list[PairSource], str]:
         If a folder cannot be read or holds no TIFF files.
     """
     lows, highs = stack_files(low), stack_files(high)
-    # One folder may hold both: then only the names tell them apart.
+    # One folder may hold both exposures: then only the names distinguish them.
     matching = match_names(list(lows)) if low.resolve() == high.resolve() else match_files(list(lows), list(highs))
     pairs = [PairSource(first, lows[first], highs[second]) for first, second in matching.pairs]
     return pairs, _summary(matching)
@@ -114,8 +108,10 @@ def match_folders(low: Path, high: Path) -> tuple[list[PairSource], str]:
 def _summary(matching: Matching) -> str:
     count = len(matching.pairs)
     if not count:
-        return f"No file of one folder belongs to one of the other by its name. {explain_unmatched(matching)}".strip()
+        return f"No file names of the two folders match. {explain_unmatched(matching)}".strip()
     how = (
-        " by their order, since their names do not tell: look whether they belong together" if matching.by_order else ""
+        " by their order, because their names do not match: check that they belong together"
+        if matching.by_order
+        else ""
     )
     return f"{count} pair{'s' if count > 1 else ''} matched{how}. {explain_unmatched(matching)}".strip()

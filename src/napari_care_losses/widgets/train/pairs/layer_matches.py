@@ -1,4 +1,4 @@
-"""Which of the viewer's layers are pairs by their names."""
+"""Finding pairs among the viewer's layers by their names."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class LayerMatches(NamedTuple):
-    """Pairs of layers told by their names.
+    """Pairs of layers found by their names.
 
     Attributes
     ----------
     new : list of tuple of Image
-        Low and high layer of the pairs that are not listed yet.
+        Low and high layer of every pair that is not in the table yet.
     about : str
-        What adding them would do, or why there is nothing to add.
+        What adding them does, or why there is nothing to add.
     result : str
-        What adding them has done.
+        What to say once they are added.
     """
 
     new: list[tuple[Image, Image]]
@@ -34,14 +34,14 @@ class LayerMatches(NamedTuple):
 
 
 def match_layers(layers: Iterable[Layer], listed: Sequence[tuple[Image | None, Image | None]]) -> LayerMatches:
-    """Return the pairs that the names of image layers tell; what was restored here takes no part.
+    """Return the pairs that image layers form by their names; layers restored by this plugin are left out.
 
     Parameters
     ----------
     layers : iterable of Layer
         The viewer's layers.
     listed : sequence of tuple of Image
-        The pairs that are known already.
+        The pairs in the table.
     """
     images = {layer.name: layer for layer in layers if isinstance(layer, Image) and not is_result(layer)}
     matching = match_names(list(images))
@@ -51,12 +51,12 @@ def match_layers(layers: Iterable[Layer], listed: Sequence[tuple[Image | None, I
     left_out = explain_unmatched(matching._replace(alone=[]))
     count = f"{len(new)} pair{'s' if len(new) != 1 else ''}"
     if new:
-        about = f"Add the {count} that the layers' names tell."
+        about = f"Add the {count} found by the layers' names."
     elif found:
-        about = "Every pair that the layers' names tell is in the table."
+        about = "All pairs found by the layers' names are in the table."
     else:
         about = (
-            "No two layers have names that differ by their exposure only, such as actin low and actin high, or 1 ms "
+            "No two layers have names that differ only in the exposure, such as actin low and actin high, or 1 ms "
             f"and 100 ms. {left_out}"
         ).strip()
     return LayerMatches(new, about, f"{count} matched by name. {left_out}".strip())

@@ -1,7 +1,8 @@
-"""One pair of a table of pairs: its layers or files, and whether it can be used."""
+"""One pair of the table: its layers or files, and whether it can be used."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.errors import InputError
@@ -17,27 +18,27 @@ if TYPE_CHECKING:
 UNSET = "choose…"
 
 
-class Look(NamedTuple):
-    """What was found of a pair.
+class PairCheck(NamedTuple):
+    """The result of checking a pair.
 
     Attributes
     ----------
     number : int
-        Which pair.
+        Number of the pair.
     shape : tuple of int, optional
-        Of both its stacks, if it can be used.
+        Shape of both stacks, if the pair can be used.
     problem : str
         Why it cannot be used.
-    doubts : tuple of str
-        What is doubtful of it.
+    warnings : tuple of str
+        What may be wrong with a pair that can be used.
     is_last : bool
-        Whether nothing more will be found.
+        Whether the check is complete.
     """
 
     number: int
     shape: tuple[int, ...] | None = None
     problem: str = ""
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     is_last: bool = False
 
 
@@ -54,15 +55,15 @@ class PairRow:
     Attributes
     ----------
     source : PairSource, optional
-        What the row stands for; None where a layer is missing or cannot be used.
+        The pair; None where a layer is missing or cannot be used.
     shape : tuple of int, optional
-        Shape of both stacks once they have been found usable.
+        Shape of both stacks once they are known to be usable.
     problem : str
         Why the pair cannot be used.
-    doubts : sequence of str
-        What is doubtful of a pair that can be used.
+    warnings : sequence of str
+        What may be wrong with a pair that can be used.
     is_examined : bool
-        Whether all of its frames have been looked at.
+        Whether all of its frames have been checked.
     twin : int, optional
         Number of the row that lists the same pair already.
     """
@@ -74,7 +75,7 @@ class PairRow:
         self.source = files
         self.shape: tuple[int, ...] | None = None
         self.problem = ""
-        self.doubts: Sequence[str] = ()
+        self.warnings: Sequence[str] = ()
         self.is_examined = False
         self.twin: int | None = None
         if files is None:
@@ -82,7 +83,7 @@ class PairRow:
 
     @property
     def has_files(self) -> bool:
-        """Whether the pair lies in files."""
+        """Whether the pair is in files, not in layers."""
         return self._files is not None
 
     @property
@@ -92,17 +93,17 @@ class PairRow:
 
     @property
     def is_checked(self) -> bool:
-        """Whether it is known if the pair can be used."""
+        """Whether the check has found the pair usable or not."""
         return self.shape is not None or bool(self.problem)
 
     @property
     def is_usable(self) -> bool:
-        """Whether the pair can be learnt from."""
+        """Whether the pair can be used for training."""
         return self.shape is not None and self.twin is None
 
     @property
     def names(self) -> tuple[str, str]:
-        """What is shown for the low and the high exposure."""
+        """Names of the low and the high exposure."""
         if self._files is not None:
             low, high = _file_name(self._files.low), _file_name(self._files.high)
             return low, high
@@ -120,8 +121,8 @@ class PairRow:
             return "… being checked"
         if self.twin is not None:
             return f"✗ Listed twice: row {self.twin} is the same pair."
-        mark = f"⚠ {describe(self.shape)}. " if self.doubts else f"✓ {describe(self.shape)}"
-        return mark + " ".join(self.doubts)
+        mark = f"⚠ {describe_shape(self.shape)}. " if self.warnings else f"✓ {describe_shape(self.shape)}"
+        return mark + " ".join(self.warnings)
 
     def choose(self, low: Image | None, high: Image | None) -> None:
         """Choose both layers."""
@@ -134,16 +135,16 @@ class PairRow:
         self._on_changed(self)
 
     def release(self) -> None:
-        """Follow the layers no longer."""
+        """Disconnect from the layers."""
         for layer in {id(layer): layer for layer in self.layers if layer is not None}.values():
             layer.events.name.disconnect(self._on_renamed)
             layer.events.data.disconnect(self._on_data)
         self.layers = (None, None)
 
     def check(self) -> None:
-        """Find the verdict of layers that are in memory; that of others is left to `checked`."""
+        """Check layers that are in memory; other pairs wait for `settle`."""
         self.source, self.shape, self.problem = self._files, None, ""
-        self.doubts, self.is_examined = (), False
+        self.warnings, self.is_examined = (), False
         try:
             if self._files is None:
                 self.source = layer_pair(*self.layers)
@@ -152,11 +153,11 @@ class PairRow:
         except InputError as error:
             self.problem = str(error)
 
-    def settle(self, look: Look) -> None:
-        """Take what was found of the pair in the background."""
+    def settle(self, check: PairCheck) -> None:
+        """Take the result of the check in the background."""
         was = self.verdict
-        self.shape, self.problem, self.doubts = look.shape, look.problem, look.doubts
-        self.is_examined = look.is_last
+        self.shape, self.problem, self.warnings = check.shape, check.problem, check.warnings
+        self.is_examined = check.is_last
         if self.verdict != was:
             self._on_changed(self)
 
@@ -171,7 +172,7 @@ class PairRow:
 
 
 def layer_pair(low: Image | None, high: Image | None) -> PairSource:
-    """Return the pair two layers make.
+    """Return two layers as a pair.
 
     Raises
     ------
@@ -183,40 +184,38 @@ def layer_pair(low: Image | None, high: Image | None) -> PairSource:
     return PairSource(low.name, layer_frames(low), layer_frames(high))
 
 
-def look_at(rows: Sequence[tuple[int, PairSource]]) -> Iterator[Look | None]:
-    """Look at the first frames of all pairs, then at all frames of those that can be used.
+def check_pairs(rows: Sequence[tuple[int, PairSource]]) -> Iterator[PairCheck | None]:
+    """Check the first frames of all pairs, then all frames of the usable ones.
 
     Yields
     ------
-    Look or None
-        What was found of a pair; None where there is nothing new.
+    PairCheck or None
+        The result of a pair; None where there is nothing new.
     """
-    usable: list[Look] = []
+    usable: list[PairCheck] = []
     sources = dict(rows)
     for number, source in rows:
         try:
-            look = Look(number, shape=check_pair(source))
-            usable.append(look)
+            check = PairCheck(number, shape=check_pair(source))
+            usable.append(check)
         except InputError as error:
-            look = Look(number, problem=str(error), is_last=True)
-        yield look
-    for look in usable:
-        work = examine_pair(sources[look.number])
+            check = PairCheck(number, problem=str(error), is_last=True)
+        yield check
+    for check in usable:
+        work = examine_pair(sources[check.number])
         try:
             while True:
                 next(work)
                 yield None
         except StopIteration as finished:
-            yield look._replace(doubts=tuple(finished.value), is_last=True)
+            yield check._replace(warnings=tuple(finished.value), is_last=True)
         except InputError as error:
-            yield Look(look.number, problem=str(error), is_last=True)
+            yield PairCheck(check.number, problem=str(error), is_last=True)
 
 
-def describe(shape: Sequence[int]) -> str:
+def describe_shape(shape: Sequence[int]) -> str:
     """Return a shape in words: 3 frames of 40 x 52 px."""
-    count = 1
-    for size in shape[:-2]:
-        count *= size
+    count = math.prod(shape[:-2])
     return f"{count} frame{'s' if count > 1 else ''} of {shape_text(shape[-2:])} px"
 
 

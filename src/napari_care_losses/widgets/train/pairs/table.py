@@ -1,4 +1,4 @@
-"""A table of training pairs: every row says what it is and whether it can be used."""
+"""The table of training pairs, with buttons to add and remove them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 from napari_care_losses.widgets.train.pairs.folder_dialog import FoldersDialog
 from napari_care_losses.widgets.train.pairs.grid import PairGrid
 from napari_care_losses.widgets.train.pairs.layer_matches import LayerMatches, match_layers
-from napari_care_losses.widgets.train.pairs.row import Look, PairRow, look_at
+from napari_care_losses.widgets.train.pairs.row import PairCheck, PairRow, check_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,18 +27,10 @@ if TYPE_CHECKING:
 
 
 class PairTable(QWidget):
-    """Pairs of layers, chosen by hand or matched by name, and of files from two folders.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Whose layers.
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Pairs of the viewer's layers, chosen by hand or matched by name, and of files from two folders."""
 
     changed = Signal()
-    """A row was added, removed, changed, or found usable or not."""
+    """A row was added, removed, changed or checked."""
 
     def __init__(self, viewer: ViewerModel, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -47,9 +39,9 @@ class PairTable(QWidget):
         self._is_closed = False
         self.folders: FoldersDialog | None = None
         self._checks = LatestJob(parent=self)
-        self._checks.reported.connect(self._on_looked_at)
+        self._checks.reported.connect(self._on_check)
         self._checks.failed.connect(self._on_check_failed)
-        self._looked_at: list[PairRow] = []
+        self._being_checked: list[PairRow] = []
         self._is_settling = False
         self._build()
         for name in ("inserted", "removed", "renamed"):
@@ -64,12 +56,12 @@ class PairTable(QWidget):
         return row
 
     def add_files(self, pairs: Sequence[PairSource]) -> None:
-        """Add pairs of files; they are looked at in the background."""
+        """Add pairs of files; they are checked in the background."""
         self._drop([row for row in self.rows if row.is_empty])
         self._append([PairRow(self._on_row_changed, pair) for pair in pairs])
 
     def match_by_name(self) -> None:
-        """Add the pairs that the names of the viewer's layers tell."""
+        """Add the pairs that the viewer's layers form by their names."""
         matches = self._matches()
         self._drop([row for row in self.rows if row.is_empty])
         rows = [PairRow(self._on_row_changed) for _ in matches.new]
@@ -79,17 +71,13 @@ class PairTable(QWidget):
         show_text(self.note, matches.result)
 
     def remove_selected(self) -> None:
-        """Remove the rows selected."""
+        """Remove the selected rows."""
         self._drop([self.rows[number] for number in self.table.selected_numbers()])
         if not self.rows:
             self.add_row()
 
-    def remove_row(self, row: PairRow) -> None:
-        """Remove a row."""
-        self._drop([row])
-
     def remove_all(self) -> None:
-        """Remove every row; one to choose layers for stays."""
+        """Remove every row; one empty row stays."""
         self._drop(list(self.rows))
         self.add_row()
 
@@ -114,7 +102,7 @@ class PairTable(QWidget):
                 raise InputError(f"Row {number} is empty: choose its low and its high exposure, or remove it.")
             if row.is_checked and not row.is_usable:
                 which = f"row {number}, " if len(self.rows) > 1 else ""
-                raise InputError(f"Choose other images for, or remove, {which}the pair marked {row.verdict}")
+                raise InputError(f"Replace or remove {which}the pair marked {row.verdict}")
         unchecked = sum(not row.is_checked for row in self.rows)
         if unchecked:
             raise InputError(f"{unchecked} of {len(self.rows)} pairs are still being checked.")
@@ -122,11 +110,11 @@ class PairTable(QWidget):
 
     @property
     def is_checking(self) -> bool:
-        """Whether pairs are being looked at in the background."""
+        """Whether pairs are being checked in the background."""
         return self._checks.is_running
 
     def stop(self) -> None:
-        """Stop the work in the background and follow the layers no longer: the dock was closed."""
+        """Stop the work in the background and disconnect from the layers, when the dock is closed."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -141,14 +129,14 @@ class PairTable(QWidget):
     def _build(self) -> None:
         self.table = PairGrid()
         self.table.setToolTip(
-            tooltip("✓ can be learnt from, ⚠ is doubtful, ✗ cannot. Choose the layers of the selected row below.")
+            tooltip("✓ usable, ⚠ usable with a warning, ✗ not usable. Choose the layers of the selected row below.")
         )
         self.table.currentCellChanged.connect(lambda *_: self._show_details())
         self.table.itemSelectionChanged.connect(self._update_buttons)
         self.table.delete_pressed.connect(self.remove_selected)
         self.low, self.high = (LayerChooser(self._viewer, none="choose…") for _ in range(2))
         self.low.setToolTip(tooltip("The noisy image: short exposure or little light."))
-        self.high.setToolTip(tooltip("The same field of view at a long exposure: what the model learns to give."))
+        self.high.setToolTip(tooltip("The same field of view at a long exposure, which the model learns to reproduce."))
         for chooser in (self.low, self.high):
             chooser.changed.connect(self._on_chosen)
         self.verdict, self.note = text_line(), text_line()
@@ -166,9 +154,7 @@ class PairTable(QWidget):
         layout.addWidget(self.note)
 
     def _buttons(self) -> QGridLayout:
-        self.add_button = _button(
-            "Add pair", "Add another field of view. Stacks count as many pairs: one a frame.", self.add_row
-        )
+        self.add_button = _button("Add pair", "Add a pair of layers. Each frame of a stack is one pair.", self.add_row)
         self.match_button = _button("Match by name", "", self.match_by_name)
         self.folders_button = _button(
             "From folders…",
@@ -191,7 +177,7 @@ class PairTable(QWidget):
         self._refresh()
         if rows:
             self.table.setCurrentCell(start, 1)
-        self._look_at_unchecked()
+        self._check_rows()
 
     def _drop(self, rows: Sequence[PairRow]) -> None:
         for row in rows:
@@ -202,7 +188,7 @@ class PairTable(QWidget):
         self._refresh()
 
     def _refresh(self) -> None:
-        """Show every row anew."""
+        """Update every row."""
         twins = first_listing([row.source for row in self.rows])
         for row, twin in zip(self.rows, twins, strict=True):
             row.twin = None if twin is None else twin + 1
@@ -237,27 +223,27 @@ class PairTable(QWidget):
     def _matches(self) -> LayerMatches:
         return match_layers(self._viewer.layers, [row.layers for row in self.rows])
 
-    def _look_at_unchecked(self) -> None:
-        self._looked_at = [row for row in self.rows if not (row.is_examined or row.problem)]
-        numbered = [(number, row.source) for number, row in enumerate(self._looked_at) if row.source is not None]
+    def _check_rows(self) -> None:
+        self._being_checked = [row for row in self.rows if not (row.is_examined or row.problem)]
+        numbered = [(number, row.source) for number, row in enumerate(self._being_checked) if row.source is not None]
         if numbered:
-            self._checks.request(lambda: look_at(numbered))
+            self._checks.request(lambda: check_pairs(numbered))
         else:
             self._checks.cancel()
 
-    def _on_looked_at(self, look: Look | None) -> None:
-        if look is not None:
-            self._settle(self._looked_at[look.number], look)
+    def _on_check(self, check: PairCheck | None) -> None:
+        if check is not None:
+            self._settle(self._being_checked[check.number], check)
 
     def _on_check_failed(self, error: Exception) -> None:
-        for number, row in enumerate(self._looked_at):
+        for number, row in enumerate(self._being_checked):
             if not row.is_checked:
-                self._settle(row, Look(number, problem=f"Cannot be looked at: {error}"))
+                self._settle(row, PairCheck(number, problem=f"Cannot be checked: {error}"))
 
-    def _settle(self, row: PairRow, look: Look) -> None:
+    def _settle(self, row: PairRow, check: PairCheck) -> None:
         self._is_settling = True
         try:
-            row.settle(look)
+            row.settle(check)
         finally:
             self._is_settling = False
 
@@ -265,14 +251,14 @@ class PairTable(QWidget):
         if row not in self.rows:
             return
         if self._is_settling:
-            # Of many pairs each is settled by itself: the other rows stay as they are.
+            # Only this row has changed: with many pairs, updating all of them each time would be slow.
             self.table.show_row(self.rows.index(row), row)
             if row is self._current():
                 self._show_details()
             self.changed.emit()
             return
         self._refresh()
-        self._look_at_unchecked()
+        self._check_rows()
 
     def _on_chosen(self) -> None:
         row = self._current()
@@ -280,16 +266,16 @@ class PairTable(QWidget):
             row.choose(self.low.layer(), self.high.layer())
 
     def _on_layers(self, _event: object = None) -> None:
-        there = {id(layer) for layer in self._viewer.layers}
+        present = {id(layer) for layer in self._viewer.layers}
         for row in self.rows:
-            kept = [layer if id(layer) in there else None for layer in row.layers]
+            kept = [layer if id(layer) in present else None for layer in row.layers]
             if tuple(kept) != row.layers:
                 row.choose(*kept)
         self._update_buttons()
 
 
-def _button(text: str, said: str, act: Callable[[], object]) -> QPushButton:
+def _button(text: str, help: str, act: Callable[[], object]) -> QPushButton:
     button = QPushButton(text)
-    button.setToolTip(tooltip(said))
+    button.setToolTip(tooltip(help))
     button.clicked.connect(lambda _=False: act())
     return button

@@ -18,30 +18,28 @@ if TYPE_CHECKING:
 
     from napari_care_losses.training.progress import Epoch, Step
 
-HEIGHT = 195
-REDRAW_MS = 200
-"""Least time between two drawings: training takes more steps a second than an eye needs to see."""
+CURVE_HEIGHT = 195
+CURVE_DELAY_MS = 200
+"""Least time between two drawings; training may take more steps in this time."""
 
 SMOOTHING = 0.05
 """Weight of a step in the running mean."""
 
 MOST_POINTS = 2000
-"""Points drawn of a line; a longer one is thinned."""
+"""Points drawn of a line; of longer ones every n-th point is drawn."""
 
 TRAINING_COLOUR = "#3d8bfd"
 VALIDATION_COLOUR = "#f58518"
-"""Told apart by people with any colour vision, and readable on dark and light ground."""
+"""Distinguishable with any colour vision, and readable on dark and light backgrounds."""
 
 
 class LossCurve(QWidget):
-    """Training loss of every step (faint), smoothed, and validation loss of every epoch.
+    """Training loss of every step (faint) and smoothed, and validation loss of every epoch.
 
     Parameters
     ----------
     theme : str
         Name of napari's theme.
-    parent : QWidget, optional
-        Parent widget.
     """
 
     def __init__(self, theme: str, *, parent: QWidget | None = None) -> None:
@@ -49,9 +47,9 @@ class LossCurve(QWidget):
         self._steps: list[tuple[int, float, float]] = []
         self._epochs: list[tuple[int, float]] = []
         self._plot = row_plot(
-            HEIGHT,
-            "Lower is better. Blue: loss on the patches trained on, of every step (faint) and smoothed. Orange: "
-            "loss on images kept apart. When orange rises while blue falls, more training does not help.",
+            CURVE_HEIGHT,
+            "Lower is better. Blue: training loss of every step (faint) and smoothed. Orange: validation loss, on "
+            "images not used for training. When orange rises while blue falls, more training does not help.",
         )
         self._plot.setLabel("bottom", "step")
         self._legend = self._plot.addLegend(offset=(-5, 5))
@@ -65,12 +63,12 @@ class LossCurve(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self._plot)
         layout.addWidget(self.logarithmic)
-        self._timer = single_shot(self, REDRAW_MS, self.redraw)
+        self._timer = single_shot(self, CURVE_DELAY_MS, self.redraw)
         self.set_theme(theme)
         self.clear()
 
     def clear(self) -> None:
-        """Forget the curve."""
+        """Remove all points."""
         self._steps, self._epochs = [], []
         self.redraw()
 
@@ -86,7 +84,7 @@ class LossCurve(QWidget):
     def add_step(self, step: Step) -> None:
         """Add the training loss of a step."""
         before = self._steps[-1][2] if self._steps else step.loss
-        # The mean of the first steps is plain, or it would start at the first step's chance value.
+        # An ordinary mean of the first steps: otherwise their random values would dominate.
         weight = max(SMOOTHING, 1 / (len(self._steps) + 1))
         self._steps.append((step.step, step.loss, before + weight * (step.loss - before)))
         self._redraw_soon()
@@ -111,13 +109,13 @@ class LossCurve(QWidget):
         self._validation.setSymbolPen(None)
 
     def redraw(self) -> None:
-        """Draw what has been added."""
+        """Draw all points."""
         values = [loss for step in self._steps for loss in step[1:]] + [loss for _, loss in self._epochs]
         can_be_logarithmic = all(value > 0 for value in values)
         self.logarithmic.setEnabled(can_be_logarithmic)
         self.logarithmic.setToolTip(
             tooltip(
-                "Loss on a logarithmic axis: late, small gains show."
+                "Logarithmic axis: shows small improvements late in the training."
                 if can_be_logarithmic
                 else "This loss becomes negative, which a logarithmic axis cannot show."
             )

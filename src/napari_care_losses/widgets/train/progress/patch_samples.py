@@ -1,40 +1,59 @@
-"""A look at the patches a training would draw."""
+"""A sample of the patches that a training would draw."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+import numpy as np
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.shared.form import tooltip
-from napari_care_losses.widgets.train.progress.pictures import PATCHES_A_ROW, PatchGrid
-from napari_care_losses.widgets.train.queue.train_model import look_at_patches
+from napari_care_losses.widgets.train.progress.pictures import Picture
+from napari_care_losses.widgets.train.queue.train_model import sample_patches_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from napari_care_losses.training.pair_sources import PairSource
     from napari_care_losses.training.parameters import TrainingParameters
+    from napari_care_losses.training.patches import Batch
 
-COUNT = 2 * PATCHES_A_ROW
+PATCHES_PER_ROW = 4
+COUNT = 2 * PATCHES_PER_ROW
+GAP = 2
+"""Between patches, in their pixels."""
+
+HELP = (
+    "Draw some patches as the training does, to see whether they contain signal and whether low and high belong "
+    "together. Every press draws other patches."
+)
 
 
-class PatchLook(QWidget):
-    """A button that draws patches in the background and shows them; other ones every time."""
+class PatchSamples(QWidget):
+    """A button that draws patches in the background and shows each low patch above its high patch."""
+
+    drawn = Signal(object)
+    """The patches shown: low and high, float32 arrays (N, 1, Y, X)."""
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._pairs_and_settings: Callable[[], tuple[Sequence[PairSource], TrainingParameters]] | None = None
         self._job = LatestJob(parent=self, delay_ms=0)
-        self._job.reported.connect(self._on_drawn)
-        self.button, self.grid = QPushButton("Show patches"), PatchGrid()
-        self.button.clicked.connect(self._look)
+        self._job.reported.connect(self._show)
+        self.button, self.picture = QPushButton("Show patches"), Picture(magnified=True)
+        self.button.clicked.connect(self._draw)
+        self.caption = QLabel("Each low patch is above its high patch, normalised as the network receives them.")
+        self.caption.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        layout.addWidget(self.button)
-        layout.addWidget(self.grid)
+        for widget in (self.button, self.picture, self.caption):
+            layout.addWidget(widget)
+        self.hide_patches()
 
     @property
     def is_running(self) -> bool:
@@ -44,36 +63,52 @@ class PatchLook(QWidget):
     def set_state(
         self, reason: str, pairs_and_settings: Callable[[], tuple[Sequence[PairSource], TrainingParameters]]
     ) -> None:
-        """Enable the button if there is no reason against it.
+        """Enable the button, or show why no patches can be drawn.
 
         Parameters
         ----------
         reason : str
-            Why no patches can be drawn.
+            Why no patches can be drawn; empty enables the button.
         pairs_and_settings : callable
-            Gives the pairs to draw from and the settings when the button is pressed.
+            Returns the pairs to draw from and the settings when the button is pressed.
         """
         self._pairs_and_settings = pairs_and_settings
         self.button.setEnabled(not reason)
-        said = "Draw some patches as the training would, to see whether there is signal in them and whether low and "
-        said += "high belong together. Other ones are drawn every time."
-        self.button.setToolTip(tooltip(reason or said))
+        self.button.setToolTip(tooltip(reason or HELP))
 
-    def put_away(self) -> None:
-        """Hide the patches: what follows needs the room."""
+    def hide_patches(self) -> None:
+        """Hide the patches, to leave the room to the training."""
         self._job.cancel()
-        self.grid.setVisible(False)
+        for widget in (self.picture, self.caption):
+            widget.hide()
         self.button.setText("Show patches")
 
     def stop(self) -> None:
         """Stop drawing."""
         self._job.cancel()
 
-    def _look(self) -> None:
+    def _draw(self) -> None:
         assert self._pairs_and_settings is not None
         pairs, settings = self._pairs_and_settings()
-        self._job.request(lambda: look_at_patches(pairs, settings, COUNT))
+        self._job.request(lambda: sample_patches_of(pairs, settings, COUNT))
 
-    def _on_drawn(self, batch: Any) -> None:
-        self.grid.show_patches(batch)
+    def _show(self, batch: Batch) -> None:
+        low, high = (patches[:, 0] for patches in batch)
+        self.picture.show_array(mosaic(low, high))
+        for widget in (self.picture, self.caption):
+            widget.show()
         self.button.setText("Show other patches")
+        self.drawn.emit(batch)
+
+
+def mosaic(low: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return patches (N, Y, X) side by side, low above high, NaN between them."""
+    size = low.shape[1]
+    rows = -(-len(low) // PATCHES_PER_ROW)
+    pair, column = 2 * size + 2 * GAP + GAP, size + GAP
+    shown = np.full((rows * pair, PATCHES_PER_ROW * column), np.nan, np.float32)
+    for number, (first, second) in enumerate(zip(low, high, strict=True)):
+        top, left = number // PATCHES_PER_ROW * pair, number % PATCHES_PER_ROW * column
+        shown[top : top + size, left : left + size] = first
+        shown[top + size + GAP : top + 2 * size + GAP, left : left + size] = second
+    return shown[: -2 * GAP, :-GAP]

@@ -1,4 +1,4 @@
-"""A training as it runs: its loss curve, a validation image, and its figures in words."""
+"""The progress of a training: loss curve, validation image and status text."""
 
 from __future__ import annotations
 
@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 
 class TrainingView(QWidget):
-    """Shows one training.
-
-    Parameters
-    ----------
-    theme : str
-        Name of napari's theme.
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Shows the progress of one training, in napari's theme of a name."""
 
     def __init__(self, theme: str, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +34,7 @@ class TrainingView(QWidget):
         self.setVisible(False)
 
     def show_training(self, entry: QueuedTraining | None) -> None:
-        """Show a training from its beginning; None, or one that has not begun, hides the view."""
+        """Show all of a training; None, or one that has not begun, hides the view."""
         self._shown = entry
         self.setVisible(entry is not None and (entry.state is State.RUNNING or entry.step > 0))
         if entry is not None:
@@ -51,7 +43,7 @@ class TrainingView(QWidget):
             self.preview.show_preview(entry.preview)
 
     def take(self, entry: QueuedTraining, report: object) -> None:
-        """Show what a training has reported, if it is the one shown."""
+        """Show a report of a training, if it is the one shown."""
         if entry is not self._shown:
             return
         if isinstance(report, Step):
@@ -65,7 +57,7 @@ class TrainingView(QWidget):
 
 
 def progress_text(entry: QueuedTraining, report: object) -> str | None:
-    """Return a line on how far a training is; None where a report changes nothing of it."""
+    """Return a line on the progress of a training; None if a report does not change it."""
     if isinstance(report, Preparing):
         return f"{entry.name}: reading the images, {report.done} of {report.total}"
     if isinstance(report, Step):
@@ -77,8 +69,8 @@ def progress_text(entry: QueuedTraining, report: object) -> str | None:
     return None
 
 
-def summary(entry: QueuedTraining) -> str:
-    """Return a sentence on how a training has ended."""
+def outcome_text(entry: QueuedTraining) -> str:
+    """Return a sentence on how a training ended."""
     if entry.problem:
         kept = f" The best model before that is in the library as {entry.name}." if entry.is_saved else ""
         return f"Failed: {entry.problem}{kept}"
@@ -88,4 +80,4 @@ def summary(entry: QueuedTraining) -> str:
     text = f"Stopped after {entry.step:,} steps" if entry.state is State.STOPPED else f"Trained {entry.step:,} steps"
     text += f"; lowest validation loss {best.validation_loss:.4g} after epoch {best.epoch}" if best else ""
     text += f". The best model is in the library as {entry.name}: choose it in Restore."
-    return f"{text} Resume goes on." if entry.can_resume else text
+    return f"{text} Resume continues it." if entry.can_resume else text

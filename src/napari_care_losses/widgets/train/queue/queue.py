@@ -1,4 +1,4 @@
-"""Trainings one after the other: waiting, running, done, stopped or failed."""
+"""The training queue: trainings run one after the other in the background."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class State(enum.Enum):
-    """What a training of the queue is doing."""
+    """State of a training in the queue."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -36,7 +36,7 @@ ENDS = {Outcome.DONE: State.DONE, Outcome.STOPPED: State.STOPPED, Outcome.FAILED
 
 @dataclass(eq=False)
 class QueuedTraining:
-    """A training of the queue, and what it has reported.
+    """A training in the queue, and its reports so far.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class QueuedTraining:
     loss : str
         Name of the loss.
     plan : TrainingPlan, optional
-        All it needs; None for one that was stopped in an earlier session, whose pairs are not known.
+        All it needs; None if it was stopped in an earlier session, because its pairs are then unknown.
     stopped : StoppedTraining, optional
-        What its state says, where it was stopped in an earlier session.
+        Its saved state, if it was stopped in an earlier session.
     """
 
     out: Path
@@ -74,7 +74,7 @@ class QueuedTraining:
 
     @property
     def state_text(self) -> str:
-        """What it is doing, and how far it is."""
+        """Its state, with the part done."""
         if self.state is State.RUNNING or (self.state is State.STOPPED and self.fraction > 0):
             return f"{self.state.value} {self.fraction:.0%}"
         return self.state.value
@@ -86,21 +86,21 @@ class QueuedTraining:
 
     @property
     def files(self) -> list[Path]:
-        """The files it has made."""
+        """Its files: model and saved state."""
         return [path for path in (self.out, state_path(self.out)) if path.is_file()]
 
     @property
     def can_resume(self) -> bool:
-        """Whether it can go on where it stands."""
+        """Whether it can be resumed."""
         return self.state in (State.STOPPED, State.FAILED) and state_path(self.out).is_file()
 
     @property
     def can_discard(self) -> bool:
-        """Whether it has ended early and left files."""
+        """Whether it ended early and left files."""
         return self.state in (State.STOPPED, State.FAILED) and bool(self.files)
 
     def read_state(self) -> None:
-        """Take how far it is from its file: what was reported last may lie some steps behind."""
+        """Read its progress from its file: the last report may be some steps behind."""
         try:
             stopped = read_stopped(state_path(self.out))
         except ResumeError:
@@ -108,7 +108,7 @@ class QueuedTraining:
         self.step, self.fraction, self.epochs = stopped.step, stopped.fraction, list(stopped.history)
 
     def take(self, report: Any) -> None:
-        """Note a report."""
+        """Record a report."""
         if isinstance(report, Step):
             self.steps.append(report)
             self.step, self.fraction = report.step, report.fraction
@@ -122,7 +122,7 @@ class QueuedTraining:
 
 
 class TrainingQueue(QObject):
-    """Runs trainings one after the other beside the viewer.
+    """Runs trainings one after the other in the background.
 
     Parameters
     ----------
@@ -131,22 +131,22 @@ class TrainingQueue(QObject):
     """
 
     changed = Signal()
-    """A training was added, removed, or has begun or ended."""
+    """A training was added or removed, or it began or ended."""
 
     began = Signal(object)
-    """The training that has begun."""
+    """A training that began."""
 
     reported = Signal(object, object)
-    """The running training, and what it reports."""
+    """The running training and its report."""
 
     ended = Signal(object)
-    """The training that has ended."""
+    """A training that ended."""
 
     def __init__(self, *, parent: QObject) -> None:
         super().__init__(parent)
         self.entries: list[QueuedTraining] = []
         self._running: QueuedTraining | None = None
-        self._is_held = self._cannot_go_on = False
+        self._is_held = self._cannot_resume = False
         self._job = Job(parent=self, uses_torch=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(self._on_failed)
@@ -154,22 +154,22 @@ class TrainingQueue(QObject):
 
     @property
     def running(self) -> QueuedTraining | None:
-        """The training under way."""
+        """The running training."""
         return self._running
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the training under way has been told to stop."""
+        """Whether the running training was asked to stop."""
         return self._job.is_stopping
 
     @property
     def waiting(self) -> list[QueuedTraining]:
-        """The trainings that wait, in their order."""
+        """The waiting trainings, in order."""
         return [entry for entry in self.entries if entry.state is State.WAITING]
 
     def add(self, plan: TrainingPlan) -> QueuedTraining:
-        """Let a training wait; it runs after those before it, at once if `start` is called while none runs."""
-        # What the same file was before, finished or thrown away, is over.
+        """Add a training at the end of the queue; `start` runs the queue."""
+        # An earlier training of the same file has ended and is replaced.
         self.entries = [entry for entry in self.entries if entry.out != plan.out]
         entry = QueuedTraining(plan.out, plan.loss.name, plan)
         self.entries.append(entry)
@@ -177,7 +177,7 @@ class TrainingQueue(QObject):
         return entry
 
     def find_stopped(self, folder: Path) -> None:
-        """Add the trainings that an earlier session stopped in a folder."""
+        """Add the trainings of a folder that were stopped in an earlier session."""
         known = {entry.out for entry in self.entries}
         for stopped in list_stopped(folder):
             if stopped.path not in known:
@@ -187,7 +187,7 @@ class TrainingQueue(QObject):
         self.changed.emit()
 
     def check_name(self, path: Path) -> None:
-        """Check that no training of the queue makes a file of this name.
+        """Check that no training in the queue will write this file.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class TrainingQueue(QObject):
             raise InputError(f"A training named {path.stem!r} is in the list already: choose another name.")
 
     def start(self) -> None:
-        """Run the trainings that wait; `stop` holds those that have not begun."""
+        """Run the waiting trainings until `stop`."""
         self._is_held = False
         if self._running is None and self.waiting:
             entry = self._running = self.waiting[0]
@@ -209,13 +209,13 @@ class TrainingQueue(QObject):
             self.changed.emit()
 
     def stop(self) -> None:
-        """Stop the training under way; those that wait go on waiting."""
+        """Stop the running training; the others keep waiting."""
         self._is_held = True
         self._job.stop()
         self.changed.emit()
 
     def resume(self, entry: QueuedTraining, plan: TrainingPlan) -> None:
-        """Let a stopped training go on, before those that wait."""
+        """Resume a stopped training, before the waiting ones."""
         entry.plan, entry.state = plan._replace(resume=True), State.WAITING
         self.entries.remove(entry)
         first = self.entries.index(self.waiting[0]) if self.waiting else len(self.entries)
@@ -224,12 +224,12 @@ class TrainingQueue(QObject):
         self.start()
 
     def remove(self, entry: QueuedTraining) -> None:
-        """Take a training that does not run off the list; the files it made stay."""
+        """Remove a training that is not running from the queue; its files stay."""
         self.entries.remove(entry)
         self.changed.emit()
 
     def discard(self, entry: QueuedTraining) -> None:
-        """Take a training that does not run off the list and delete what it made.
+        """Remove a training that is not running from the queue and delete its files.
 
         Raises
         ------
@@ -253,16 +253,16 @@ class TrainingQueue(QObject):
         entry = self._running
         assert entry is not None
         entry.problem = str(error)
-        self._cannot_go_on = isinstance(error, ResumeError)
+        self._cannot_resume = isinstance(error, ResumeError)
 
     def _on_finished(self, outcome: Outcome) -> None:
         entry, self._running = self._running, None
         assert entry is not None
         entry.state = ENDS[outcome]
         entry.read_state()
-        if self._cannot_go_on:
-            # Nothing has happened to it: with the pairs it was started with, it still can.
-            entry.state, self._cannot_go_on = State.STOPPED, False
+        if self._cannot_resume:
+            # Its files are unchanged: it can still be resumed with the right pairs.
+            entry.state, self._cannot_resume = State.STOPPED, False
             entry.plan = None if entry.stopped is not None else entry.plan
         self.ended.emit(entry)
         self.changed.emit()

@@ -1,4 +1,4 @@
-"""Training from chosen pairs into the model library, and a look at its patches, as iterators; no Qt."""
+"""Training from pairs into the model library, and drawing sample patches, as iterators without Qt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_care_losses.training.trainer import Trainer
 
 PREVIEW_SHARE = 0.1
-"""Part of the time that previews may take, where epochs are very short."""
+"""Largest part of the training time spent on previews, if epochs are very short."""
 
 
 class TrainingPlan(NamedTuple):
@@ -31,7 +31,7 @@ class TrainingPlan(NamedTuple):
     Attributes
     ----------
     pairs : sequence of PairSource
-        What to learn from.
+        The pairs to train on.
     loss : Loss
         The training loss.
     parameters : TrainingParameters
@@ -41,11 +41,11 @@ class TrainingPlan(NamedTuple):
     start_from : Path, optional
         Model file whose weights to start from.
     out : Path
-        The model file to make.
+        The model file to write.
     device : str
         Where to compute.
     resume : bool
-        Go on where a stopped training into the same file stands.
+        Whether to resume the stopped training of the same file.
     """
 
     pairs: Sequence[PairSource]
@@ -59,14 +59,14 @@ class TrainingPlan(NamedTuple):
 
 
 class Resumed(NamedTuple):
-    """A stopped training goes on.
+    """A stopped training was resumed.
 
     Attributes
     ----------
     step : int
         Steps taken before.
     history : list of Epoch
-        Its epochs so far.
+        Epochs before.
     """
 
     step: int
@@ -85,8 +85,7 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     Preview
         After the first step and every epoch, and less often where epochs are shorter than previews.
     """
-    # torch takes seconds to load: it does so here, in the background, and not when the widget is opened
-    from napari_care_losses.compute.devices import leave_a_core
+    # imported here, in the background: torch takes seconds
     from napari_care_losses.training.pairs import pairs_from_frames
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
@@ -94,7 +93,6 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     if plan.out.exists() and not plan.resume:
         # it was not when the training was queued: another viewer has made it meanwhile
         raise InputError(f"The library already has a model {plan.out.stem!r}: choose another name.")
-    leave_a_core()
     pairs: list[Pair] = []
     for done, source in enumerate(plan.pairs):
         yield Preparing(done, len(plan.pairs))
@@ -122,8 +120,8 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
         raise
 
 
-def look_at_patches(pairs: Sequence[PairSource], parameters: TrainingParameters, count: int) -> Iterator[Batch]:
-    """Yield one batch of patches as a training would draw them, other ones every time."""
+def sample_patches_of(pairs: Sequence[PairSource], parameters: TrainingParameters, count: int) -> Iterator[Batch]:
+    """Yield one batch of patches as a training draws them, different ones every time."""
     # scipy's filters take half a second to load
     import numpy as np
 
