@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.comparison.baselines import BASELINES, restore_with
 from napari_care_losses.evaluation.metrics import score
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.tiff_reader import read_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable

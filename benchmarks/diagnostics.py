@@ -24,7 +24,7 @@ from napari_care_losses.comparison.baselines import restore_with
 from napari_care_losses.evaluation.metrics import align
 from napari_care_losses.evaluation.residual import flicker, region_means, residual, structure_left
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.library import find_model
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.images.normalization import frame_range
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration import low_band
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore_frames

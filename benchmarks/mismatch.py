@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.image_statistics import measure
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.match import reasons, summarize_images

@@ -25,7 +25,8 @@ import psutil
 from distributed import Client, LocalCluster
 
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.io.tiff_writer import read_tiff, write_tiff
+from napari_care_losses.io.stacks import save_stack
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.model import SUFFIX, load_model, read_card
 from napari_care_losses.restoration.restore_stack import RestorationParameters
@@ -73,10 +74,10 @@ def _median(rows: list[dict[str, Any]], job: str, processes: int, kind: str) -> 
 
 def _write_stacks(folder: Path, count: int, size: int) -> None:
     low, high = simulate_pairs("actin", 12, (size, size), seed=1)
-    write_tiff(folder / "low.tif", Frames(low, "TYX"))
-    write_tiff(folder / "high.tif", Frames(high, "TYX"))
-    write_tiff(folder / "small.tif", Frames(low[:4], "TYX"))
-    write_tiff(folder / "stack.tif", Frames(low[[number % len(low) for number in range(count)]], "TYX"))
+    save_stack(folder / "low.tif", Frames(low, "TYX"))
+    save_stack(folder / "high.tif", Frames(high, "TYX"))
+    save_stack(folder / "small.tif", Frames(low[:4], "TYX"))
+    save_stack(folder / "stack.tif", Frames(low[[number % len(low) for number in range(count)]], "TYX"))
 
 
 def _restored(folder: Path, processes: int, _steps: int) -> dict[str, float]:

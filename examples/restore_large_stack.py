@@ -6,7 +6,7 @@ python examples/restore_large_stack.py stack.tif restored.tif actin-fft-lite
 import sys
 from pathlib import Path
 
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.library import find_model
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters

@@ -14,8 +14,8 @@ from fixtures.cli_runs import names, write
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.ome_zarr_reader import read_ome_zarr
-from napari_care_losses.io.ome_zarr_writer import OmeZarrStack
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.plugin.reader import get_reader
 
 STACK = np.arange(3 * 20 * 24, dtype=np.uint16).reshape(3, 20, 24)
@@ -126,7 +126,7 @@ class Marked:
 
 
 def zarr_image(path, axes="TYX"):
-    stack = OmeZarrStack(path, Frames(STACK, axes), dtype=np.uint16, job={}, resume=False, version="0.4")
+    stack = OmeZarrStackWriter(path, Frames(STACK, axes), dtype=np.uint16, job={}, resume=False, zarr_version="0.4")
     for index, frame in enumerate(STACK):
         stack.write(index, frame)
     stack.close()

@@ -10,8 +10,8 @@ import tifffile
 from fixtures.cli_runs import names, save_model, status_of, train
 
 from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.stacks import read_stack, write_stack
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.stacks import read_stack, save_stack
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.model import load_model
 
 pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
@@ -22,7 +22,7 @@ RESTORE = ("restore", "m.safetensors")
 def to_zarr(name, version="0.5"):
     out = Path(name).with_suffix(".ome.zarr")
     frames = Frames(read_tiff(Path(name)).data, "TYX", Calibration(pixel_size=(0.1, 0.1), time_step=2.0))
-    write_stack(out, frames, zarr_version=version)
+    save_stack(out, frames, zarr_version=version)
     return out
 
 
@@ -105,8 +105,8 @@ class TestOmeZarr:
 
     def test_axes_in_another_order_are_brought_together(self, folder, capsys):
         stack = tifffile.imread("high.tif").reshape(2, 3, 28, 24)
-        write_stack(folder / "z.tif", Frames(stack, "ZTYX"))
-        write_stack(folder / "z.ome.zarr", Frames(stack + 1, "ZTYX"))
+        save_stack(folder / "z.tif", Frames(stack, "ZTYX"))
+        save_stack(folder / "z.ome.zarr", Frames(stack + 1, "ZTYX"))
         assert read_stack(folder / "z.ome.zarr").axes == "TZYX"
         assert status_of("evaluate", "--restored", "z.ome.zarr", "--truth", "z.tif", "--json") == 0
         assert json.loads(capsys.readouterr().out)["mean"]["restored"]["ssim"] == pytest.approx(1)

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.cli.main import main
 from napari_care_losses.evaluation.metrics import score
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.tiff_reader import read_tiff
 
 STEPS = 400
 

@@ -13,9 +13,8 @@ from fixtures.random_models import make_model
 
 from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.io.claims import claimed
-from napari_care_losses.io.saving import save_stack
-from napari_care_losses.io.stacks import write_stack
+from napari_care_losses.io.stacks import save_frames, save_stack
+from napari_care_losses.io.whole_files import locked
 from napari_care_losses.restoration.to_file import restore_to_file
 from napari_care_losses.training.checkpoint import state_path
 from napari_care_losses.training.to_file import train_to_file
@@ -24,8 +23,8 @@ STACK = np.random.default_rng(0).integers(0, 100, (4, 32, 32)).astype(np.uint16)
 
 HOLD = """
 import sys, time, pathlib
-from napari_care_losses.io.claims import claimed
-with claimed(pathlib.Path(sys.argv[1])):
+from napari_care_losses.io.whole_files import locked
+with locked(pathlib.Path(sys.argv[1])):
     print("claimed", flush=True)
     time.sleep(60)
 """
@@ -37,9 +36,9 @@ def names(folder):
 
 def test_a_file_is_claimed_once_and_nothing_is_left(tmp_path):
     path = tmp_path / "m.safetensors"
-    with claimed(path), pytest.raises(InputError, match="is being made by another run"), claimed(path):
+    with locked(path), pytest.raises(InputError, match="is being made by another run"), locked(path):
         pytest.fail("claimed twice")
-    with claimed(path), claimed(tmp_path / "other.tif"):
+    with locked(path), locked(tmp_path / "other.tif"):
         pass
     assert names(tmp_path) == []
 
@@ -49,12 +48,12 @@ def test_threads_of_one_process_claim_against_each_other(tmp_path):
 
     def claim():
         try:
-            with claimed(tmp_path / "m"):
+            with locked(tmp_path / "m"):
                 pass
         except InputError:
             refused.append(True)
 
-    with claimed(tmp_path / "m"):
+    with locked(tmp_path / "m"):
         thread = threading.Thread(target=claim)
         thread.start()
         thread.join()
@@ -66,20 +65,20 @@ def test_the_claim_of_another_process_holds_until_it_is_killed(tmp_path):
     path = tmp_path / "m.safetensors"
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        with pytest.raises(InputError, match="another run"), claimed(path):
+        with pytest.raises(InputError, match="another run"), locked(path):
             pass
         os.kill(process.pid, signal.SIGKILL)
-    with claimed(path):
+    with locked(path):
         pass
     assert names(tmp_path) == []
 
 
 def test_a_missing_folder_and_one_that_is_no_folder(tmp_path):
-    with pytest.raises(InputError, match="does not exist"), claimed(tmp_path / "none" / "m"):
+    with pytest.raises(InputError, match="does not exist"), locked(tmp_path / "none" / "m"):
         pass
     (tmp_path / "m").mkdir()
     (tmp_path / ".m.lock").mkdir()
-    with pytest.raises(OutputError, match="cannot be written"), claimed(tmp_path / "m"):
+    with pytest.raises(OutputError, match="cannot be written"), locked(tmp_path / "m"):
         pass
 
 
@@ -90,12 +89,12 @@ def test_two_restorations_never_make_one_file(tmp_path, name):
     list(islice(first, 2))
     for second in (
         restore_to_file(Frames(STACK), make_model(), out, device="cpu", resume=True),
-        save_stack(Frames(STACK), out),
+        save_frames(out, Frames(STACK)),
     ):
         with pytest.raises(InputError, match="another run"):
             next(second)
     with pytest.raises(InputError, match="another run"):
-        write_stack(out, Frames(STACK))
+        save_stack(out, Frames(STACK))
     assert len(list(first)) == 2
     assert names(tmp_path) == [name]
 

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from napari_care_losses.errors import InputError, OutputError, ResumeError, UnreadableError
 from napari_care_losses.images.frames import Calibration, Frames, in_order
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, list_images, open_ome_zarr, read_ome_zarr
-from napari_care_losses.io.ome_zarr_writer import OmeZarrStack, halved, is_finished_ome_zarr
-from napari_care_losses.io.saving import save_stack
-from napari_care_losses.io.stacks import bare_name, is_stack, read_stack, size_and_time, write_stack
+from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter, halved
+from napari_care_losses.io.stacks import bare_name, is_stack, read_stack, save_frames, save_stack, size_and_time
 
 CALIBRATION = Calibration(pixel_size=(0.1, 0.2), z_step=0.5, time_step=0.4)
 
@@ -27,7 +26,7 @@ def array_of(axes, dtype="uint16", seed=0, frame=(17, 23)):
 
 def write(path, axes="TYX", version="0.5", **options):
     array = array_of(axes, **options)
-    write_stack(path, Frames(array, axes, CALIBRATION), zarr_version=version)
+    save_stack(path, Frames(array, axes, CALIBRATION), zarr_version=version)
     return array
 
 
@@ -126,7 +125,7 @@ def test_halving_averages_what_is_there():
 
 def test_frames_may_be_written_in_any_order_and_appear_at_once(tmp_path):
     array, path = np.random.default_rng(0).normal(size=(5, 20, 30)).astype(np.float32), tmp_path / "out.ome.zarr"
-    stack = OmeZarrStack(path, Frames(array), job={}, resume=False)
+    stack = OmeZarrStackWriter(path, Frames(array), job={}, resume=False)
     for index in (3, 0, 4, 1, 2):
         assert not path.exists()
         stack.write(index, array[index])
@@ -137,36 +136,36 @@ def test_frames_may_be_written_in_any_order_and_appear_at_once(tmp_path):
 
 def test_a_frame_of_zeros_is_stored_so_that_a_missing_file_is_a_lost_one(tmp_path):
     path = tmp_path / "a.ome.zarr"
-    write_stack(path, Frames(np.zeros((2, 8, 8), np.float32)))
+    save_stack(path, Frames(np.zeros((2, 8, 8), np.float32)))
     assert len([file for file in (path / "0" / "c").rglob("*") if file.is_file()]) == 2
 
 
 def test_a_stopped_stack_goes_on_where_it_was(tmp_path):
     array, path, job = np.random.default_rng(0).random((4, 20, 30), np.float32), tmp_path / "o.zarr", {"model": "a"}
-    stack = OmeZarrStack(path, Frames(array), job=job, resume=False)
+    stack = OmeZarrStackWriter(path, Frames(array), job=job, resume=False)
     stack.write(2, array[2])
     stack.suspend()
-    assert not is_finished_ome_zarr(path, job)
+    assert not OmeZarrStackWriter.is_result_of(path, job)
     assert not is_stack(stack.partial)
     with pytest.raises(ResumeError, match="another input, model or settings"):
-        OmeZarrStack(path, Frames(array), job={"model": "b"}, resume=True)
+        OmeZarrStackWriter(path, Frames(array), job={"model": "b"}, resume=True)
     with pytest.raises(ResumeError, match=r"wrote OME-Zarr 0.5, not 0.4"):
-        OmeZarrStack(path, Frames(array), job=job, resume=True, version="0.4")
-    again = OmeZarrStack(path, Frames(array), job=job, resume=True)
+        OmeZarrStackWriter(path, Frames(array), job=job, resume=True, zarr_version="0.4")
+    again = OmeZarrStackWriter(path, Frames(array), job=job, resume=True)
     assert again.done == {2}
     for index in (0, 1, 3):
         again.write(index, array[index])
     again.close()
     np.testing.assert_array_equal(np.stack(list(read_ome_zarr(path))), array)
-    assert is_finished_ome_zarr(path, job)
-    assert not is_finished_ome_zarr(path, {"model": "b"})
-    assert not is_finished_ome_zarr(tmp_path / "none.zarr", job)
+    assert OmeZarrStackWriter.is_result_of(path, job)
+    assert not OmeZarrStackWriter.is_result_of(path, {"model": "b"})
+    assert not OmeZarrStackWriter.is_result_of(tmp_path / "none.zarr", job)
 
 
 def test_an_image_is_replaced_only_by_a_whole_one_and_nothing_else_is(tmp_path):
     path = tmp_path / "a.ome.zarr"
     before = write(path, seed=1)
-    stack = OmeZarrStack(path, Frames(before * 2), dtype=before.dtype, job={}, resume=False)
+    stack = OmeZarrStackWriter(path, Frames(before * 2), dtype=before.dtype, job={}, resume=False)
     for index, frame in enumerate(Frames(before * 2)):
         np.testing.assert_array_equal(read_ome_zarr(path)[0], before[0])
         stack.write(index, frame)
@@ -191,11 +190,11 @@ def test_a_full_disk_and_a_missing_folder_are_said_before_anything_is_written(tm
 
 def test_saving_can_be_stopped_and_leaves_nothing(tmp_path):
     frames = Frames(np.zeros((4, 8, 8), np.float32))
-    saving = save_stack(frames, tmp_path / "a.ome.zarr", dtype="uint8")
+    saving = save_frames(tmp_path / "a.ome.zarr", frames, dtype="uint8")
     list(islice(saving, 2))
     saving.close()
     assert not list(tmp_path.iterdir())
-    assert [saved.done for saved in save_stack(frames, tmp_path / "a.ome.zarr", dtype="uint8")] == [1, 2, 3, 4]
+    assert [saved.done for saved in save_frames(tmp_path / "a.ome.zarr", frames, dtype="uint8")] == [1, 2, 3, 4]
     assert read_stack(tmp_path / "a.ome.zarr").dtype == np.uint8
 
 
@@ -333,7 +332,7 @@ def test_names_and_changes_of_files(tmp_path):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_no_reader_takes_a_partial_image_for_a_whole_one(tmp_path, version):
     frames = Frames(np.ones((2, 8, 8), np.float32))
-    stack = OmeZarrStack(tmp_path / "a.ome.zarr", frames, job={}, resume=False, version=version)
+    stack = OmeZarrStackWriter(tmp_path / "a.ome.zarr", frames, job={}, resume=False, zarr_version=version)
     stack.write(0, frames[0])
     with pytest.raises(InputError, match="no 'multiscales'"):
         read_ome_zarr(stack.partial)
@@ -346,16 +345,16 @@ def test_an_image_moved_aside_by_a_killed_run_is_put_back(tmp_path):
     path = tmp_path / "a.ome.zarr"
     before = write(path)
     path.rename(tmp_path / ".a.ome.zarr.123.old")
-    OmeZarrStack(path, Frames(before), job={}, resume=False).suspend()
+    OmeZarrStackWriter(path, Frames(before), job={}, resume=False).suspend()
     np.testing.assert_array_equal(read_ome_zarr(path)[0], before[0])
     shutil.copytree(path, tmp_path / ".a.ome.zarr.123.old")
-    OmeZarrStack(path, Frames(before), job={}, resume=True).discard()
+    OmeZarrStackWriter(path, Frames(before), job={}, resume=True).discard()
     assert [file.name for file in tmp_path.iterdir()] == ["a.ome.zarr"]
 
 
 def test_half_written_chunks_are_left_out(tmp_path):
     frames = Frames(np.ones((1, 8, 8), np.float32))
-    stack = OmeZarrStack(tmp_path / "a.ome.zarr", frames, job={}, resume=False)
+    stack = OmeZarrStackWriter(tmp_path / "a.ome.zarr", frames, job={}, resume=False)
     stack.write(0, frames[0])
     (stack.partial / "0" / f"0.{'0123456789abcdef' * 2}.partial").write_bytes(b"half")
     stack.close()
@@ -374,7 +373,7 @@ def test_an_image_that_is_gone_is_no_image_of_zeros(tmp_path):
 
 def test_an_image_whose_folder_is_gone_is_not_written_to_another_disk(tmp_path):
     frames = Frames(np.ones((2, 8, 8), np.float32))
-    stack = OmeZarrStack(tmp_path / "a.ome.zarr", frames, job={}, resume=False)
+    stack = OmeZarrStackWriter(tmp_path / "a.ome.zarr", frames, job={}, resume=False)
     stack.write(0, frames[0])
     shutil.rmtree(stack.partial)
     with pytest.raises(OutputError, match="its folder is gone"):

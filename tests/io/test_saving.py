@@ -4,15 +4,15 @@ import pytest
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.images.partial_stack import PartialStack
-from napari_care_losses.io.saving import save_stack
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.stacks import save_frames
+from napari_care_losses.io.tiff_reader import read_tiff
 
 CALIBRATION = Calibration(pixel_size=(0.1, 0.2), time_step=0.4)
 
 
 def test_a_saved_stack_keeps_pixels_and_their_size(tmp_path) -> None:
     stack = np.random.default_rng(0).normal(100, 50, (3, 12, 14)).astype(np.float32)
-    progress = list(save_stack(Frames(stack, "TYX", CALIBRATION), tmp_path / "a.tif"))
+    progress = list(save_frames(tmp_path / "a.tif", Frames(stack, "TYX", CALIBRATION)))
     assert [(step.done, step.total, step.clipped) for step in progress] == [(1, 3, 0), (2, 3, 0), (3, 3, 0)]
     saved = read_tiff(tmp_path / "a.tif")
     assert saved.axes == "TYX"
@@ -22,7 +22,7 @@ def test_a_saved_stack_keeps_pixels_and_their_size(tmp_path) -> None:
 
 def test_what_does_not_fit_an_integer_is_clipped_and_counted(tmp_path) -> None:
     stack = np.array([[[-1.0, 0.4], [65535.6, 70000.0]]] * 2, np.float32)
-    *_, last = save_stack(Frames(stack, "TYX"), tmp_path / "a.tif", dtype="uint16")
+    *_, last = save_frames(tmp_path / "a.tif", Frames(stack, "TYX"), dtype="uint16")
     assert last.clipped == 6
     assert np.asarray(read_tiff(tmp_path / "a.tif").data)[0].tolist() == [[0, 0], [65535, 65535]]
 
@@ -32,9 +32,9 @@ def test_missing_frames_are_nan_in_float32_and_refused_as_integers(tmp_path) -> 
     stack.fill(0, np.ones((4, 4), np.float32))
     frames = Frames(stack, "TYX")
     with pytest.raises(InputError, match=r"Frame 1 .* restore the missing"):
-        list(save_stack(frames, tmp_path / "a.tif", dtype="uint16"))
+        list(save_frames(tmp_path / "a.tif", frames, dtype="uint16"))
     assert not list(tmp_path.iterdir())
-    list(save_stack(frames, tmp_path / "a.tif"))
+    list(save_frames(tmp_path / "a.tif", frames))
     saved = np.asarray(read_tiff(tmp_path / "a.tif").data)
     assert (saved[0] == 1).all()
     assert np.isnan(saved[1]).all()
@@ -42,9 +42,9 @@ def test_missing_frames_are_nan_in_float32_and_refused_as_integers(tmp_path) -> 
 
 def test_stopped_nothing_is_left_and_the_old_file_stays(tmp_path) -> None:
     path = tmp_path / "a.tif"
-    list(save_stack(Frames(np.zeros((2, 4, 4), np.float32), "TYX"), path))
+    list(save_frames(path, Frames(np.zeros((2, 4, 4), np.float32), "TYX")))
     before = path.read_bytes()
-    saving = save_stack(Frames(np.ones((2, 4, 4), np.float32), "TYX"), path)
+    saving = save_frames(path, Frames(np.ones((2, 4, 4), np.float32), "TYX"))
     next(saving)
     saving.close()
     assert path.read_bytes() == before

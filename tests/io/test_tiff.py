@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from napari_care_losses.errors import InputError, OutputError, ResumeError
 from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.tiff_writer import TiffStack, is_finished, read_tiff, write_tiff
+from napari_care_losses.io.stacks import save_stack
+from napari_care_losses.io.tiff_reader import read_tiff
+from napari_care_losses.io.tiff_writer import TiffStackWriter
 
 CALIBRATION = Calibration(pixel_size=(0.1, 0.2), z_step=0.5, time_step=0.4)
 
@@ -24,7 +26,7 @@ def test_what_is_written_is_read_again(tmp_path_factory, axes, dtype, seed):
     rng = np.random.default_rng(seed)
     array = rng.integers(0, 100, (*rng.integers(2, 4, len(axes) - 2), 17, 23)).astype(dtype)
     path = tmp_path_factory.mktemp("tiff") / "stack.tif"
-    write_tiff(path, Frames(array, axes, CALIBRATION))
+    save_stack(path, Frames(array, axes, CALIBRATION))
     frames = read_tiff(path)
     assert frames.axes == axes
     np.testing.assert_array_equal(np.stack(list(frames)).reshape(array.shape), array)
@@ -60,10 +62,10 @@ def test_types_that_ome_tiff_has_not_are_stored_as_wider_ones_or_refused(tmp_pat
     frames = Frames(np.eye(8).astype(dtype))
     if stored is None:
         with pytest.raises(InputError, match="cannot store pixels of int64"):
-            write_tiff(tmp_path / "a.tif", frames)
+            save_stack(tmp_path / "a.tif", frames)
         assert not list(tmp_path.iterdir())
         return
-    write_tiff(tmp_path / "a.tif", frames)
+    save_stack(tmp_path / "a.tif", frames)
     assert read_tiff(tmp_path / "a.tif").dtype == stored
     np.testing.assert_array_equal(read_tiff(tmp_path / "a.tif")[0], np.eye(8))
 
@@ -79,7 +81,7 @@ def test_thousands_of_strips_are_read_as_one_page(tmp_path):
 def test_frames_may_be_written_in_any_order_and_appear_at_once(tmp_path):
     array = np.random.default_rng(0).normal(size=(5, 20, 30)).astype(np.float32)
     path = tmp_path / "out.tif"
-    stack = TiffStack(path, Frames(array), job={}, resume=False)
+    stack = TiffStackWriter(path, Frames(array), job={}, resume=False)
     for index in (3, 0, 4, 1, 2):
         assert not path.exists()
         stack.write(index, array[index])
@@ -91,41 +93,41 @@ def test_frames_may_be_written_in_any_order_and_appear_at_once(tmp_path):
 def test_a_stopped_stack_goes_on_where_it_was(tmp_path):
     array = np.random.default_rng(0).normal(size=(4, 20, 30)).astype(np.float32)
     path, job = tmp_path / "out.tif", {"model": "a"}
-    stack = TiffStack(path, Frames(array), job=job, resume=False)
+    stack = TiffStackWriter(path, Frames(array), job=job, resume=False)
     stack.write(2, array[2])
     stack.suspend()
-    assert not is_finished(path, job)
+    assert not TiffStackWriter.is_result_of(path, job)
     with pytest.raises(ResumeError, match="another input, model or settings"):
-        TiffStack(path, Frames(array), job={"model": "b"}, resume=True)
-    again = TiffStack(path, Frames(array), job=job, resume=True)
+        TiffStackWriter(path, Frames(array), job={"model": "b"}, resume=True)
+    again = TiffStackWriter(path, Frames(array), job=job, resume=True)
     assert again.done == {2}
     for index in (0, 1, 3):
         again.write(index, array[index])
     again.close()
     np.testing.assert_array_equal(tifffile.imread(path), array)
-    assert is_finished(path, job)
-    assert not is_finished(path, {"model": "b"})
+    assert TiffStackWriter.is_result_of(path, job)
+    assert not TiffStackWriter.is_result_of(path, {"model": "b"})
 
 
 def test_a_half_written_note_is_not_trusted(tmp_path):
     """Killed while noting a frame: the note may end anywhere."""
     array = np.zeros((20, 8, 8), np.float32)
-    stack = TiffStack(tmp_path / "out.tif", Frames(array), job={}, resume=False)
+    stack = TiffStackWriter(tmp_path / "out.tif", Frames(array), job={}, resume=False)
     stack.write(12, array[12])
     stack.suspend()
     journal = tmp_path / "out.tif.partial.json"
     journal.write_text(journal.read_text()[:-2])
-    again = TiffStack(tmp_path / "out.tif", Frames(array), job={}, resume=True)
+    again = TiffStackWriter(tmp_path / "out.tif", Frames(array), job={}, resume=True)
     assert again.done == set()
     again.discard()
     journal.write_text(json.dumps({"job": "x"})[:5])
-    TiffStack(tmp_path / "out.tif", Frames(array), job={}, resume=True).discard()
+    TiffStackWriter(tmp_path / "out.tif", Frames(array), job={}, resume=True).discard()
 
 
 def test_an_existing_file_stays_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "out.tif"
     path.write_bytes(b"precious")
-    stack = TiffStack(path, Frames(np.zeros((2, 8, 8), np.float32)), job={}, resume=False)
+    stack = TiffStackWriter(path, Frames(np.zeros((2, 8, 8), np.float32)), job={}, resume=False)
     stack.write(0, np.zeros((8, 8), np.float32))
     assert path.read_bytes() == b"precious"
     stack.discard()
@@ -146,15 +148,15 @@ def test_says_what_is_wrong(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=said):
             list(read_tiff(tmp_path / f"{name}.tif"))
     with pytest.raises(InputError, match="folder"):
-        write_tiff(tmp_path / "no" / "a.tif", Frames(np.zeros((8, 8))))
+        save_stack(tmp_path / "no" / "a.tif", Frames(np.zeros((8, 8))))
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100}))
     with pytest.raises(OutputError, match="free"):
-        write_tiff(tmp_path / "a.tif", Frames(np.zeros((8, 8))))
+        save_stack(tmp_path / "a.tif", Frames(np.zeros((8, 8))))
 
 
 def test_no_reader_takes_a_partial_file_for_a_whole_one(tmp_path):
     frames = Frames(np.ones((3, 8, 8), np.float32))
-    stack = TiffStack(tmp_path / "out.tif", frames, job={}, resume=False)
+    stack = TiffStackWriter(tmp_path / "out.tif", frames, job={}, resume=False)
     stack.write(0, frames[0])
     partial = tmp_path / "out.tif.partial"
     assert partial.read_bytes()[:4] == bytes(4)
@@ -169,27 +171,27 @@ def test_no_reader_takes_a_partial_file_for_a_whole_one(tmp_path):
 
 def test_a_partial_file_that_was_cut_is_not_gone_on_with(tmp_path):
     frames = Frames(np.ones((3, 8, 8), np.float32))
-    stack = TiffStack(tmp_path / "out.tif", frames, job={}, resume=False)
+    stack = TiffStackWriter(tmp_path / "out.tif", frames, job={}, resume=False)
     stack.write(0, frames[0])
     stack.suspend()
     os.truncate(tmp_path / "out.tif.partial", 400)
-    again = TiffStack(tmp_path / "out.tif", frames, job={}, resume=True)
+    again = TiffStackWriter(tmp_path / "out.tif", frames, job={}, resume=True)
     assert again.done == set()
     again.discard()
 
 
 def test_a_damaged_journal_is_said(tmp_path):
     frames = Frames(np.ones((3, 8, 8), np.float32))
-    TiffStack(tmp_path / "out.tif", frames, job={}, resume=False).suspend()
+    TiffStackWriter(tmp_path / "out.tif", frames, job={}, resume=False).suspend()
     for text in ("no journal\n", "[1]\n", '{"offset": 8}\n'):
         (tmp_path / "out.tif.partial.json").write_text(text)
         with pytest.raises(ResumeError, match=r"is damaged .* leave out --resume"):
-            TiffStack(tmp_path / "out.tif", frames, job={}, resume=True)
+            TiffStackWriter(tmp_path / "out.tif", frames, job={}, resume=True)
 
 
 def test_a_journal_that_is_gone_is_not_made_anew(tmp_path):
     frames = Frames(np.ones((3, 8, 8), np.float32))
-    stack = TiffStack(tmp_path / "out.tif", frames, job={}, resume=False)
+    stack = TiffStackWriter(tmp_path / "out.tif", frames, job={}, resume=False)
     (tmp_path / "out.tif.partial.json").unlink()
     with pytest.raises(OutputError, match=r"Frame 0 of .* cannot be written"):
         stack.write(0, frames[0])
@@ -201,6 +203,6 @@ def test_a_journal_that_is_gone_is_not_made_anew(tmp_path):
 def test_images_of_a_single_row_or_pixel_are_read(tmp_path, shape):
     array = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack")
-    write_tiff(tmp_path / "b.tif", Frames(array))
+    save_stack(tmp_path / "b.tif", Frames(array))
     for name in "ab":
         np.testing.assert_array_equal(np.stack(list(read_tiff(tmp_path / f"{name}.tif"))).reshape(shape), array)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.io.tiff_writer import read_tiff
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.image_statistics import SMALLEST_SIDE, ImageStatistics, measure
 from napari_care_losses.models.match import (
     MOST_REASONS,

@@ -16,7 +16,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.images.partial_stack import PartialStack
 from napari_care_losses.io.ome_zarr_reader import open_ome_zarr
-from napari_care_losses.io.stacks import read_stack, write_stack
+from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.plugin.reader import get_reader
 from napari_care_losses.plugin.writer import write_image
 from napari_care_losses.widgets.layers.conversion import layer_frames
@@ -46,7 +46,7 @@ class TestOpening:
     @pytest.mark.parametrize("suffix", SUFFIXES)
     def test_a_movie_is_opened_lazily_where_and_as_large_as_it_is(self, tmp_path: Path, suffix: str) -> None:
         pixels, path = stack(4, 3, 20, 30), tmp_path / f"movie{suffix}"
-        write_stack(path, Frames(pixels, "TZYX", CALIBRATION))
+        save_stack(path, Frames(pixels, "TZYX", CALIBRATION))
         (layer,) = opened(path)
         assert isinstance(layer.data, dask.array.Array)
         assert layer.data.chunksize == (1, 1, 20, 30)
@@ -59,7 +59,7 @@ class TestOpening:
 
     @pytest.mark.parametrize("suffix", SUFFIXES)
     def test_without_a_pixel_size_the_unit_is_the_pixel(self, tmp_path: Path, suffix: str) -> None:
-        write_stack(tmp_path / f"a{suffix}", Frames(stack(3, 20, 30), "ZYX"))
+        save_stack(tmp_path / f"a{suffix}", Frames(stack(3, 20, 30), "ZYX"))
         (layer,) = opened(tmp_path / f"a{suffix}")
         assert list(layer.scale) == [1, 1, 1]
         assert {str(unit) for unit in layer.units} == {"pixel"}
@@ -67,7 +67,7 @@ class TestOpening:
     @pytest.mark.parametrize("suffix", SUFFIXES)
     def test_channels_become_layers(self, tmp_path: Path, suffix: str) -> None:
         pixels, path = stack(3, 2, 20, 30), tmp_path / f"a{suffix}"
-        write_stack(path, Frames(pixels, "TCYX", CALIBRATION))
+        save_stack(path, Frames(pixels, "TCYX", CALIBRATION))
         layers = opened(path)
         assert [layer.name for layer in layers] == ["a channel 0", "a channel 1"]
         for number, layer in enumerate(layers):
@@ -80,20 +80,20 @@ class TestOpening:
     def test_the_contrast_spans_the_grey_levels_there_are(self, tmp_path: Path, suffix: str) -> None:
         pixels, path = stack(3, 2, 20, 30), tmp_path / f"a{suffix}"
         pixels[1, 1] //= 10
-        write_stack(path, Frames(pixels, "TCYX"))
+        save_stack(path, Frames(pixels, "TCYX"))
         for number, layer in enumerate(opened(path)):
             levels = [pixels[1, number].min(), pixels[1, number].max()]
             assert layer.contrast_limits == levels
             assert layer.contrast_limits_range == levels
 
     def test_an_image_without_contrast_is_opened_all_the_same(self, tmp_path: Path) -> None:
-        write_stack(tmp_path / "a.tif", Frames(np.full((3, 20, 30), np.nan, np.float32), "TYX"))
+        save_stack(tmp_path / "a.tif", Frames(np.full((3, 20, 30), np.nan, np.float32), "TYX"))
         (layer,) = opened(tmp_path / "a.tif")
         assert layer.data.shape == (3, 20, 30)
 
     def test_names_colours_and_contrast_of_channels_come_from_the_file(self, tmp_path: Path) -> None:
         path = tmp_path / "a.ome.zarr"
-        write_stack(path, Frames(stack(2, 20, 30), "CYX"))
+        save_stack(path, Frames(stack(2, 20, 30), "CYX"))
         group = zarr.open_group(path)
         told = [
             {"label": "DAPI", "color": "0000FF", "window": {"start": 10, "end": 90}},
@@ -111,7 +111,7 @@ class TestOpening:
 
     def test_an_image_of_several_resolutions_is_opened_with_all_of_them(self, tmp_path: Path) -> None:
         pixels = stack(2, 40, 4100)
-        write_stack(tmp_path / "a.ome.zarr", Frames(pixels, "TYX", CALIBRATION))
+        save_stack(tmp_path / "a.ome.zarr", Frames(pixels, "TYX", CALIBRATION))
         with tifffile.TiffWriter(tmp_path / "a.tif", ome=True) as tiff:
             common: dict[str, Any] = {"photometric": "minisblack", "tile": (16, 16)}
             tiff.write(pixels, subifds=1, metadata={"axes": "TYX"}, **common)
@@ -125,7 +125,7 @@ class TestOpening:
 
     def test_only_what_is_looked_at_is_read(self, tmp_path: Path) -> None:
         path = tmp_path / "a.ome.zarr"
-        write_stack(path, Frames(stack(5, 20, 30), "TYX"))
+        save_stack(path, Frames(stack(5, 20, 30), "TYX"))
         for chunk in (path / "0" / "c").glob("[134]/0/0"):
             chunk.write_bytes(b"damaged")
         (layer,) = opened(path)
@@ -135,7 +135,7 @@ class TestOpening:
 
     def test_an_image_of_one_frame_and_one_in_a_converted_file(self, tmp_path: Path) -> None:
         for number in range(2):
-            write_stack(tmp_path / f"{number}.zarr", Frames(stack(20, 30)))
+            save_stack(tmp_path / f"{number}.zarr", Frames(stack(20, 30)))
             (tmp_path / "all.zarr").mkdir(exist_ok=True)
             (tmp_path / f"{number}.zarr").rename(tmp_path / "all.zarr" / str(number))
         zarr.create_group(tmp_path / "all.zarr", attributes={"ome": {"version": "0.5", "bioformats2raw.layout": 3}})

@@ -10,7 +10,7 @@ from fixtures.random_models import image_of, make_model, needs_openvino
 
 from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.io.tiff_writer import TiffStack
+from napari_care_losses.io.tiff_writer import TiffStackWriter
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.restoration.to_file import restore_to_file
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 STACK = image_of((4, 40, 40))
 FRAMES = 4
-WRITE = TiffStack.write
+WRITE = TiffStackWriter.write
 
 
 def job(folder, stack=STACK, engine="torch", **options):
@@ -42,11 +42,11 @@ def background():
 
 
 def replace_write(monkeypatch, write):
-    monkeypatch.setattr(TiffStack, "write", write)
+    monkeypatch.setattr(TiffStackWriter, "write", write)
 
 
 def full_from(frame):
-    """Return a `TiffStack.write` for a disk that is full from a frame on."""
+    """Return a `TiffStackWriter.write` for a disk that is full from a frame on."""
 
     def write(stack, index, image):
         if index >= frame:

@@ -14,7 +14,7 @@ from fixtures.random_models import make_model
 
 from napari_care_losses.errors import ComputeError, InputError, OutputError
 from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.stacks import read_stack, write_stack
+from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.restoration.cluster import scheduler as cluster_module
 from napari_care_losses.restoration.restore_stack import RestorationParameters
@@ -43,7 +43,7 @@ def movie(tmp_path):
     rng = np.random.default_rng(0)
     image = rng.integers(100, 1000, (8, 2, 2, 40, 36)) * np.exp(-np.arange(8) / 4)[:, None, None, None, None]
     path = tmp_path / "in.ome.zarr"
-    write_stack(path, Frames(image.astype(np.uint16), "TCZYX", Calibration(pixel_size=(0.1, 0.1))))
+    save_stack(path, Frames(image.astype(np.uint16), "TCZYX", Calibration(pixel_size=(0.1, 0.1))))
     return path
 
 
@@ -133,14 +133,14 @@ class TestWithWorkers:
     def test_bad_input_midway_leaves_nothing_behind(self, client, tmp_path):
         image = np.random.default_rng(0).random((6, 20, 20), np.float32)
         image[4, 0, 0] = np.nan
-        write_stack(tmp_path / "in.tif", Frames(image))
+        save_stack(tmp_path / "in.tif", Frames(image))
         with pytest.raises(InputError, match="Frame 4: 1 of 400 pixels are NaN"):
             run(restoration(tmp_path / "in.tif", tmp_path / "out.ome.zarr", cluster=client))
         assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 
     def test_a_worker_that_sees_another_file_says_so(self, client, movie, tmp_path):
         frames = read_stack(movie)
-        write_stack(tmp_path / "other.ome.zarr", Frames(np.ones((3, 8, 8), np.float32)))
+        save_stack(tmp_path / "other.ome.zarr", Frames(np.ones((3, 8, 8), np.float32)))
         with pytest.raises(InputError, match="another stack on a worker"):
             run(restoration(tmp_path / "other.ome.zarr", tmp_path / "o.ome.zarr", frames=frames, cluster=client))
 
@@ -226,7 +226,7 @@ class TestCommand:
     def many(self, folder):
         """Return a folder with a stack of many frames and a model that takes its time."""
         image = np.random.default_rng(0).integers(100, 1000, (40, 128, 128)).astype(np.uint16)
-        write_stack(folder / "many.tif", Frames(image, "TYX"))
+        save_stack(folder / "many.tif", Frames(image, "TYX"))
         save_model(folder / "m.safetensors", Architecture(kernel_size=5, filters=32, depth=2), preset="care")
         return ("restore", "m.safetensors", "many.tif", "--engine", "torch", "--tile-size", 64)
 

@@ -7,7 +7,8 @@ from fixtures.random_models import image_of, make_model
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.io.tiff_writer import read_tiff, write_tiff
+from napari_care_losses.io.stacks import save_stack
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.restoration.folders import output_path, restore_files, stacks_in
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 
@@ -18,7 +19,7 @@ def folder(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     for name, count in (("b", 2), ("a", 3)):
-        write_tiff(tmp_path / "in" / f"{name}.tif", Frames(image_of((count, 24, 20), count), "TYX"))
+        save_stack(tmp_path / "in" / f"{name}.tif", Frames(image_of((count, 24, 20), count), "TYX"))
     return tmp_path / "in"
 
 

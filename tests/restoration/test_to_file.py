@@ -16,9 +16,8 @@ from napari_care_losses.errors import (
     UnreadableError,
 )
 from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.saving import OUTPUT_TYPES, cast
-from napari_care_losses.io.stacks import read_stack
-from napari_care_losses.io.tiff_writer import read_tiff, write_tiff
+from napari_care_losses.io.stacks import OUTPUT_TYPES, cast_pixels, read_stack, save_stack
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.model import Model, ModelCard
 from napari_care_losses.models.unet import CareNetwork
@@ -40,7 +39,7 @@ def make_model(architecture=TINY, seed=0):
 def stack(tmp_path):
     """Return the path of a stack of 4 frames of 40 x 36 px, in four tiles of 32 px each."""
     image = np.random.default_rng(0).integers(100, 1000, (4, 40, 36)).astype(np.uint16)
-    write_tiff(tmp_path / "in.tif", Frames(image, "TYX", Calibration(pixel_size=(0.1, 0.1))))
+    save_stack(tmp_path / "in.tif", Frames(image, "TYX", Calibration(pixel_size=(0.1, 0.1))))
     return tmp_path / "in.tif"
 
 
@@ -179,7 +178,7 @@ def test_an_existing_file_stays_until_the_new_one_is_whole(stack, tmp_path):
 def test_bad_input_midway_leaves_nothing_behind(tmp_path):
     image = np.random.default_rng(0).random((3, 20, 20), np.float32)
     image[2, 0, 0] = np.nan
-    write_tiff(tmp_path / "in.tif", Frames(image))
+    save_stack(tmp_path / "in.tif", Frames(image))
     with pytest.raises(InputError, match="Frame 2"):
         run(job(tmp_path / "in.tif", tmp_path / "out.tif", make_model(SCALED), scale_out=tmp_path / "scale.tif"))
     assert names(tmp_path) == ["in.tif"]
@@ -229,7 +228,7 @@ def test_a_scale_that_cannot_be_written_is_refused(stack, tmp_path):
 def test_a_cast_rounds_clips_and_counts(dtype):
     top = np.iinfo(dtype).max
     image = np.array([[-0.4, -0.6, 0.5, 1.6], [top, top + 0.4, top + 1, 1e9]], np.float32)
-    pixels, clipped = cast(image, dtype)
+    pixels, clipped = cast_pixels(image, dtype)
     assert pixels.dtype == dtype
     np.testing.assert_array_equal(pixels, [[0, 0, 0, 2], [top] * 4])
     assert clipped == 3

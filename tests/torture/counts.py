@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.io.tiff_writer import write_tiff
+from napari_care_losses.io.stacks import save_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def write_images(folder: Path, count: int, *, seed: int = 0) -> tuple[Path, Path
     """Write such images into a folder, as low.tif and high.tif; return their paths."""
     paths = folder / "low.tif", folder / "high.tif"
     for path, stack in zip(paths, images(count, seed=seed), strict=True):
-        write_tiff(path, Frames(stack, "TYX"))
+        save_stack(path, Frames(stack, "TYX"))
     return paths
 
 

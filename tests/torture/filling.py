@@ -18,7 +18,7 @@ from counts import QUICK, say, scaled, write_images
 from killing import _model, _pixels
 
 from napari_care_losses.errors import CareError, OutputError, UnreadableError
-from napari_care_losses.io.stacks import read_stack, write_stack
+from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.parameters import RestorationParameters
@@ -139,7 +139,7 @@ def run(scale: float) -> dict[str, float]:
         data = Path(name) / "data"
         data.mkdir()
         write_images(data, FRAMES)
-        write_stack(data / "low.ome.zarr", read_stack(data / "low.tif"))
+        save_stack(data / "low.ome.zarr", read_stack(data / "low.tif"))
         _model(seed=1).save(data / "model.safetensors")
         disk = Disk(Path(name) / "disk")
         try:

@@ -192,7 +192,7 @@ def use(path: Path, rng: random.Random) -> None:
     import numpy as np
 
     from napari_care_losses.io.stacks import read_stack
-    from napari_care_losses.io.tiff_writer import smaller_copies
+    from napari_care_losses.io.tiff_reader import smaller_copies
     from napari_care_losses.plugin.reader import get_reader
 
     reader = get_reader(str(path))

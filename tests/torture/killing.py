@@ -24,7 +24,7 @@ from napari_care_losses.experiments.entries import paper_experiments
 from napari_care_losses.experiments.results import load_result
 from napari_care_losses.experiments.runner import run_experiment
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.io.stacks import read_stack, write_stack
+from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.io.written_frames import journal_path
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS
@@ -164,7 +164,7 @@ def _kill_restorations(folder: Path, kills: int, out: Path, *, seed: int) -> tup
         _remove(out)
         is_replaced = bool(finished % 2)
         if is_replaced:
-            write_stack(out, Frames(stacks["earlier"], "TYX"))
+            save_stack(out, Frames(stacks["earlier"], "TYX"))
         done = 0
         while not victim.attempt(kills, folder, out):
             for path in folder.iterdir():

@@ -22,8 +22,8 @@ from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.images.normalization import Normalization
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
-from napari_care_losses.io.ome_zarr_writer import OmeZarrStack
-from napari_care_losses.io.tiff_writer import write_tiff
+from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
+from napari_care_losses.io.stacks import save_stack
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.models.match import summarize_images
@@ -106,7 +106,7 @@ def _tiffs(folder: Path, rng: np.random.Generator) -> None:
     with tifffile.TiffWriter(folder / "levels.tif") as tiff:
         tiff.write(stack[0], subifds=1, tile=(16, 16), photometric="minisblack")
         tiff.write(stack[0, ::2, ::2], subfiletype=1, tile=(16, 16), photometric="minisblack")
-    write_tiff(folder / "ome.tif", Frames(stack[None], "ZTYX", Calibration(pixel_size=(0.1, 0.1), time_step=0.4)))
+    save_stack(folder / "ome.tif", Frames(stack[None], "ZTYX", Calibration(pixel_size=(0.1, 0.1), time_step=0.4)))
 
 
 def _zarrs(folder: Path, rng: np.random.Generator) -> None:
@@ -114,8 +114,8 @@ def _zarrs(folder: Path, rng: np.random.Generator) -> None:
     stack = rng.integers(0, 1000, (3, 20, 24)).astype(np.uint16)
     for version in VERSIONS:
         frames = Frames(stack, "TYX", Calibration(pixel_size=(0.1, 0.1), time_step=0.4))
-        image = OmeZarrStack(
-            folder / f"{version}.ome.zarr", frames, dtype=np.uint16, job={}, resume=False, version=version
+        image = OmeZarrStackWriter(
+            folder / f"{version}.ome.zarr", frames, dtype=np.uint16, job={}, resume=False, zarr_version=version
         )
         for index in range(3):
             image.write(index, stack[index])

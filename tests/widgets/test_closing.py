@@ -14,7 +14,7 @@ from napari.utils.notifications import NotificationSeverity
 from superqt.utils import WorkerBase
 
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.io.tiff_writer import write_tiff
+from napari_care_losses.io.stacks import save_stack
 from napari_care_losses.training.pair_sources import PairSource
 from napari_care_losses.widgets.background.threads import thread_pool
 
@@ -112,7 +112,7 @@ def restores_a_folder(scene: Scene) -> None:
     files, folder = scene.folder / "files", scene.widget.folder
     files.mkdir()
     for name in ("a", "b", "c"):
-        write_tiff(files / f"{name}.tif", Frames(np.broadcast_to(scene.low.data[0], (MANY, WIDTH, WIDTH)), "TYX"))
+        save_stack(files / f"{name}.tif", Frames(np.broadcast_to(scene.low.data[0], (MANY, WIDTH, WIDTH)), "TYX"))
     folder.source.line.setText(str(files))
     folder.run_bar.start_button.click()
     scene.wait(lambda: "file 1 of 3" in folder.run_bar.status.text())
@@ -122,7 +122,7 @@ def restores_a_folder(scene: Scene) -> None:
 def checks_pairs(scene: Scene) -> None:
     paths = [scene.folder / f"{name}.tif" for name in ("low", "high")]
     for path, layer in zip(paths, (scene.low, scene.truth), strict=True):
-        write_tiff(path, Frames(layer.data, "TYX"))
+        save_stack(path, Frames(layer.data, "TYX"))
     scene.widget.pairs.add_files([PairSource("cells", *paths)])
     assert scene.widget.pairs.is_checking
 

@@ -29,6 +29,7 @@ def train(options: argparse.Namespace) -> None:
     from napari_care_losses.compute.distributed import joined
     from napari_care_losses.images.frames import in_order
     from napari_care_losses.io.stacks import bare_name, read_stack
+    from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.library import find_model
     from napari_care_losses.models.model import SUFFIX, load_model
     from napari_care_losses.training.checkpoint import state_path
@@ -40,8 +41,7 @@ def train(options: argparse.Namespace) -> None:
 
     if options.out.suffix != SUFFIX:
         raise InputError(f"--out must end in {SUFFIX}, found {options.out}.")
-    if not options.out.parent.is_dir():
-        raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
+    check_folder(options.out)
     if len(options.low) != len(options.high):
         raise InputError(f"Every --low needs its --high, found {len(options.low)} low and {len(options.high)} high.")
     given = vars(options)
@@ -331,13 +331,13 @@ def import_model(options: argparse.Namespace) -> None:
 def export_model(options: argparse.Namespace) -> None:
     """Pack a model for other tools."""
     from napari_care_losses.interchange.bioimageio.export import export_bioimageio
+    from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.library import find_model, makers_of
     from napari_care_losses.models.model import load_model
 
     if options.out.suffix != ".zip":
         raise InputError(f"--out must end in .zip, found {options.out}.")
-    if not options.out.parent.is_dir():
-        raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
+    check_folder(options.out)
     path = find_model(options.model)
     author, usual_license = makers_of(path)
     authors, license = options.author or [author], options.license or usual_license
@@ -348,7 +348,7 @@ def export_model(options: argparse.Namespace) -> None:
 def simulate(options: argparse.Namespace) -> None:
     """Write simulated pairs."""
     from napari_care_losses.images.frames import Calibration, Frames
-    from napari_care_losses.io.tiff_writer import write_tiff
+    from napari_care_losses.io.stacks import save_stack
     from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_movie, simulate_pairs
 
     simulated = (simulate_movie if options.structure == "dendra" else simulate_pairs)(
@@ -366,7 +366,7 @@ def simulate(options: argparse.Namespace) -> None:
     pixel = Microscope().pixel_size
     for name, stack in zip(("low", "high"), simulated, strict=True):
         path = options.out / f"{name}.tif"
-        write_tiff(path, Frames(stack, "TYX", Calibration(pixel_size=(pixel, pixel))))
+        save_stack(path, Frames(stack, "TYX", Calibration(pixel_size=(pixel, pixel))))
         print(path)
 
 

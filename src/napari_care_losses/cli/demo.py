@@ -15,7 +15,7 @@ from napari_care_losses.comparison.report.panels import save_panels
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.stack_scores import evaluate
 from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.tiff_writer import write_tiff
+from napari_care_losses.io.stacks import save_stack
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.model import SUFFIX, load_model
@@ -82,7 +82,7 @@ def run_demo(folder: Path, *, opens_viewer: bool = True) -> None:
     pixel = Microscope().pixel_size
     calibration = Calibration(pixel_size=(pixel, pixel))
     for name, array in {"truth": truth, "input": low, **_file_names(methods)}.items():
-        write_tiff(folder / f"{name}.tif", Frames(array, "TYX", calibration))
+        save_stack(folder / f"{name}.tif", Frames(array, "TYX", calibration))
     print(f"Picture: {folder / 'comparison.png'}; stacks beside it.")
     if not opens_viewer:
         return

@@ -47,11 +47,11 @@ def _cluster(options: argparse.Namespace) -> AbstractContextManager[Client | Non
 
 
 def _restore_file(options: argparse.Namespace) -> None:
-    if not options.out.parent.is_dir():
-        raise InputError(f"The folder {options.out.parent} does not exist: make it first.")
     from napari_care_losses.io.stacks import is_ome_zarr_name, read_stack
+    from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.library import find_model
 
+    check_folder(options.out)
     if options.format is not None and (options.format == "ome-zarr") != is_ome_zarr_name(options.out):
         raise InputError(f"--format {options.format} does not fit --out {options.out}: leave it out, or rename --out.")
     path = find_model(options.model)

@@ -12,6 +12,7 @@ from napari_care_losses.comparison.report.content import ComparisonReport, Repor
 from napari_care_losses.comparison.report.write import write_report
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.statistics import summarize
+from napari_care_losses.io.whole_files import check_folder
 from napari_care_losses.models.model import read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 
@@ -65,8 +66,7 @@ def compare_to_file(
     shown, reference = options.frame_index, options.reference
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"A report must end in .html, found {out}.")
-    if not out.parent.is_dir():
-        raise InputError(f"The folder {out.parent} does not exist: make it first.")
+    check_folder(out)
     if not 0 <= shown < len(frames):
         raise InputError(f"Frame {shown} was to be shown, expected 0 to {len(frames) - 1}.")
     if reference is not None and reference not in [method.name for method in methods]:

@@ -19,7 +19,7 @@ import psutil
 from safetensors import SafetensorError
 
 from napari_care_losses.errors import ModelFileError
-from napari_care_losses.io.tensor_files import open_tensors
+from napari_care_losses.io.untrusted_files import open_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping

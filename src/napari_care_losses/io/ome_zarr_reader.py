@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, Rearranged
-from napari_care_losses.io.units import MICROMETRES, SECONDS
+from napari_care_losses.io.units import calibration_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,23 +67,11 @@ class OmeZarrImage:
     @property
     def calibration(self) -> Calibration:
         """Pixel size and steps; None where the unit is missing or unknown."""
-        height, width = self._step("Y", MICROMETRES), self._step("X", MICROMETRES)
-        return Calibration(
-            pixel_size=(height, width) if height and width else None,
-            z_step=self._step("Z", MICROMETRES),
-            time_step=self._step("T", SECONDS),
-        )
+        return calibration_of(dict(zip(self.axes, zip(self.scale, self.units, strict=True), strict=True)))
 
     def present(self) -> list[Present]:
         """Return the levels as arrays that tell when the image is gone."""
         return [Present(level, self.path) for level in self.levels]
-
-    def _step(self, letter: str, known: dict[str, float]) -> float | None:
-        if letter not in self.axes:
-            return None
-        axis = self.axes.index(letter)
-        factor = known.get(self.units[axis].lower())
-        return None if factor is None else self.scale[axis] * factor
 
 
 class Present:

@@ -1,20 +1,17 @@
-"""OME-Zarr images written one frame at a time in any order, whole or not at all."""
+"""OME-Zarr images written one frame at a time in any order."""
 
 from __future__ import annotations
 
-import glob
 import math
 import os
-import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.errors import InputError, OutputError, ResumeError
+from napari_care_losses.errors import InputError, ResumeError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr
-from napari_care_losses.io.whole_files import check_room
-from napari_care_losses.io.written_frames import Journal, job_digest, job_mark
+from napari_care_losses.io.stack_writer import StackWriter, unwritten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,76 +39,23 @@ _AXES = "TCZ"  # the order the specification prescribes
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 
-class OmeZarrStack:
-    """An OME-Zarr image being written: frames in any order, the folder in place only once it is whole.
+class OmeZarrStackWriter(StackWriter):
+    """An OME-Zarr image being written; see `StackWriter`.
 
-    The pixels go to ``NAME.partial`` beside it, finished frames are noted beside that
-    (`napari_care_losses.io.written_frames`); only `close` gives it the metadata by which programs know an image. A
-    frame is a whole number of chunks, and there are no shards: frames can be written at the same time, by several
-    processes too (`FrameWriter`).
-
-    Parameters
-    ----------
-    path : Path
-        The folder to make, ``NAME.ome.zarr``. Its own folder must exist.
-    like : Frames
-        Shape, axes and calibration of the stack. The axes in front are put into the order T, C, Z.
-    dtype : dtype
-        Type of the pixels written.
-    job : dict
-        What makes the pixels: input, model, settings; plain values. A partial image of another job is not resumed.
-    resume : bool
-        Whether to go on with a partial image where there is one.
-    version : str
-        One of `napari_care_losses.io.ome_zarr_reader.VERSIONS`.
-
-    Raises
-    ------
-    InputError
-        If the folder is missing, or something else than an OME-Zarr image lies at `path`.
-    ResumeError
-        If the partial image belongs to another job or version.
-    OutputError
-        If the image cannot be written or the disk is too full.
+    The axes in front are put into the order T, C, Z. A frame is a whole number of chunks, and there are no shards:
+    several processes can write frames at the same time (`FrameWriter`). The partial image lacks the metadata by which
+    programs know an image: `close` adds them.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        like: Frames,
-        *,
-        dtype: np.typing.DTypeLike = np.float32,
-        job: dict[str, Any],
-        resume: bool,
-        version: str = VERSIONS[0],
-    ) -> None:
-        if version not in VERSIONS:
-            raise InputError(f"OME-Zarr {version} cannot be written: choose one of {', '.join(VERSIONS)}.")
-        if not path.parent.is_dir():
-            raise InputError(f"The folder {path.parent} does not exist: make it first.")
-        if path.exists() and not is_zarr(path):
-            raise InputError(f"{path} exists and is no OME-Zarr image: choose another name.")
-        self.path = path
-        self.partial = path.with_name(path.name + ".partial")
-        self._version, self._dtype = version, np.dtype(dtype).newbyteorder("<")
-        self._journal = Journal(path, job)
-        self._attributes = _attributes(like, version, path, job_mark(self._journal.digest))
-        try:
-            put_back(path)
-            if not (resume and self._reopen()):
-                self._create(like)
-            self._writer = FrameWriter(self.partial, like.axes, like.leading_shape)
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    def _checked_type(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        if self._version not in VERSIONS:
+            raise InputError(f"OME-Zarr {self._version} cannot be written: choose one of {', '.join(VERSIONS)}.")
+        if self.path.exists() and not is_zarr(self.path):
+            raise InputError(f"{self.path} exists and is no OME-Zarr image: choose another name.")
+        return dtype
 
-    @property
-    def done(self) -> set[int]:
-        """The frames written so far."""
-        return self._journal.done
-
-    def _reopen(self) -> bool:
-        values = self._journal.reopen() if is_zarr(self.partial) else None
-        if values is None:
+    def _accepts(self, values: dict[str, Any]) -> bool:
+        if not is_zarr(self.partial):
             return False
         if values.get("version") != self._version:
             raise ResumeError(
@@ -120,70 +64,43 @@ class OmeZarrStack:
             )
         return True
 
-    def _create(self, like: Frames) -> None:
-        check_room(self.path, math.prod(like.shape) * self._dtype.itemsize)
-        self._journal.remove()
-        if self.partial.exists():
-            shutil.rmtree(self.partial)
-        _create_image(self.partial, like, self._dtype, self._version)
-        self._journal.begin({"version": self._version})
+    def _create(self) -> dict[str, Any]:
+        _create_image(self.partial, self._like, self._dtype, self._version)
+        return {"version": self._version}
 
-    def write(self, index: int, frame: NDArray[Any]) -> None:
-        """Store frame `index`, an array (Y, X) of the stack's dtype."""
-        self._writer.write(index, frame)
-        self.note(index)
+    def _open(self) -> None:
+        self._frames = FrameWriter(self.partial, self._like.axes, self._like.leading_shape)
 
-    def note(self, index: int) -> None:
-        """Note that frame `index` has been written, by another process for instance."""
-        try:
-            self._journal.note(index)
-        except OSError as error:
-            raise _unwritten(index, self.path, error) from error
+    def _store(self, index: int, frame: NDArray[Any]) -> None:
+        self._frames.write(index, frame)
 
-    def close(self) -> None:
-        """Move the whole image into place."""
+    def _finish(self) -> None:
         import zarr
 
-        replaced = self.path.with_name(f".{self.path.name}.{os.getpid()}.old")
+        attributes = _attributes(self._like, self._version, self.path, self._mark)
+        zarr.open_group(self.partial, mode="r+").attrs.update(attributes)
+        for half_written in self.partial.rglob(HALF_WRITTEN):
+            half_written.unlink()
         try:
-            zarr.open_group(self.partial, mode="r+").attrs.update(self._attributes)
-            for half_written in self.partial.rglob(HALF_WRITTEN):
-                half_written.unlink()
-            # A folder cannot be replaced by another in one step.
+            # a folder cannot be replaced by another in one step
             if self.path.exists():
-                os.replace(self.path, replaced)
+                os.replace(self.path, self.path.with_name(f".{self.path.name}.{os.getpid()}.old"))
             os.replace(self.partial, self.path)
-            self._journal.remove()
-        except OSError as error:
-            if replaced.exists() and not self.path.exists():
-                with suppress(OSError):
-                    os.replace(replaced, self.path)
-            raise OutputError(f"{self.path} cannot be put in place: {error.strerror or error}.") from error
-        shutil.rmtree(replaced, ignore_errors=True)
+        finally:
+            with suppress(OSError):
+                self.put_back(self.path)
 
-    def suspend(self) -> None:
-        """Leave what is done beside for a later run."""
+    @staticmethod
+    def _read_mark(path: Path) -> str | None:
+        import zarr
 
-    def discard(self) -> None:
-        """Remove all that was written."""
-        shutil.rmtree(self.partial, ignore_errors=True)
-        with suppress(OSError):
-            self._journal.remove()
-
-
-def put_back(path: Path) -> None:
-    """Put an image back that a run killed while replacing it had moved aside, or remove it where another is in place.
-
-    Raises
-    ------
-    OSError
-        If that fails.
-    """
-    for replaced in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
-        if path.exists():
-            shutil.rmtree(replaced)
-        else:
-            os.replace(replaced, path)
+        if not is_zarr(path):
+            return None
+        try:
+            mark = zarr.open_group(path, mode="r").attrs.get(MARK)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return mark if isinstance(mark, str) else None
 
 
 class FrameWriter:
@@ -227,7 +144,7 @@ class FrameWriter:
                 array[there] = frame
             self._check_presence()
         except OSError as error:
-            raise _unwritten(index, self._path, error) from error
+            raise unwritten(index, self._path, error) from error
 
     def _check_presence(self) -> None:
         """Check that the image is still there: zarr makes missing folders anew, under a drive that is gone."""
@@ -241,19 +158,6 @@ def halved(image: NDArray[Any]) -> NDArray[Any]:
     padded = np.pad(image.astype(np.float32, copy=False), ((0, height % 2), (0, width % 2)), mode="edge")
     mean: NDArray[Any] = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).mean(axis=(1, 3))
     return mean if image.dtype.kind == "f" else np.rint(mean).astype(image.dtype)
-
-
-def is_finished_ome_zarr(path: Path, job: dict[str, Any]) -> bool:
-    """Return whether `path` is the whole result of this very job."""
-    import zarr
-
-    if not is_zarr(path) or path.with_name(path.name + ".partial").exists():
-        return False
-    try:
-        attributes = zarr.open_group(path, mode="r").attrs
-        return bool(attributes.get(MARK) == job_mark(job_digest(job)))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _attributes(like: Frames, version: str, path: Path, mark: str) -> dict[str, Any]:
@@ -330,9 +234,3 @@ def _ome_metadata(axes: str, like: Frames, levels: int, name: str) -> dict[str, 
             transformations.append({"type": "translation", "translation": shift})
         datasets.append({"path": str(level), "coordinateTransformations": transformations})
     return {"multiscales": [{"name": name, "axes": listed, "datasets": datasets, "type": "mean"}]}
-
-
-def _unwritten(index: int, path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"Frame {index} of {path} cannot be written: {error.strerror or error}; what is done stays beside it."
-    )

@@ -1,59 +1,226 @@
-"""Files of stacks, of whatever format: TIFF, or OME-Zarr where a name or a folder says so."""
+"""Stacks in files, whatever their format: TIFF, or OME-Zarr where a name or a folder says so."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.io.claims import claimed
-from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr
-from napari_care_losses.io.saving import fill
-from napari_care_losses.io.written_frames import journal_path
+from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr, read_ome_zarr
+from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
+from napari_care_losses.io.tiff_reader import read_tiff
+from napari_care_losses.io.tiff_writer import TiffStackWriter
+from napari_care_losses.io.whole_files import locked
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.io.stack_writer import StackWriter
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIX = ".zarr"
 
-NEW_SUFFIXES = {"tiff": ".tif", "ome-zarr": ".ome.zarr"}
-"""The formats that are written, and how their names end."""
+
+class StackFormat(NamedTuple):
+    """A file format of stacks: how its names end, how new names end, and what reads and writes it."""
+
+    suffixes: tuple[str, ...]
+    new_suffix: str
+    read: Callable[[Path], Frames]
+    writer: type[StackWriter]
 
 
-class Stack(Protocol):
-    """A stack being written: `napari_care_losses.io.tiff_writer.TiffStack` is one, and says what its methods do."""
+FORMATS = {
+    "tiff": StackFormat(TIFF_SUFFIXES, ".tif", read_tiff, TiffStackWriter),
+    "ome-zarr": StackFormat((ZARR_SUFFIX,), ".ome.zarr", read_ome_zarr, OmeZarrStackWriter),
+}
+"""The formats by name; other files are taken for TIFF."""
 
-    path: Path
+NEW_SUFFIXES = {name: one.new_suffix for name, one in FORMATS.items()}
+"""How the names of new files end, by format."""
 
-    @property
-    def done(self) -> set[int]:
-        """The frames written so far."""
+OUTPUT_TYPES = ("float32", "uint16", "uint8")
+"""Pixel types that results are cast to."""
 
-    def write(self, index: int, frame: NDArray[Any]) -> None:
-        """Store frame `index`."""
 
-    def close(self) -> None:
-        """Move the whole file into place."""
+class Saved(NamedTuple):
+    """A frame has been written.
 
-    def suspend(self) -> None:
-        """Close the files; what is done stays beside for a later run."""
+    Attributes
+    ----------
+    done, total : int
+        Frames written and frames in all.
+    clipped : int
+        Pixels so far that had to be clipped to fit the type.
+    """
 
-    def discard(self) -> None:
-        """Close and remove all that was written."""
+    done: int
+    total: int
+    clipped: int
+
+
+def read_stack(path: Path | str) -> Frames:
+    """Open a file as lazy frames, with pixel size and steps.
+
+    Parameters
+    ----------
+    path : Path or str
+        A TIFF file, or an OME-Zarr image.
+
+    Returns
+    -------
+    Frames
+        The stack; a frame is read when it is asked for.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or holds no stack of grey-level frames.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = save_stack(f"{folder}/movie.tif", np.ones((3, 8, 8), np.uint16), axes="TYX")
+    ...     frames = read_stack(f"{folder}/movie.tif")
+    ...     frames.axes, frames.shape, frames[2].mean()
+    ('TYX', (3, 8, 8), np.float64(1.0))
+    """
+    path = Path(path)
+    try:
+        return (FORMATS["ome-zarr"] if is_zarr(path) else _format_of(path)).read(path)
+    except OSError as error:
+        # a folder that may not be looked into, a name that is too long
+        raise InputError(f"{str(path)[:200]} cannot be read: {error.strerror or error}.") from error
+
+
+def save_stack(
+    path: Path | str,
+    image: NDArray[Any] | Frames,
+    *,
+    axes: str = "",
+    calibration: Calibration | None = None,
+    dtype: str | None = None,
+    zarr_version: str = VERSIONS[0],
+) -> int:
+    """Write an image or a stack to a file, with its pixel size; an existing file is replaced once the new one is whole.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file to make: OME-Zarr where it ends in ``.zarr``, else OME-TIFF.
+    image : array (..., Y, X), or Frames
+        The pixels; anything that numpy can index, dask and zarr too.
+    axes : str
+        Of an array, one letter an axis, as `Frames` takes them.
+    calibration : Calibration, optional
+        Of an array, pixel size and steps.
+    dtype : str, optional
+        One of `OUTPUT_TYPES`: integers are rounded and clipped. By default the type of the image.
+    zarr_version : str
+        One of `napari_care_losses.io.ome_zarr_reader.VERSIONS`, for OME-Zarr.
+
+    Returns
+    -------
+    int
+        Number of pixels clipped to fit the type.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing, another run makes the file, or pixels without a value should become integers.
+    OutputError
+        If the file cannot be written.
+
+    See Also
+    --------
+    save_frames : The same, giving its progress.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> image = np.array([[-1.0, 0.4], [254.6, 300.0]])
+    >>> with TemporaryDirectory() as folder:
+    ...     clipped = save_stack(f"{folder}/cells.tif", image, dtype="uint8")
+    ...     read_stack(f"{folder}/cells.tif")[0]
+    array([[  0,   0],
+           [255, 255]], dtype=uint8)
+    >>> clipped
+    2
+    """
+    frames = image if isinstance(image, Frames) else Frames(image, axes, calibration or Calibration())
+    *_, last = save_frames(Path(path), frames, dtype=dtype, zarr_version=zarr_version)
+    return last.clipped
+
+
+def save_frames(
+    path: Path, frames: Frames, *, dtype: str | None = None, zarr_version: str = VERSIONS[0]
+) -> Generator[Saved, None, None]:
+    """Write a stack frame by frame; closed before the end, nothing is left behind.
+
+    Parameters and errors are those of `save_stack`. NaN marks pixels without a value.
+
+    Yields
+    ------
+    Saved
+        After every frame.
+    """
+    with locked(path):
+        kind = frames.dtype if dtype is None else dtype
+        stack = new_stack(path, frames, dtype=kind, job={}, resume=False, zarr_version=zarr_version)
+        clipped = 0
+        try:
+            for index, frame in enumerate(frames):
+                outside = 0
+                if dtype is not None:
+                    if dtype != "float32" and np.isnan(frame).any():
+                        raise InputError(
+                            f"Frame {index} holds pixels without a value, which {dtype} cannot express: restore the "
+                            "missing frames first, or save as float32."
+                        )
+                    frame, outside = cast_pixels(frame, dtype)
+                stack.write(index, frame)
+                clipped += outside
+                yield Saved(index + 1, len(frames), clipped)
+        except BaseException:
+            stack.discard()
+            raise
+        stack.close()
+
+
+def cast_pixels(image: NDArray[Any], dtype: str) -> tuple[NDArray[Any], int]:
+    """Return the image in one of `OUTPUT_TYPES` and the number of pixels that had to be clipped."""
+    if dtype == "float32":
+        return image.astype(np.float32, copy=False), 0
+    bounds = np.iinfo(dtype)
+    rounded = np.rint(image)
+    clipped = int(((rounded < bounds.min) | (rounded > bounds.max)).sum())
+    return np.clip(rounded, bounds.min, bounds.max).astype(dtype), clipped
+
+
+def new_stack(path: Path, like: Frames, **options: Any) -> StackWriter:
+    """Return the writer of a stack to be made; `options` and errors are those of `StackWriter`."""
+    return _format_of(path).writer(path, like, **options)
+
+
+def is_result_of(path: Path, job: dict[str, Any]) -> bool:
+    """Return whether `path` is the whole result of this very job."""
+    return _format_of(path).writer.is_result_of(path, job)
+
+
+def clear_remains(path: Path) -> None:
+    """Remove what a run that was killed when `path` was whole has left beside it."""
+    _format_of(path).writer.clear_remains(path)
 
 
 def is_stack(path: Path) -> bool:
-    """Return whether a path looks like a file of a stack: a TIFF file by its name, OME-Zarr by what lies in it.
-
-    What is still being written does not.
-    """
+    """Return whether a path looks like a whole stack: a TIFF file by its name, OME-Zarr by what lies in it."""
     if path.name.startswith(".") or path.name.endswith(".partial"):
         return False
     return (path.suffix.lower() in TIFF_SUFFIXES and path.is_file()) or is_zarr(path)
@@ -68,32 +235,6 @@ def bare_name(path: Path) -> str:
     """Return a file's name without what says that it is TIFF or Zarr."""
     name = path.stem if path.suffix else path.name
     return name[:-4] if is_ome_zarr_name(path) and name.lower().endswith(".ome") else name
-
-
-def read_stack(path: Path) -> Frames:
-    """Open a file as lazy frames.
-
-    Parameters
-    ----------
-    path : Path
-        A TIFF file, or an OME-Zarr image.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, or holds no stack of grey-level frames.
-    """
-    try:
-        if is_zarr(path) or path.suffix.lower() == ZARR_SUFFIX:
-            from napari_care_losses.io.ome_zarr_reader import read_ome_zarr
-
-            return read_ome_zarr(path)
-        from napari_care_losses.io.tiff_writer import read_tiff
-
-        return read_tiff(path)
-    except OSError as error:
-        # a folder that may not be looked into, a name that is too long
-        raise InputError(f"{str(path)[:200]} cannot be read: {error.strerror or error}.") from error
 
 
 def size_and_time(path: Path) -> tuple[int, int]:
@@ -115,61 +256,6 @@ def size_and_time(path: Path) -> tuple[int, int]:
     return size, modified
 
 
-def new_stack(
-    path: Path,
-    like: Frames,
-    *,
-    dtype: np.typing.DTypeLike = np.float32,
-    job: dict[str, Any],
-    resume: bool,
-    zarr_version: str = VERSIONS[0],
-) -> Stack:
-    """Return a stack to be written: OME-Zarr where the name ends in ``.zarr``, else TIFF.
-
-    Parameters and errors are those of `napari_care_losses.io.tiff_writer.TiffStack` and
-    `napari_care_losses.io.ome_zarr_writer.OmeZarrStack`.
-    """
-    if is_ome_zarr_name(path):
-        from napari_care_losses.io.ome_zarr_writer import OmeZarrStack
-
-        return OmeZarrStack(path, like, dtype=dtype, job=job, resume=resume, version=zarr_version)
-    from napari_care_losses.io.tiff_writer import TiffStack
-
-    return TiffStack(path, like, dtype=dtype, job=job, resume=resume)
-
-
-def is_finished(path: Path, job: dict[str, Any]) -> bool:
-    """Return whether `path` is the whole result of this very job."""
-    if is_ome_zarr_name(path):
-        from napari_care_losses.io.ome_zarr_writer import is_finished_ome_zarr
-
-        return is_finished_ome_zarr(path, job)
-    from napari_care_losses.io.tiff_writer import is_finished
-
-    return is_finished(path, job)
-
-
-def clear_remains(path: Path) -> None:
-    """Remove what a run that was killed when `path` was whole has left beside it."""
-    journal_path(path).unlink(missing_ok=True)
-    if is_ome_zarr_name(path):
-        from napari_care_losses.io.ome_zarr_writer import put_back
-
-        put_back(path)
-
-
-def write_stack(path: Path, frames: Frames, *, zarr_version: str = VERSIONS[0]) -> None:
-    """Write a stack to a file of the same dtype; an existing file is replaced once the new one is whole.
-
-    Raises
-    ------
-    InputError
-        If the folder is missing, or another run makes the file.
-    OutputError
-        If the file cannot be written.
-    """
-    with claimed(path):
-        fill(
-            new_stack(path, frames, dtype=frames.dtype, job={}, resume=False, zarr_version=zarr_version),
-            frames,
-        )
+def _format_of(path: Path) -> StackFormat:
+    suffix = path.suffix.lower()
+    return next((one for one in FORMATS.values() if suffix in one.suffixes), FORMATS["tiff"])

@@ -1,24 +1,32 @@
-"""Plain values (JSON, YAML, TOML) and text from files that anybody may have made: bounded, and safe to show."""
+"""Values and tensors from files that anybody may have made: bounded in size, safe to show, never run."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import printable
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 DEEPEST = 32
-"""Levels of lists and tables in one another at most."""
+"""Largest depth of lists and tables in one another."""
 
 LARGEST_WHOLE = 10**40
-"""Whole numbers up to here; far larger ones can be neither printed nor turned into a float."""
+"""Largest whole number; far larger ones can be neither printed nor turned into a float."""
 
 LARGEST_JSON = 16 << 20
-"""Characters of JSON at most; as Python objects they may take thirty times as many bytes."""
+"""Most characters of JSON; as Python objects they may take thirty times as many bytes."""
+
+LARGEST_HEADER = 32 << 20
+"""Most bytes in the header of a safetensors file, which is parsed whole; models have a few thousand."""
 
 
 def checked(value: Any, *, deepest: int = DEEPEST) -> Any:
-    """Return plain values with all their text printable.
+    """Return plain values (from JSON, YAML or TOML) with all their text printable.
 
     Raises
     ------
@@ -54,3 +62,31 @@ def read_json(text: str | bytes) -> Any:
         return checked(json.loads(text))
     except RecursionError:
         raise ValueError(f"more than {DEEPEST} levels of lists and tables") from None
+
+
+@contextmanager
+def open_tensors(path: Path, framework: str) -> Iterator[Any]:
+    """Open a safetensors file, as `safetensors.safe_open` does.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If its header is larger than `LARGEST_HEADER`, or it is too large for the memory.
+    SafetensorError
+        If it is damaged.
+    """
+    from safetensors import safe_open
+
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > LARGEST_HEADER:
+        raise ValueError(f"its header claims {size:,} bytes")
+    try:
+        opened = safe_open(path, framework=framework)
+    except RuntimeError as error:
+        # torch raises it for a file larger than the memory can be mapped to
+        raise ValueError(str(error)) from error
+    with opened as file:
+        yield file

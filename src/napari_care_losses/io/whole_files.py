@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside, then renamed."""
+"""Files that are whole or absent: locked while they are made, written beside, then renamed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,70 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-
 _NODE = platform.node() or "here"
+
+
+def check_folder(path: Path) -> None:
+    """Check that the folder of a file to be made exists.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist: make it first.")
+
+
+def check_room(path: Path, needed: int) -> None:
+    """Check that the disk of a file to be made has room for `needed` bytes.
+
+    Raises
+    ------
+    OutputError
+        If it has not.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OutputError(f"{path} needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free there.")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other runs, of this process or another, from making the file `path` while the context lasts.
+
+    The lock belongs to the operating system and lies on a hidden file beside `path`: it ends with the process, however
+    that ends.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist, or another run makes the file.
+    OutputError
+        If the folder cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    check_folder(path)
+    file = path.with_name(f".{path.name}.lock")
+    # not bound to a thread: a generator may be closed by another thread than the one that began it
+    lock = FileLock(file, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise InputError(
+            f"{path} is being made by another run: wait until it has ended, or choose another name."
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        # removed before the release, while no other run can hold the lock
+        with suppress(OSError):
+            file.unlink()
+        with suppress(OSError):
+            lock.release()
 
 
 @contextmanager
@@ -32,8 +94,7 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         If the file cannot be written.
     """
-    if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} does not exist: make it first.")
+    check_folder(path)
     temporary = path.with_name(f".{path.name}.{_NODE}.{os.getpid()}.tmp")
     try:
         _remove_abandoned(path)
@@ -49,21 +110,8 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def check_room(path: Path, needed: int) -> None:
-    """Check that the disk of a file to be made has room for so many bytes.
-
-    Raises
-    ------
-    OutputError
-        If it has not.
-    """
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise OutputError(f"{path} needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free there.")
-
-
 def _remove_abandoned(path: Path) -> None:
-    """Remove what processes of this machine that are no more have left of earlier attempts to write `path`."""
+    """Remove temporary files of `path` that processes of this machine left when they were killed."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(_NODE)}.*.tmp"):
         process = left.name.split(".")[-2]
         if process.isdigit() and not psutil.pid_exists(int(process)):

@@ -13,8 +13,7 @@ from safetensors import SafetensorError
 
 from napari_care_losses.errors import InputError, ModelFileError
 from napari_care_losses.images.normalization import Levels, Normalization, levels_from_dict, levels_to_dict
-from napari_care_losses.io.tensor_files import open_tensors
-from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.io.untrusted_files import open_tensors, read_json
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.program import TENSOR, Program

@@ -12,7 +12,7 @@ import numpy as np
 from napari_care_losses.errors import InputError, printable
 from napari_care_losses.io.ome_zarr_reader import is_zarr, list_images, open_ome_zarr
 from napari_care_losses.io.stacks import TIFF_SUFFIXES, bare_name
-from napari_care_losses.io.units import MICROMETRES, SECONDS
+from napari_care_losses.io.units import unit_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,7 +66,7 @@ def _open(path: Path) -> list[_Image]:
 
 
 def _from_tiff(path: Path) -> _Image:
-    from napari_care_losses.io.tiff_writer import read_tiff, smaller_copies
+    from napari_care_losses.io.tiff_reader import read_tiff, smaller_copies
 
     frames = read_tiff(path)
     calibration = frames.calibration
@@ -81,7 +81,7 @@ def _from_tiff(path: Path) -> _Image:
 def _from_zarr(image: OmeZarrImage, path: Path) -> _Image:
     scale, translation, units = [], [], []
     for axis, step, start, unit in zip(image.axes, image.scale, image.translation, image.units, strict=True):
-        factor = {"T": SECONDS, "C": {}}.get(axis, MICROMETRES).get(unit.lower())
+        factor = unit_factor(axis, unit)
         scale.append(step * (factor or 1.0))
         translation.append(start * (factor or 1.0))
         units.append(_unit(axis) if factor else "pixel")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_care_losses.io.stacks import write_stack
+from napari_care_losses.io.stacks import save_stack
 
 
 def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
@@ -38,5 +38,5 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     names = ("name", "scale", "units", "axis_labels", "rgb", "multiscale")
     layer = Image(data, **{name: attributes[name] for name in names if name in attributes}, contrast_limits=(0, 1))
-    write_stack(Path(path), layer_frames(layer))
+    save_stack(Path(path), layer_frames(layer))
     return [path]

@@ -101,7 +101,7 @@ def restore_files(
     model_name : str
         What the model is called in the names of the results.
     dtype : str
-        One of `napari_care_losses.io.saving.OUTPUT_TYPES`.
+        One of `napari_care_losses.io.stacks.OUTPUT_TYPES`.
     device : str
         One of `napari_care_losses.restoration.parameters.DEVICES`.
     selection : tuple of int, optional

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError, OutputError, UnreadableError
-from napari_care_losses.io.claims import claimed
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
-from napari_care_losses.io.saving import cast as cast_pixels
 from napari_care_losses.io.stacks import (
-    Stack,
+    cast_pixels,
     clear_remains,
-    is_finished,
     is_ome_zarr_name,
+    is_result_of,
     new_stack,
     size_and_time,
 )
+from napari_care_losses.io.whole_files import locked
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
 from napari_care_losses.restoration.restore_stack import Progress, RestorationParameters, restore_frames
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from napari_care_losses.images.frames import Frames
-    from napari_care_losses.io.ome_zarr_writer import OmeZarrStack
+    from napari_care_losses.io.stack_writer import StackWriter
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.restore_frame import RestoredFrame
 
@@ -64,7 +63,7 @@ def restore_to_file(
     scale_out : Path, optional
         A second file for the Laplace scale.
     dtype : str
-        One of `napari_care_losses.io.saving.OUTPUT_TYPES`; integers are rounded and clipped.
+        One of `napari_care_losses.io.stacks.OUTPUT_TYPES`; integers are rounded and clipped.
     resume : bool
         Do only the frames a stopped run of the same job left out.
     device : str
@@ -111,12 +110,12 @@ def restore_to_file(
     }
     if any(is_ome_zarr_name(path) for path in outputs):
         job["ome_zarr"] = zarr_version
-    stacks: list[Stack] = []
+    stacks: list[StackWriter] = []
     claims = ExitStack()
     try:
         for path in outputs:
-            claims.enter_context(claimed(path))
-        if resume and all(is_finished(path, job) for path in outputs):
+            claims.enter_context(locked(path))
+        if resume and all(is_result_of(path, job) for path in outputs):
             for path in outputs:
                 clear_remains(path)
             return 0
@@ -133,7 +132,7 @@ def restore_to_file(
             clipped = yield from restore_on_cluster(
                 frames,
                 model,
-                cast("list[OmeZarrStack]", stacks),
+                stacks,
                 parameters,
                 client=cluster,
                 source=source,
@@ -158,13 +157,13 @@ def restore_to_file(
         claims.close()
 
 
-def _discard(stacks: list[Stack]) -> None:
+def _discard(stacks: list[StackWriter]) -> None:
     for stack in stacks:
         stack.discard()
 
 
 def _write_behind(
-    work: Generator[Progress, None, None], stacks: list[Stack], dtype: str
+    work: Generator[Progress, None, None], stacks: list[StackWriter], dtype: str
 ) -> Generator[Progress, None, int]:
     """Write every frame in a background thread while the next one is restored; return the number of pixels clipped."""
 

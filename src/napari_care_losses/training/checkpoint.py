@@ -12,8 +12,7 @@ from safetensors import SafetensorError
 
 from napari_care_losses.compute.optimizer_state import LAST_STEP, Tensors
 from napari_care_losses.errors import InputError, ResumeError
-from napari_care_losses.io.tensor_files import open_tensors
-from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.io.untrusted_files import open_tensors, read_json
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import SUFFIX

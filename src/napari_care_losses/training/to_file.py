@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from napari_care_losses.errors import InputError, OutputError, TrainingDivergedError
-from napari_care_losses.io.claims import claimed
+from napari_care_losses.io.whole_files import locked
 from napari_care_losses.training.checkpoint import state_path
 from napari_care_losses.training.trainer import Epoch, Report, Trainer
 
@@ -46,7 +46,7 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
     ComputeError, OutputError
         If the device or the disk fails; the state of the last epoch saved stays.
     """
-    with claimed(path) if trainer.team.is_first else nullcontext():
+    with locked(path) if trainer.team.is_first else nullcontext():
         yield from _train(trainer, path, resume=resume)
 
 

@@ -10,8 +10,8 @@ import pytest
 from fixtures.restore_widget import entry, press_restore
 
 from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.stacks import read_stack
-from napari_care_losses.io.tiff_writer import read_tiff, write_tiff
+from napari_care_losses.io.stacks import read_stack, save_stack
+from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.widgets.layers.restored_layers import Filled, Plan, find_result, frames_done
@@ -251,7 +251,7 @@ def test_percentiles_that_do_not_go_together_are_said(viewer, open_widget, add_m
 def test_a_folder_is_restored_from_here(viewer, open_widget, add_model, stack, tmp_path, qtbot) -> None:
     add_model()
     for name in ("a", "b"):
-        write_tiff(tmp_path / f"{name}.tif", Frames(stack, "TYX"))
+        save_stack(tmp_path / f"{name}.tif", Frames(stack, "TYX"))
     (tmp_path / "broken.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:500])
     widget = open_widget()
     folder = widget.folder

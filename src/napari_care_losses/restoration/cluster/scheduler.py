@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from napari_care_losses.images.frames import Frames
-    from napari_care_losses.io.ome_zarr_writer import OmeZarrStack
+    from napari_care_losses.io.stack_writer import StackWriter
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.cluster.worker import Done
     from napari_care_losses.restoration.parameters import RestorationParameters
@@ -101,7 +101,7 @@ def _cores() -> int:
 def restore_on_cluster(
     frames: Frames,
     model: Model,
-    stacks: Sequence[OmeZarrStack],
+    stacks: Sequence[StackWriter],
     parameters: RestorationParameters,
     *,
     client: Client,
@@ -118,7 +118,7 @@ def restore_on_cluster(
         The stack.
     model : Model
         The trained model.
-    stacks : sequence of OmeZarrStack
+    stacks : sequence of StackWriter
         Where the restored frames go, and the Laplace scale where it is wanted.
     parameters : RestorationParameters
         How to normalise, tile and put together.
@@ -179,7 +179,7 @@ def restore_on_cluster(
 
 
 def _frames_done(
-    client: Client, name: str, stacks: Sequence[OmeZarrStack], indices: Sequence[int]
+    client: Client, name: str, stacks: Sequence[StackWriter], indices: Sequence[int]
 ) -> Generator[Progress, None, int]:
     """Give out frames as workers become free, and note those that are done."""
     from distributed import wait
@@ -207,7 +207,7 @@ def _frames_done(
             for future in [future for future in at_work if future.done()]:
                 index, result = at_work.pop(future), _result(future)
                 for stack in stacks:
-                    stack.note(index)
+                    stack.mark_done(index)
                 done, clipped, note = done + 1, clipped + result.clipped, result.note
             yield Progress(done, len(indices), note=note if patience.has_workers else "waiting for workers")
     except InputError:

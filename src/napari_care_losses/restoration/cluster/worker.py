@@ -13,8 +13,7 @@ from distributed import WorkerPlugin, get_worker
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.io.ome_zarr_writer import FrameWriter
-from napari_care_losses.io.saving import cast
-from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.io.stacks import cast_pixels, read_stack
 from napari_care_losses.restoration.restore_frame import FrameRestorer, read_inputs
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class ClusterJob:
     outputs : list of Path
         OME-Zarr images being written: restored, and the Laplace scale where it is wanted.
     dtype : str
-        One of `napari_care_losses.io.saving.OUTPUT_TYPES`.
+        One of `napari_care_losses.io.stacks.OUTPUT_TYPES`.
     device : str
         One of `napari_care_losses.restoration.parameters.DEVICES`.
     """
@@ -136,7 +135,7 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
                 except StopIteration as finished:
                     frame: RestoredFrame = finished.value
                     break
-        pixels, clipped = cast(frame.image, job.dtype)
+        pixels, clipped = cast_pixels(frame.image, job.dtype)
         self._writers[0].write(index, pixels)
         if frame.scale is not None and len(self._writers) > 1:
             self._writers[1].write(index, frame.scale)

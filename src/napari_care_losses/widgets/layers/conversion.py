@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
-from pint import DimensionalityError
 
 from napari_care_losses.errors import InputError, OutputError
-from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames
+from napari_care_losses.images.frames import LEADING_AXES, Frames
+from napari_care_losses.io.units import calibration_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,8 @@ def layer_frames(layer: Layer) -> Frames:
     data = layer.data[0] if layer.multiscale else layer.data
     try:
         axes = axes_of(layer.axis_labels)
-        return Frames(data, axes, _calibration(layer, axes))
+        steps = {axis: (abs(size), unit) for axis, size, unit in zip(axes, layer.scale, layer.units, strict=True)}
+        return Frames(data, axes, calibration_of(steps))
     except InputError as error:
         raise InputError(f"{layer.name}: {error}") from error
 
@@ -136,23 +137,6 @@ def new_array(shape: tuple[int, ...], *, largest_in_memory: int = LARGEST_IN_MEM
             return np.memmap(file, np.float32, mode="r+" if os.name == "posix" else "w+", shape=shape)
     except OSError as error:
         raise OutputError(_no_room(size, folder, error.strerror or str(error))) from error
-
-
-def _calibration(layer: Image, axes: str) -> Calibration:
-    """Return what a layer's scale and units say of its pixels."""
-
-    def step(letter: str, unit: str) -> float | None:
-        if letter not in axes:
-            return None
-        axis = axes.index(letter)
-        try:
-            return float((float(abs(layer.scale[axis])) * layer.units[axis]).to(unit).magnitude)
-        except DimensionalityError:
-            return None
-
-    height, width = step("Y", "um"), step("X", "um")
-    pixel_size = (height, width) if height and width else None
-    return Calibration(pixel_size=pixel_size, z_step=step("Z", "um"), time_step=step("T", "s"))
 
 
 def _no_room(size: int, folder: str, reason: str) -> str:

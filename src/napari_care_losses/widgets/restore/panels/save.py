@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
-from napari_care_losses.io.saving import Saved, save_stack
-from napari_care_losses.io.stacks import NEW_SUFFIXES, bare_name, is_ome_zarr_name
+from napari_care_losses.io.stacks import NEW_SUFFIXES, Saved, bare_name, is_ome_zarr_name, save_frames
 from napari_care_losses.widgets.background.worker import CloseGuard, Job, Outcome
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.layers.restored_layers import frames_done
@@ -80,7 +79,7 @@ class SaveButton(QPushButton):
         self._path, self._saved = path, None
         self._missing = len(frames) - len(frames_done(self._layer))
         self._job.start(
-            lambda: save_stack(frames, path, dtype=dtype),
+            lambda: save_frames(path, frames, dtype=dtype),
             title=f"Saving {path.name}",
             fraction=lambda saved: saved.done / saved.total,
         )
