@@ -61,8 +61,8 @@ class TestStates:
         write_state(state, values, tensors)
         started = trainer()
         started.load_state(state)
-        assert started._plateau.mode == "min"
-        assert callable(started._plateau.step)
+        assert started._learner.plateau.mode == "min"
+        assert callable(started._learner.plateau.step)
 
     @pytest.mark.parametrize("prefix", ["weights.", "best.", "adam.0.exp_avg", "adam.0.step"])
     def test_tensors_of_another_network_are_refused(self, state, prefix):

@@ -198,15 +198,15 @@ def test_without_weight_the_training_is_that_with_the_fft_loss():
 
 def test_validation_does_not_ask_the_discriminator():
     training = finished(trainer("gan"))
-    before = training._validate()
-    training._objective.load_state(Adversarial().objective(device=CPU, seed=9).state())
-    assert training._validate() == before
+    before = training._learner.validate(training._validation)
+    training._learner.objective.load_state(Adversarial().objective(device=CPU, seed=9).state())
+    assert training._learner.validate(training._validation) == before
 
 
 def test_the_model_holds_the_restoring_network_only(tmp_path):
     training = finished(trainer("gan"))
     training.model().save(tmp_path / "model.safetensors")
-    assert load_file(tmp_path / "model.safetensors").keys() == training._network.state_dict().keys()
+    assert load_file(tmp_path / "model.safetensors").keys() == training._learner.network.state_dict().keys()
     card = training.model().card
     assert (card.loss, card.loss_parameters) == ("gan", Adversarial().to_dict())
 
@@ -215,7 +215,7 @@ def test_the_state_file_holds_the_discriminator_and_its_moments(tmp_path):
     training = finished(trainer("gan"))
     training.save_state(tmp_path / "state")
     stored = load_file(tmp_path / "state")
-    assert {f"objective.{name}" for name in training._objective.state()} == {
+    assert {f"objective.{name}" for name in training._learner.objective.state()} == {
         name for name in stored if name.startswith("objective.")
     }
     assert {f"objective.discriminator.layers.0.{name}" for name in ("weight", "bias")} <= stored.keys()
@@ -238,7 +238,7 @@ def test_a_broken_discriminator_stops_the_training_and_the_best_weights_stay(bro
     while not training.history:
         next(running)
     with torch.no_grad():
-        training._objective.discriminator.layers[2].weight[0] = broken
+        training._learner.objective.discriminator.layers[2].weight[0] = broken
     with pytest.raises(TrainingDivergedError, match=r"became nan at step 4.* The best weights"):
         list(running)
     assert all(value.isfinite().all() for value in training.model().weights.values())
@@ -255,7 +255,7 @@ def test_it_does_not_diverge_and_keeps_the_content_close_to_the_plain_loss(weigh
     )
     assert adversarial.history[-1].validation_loss < 1.5 * plain.history[-1].validation_loss
     assert adversarial.history[-1].validation_loss < 0.5 * adversarial.history[0].validation_loss
-    assert all(value.isfinite().all() for value in adversarial._objective.state().values())
+    assert all(value.isfinite().all() for value in adversarial._learner.objective.state().values())
 
 
 def test_a_run_of_averaged_weights_is_resumed_exactly(tmp_path):
@@ -282,4 +282,4 @@ def test_the_command_line_has_its_options(folder):
 def test_it_trains_on_a_graphics_card():
     parameters = TrainingParameters(**TINY, budget="steps", amount=4)
     training = finished(Trainer(make_pairs(), Adversarial(), parameters, device="cuda"))
-    assert {value.device.type for value in training._objective.state().values()} == {"cpu"}
+    assert {value.device.type for value in training._learner.objective.state().values()} == {"cpu"}

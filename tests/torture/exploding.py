@@ -78,7 +78,7 @@ def _break(loss: str, fault: str, moments: random.Random) -> bool:
 
 
 def _apply(fault: str, trainer: Trainer, pairs: list[Pair]) -> None:
-    weight = next(trainer._network.parameters())
+    weight = next(trainer._learner.network.parameters())
     if fault == FAULTS[3]:
         for pair in pairs:
             pair.low[:] = np.nan

@@ -7,8 +7,7 @@ import torch
 from fixtures.toy_trainings import ARCHITECTURE, finished, trainer
 
 from napari_care_losses.models.architecture import PRESETS
-from napari_care_losses.models.unet import CareNetwork
-from napari_care_losses.training.averaging import DECAY, WeightAverage
+from napari_care_losses.training.learner import DECAY
 
 
 @pytest.fixture(autouse=True)
@@ -17,18 +16,18 @@ def tiny_preset(monkeypatch):
 
 
 def test_the_average_is_that_of_the_formula():
-    network = CareNetwork(ARCHITECTURE, torch.Generator().manual_seed(0))
-    average = WeightAverage(network)
+    learner = trainer(average_weights=True)._learner
+    network = learner.network
     expected = copy.deepcopy(network.state_dict())
     for step in (1, 2, 3, 100_000):
         with torch.no_grad():
             for weight in network.parameters():
                 weight += torch.randn(weight.shape, generator=torch.Generator().manual_seed(step))
-        average.update(step)
+        learner.update_average(step)
         decay = min(DECAY, (1 + step) / (10 + step))
         for name, weight in network.state_dict().items():
             expected[name] = decay * expected[name] + (1 - decay) * weight
-    for name, weight in average.network.state_dict().items():
+    for name, weight in learner.average.state_dict().items():
         torch.testing.assert_close(weight, expected[name])
         assert not torch.equal(weight, network.state_dict()[name])
 
@@ -36,8 +35,8 @@ def test_the_average_is_that_of_the_formula():
 def test_the_average_is_validated_kept_and_shown_and_trains_nothing(monkeypatch):
     plain, averaged = finished(trainer("fft", amount=6)), finished(trainer("fft", amount=6, average_weights=True))
     # the steps are the same: only what becomes of their weights differs
-    for name, weight in plain._network.state_dict().items():
-        assert torch.equal(weight, averaged._network.state_dict()[name])
+    for name, weight in plain._learner.network.state_dict().items():
+        assert torch.equal(weight, averaged._learner.network.state_dict()[name])
     assert [epoch.training_loss for epoch in plain.history] == [epoch.training_loss for epoch in averaged.history]
     assert [epoch.validation_loss for epoch in plain.history] != [epoch.validation_loss for epoch in averaged.history]
     best = averaged.model().weights

@@ -20,6 +20,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import load_model
 from napari_care_losses.models.unet import Prediction
+from napari_care_losses.training.learner import Learner
 from napari_care_losses.training.trainer import Trainer, TrainingParameters
 
 QUICK = {"preset": "lite", "patch_size": 16, "batch_size": 3, "validation_patches": 2, "steps_per_epoch": 2}
@@ -40,9 +41,14 @@ def trainer(team, loss="mae", **settings):
 def drawn(team, monkeypatch, steps=4):
     """Return the batches a process trains on."""
     batches = []
-    optimize = Trainer._optimize
+    step = Learner.step
+
+    def noting(self, batch, progress):
+        batches.append(batch)
+        return step(self, batch, progress)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_optimize", lambda self, batch: (batches.append(batch), optimize(self, batch))[1])
+        patch.setattr(Learner, "step", noting)
         finished(trainer(team, amount=steps))
     return [low for low, _ in batches]
 

@@ -7,9 +7,10 @@ from fixtures.toy_trainings import ARCHITECTURE, finished, make_pairs, trainer
 
 from napari_care_losses.errors import ComputeError, TrainingDivergedError
 from napari_care_losses.models.architecture import PRESETS
-from napari_care_losses.training.checkpoint import RunProgress
+from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.training.divergence import EXPLODED, check_loss
-from napari_care_losses.training.trainer import Trainer
+from napari_care_losses.training.learner import Learner
+from napari_care_losses.training.progress import RunProgress
 
 
 @pytest.fixture(autouse=True)
@@ -72,25 +73,27 @@ def test_a_usual_loss_passes():
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("broken")])
-@pytest.mark.parametrize("method", ["_optimize", "_to_device"])
-def test_a_device_that_fails_is_a_compute_error_that_says_what_to_do(monkeypatch, error, method):
+@pytest.mark.parametrize(
+    ("part", "method"), [(Learner, "_to_device"), (CareNetwork, "forward"), (torch.optim.Adam, "step")]
+)
+def test_a_device_that_fails_is_a_compute_error_that_says_what_to_do(monkeypatch, error, part, method):
     def fail(*_):
         raise error
 
     training = trainer()
-    monkeypatch.setattr(Trainer, method, fail)
+    monkeypatch.setattr(part, method, fail)
     with pytest.raises(ComputeError, match="choose a smaller batch or patch"):
         finished(training)
 
 
 def test_a_validation_that_runs_out_of_memory_is_a_compute_error_too(monkeypatch):
-    training, original = trainer(steps_per_epoch=2), Trainer._to_device
+    training, original = trainer(steps_per_epoch=2), Learner._to_device
 
     def fail(self, batch):
         if torch.is_inference_mode_enabled():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return original(self, batch)
 
-    monkeypatch.setattr(Trainer, "_to_device", fail)
+    monkeypatch.setattr(Learner, "_to_device", fail)
     with pytest.raises(ComputeError, match="choose a smaller batch or patch"):
         finished(training)

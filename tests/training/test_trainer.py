@@ -52,7 +52,7 @@ def test_reports_come_in_order():
 def test_equal_seeds_give_equal_models(loss):
     first, second, other = (finished(trainer(loss, seed=seed)) for seed in (3, 3, 4))
     assert_equal_runs(first, second)
-    assert not torch.equal(first._network.mean.weight, other._network.mean.weight)
+    assert not torch.equal(first._learner.network.mean.weight, other._learner.network.mean.weight)
 
 
 def test_the_rate_halves_as_keras_halves_it(monkeypatch):
@@ -82,7 +82,7 @@ def test_the_rate_falls_along_a_cosine_over_a_budget_in_steps():
 
 
 def test_the_optimiser_is_the_paper_s():
-    optimizer = trainer()._optimizer
+    optimizer = trainer()._learner.optimizer
     assert isinstance(optimizer, torch.optim.Adam)
     assert (optimizer.defaults["lr"], optimizer.defaults["eps"]) == (4e-4, 1e-7)
     assert optimizer.defaults["weight_decay"] == 0
@@ -105,7 +105,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(monkeypatch):
     after = []
     for report in training.run():
         if isinstance(report, Epoch):
-            after.append((report.is_best, training._network.mean.weight.clone()))
+            after.append((report.is_best, training._learner.network.mean.weight.clone()))
     assert [is_best for is_best, _ in after] == [True, True, False, False]
     model = training.model()
     assert torch.equal(model.weights["mean.weight"], after[1][1])
@@ -116,8 +116,8 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(monkeypatch):
 def test_a_model_taken_within_an_epoch_may_be_the_current_one(monkeypatch):
     training = trainer(amount=6)
     list(islice(training.run(), 6 + 2))
-    first = training._network.mean.weight.clone()
-    monkeypatch.setattr(training, "_validate", lambda: 0.1)
+    first = training._learner.network.mean.weight.clone()
+    monkeypatch.setattr(training._learner, "validate", lambda batches: 0.1)
     model = training.model()
     assert torch.equal(model.weights["mean.weight"], first)
     assert model.card.training["best_validation_loss"] == 0.1
@@ -151,7 +151,7 @@ def test_fine_tuning_starts_from_the_model_s_weights():
     model = finished(trainer("mae", amount=3)).model()
     tuned = trainer("mse", start_from=model)
     for name, value in model.weights.items():
-        assert torch.equal(tuned._network.state_dict()[name], value)
+        assert torch.equal(tuned._learner.network.state_dict()[name], value)
     done = finished(tuned).model()
     assert done.card.training["started_from"] == model.digest()
     assert not torch.equal(done.weights["mean.weight"], model.weights["mean.weight"])
@@ -161,12 +161,12 @@ def test_fine_tuning_changes_heads_with_the_loss():
     laplace = finished(trainer("laplace", amount=2)).model()
     fourier = trainer("fft", start_from=laplace)
     assert not fourier._architecture.predicts_scale
-    network = fourier._network.state_dict()
+    network = fourier._learner.network.state_dict()
     assert laplace.weights.keys() - network.keys() == {"scale.weight", "scale.bias"}
     assert all(torch.equal(network[name], laplace.weights[name]) for name in network)
     back = trainer("laplace", start_from=finished(fourier).model())
     assert back._architecture == laplace.card.architecture
-    assert torch.equal(back._network.mean.weight, fourier.model().weights["mean.weight"])
+    assert torch.equal(back._learner.network.mean.weight, fourier.model().weights["mean.weight"])
     assert finished(back).model().network().scale is not None
 
 

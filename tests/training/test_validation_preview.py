@@ -115,7 +115,7 @@ def test_no_preview_of_what_is_not_finite_or_does_not_fit(monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(watched._network, "forward", full)
+    monkeypatch.setattr(watched._learner.network, "forward", full)
     assert watched.preview() is None
 
 
@@ -136,7 +136,7 @@ def test_what_the_loss_leaves_free_is_tied_to_the_input():
     changed = []
     for training in (tied, plain):
         before = training.preview().restored_psnr
-        training._network.forward = drifting(training._network)
+        training._learner.network.forward = drifting(training._learner.network)
         changed.append(abs(training.preview().restored_psnr - before))
     assert changed[0] < changed[1]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import SafetensorError
@@ -17,7 +15,7 @@ from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import SUFFIX
 from napari_care_losses.training.parameters import TrainingParameters
-from napari_care_losses.training.progress import Epoch
+from napari_care_losses.training.progress import Epoch, RunProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,17 +26,6 @@ if TYPE_CHECKING:
 
 STATE_HEADER = "napari_care_losses_training"
 STATE_SUFFIX = ".resume"
-
-
-@dataclass
-class RunProgress:
-    """What a resumed run needs besides tensors: plain values."""
-
-    step: int = 0
-    seconds: float = 0.0
-    epoch_losses: list[float] = field(default_factory=list)
-    history: list[list[Any]] = field(default_factory=list)
-    best_loss: float = math.inf
 
 
 class StoppedTraining(NamedTuple):
@@ -107,6 +94,19 @@ def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:
     with readable(path), open_tensors(path, "pt") as file:
         values = _values(file.metadata())
         return values, {name: file.get_tensor(name) for name in file.keys()}
+
+
+def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Check that a state is of a training with these pairs, loss and settings.
+
+    Raises
+    ------
+    ResumeError
+        If something differs, with the names of all that do.
+    """
+    differing = sorted(key for key in expected if found.get(key) != expected[key])
+    if differing:
+        raise ResumeError(f"The stopped training had another {', '.join(differing)}: give the same, or start afresh.")
 
 
 def progress_of(values: dict[str, Any]) -> RunProgress:

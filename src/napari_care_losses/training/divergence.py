@@ -10,8 +10,8 @@ import numpy as np
 from napari_care_losses.errors import TrainingDivergedError
 
 if TYPE_CHECKING:
-    from napari_care_losses.training.checkpoint import RunProgress
     from napari_care_losses.training.patches import Batch
+    from napari_care_losses.training.progress import RunProgress
 
 EXPLODED = 1e4
 """A loss beyond which no training comes back to what it was: those of normalised images are about 1 at most."""

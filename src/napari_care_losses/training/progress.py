@@ -1,9 +1,10 @@
-"""What a training reports while it runs."""
+"""What a training reports while it runs, and what a resumed run needs to know of it."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,3 +89,14 @@ class Preview(NamedTuple):
 
 
 Report = Preparing | Step | Epoch
+
+
+@dataclass
+class RunProgress:
+    """How far a run has come, in plain values, as a state file stores it."""
+
+    step: int = 0
+    seconds: float = 0.0
+    epoch_losses: list[float] = field(default_factory=list)
+    history: list[list[Any]] = field(default_factory=list)
+    best_loss: float = math.inf

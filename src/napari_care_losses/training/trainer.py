@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import itertools
 import math
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from napari_care_losses.compute import optimizer_state
+from napari_care_losses import __version__
 from napari_care_losses.compute.allocation import freed_memory_kept
 from napari_care_losses.compute.devices import choose_device
 from napari_care_losses.compute.distributed import Team, check_team
 from napari_care_losses.compute.memory import require_memory
 from napari_care_losses.compute.prefetch import ahead
-from napari_care_losses.errors import ComputeError, ResumeError
+from napari_care_losses.errors import ComputeError
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.match import summarize_images
 from napari_care_losses.models.model import Model, ModelCard
-from napari_care_losses.models.unet import CareNetwork, copied_weights, training_layout
+from napari_care_losses.models.unet import copied_weights
 from napari_care_losses.training import checkpoint as states
-from napari_care_losses.training.averaging import WeightAverage
 from napari_care_losses.training.divergence import check_loss
+from napari_care_losses.training.learner import Learner
 from napari_care_losses.training.pairs import fingerprint, split_pairs
 from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters, check_patch_size
 from napari_care_losses.training.patches import PatchSource, draw_batch, draw_validation
-from napari_care_losses.training.progress import Epoch, Preparing, Report, Step
-from napari_care_losses.training.provenance import provenance
+from napari_care_losses.training.progress import Epoch, Preparing, Report, RunProgress, Step
 from napari_care_losses.training.validation_preview import choose_view, make_preview
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_STEPS_PER_EPOCH", "Epoch", "Preparing", "Report", "Step", "Trainer", "TrainingParameters"]
 
-PLATEAU_PATIENCE = 9
-"""Epochs without a better validation loss before the rate halves: Keras halves at the 10th, torch after the 9th."""
+MAX_NAMED_PAIRS = 100
+"""Most pairs whose names a model's card holds."""
 
 
 class Trainer:
@@ -95,27 +95,17 @@ class Trainer:
         self._structure = structure
         self._origin = None if start_from is None else start_from.digest()
         self._device = choose_device(device)
-        generator = torch.Generator().manual_seed(parameters.seed)
         self._rng = np.random.default_rng(parameters.seed)
         shape = PRESETS[parameters.preset] if start_from is None else start_from.card.care
         self._preset = parameters.preset if start_from is None else start_from.card.preset
         self._architecture = dataclasses.replace(shape, predicts_scale=loss.predicts_scale)
         check_patch_size(parameters.patch_size, shape.block)
-        network = CareNetwork(self._architecture, generator)
-        if start_from is not None:
-            shared = {name: value for name, value in start_from.weights.items() if name in network.state_dict()}
-            network.load_state_dict({**network.state_dict(), **shared})
-        layout = training_layout(self._architecture, self._device)
-        self._network = network.to(self._device, memory_format=layout)  # type: ignore[call-overload]
-        self._average = WeightAverage(self._network) if parameters.average_weights else None
-        self._optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, eps=1e-7)
-        self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self._optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
-        )
-        self._objective = loss.objective(device=self._device, seed=parameters.seed, team=self.team)
         check_team(self.team, parameters.batch_size)
-        self._progress = states.RunProgress()
-        self._best = copied_weights(network)
+        self._learner = Learner(
+            self._architecture, loss, parameters, start_from=start_from, device=self._device, team=self.team
+        )
+        self._progress = RunProgress()
+        self._best = copied_weights(self._learner.network)
         self._sources: list[PatchSource] = []
         self._validation: list[Batch] = []
         self._view: View | None = None
@@ -135,11 +125,6 @@ class Trainer:
     def history(self) -> list[Epoch]:
         """The reports of all epochs so far, those before a resumption included."""
         return [Epoch(*values) for values in self._progress.history]
-
-    @property
-    def _result(self) -> CareNetwork:
-        """The network that a model is made of: the one trained, or the average of its weights."""
-        return self._network if self._average is None else self._average.network
 
     @cached_property
     def _image_statistics(self) -> dict[str, Any]:
@@ -180,21 +165,38 @@ class Trainer:
                 progress.seconds = self.team.from_first(progress.seconds + time.perf_counter() - begun)
                 yield self._step_report(value, *started)
 
-    def model(self) -> Model:
-        """Return the model of the lowest validation loss so far, the weights of a started epoch included."""
-        progress = self._progress
+    def model(self, *, with_started_epoch: bool = True) -> Model:
+        """Return the model of the lowest validation loss so far.
+
+        Parameters
+        ----------
+        with_started_epoch : bool
+            Validate the weights of a started epoch too, and take them if they are better.
+        """
+        progress, parameters = self._progress, self.parameters
         best_loss, weights = progress.best_loss, self._best
-        if progress.epoch_losses:
-            current_loss = self._validate()
+        if progress.epoch_losses and with_started_epoch:
+            current_loss = self._learner.validate(self._validation)
             if current_loss < best_loss:
-                best_loss, weights = current_loss, copied_weights(self._result)
+                best_loss, weights = current_loss, copied_weights(self._learner.result)
+        training = {
+            **parameters.to_dict(),
+            "pairs": len(self._pairs),
+            "names": [pair.name for pair in self._pairs[:MAX_NAMED_PAIRS]],
+            "steps": progress.step,
+            "seconds": round(progress.seconds, 1),
+            "best_validation_loss": best_loss if math.isfinite(best_loss) else None,
+            "started_from": self._origin,
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "versions": {"napari-care-losses": __version__, "torch": torch.__version__},
+        }
         card = ModelCard(
             structure=self._structure,
             loss=self.loss.name,
             loss_parameters=self.loss.to_dict(),
             preset=self._preset,
             architecture=self._architecture,
-            training=provenance(self.parameters, self._pairs, progress, best_loss=best_loss, started_from=self._origin),
+            training=training,
             statistics=self._image_statistics,
         )
         return Model(card, weights)
@@ -206,11 +208,8 @@ class Trainer:
         """
         if self._view is None:
             return None
-        low = torch.from_numpy(self._view.low)[None, None].to(self._device)
-        network = self._result.eval()
         try:
-            with self._failures(), torch.inference_mode():
-                restored = network(low).mean[0, 0].float().cpu().numpy()
+            restored = self._learner.restore(self._view.low)
         except ComputeError:
             return None
         return make_preview(self._view, restored, self.loss)
@@ -225,20 +224,16 @@ class Trainer:
         OutputError
             If the file cannot be written.
         """
-        average = None if self._average is None else copied_weights(self._average.network)
-        tensors = optimizer_state.pack_tensors(
-            copied_weights(self._network), self._best, self._optimizer.state_dict(), average, self._objective.state()
-        )
         values = {
             "identity": self._identity(),
             "amount": self.parameters.amount,
             "structure": self._structure,
             "progress": dataclasses.asdict(self._progress),
-            "plateau": self._plateau.state_dict(),
-            "learning_rate": self._learning_rate,
+            "plateau": self._learner.plateau.state_dict(),
+            "learning_rate": self._learner.learning_rate,
             "rng": self._rng.bit_generator.state,
         }
-        states.write_state(path, values, tensors)
+        states.write_state(path, values, self._learner.pack(self._best))
 
     def load_state(self, path: Path) -> None:
         """Go on where the run that wrote `path` stood; the budget may be another one.
@@ -249,26 +244,13 @@ class Trainer:
             If the file is damaged, or was written with other pairs, loss or settings.
         """
         values, tensors = states.read_state(path)
-        mine, found = self._identity(), values["identity"]
-        differing = sorted(key for key in mine if found.get(key) != mine[key])
-        if differing:
-            raise ResumeError(
-                f"The stopped training had another {', '.join(differing)}: give the same, or start afresh."
-            )
+        states.check_identity(values["identity"], self._identity())
         if not self._sources:
             for _ in self._prepare():
                 pass
         with states.readable(path):
-            weights, self._best, moments, average, objective = optimizer_state.unpack_tensors(
-                tensors, self._network.state_dict()
-            )
-            self._network.load_state_dict(weights)
-            if self._average is not None:
-                self._average.network.load_state_dict(average)
-            self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
-            self._objective.load_state(objective)
-            self._plateau.load_state_dict(states.plateau_of(values))
-            self._set_learning_rate(float(values["learning_rate"]))
+            self._best = self._learner.unpack(tensors, states.plateau_of(values))
+            self._learner.learning_rate = float(values["learning_rate"])
             self._progress = states.progress_of(values)
             self._rng.bit_generator.state = values["rng"]
 
@@ -324,79 +306,32 @@ class Trainer:
 
     def _step(self) -> float:
         """Take one step and return its loss."""
-        with self._failures():
+        with self._learner.failures():
             batch, self._rng = next(self._drawn)
-            return self._optimize(batch)
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Translate the libraries' errors: the viewer's workers drop a `RuntimeError` in silence."""
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            raise ComputeError(
-                f"Training failed on the {self._device.type} device ({error or 'out of memory'}). "
-                "If memory ran out, choose a smaller batch or patch, or close other programs."
-            ) from error
-
-    def _optimize(self, batch: Batch) -> float:
-        low, high = self._to_device(batch)
         if self.parameters.budget != "epochs":
             falling = 0.5 * (1 + math.cos(math.pi * self._fraction()))
-            self._set_learning_rate(self.parameters.learning_rate * falling)
-        self._network.train()
-        self._optimizer.zero_grad()
-        prediction = self._network(low)
-        value = self._objective.backward(prediction, low, high)
-        value = self.team.average(self._network.parameters(), value, len(low) / self.parameters.batch_size)
-        check_loss(value, self._progress, self._learning_rate, batch)
-        self._objective.update(prediction, low, high)
-        self._optimizer.step()
-        if self._average is not None:
-            self._average.update(self._progress.step + 1)
-        return value
+            self._learner.learning_rate = self.parameters.learning_rate * falling
+        return self._learner.step(batch, self._progress)
 
     def _step_report(self, value: float, first_step: int, first_seconds: float) -> Step:
         progress, fraction = self._progress, self._fraction()
         speed = (progress.step - first_step) / max(progress.seconds - first_seconds, 1e-9)
         seconds_left = progress.seconds * (1 - fraction) / fraction if fraction else math.inf
-        return Step(progress.step, fraction, value, speed, seconds_left, self._learning_rate)
+        return Step(progress.step, fraction, value, speed, seconds_left, self._learner.learning_rate)
 
     def _end_epoch(self) -> Epoch:
         progress, begun = self._progress, time.perf_counter()
-        validation_loss = self.team.from_first(self._validate() if self.team.is_first else 0.0)
-        rate = self._learning_rate
+        validation_loss = self.team.from_first(self._learner.validate(self._validation) if self.team.is_first else 0.0)
+        rate = self._learner.learning_rate
         check_loss(validation_loss, progress, rate)
         is_best = validation_loss < progress.best_loss
         if is_best:
-            progress.best_loss, self._best = validation_loss, copied_weights(self._result)
+            progress.best_loss, self._best = validation_loss, copied_weights(self._learner.result)
         if self.parameters.budget == "epochs":
-            self._plateau.step(validation_loss)
+            self._learner.plateau.step(validation_loss)
         training_loss = math.fsum(progress.epoch_losses) / len(progress.epoch_losses)
         progress.epoch_losses = []
         epoch = Epoch(len(progress.history) + 1, progress.step, training_loss, validation_loss, rate, is_best)
         progress.history.append(list(epoch))
         progress.seconds = self.team.from_first(progress.seconds + time.perf_counter() - begun)
         return epoch
-
-    def _validate(self) -> float:
-        network = self._result.eval()
-        total = count = 0.0
-        with self._failures(), torch.inference_mode():
-            for batch in self._validation:
-                low, high = self._to_device(batch)
-                total += self.loss(network(low), high).item() * len(low)
-                count += len(low)
-        return total / count
-
-    def _to_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        low, high = (torch.from_numpy(images).to(self._device) for images in batch)
-        return low, high
-
-    @property
-    def _learning_rate(self) -> float:
-        return float(self._optimizer.param_groups[0]["lr"])
-
-    def _set_learning_rate(self, rate: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate

@@ -1,0 +1,202 @@
+"""The network that is trained and all that a training step changes: optimizer, averaged weights, learning rate."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from napari_care_losses.compute import optimizer_state
+from napari_care_losses.errors import ComputeError
+from napari_care_losses.models.unet import CareNetwork, copied_weights, training_layout
+from napari_care_losses.training.divergence import check_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_care_losses.compute.distributed import Team
+    from napari_care_losses.compute.optimizer_state import Tensors
+    from napari_care_losses.losses.base import Loss
+    from napari_care_losses.models.architecture import Architecture
+    from napari_care_losses.models.model import Model
+    from napari_care_losses.training.parameters import TrainingParameters
+    from napari_care_losses.training.patches import Batch
+    from napari_care_losses.training.progress import RunProgress
+
+PLATEAU_PATIENCE = 9
+"""Epochs without a better validation loss before the rate halves: Keras halves at the 10th, torch after the 9th."""
+
+DECAY = 0.999
+"""Largest share of the average that a step keeps."""
+
+
+class Learner:
+    r"""A network on its device, with its optimizer (Adam) and, if asked for, the average of its weights.
+
+    The average is the exponential moving average
+
+    .. math:: \bar w \leftarrow d \bar w + (1 - d) w, \quad d = \min(0.999, (1 + n) / (10 + n))
+
+    after step n, counted from 1, so that the first steps are soon forgotten.
+    Source: Polyak and Juditsky 1992, doi:10.1137/0330046 (averaging); Tarvainen and Valpola 2017, arXiv:1703.01780.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Of the network.
+    loss : Loss
+        The training loss.
+    parameters : TrainingParameters
+        Random seed, learning rate, batch size, and whether weights are averaged.
+    start_from : Model, optional
+        Model whose weights to start from, as far as the networks share them.
+    device : torch.device
+        Where to compute.
+    team : Team
+        The processes that train together.
+
+    Attributes
+    ----------
+    network : CareNetwork
+        The network that is trained.
+    average : CareNetwork or None
+        A network with the averaged weights.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        loss: Loss,
+        parameters: TrainingParameters,
+        *,
+        start_from: Model | None,
+        device: torch.device,
+        team: Team,
+    ) -> None:
+        self._loss, self._batch_size, self._device, self._team = loss, parameters.batch_size, device, team
+        network = CareNetwork(architecture, torch.Generator().manual_seed(parameters.seed))
+        if start_from is not None:
+            shared = {name: value for name, value in start_from.weights.items() if name in network.state_dict()}
+            network.load_state_dict({**network.state_dict(), **shared})
+        layout = training_layout(architecture, device)
+        self.network: CareNetwork = network.to(device, memory_format=layout)  # type: ignore[call-overload]
+        self.average: CareNetwork | None = (
+            copy.deepcopy(self.network).requires_grad_(False) if parameters.average_weights else None
+        )
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, eps=1e-7)
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
+        )
+        self.objective = loss.objective(device=device, seed=parameters.seed, team=team)
+
+    @property
+    def result(self) -> CareNetwork:
+        """The network that a model is made of: the one trained, or the average of its weights."""
+        return self.network if self.average is None else self.average
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def step(self, batch: Batch, progress: RunProgress) -> float:
+        """Take one step and return its loss.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss is NaN, infinite or huge; the weights do not change.
+        ComputeError
+            If the device fails.
+        """
+        with self.failures():
+            low, high = self._to_device(batch)
+            self.network.train()
+            self.optimizer.zero_grad()
+            prediction = self.network(low)
+            value = self.objective.backward(prediction, low, high)
+            value = self._team.average(self.network.parameters(), value, len(low) / self._batch_size)
+            check_loss(value, progress, self.learning_rate, batch)
+            self.objective.update(prediction, low, high)
+            self.optimizer.step()
+            if self.average is not None:
+                self.update_average(progress.step + 1)
+            return value
+
+    @torch.no_grad()
+    def update_average(self, step: int) -> None:
+        """Take the weights after step `step`, counted from 1, into the average."""
+        assert self.average is not None
+        decay = min(DECAY, (1 + step) / (10 + step))
+        averaged, trained = (
+            cast("list[torch.Tensor]", list(network.parameters())) for network in (self.average, self.network)
+        )
+        torch._foreach_lerp_(averaged, trained, 1 - decay)
+
+    def validate(self, batches: Sequence[Batch]) -> float:
+        """Return the mean loss over batches; raises as `step` does."""
+        network = self.result.eval()
+        total = count = 0.0
+        with self.failures(), torch.inference_mode():
+            for batch in batches:
+                low, high = self._to_device(batch)
+                total += self._loss(network(low), high).item() * len(low)
+                count += len(low)
+        return total / count
+
+    def restore(self, low: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Restore a normalised image (Y, X) with the weights as they stand; raises as `step` does."""
+        network = self.result.eval()
+        with self.failures(), torch.inference_mode():
+            image = torch.from_numpy(low)[None, None].to(self._device)
+            restored: NDArray[np.float32] = network(image).mean[0, 0].float().cpu().numpy()
+        return restored
+
+    def pack(self, best: Tensors) -> Tensors:
+        """Return all tensors that a resumed run needs, the best weights so far among them."""
+        average = None if self.average is None else copied_weights(self.average)
+        return optimizer_state.pack_tensors(
+            copied_weights(self.network), best, self.optimizer.state_dict(), average, self.objective.state()
+        )
+
+    def unpack(self, tensors: Tensors, plateau: dict[str, Any]) -> Tensors:
+        """Take over what `pack` returned, and the plateau's counts; return the best weights.
+
+        Raises
+        ------
+        KeyError, ValueError, RuntimeError
+            If the tensors are those of another network.
+        """
+        weights, best, moments, average, objective = optimizer_state.unpack_tensors(tensors, self.network.state_dict())
+        self.network.load_state_dict(weights)
+        if self.average is not None:
+            self.average.load_state_dict(average)
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.objective.load_state(objective)
+        self.plateau.load_state_dict(plateau)
+        return best
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Translate the libraries' errors: the viewer's workers drop a `RuntimeError` in silence."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            raise ComputeError(
+                f"Training failed on the {self._device.type} device ({error or 'out of memory'}). "
+                "If memory ran out, choose a smaller batch or patch, or close other programs."
+            ) from error
+
+    def _to_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        low, high = (torch.from_numpy(images).to(self._device) for images in batch)
+        return low, high
