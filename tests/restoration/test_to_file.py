@@ -1,6 +1,7 @@
 """Restorations from file to file: stopped and resumed, refused, failed."""
 
 import os
+import threading
 from itertools import islice
 
 import numpy as np
@@ -256,10 +257,12 @@ class Drive:
 
     def __init__(self, stack):
         self._stack, self.shape, self.dtype, self.is_there = stack, stack.shape, stack.dtype, True
+        self.was_read = [threading.Event() for _ in stack]
 
     def __getitem__(self, place):
         if not self.is_there:
             raise OSError(5, "Input/output error")
+        self.was_read[place[0]].set()
         return self._stack[place]
 
 
@@ -268,6 +271,8 @@ def test_a_frame_that_cannot_be_read_keeps_what_was_done(stack, tmp_path, suffix
     out, drive = tmp_path / f"out{suffix}", Drive(tifffile.imread(stack))
     stopped = job(stack, out, frames=Frames(drive, "TYX"))
     list(islice(stopped, 5))
+    # read in the background while the frame before it is restored
+    assert drive.was_read[2].wait(60)
     drive.is_there = False
     with pytest.raises(UnreadableError, match=rf"cannot be read .* What is done stays beside .*out{suffix}: resume it"):
         list(stopped)

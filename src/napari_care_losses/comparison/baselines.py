@@ -15,7 +15,8 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import METRICS, align, scale_truth
-from napari_care_losses.images.noise import _checked_frame, _noise_of
+from napari_care_losses.images.checks import checked_frame
+from napari_care_losses.images.noise import wavelet_noise
 from napari_care_losses.restoration.tiles import plan_tiles
 
 if TYPE_CHECKING:
@@ -145,12 +146,12 @@ def restore_in_steps(
     strength = baseline.strength if strength is None else strength
     if not 0 < strength < np.inf:
         raise InputError(f"The strength of {baseline.title} must be a number above 0, found {strength}; 1 is moderate.")
-    frame = _checked_frame(image)
+    frame = checked_frame(image)
     low, high = (float(value) for value in np.percentile(frame, [0.1, 99.9]))
     if not high > low:
         low, high = float(frame.min()), float(frame.max())
     root = np.sqrt(np.maximum((frame - low) / (high - low) + _PEDESTAL, 0)) if high > low else None
-    noise = 0.0 if root is None else _noise_of(root)
+    noise = 0.0 if root is None else wavelet_noise(root)
     if root is None or noise == 0:
         yield frame.astype(np.float32)
         return

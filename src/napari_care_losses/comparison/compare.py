@@ -13,7 +13,7 @@ from napari_care_losses.comparison.baselines import BASELINES, restore_in_steps
 from napari_care_losses.compute.memory import free_memory
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
-from napari_care_losses.images.normalization import finite
+from napari_care_losses.images.checks import finite
 from napari_care_losses.models.model import read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.checks import real_frame
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -39,9 +40,7 @@ def line_profile(
     InputError
         If the image is not 2D and real, the ends are not finite, or the width is below 1.
     """
-    array = np.asarray(image)
-    if array.dtype.kind not in "biuf" or array.ndim != 2:
-        raise InputError(f"A profile needs one 2D frame of real numbers, found {array.dtype} of shape {array.shape}.")
+    array = real_frame(image)
     if not np.isfinite([*start, *stop]).all():
         raise InputError(f"The ends of a profile must be finite, found {start} and {stop}: draw the line again.")
     if width < 1:

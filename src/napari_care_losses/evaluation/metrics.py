@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.normalization import percentiles, unusable
+from napari_care_losses.images.checks import check_equal_shapes, checked_frame
+from napari_care_losses.images.line_fit import fit_line
+from napari_care_losses.images.normalization import percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -281,7 +283,7 @@ def scale_truth(truth: ArrayLike) -> ScaledTruth:
     InputError
         If the image is not 2D, real and finite, smaller than 11 x 11 px, or if its percentiles coincide.
     """
-    image = _checked_image(truth, "The ground truth")
+    image = checked_frame(truth, "The ground truth", smallest=_SMALLEST)
     low, high = percentiles(image, LOW_PERCENTILE, HIGH_PERCENTILE)
     if not high > low:
         raise InputError(
@@ -318,14 +320,8 @@ def align(restored: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     True
     """
     restored, truth = _checked_pair(restored, truth)
-    mean = truth.mean()
-    centred = restored - restored.mean()
-    # a constant image keeps a rounding error here that must not be taken for structure
-    if not np.ptp(restored) > 0:
-        return np.full_like(truth, mean)
-    slope = np.vdot(centred, truth - mean) / np.vdot(centred, centred)
-    aligned: NDArray[np.float64] = slope * centred + mean
-    return aligned
+    slope, intercept = fit_line(restored, truth)
+    return slope * restored + intercept
 
 
 def score(restored: ArrayLike, truth: ArrayLike | ScaledTruth, *, aligned: bool = True) -> dict[str, float]:
@@ -396,12 +392,10 @@ def grey_levels(restored: ArrayLike, truth: ArrayLike) -> GreyLevels:
     (0.5, 10.0, 1.0)
     """
     restored, truth = _checked_pair(restored, truth)
-    x, y = truth - truth.mean(), restored - restored.mean()
-    slope = float(np.vdot(x, y) / np.vdot(x, x))
-    intercept = float(restored.mean() - slope * truth.mean())
+    slope, intercept = fit_line(truth, restored)
     if not np.ptp(restored) > 0:
         return GreyLevels(slope=0.0, intercept=float(restored.flat[0]), r2=0.0)
-    return GreyLevels(slope=slope, intercept=intercept, r2=float(np.vdot(x, y) ** 2 / np.vdot(x, x) / np.vdot(y, y)))
+    return GreyLevels(slope, intercept, r2=float(slope**2 * truth.var() / restored.var()))
 
 
 def _similarity(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -427,32 +421,12 @@ def _window_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _checked_pair(restored: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    image = _checked_image(restored, "The restored image")
-    target = _checked_image(truth, "The ground truth")
-    if image.shape != target.shape:
-        raise InputError(
-            f"The restored image and the ground truth must have the same shape, found {image.shape} and "
-            f"{target.shape}; choose the two images of one pair."
-        )
+    image = checked_frame(restored, "The restored image", smallest=_SMALLEST)
+    target = checked_frame(truth, "The ground truth", smallest=_SMALLEST)
+    check_equal_shapes(image, target, "The restored image and the ground truth")
     if not np.ptp(target) > 0:
         raise InputError(
             f"The ground truth must have contrast, found {target.flat[0]:g} in every pixel; "
             "choose a frame that shows structure."
         )
     return image, target
-
-
-def _checked_image(image: ArrayLike, title: str) -> NDArray[np.float64]:
-    array = np.asarray(image)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{title} must hold real numbers, found dtype {array.dtype}; convert it first.")
-    if array.ndim != 2:
-        raise InputError(f"{title} must be a single 2D frame, found shape {array.shape}; select one frame.")
-    if min(array.shape) < _SMALLEST:
-        raise InputError(
-            f"{title} must be at least {_SMALLEST} x {_SMALLEST} px, found shape {array.shape}; choose a larger region."
-        )
-    problem = unusable(array)
-    if problem:
-        raise InputError(f"{title} must be finite everywhere: {problem} first.")
-    return array.astype(np.float64, copy=False)

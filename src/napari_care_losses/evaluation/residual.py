@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.noise_power import structure_power
+from napari_care_losses.images.checks import check_equal_shapes, checked_frame, real_frame
+from napari_care_losses.images.line_fit import fit_line
+from napari_care_losses.images.noise_power import structure_power
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -49,15 +51,10 @@ def residual(image: ArrayLike, restored: ArrayLike) -> NDArray[np.float32]:
     InputError
         If the images are not 2D, real and finite, or differ in shape.
     """
-    given, made = _checked(image, "The input"), _checked(restored, "The restored image")
-    if given.shape != made.shape:
-        raise InputError(
-            f"The input and the restored image must have the same shape, found {given.shape} and {made.shape}."
-        )
-    centred, target = made - made.mean(), given - given.mean()
-    power = float(np.vdot(centred, centred))
-    slope = float(np.vdot(centred, target)) / power if np.ptp(made) > 0 else 0.0
-    left: NDArray[np.float32] = (target - slope * centred).astype(np.float32)
+    given, made = checked_frame(image, "The input"), checked_frame(restored, "The restored image")
+    check_equal_shapes(given, made, "The input and the restored image")
+    slope, intercept = fit_line(made, given)
+    left: NDArray[np.float32] = (given - (slope * made + intercept)).astype(np.float32)
     return left
 
 
@@ -114,12 +111,7 @@ def region_means(image: ArrayLike, grid: int = GRID) -> NDArray[np.float64]:
     InputError
         If the image is not 2D and real, or smaller than the grid.
     """
-    array = np.asarray(image)
-    if array.ndim != 2 or array.dtype.kind not in "biuf" or min(array.shape) < grid:
-        raise InputError(
-            f"Expected a single frame of real numbers of at least {grid} x {grid} px, found {array.dtype} of shape "
-            f"{array.shape}."
-        )
+    array = real_frame(image, smallest=grid)
     edges = [np.arange(grid + 1) * size // grid for size in array.shape]
     sums = np.add.reduceat(np.add.reduceat(array, edges[0][:-1], axis=0, dtype=np.float64), edges[1][:-1], axis=1)
     means: NDArray[np.float64] = (sums / np.outer(*map(np.diff, edges))).ravel()
@@ -169,9 +161,7 @@ def _jumps(means: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _gain(given: NDArray[np.float64], made: NDArray[np.float64]) -> float:
     """Return the slope of restored against input means; 1 where they do not go together."""
-    centred = given - given.mean()
-    power = float(np.vdot(centred, centred))
-    slope = float(np.vdot(centred, made - made.mean())) / power if power > 0 else 0.0
+    slope, _ = fit_line(given, made)
     return slope if slope > 0 else 1.0
 
 
@@ -192,13 +182,3 @@ def measurable(levels: GreyLevels) -> str:
     if abs(levels.slope - 1) <= SLOPE_TOLERANCE + _ROUNDING:
         return f"Grey levels may be measured: {figures}."
     return f"Measure only ratios within this image, background subtracted: {figures}."
-
-
-def _checked(image: ArrayLike, title: str) -> NDArray[np.float64]:
-    array = np.asarray(image)
-    if array.ndim != 2 or array.dtype.kind not in "biuf":
-        raise InputError(f"{title} must be a single frame of real numbers, found {array.dtype} of shape {array.shape}.")
-    array = array.astype(np.float64, copy=False)
-    if not np.isfinite(array).all():
-        raise InputError(f"{title} must be finite everywhere, found NaN or infinite pixels; replace them first.")
-    return array

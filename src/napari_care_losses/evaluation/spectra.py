@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import Score
+from napari_care_losses.images.checks import check_equal_shapes, checked_frame
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -53,7 +53,7 @@ def radial_power(image: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.floa
     InputError
         If the image is not 2D, real and finite, or too small.
     """
-    checked = _checked(image, "The image")
+    checked = checked_frame(image, smallest=SMALLEST)
     return _frequencies(checked.shape), _ring_means(_power(_spectrum(checked)), checked.shape)
 
 
@@ -82,12 +82,8 @@ def fourier_ring_correlation(image: ArrayLike, truth: ArrayLike) -> tuple[NDArra
     InputError
         If an image is not 2D, real and finite, or too small, or if their shapes differ.
     """
-    first, second = _checked(image, "The image"), _checked(truth, "The ground truth")
-    if first.shape != second.shape:
-        raise InputError(
-            f"The image and the ground truth must have the same shape, found {first.shape} and {second.shape}: "
-            "choose the two images of one pair."
-        )
+    first, second = checked_frame(image, smallest=SMALLEST), checked_frame(truth, "The ground truth", smallest=SMALLEST)
+    check_equal_shapes(first, second, "The image and the ground truth")
     one, other = _spectrum(first), _spectrum(second)
     shared = _ring_means(one.real * other.real + one.imag * other.imag, first.shape)
     norm = np.sqrt(_ring_means(_power(one), first.shape) * _ring_means(_power(other), first.shape))
@@ -238,18 +234,3 @@ def _rings(height: int, width: int) -> tuple[NDArray[np.int32], NDArray[np.float
     spread = np.broadcast_to(weights, rings.shape).ravel()
     counts: NDArray[np.float64] = np.bincount(rings.ravel(), weights=spread, minlength=last + 1).astype(np.float64)
     return rings.ravel(), weights, counts
-
-
-def _checked(image: ArrayLike, title: str) -> NDArray[np.float64]:
-    array = np.asarray(image)
-    if array.dtype.kind not in "biuf" or array.ndim != 2:
-        raise InputError(f"{title} must be one 2D frame of real numbers, found {array.dtype} of shape {array.shape}.")
-    if min(array.shape) < SMALLEST:
-        raise InputError(
-            f"{title} must be at least {SMALLEST} x {SMALLEST} px for a spectrum, found shape {array.shape}: "
-            "choose a larger region."
-        )
-    array = array.astype(np.float64, copy=False)
-    if not np.isfinite(array).all():
-        raise InputError(f"{title} must be finite everywhere, found NaN or infinite pixels: replace them first.")
-    return array

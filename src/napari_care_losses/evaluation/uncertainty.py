@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.line_fit import fit_line
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -56,11 +57,8 @@ def coverage(restored: ArrayLike, scale: ArrayLike, truth: ArrayLike, *, aligned
             f"{mean.shape}, found {width.dtype} of shape {width.shape}."
         )
     placed = align(mean, target)
-    slope = 1.0
-    if aligned:
-        spread = float(np.std(mean, dtype=np.float64))
-        slope = float(np.std(placed)) / spread if spread > 0 else 0.0
-    else:
+    slope = abs(fit_line(mean, target)[0]) if aligned else 1.0
+    if not aligned:
         placed = mean.astype(np.float64)
     distances = np.abs(target - placed)
     half_widths = slope * width.astype(np.float64)

@@ -21,6 +21,7 @@ from napari_care_losses.errors import InputError, TrainingDivergedError
 from napari_care_losses.evaluation.spectra import agreement
 from napari_care_losses.experiments.pair_sets import SimulatedSet
 from napari_care_losses.experiments.results import FULL, Result, load_result
+from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.untrusted_files import read_json
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.model import SUFFIX, read_card
@@ -191,7 +192,7 @@ def _tuned(name: str, folder: Path, train_set: _Lazily) -> Generator[Step, None,
         return float(read_json(path.read_text())["strength"])
     yield Step(f"tuning {BASELINES[name].title}", 0)
     low, high = train_set.stacks
-    places = sorted({round(i * (len(low) - 1) / max(1, TUNING_PAIRS - 1)) for i in range(TUNING_PAIRS)})
+    places = evenly_spaced(range(len(low)), TUNING_PAIRS)
     strength = tune(name, ((low[place], high[place]) for place in places))
     with replacing(path) as temporary:
         temporary.write_text(json.dumps({"strength": strength, "pairs": places}))

@@ -1,27 +1,32 @@
-"""How strong the noise of an image is."""
+"""How strong the noise of an image is, by several estimators; `napari_care_losses.images.noise_power` has its spectrum.
+
+They answer different questions: `wavelet_noise` is the most robust for one whole image, `median_difference_noise` looks
+at few pixels of a large one, `mean_difference_noise` gives the mean variance, that of bright pixels included.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.errors import InputError
+from napari_care_losses.images.checks import checked_frame
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+NORMAL_MAD = 0.6744897501960817
+"""Median absolute deviation of a normal distribution of standard deviation 1."""
 
-_NORMAL_MAD = 0.6744897501960817
 
-
-def estimate_noise(image: ArrayLike) -> float:
+def wavelet_noise(image: ArrayLike) -> float:
     """Estimate the standard deviation of an image's noise from its finest diagonal wavelet coefficients.
 
     The median absolute deviation of the Daubechies-2 coefficients over 0.6745 (Donoho and Johnstone 1994,
     doi:10.1093/biomet/81.3.425), as scikit-image's ``estimate_sigma``. Coefficients of flat regions are left out
-    (saturated, padded or without a single photon): they tell nothing of the noise, and scikit-image leaves out only
-    those that escape rounding.
+    (saturated, padded or without a single photon): they hold no noise, and scikit-image leaves out only those that
+    escape rounding.
 
     Parameters
     ----------
@@ -37,25 +42,60 @@ def estimate_noise(image: ArrayLike) -> float:
     ------
     InputError
         If the image is not 2D, real and finite, or has no pixels.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> round(wavelet_noise(rng.normal(100, 5, (128, 128))), 1)
+    5.0
     """
-    return _noise_of(_checked_frame(image))
-
-
-def _noise_of(frame: NDArray[np.float64]) -> float:
     import pywt
 
+    frame = checked_frame(image)
     details = np.abs(pywt.dwtn(frame, "db2")["dd"])
-    told = details[details > 1e-13 * np.abs(frame).max()]
-    return float(np.median(told) / _NORMAL_MAD) if told.size else 0.0
+    with_noise = details[details > 1e-13 * np.abs(frame).max()]
+    return float(np.median(with_noise) / NORMAL_MAD) if with_noise.size else 0.0
 
 
-def _checked_frame(image: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(image)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"The image must hold real numbers, found dtype {array.dtype}; convert it first.")
-    if array.ndim != 2 or array.size == 0:
-        raise InputError(f"The image must be a single 2D frame, found shape {array.shape}; select one frame.")
-    array = array.astype(np.float64, copy=False)
-    if not np.isfinite(array).all():
-        raise InputError("The image must be finite everywhere, found NaN or infinite pixels; replace them first.")
-    return array
+def median_difference_noise(image: NDArray[Any], *, most_pixels: int) -> float:
+    """Estimate the standard deviation of white noise from the median of absolute second differences along both axes.
+
+    Parameters
+    ----------
+    image : (Y, X) array of any real dtype
+        One frame; of a larger one, every so many rows are looked at.
+    most_pixels : int
+        About how many pixels are looked at.
+
+    Returns
+    -------
+    float
+        In grey levels of the image; 0 for an image of a single row or column.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> round(median_difference_noise(rng.normal(100, 5, (128, 128)), most_pixels=10_000), 1)
+    5.0
+    """
+    step = 2 * math.ceil(image.size / most_pixels)
+    height, width = (size // 2 * 2 for size in image.shape)
+    rows = image[:height:step, :width].astype(np.float32) - image[1:height:step, :width]
+    return float(np.median(np.abs(rows[:, ::2] - rows[:, 1::2]))) / (2 * NORMAL_MAD) if rows.size else 0.0
+
+
+def mean_difference_noise(windows: NDArray[np.float32]) -> float:
+    """Estimate the mean variance of white noise from the mean square of second differences along both axes.
+
+    Parameters
+    ----------
+    windows : (N, Y, X) float32
+        Parts of one image.
+
+    Returns
+    -------
+    float
+        In squared grey levels. Differences of four neighbours leave hardly any signal.
+    """
+    rows = windows[:, 1:] - windows[:, :-1]
+    return float(np.mean(np.square(rows[:, :, 1:] - rows[:, :, :-1]), dtype=np.float64)) / 4

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.errors import InputError, ParameterError
+from napari_care_losses.errors import ParameterError
+from napari_care_losses.images.checks import finite
+from napari_care_losses.images.sampling import grid_over, one_a_cell, spread
 from napari_care_losses.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from numpy.typing import NDArray
 
     from napari_care_losses.images.frames import Frames
-
-Item = TypeVar("Item")
 
 SAMPLED_FRAMES = 50
 SAMPLED_PIXELS = 4_000_000
@@ -126,17 +126,6 @@ def levels_from_dict(values: dict[str, Any]) -> Levels:
     return _KINDS[kind].from_dict({name: value for name, value in values.items() if name != "kind"})
 
 
-def countable(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the image in a type numpy and scipy can take percentiles and maxima of without overflow or rounding.
-
-    Booleans cannot be subtracted, the distance of two signed integers may not fit their type, and half precision is
-    too coarse (and unknown to scipy).
-    """
-    if image.dtype.kind in "bi" or (image.dtype.itemsize == 2 and image.dtype.kind == "f"):
-        return image.astype(np.result_type(image.dtype, np.float32))
-    return image
-
-
 def frame_range(image: NDArray[Any], levels: Levels) -> Range:
     """Return the range of one frame.
 
@@ -215,34 +204,6 @@ def percentiles(pixels: NDArray[Any], low: float, high: float, *, overwrites: bo
     return _percentiles_by_selection(pixels.astype(native, order="C", copy=not overwrites).reshape(-1), low, high)
 
 
-def finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
-    """Return the pixels, all finite and within what float32 can hold.
-
-    Raises
-    ------
-    InputError
-        If some are not; the message starts with `where`.
-    """
-    problem = unusable(pixels)
-    if problem:
-        raise InputError(f"{where}{problem} before restoring.")
-    return pixels
-
-
-def unusable(pixels: NDArray[Any]) -> str:
-    """Return what is wrong with pixels that cannot be computed with, and what to do; empty if nothing is."""
-    if pixels.dtype.kind != "f":
-        return ""
-    is_finite = np.isfinite(pixels)
-    if not is_finite.all():
-        return f"{pixels.size - int(is_finite.sum())} of {pixels.size} pixels are NaN or infinite: replace them"
-    if pixels.dtype.itemsize > 4:
-        largest, single = float(np.abs(pixels).max()), np.finfo(np.float32)
-        if largest > float(single.max) or 0 < largest < float(single.tiny):
-            return f"the pixels reach {largest:.3g}, which float32 cannot hold: scale them"
-    return ""
-
-
 def _percentiles_by_count(pixels: NDArray[Any], low: float, high: float) -> tuple[float, float]:
     lowest = 0 if pixels.dtype.kind == "b" else int(np.iinfo(pixels.dtype).min)
     levels = 1 << (8 * pixels.dtype.itemsize)
@@ -288,36 +249,3 @@ def _rank(percent: float, count: int) -> tuple[int, float]:
 def _between(lower: float, upper: float, fraction: float) -> float:
     # from the nearer end, as numpy does
     return lower + (upper - lower) * fraction if fraction < 0.5 else upper - (upper - lower) * (1 - fraction)
-
-
-def spread(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:
-    """Choose an item out of each of `count` equal stretches, the first and the last among them; all of fewer."""
-    if len(items) <= count:
-        return list(items)
-    edges = np.arange(count + 1) * len(items) // count
-    chosen = rng.integers(edges[:-1], edges[1:])
-    if count > 1:
-        chosen[0], chosen[-1] = 0, len(items) - 1
-    return [items[i] for i in chosen]
-
-
-def grid_over(shape: tuple[int, int], count: int) -> tuple[int, int]:
-    """Return rows and columns of a grid of at most `count` cells, about square, over a frame (Y, X)."""
-    height, width = shape
-    if height * width <= count:
-        return shape
-    columns = min(width, count, max(1, math.isqrt(count * width // height)))
-    return min(height, count // columns), columns
-
-
-def one_a_cell(image: NDArray[Any], grid: tuple[int, int], rng: np.random.Generator) -> NDArray[Any]:
-    """Return a random pixel out of each cell of a grid."""
-    if grid == image.shape:
-        return image
-    rows, columns = (
-        # a fraction next to 1 can round up to the next cell, and out of the frame at the last
-        np.minimum((np.arange(count).reshape(along) + rng.random(grid)) * (size / count), size - 1).astype(np.intp)
-        for size, count, along in zip(image.shape, grid, ((-1, 1), (1, -1)), strict=True)
-    )
-    sample: NDArray[Any] = image[rows, columns]
-    return sample

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from napari_care_losses.compute.steps import finish
 from napari_care_losses.interchange.archives import open_contents
 from napari_care_losses.interchange.bioimageio.foreign_package import read_program_model
 from napari_care_losses.interchange.bioimageio.own_package import read_bioimageio
@@ -75,7 +76,7 @@ def read_foreign(
     ModelFileError
         If the model cannot be read, with the reason.
     """
-    return _finish(
+    return finish(
         reading(
             path, structure=structure, low_percentile=low_percentile, high_percentile=high_percentile, agrees=agrees
         )
@@ -114,7 +115,7 @@ def import_model(
     OutputError
         If it cannot be written.
     """
-    return _finish(
+    return finish(
         importing(
             path,
             name,
@@ -171,12 +172,3 @@ def importing(
     )
     model.save(target)
     return target
-
-
-def _finish(work: Generator[None, None, Result]) -> Result:
-    while True:
-        try:
-            next(work)
-        except StopIteration as finished:
-            result: Result = finished.value
-            return result

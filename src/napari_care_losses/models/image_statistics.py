@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.normalization import Normalization, countable, finite, percentiles
+from napari_care_losses.images.checks import countable, finite
+from napari_care_losses.images.noise import mean_difference_noise
+from napari_care_losses.images.normalization import Normalization, percentiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,7 +116,7 @@ def _starts(size: int) -> list[int]:
 def _measured(windows: FloatArray) -> ImageStatistics:
     """Measure windows (N, Y, X), normalised."""
     pairs = _pyramid(windows)
-    variance = _noise_variance(windows)
+    variance = mean_difference_noise(windows)
     blurred = pairs[2][1]
     darkest = float(np.percentile(blurred, 2))
     light = max(_mean_square(np.maximum(blurred - darkest, 0)), _LEAST_LIGHT)
@@ -152,12 +154,6 @@ def _blurred(windows: FloatArray, sigma: float) -> FloatArray:
 
     blurred: FloatArray = gaussian_filter(windows, sigma, mode="reflect", truncate=3.0, axes=(1, 2))
     return blurred
-
-
-def _noise_variance(windows: FloatArray) -> float:
-    """Return the mean variance of white noise, from differences of four neighbours: they leave hardly any signal."""
-    rows = windows[:, 1:] - windows[:, :-1]
-    return _mean_square(rows[:, :, 1:] - rows[:, :, :-1]) / 4
 
 
 def _mean_square(image: FloatArray) -> float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.models.image_statistics import measure
 
 if TYPE_CHECKING:
@@ -133,11 +134,10 @@ def summarize(measured: Sequence[ImageStatistics]) -> dict[str, Any]:
 
 def summarize_images(images: Sequence[NDArray[Any]]) -> dict[str, Any]:
     """Measure and summarise images (Y, X), `SAMPLED_IMAGES` evenly chosen of more; those too small are left out."""
-    count = min(len(images), SAMPLED_IMAGES)
     measured = []
-    for index in np.linspace(0, len(images) - 1, count).astype(int).tolist():
+    for image in evenly_spaced(images, SAMPLED_IMAGES):
         try:
-            measured.append(measure(images[index]))
+            measured.append(measure(image))
         except InputError:
             continue
     return summarize(measured)

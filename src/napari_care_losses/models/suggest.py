@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.models.image_statistics import measure
 from napari_care_losses.models.match import distance, reasons
 
@@ -48,9 +47,8 @@ def measure_frames(frames: Frames) -> list[ImageStatistics]:
     InputError
         If none can be: what is wrong with the first.
     """
-    chosen = np.unique(np.linspace(0, len(frames) - 1, MEASURED_FRAMES).astype(int)).tolist()
     measured, first_error = [], None
-    for index in chosen:
+    for index in evenly_spaced(range(len(frames)), MEASURED_FRAMES):
         try:
             measured.append(measure(frames[index]))
         except InputError as error:

@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, InputError, ResumeError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr
 from napari_care_losses.io.stacks import NEW_SUFFIXES, bare_name, is_stack
@@ -155,12 +156,10 @@ def restore_files(
         problem, clipped = "", 0
         try:
             with closing(_going_on(partial(restoration, path, out), resume=resume)) as work:
-                while True:
-                    try:
-                        yield FileProgress(number, len(paths), path, next(work))
-                    except StopIteration as finished:
-                        clipped = finished.value
-                        break
+                steps = Steps(work)
+                for share in steps:
+                    yield FileProgress(number, len(paths), path, share)
+                clipped = steps.result
         except CareError as error:
             problem = str(error)
         yield FileProgress(number, len(paths), path, 1.0, problem, clipped)
@@ -171,12 +170,10 @@ def _going_on(start: Callable[..., Generator[Progress, None, int]], *, resume: b
     for resumed in (True, False) if resume else (False,):
         try:
             with closing(start(resume=resumed)) as work:
-                while True:
-                    try:
-                        progress = next(work)
-                    except StopIteration as finished:
-                        return int(finished.value)
+                steps = Steps(work)
+                for progress in steps:
                     yield min(progress.done / max(progress.total, 1), 0.999)
+                return steps.result
         except ResumeError:
             # the run that was stopped had other settings: it is the one asked for now that counts
             if not resumed:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from napari_care_losses.images.noise import median_difference_noise
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -47,9 +49,6 @@ GRID_SIGMA, GRID_STEP = 0.5, 0.6
 Together they leave 1e-6 of what lies beyond the grid's frequencies, at any of them.
 """
 
-# the median absolute deviation of a normal distribution
-_NORMAL_MAD = 0.6745
-
 TRUNCATE = 4.0
 """Radius of a Gaussian's window, in sigmas."""
 
@@ -80,10 +79,7 @@ def noise_limited_sigma(image: NDArray[Any], least: float = DEFAULT_SIGMA, *, da
     data_range : float
         Of the image: 1 where it is normalised.
     """
-    step = 2 * math.ceil(image.size / NOISE_PIXELS)
-    height, width = (size // 2 * 2 for size in image.shape)
-    rows = image[:height:step, :width].astype(np.float32) - image[1:height:step, :width]
-    noise = float(np.median(np.abs(rows[:, ::2] - rows[:, 1::2]))) / (2 * _NORMAL_MAD) if rows.size else 0.0
+    noise = median_difference_noise(image, most_pixels=NOISE_PIXELS)
     return max(least, min(LARGEST_SIGMA, noise / (2 * math.sqrt(math.pi) * NOISE_LEFT * data_range)))
 
 

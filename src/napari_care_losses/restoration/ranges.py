@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError, ParameterError
+from napari_care_losses.images.checks import finite
 from napari_care_losses.images.normalization import (
     SAMPLED_FRAMES,
     SAMPLED_PIXELS,
     Levels,
     Normalization,
     Range,
-    finite,
     frame_range,
-    grid_over,
-    one_a_cell,
-    spread,
     stack_ranges,
 )
+from napari_care_losses.images.sampling import grid_over, one_a_cell, spread
 from napari_care_losses.restoration.smoothing import smoothed
 
 if TYPE_CHECKING:

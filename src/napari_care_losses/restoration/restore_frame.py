@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import ComputeError
+from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.engines.base import open_engine
 from napari_care_losses.restoration.low_band import DEFAULT_SIGMA, noise_limited_sigma, tie_low_band
@@ -111,7 +112,7 @@ class FrameRestorer:
             If the device fails.
         """
         # Of the whole stack, so that a resumed run computes like the one that was stopped.
-        samples = read_inputs(self._frames, _spread(range(len(self._frames)), self._engine.samples), ranges)
+        samples = read_inputs(self._frames, evenly_spaced(range(len(self._frames)), self._engine.samples), ranges)
         self._engine.prepare(pad(sample.image, self._card.architecture.block) for sample in samples)
 
     def restored(self, given: Input) -> Generator[int, None, RestoredFrame]:
@@ -136,12 +137,6 @@ class FrameRestorer:
     def close(self) -> None:
         """Give working memory back."""
         self._engine.close()
-
-
-def _spread(indices: Sequence[int], count: int) -> list[int]:
-    """Return `count` of the indices at most, spread over all."""
-    places = np.linspace(0, len(indices) - 1, min(count, len(indices)))
-    return [indices[round(place)] for place in places]
 
 
 class _Tiling:

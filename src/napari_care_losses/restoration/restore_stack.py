@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_care_losses.compute.prefetch import ahead
+from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.restoration.parameters import RestorationParameters
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_care_losses.models.model import Model
-    from napari_care_losses.restoration.ranges import Ranges
 
 __all__ = ["Progress", "RestorationParameters", "RestoredFrame", "restore", "restore_frames"]
 
@@ -87,31 +87,21 @@ def restore_frames(
     parameters = parameters or RestorationParameters()
     chosen = range(len(frames)) if indices is None else indices
     restorer = FrameRestorer(frames, model, parameters, device=device)
-    sampling = estimate_ranges(frames, parameters, model.card.normalization)
+    sampling = Steps(estimate_ranges(frames, parameters, model.card.normalization))
     done, total, to_sample = 0, restorer.left(0, len(chosen)), frames_to_sample(frames, parameters)
-    while True:
-        try:
-            sampled = next(sampling)
-        except StopIteration as finished:
-            ranges: Ranges = finished.value
-            break
+    for sampled in sampling:
         yield Progress(done, total, sampled=(sampled, to_sample))
-    inputs = ahead(read_inputs(frames, chosen, ranges))
+    inputs = ahead(read_inputs(frames, chosen, sampling.result))
     try:
-        restorer.prepare(ranges)
+        restorer.prepare(sampling.result)
         for number, given in enumerate(inputs):
-            work = restorer.restored(given)
-            while True:
-                try:
-                    filled = next(work)
-                except StopIteration as finished:
-                    frame: RestoredFrame = finished.value
-                    break
+            work = Steps(restorer.restored(given))
+            for filled in work:
                 done += 1
                 total = done + restorer.left(filled, len(chosen) - number)
                 if restorer.left(filled, 1):
                     yield Progress(done, total, note=restorer.note)
-            yield Progress(done, total, frame, restorer.note)
+            yield Progress(done, total, work.result, restorer.note)
     except MemoryError as error:
         height, width = frames.frame_shape
         raise ComputeError(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_care_losses.images.sampling import evenly_spaced
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -71,11 +73,10 @@ def doubts(low: NDArray[Any], high: NDArray[Any]) -> list[str]:
 
 def doubts_of(pairs: Sequence[Pair]) -> list[str]:
     """Return what is doubtful of pairs, each with its pair's name; of many, some spread over all are looked at."""
-    count = min(len(pairs), FRAMES_LOOKED_AT)
     said: dict[str, list[str]] = {}
-    for place in np.linspace(0, len(pairs) - 1, count).round().astype(int):
-        for doubt in doubts(pairs[place].low, pairs[place].high):
-            said.setdefault(doubt, []).append(pairs[place].name)
+    for pair in evenly_spaced(pairs, FRAMES_LOOKED_AT):
+        for doubt in doubts(pair.low, pair.high):
+            said.setdefault(doubt, []).append(pair.name)
     lines = [
         f"Pair {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {doubt}"
         for doubt, names in said.items()
@@ -151,10 +152,10 @@ def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 def _relative_noise(image: NDArray[Any]) -> float:
     """Return the noise of an image in units of its contrast."""
-    from napari_care_losses.images.noise import estimate_noise
+    from napari_care_losses.images.noise import wavelet_noise
 
     scaled = _middle(image)
-    return estimate_noise(scaled) / (float(scaled.std(dtype=np.float64)) or 1.0)
+    return wavelet_noise(scaled) / (float(scaled.std(dtype=np.float64)) or 1.0)
 
 
 def _saturated(image: NDArray[Any]) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames, in_order
+from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.stacks import bare_name, is_stack
 from napari_care_losses.training.pair_checks import doubts
 from napari_care_losses.training.pair_names import natural_key
@@ -99,7 +100,7 @@ def examine_pair(source: PairSource) -> Generator[int, None, list[str]]:
     """
     low, high = source.opened()
     count = len(low)
-    doubted = {round(place) for place in np.linspace(0, count - 1, min(count, DOUBTED_FRAMES))}
+    doubted = evenly_spaced(range(count), DOUBTED_FRAMES)
     found: list[str] = []
     for index in range(count):
         images = _check_frame(low, high, index)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
-from napari_care_losses.images.normalization import unusable
+from napari_care_losses.images.checks import unusable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,10 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.normalization import countable
+from napari_care_losses.images.checks import countable
+from napari_care_losses.images.line_fit import fit_line
 from napari_care_losses.training.pairs import Pair, Share, split_pairs
-from napari_care_losses.training.synthetic_noise import SIZE, STRENGTH, levels_map, noise_pool, resized_window
+from napari_care_losses.training.synthetic_noise import SIZE, STRENGTH, noise_pool, resized_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -209,7 +210,7 @@ class _Levels:
 
     def matched_to(self, pair: Pair) -> _Levels:
         """Return the percentiles of a pair's low image, with the map from its high image to them."""
-        gain, offset = levels_map(pair.low, pair.high)
+        gain, offset = fit_line(pair.high, pair.low)
         if gain < 0:
             # an empty field: without its noise, the low image is constant
             gain, offset = 0.0, float(pair.low.mean())

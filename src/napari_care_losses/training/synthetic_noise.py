@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from napari_care_losses.images.noise import estimate_noise
+from napari_care_losses.images.line_fit import fit_line
+from napari_care_losses.images.noise import wavelet_noise
 
 if TYPE_CHECKING:
     from typing import Any
@@ -88,10 +89,10 @@ def noise_pool(low: NDArray[Any], high: NDArray[Any], rng: np.random.Generator) 
         Chooses the pixels kept, `POOL` at most.
     """
     low, high = low.astype(np.float32), high.astype(np.float32)
-    gain, offset = levels_map(low, high)
+    gain, offset = fit_line(high, low)
     noise = low - (np.float32(gain) * high + np.float32(offset))
     spread = float(noise.std())
-    if spread == 0 or gain <= 0 or gain * estimate_noise(high) > MOST_NOISE_IN_HIGH * spread:
+    if spread == 0 or gain <= 0 or gain * wavelet_noise(high) > MOST_NOISE_IN_HIGH * spread:
         return None
     if max(_shared(noise[1:], noise[:-1]), _shared(noise[:, 1:], noise[:, :-1])) > MOST_CORRELATED * spread**2:
         return None
@@ -99,12 +100,6 @@ def noise_pool(low: NDArray[Any], high: NDArray[Any], rng: np.random.Generator) 
     # the random order of what is kept stays among equal levels: their noise must not be sorted by place
     kept = kept[np.argsort(high.ravel()[kept], kind="stable")]
     return NoisePool(float(gain), float(offset), high.ravel()[kept], noise.ravel()[kept])
-
-
-def levels_map(low: NDArray[Any], high: NDArray[Any]) -> tuple[float, float]:
-    """Return the gain and the offset of least squares from the grey levels of a high image to those of its low one."""
-    gain, offset = np.polyfit(high.ravel().astype(np.float64), low.ravel().astype(np.float64), 1)
-    return float(gain), float(offset)
 
 
 def resized_window(image: NDArray[Any], corner: tuple[int, int], size: int, factor: float) -> NDArray[np.float32]:

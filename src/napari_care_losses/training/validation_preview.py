@@ -8,7 +8,9 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import ScaledTruth, align, psnr, scale_truth
-from napari_care_losses.images.normalization import Normalization, countable, frame_range
+from napari_care_losses.images.checks import countable
+from napari_care_losses.images.normalization import Normalization, frame_range
+from napari_care_losses.images.regions import best_window, sum_over
 from napari_care_losses.restoration.low_band import noise_limited_sigma, tie_low_band
 from napari_care_losses.training.progress import Preview
 
@@ -59,8 +61,8 @@ def choose_view(shares: Sequence[Share], block: int) -> View | None:
             continue
         low, high = share.pair.low[share.region], share.pair.high[share.region]
         height, width = (min(LARGEST, size) // block * block for size in high.shape)
-        top, left = _brightest(countable(high), height, width)
-        window = (slice(top, top + height), slice(left, left + width))
+        brightest = best_window(high.shape, (height, width), (STRIDE, STRIDE), sum_over(countable(high)))
+        window = brightest.slices
         levels = frame_range(share.pair.low, Normalization())
         try:
             return View(levels.apply(low[window]), scale_truth(high[window]))
@@ -88,17 +90,3 @@ def make_preview(view: View, restored: NDArray[np.float32], loss: Loss) -> Previ
         low_psnr=psnr(align(view.low, truth), truth),
         restored_psnr=psnr(aligned, truth),
     )
-
-
-def _brightest(image: NDArray[np.generic], height: int, width: int) -> tuple[int, int]:
-    """Return the corner of the window with the largest sum, on a grid of places."""
-    sums = np.zeros((image.shape[0] + 1, image.shape[1] + 1))
-    sums[1:, 1:] = image.cumsum(0, dtype=np.float64).cumsum(1)
-    tops, lefts = (
-        np.arange(0, total - size + 1, STRIDE) for total, size in zip(image.shape, (height, width), strict=True)
-    )
-    rows, columns = tops[:, None], lefts[None]
-    inside = sums[rows + height, columns + width] - sums[rows, columns + width]
-    inside += sums[rows, columns] - sums[rows + height, columns]
-    place = np.unravel_index(int(inside.argmax()), inside.shape)
-    return int(tops[place[0]]), int(lefts[place[1]])

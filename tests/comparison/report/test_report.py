@@ -16,7 +16,6 @@ from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage
 from napari_care_losses.comparison.report.image_cards import TRUTH, detail_of, limits_in, shown_frame
 from napari_care_losses.comparison.report.pictures import (
-    Window,
     detail_window,
     difference_png,
     grey_png,
@@ -30,6 +29,7 @@ from napari_care_losses.evaluation.spectra import averaged_rings, fourier_ring_c
 from napari_care_losses.evaluation.stack_scores import evaluate
 from napari_care_losses.evaluation.statistics import summarize
 from napari_care_losses.images.frames import Frames
+from napari_care_losses.images.regions import Region
 
 RNG = np.random.default_rng(0)
 CLEAN = (1000 * gaussian_filter(RNG.normal(size=(128, 160)), 2) + 500).astype(np.float32)
@@ -251,7 +251,7 @@ def test_the_detail_has_a_contrast_of_its_own(tmp_path):
     frame = shown_frame(report(truth=truth))
     window = detail_of(frame)
     assert [float(limit) for limit in whole] == pytest.approx(np.percentile(truth, (0.1, 99.9)), rel=1e-3)
-    expected = np.percentile(window.of(truth), (0.1, 99.9))
+    expected = np.percentile(truth[window.slices], (0.1, 99.9))
     assert [float(limit) for limit in detail] == pytest.approx(expected, rel=1e-3)
     assert limits_in(frame, window) == pytest.approx(expected)
 
@@ -346,9 +346,9 @@ def test_the_detail_is_where_the_structure_is():
     image = 300 * gaussian_filter((np.mgrid[:512, :512].sum(axis=0) < 300).astype(float), 15)
     image[300:340, 420:460] = 100 * RNG.normal(size=(40, 40))
     window = detail_window(image)
-    assert (window.height, window.width) == (128, 128)
-    assert window.top <= 300 and window.top + window.height >= 340
-    assert window.left <= 420 and window.left + window.width >= 460
+    assert window.shape == (128, 128)
+    assert window.y0 <= 300 and window.y1 >= 340
+    assert window.x0 <= 420 and window.x1 >= 460
     assert detail_window(np.ones((80, 90))) is None
 
 
@@ -375,7 +375,7 @@ def test_the_scale_bar_is_as_long_as_it_says(width, pixel_size, expected):
 
 
 def test_marks_lie_where_they_are_said_to():
-    drawing = picture("data:,", (60, 80), "x", marked=Window(10, 20, 30, 40), line=((1, 2), (3, 4)))
+    drawing = picture("data:,", (60, 80), "x", marked=Region(10, 40, 20, 60), line=((1, 2), (3, 4)))
     assert '<rect x="20" y="10" width="40" height="30"' in drawing
     assert '<line x1="2.50" y1="1.50" x2="4.50" y2="3.50"' in drawing
 

@@ -26,13 +26,13 @@ from fixtures.random_models import image_of, make_model, needs_openvino
 from napari_care_losses.errors import ModelFileError, UnagreedProgramError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import FixedLevels, Normalization, Standardization
+from napari_care_losses.images.regions import Region
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio
 from napari_care_losses.interchange.import_model import import_model, read_foreign
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.models.user_folder import LIST, is_agreed
 from napari_care_losses.restoration.preview.previewer import Previewer
-from napari_care_losses.restoration.preview.window import Window
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 
 
@@ -141,7 +141,7 @@ class TestRestoring:
         path = import_model(written(), "theirs", agrees=yes)
         image = image_of((200, 230))
         tiles = Previewer().preview(
-            Frames(image, "YX"), 0, Window(20, 120, 30, 130), None, path, RestorationParameters()
+            Frames(image, "YX"), 0, Region(20, 120, 30, 130), None, path, RestorationParameters()
         )
         last = [tile for tile in tiles if tile.image is not None][-1]
         restored = restore(image, load_model(path))

@@ -9,12 +9,13 @@ from fixtures.random_models import Spy, image_of, make_model
 from napari_care_losses.errors import InputError, ModelFileError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import Normalization, frame_range
+from napari_care_losses.images.regions import Region
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.restoration.engines.base import TorchEngine
 from napari_care_losses.restoration.low_band import estimate_gain
 from napari_care_losses.restoration.preview import previewer as previewer_module
 from napari_care_losses.restoration.preview.previewer import Previewer
-from napari_care_losses.restoration.preview.window import LARGEST_WINDOW, Window
+from napari_care_losses.restoration.preview.window import LARGEST_WINDOW
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -70,7 +71,7 @@ def test_the_preview_is_what_the_restoration_will_be(normalization, loss, width,
     parameters = RestorationParameters(engine="torch", normalization=normalization, low_percentile=5)
     expected = restore(stack, model, parameters, device="cpu")
     previewer, frames = Previewer("cpu"), Frames(stack)
-    for index, window in [(2, Window(0, 301, 0, 203)), (2, Window(97, 240, 60, 203)), (0, Window(290, 301, 0, 9))]:
+    for index, window in [(2, Region(0, 301, 0, 203)), (2, Region(97, 240, 60, 203)), (0, Region(290, 301, 0, 9))]:
         pixels, _ = shown(previewer, frames, index, window, tmp_path / "model.safetensors", parameters)
         np.testing.assert_allclose(pixels, expected[index][window.slices], rtol=0, atol=1e-5 * np.ptp(stack))
 
@@ -93,7 +94,7 @@ def test_a_tied_frame_of_one_tile_is_the_restoration_s(tmp_path):
     image = blobs((301, 333))
     expected = restore(image, model, TORCH, device="cpu")
     previewer, frames = Previewer("cpu"), Frames(image)
-    for window in (Window(0, 301, 0, 333), Window(200, 301, 150, 333)):
+    for window in (Region(0, 301, 0, 333), Region(200, 301, 150, 333)):
         pixels, _ = shown(previewer, frames, 0, window, path)
         np.testing.assert_allclose(pixels, expected[window.slices], rtol=0, atol=1e-4 * np.ptp(image))
 
@@ -104,7 +105,7 @@ def test_a_tied_window_without_structure_takes_the_gain_from_where_there_is(in_t
     expected = restore(image, model, TORCH, device="cpu")
     plain = restore(image, model, RestorationParameters(engine="torch", low_band="plain"), device="cpu")
     grey_levels = frame_range(image, Normalization())
-    empty = Window(0, 120, 200, 333)
+    empty = Region(0, 120, 200, 333)
     gain, own_gain = (
         estimate_gain(grey_levels.apply(plain[part]), grey_levels.apply(image[part]))
         for part in ((slice(None), slice(None)), empty.slices)
@@ -117,7 +118,7 @@ def test_a_tied_window_without_structure_takes_the_gain_from_where_there_is(in_t
 def test_plain_and_tied_do_not_mix(tmp_path):
     model, path = tying(tmp_path)
     image = blobs((130, 150))
-    previewer, frames, window = Previewer("cpu"), Frames(image), Window(0, 130, 0, 150)
+    previewer, frames, window = Previewer("cpu"), Frames(image), Region(0, 130, 0, 150)
     for low_band in ("auto", "plain", "tied"):
         parameters = RestorationParameters(engine="torch", low_band=low_band)
         pixels, _ = shown(previewer, frames, 0, window, path, parameters)
@@ -126,7 +127,7 @@ def test_plain_and_tied_do_not_mix(tmp_path):
 
 
 def test_tiles_begin_at_the_cursor_and_say_how_far_they_are(in_tiles, path):
-    window = Window(0, 300, 0, 300)
+    window = Region(0, 300, 0, 300)
     _, steps = shown(Previewer("cpu"), Frames(image_of((300, 300))), 0, window, path, cursor=(290.0, 10.0))
     tiles = [step for step in steps if step.image is not None]
     assert tiles[0].position == (slice(256, 300), slice(0, 128))
@@ -136,12 +137,12 @@ def test_tiles_begin_at_the_cursor_and_say_how_far_they_are(in_tiles, path):
 def test_what_is_known_is_not_computed_again(in_tiles, path, runs):
     spy = Spy(image_of((2, 300, 300)))
     previewer, frames = Previewer("cpu"), Frames(spy)
-    shown(previewer, frames, 0, Window(0, 128, 0, 256), path)
+    shown(previewer, frames, 0, Region(0, 128, 0, 256), path)
     assert (len(runs), spy.read) == (2, [0])
-    shown(previewer, frames, 0, Window(0, 200, 0, 256), path)
+    shown(previewer, frames, 0, Region(0, 200, 0, 256), path)
     assert (len(runs), spy.read) == (4, [0])
-    shown(previewer, frames, 1, Window(0, 128, 0, 128), path)
-    pixels, _ = shown(previewer, frames, 0, Window(0, 200, 0, 256), path)
+    shown(previewer, frames, 1, Region(0, 128, 0, 128), path)
+    pixels, _ = shown(previewer, frames, 0, Region(0, 200, 0, 256), path)
     assert len(runs) == 5
     expected = restore(spy.stack[0], make_model(SMALL), TORCH, device="cpu")
     np.testing.assert_allclose(pixels, expected[:200, :256], rtol=0, atol=1e-5 * np.ptp(spy.stack))
@@ -151,9 +152,9 @@ def test_no_more_is_kept_than_there_is_room_for(in_tiles, path, runs, monkeypatc
     monkeypatch.setattr(previewer_module, "KEPT_PIXELS", 3 * 128 * 128)
     previewer, frames = Previewer("cpu"), Frames(image_of((256, 256)))
     for _ in range(2):
-        shown(previewer, frames, 0, Window(0, 256, 0, 256), path, cursor=(0.0, 0.0))
+        shown(previewer, frames, 0, Region(0, 256, 0, 256), path, cursor=(0.0, 0.0))
     assert len(runs) == 8
-    shown(previewer, frames, 0, Window(128, 256, 128, 256), path)
+    shown(previewer, frames, 0, Region(128, 256, 128, 256), path)
     assert len(runs) == 8
 
 
@@ -161,14 +162,14 @@ def test_tiles_of_all_windows_have_few_shapes(path, runs):
     previewer, frames = Previewer("cpu"), Frames(image_of((700, 700)))
     for size in (20, 100, 128, 200, 400, 512):
         for start in (0, 3, 700 - size):
-            shown(previewer, frames, 0, Window(start, start + size, 0, size), path)
+            shown(previewer, frames, 0, Region(start, start + size, 0, size), path)
     assert len(set(runs)) == 3
 
 
 def test_estimating_the_range_goes_on_where_it_was_closed(path):
     spy = Spy(image_of((4, 40, 40)))
     parameters = RestorationParameters(engine="torch", normalization="stack")
-    previewer, frames, window = Previewer("cpu"), Frames(spy), Window(0, 40, 0, 40)
+    previewer, frames, window = Previewer("cpu"), Frames(spy), Region(0, 40, 0, 40)
     for expected in ("loading the model", "estimating the range, frame 1 of 4"):
         closed = previewer.preview(frames, 0, window, None, path, parameters)
         while next(closed).note != expected:
@@ -183,7 +184,7 @@ def test_estimating_the_range_goes_on_where_it_was_closed(path):
 
 
 def test_another_stack_model_or_range_begins_anew(path, tmp_path):
-    previewer, window = Previewer("cpu"), Window(0, 40, 0, 40)
+    previewer, window = Previewer("cpu"), Region(0, 40, 0, 40)
     stacks = [image_of((2, 40, 40), seed) for seed in (0, 1)]
     stacks[1][0] *= 10
     make_model(SMALL, seed=5).save(tmp_path / "other.safetensors")
@@ -201,7 +202,7 @@ def test_another_stack_model_or_range_begins_anew(path, tmp_path):
 
 
 def test_a_model_trained_anew_under_its_name_is_loaded(path):
-    previewer, frames, window = Previewer("cpu"), Frames(image_of((40, 40))), Window(0, 40, 0, 40)
+    previewer, frames, window = Previewer("cpu"), Frames(image_of((40, 40))), Region(0, 40, 0, 40)
     before, _ = shown(previewer, frames, 0, window, path)
     make_model(SMALL, seed=7).save(path)
     os.utime(path, ns=(1, 1))
@@ -214,7 +215,7 @@ def test_a_model_trained_anew_under_its_name_is_loaded(path):
 
 def test_a_preview_of_8_bits_is_in_float32_and_says_so(path):
     image = image_of((64, 64))
-    previewer, frames, window = Previewer("cpu"), Frames(image), Window(0, 64, 0, 64)
+    previewer, frames, window = Previewer("cpu"), Frames(image), Region(0, 64, 0, 64)
     pixels, steps = shown(previewer, frames, 0, window, path, RestorationParameters(engine="openvino-int8"))
     np.testing.assert_allclose(pixels, restore(image, make_model(SMALL), TORCH, device="cpu"), atol=1e-3)
     assert steps[-1].note
@@ -224,7 +225,7 @@ def test_a_preview_of_8_bits_is_in_float32_and_says_so(path):
 def test_a_frame_with_nan_is_named_and_the_next_is_previewed(path):
     stack = image_of((3, 40, 40))
     stack[1, 2, 3] = np.nan
-    previewer, frames, window = Previewer("cpu"), Frames(stack), Window(0, 40, 0, 40)
+    previewer, frames, window = Previewer("cpu"), Frames(stack), Region(0, 40, 0, 40)
     with pytest.raises(InputError, match="Frame 1: 1 of 1600 pixels are NaN"):
         shown(previewer, frames, 1, window, path)
     pixels, _ = shown(previewer, frames, 2, window, path)

@@ -5,12 +5,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from napari_care_losses.images.regions import Region, cells
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.restoration.preview.window import (
     LARGEST_WINDOW,
     WIDTHS,
-    Window,
-    cells,
     choose_window,
     cut,
     plan_window,
@@ -39,7 +38,7 @@ def windows(draw, largest=LARGEST_WINDOW):
     y1, x1 = (
         draw(st.integers(start + 1, min(size, start + largest))) for start, size in zip((y0, x0), shape, strict=True)
     )
-    return shape, Window(y0, y1, x0, x1)
+    return shape, Region(y0, y1, x0, x1)
 
 
 def seen(visible, shape):
@@ -75,7 +74,7 @@ def test_the_window_is_what_is_visible_or_the_largest_at_the_cursor(shape, visib
 
 def test_the_window_at_the_cursor_is_clamped_and_stays_near():
     whole = (0.0, 2047.0, 0.0, 2047.0)
-    assert choose_window((2048, 2048), whole, (3.0, 2047.0)) == Window(0, 512, 1536, 2048)
+    assert choose_window((2048, 2048), whole, (3.0, 2047.0)) == Region(0, 512, 1536, 2048)
     window = choose_window((2048, 2048), whole, (1000.0, 900.0))
     assert window.shape == (512, 512)
     assert abs((window.y0 + window.y1) / 2 - 1000) <= 64
@@ -83,8 +82,8 @@ def test_the_window_at_the_cursor_is_clamped_and_stays_near():
 
 
 def test_a_cursor_outside_leaves_the_middle():
-    assert choose_window((2048, 2048), (0, 2047, 0, 2047), (-5.0, 100.0)) == Window(768, 1280, 768, 1280)
-    assert choose_window((2048, 2048), (0, 2047, 0, 2047)) == Window(768, 1280, 768, 1280)
+    assert choose_window((2048, 2048), (0, 2047, 0, 2047), (-5.0, 100.0)) == Region(768, 1280, 768, 1280)
+    assert choose_window((2048, 2048), (0, 2047, 0, 2047)) == Region(768, 1280, 768, 1280)
 
 
 @pytest.mark.parametrize("visible", [(-9, -1, 0, 5), (0, 5, 30, 40), (-0.6, -0.5, 0, 5), (0, 5, 19.5, 30)])
@@ -110,7 +109,7 @@ def test_a_window_stays_while_it_is_visible_and_the_cursor_in_it(shape, visible,
 
 
 def test_a_window_that_is_no_longer_visible_is_left():
-    current = Window(0, 512, 0, 512)
+    current = Region(0, 512, 0, 512)
     assert choose_window((2048, 2048), (100, 1500, 0, 1500), None, current) != current
     assert choose_window((2048, 2048), (0, 300, 0, 1500), None, current).shape == (301, 512)
 
@@ -143,7 +142,7 @@ def test_tiles_cover_the_window_with_their_margins(given_window, architecture, w
 @given(st.lists(windows(), min_size=2, max_size=2), ARCHITECTURES, st.sampled_from(WIDTHS[:2]))
 def test_tiles_of_all_windows_read_one_size_and_come_from_one_grid(given_windows, architecture, width):
     (shape, one), (_, other) = given_windows
-    other = Window(0, min(shape[0], other.shape[0]), 0, min(shape[1], other.shape[1]))
+    other = Region(0, min(shape[0], other.shape[0]), 0, min(shape[1], other.shape[1]))
     tiles = [tile for window in (one, other) for tile in plan_window(window, shape, architecture, width)]
     assert len({tuple(span.stop - span.start for span in tile.source) for tile in tiles}) == 1
     grid = {str(cut(cell, shape, architecture, width)) for cell in cells(shape, width)}
@@ -152,7 +151,7 @@ def test_tiles_of_all_windows_read_one_size_and_come_from_one_grid(given_windows
 
 def test_tiles_come_from_the_cursor_outward():
     cursor = (700.0, 650.0)
-    tiles = plan_window(Window(512, 1024, 512, 1024), (2048, 2048), PRESETS["care"], 128, cursor)
+    tiles = plan_window(Region(512, 1024, 512, 1024), (2048, 2048), PRESETS["care"], 128, cursor)
     assert len(tiles) == 16
     nearest = [
         np.hypot(*(max(span.start - at, at - span.stop + 1, 0) for span, at in zip(tile.target, cursor, strict=True)))
@@ -168,7 +167,7 @@ def test_a_cheap_network_takes_the_window_at_once_and_a_dear_one_small_tiles():
     assert tile_width(PRESETS["care"], on_processor=True) == 128
     assert tile_width(PRESETS["care"], on_processor=False) == LARGEST_WINDOW
     assert tile_width(Architecture(depth=4, kernel_size=7, filters=128), on_processor=True) == 128
-    (tile,) = plan_window(Window(5, 105, 7, 17), (2048, 2048), PRESETS["lite"], LARGEST_WINDOW)
+    (tile,) = plan_window(Region(5, 105, 7, 17), (2048, 2048), PRESETS["lite"], LARGEST_WINDOW)
     assert tile.target == (slice(5, 105), slice(7, 17))
     assert tile.source[0].stop < 300
 
@@ -177,5 +176,5 @@ def test_the_richest_cell_is_that_of_structure_not_of_a_hot_pixel():
     frame = np.random.default_rng(0).poisson(20, (300, 400)).astype(np.uint16)
     frame[140:250, 260:380] += (40 * (np.arange(120) // 12 % 2)).astype(np.uint16)
     frame[10, 10] = 60_000
-    assert richest_cell(frame, 80.0) == Window(128, 256, 256, 384)
-    assert richest_cell(np.zeros((3, 2), bool), 1.0) == Window(0, 3, 0, 2)
+    assert richest_cell(frame, 80.0) == Region(128, 256, 256, 384)
+    assert richest_cell(np.zeros((3, 2), bool), 1.0) == Region(0, 3, 0, 2)

@@ -10,7 +10,6 @@ import numpy as np
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.comparison.report.pictures import (
-    Window,
     colour_bar,
     detail_window,
     difference_png,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.comparison.report.content import ComparisonReport
+    from napari_care_losses.images.regions import Region
 
 TRUTH = "ground truth"
 
@@ -121,7 +121,7 @@ def _limits(images: list[NDArray[np.float64]]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def detail_of(frame: ShownFrame) -> Window | None:
+def detail_of(frame: ShownFrame) -> Region | None:
     """Return the part of the frame to magnify: that with most fine structure in the truth or the methods."""
     if frame.has_truth:
         return detail_window(frame.images[TRUTH])
@@ -129,14 +129,14 @@ def detail_of(frame: ShownFrame) -> Window | None:
     return detail_window(np.mean(chosen, axis=0))
 
 
-def limits_in(frame: ShownFrame, window: Window) -> tuple[float, float]:
+def limits_in(frame: ShownFrame, window: Region) -> tuple[float, float]:
     """Return the grey levels shown black and white in a part of the frame: its own, or its texture might not show."""
     chosen = [TRUTH] if frame.has_truth else frame.methods or list(frame.images)
-    return _limits([window.of(frame.images[name]) for name in chosen])
+    return _limits([frame.images[name][window.slices] for name in chosen])
 
 
 def cards(
-    report: ComparisonReport, frame: ShownFrame, window: Window | None = None, *, marked: Window | None = None
+    report: ComparisonReport, frame: ShownFrame, window: Region | None = None, *, marked: Region | None = None
 ) -> str:
     """Return one card an image: the image, its name and scores, and its difference.
 
@@ -146,9 +146,9 @@ def cards(
         What is shown.
     frame : ShownFrame
         Its images.
-    window : Window, optional
+    window : Region, optional
         Show only this part of the frame, in the contrast of `limits_in`.
-    marked : Window, optional
+    marked : Region, optional
         Draw a box around this part.
     """
     scores = {shown.name: shown.scores for shown in report.images}
@@ -170,10 +170,10 @@ def cards(
     return f'<div class="cards" style="--columns: {columns}">{"".join(parts)}</div>'
 
 
-def _part(image: NDArray[np.float64], window: Window | None) -> tuple[NDArray[np.float64], tuple[int, int]]:
+def _part(image: NDArray[np.float64], window: Region | None) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """Return a part of an image, or all of it made small enough, and how many of its pixels (Y, X) that shows."""
     if window is not None:
-        return window.of(image), (window.height, window.width)
+        return image[window.slices], window.shape
     return shrunk(image)[0], (image.shape[0], image.shape[1])
 
 

@@ -19,7 +19,7 @@ from napari_care_losses.comparison.report.image_cards import (
     limits_in,
     shown_frame,
 )
-from napari_care_losses.comparison.report.pictures import LARGEST, Window
+from napari_care_losses.comparison.report.pictures import LARGEST
 from napari_care_losses.comparison.report.tables import image_table, pairs_table, score_table
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
 from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, METRICS
@@ -27,6 +27,7 @@ from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 
 if TYPE_CHECKING:
     from napari_care_losses.comparison.report.content import ComparisonReport
+    from napari_care_losses.images.regions import Region
 
 _LIBRARIES = ("numpy", "scipy", "scikit-image", "torch", "openvino")
 
@@ -170,10 +171,10 @@ def _contrast(limits: tuple[float, float]) -> str:
     return f"black is {low} and white {high} grey levels"
 
 
-def _place(detail: Window) -> str:
+def _place(detail: Region) -> str:
     return (
-        f"The {detail.height} \u00d7 {detail.width} px with most fine structure, boxed in yellow above: rows "
-        f"{detail.top} to {detail.top + detail.height - 1}, columns {detail.left} to {detail.left + detail.width - 1}."
+        f"The {detail.shape[0]} \u00d7 {detail.shape[1]} px with most fine structure, boxed in yellow above: rows "
+        f"{detail.y0} to {detail.y1 - 1}, columns {detail.x0} to {detail.x1 - 1}."
     )
 
 

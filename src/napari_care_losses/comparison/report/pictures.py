@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.comparison.report.svg_plots import nice_step
+from napari_care_losses.images.regions import Region, best_window, sum_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,36 +28,17 @@ BLUE_TO_RED = ("#053061", "#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7",
 """Below zero to above it (ColorBrewer's RdBu): the colours that the Compare widget gives differences."""
 
 
-@dataclass(frozen=True)
-class Window:
-    """A part of a frame, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def of(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return that part of an image (Y, X)."""
-        return image[self.top : self.top + self.height, self.left : self.left + self.width]
-
-
-def detail_window(image: NDArray[np.float64]) -> Window | None:
+def detail_window(image: NDArray[np.float64]) -> Region | None:
     """Return the square part of an image (Y, X) with most fine structure; None where the image is hardly larger."""
     side = int(np.clip(min(image.shape) // 4, *_DETAIL))
     if min(image.shape) < 1.5 * side:
         return None
-    step = side // 2
-    places = [
-        Window(top, left, side, side)
-        for top in range(0, image.shape[0] - side + 1, step)
-        for left in range(0, image.shape[1] - side + 1, step)
-    ]
     # of fine structure: the standard deviation would look for the edge of a cell
     gradients = np.zeros_like(image)
     gradients[1:-1] += np.square(image[2:] - image[:-2])
     gradients[:, 1:-1] += np.square(image[:, 2:] - image[:, :-2])
-    return max(places, key=lambda window: float(window.of(gradients).sum()))
+    shape = (image.shape[0], image.shape[1])
+    return best_window(shape, (side, side), (side // 2, side // 2), sum_over(gradients))
 
 
 def shrunk(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -92,7 +73,7 @@ def picture(
     label: str,
     *,
     pixel_size: float | None = None,
-    marked: Window | None = None,
+    marked: Region | None = None,
     line: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> str:
     """Return an image as an SVG element in whose units a pixel of the microscope is 1.
@@ -107,7 +88,7 @@ def picture(
         For readers who cannot see it.
     pixel_size : float, optional
         In micrometres: draws a scale bar.
-    marked : Window, optional
+    marked : Region, optional
         A part to draw a box around.
     line : pair of (y, x), optional
         Ends of a line to draw, in pixels, whole numbers at the centres of pixels.
@@ -120,7 +101,7 @@ def picture(
     ]
     if marked is not None:
         parts.append(
-            f'<rect x="{marked.left}" y="{marked.top}" width="{marked.width}" height="{marked.height}" '
+            f'<rect x="{marked.x0}" y="{marked.y0}" width="{marked.shape[1]}" height="{marked.shape[0]}" '
             f'fill="none" stroke="#ffd400" stroke-width="{1.4 * unit:.3f}"/>'
         )
     if line is not None:

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, ComputeError, InputError
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
 from napari_care_losses.restoration.restore_stack import Progress
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.cluster.worker import Done
     from napari_care_losses.restoration.parameters import RestorationParameters
-    from napari_care_losses.restoration.ranges import Ranges
 
 PATIENCE = 120.0
 """Seconds without any worker after which a local cluster is given up; workers of others may come hours later."""
@@ -150,18 +150,14 @@ def restore_on_cluster(
     """
     from napari_care_losses.restoration.cluster.worker import ClusterJob, RestoringPlugin
 
-    sampling = estimate_ranges(frames, parameters, model.card.normalization)
+    sampling = Steps(estimate_ranges(frames, parameters, model.card.normalization))
     total, to_sample = len(indices), frames_to_sample(frames, parameters)
-    while True:
-        try:
-            yield Progress(0, total, sampled=(next(sampling), to_sample))
-        except StopIteration as finished:
-            ranges: Ranges = finished.value
-            break
+    for sampled in sampling:
+        yield Progress(0, total, sampled=(sampled, to_sample))
     if not indices:
         return 0
     outputs = [stack.partial.resolve() for stack in stacks]
-    job = ClusterJob(source.resolve(), frames.layout(), model, parameters, ranges, outputs, dtype, device)
+    job = ClusterJob(source.resolve(), frames.layout(), model, parameters, sampling.result, outputs, dtype, device)
     name = f"restore-{uuid.uuid4().hex[:12]}"
     is_local = client.cluster is not None
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from distributed import WorkerPlugin, get_worker
 
+from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import InputError
 from napari_care_losses.io.ome_zarr_writer import FrameWriter
 from napari_care_losses.io.stacks import cast_pixels, read_stack
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
-    from napari_care_losses.restoration.restore_frame import RestoredFrame
 
 
 @dataclass(frozen=True)
@@ -128,13 +128,7 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
         (given,) = read_inputs(self._frames, [index], job.ranges)
         with self._computing:
             torch.set_num_threads(self._threads)
-            work = restorer.restored(given)
-            while True:
-                try:
-                    next(work)
-                except StopIteration as finished:
-                    frame: RestoredFrame = finished.value
-                    break
+            frame = finish(restorer.restored(given))
         pixels, clipped = cast_pixels(frame.image, job.dtype)
         self._writers[0].write(index, pixels)
         if frame.scale is not None and len(self._writers) > 1:

@@ -13,6 +13,7 @@ import numpy as np
 import openvino
 import torch
 
+from napari_care_losses.images.regions import best_window
 from napari_care_losses.restoration.engines.base import Engine, Restored
 from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, quantize
 from napari_care_losses.restoration.engines.openvino_graph import build_graph
@@ -204,10 +205,6 @@ def _tried(graph: _Graph, part: NDArray[np.float32]) -> tuple[NDArray[np.float32
 def _richest_part(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
     """Return the window of a padded image with the largest standard deviation, its size a multiple of `block`."""
     height, width = (min(CALIBRATION_WIDTH, size) // block * block for size in image.shape)
-    starts = [
-        (top, left)
-        for top in {*range(0, image.shape[0] - height, height // 2), image.shape[0] - height}
-        for left in {*range(0, image.shape[1] - width, width // 2), image.shape[1] - width}
-    ]
-    top, left = max(sorted(starts), key=lambda at: float(image[at[0] : at[0] + height, at[1] : at[1] + width].std()))
-    return image[top : top + height, left : left + width]
+    steps = (height // 2, width // 2)
+    window = best_window(image.shape, (height, width), steps, lambda region: float(image[region.slices].std()))
+    return image[window.slices]

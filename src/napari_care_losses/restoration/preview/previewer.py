@@ -6,8 +6,9 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from napari_care_losses.images.regions import Region
 from napari_care_losses.models.model import load_model
-from napari_care_losses.restoration.preview.window import WIDTHS, Window, cut, plan_window, richest_cell, tile_width
+from napari_care_losses.restoration.preview.window import WIDTHS, cut, plan_window, richest_cell, tile_width
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
 from napari_care_losses.restoration.tiles import crop, pad
 
@@ -83,7 +84,7 @@ class Previewer:
         self,
         frames: Frames,
         index: int,
-        window: Window,
+        window: Region,
         cursor: tuple[float, float] | None,
         path: Path,
         parameters: RestorationParameters,
@@ -100,7 +101,7 @@ class Previewer:
             The stack; what is known of it is kept as long as the same object comes.
         index : int
             Which frame.
-        window : Window
+        window : Region
             Which part of it.
         cursor : tuple of float, optional
             (y, x) in pixels of the frame: where to begin.
@@ -270,7 +271,7 @@ class _Frame:
         gains of their own, of noise, that would blow it up.
         """
         if max(self._shape) <= width:
-            return cut(Window(0, self._shape[0], 0, self._shape[1]), self._shape, self.architecture, width)
+            return cut(Region(0, self._shape[0], 0, self._shape[1]), self._shape, self.architecture, width)
         return cut(richest_cell(self._image, self.grey_levels.high), self._shape, self.architecture, WIDTHS[0])
 
     @property

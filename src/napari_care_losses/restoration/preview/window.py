@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_care_losses.images.regions import Region, cells
 from napari_care_losses.restoration.tiles import Tile, crop
 
 if TYPE_CHECKING:
@@ -26,31 +27,12 @@ COST = 4e9
 _BLOCK_MEAN = 8
 
 
-class Window(NamedTuple):
-    """A rectangle of a frame, in pixels; the second of each axis is not in it."""
-
-    y0: int
-    y1: int
-    x0: int
-    x1: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(Y, X) of the rectangle."""
-        return self.y1 - self.y0, self.x1 - self.x0
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """What cuts the rectangle out of the frame."""
-        return slice(self.y0, self.y1), slice(self.x0, self.x1)
-
-
 def choose_window(
     shape: tuple[int, int],
     visible: tuple[float, float, float, float],
     cursor: tuple[float, float] | None = None,
-    current: Window | None = None,
-) -> Window | None:
+    current: Region | None = None,
+) -> Region | None:
     """Return the window to restore: what is visible, along an axis that shows more than 512 px those at the cursor.
 
     Parameters
@@ -63,12 +45,12 @@ def choose_window(
         only the inner one is. May reach out of the frame.
     cursor : tuple of float, optional
         (y, x) in the same pixels; the middle of what is visible where it is missing or lies outside.
-    current : Window, optional
+    current : Region, optional
         The window there is: it stays as long as it will do.
 
     Returns
     -------
-    Window, or None
+    Region, or None
         None where no pixel of the frame is visible, as in a view without height or width.
     """
     (y0, y1), (x0, x1) = seen = [
@@ -81,7 +63,7 @@ def choose_window(
     )
     centre = cursor if cursor is not None and is_inside else ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
     rows, columns = (_span(low, high, at) for at, (low, high) in zip(centre, seen, strict=True))
-    window = Window(*rows, *columns)
+    window = Region(*rows, *columns)
     will_do = (
         current is not None
         and current.shape == window.shape
@@ -106,7 +88,7 @@ def tile_width(architecture: Tiled, *, on_processor: bool) -> int:
 
 
 def plan_window(
-    window: Window,
+    window: Region,
     shape: tuple[int, int],
     architecture: Tiled,
     width: int,
@@ -119,7 +101,7 @@ def plan_window(
 
     Parameters
     ----------
-    window : Window
+    window : Region
         What is to be restored.
     shape : tuple of int
         (Y, X) of the frame.
@@ -139,7 +121,7 @@ def plan_window(
     return [cut(cell, shape, architecture, width) for cell in met]
 
 
-def cut(window: Window, shape: tuple[int, int], architecture: Tiled, width: int) -> Tile:
+def cut(window: Region, shape: tuple[int, int], architecture: Tiled, width: int) -> Tile:
     """Return the tile that writes a window at most `width` wide; its restoration equals the whole frame's there.
 
     What it reads has one size for every window, wherever it lies, as long as the frame is that large.
@@ -163,17 +145,7 @@ def cut(window: Window, shape: tuple[int, int], architecture: Tiled, width: int)
     return Tile((read_y, read_x), (inner_y, inner_x), (target_y, target_x))
 
 
-def cells(shape: tuple[int, int], width: int) -> list[Window]:
-    """Cut a frame into a grid of cells, narrower ones at its far edges."""
-    height, breadth = shape
-    return [
-        Window(y, min(y + width, height), x, min(x + width, breadth))
-        for y in range(0, height, width)
-        for x in range(0, breadth, width)
-    ]
-
-
-def richest_cell(frame: NDArray[Any], high: float) -> Window:
+def richest_cell(frame: NDArray[Any], high: float) -> Region:
     """Return the cell of 128 px with most structure: the one to estimate from what holds for the frame.
 
     Parameters
@@ -217,11 +189,11 @@ def _span(low: int, high: int, at: float) -> tuple[int, int]:
     return start, start + LARGEST_WINDOW
 
 
-def _meet(one: Window, other: Window) -> bool:
+def _meet(one: Region, other: Region) -> bool:
     return one.y0 < other.y1 and other.y0 < one.y1 and one.x0 < other.x1 and other.x0 < one.x1
 
 
-def _distance(window: Window, at: tuple[float, float]) -> float:
+def _distance(window: Region, at: tuple[float, float]) -> float:
     """Return how far a place is from the nearest pixel of a window; 0 inside."""
     spans = ((window.y0, window.y1), (window.x0, window.x1))
     return math.hypot(
@@ -229,5 +201,5 @@ def _distance(window: Window, at: tuple[float, float]) -> float:
     )
 
 
-def _middle(window: Window) -> tuple[float, float]:
+def _middle(window: Region) -> tuple[float, float]:
     return (window.y0 + window.y1 - 1) / 2, (window.x0 + window.x1 - 1) / 2

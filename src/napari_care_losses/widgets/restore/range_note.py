@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError
 from napari_care_losses.widgets.background.imports import load_torch
 from napari_care_losses.widgets.background.worker import LatestJob
@@ -76,15 +77,10 @@ class RangeNote(QLabel):
             known = self._known
             if known is None or not _same(known[0], wanted):
                 total = frames_to_sample(frames, parameters)
-                estimating = estimate_ranges(frames, parameters, normalization)
-                while True:
-                    try:
-                        done = next(estimating)
-                    except StopIteration as finished:
-                        self._known = (wanted, finished.value)
-                        break
+                estimating = Steps(estimate_ranges(frames, parameters, normalization))
+                for done in estimating:
                     yield f"Looking at the stack, {done} of {total} frames…"
-                known = self._known
+                known = self._known = (wanted, estimating.result)
             assert known is not None
             low, high = known[1].of(index, frames[index])
             which = f"Frame {index}" if len(frames) > 1 else "This image"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
+    from napari_care_losses.images.regions import Region
     from napari_care_losses.models.library import LibraryEntry
-    from napari_care_losses.restoration.preview.window import Window
 
 PREVIEW = "preview"
 """Kind of layer, beside those of `napari_care_losses.widgets.layers.restored_layers`."""
@@ -75,14 +75,14 @@ class PreviewOverlay:
         self._limits: tuple[float, float] | None = None
         self._are_limits_settled = False
 
-    def paint(self, look: Look, window: Window, position: tuple[slice, slice], image: NDArray[np.float32]) -> None:
+    def paint(self, look: Look, window: Region, position: tuple[slice, slice], image: NDArray[np.float32]) -> None:
         """Lay a restored tile over its frame.
 
         Parameters
         ----------
         look : Look
             What it was restored from. Tiles of another frame or version vanish.
-        window : Window
+        window : Region
             Which part of the frame is looked at.
         position : tuple of slice
             Where the tile lies in the frame; what is out of reach of the layer is left out.
@@ -131,7 +131,7 @@ class PreviewOverlay:
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
-    def _turn_to(self, look: Look, window: Window) -> None:
+    def _turn_to(self, look: Look, window: Region) -> None:
         """Move the layer so that it holds the window; what it shows of the same frame stays."""
         old, new = self._origin, self._origin_for(look.source, window)
         before, self._look, self._origin = self._look, look, new
@@ -149,7 +149,7 @@ class PreviewOverlay:
         if before is None or before.entry != look.entry:
             self.layer.name, self.layer.metadata[KEY] = _name(look), _mark(look)
 
-    def _origin_for(self, source: Image, window: Window) -> tuple[int, int]:
+    def _origin_for(self, source: Image, window: Region) -> tuple[int, int]:
         """Return (y, x) of the layer's first pixel in the frame; the present one while it holds the window."""
         starts = []
         for old, first, last, size, whole in zip(

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_care_losses.images.frames import Frames
+    from napari_care_losses.images.regions import Region
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.preview.previewer import Previewer, PreviewTile
-    from napari_care_losses.restoration.preview.window import Window
     from napari_care_losses.widgets.restore.preview.overlay import Look
 
 
@@ -28,14 +28,14 @@ class PreviewRequest(NamedTuple):
     ----------
     look : Look
         Frame, model and settings.
-    window : Window
+    window : Region
         Which part of the frame.
     is_part : bool
         Whether more of the frame is visible than that.
     """
 
     look: Look
-    window: Window
+    window: Region
     is_part: bool
 
 

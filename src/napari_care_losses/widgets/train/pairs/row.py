@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import InputError
 from napari_care_losses.training.pair_sources import PairSource, check_pair, examine_pair, shape_text
 from napari_care_losses.widgets.layers.conversion import layer_frames
@@ -202,13 +203,11 @@ def check_pairs(rows: Sequence[tuple[int, PairSource]]) -> Iterator[PairCheck | 
             check = PairCheck(number, problem=str(error), is_last=True)
         yield check
     for check in usable:
-        work = examine_pair(sources[check.number])
+        work = Steps(examine_pair(sources[check.number]))
         try:
-            while True:
-                next(work)
+            for _ in work:
                 yield None
-        except StopIteration as finished:
-            yield check._replace(warnings=tuple(finished.value), is_last=True)
+            yield check._replace(warnings=tuple(work.result), is_last=True)
         except InputError as error:
             yield PairCheck(check.number, problem=str(error), is_last=True)
 
