@@ -185,16 +185,16 @@ def _use_journal(path: Path) -> None:
     import numpy as np
 
     from napari_care_losses.images.frames import Frames
-    from napari_care_losses.io.stacks import new_stack
+    from napari_care_losses.io.stacks import writer_for
 
     like = Frames(np.zeros((3, 8, 8), np.uint16), "TYX")
     text = path.read_bytes()
     path.unlink()
     for name in ("a.tif", "a.ome.zarr"):
         out = path.parent / name
-        new_stack(out, like, dtype=np.uint16, job=JOB, resume=False).suspend()
+        writer_for(out)(out, like, dtype=np.uint16, job=JOB, resume=False).suspend()
         out.with_name(f"{name}.partial.json").write_bytes(text)
-        stack = new_stack(out, like, dtype=np.uint16, job=JOB, resume=True)
+        stack = writer_for(out)(out, like, dtype=np.uint16, job=JOB, resume=True)
         try:
             for index in set(range(3)) - stack.done:
                 stack.write(index, like[index])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 VERSIONS = ("0.5", "0.4")
-"""Of OME-Zarr, those that are read and written; the first is written unless asked otherwise."""
+"""Versions of OME-Zarr that are read and written; the first is written unless asked otherwise."""
 
 LARGEST_NUMBER = 1e30
-"""Scales and translations up to here, in whatever unit."""
+"""Largest scale and translation, in whatever unit."""
 
 CODECS = (
     *("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"),
     *("bitround", "bytes", "delta", "fixedscaleoffset", "packbits", "quantize", "shuffle", "transpose"),
     *("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3", "sharding_indexed"),
 )
-"""Ways of packing chunks that are read: those for numbers. There are others that run what a file holds (pickle)."""
+"""Codecs of chunks that are read: those for numbers. Others run what a file holds (pickle)."""
 
 MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 """Files of which a folder of Zarr holds at least one."""
@@ -50,7 +52,7 @@ class OmeZarrImage:
     units : tuple of str
         One an axis, as the file names them; empty where it names none.
     channels : list of dict
-        What the file says of its channels (label, color, window, active), as viewers use it; may be empty.
+        What the file tells of its channels (label, color, window, active); may be empty.
     name : str
         The image's name in the file, or its group's.
     """
@@ -61,8 +63,8 @@ class OmeZarrImage:
     scale: tuple[float, ...]
     translation: tuple[float, ...]
     units: tuple[str, ...]
-    channels: list[dict[str, Any]] = field(default_factory=list)
-    name: str = ""
+    channels: list[dict[str, Any]]
+    name: str
 
     @property
     def calibration(self) -> Calibration:
@@ -70,27 +72,19 @@ class OmeZarrImage:
         return calibration_of(dict(zip(self.axes, zip(self.scale, self.units, strict=True), strict=True)))
 
     def present(self) -> list[Present]:
-        """Return the levels as arrays that tell when the image is gone."""
+        """Return the levels as arrays that notice when the image is gone."""
         return [Present(level, self.path) for level in self.levels]
 
 
 class Present:
-    """An array of an image that is still there; reading one that is gone would give zeros, as of empty chunks.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        The array.
-    path : Path
-        The image's folder.
-    """
+    """An array of the image in a folder; once that is gone, zarr alone would read zeros, as of empty chunks."""
 
     def __init__(self, array: Any, path: Path) -> None:
         self._array, self._path = array, path
         self.shape, self.dtype, self.ndim, self.chunks = array.shape, array.dtype, array.ndim, array.chunks
 
     def __getitem__(self, place: Any) -> Any:
-        """Return what lies at a place.
+        """Return the pixels at a place.
 
         Raises
         ------
@@ -109,22 +103,15 @@ def is_zarr(path: Path) -> bool:
 
 
 def read_ome_zarr(path: Path) -> Frames:
-    """Open the full resolution of an OME-Zarr image as lazy frames; axes of a single step are left out.
-
-    Raises
-    ------
-    InputError
-        If it is missing, damaged, another version, or holds another number of images than one.
-    """
+    """Open the full resolution of an image as lazy frames, without axes of a single step; see `open_ome_zarr`."""
     image = open_ome_zarr(path)
     try:
-        # Many writers store five axes whatever the image has.
+        # many writers store five axes whatever the image has
         data: Present | Rearranged = image.present()[0]
-        leading = image.axes[:-2]
         kept = [axis for axis, size in enumerate(data.shape[:-2]) if size != 1]
-        if len(kept) < len(leading):
+        if len(kept) < len(image.axes) - 2:
             data = Rearranged(data, kept)
-        return Frames(data, "".join(leading[axis] for axis in kept) + "YX", image.calibration)
+        return Frames(data, "".join(image.axes[axis] for axis in kept) + "YX", image.calibration)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -161,25 +148,20 @@ def list_images(path: Path) -> list[Path]:
     if "multiscales" in metadata:
         return [path]
     if "bioformats2raw.layout" in metadata:
-        series = sorted((one for one in path.iterdir() if one.name.isdigit() and is_zarr(one)), key=_number)
+        series = [group for group in path.iterdir() if group.name.isdigit() and is_zarr(group)]
         if series:
-            return series
-    if "plate" in metadata:
-        raise InputError(
-            f"{path} is a plate of wells: name the image of one field, such as {path}/A/1/0 (row, column, field)."
-        )
-    if "well" in metadata:
-        raise InputError(f"{path} is a well of a plate: name the image of one field, such as {path}/0.")
-    if "labels" in metadata:
-        raise InputError(f"{path} is a list of labels: name the image that they belong to.")
+            return sorted(series, key=lambda group: int(group.name))
+    for kind, reason in (
+        ("plate", f"a plate of wells: name the image of one field, such as {path}/A/1/0 (row, column, field)"),
+        ("well", f"a well of a plate: name the image of one field, such as {path}/0"),
+        ("labels", "a list of labels: name the image that they belong to"),
+    ):
+        if kind in metadata:
+            raise InputError(f"{path} is {reason}.")
     raise InputError(
         f"{path} is Zarr, but holds no OME-Zarr image (no 'multiscales' in its attributes): "
         "name an image's group, or convert it to OME-Zarr."
     )
-
-
-def _number(path: Path) -> int:
-    return int(path.name)
 
 
 def _metadata(path: Path) -> dict[str, Any]:
@@ -194,17 +176,13 @@ def _metadata(path: Path) -> dict[str, Any]:
         found = zarr.open(path, mode="r")
         attributes = dict(found.attrs)
     except Exception as error:  # damaged metadata make zarr raise errors of every kind
-        raise InputError(f"{path} cannot be read as Zarr ({_said(error)}); is it whole?") from error
+        raise InputError(f"{path} cannot be read as Zarr ({type(error).__name__}: {error}); is it whole?") from error
     if isinstance(found, zarr.Array):
         raise InputError(f"{path} is a single Zarr array without OME-Zarr metadata: name the group it belongs to.")
     metadata = attributes.get("ome", attributes)
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: expected a table of OME-Zarr metadata under 'ome', found {metadata!r:.60}.")
     return metadata
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _open_image(path: Path) -> OmeZarrImage:
@@ -222,9 +200,8 @@ def _open_image(path: Path) -> OmeZarrImage:
         if not isinstance(datasets, list) or not datasets:
             raise InputError("'datasets' must list at least one array")
         levels = [_array(path, dataset, len(axes)) for dataset in datasets]
-        scale, translation = _placed(
-            [datasets[0].get("coordinateTransformations"), first.get("coordinateTransformations")], len(axes)
-        )
+        transformations = [one.get("coordinateTransformations") for one in (datasets[0], first)]
+        scale, translation = _placed(transformations, len(axes))
     except InputError as error:
         raise InputError(
             f"{path}: {error}. Its OME-Zarr metadata cannot be used: convert or write the image anew."
@@ -239,7 +216,7 @@ def _open_image(path: Path) -> OmeZarrImage:
 
 
 def _axes(listed: Any) -> tuple[str, tuple[str, ...]]:
-    """Return letter and unit of every axis."""
+    """Return the letters of all axes, and the unit of each."""
     if not isinstance(listed, list) or not all(
         isinstance(one, dict) and isinstance(one.get("name"), str) for one in listed
     ):
@@ -247,18 +224,15 @@ def _axes(listed: Any) -> tuple[str, tuple[str, ...]]:
     names = [one["name"].lower() for one in listed]
     if len(names) < 2 or names[-2:] != ["y", "x"]:
         raise InputError(f"the last two axes must be y and x, found {', '.join(names) or 'none'}")
-    letters = ["".join(_letter(one) for one in listed[:-2]), "YX"]
-    units = tuple(one["unit"] if isinstance(one.get("unit"), str) else "" for one in listed)
-    unknown = [name for name, letter in zip(names, letters[0], strict=False) if letter == "?"]
-    if unknown or len(set(letters[0])) < len(letters[0]):
+    letters = "".join(_letter(one) for one in listed[:-2])
+    if not set(letters) <= set(LEADING_AXES) or len(set(letters)) < len(letters):
         raise InputError(f"expected the axes t, c and z at most once each before y and x, found {', '.join(names)}")
-    return "".join(letters), units
+    return letters + "YX", tuple(one["unit"] if isinstance(one.get("unit"), str) else "" for one in listed)
 
 
 def _letter(axis: dict[str, Any]) -> str:
     by_type = {"time": "T", "channel": "C", "space": "Z"}.get(str(axis.get("type")))
-    name = axis["name"][:1].upper()
-    return by_type or (name if name in LEADING_AXES and name else "?")
+    return by_type or axis["name"][:1].upper() or "?"
 
 
 def _array(path: Path, dataset: Any, ndim: int) -> Any:
@@ -271,8 +245,8 @@ def _array(path: Path, dataset: Any, ndim: int) -> Any:
         raise InputError(f"it names an array {name!r:.60}, outside its folder")
     try:
         array = zarr.open_array(path / name, mode="r")
-    except Exception as error:  # as above
-        raise InputError(f"its array {name!r} is missing or damaged ({_said(error)})") from error
+    except Exception as error:  # as in `_metadata`
+        raise InputError(f"its array {name!r} is missing or damaged ({type(error).__name__}: {error})") from error
     unknown = [codec for codec in _codecs(array.metadata.to_dict()) if codec not in CODECS]
     if unknown:
         raise InputError(f"its array {name!r} is packed by {unknown[0]!r:.40}, which is not read here")
@@ -284,8 +258,8 @@ def _array(path: Path, dataset: Any, ndim: int) -> Any:
 def _codecs(metadata: dict[str, Any]) -> list[str]:
     """Return the names of all codecs that an array's chunks, and the shards around them, go through."""
     if metadata["zarr_format"] == 2:
-        packing = [*(metadata["filters"] or ()), metadata["compressor"]]
-        return [str(codec["id"]) for codec in map(_configured, packing) if codec is not None]
+        packing = [codec for codec in (*(metadata["filters"] or ()), metadata["compressor"]) if codec is not None]
+        return [str((codec.get_config() if hasattr(codec, "get_config") else codec)["id"]) for codec in packing]
     found = []
     for codec in metadata["codecs"]:
         found.append(str(codec["name"]).removeprefix("numcodecs."))
@@ -293,11 +267,6 @@ def _codecs(metadata: dict[str, Any]) -> list[str]:
         for key in ("codecs", "index_codecs"):
             found += _codecs({"zarr_format": 3, "codecs": inside.get(key, ())})
     return found
-
-
-def _configured(codec: Any) -> dict[str, Any] | None:
-    configured: dict[str, Any] | None = codec.get_config() if hasattr(codec, "get_config") else codec
-    return configured
 
 
 def _placed(lists: Sequence[Any], ndim: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -319,7 +288,7 @@ def _placed(lists: Sequence[Any], ndim: int) -> tuple[tuple[float, ...], tuple[f
     return tuple(scale.tolist()), tuple(translation.tolist())
 
 
-def _numbers(transformation: dict[str, Any], kind: str, ndim: int) -> Any:
+def _numbers(transformation: dict[str, Any], kind: str, ndim: int) -> NDArray[np.float64]:
     values = transformation.get(kind)
     if (
         not isinstance(values, list)

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_care_losses.errors import InputError, ResumeError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr
-from napari_care_losses.io.stack_writer import StackWriter, unwritten
+from napari_care_losses.io.stack_writer import StackWriter, put_back, writing_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,16 +24,13 @@ LARGEST_CHUNK = 1024
 """Height and width in pixels up to which a frame is one chunk; larger ones are cut into equal parts."""
 
 LARGEST_PLAIN = 2048
-"""Height and width up to which a frame has no smaller copies: viewers show it as it is.
-
-Larger ones get levels of half the size each, down to this.
-"""
+"""Height and width up to which a frame has no smaller copies; larger ones get levels of half the size, down to this."""
 
 MARK = "napari_care_losses"
-"""The attribute that says which job an image is the result of."""
+"""The attribute that tells of which job an image is the result."""
 
 HALF_WRITTEN = "*.????????????????????????????????.partial"
-"""Names under which zarr writes a chunk before it gives it its own; what a killed run leaves of them is of no use."""
+"""Names under which zarr writes a chunk before it renames it; what a killed run leaves of them is of no use."""
 
 _AXES = "TCZ"  # the order the specification prescribes
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
@@ -65,7 +62,26 @@ class OmeZarrStackWriter(StackWriter):
         return True
 
     def _create(self) -> dict[str, Any]:
-        _create_image(self.partial, self._like, self._dtype, self._version)
+        import numcodecs
+        import zarr
+        from zarr.codecs import BloscCodec
+
+        like, axes, is_v2 = self._like, _ordered_axes(self._like), self._version == "0.4"
+        leading = [like.leading_shape[like.axes.index(axis)] for axis in axes[:-2]]
+        # lossless, quick, and known to every reader; shuffled, the bytes of numbers compress better
+        compressor = numcodecs.Blosc("lz4", 5) if is_v2 else BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
+        group = zarr.create_group(self.partial, zarr_format=2 if is_v2 else 3)
+        for number, shape in enumerate(_level_shapes(like.frame_shape)):
+            group.create_array(
+                str(number),
+                shape=(*leading, *shape),
+                chunks=(*(1 for _ in leading), *map(_chunk, shape)),
+                dtype=self._dtype,
+                fill_value=0,
+                compressors=compressor,
+                chunk_key_encoding={"name": "v2", "separator": "/"} if is_v2 else None,
+                dimension_names=None if is_v2 else list(axes.lower()),
+            )
         return {"version": self._version}
 
     def _open(self) -> None:
@@ -77,8 +93,12 @@ class OmeZarrStackWriter(StackWriter):
     def _finish(self) -> None:
         import zarr
 
-        attributes = _attributes(self._like, self._version, self.path, self._mark)
-        zarr.open_group(self.partial, mode="r+").attrs.update(attributes)
+        metadata = _ome_metadata(self._like, self.path.name.split(".")[0])
+        if self._version == "0.4":
+            metadata["multiscales"][0]["version"] = "0.4"
+        else:
+            metadata = {"ome": {"version": self._version, **metadata}}
+        zarr.open_group(self.partial, mode="r+").attrs.update({MARK: self._mark, **metadata})
         for half_written in self.partial.rglob(HALF_WRITTEN):
             half_written.unlink()
         try:
@@ -88,16 +108,14 @@ class OmeZarrStackWriter(StackWriter):
             os.replace(self.partial, self.path)
         finally:
             with suppress(OSError):
-                self.put_back(self.path)
+                put_back(self.path)
 
     @staticmethod
     def _read_mark(path: Path) -> str | None:
         import zarr
 
-        if not is_zarr(path):
-            return None
         try:
-            mark = zarr.open_group(path, mode="r").attrs.get(MARK)
+            mark = zarr.open_group(path, mode="r").attrs.get(MARK) if is_zarr(path) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return mark if isinstance(mark, str) else None
@@ -137,14 +155,12 @@ class FrameWriter:
         """
         place = np.unravel_index(index, self._shape) if self._shape else ()
         there = tuple(int(place[axis]) for axis in self._order)
-        try:
+        with writing_frame(index, self._path):
             self._check_presence()
             for number, array in enumerate(self._levels):
                 frame = frame if number == 0 else halved(frame)
                 array[there] = frame
             self._check_presence()
-        except OSError as error:
-            raise unwritten(index, self._path, error) from error
 
     def _check_presence(self) -> None:
         """Check that the image is still there: zarr makes missing folders anew, under a drive that is gone."""
@@ -160,44 +176,8 @@ def halved(image: NDArray[Any]) -> NDArray[Any]:
     return mean if image.dtype.kind == "f" else np.rint(mean).astype(image.dtype)
 
 
-def _attributes(like: Frames, version: str, path: Path, mark: str) -> dict[str, Any]:
-    """Return what makes an OME-Zarr image of a group of arrays."""
-    metadata = _ome_metadata(_ordered_axes(like), like, len(_level_shapes(like.frame_shape)), path.name.split(".")[0])
-    if version == "0.4":
-        metadata["multiscales"][0]["version"] = version
-        return {MARK: mark, **metadata}
-    return {MARK: mark, "ome": {"version": version, **metadata}}
-
-
 def _ordered_axes(like: Frames) -> str:
     return "".join(axis for axis in _AXES if axis in like.axes[:-2]) + "YX"
-
-
-def _create_image(path: Path, like: Frames, dtype: np.dtype[Any], version: str) -> None:
-    import numcodecs
-    import zarr
-    from zarr.codecs import BloscCodec
-
-    axes = _ordered_axes(like)
-    leading = [like.leading_shape[like.axes.index(axis)] for axis in axes[:-2]]
-    shapes = _level_shapes(like.frame_shape)
-    is_v2 = version == "0.4"
-    group = zarr.create_group(path, zarr_format=2 if is_v2 else 3)
-    # Lossless, quick, and known to every reader; the bytes of numbers are put apart first, which makes them compress.
-    for number, shape in enumerate(shapes):
-        group.create_array(
-            str(number),
-            shape=(*leading, *shape),
-            chunks=(*(1 for _ in leading), *(_chunk(size) for size in shape)),
-            dtype=dtype,
-            fill_value=0,
-            compressors=numcodecs.Blosc("lz4", 5) if is_v2 else BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"),
-            **(
-                {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-                if is_v2
-                else {"dimension_names": list(axes.lower())}
-            ),
-        )
 
 
 def _level_shapes(shape: tuple[int, int]) -> list[tuple[int, int]]:
@@ -211,19 +191,18 @@ def _chunk(size: int) -> int:
     return math.ceil(size / math.ceil(size / LARGEST_CHUNK))
 
 
-def _ome_metadata(axes: str, like: Frames, levels: int, name: str) -> dict[str, Any]:
-    calibration = like.calibration
+def _ome_metadata(like: Frames, name: str) -> dict[str, Any]:
+    """Return what makes an OME-Zarr image of a group of arrays."""
+    axes, calibration = _ordered_axes(like), like.calibration
     height, width = calibration.pixel_size or (None, None)
     steps = {"T": calibration.time_step, "C": None, "Z": calibration.z_step, "Y": height, "X": width}
     listed = []
     for axis in axes:
-        entry = {"name": axis.lower(), "type": _TYPES[axis]}
-        if steps[axis]:
-            entry["unit"] = "second" if axis == "T" else "micrometer"
-        listed.append(entry)
+        unit = {"unit": "second" if axis == "T" else "micrometer"} if steps[axis] else {}
+        listed.append({"name": axis.lower(), "type": _TYPES[axis], **unit})
     scale = [steps[axis] or 1.0 for axis in axes]
     datasets = []
-    for level in range(levels):
+    for level in range(len(_level_shapes(like.frame_shape))):
         factors = [2.0**level if axis in "YX" else 1.0 for axis in axes]
         transformations: list[dict[str, Any]] = [
             {"type": "scale", "scale": [step * factor for step, factor in zip(scale, factors, strict=True)]}

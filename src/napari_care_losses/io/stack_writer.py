@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from abc import ABC, abstractmethod
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +15,10 @@ import numpy as np
 from napari_care_losses.errors import OutputError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.whole_files import check_folder, check_room
-from napari_care_losses.io.written_frames import Journal, job_digest, job_mark, journal_path
+from napari_care_losses.io.written_frames import Journal, job_mark, journal_path, partial_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class StackWriter(ABC):
     ResumeError
         If the partial stack belongs to another job.
     OutputError
-        If the stack cannot be written or the disk is too full.
+        If the stack cannot be written or the disk is too full; so do all methods.
     """
 
     def __init__(
@@ -72,22 +73,21 @@ class StackWriter(ABC):
         resume: bool,
         zarr_version: str = VERSIONS[0],
     ) -> None:
-        self.path, self.partial = path, _partial_path(path)
+        self.path, self.partial = path, partial_path(path)
         self._like, self._version = like, zarr_version
         check_folder(path)
         self._dtype = self._checked_type(np.dtype(dtype)).newbyteorder("<")
         self._journal = Journal(path, job)
-        self._mark = job_mark(self._journal.digest)
+        self._mark = job_mark(job)
         self._opened = ExitStack()
-        try:
-            self.put_back(path)
-            if not (resume and self._reopen()):
+        with _clear_errors(f"{path} cannot be written"):
+            put_back(path)
+            values = self._journal.reopen() if resume and self.partial.exists() else None
+            if values is None or not self._accepts(values):
                 check_room(path, math.prod(like.shape) * self._dtype.itemsize)
                 self._remove_partial()
                 self._journal.begin(self._create())
             self._open()
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
     @property
     def done(self) -> set[int]:
@@ -95,45 +95,21 @@ class StackWriter(ABC):
         return self._journal.done
 
     def write(self, index: int, frame: NDArray[Any]) -> None:
-        """Store frame `index`, an array (Y, X) of the stack's dtype.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
-        try:
+        """Store frame `index`, an array (Y, X) of the stack's dtype."""
+        with writing_frame(index, self.path):
             self._store(index, frame)
-        except OSError as error:
-            raise unwritten(index, self.path, error) from error
-        self.mark_done(index)
+            self._journal.note(index)
 
     def mark_done(self, index: int) -> None:
-        """Note that frame `index` has been written, here or by another process.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be noted.
-        """
-        try:
+        """Note that another process has written frame `index`."""
+        with writing_frame(index, self.path):
             self._journal.note(index)
-        except OSError as error:
-            raise unwritten(index, self.path, error) from error
 
     def close(self) -> None:
-        """Move the whole stack into place.
-
-        Raises
-        ------
-        OutputError
-            If that fails.
-        """
-        try:
+        """Move the whole stack into place."""
+        with _clear_errors(f"{self.path} cannot be put in place"):
             self._finish()
             self._journal.remove()
-        except OSError as error:
-            raise OutputError(f"{self.path} cannot be put in place: {error.strerror or error}.") from error
 
     def suspend(self) -> None:
         """Close the files; what is done stays beside for a later run."""
@@ -147,37 +123,6 @@ class StackWriter(ABC):
         with suppress(OSError):
             self._remove_partial()
 
-    @classmethod
-    def is_result_of(cls, path: Path, job: dict[str, Any]) -> bool:
-        """Return whether `path` is the whole result of this very job."""
-        return not _partial_path(path).exists() and cls._read_mark(path) == job_mark(job_digest(job))
-
-    @classmethod
-    def clear_remains(cls, path: Path) -> None:
-        """Remove what a run that was killed when `path` was whole has left beside it."""
-        journal_path(path).unlink(missing_ok=True)
-        cls.put_back(path)
-
-    @staticmethod
-    def put_back(path: Path) -> None:
-        """Put a folder back that a killed run had moved aside to replace it, or remove it where another is in place.
-
-        Raises
-        ------
-        OSError
-            If that fails.
-        """
-        for replaced in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
-            if path.exists():
-                shutil.rmtree(replaced)
-            else:
-                os.replace(replaced, path)
-
-    def _reopen(self) -> bool:
-        """Return whether a stopped run of the same job is continued."""
-        values = self._journal.reopen() if self.partial.exists() else None
-        return values is not None and self._accepts(values)
-
     def _remove_partial(self) -> None:
         # the journal first: without it, what is left is not taken for done
         self._journal.remove()
@@ -185,6 +130,11 @@ class StackWriter(ABC):
             shutil.rmtree(self.partial)
         else:
             self.partial.unlink(missing_ok=True)
+
+    @classmethod
+    def is_result_of(cls, path: Path, job: dict[str, Any]) -> bool:
+        """Return whether `path` is the whole result of this very job."""
+        return not partial_path(path).exists() and cls._read_mark(path) == job_mark(job)
 
     @abstractmethod
     def _checked_type(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -196,7 +146,7 @@ class StackWriter(ABC):
 
     @abstractmethod
     def _accepts(self, values: dict[str, Any]) -> bool:
-        """Return whether the partial stack, of which `values` were noted, can be continued."""
+        """Return whether the partial stack that was created with these values can be continued."""
 
     @abstractmethod
     def _open(self) -> None:
@@ -213,15 +163,40 @@ class StackWriter(ABC):
     @staticmethod
     @abstractmethod
     def _read_mark(path: Path) -> str | None:
-        """Return which job a whole stack is marked with."""
+        """Return the job that a whole stack is marked with."""
 
 
-def unwritten(index: int, path: Path, error: OSError) -> OutputError:
-    """Return the error for a frame that cannot be written."""
-    return OutputError(
-        f"Frame {index} of {path} cannot be written: {error.strerror or error}; what is done stays beside it."
-    )
+def put_back(path: Path) -> None:
+    """Put a folder back that a killed run had moved aside to replace it, or remove it where another is in place.
+
+    Raises
+    ------
+    OSError
+        If that fails.
+    """
+    for replaced in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
+        if path.exists():
+            shutil.rmtree(replaced)
+        else:
+            os.replace(replaced, path)
 
 
-def _partial_path(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
+def clear_remains(path: Path) -> None:
+    """Remove what a run that was killed when `path` was whole has left beside it."""
+    journal_path(path).unlink(missing_ok=True)
+    put_back(path)
+
+
+@contextmanager
+def writing_frame(index: int, path: Path) -> Iterator[None]:
+    """Raise an `OutputError` that names the frame where the disk fails."""
+    with _clear_errors(f"Frame {index} of {path} cannot be written", "; what is done stays beside it"):
+        yield
+
+
+@contextmanager
+def _clear_errors(problem: str, hint: str = "") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{problem}: {error.strerror or error}{hint}.") from error

@@ -173,7 +173,7 @@ def save_frames(
     """
     with locked(path):
         kind = frames.dtype if dtype is None else dtype
-        stack = new_stack(path, frames, dtype=kind, job={}, resume=False, zarr_version=zarr_version)
+        stack = writer_for(path)(path, frames, dtype=kind, job={}, resume=False, zarr_version=zarr_version)
         clipped = 0
         try:
             for index, frame in enumerate(frames):
@@ -204,19 +204,9 @@ def cast_pixels(image: NDArray[Any], dtype: str) -> tuple[NDArray[Any], int]:
     return np.clip(rounded, bounds.min, bounds.max).astype(dtype), clipped
 
 
-def new_stack(path: Path, like: Frames, **options: Any) -> StackWriter:
-    """Return the writer of a stack to be made; `options` and errors are those of `StackWriter`."""
-    return _format_of(path).writer(path, like, **options)
-
-
-def is_result_of(path: Path, job: dict[str, Any]) -> bool:
-    """Return whether `path` is the whole result of this very job."""
-    return _format_of(path).writer.is_result_of(path, job)
-
-
-def clear_remains(path: Path) -> None:
-    """Remove what a run that was killed when `path` was whole has left beside it."""
-    _format_of(path).writer.clear_remains(path)
+def writer_for(path: Path) -> type[StackWriter]:
+    """Return what writes a file of this name."""
+    return _format_of(path).writer
 
 
 def is_stack(path: Path) -> bool:

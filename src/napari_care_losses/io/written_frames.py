@@ -1,4 +1,4 @@
-"""Which frames of a file being written are done, noted beside it, so that a run that was killed can be resumed."""
+"""The journal beside a stack being written: which frames are done, so that a run that was killed can be resumed."""
 
 from __future__ import annotations
 
@@ -27,15 +27,12 @@ class Journal:
 
     Attributes
     ----------
-    digest : str
-        Stands for the job.
     done : set of int
         The frames noted so far.
     """
 
     def __init__(self, path: Path, job: dict[str, Any]) -> None:
-        self._output, self._file = path, journal_path(path)
-        self.digest = job_digest(job)
+        self._output, self._file, self._digest = path, journal_path(path), job_digest(job)
         self.done: set[int] = set()
 
     def reopen(self) -> dict[str, Any] | None:
@@ -48,7 +45,7 @@ class Journal:
         """
         if not self._file.is_file():
             return None
-        # Killed while noting, the last line may be cut short: only whole lines count.
+        # a killed run may have cut its last line short: only whole lines count
         noted = self._file.read_bytes()
         whole = noted[: noted.rfind(b"\n") + 1]
         lines = whole.splitlines()
@@ -61,24 +58,24 @@ class Journal:
             raise ResumeError(
                 f"{self._file} is damaged ({error}): leave out --resume to start {self._output.name} afresh."
             ) from error
-        if digest != self.digest:
+        if digest != self._digest:
             raise ResumeError(
                 f"The stopped run beside {self._output} had another input, model or settings: "
                 "give the same ones, or leave out --resume to start afresh."
             )
         self.done = done
-        # Cut, not written anew: killed in between, all would be lost.
+        # cut, not written anew: a run killed in between would lose all
         os.truncate(self._file, len(whole))
         return values
 
     def begin(self, values: dict[str, Any]) -> None:
         """Start afresh, with plain values that `reopen` will give back."""
         self.done = set()
-        self._file.write_text(json.dumps({"job": self.digest, **values}) + "\n")
+        self._file.write_text(json.dumps({"job": self._digest, **values}) + "\n")
 
     def note(self, index: int) -> None:
         """Note that frame `index` is written."""
-        # not made anew: where it is gone, so is what it tells of
+        # not made anew: where the journal is gone, the frames are gone too
         with self._file.open("r+b") as file:
             file.seek(0, os.SEEK_END)
             file.write(f"{index}\n".encode())
@@ -87,6 +84,11 @@ class Journal:
     def remove(self) -> None:
         """Remove the journal."""
         self._file.unlink(missing_ok=True)
+
+
+def partial_path(path: Path) -> Path:
+    """Return where the pixels of the file `path` are until it is whole."""
+    return path.with_name(path.name + ".partial")
 
 
 def journal_path(path: Path) -> Path:
@@ -99,6 +101,6 @@ def job_digest(job: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def job_mark(digest: str) -> str:
-    """Return what is written into the result of a job, so that it is known again."""
-    return f"napari-care-losses {__version__} job {digest}"
+def job_mark(job: dict[str, Any]) -> str:
+    """Return the text by which the result of a job is recognised."""
+    return f"napari-care-losses {__version__} job {job_digest(job)}"

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError, OutputError, UnreadableError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
+from napari_care_losses.io.stack_writer import clear_remains
 from napari_care_losses.io.stacks import (
     cast_pixels,
-    clear_remains,
     is_ome_zarr_name,
-    is_result_of,
-    new_stack,
     size_and_time,
+    writer_for,
 )
 from napari_care_losses.io.whole_files import locked
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
@@ -115,13 +114,13 @@ def restore_to_file(
     try:
         for path in outputs:
             claims.enter_context(locked(path))
-        if resume and all(is_result_of(path, job) for path in outputs):
+        if resume and all(writer_for(path).is_result_of(path, job) for path in outputs):
             for path in outputs:
                 clear_remains(path)
             return 0
         for path in outputs:
             kind = dtype if path == out else "float32"
-            stacks.append(new_stack(path, frames, dtype=kind, job=job, resume=resume, zarr_version=zarr_version))
+            stacks.append(writer_for(path)(path, frames, dtype=kind, job=job, resume=resume, zarr_version=zarr_version))
         done = set.intersection(*(stack.done for stack in stacks))
         missing = [index for index in range(len(frames)) if index not in done]
         if cluster is None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import tempfile
+from itertools import product
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from napari.layers import Image, Labels
 from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.images.frames import Calibration
 from napari_care_losses.images.partial_stack import PartialStack
+from napari_care_losses.io.units import MICROMETERS, SECONDS
 from napari_care_losses.models.library import list_models
 from napari_care_losses.restoration.restore_stack import RestorationParameters
 from napari_care_losses.widgets.layers import conversion as layers
@@ -237,3 +239,11 @@ def test_frames_know_their_size_from_scale_and_units() -> None:
     calibration = layer_frames(layer).calibration
     assert calibration == Calibration(pixel_size=(0.1, 0.2), z_step=0.5, time_step=0.4)
     assert layer_frames(Image(np.zeros((3, 4, 5)))).calibration == Calibration()
+
+
+@pytest.mark.parametrize(("length", "time"), [*product(MICROMETERS, ["s"]), *product(["um"], SECONDS)])
+def test_every_name_of_a_unit_is_known_in_a_layer(length: str, time: str) -> None:
+    layer = Image(np.zeros((2, 4, 5)), scale=(3, 3, 3), units=(time, length, length), axis_labels=("t", "y", "x"))
+    calibration = layer_frames(layer).calibration
+    assert calibration.pixel_size == pytest.approx((3 * MICROMETERS[length],) * 2)
+    assert calibration.time_step == pytest.approx(3 * SECONDS[time])
