@@ -242,7 +242,7 @@ def measure_restoring() -> dict[str, float]:
     with slider_moving(viewer) as late:
         restore = open_widget(viewer, "Restore")
         pause(0.1)
-        restore.image.choose(low)
+        restore.image.value = low
         for number, name in enumerate(("actin-bandpass-lite", care)):
             kind = name.rsplit("-", 1)[1]
             begun = time.perf_counter()
@@ -274,7 +274,7 @@ def measure_preview() -> dict[str, float]:
     begun = time.perf_counter()
     restore = open_widget(viewer, "Restore")
     restore.preview.painted.connect(lambda _: painted.append(time.perf_counter()))
-    restore.image.choose(low)
+    restore.image.value = low
     restore.model.choose("actin-bandpass-lite")
     with late.noted("preview"):
         wait(lambda: bool(painted))
@@ -304,9 +304,9 @@ def measure_scores() -> dict[str, float]:
         viewer = open_viewer()
         low, truth = larger_sample(viewer, width, frames)
         restore = open_widget(viewer, "Restore")
-        restore.image.choose(low)
+        restore.image.value = low
         restore.model.choose("actin-bandpass-lite")
-        restore.scores.truth.choose(truth)
+        restore.scores.truth.value = truth
         restore.run_bar.start_button.click()
         wait(lambda restore=restore: not restore.is_running and not restore.scores.is_busy)
         scored: list[float] = []

@@ -75,7 +75,7 @@ def _show_restoring(viewer: napari.Viewer, restore: RestoreWidget, truth: Image,
     _camera(viewer).zoom /= 2
     restore.model.choose("actin-laplace-lite")
     restore.uncertainty.setChecked(True)
-    restore.scores.truth.choose(truth)
+    restore.scores.truth.value = truth
     restore.run_bar.start_button.click()
     _wait(lambda: not restore.is_running and not restore.scores.is_busy, 120)
     restore.bring_into_view(restore.contrast)
@@ -103,8 +103,8 @@ def _show_training(viewer: napari.Viewer, train: TrainWidget, low: Image, truth:
 
 
 def _show_comparison(viewer: napari.Viewer, compare: CompareWidget, low: Image, truth: Image, out: Path) -> None:
-    compare.settings.image.choose(low)
-    compare.settings.truth.choose(truth)
+    compare.settings.image.value = low
+    compare.settings.truth.value = truth
     compare.settings.methods.tick(["actin-laplace-lite", "actin-fft-lite", "actin-bandpass-lite", "tv"])
     compare.run_bar.start_button.click()
     _wait(lambda: not compare.is_running and not compare.is_busy, 300)

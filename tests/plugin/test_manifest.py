@@ -70,7 +70,7 @@ def test_from_the_menu_to_the_scores(
     truth, low = viewer.open_sample(plugin.name, "actin")
     click(viewer, "Plugins", "CARE Losses", "Restore")
     widget: RestoreWidget = docked(viewer, "Restore (CARE Losses)")
-    assert widget.image.layer() is low
+    assert widget.image.value is low
     widget.run_bar.start_button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
     viewer.dims.set_current_step(0, 5)
@@ -82,7 +82,7 @@ def test_from_the_menu_to_the_scores(
     assert np.allclose(restored.scale, low.scale)
     assert restored.units == low.units
     assert restored.axis_labels == low.axis_labels
-    widget.scores.truth.choose(truth)
+    widget.scores.truth.value = truth
     qtbot.waitUntil(lambda: not widget.scores.is_scoring, timeout=10_000)
     assert float(widget.scores.values["restored", "psnr"].text()) > 5
     click(viewer, "Plugins", "CARE Losses", "Train")

@@ -61,11 +61,11 @@ class Bench:
             make(self.viewer) for make in (RestoreWidget, TrainWidget, CompareWidget)
         )
         self.restore.live.setChecked(False)
-        self.restore.image.choose(self.stack)
+        self.restore.image.value = self.stack
         self.train.pairs.rows[0].choose(*self.pair)
         self.train.form.set_values({**QUICK, "budget": "steps", "amount": 1e6, "steps_per_epoch": 20})
-        self.compare.settings.image.choose(self.stack)
-        self.compare.settings.truth.choose(self.truth)
+        self.compare.settings.image.value = self.stack
+        self.compare.settings.truth.value = self.truth
         self.compare.settings.methods.tick(["tv", "model"])
         self.wait(self.is_idle, 60)
 

@@ -219,8 +219,8 @@ def _forms() -> dict[str, Any]:
 def make(rng: random.Random, path: Path) -> None:
     """Write what is to be typed or given."""
     if rng.random() < 0.5:
-        form = rng.choice([name for name, one in _forms().items() if one._editors])
-        edits = [_edit(rng, name) for name in rng.choices(list(_forms()[form]._editors), k=rng.choice((1, 2, 5, 20)))]
+        form = rng.choice([name for name, one in _forms().items() if one.editors])
+        edits = [_edit(rng, name) for name in rng.choices(list(_forms()[form].editors), k=rng.choice((1, 2, 5, 20)))]
         values = spoil_values(rng, _forms()[form]._kind().to_dict(), ["budget", "amount", "seed"])
         case = {"form": form, "edits": edits, "values": values}
     else:
@@ -299,13 +299,13 @@ def _use_form(case: dict[str, Any]) -> None:
 
     form = _forms()[case["form"]]
     for name, typed, number, share in case["edits"]:
-        editor = form.editor(name)
+        editor = form.editors[name].native
         if isinstance(editor, QComboBox):
             editor.setCurrentIndex(int(share * editor.count()))
         elif isinstance(editor, QAbstractSpinBox):
             editor.lineEdit().setText(typed)
             editor.interpretText()
-            if share < 0.3 and not (isinstance(number, float) and type(editor).__name__ == "QSpinBox"):
+            if share < 0.3:
                 editor.setValue(number)
             editor.stepBy(int(share * 7) - 3)
         else:

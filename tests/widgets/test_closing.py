@@ -59,7 +59,7 @@ class Scene(NamedTuple):
 
 def restores(scene: Scene) -> None:
     scene.lengthen()
-    scene.widget.scores.truth.choose(scene.truth)
+    scene.widget.scores.truth.value = scene.truth
     scene.widget.run_bar.start_button.click()
     scene.wait(lambda: "frames" in scene.widget.run_bar.status.text())
     assert scene.widget.is_running
@@ -92,7 +92,7 @@ def is_restored(scene: Scene) -> None:
 
 def scores(scene: Scene) -> None:
     is_restored(scene)
-    scene.widget.scores.truth.choose(scene.truth)
+    scene.widget.scores.truth.value = scene.truth
     scene.wait(lambda: scene.widget.scores._judging._job.is_running)
 
 
@@ -113,7 +113,7 @@ def restores_a_folder(scene: Scene) -> None:
     files.mkdir()
     for name in ("a", "b", "c"):
         save_stack(files / f"{name}.tif", Frames(np.broadcast_to(scene.low.data[0], (MANY, WIDTH, WIDTH)), "TYX"))
-    folder.source.line.setText(str(files))
+    folder.source.value = files
     folder.run_bar.start_button.click()
     scene.wait(lambda: "file 1 of 3" in folder.run_bar.status.text())
     assert folder.is_running
@@ -155,7 +155,7 @@ def trains(scene: Scene) -> None:
 
 
 def begins_to_compare(scene: Scene) -> None:
-    scene.widget.settings.truth.choose(scene.truth)
+    scene.widget.settings.truth.value = scene.truth
     scene.widget.settings.methods.tick(["tv", "nl-means", "untrained"])
     scene.widget.run_bar.start_button.click()
     assert scene.widget.is_running

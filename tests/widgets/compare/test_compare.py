@@ -88,7 +88,7 @@ def test_whole_stacks_lie_on_the_input(viewer, open_widget, stack, qtbot) -> Non
     for layer in viewer.layers[1:]:
         assert layer.data.shape == volume.shape
         assert np.allclose(layer.data_to_world((1, 0, 7, 9)), source.data_to_world((1, 0, 7, 9)))
-    assert widget.settings.image.layer() is source
+    assert widget.settings.image.value is source
 
 
 def test_both_sliders_move_each_other(viewer, open_widget, stack, qtbot) -> None:
@@ -123,12 +123,12 @@ def test_the_shown_frame_comes_first(viewer, open_widget, stack, endless, qtbot)
     [
         (lambda viewer, widget: viewer.layers.clear(), "Open an image"),
         (lambda viewer, widget: widget.settings.methods.tick(()), "Tick at least one"),
-        (lambda viewer, widget: widget.settings.truth.choose(widget.settings.image.layer()), "same layer"),
+        (lambda viewer, widget: setattr(widget.settings.truth, "value", widget.settings.image.value), "same layer"),
         (
-            lambda viewer, widget: widget.settings.truth.choose(viewer.layers["other"]),
+            lambda viewer, widget: setattr(widget.settings.truth, "value", viewer.layers["other"]),
             "2 x 40 x 52, the image 3 x 40 x 52",
         ),
-        (lambda viewer, widget: widget.settings.image.choose(viewer.layers["colour"]), "RGB"),
+        (lambda viewer, widget: setattr(widget.settings.image, "value", viewer.layers["colour"]), "RGB"),
         (lambda viewer, widget: None, ""),
     ],
 )
@@ -202,7 +202,7 @@ def test_large_results_lie_on_disk(viewer, open_widget, stack, monkeypatch, qtbo
 def test_removing_a_layer_stops_the_comparison(which, viewer, open_widget, stack, truth, endless, qtbot) -> None:
     _, clean = add_pair(viewer, stack, truth)
     widget = open_widget()
-    widget.settings.truth.choose(clean)
+    widget.settings.truth.value = clean
     widget.run_bar.start_button.click()
     qtbot.waitUntil(lambda: bool(widget._results.frames_done()), timeout=10_000)
     viewer.layers.remove(which)
@@ -262,9 +262,9 @@ def test_from_the_menu_to_the_report(
         layer.data = layer.data[:3, :96, :112]
     click(viewer, "Plugins", "CARE Losses", "Compare")
     widget: CompareWidget = docked(viewer, "Compare (CARE Losses)")
-    assert widget.settings.image.layer() is low
+    assert widget.settings.image.value is low
     assert [method.name for method in widget.settings.methods.methods()] == ["actin-bandpass", "actin-laplace", "TV"]
-    widget.settings.truth.choose(clean)
+    widget.settings.truth.value = clean
     viewer.dims.set_current_step(0, 2)
     widget.run_bar.start_button.click()
     wait(widget, qtbot)

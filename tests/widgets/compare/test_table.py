@@ -53,7 +53,7 @@ def test_images_and_scores_are_what_core_makes_of_them(viewer, open_widget, add_
     add_model("mine", loss="laplace")
     _, clean = add_pair(viewer, stack, truth)
     widget = open_widget("mine", "tv")
-    widget.settings.truth.choose(clean)
+    widget.settings.truth.value = clean
     parameters = RestorationParameters(normalization="stack")
     widget.settings.form.set_value(parameters)
     results = press_compare(widget, qtbot)
@@ -80,7 +80,7 @@ def test_frames_of_a_movie_are_not_tested(viewer, open_widget, truth, stack, qtb
     many[0] = np.random.default_rng(1).poisson(many[0]).astype(np.uint16)
     _, clean = add_pair(viewer, *many, axis_labels=("t", "y", "x"))
     widget = open_widget()
-    widget.settings.truth.choose(clean)
+    widget.settings.truth.value = clean
     assert widget.settings.fields.currentText() == "one movie or z-stack"
     press_compare(widget, qtbot)
     assert "no p-value; in brackets the 95 % interval of the difference to Input" in widget.summary.about.text()
@@ -150,7 +150,7 @@ def test_without_a_truth_there_are_images_but_no_scores(viewer, open_widget, sta
 def test_the_table_is_copied(viewer, open_widget, stack, truth, qtbot) -> None:
     _, clean = add_pair(viewer, stack, truth)
     widget = open_widget("tv")
-    widget.settings.truth.choose(clean)
+    widget.settings.truth.value = clean
     press_compare(widget, qtbot)
     widget.summary.copy.click()
     lines = QApplication.clipboard().text().splitlines()

@@ -16,17 +16,17 @@ def test_the_chosen_model_is_packed(open_widget, add_model, tmp_path, qtbot) -> 
     assert panel.isHidden()
     widget.export_button.click()
     assert not panel.isHidden()
-    assert panel.target.text().endswith("mine.zip")
-    assert panel.author.placeholderText() == "anonymous"
+    assert panel.target.value.name == "mine.zip"
+    assert panel.author.native.placeholderText() == "anonymous"
     target = tmp_path / "package.zip"
-    panel.target.set_text(str(target))
-    panel.author.setText("A. Nyone, B. Else")
-    panel.license.setCurrentText("MIT")
+    panel.target.value = target
+    panel.author.value = "A. Nyone, B. Else"
+    panel.license.native.setCurrentText("MIT")
     panel.run_bar.start_button.click()
     assert panel.is_running
     qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
     assert panel.run_bar.status.text() == f"Saved {target}."
-    entry = widget.model.entry()
+    entry = widget.model.value
     assert entry is not None
     assert read_foreign(target).digest() == load_model(entry.path).digest()
     with zipfile.ZipFile(target) as archive:
@@ -38,8 +38,8 @@ def test_what_the_format_does_not_take_is_said(open_widget, add_model, tmp_path,
     add_model("mine")
     widget = open_widget()
     panel = widget.exporting
-    panel.target.set_text(str(tmp_path / "package.zip"))
-    panel.license.setCurrentText("my own")
+    panel.target.value = tmp_path / "package.zip"
+    panel.license.native.setCurrentText("my own")
     panel.run_bar.start_button.click()
     qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
     assert panel.run_bar.status.text().startswith("Not exported: The format does not take what is said")
@@ -52,12 +52,12 @@ def test_the_button_says_why_it_would_not_work(open_widget, add_model, tmp_path)
     widget = open_widget()
     panel = widget.exporting
     for text, said in ((tmp_path / "p.tar", "ends in .zip"), (tmp_path / "none" / "p.zip", "There is no folder")):
-        panel.target.set_text(str(text))
+        panel.target.value = text
         assert said in panel.run_bar.reason.text()
         assert not panel.run_bar.start_button.isEnabled()
-    panel.target.set_text("")
+    panel.target.value = None
     add_model("other")
     widget.model.reload()
     widget.model.choose("other")
-    assert panel.target.text().endswith("other.zip")
+    assert panel.target.value.name == "other.zip"
     assert panel.run_bar.start_button.isEnabled()

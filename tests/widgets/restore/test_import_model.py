@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fixtures.bioimageio_packages import Denoiser, seeded, torchscript, write_package
 from fixtures.restore_widget import press_restore
-from qtpy.QtWidgets import QFileDialog, QMainWindow, QMessageBox
+from qtpy.QtWidgets import QMainWindow, QMessageBox
 
 from napari_care_losses.images.normalization import Normalization
 from napari_care_losses.models.library import list_models
@@ -44,17 +44,17 @@ def test_a_folder_of_csbdeep_is_imported_and_chosen(viewer, open_widget, add_mod
     assert not panel.isHidden()
     assert not panel.run_bar.start_button.isEnabled()
     assert "Choose a model" in panel.run_bar.reason.text()
-    panel.source.set_text(str(CSBDEEP / "probabilistic"))
-    assert panel.name.text() == "probabilistic"
-    panel.structure.setCurrentText("dendra")
+    panel.source.value = CSBDEEP / "probabilistic"
+    assert panel.name.value == "probabilistic"
+    panel.structure.value = "dendra"
     press_import(panel, qtbot)
-    entry = widget.model.entry()
+    entry = widget.model.value
     assert entry is not None
     assert (entry.name, entry.card.structure) == ("probabilistic", "dendra")
     assert "Imported from CSBDeep." in widget.model.about.text()
     assert panel.run_bar.status.text() == "probabilistic is in the library."
     assert widget.uncertainty.isEnabled()
-    assert panel.source.text() == panel.name.text() == ""
+    assert (panel.source.value, panel.name.value) == (None, "")
     load_model(entry.path)
 
 
@@ -62,8 +62,8 @@ def test_what_cannot_be_imported_is_said_in_the_widget(open_widget, tmp_path, mo
     (tmp_path / "config.json").write_text('{"unet_n_depth": 2, "axes": "ZYX"}')
     widget = open_widget()
     panel = widget.importing
-    panel.source.set_text(str(tmp_path / "config.json"))
-    panel.name.setText("mine")
+    panel.source.value = tmp_path / "config.json"
+    panel.name.value = "mine"
     press_import(panel, qtbot)
     assert panel.run_bar.status.text().startswith("Not imported: The network is for images with axes 'ZYX'")
     assert [str(each.message) for each in notified]
@@ -75,38 +75,46 @@ def test_the_button_says_why_it_would_not_work(open_widget, add_model, tmp_path)
     add_model("taken")
     widget = open_widget()
     panel = widget.importing
-    panel.source.set_text(str(tmp_path / "nothing"))
+    panel.source.value = tmp_path / "nothing"
     assert "There is no file or folder" in panel.run_bar.reason.text()
-    panel.source.set_text(str(CSBDEEP / "direct"))
+    panel.source.value = CSBDEEP / "direct"
     for name, said in (("taken", "already has a model"), ("a/b", "plain file name"), ("", "plain file name")):
-        panel.name.setText(name)
+        panel.name.value = name
         assert said in panel.run_bar.reason.text()
         assert not panel.run_bar.start_button.isEnabled()
-    panel.name.setText("free")
+    panel.name.value = "free"
     assert panel.run_bar.start_button.isEnabled()
 
 
 def test_a_name_follows_the_source_until_it_is_written(open_widget) -> None:
     widget = open_widget()
     panel = widget.importing
-    panel.source.set_text("/models/first.zip")
-    assert panel.name.text() == "first"
-    panel.source.set_text("/models/second/config.json")
-    assert panel.name.text() == "second"
-    panel.name.setText("mine")
-    panel.source.set_text("/models/third")
-    assert panel.name.text() == "mine"
+    panel.source.value = "/models/first.zip"
+    assert panel.name.value == "first"
+    panel.source.value = "/models/second/config.json"
+    assert panel.name.value == "second"
+    panel.name.value = "mine"
+    panel.source.value = "/models/third"
+    assert panel.name.value == "mine"
 
 
 def test_files_and_folders_can_be_looked_for(open_widget, monkeypatch) -> None:
     widget = open_widget()
     panel = widget.importing
-    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("/models/package.zip", ""))
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "/models/folder")
-    panel.source.look("file")
-    assert panel.source.text() == "/models/package.zip"
-    panel.source.look("folder")
-    assert panel.source.text() == "/models/folder"
+    asked = []
+
+    def answer(mode, **options):
+        asked.append((mode.value, options["filter"]))
+        return "/models/package.zip" if mode.value == "r" else "/models/folder"
+
+    monkeypatch.setattr(panel.source, "_show_file_dialog", answer)
+    panel.source.choose_btn.native.click()
+    assert panel.source.value == Path("/models/package.zip")
+    panel.folder_button.native.click()
+    assert panel.source.value == Path("/models/folder")
+    panel.source.choose_btn.native.click()
+    assert [mode for mode, _ in asked] == ["r", "d", "r"]
+    assert "*.zip" in asked[0][1]
 
 
 def theirs(folder: Path) -> Path:
@@ -120,7 +128,7 @@ def test_a_program_of_others_is_run_only_after_a_yes(viewer, open_widget, stack,
     widget = open_widget()
     widget.import_button.click()
     panel = widget.importing
-    panel.source.set_text(str(theirs(tmp_path)))
+    panel.source.value = theirs(tmp_path)
     press_import(panel, qtbot)
     box = panel.question
     assert box.isVisible()
@@ -136,7 +144,7 @@ def test_a_program_of_others_is_run_only_after_a_yes(viewer, open_widget, stack,
         assert all(entry.bundled for entry in list_models())
         return
     qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
-    entry = widget.model.entry()
+    entry = widget.model.value
     assert entry is not None
     assert (entry.name, entry.card.preset) == ("theirs", "torchscript")
     assert "Denoiser of others" in widget.model.about.text()
@@ -147,10 +155,10 @@ def test_a_program_of_others_is_run_only_after_a_yes(viewer, open_widget, stack,
 def test_percentiles_can_be_said(open_widget, qtbot) -> None:
     widget = open_widget()
     panel = widget.importing
-    panel.source.set_text(str(CSBDEEP / "direct"))
+    panel.source.value = CSBDEEP / "direct"
     panel.percentiles.set_values({"low_percentile": 5.0})
     press_import(panel, qtbot)
-    entry = widget.model.entry()
+    entry = widget.model.value
     assert entry is not None
     assert entry.card.normalization == Normalization(low=5, high=99.8)
 
@@ -182,7 +190,7 @@ def test_it_stops_when_told_and_when_the_window_closes(viewer, monkeypatch, qtbo
     window.show()
     widget.import_button.click()
     panel = widget.importing
-    panel.source.set_text(str(CSBDEEP / "direct"))
+    panel.source.value = CSBDEEP / "direct"
     panel.run_bar.start_button.click()
     assert not panel.run_bar.start_button.isEnabled()
     assert panel.run_bar.stop_button.isEnabled()

@@ -182,13 +182,13 @@ def test_the_user_s_selection_and_view_stay(show, stack) -> None:
 
 def test_it_is_taken_for_no_input(show, stack) -> None:
     shown = show(stack)
-    chooser = LayerChooser(shown.viewer)
-    shown.qtbot.addWidget(chooser)
+    chooser = LayerChooser(shown.viewer, "Image", "")
+    shown.qtbot.addWidget(chooser.native)
     layer = shown.wait()
     assert is_result(layer)
     assert is_preview(layer)
     assert not is_preview(shown.source)
-    assert chooser.layer() is shown.source
+    assert chooser.value is shown.source
 
 
 def test_model_and_settings_change_it(show, stack, add_model) -> None:

@@ -193,8 +193,7 @@ def test_the_chooser_says_what_a_model_was_trained_on(make_entry: MakeEntry) -> 
 
 
 def names(chooser: ModelChooser) -> list[str]:
-    entries = (chooser.combo.itemData(index) for index in range(chooser.combo.count()))
-    return [entry.name for entry in entries if entry is not None]
+    return [entry.name for entry in chooser.choices]
 
 
 def test_the_library_puts_first_what_was_trained_on_such_images(
@@ -204,16 +203,16 @@ def test_the_library_puts_first_what_was_trained_on_such_images(
         architecture = PRESETS["lite"]
         card = ModelCard(structure="mitochondria", loss="mae", architecture=architecture, statistics=statistics)
         Model(card, CareNetwork(architecture).state_dict()).save(model_library / f"{name}.safetensors")
-    chooser = ModelChooser()
-    qtbot.addWidget(chooser)
+    chooser = ModelChooser("Model", "")
+    qtbot.addWidget(chooser.rows.native)
     chooser.choose("b")
     assert names(chooser) == ["a", "b", "c"]
     chooser.sort_for(measure(fields[0][0]))
     assert names(chooser) == ["c", "b", "a"]
-    entry = chooser.entry()
+    entry = chooser.value
     assert entry is not None
     assert entry.name == "b", "the choice is the user's"
-    tips = [chooser.combo.itemData(index, Qt.ItemDataRole.ToolTipRole) for index in range(3)]
+    tips = [chooser.native.itemData(index, Qt.ItemDataRole.ToolTipRole) for index in range(3)]
     for tip, said in zip(tips, ("like this one", "The image is", "Does not say"), strict=True):
         assert said in tip
     chooser.reload()

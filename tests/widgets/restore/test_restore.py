@@ -74,7 +74,7 @@ def test_a_single_image_is_restored_and_scored(viewer, open_widget, add_model, s
     add_model()
     source, truth = viewer.add_image(stack[0]), viewer.add_image(stack[0] * 2.0 + 1, visible=False)
     widget = open_widget()
-    widget.scores.truth.choose(truth)
+    widget.scores.truth.value = truth
     press_restore(widget, qtbot)
     assert np.allclose(find_result(viewer, source, entry()).data, restore(stack[0], load_model(entry().path)))
     assert "Restored 1 frame in" in widget.run_bar.status.text()
@@ -93,8 +93,8 @@ def test_parameters_come_from_the_form(viewer, open_widget, add_model, stack, qt
 
 
 def test_every_engine_is_offered_in_words(open_widget) -> None:
-    editor = open_widget().form.editor("engine")
-    offered = {editor.itemData(i): editor.itemText(i) for i in range(editor.count())}
+    combo = open_widget().form.editors["engine"].native
+    offered = {combo.itemData(i): combo.itemText(i) for i in range(combo.count())}
     assert offered == {
         "auto": "automatic",
         "torch": "torch",
@@ -168,26 +168,26 @@ def test_the_layers_offered_follow_the_viewer(viewer, open_widget, add_model, st
     viewer.add_image(stack, name="long", visible=False)
     low = viewer.add_image(stack, name="short")
     viewer.add_points(np.zeros((1, 3)))
-    assert [widget.image.itemText(i) for i in range(widget.image.count())] == ["short", "long"]
-    assert widget.image.layer() is low
+    assert [layer.name for layer in widget.image.choices] == ["short", "long"]
+    assert widget.image.value is low
     low.name = "1 ms"
-    assert widget.image.currentText() == "1 ms"
-    widget.image.choose(viewer.layers["long"])
+    assert widget.image.current_choice == "1 ms"
+    widget.image.value = viewer.layers["long"]
     viewer.add_image(stack, name="another")
-    assert widget.image.layer() is viewer.layers["long"]
+    assert widget.image.value is viewer.layers["long"]
     viewer.layers.clear()
-    assert widget.image.layer() is None
+    assert widget.image.value is None
 
 
 def test_of_a_pair_told_by_its_names_the_low_exposure_is_chosen(viewer, open_widget, stack) -> None:
     low, high = viewer.add_image(stack, name="cells_low"), viewer.add_image(stack, name="cells_high")
     widget = open_widget()
-    assert widget.image.layer() is low
+    assert widget.image.value is low
     other = viewer.add_image(stack, name="other")
-    assert widget.image.layer() is other
+    assert widget.image.value is other
     low.visible = other.visible = False
     viewer.add_image(stack, name="hidden", visible=False)
-    assert widget.image.layer() is high
+    assert widget.image.value is high
 
 
 def test_the_layer_chosen_stays_when_its_result_comes(viewer, open_widget, add_model, stack, qtbot) -> None:
@@ -198,7 +198,7 @@ def test_the_layer_chosen_stays_when_its_result_comes(viewer, open_widget, add_m
     source.visible = False
     press_restore(widget, qtbot)
     assert find_result(viewer, source, entry()) is not None
-    assert widget.image.layer() is source
+    assert widget.image.value is source
 
 
 def test_the_uncertainty_is_offered_by_models_that_have_one(viewer, open_widget, add_model, stack, qtbot) -> None:
@@ -221,7 +221,7 @@ def test_scores_follow_the_slider_and_the_switch(viewer, open_widget, add_model,
     source, truth = viewer.add_image(stack), viewer.add_image(clean, visible=False)
     widget = open_widget()
     press_restore(widget, qtbot)
-    widget.scores.truth.choose(truth)
+    widget.scores.truth.value = truth
     restored = find_result(viewer, source, entry())
     for index in (2, 0):
         viewer.dims.set_current_step(0, index)
@@ -239,7 +239,7 @@ def test_a_frame_not_restored_yet_scores_its_input(viewer, open_widget, add_mode
     viewer.add_image(stack)
     truth = viewer.add_image(np.random.default_rng(1).random(stack.shape), visible=False)
     widget = open_widget()
-    widget.scores.truth.choose(truth)
+    widget.scores.truth.value = truth
     shown = wait_for_scores(widget, qtbot)
     assert float(shown["input", "psnr"]) > 0
     assert shown["restored", "psnr"] == "-"
@@ -257,7 +257,7 @@ def test_a_truth_that_does_not_fit_is_explained_in_the_panel(
     viewer.add_image(stack)
     layer = viewer.add_image(truth, visible=False)
     widget = open_widget()
-    widget.scores.truth.choose(layer)
+    widget.scores.truth.value = layer
     notified = len(notification_manager.records)
     wait_for_scores(widget, qtbot)
     assert message in widget.scores.message.text()
@@ -315,7 +315,7 @@ def test_what_was_said_of_one_layer_or_model_is_not_said_of_another(
     assert "NaN" in widget.run_bar.status.text()
     notification_manager.records.clear()
     if what == "layer":
-        widget.image.choose(other)
+        widget.image.value = other
     else:
         widget.model.choose("second")
     assert widget.run_bar.status.text() == ""

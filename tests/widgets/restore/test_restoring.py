@@ -80,12 +80,11 @@ def test_other_settings_data_or_model_start_afresh(change, viewer, open_widget, 
     cancel_after_one_frame(widget, qtbot)
     assert "missing" in widget.run_bar.start_button.text()
     if change == "settings":
-        widget.form.set_value(RestorationParameters(normalization="stack"))
-        widget.form.edited.emit("normalization")
+        widget.form.editors["normalization"].value = "stack"
     elif change == "data":
         source.data = many + 1
         viewer.dims.set_current_step(0, 2)
-        widget.image.changed.emit()
+        widget.image.changed.emit(source)
     else:
         add_model("another")
         widget.model.reload()
@@ -93,7 +92,7 @@ def test_other_settings_data_or_model_start_afresh(change, viewer, open_widget, 
     assert widget.run_bar.start_button.text() == "Restore"
     press_restore(widget, qtbot)
     parameters = RestorationParameters(normalization="stack" if change == "settings" else "frame")
-    chosen = widget.model.entry()
+    chosen = widget.model.value
     assert np.allclose(
         np.asarray(find_result(viewer, source, chosen).data), restore(source.data, load_model(chosen.path), parameters)
     )
@@ -194,7 +193,7 @@ def test_contrast_is_matched_by_percentiles(viewer, open_widget, add_model, stac
     source = viewer.add_image(stack, contrast_limits=(0, 5000))
     truth = viewer.add_image(stack * 3.0, contrast_limits=(0, 1), visible=False)
     widget = open_widget()
-    widget.scores.truth.choose(truth)
+    widget.scores.truth.value = truth
     viewer.dims.set_current_step(0, 1)
     press_restore(widget, qtbot)
     restored = find_result(viewer, source, entry())
@@ -213,8 +212,7 @@ def test_the_range_is_in_plain_sight(viewer, open_widget, add_model, stack, qtbo
         ("stack", stack, "Nothing flickers; the faded"),
         ("bleaching", None, "Follows the fading"),
     ):
-        widget.form.set_values({"normalization": mode})
-        widget.form.edited.emit("normalization")
+        widget.form.editors["normalization"].value = mode
         qtbot.waitUntil(lambda: not widget.range.is_running, timeout=10_000)
         assert meaning in widget.range.text()
         found = re.search(r"grey level (\S+) becomes 0, (\S+) becomes 1", widget.range.text())
@@ -241,8 +239,8 @@ def test_percentiles_that_do_not_go_together_are_said(viewer, open_widget, add_m
     add_model()
     viewer.add_image(stack)
     widget = open_widget()
-    widget.form.set_values({"low_percentile": 50.0, "high_percentile": 50.0})
-    widget.form.edited.emit("low_percentile")
+    for name in ("low_percentile", "high_percentile"):
+        widget.form.editors[name].value = 50.0
     qtbot.waitUntil(lambda: not widget.range.is_running, timeout=10_000)
     assert "must be below high_percentile" in widget.run_bar.reason.text()
     assert not widget.run_bar.start_button.isEnabled()
@@ -256,12 +254,12 @@ def test_a_folder_is_restored_from_here(viewer, open_widget, add_model, stack, t
     widget = open_widget()
     folder = widget.folder
     assert "Choose a folder" in folder.run_bar.reason.text()
-    folder.source.line.setText(str(tmp_path / "no"))
+    folder.source.value = tmp_path / "no"
     assert "no folder" in folder.run_bar.reason.text()
-    folder.source.line.setText(str(tmp_path))
+    folder.source.value = tmp_path
     assert folder.run_bar.start_button.isEnabled()
     folder.run_bar.start_button.click()
-    assert "folder is being restored" in widget._problem() or widget.image.layer() is None
+    assert "folder is being restored" in widget._problem() or widget.image.value is None
     qtbot.waitUntil(lambda: not folder.is_running, timeout=20_000)
     assert "Restored 2 of 3 files" in folder.run_bar.status.text()
     assert "broken.tif" in folder.run_bar.status.text()

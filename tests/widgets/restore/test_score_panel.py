@@ -20,7 +20,7 @@ def bench(viewer, qtbot) -> Bench:
 
 
 def test_scores_of_all_frames_are_those_of_the_metrics(bench) -> None:
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.restore(0, 1, 3, 5)
     assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
     expected = [bench.expected(index)["psnr"] if index in bench.done else np.nan for index in range(FRAMES)]
@@ -35,7 +35,7 @@ def test_scores_of_all_frames_are_those_of_the_metrics(bench) -> None:
 
 
 def test_a_slider_that_comes_back_finds_the_figures_at_once(bench, qtbot) -> None:
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.restore(*range(FRAMES))
     for index in (4, 2, 4):
         with qtbot.waitSignal(bench.panel.scored, timeout=10):
@@ -49,7 +49,7 @@ def test_a_slider_that_comes_back_finds_the_figures_at_once(bench, qtbot) -> Non
 def test_the_shown_frame_comes_first_and_others_make_way(bench, qtbot) -> None:
     slow = Slow(bench.data)
     bench.restored.data = slow
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.wait()
     slow.go.clear()
     bench.done.update(range(FRAMES))
@@ -71,7 +71,7 @@ def test_the_shown_frame_comes_first_and_others_make_way(bench, qtbot) -> None:
 def test_old_figures_stay_under_their_own_number(bench, qtbot) -> None:
     slow = Slow(bench.data)
     bench.restored.data = slow
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.done.update({0, 1})
     bench.follow()
     bench.wait()
@@ -87,7 +87,7 @@ def test_old_figures_stay_under_their_own_number(bench, qtbot) -> None:
 
 
 def test_a_frame_restored_anew_is_scored_anew(bench) -> None:
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.restore(0, 1)
     before = bench.shown()
     bench.data[:2] = bench.truth_data[:2] + np.random.default_rng(1).normal(0, 9, (2, 40, 48))
@@ -100,7 +100,7 @@ def test_a_frame_restored_anew_is_scored_anew(bench) -> None:
 
 
 def test_other_data_in_a_layer_are_scored_anew(bench) -> None:
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.restore(0, 1)
     bench.truth_data = bench.truth_data**1.5
     bench.truth.data = bench.truth_data
@@ -110,7 +110,7 @@ def test_other_data_in_a_layer_are_scored_anew(bench) -> None:
 
 
 def test_a_restoration_that_starts_again_has_no_frames_yet(bench) -> None:
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.restore(0, 1)
     bench.restored.data = np.zeros(SHAPE, np.float32)
     bench.wait()
@@ -120,7 +120,7 @@ def test_a_restoration_that_starts_again_has_no_frames_yet(bench) -> None:
 
 
 def test_the_caller_may_know_of_the_shown_frame_alone(bench) -> None:
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.panel.show_frame(bench.source, bench.restored, 2)
     bench.wait()
     assert bench.shown()[PSNR] == f"{bench.expected(2)['psnr']:.2f}"
@@ -131,7 +131,7 @@ def test_the_caller_may_know_of_the_shown_frame_alone(bench) -> None:
 
 def test_with_a_truth_grey_levels_and_uncertainty_are_told(bench) -> None:
     bench.uncertainty = bench.viewer.add_image(np.full(SHAPE, 2 / np.sqrt(2), np.float32))
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.restore(0)
     of_truth = bench.panel.of_truth
     assert "slope 1.00" in of_truth.levels.text()
@@ -161,7 +161,7 @@ def test_without_a_truth_nothing_of_it_is_seen(bench) -> None:
     assert bench.plotted()[0] == pytest.approx(100 * share)
     panel.plot.figure.setCurrentIndex(1)
     assert bench.plotted(INPUT)[1] == pytest.approx(bench.input_data[1].mean())
-    panel.truth.choose(bench.truth)
+    panel.truth.value = bench.truth
     bench.wait()
     assert is_seen(panel.of_truth, panel)
     assert not is_seen(panel.blind, panel)
@@ -201,7 +201,7 @@ def test_a_single_image_has_no_plot(viewer, qtbot) -> None:
         (bench.restored, bench.data),
     ):
         layer.data = data[0]
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.restore(0)
     assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
     assert bench.panel.of_truth.heading.text() == ""
@@ -230,13 +230,13 @@ def test_a_click_on_the_plot_moves_the_slider_along_time_alone(viewer, qtbot, st
 
 def test_frames_that_do_not_fit_are_explained(bench) -> None:
     bench.restore(0)
-    bench.panel.truth.choose(bench.viewer.add_image(np.zeros((2, 40, 48)), visible=False))
+    bench.panel.truth.value = bench.viewer.add_image(np.zeros((2, 40, 48)), visible=False)
     assert "2 x 40 x 48, the input 6 x 40 x 48" in bench.panel.message.text()
     assert not bench.panel.is_scoring
     assert not is_seen(bench.panel.plot, bench.panel)
-    bench.panel.truth.choose(bench.source)
+    bench.panel.truth.value = bench.source
     assert "are the same layer" in bench.panel.message.text()
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.wait()
     assert bench.panel.message.text() == ""
     assert is_seen(bench.panel.plot, bench.panel)
@@ -254,13 +254,13 @@ def test_an_unexpected_error_is_told_once(bench, monkeypatch) -> None:
         bench.restore(*range(FRAMES))
         assert len(notified) == 1
         assert "no such thing" in bench.panel.message.text()
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.wait()
     assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
 
 
 def test_removed_layers_are_let_go(bench) -> None:
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.restore(0)
     bench.viewer.layers.remove(bench.restored)
     bench.wait()
@@ -281,7 +281,7 @@ def test_the_theme_is_followed(bench) -> None:
 
 def test_stopped_it_judges_nothing_more(bench) -> None:
     bench.panel.stop()
-    bench.panel.truth.choose(bench.truth)
+    bench.panel.truth.value = bench.truth
     bench.restore(0, 1)
     assert bench.scored == 0
     assert bench.shown()[PSNR] == "-"

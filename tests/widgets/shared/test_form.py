@@ -3,25 +3,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from magicgui.widgets import CheckBox, ComboBox
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QValidator, QWheelEvent
-from qtpy.QtWidgets import (
-    QAbstractSpinBox,
-    QApplication,
-    QCheckBox,
-    QComboBox,
-    QLabel,
-    QLineEdit,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.restore_stack import RestorationParameters
 from napari_care_losses.training.trainer import TrainingParameters
-from napari_care_losses.widgets.shared.form import NumberBox, ParameterForm, fold
+from napari_care_losses.widgets.shared.form import ParameterForm, fold
+from napari_care_losses.widgets.shared.number_edit import NumberBox, NumberEdit
 from napari_care_losses.widgets.train.loss_form import LossForm, explain
 
 if TYPE_CHECKING:
@@ -54,86 +46,123 @@ CHANGED = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_form_shows_the_defaults(kind: type[Parameters], qtbot: QtBot) -> None:
     form = ParameterForm(kind)
-    qtbot.addWidget(form)
+    qtbot.addWidget(form.native)
     assert form.value() == kind()
 
 
 @pytest.mark.parametrize("kind", CHANGED)
 def test_what_is_shown_is_what_was_given(kind: type[Parameters], qtbot: QtBot) -> None:
     form = ParameterForm(kind)
-    qtbot.addWidget(form)
-    with qtbot.assertNotEmitted(form.edited):
-        form.set_value(CHANGED[kind])
+    qtbot.addWidget(form.native)
+    emitted: list[object] = []
+    form.changed.connect(emitted.append)
+    form.set_value(CHANGED[kind])
     assert form.value() == CHANGED[kind]
+    assert emitted == []
 
 
 def test_what_is_typed_is_what_is_returned(qtbot: QtBot) -> None:
     form = ParameterForm(TrainingParameters)
-    qtbot.addWidget(form)
+    qtbot.addWidget(form.native)
     edited: list[str] = []
-    form.edited.connect(edited.append)
+    for name, editor in form.editors.items():
+        editor.changed.connect(lambda _, name=name: edited.append(name))
     for name, text in {"learning_rate": "2e-5", "amount": "12", "patch_size": "128"}.items():
-        line = form.editor(name).findChild(QLineEdit)
+        line = form.editors[name].native.findChild(QLineEdit)
         line.selectAll()
         qtbot.keyClicks(line, text)
         qtbot.keyClick(line, Qt.Key.Key_Return)
-    budget = form.editor("budget")
+    budget = form.editors["budget"].native
     budget.setCurrentIndex(budget.findText("steps"))
-    form.editor("background_filter").click()
+    form.editors["background_filter"].native.click()
     assert edited == ["learning_rate", "amount", "patch_size", "budget", "background_filter"]
     assert form.value() == TrainingParameters(
         learning_rate=2e-5, amount=12.0, patch_size=128, budget="steps", background_filter=False
     )
 
 
+def test_a_change_is_told_once_also_of_a_folded_parameter(qtbot: QtBot) -> None:
+    form = ParameterForm(TrainingParameters)
+    qtbot.addWidget(form.native)
+    emitted: list[object] = []
+    form.changed.connect(emitted.append)
+    form.editors["patch_size"].value = 128
+    form.editors["learning_rate"].value = 1e-3
+    assert emitted == [form, form]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_title_unit_bounds_choices_and_help_are_the_parameters(kind: type[Parameters], qtbot: QtBot) -> None:
     form = ParameterForm(kind)
-    qtbot.addWidget(form)
+    qtbot.addWidget(form.native)
     for name, info in kind.described().items():
-        editor = form.editor(name)
-        title = editor.text() if isinstance(editor, QCheckBox) else form.label(name).text()
-        assert title == info.title
-        assert info.help in editor.toolTip()
-        assert info.help in form.label(name).toolTip()
-        if isinstance(editor, QComboBox):
-            assert tuple(editor.itemData(i) for i in range(editor.count())) == info.choices
-        elif isinstance(editor, QAbstractSpinBox):
-            lowest = info.low if info.none_number is None else info.none_number
-            assert (editor.minimum(), editor.maximum()) == (lowest, info.high)
-            assert editor.suffix().strip() == info.unit
+        editor = form.editors[name]
+        assert (editor.text if isinstance(editor, CheckBox) else editor.label) == info.title
+        assert info.help in editor.tooltip
+        assert editor.native.accessibleName() == info.title
+        if isinstance(editor, ComboBox):
+            assert editor.choices == info.choices
+        elif isinstance(editor, NumberEdit):
+            assert (editor.min, editor.max, editor.unit) == (info.low, info.high, info.unit)
+
+
+def test_labels_stand_before_their_editors_with_the_same_help(qtbot: QtBot) -> None:
+    form = ParameterForm(TrainingParameters)
+    qtbot.addWidget(form.native)
+    for name, info in TrainingParameters.described().items():
+        if not isinstance(form.editors[name], CheckBox):
+            label = form.editors[name].native.parentWidget().layout().itemAt(0).widget()
+            assert label.text() == info.title
+            assert info.help in label.toolTip()
 
 
 def test_advanced_parameters_wait_until_they_are_asked_for(qtbot: QtBot) -> None:
     form = ParameterForm(TrainingParameters)
-    qtbot.addWidget(form)
-    form.show()
-    assert form.editor("patch_size").visibleRegion().isEmpty() is False
-    assert form.editor("learning_rate").visibleRegion().isEmpty()
+    qtbot.addWidget(form.native)
+    form.native.show()
+    assert not form.editors["patch_size"].native.visibleRegion().isEmpty()
+    assert form.editors["learning_rate"].native.visibleRegion().isEmpty()
 
 
 def test_choices_are_shown_in_the_words_given(qtbot: QtBot) -> None:
     form = ParameterForm(RestorationParameters, words={"normalization": {"frame": "each frame"}})
-    qtbot.addWidget(form)
-    editor = form.editor("normalization")
-    assert [editor.itemText(i) for i in range(editor.count())] == ["each frame", "stack", "bleaching"]
+    qtbot.addWidget(form.native)
+    combo = form.editors["normalization"].native
+    assert [combo.itemText(i) for i in range(combo.count())] == ["each frame", "stack", "bleaching"]
 
 
-def test_a_number_that_is_not_meant_as_one_is_shown_in_words(qtbot: QtBot) -> None:
+@pytest.mark.parametrize(
+    ("name", "words", "text", "value"),
+    [("tile_size", "automatic", "512 px", 512), ("high_percentile", "as the model", "99.9 %", 99.9)],
+)
+def test_none_is_shown_in_words(name: str, words: str, text: str, value: float, qtbot: QtBot) -> None:
     form = ParameterForm(RestorationParameters)
-    qtbot.addWidget(form)
-    editor = form.editor("tile_size")
-    assert editor.text() == "automatic"
-    assert form.value().tile_size is None
-    form.set_values({"tile_size": 512})
-    assert editor.text() == "512 px"
-    editor.setValue(0)
-    assert (editor.text(), form.value().tile_size) == ("automatic", None)
+    qtbot.addWidget(form.native)
+    editor, lowest = form.editors[name], RestorationParameters.described()[name].low
+    assert (editor.native.text(), editor.value) == (words, None)
+    form.set_values({name: value})
+    assert (editor.native.text(), editor.value) == (text, value)
+    editor.value = None
+    assert (editor.native.text(), editor.value) == (words, None)
+    editor.native.stepUp()
+    assert editor.value == lowest
+    editor.native.stepDown()
+    assert editor.value is None
+    qtbot.keyClicks(editor.native, str(value))
+    qtbot.keyClick(editor.native, Qt.Key.Key_Return)
+    assert editor.value == value
+
+
+def test_code_cannot_show_a_number_out_of_bounds(qtbot: QtBot) -> None:
+    form = ParameterForm(RestorationParameters)
+    qtbot.addWidget(form.native)
+    with pytest.raises(ValueError, match="outside of the allowed range"):
+        form.set_values({"high_percentile": 20.0})
 
 
 def test_values_that_do_not_go_together_are_refused(qtbot: QtBot) -> None:
     form = ParameterForm(TrainingParameters)
-    qtbot.addWidget(form)
+    qtbot.addWidget(form.native)
     form.set_values({"patch_size": 63})
     with pytest.raises(InputError, match="multiple of 4"):
         form.value()
@@ -167,12 +196,22 @@ def test_a_number_box_knows_what_may_become_a_number(text: str, state: QValidato
     assert box.validate(text, 0)[0] is state
 
 
+@pytest.mark.parametrize(
+    ("text", "state"), [("7", "Acceptable"), ("-", "Intermediate"), ("2.5", "Invalid"), ("1e1", "Invalid")]
+)
+def test_a_whole_number_has_no_fraction(text: str, state: str, qtbot: QtBot) -> None:
+    box = NumberBox()
+    qtbot.addWidget(box)
+    box.setDecimals(0)
+    box.setRange(0, 10)
+    assert box.validate(text, 0)[0] is QValidator.State[state]
+
+
 def test_the_wheel_scrolls_past_an_editor(qtbot: QtBot) -> None:
     form = ParameterForm(TrainingParameters)
-    qtbot.addWidget(form)
-    form.show()
-    editor = form.editor("batch_size")
-    assert isinstance(editor, QSpinBox)
+    qtbot.addWidget(form.native)
+    form.native.show()
+    editor = form.editors["batch_size"].native
     centre = QPointF(editor.rect().center())
     wheel = QWheelEvent(
         centre,
@@ -204,9 +243,9 @@ def test_a_losses_own_parameters_are_asked_for(qtbot: QtBot) -> None:
     qtbot.addWidget(form)
     form.show()
     form.choose("bandpass")
-    assert form.form().isVisible()
+    assert form.form().visible
     with qtbot.waitSignal(form.changed):
-        form.form().editor("sigma_large").setValue(7.5)
+        form.form().editors["sigma_large"].value = 7.5
     assert form.value() == LOSSES["bandpass"](sigma_large=7.5)
     form.form().set_values({"sigma_small": 9.0})
     with pytest.raises(InputError, match="smaller"):

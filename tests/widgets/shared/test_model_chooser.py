@@ -6,24 +6,24 @@ from __future__ import annotations
 def test_models_are_labelled_and_described(open_widget, add_model) -> None:
     add_model("mine", loss="bandpass", structure="mitochondria")
     widget = open_widget()
-    assert widget.model.combo.currentText() == "mine — mitochondria · Bandpass · lite"
+    assert widget.model.current_choice == "mine — mitochondria · Bandpass · lite"
     assert "mitochondria images, Bandpass loss" in widget.model.about.text()
 
 
 def test_a_model_that_comes_into_the_library_is_chosen(open_widget, add_model, qtbot) -> None:
     widget = open_widget()
-    assert widget.model.entry() is None
+    assert widget.model.value is None
     add_model("first")
-    qtbot.waitUntil(lambda: widget.model.entry() is not None, timeout=5000)
+    qtbot.waitUntil(lambda: widget.model.value is not None, timeout=5000)
     add_model("second")
-    qtbot.waitUntil(lambda: widget.model.entry().name == "second", timeout=5000)
+    qtbot.waitUntil(lambda: widget.model.value.name == "second", timeout=5000)
 
 
 def test_bundled_models_are_set_apart_from_ones_own(open_widget, add_model, model_library, no_bundled_models) -> None:
     add_model("actin-fft-lite", loss="fft")
     (model_library / "actin-fft-lite.safetensors").rename(no_bundled_models / "actin-fft-lite.safetensors")
     add_model("mine")
-    combo = open_widget().model.combo
+    combo = open_widget().model.native
     texts = [combo.itemText(i) for i in range(combo.count())]
     assert texts == ["mine — actin · Mean absolute error · lite", "", "actin · FFT · lite — bundled"]
 
@@ -33,7 +33,7 @@ def test_a_model_file_can_be_opened(open_widget, add_model, model_library, tmp_p
     path = (model_library / "elsewhere.safetensors").rename(tmp_path / "elsewhere.safetensors")
     widget = open_widget()
     widget.model.open_file(path)
-    assert widget.model.entry().path == path
+    assert widget.model.value.path == path
 
 
 def test_a_model_of_the_structure_named_is_suggested_until_one_is_chosen(viewer, open_widget, add_model, stack) -> None:
@@ -41,11 +41,11 @@ def test_a_model_of_the_structure_named_is_suggested_until_one_is_chosen(viewer,
     add_model("m", structure="mitochondria")
     add_model("other", structure="other")
     widget = open_widget()
-    assert widget.model.entry().name == "a"
+    assert widget.model.value.name == "a"
     viewer.add_image(stack, name="MITO 60x")
-    assert widget.model.entry().name == "m"
+    assert widget.model.value.name == "m"
     viewer.add_image(stack, name="another cell")
-    assert widget.model.entry().name == "m"
+    assert widget.model.value.name == "m"
     widget.model.choose("other")
     viewer.add_image(stack, name="actin")
-    assert widget.model.entry().name == "other"
+    assert widget.model.value.name == "other"

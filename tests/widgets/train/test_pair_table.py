@@ -61,8 +61,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def choose_folders(table: PairTable, low: Path, high: Path) -> FoldersDialog:
     table.folders_button.click()
     dialog = table.folders
-    dialog.low.line.setText(str(low))
-    dialog.high.line.setText(str(high))
+    dialog.low.value = low
+    dialog.high.value = high
     return dialog
 
 
@@ -127,16 +127,16 @@ def test_a_pair_with_a_warning_stays_usable(widget, viewer, qtbot) -> None:
 def test_the_layers_of_the_selected_row_are_chosen_below(widget, viewer, layers, stack) -> None:
     pairs = widget.pairs
     pairs.add_button.click()
-    assert pairs.low.layer() is None, "the new row is selected and empty"
+    assert pairs.low.value is None, "the new row is selected and empty"
     assert not pairs.add_button.isEnabled()
     other = viewer.add_image(stack[::-1].copy(), name="other")
-    pairs.low.choose(other)
-    pairs.high.choose(layers[1])
+    pairs.low.value = other
+    pairs.high.value = layers[1]
     assert pairs.rows[1].layers == (other, layers[1])
     assert pairs.rows[1].is_usable
     assert shown(pairs, 1) == ["✓", "other", "100 ms", "3 x 40 x 52"]
     pairs.table.setCurrentCell(0, 1)
-    assert pairs.low.layer() is layers[0]
+    assert pairs.low.value is layers[0]
     assert pairs.rows[0].layers == layers
     assert len(pairs.pairs()) == 2
 
@@ -231,7 +231,7 @@ def test_sixty_pairs_from_two_folders(table, folders, qtbot) -> None:
     qtbot.waitUntil(lambda: all(row.is_usable for row in table.rows), timeout=30_000)
     assert shown(table, 9) == ["✓", "cell10_low.tif", "cell10_high.tif", "24 x 28"]
     assert table.table.height() < 250, "the table scrolls"
-    assert not table.choosers.isVisibleTo(table)
+    assert not table.choosers.native.isVisibleTo(table)
     assert len(table.pairs()) == 60
     qtbot.waitUntil(lambda: not table.is_checking)
     table.table.setCurrentCell(3, 0)
@@ -259,9 +259,9 @@ def test_the_dialog_explains_what_it_cannot_match(table, folders, tmp_path) -> N
     assert "cannot be read" in dialog.summary.text()
     assert not dialog.add_button.isEnabled()
     (folders[1] / "cell5_high.tif").unlink()
-    dialog.high.line.setText(str(folders[1]))
+    dialog.high.value = folders[1]
     assert dialog.summary.text() == "59 pairs matched. No partner for cell5_low."
-    dialog.low.line.setText("")
+    dialog.low.value = None
     assert "Choose the folder" in dialog.summary.text()
     dialog.reject()
     assert [row.is_empty for row in table.rows] == [True]

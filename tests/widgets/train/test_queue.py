@@ -146,7 +146,7 @@ def test_a_stopped_training_resumed_is_the_uninterrupted_one(widget, viewer, lay
 
 def test_a_stopped_training_is_offered_after_reopening(widget, viewer, layers, qtbot) -> None:
     widget.loss.choose("bandpass")
-    widget.loss.form().editor("sigma_large").setValue(4)
+    widget.loss.form().editors["sigma_large"].native.setValue(4)
     stopped_midway(widget, qtbot, amount=200)
     reached = widget.queue.entries[0].step
     again = TrainWidget(viewer)

@@ -44,10 +44,10 @@ def widget(viewer: ViewerModel, layers: tuple[Image, Image], qtbot: QtBot) -> Tr
 def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widget, qtbot) -> None:
     restore = RestoreWidget(viewer)
     qtbot.addWidget(restore)
-    assert restore.model.entry() is None
+    assert restore.model.value is None
     widget.structure.setCurrentText("mitochondria")
     widget.loss.choose("bandpass")
-    widget.loss.form().editor("sigma_large").setValue(4)
+    widget.loss.form().editors["sigma_large"].native.setValue(4)
     assert widget.name.text() == "my-mitochondria-bandpass"
     press_start(widget, qtbot)
     (entry,) = list_models()
@@ -58,8 +58,8 @@ def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widge
     assert entry.card.training["pairs"] == 3
     assert "Trained 6 steps" in widget.run_bar.status.text()
     assert "my-mitochondria-bandpass" in widget.run_bar.status.text()
-    qtbot.waitUntil(lambda: restore.model.entry() is not None, timeout=5000)
-    assert restore.model.entry().path == entry.path
+    qtbot.waitUntil(lambda: restore.model.value is not None, timeout=5000)
+    assert restore.model.value.path == entry.path
     assert restore.run_bar.start_button.isEnabled()
 
 
@@ -150,7 +150,7 @@ def test_fine_tuning_starts_from_the_chosen_model(widget, add_model, qtbot) -> N
     add_model("origin")
     widget.start_from.reload()
     widget.start_from.choose("origin")
-    assert not widget.form.editor("preset").isEnabled()
+    assert not widget.form.editors["preset"].native.isEnabled()
     widget.loss.choose("mae")
     press_start(widget, qtbot)
     trained = next(entry for entry in list_models() if entry.name != "origin")
@@ -179,15 +179,15 @@ def test_a_name_typed_by_the_user_stays(widget, qtbot) -> None:
 def test_the_epoch_length_follows_the_kind_of_budget_until_it_is_edited(viewer, qtbot) -> None:
     widget = TrainWidget(viewer)
     qtbot.addWidget(widget)
-    assert (widget.form.get("budget"), widget.form.get("steps_per_epoch")) == ("minutes", 100)
-    budget = widget.form.editor("budget")
+    assert (widget.form.editors["budget"].value, widget.form.editors["steps_per_epoch"].value) == ("minutes", 100)
+    budget = widget.form.editors["budget"].native
     budget.setCurrentIndex(budget.findData("epochs"))
-    assert (widget.form.get("amount"), widget.form.get("steps_per_epoch")) == (100, 400)
-    assert widget.form.editor("amount").suffix() == " epochs"
-    widget.form.editor("steps_per_epoch").setValue(50)
+    assert (widget.form.editors["amount"].value, widget.form.editors["steps_per_epoch"].value) == (100, 400)
+    assert widget.form.editors["amount"].native.suffix() == " epochs"
+    widget.form.editors["steps_per_epoch"].native.setValue(50)
     budget.setCurrentIndex(budget.findData("steps"))
-    assert widget.form.get("steps_per_epoch") == 50
-    assert widget.form.editor("amount").suffix() == " steps"
+    assert widget.form.editors["steps_per_epoch"].value == 50
+    assert widget.form.editors["amount"].native.suffix() == " steps"
 
 
 def test_a_recipe_sets_what_belongs_together_and_names_what_the_form_holds(viewer, qtbot) -> None:
@@ -195,18 +195,18 @@ def test_a_recipe_sets_what_belongs_together_and_names_what_the_form_holds(viewe
     qtbot.addWidget(widget)
     recipe = widget.settings.recipe
     assert recipe.currentData() == "robust"
-    assert widget.form.get("average_weights")
+    assert widget.form.editors["average_weights"].value
     recipe.setCurrentIndex(recipe.findData("paper"))
     recipe.activated.emit(recipe.currentIndex())
     for name, value in RECIPES["paper"].items():
-        assert widget.form.get(name) == value == getattr(TrainingParameters(), name)
-    widget.form.editor("vary_noise").click()
+        assert widget.form.editors[name].value == value == getattr(TrainingParameters(), name)
+    widget.form.editors["vary_noise"].native.click()
     assert recipe.currentIndex() == -1
     assert recipe.placeholderText() == "custom"
-    widget.form.editor("vary_noise").click()
+    widget.form.editors["vary_noise"].native.click()
     assert recipe.currentData() == "paper"
     widget.form.set_values(RECIPES["robust"])
-    widget.form.editor("patch_size").setValue(32)
+    widget.form.editors["patch_size"].native.setValue(32)
     assert recipe.currentData() == "robust"
 
 
@@ -217,8 +217,8 @@ def test_starting_from_a_model_takes_the_recipe_that_goes_with_it(viewer, add_mo
     recipe, start = widget.settings.recipe, widget.settings.start_from
     start.choose("given")
     assert recipe.currentData() == "fine-tune"
-    assert widget.form.get("learning_rate") == 3e-4
-    start.combo.setCurrentIndex(0)
+    assert widget.form.editors["learning_rate"].value == 3e-4
+    start.value = None
     assert recipe.currentData() == "robust"
     recipe.setCurrentIndex(recipe.findData("paper"))
     recipe.activated.emit(recipe.currentIndex())
@@ -236,7 +236,7 @@ def test_starting_from_a_model_takes_its_loss_unless_one_was_chosen(viewer, add_
     assert widget.loss.name() == "bandpass"
     assert widget.loss.value().to_dict() == values
     assert widget.name.text() == "my-actin-bandpass"
-    widget.start_from.combo.setCurrentIndex(0)
+    widget.start_from.value = None
     widget.loss.choose("mae")
     widget.loss.combo.activated.emit(widget.loss.combo.currentIndex())
     widget.start_from.choose("given")
@@ -244,7 +244,7 @@ def test_starting_from_a_model_takes_its_loss_unless_one_was_chosen(viewer, add_
 
 
 def test_settings_that_do_not_go_together_disable_start(widget) -> None:
-    widget.form.editor("patch_size").setValue(17)
+    widget.form.editors["patch_size"].native.setValue(17)
     assert "multiple of 4" in widget.run_bar.reason.text()
     assert not widget.run_bar.start_button.isEnabled()
 
@@ -299,7 +299,7 @@ def test_patches_are_shown_before_the_start_and_are_others_every_time(widget, qt
 
 
 def test_a_device_that_is_not_there_is_explained(widget, qtbot) -> None:
-    combo = widget.settings.device.editor("device")
+    combo = widget.settings.device.editors["device"].native
     combo.setCurrentIndex(combo.findData("mps"))
     press_start(widget, qtbot)
     assert "There is no device 'mps' here; choose auto" in widget.run_bar.status.text()
@@ -333,7 +333,7 @@ def test_the_most_used_settings_are_unfolded(widget, qtbot) -> None:
     widget.resize(400, 2000)
     widget.show()
     qtbot.waitExposed(widget)
-    shown = {name for name in FEW if not widget.form.editor(name).visibleRegion().isEmpty()}
+    shown = {name for name in FEW if not widget.form.editors[name].native.visibleRegion().isEmpty()}
     assert shown == {"preset", "patch_size"}
 
 
@@ -349,10 +349,10 @@ def test_from_the_menu_to_the_model_in_the_library(plugin, make_napari_viewer, q
     qtbot.waitUntil(lambda: widget.patches.picture.isVisible(), timeout=60_000)
     qtbot.keyClicks(widget.loss.combo, LOSSES["mae"].title)
     assert widget.loss.name() == "mae"
-    budget = widget.form.editor("budget")
+    budget = widget.form.editors["budget"].native
     budget.setCurrentIndex(budget.findData("steps"))
-    type_number(qtbot, widget.form.editor("amount"), "3")
-    type_number(qtbot, widget.form.editor("patch_size"), "32")
+    type_number(qtbot, widget.form.editors["amount"].native, "3")
+    type_number(qtbot, widget.form.editors["patch_size"].native, "32")
     press(qtbot, widget.run_bar.start_button)
     qtbot.waitUntil(lambda: not widget.is_running, timeout=120_000)
     (entry,) = list_models()
@@ -361,7 +361,7 @@ def test_from_the_menu_to_the_model_in_the_library(plugin, make_napari_viewer, q
     assert "Trained 3 steps" in widget.run_bar.status.text()
     assert widget.view.preview.isVisible()
     click(viewer, "Plugins", "CARE Losses", "Restore")
-    assert docked(viewer, "Restore (CARE Losses)").model.entry().name == "my-actin-mae"
+    assert docked(viewer, "Restore (CARE Losses)").model.value.name == "my-actin-mae"
 
 
 def press(qtbot: QtBot, button: QPushButton) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari.utils import progress
 from qtpy.QtCore import QObject, QTimer
 
-from napari_care_losses.widgets.shared.qt_helpers import single_shot
+from napari_care_losses.widgets.shared.events import single_shot
 
 BAR_STEPS = 1000
 BAR_DELAY_MS = 200

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 
-from napari_care_losses.widgets.shared.qt_helpers import single_shot
+from napari_care_losses.widgets.shared.events import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from napari_care_losses.errors import CareError
 from napari_care_losses.widgets.background.activity import ActivityBar
 from napari_care_losses.widgets.background.threads import Outcome, Worker
 from napari_care_losses.widgets.shared.closing import CloseGuard
-from napari_care_losses.widgets.shared.qt_helpers import single_shot
+from napari_care_losses.widgets.shared.events import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

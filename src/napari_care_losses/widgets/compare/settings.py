@@ -42,7 +42,7 @@ class ComparisonSettings(QWidget):
         self._build()
         self.image.changed.connect(self._on_image_changed)
         self.truth.changed.connect(self._on_truth_changed)
-        for signal in (self.methods.changed, self.form.edited):
+        for signal in (self.methods.changed, self.form.changed):
             signal.connect(lambda *_: self.changed.emit())
         self._on_image_changed()
         self._on_truth_changed()
@@ -55,7 +55,7 @@ class ComparisonSettings(QWidget):
         InputError
             If it cannot be compared.
         """
-        layer, truth_layer = self.image.layer(), self.truth.layer()
+        layer, truth_layer = self.image.value, self.truth.value
         if layer is None:
             raise InputError("Open an image first; File > Open Sample > CARE Losses has some to try.")
         if layer is truth_layer:
@@ -85,14 +85,13 @@ class ComparisonSettings(QWidget):
         self.methods.set_theme(name)
 
     def _build(self) -> None:
-        self.image = LayerChooser(self._viewer)
-        self.image.setToolTip(tooltip("The noisy image or stack that every method restores."))
-        self.truth = LayerChooser(self._viewer, none="none")
-        self.truth.setToolTip(
-            tooltip(
-                "A long exposure of the same fields of view, if you have one: it gives scores, tests and the true "
-                "resolution. Without it, residuals, spectra and profiles are compared."
-            )
+        self.image = LayerChooser(self._viewer, "Image", "The noisy image or stack that every method restores.")
+        self.truth = LayerChooser(
+            self._viewer,
+            "Ground truth",
+            "A long exposure of the same fields of view, if you have one: it gives scores, tests and the true "
+            "resolution. Without it, residuals, spectra and profiles are compared.",
+            none="none",
         )
         self.which = _choice("Compare this frame only, or all: the shown one first, then outward from it.")
         self.fields = _choice(
@@ -107,19 +106,19 @@ class ComparisonSettings(QWidget):
         self.aligned.setToolTip(tooltip(ALIGNMENT_HELP))
         self.form = ParameterForm(RestorationParameters, words=WORDS)
         self.rows = make_rows()
-        self.rows.addRow("Image", self.image)
-        self.rows.addRow("Ground truth", self.truth)
+        self.rows.addRow("Image", self.image.native)
+        self.rows.addRow("Ground truth", self.truth.native)
         self.rows.addRow("Frames", self.which)
         self.rows.addRow("They are", self.fields)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self.rows)
         layout.addWidget(QLabel("Methods"))
-        for widget in (self.methods, self.aligned, fold("Restoration settings", self.form)):
+        for widget in (self.methods, self.aligned, fold("Restoration settings", self.form.native)):
             layout.addWidget(widget)
 
     def _on_image_changed(self) -> None:
-        layer = self.image.layer()
+        layer = self.image.value
         count = 1
         if layer is not None:
             self.methods.suggest_for(layer.name)
@@ -138,7 +137,7 @@ class ComparisonSettings(QWidget):
         self.changed.emit()
 
     def _on_truth_changed(self) -> None:
-        self.aligned.setVisible(self.truth.layer() is not None)
+        self.aligned.setVisible(self.truth.value is not None)
         self.changed.emit()
 
 

@@ -112,7 +112,7 @@ class CompareWidget(Panel):
             return
         plan = self.settings.plan()
         # pressing the button says which one is meant
-        self.settings.image.choose(plan.source)
+        self.settings.image.value = plan.source
         self._results, self._rows, self._clock = ComparisonResults(plan), [], Clock()
         self._summing.cancel()
         self.run_bar.show_progress(-1)

@@ -31,7 +31,7 @@ from napari_care_losses.widgets.restore.panels.save import SaveButton
 from napari_care_losses.widgets.restore.preview.live_preview import LivePreview
 from napari_care_losses.widgets.restore.range_note import RangeNote
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
-from napari_care_losses.widgets.shared.form import ParameterForm, fold, make_rows, tooltip
+from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
 from napari_care_losses.widgets.shared.panel import Panel
@@ -61,7 +61,7 @@ class RestoreWidget(Panel):
         self.preview = LivePreview(napari_viewer, parent=self)
         self._build()
         self._connect()
-        self.exporting.set_model(self.model.entry())
+        self.exporting.set_model(self.model.value)
         self._on_image()
 
     @property
@@ -70,10 +70,10 @@ class RestoreWidget(Panel):
         return self._job.is_running
 
     def _build(self) -> None:
-        self.image = LayerChooser(self._viewer)
-        self.image.setToolTip(tooltip("The noisy image or stack to restore."))
-        self.model = ModelChooser(follows=lambda: not self._job.is_running)
-        self.model.setToolTip(tooltip("What restores it: choose a model trained on images like yours."))
+        self.image = LayerChooser(self._viewer, "Image", "The noisy image or stack to restore.")
+        self.model = ModelChooser(
+            "Model", "Choose a model trained on images like yours.", follows=lambda: not self._job.is_running
+        )
         self.importing, self.exporting = ImportPanel(), ExportPanel()
         self.import_button = _folding(
             "Import…", self.importing, "Add a model of CSBDeep, or a package for bioimage.io, to the library."
@@ -113,19 +113,18 @@ class RestoreWidget(Panel):
             start_help="Restore every frame, the shown one first. The result is a new layer; the input stays as it is.",
             stop_help="Stop; the frames restored so far stay, and Restore goes on with the missing ones.",
         )
-        rows, buttons = make_rows(), QHBoxLayout()
-        rows.addRow("Image", self.image)
-        rows.addRow("Model", self.model)
+        rows, buttons = Rows(self.image), QHBoxLayout()
         buttons.addWidget(self.save, 1)
         buttons.addWidget(self.contrast, 1)
-        self.body.addLayout(rows)
         for widget in (
+            rows.native,
+            self.model.rows.native,
             self.importing,
             self.exporting,
             self.match,
             self.live,
             self.preview_note,
-            self.form,
+            self.form.native,
             self.range,
             self.uncertainty,
             self.scores,
@@ -133,16 +132,16 @@ class RestoreWidget(Panel):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
         self.body.addWidget(fold("Restore a folder of files", self.folder))
-        self.line_up(rows, self.form.rows)
+        self.line_up(rows, self.model.rows, self.form)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
 
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
         self.model.changed.connect(self._update)
-        self.model.changed.connect(lambda: self.exporting.set_model(self.model.entry()))
+        self.model.changed.connect(lambda entry: self.exporting.set_model(entry))
         self.importing.imported.connect(self._on_imported)
-        self.form.edited.connect(lambda _: self._update())
+        self.form.changed.connect(lambda: self._update())
         self.live.toggled.connect(lambda _: self._look())
         self.preview.set_finished(self._is_restored)
         self.preview.switched_off.connect(lambda: self.live.setChecked(False))
@@ -163,7 +162,7 @@ class RestoreWidget(Panel):
 
     def _problem(self) -> str:
         """Return why nothing can be restored; empty if it can."""
-        layer = self.image.layer()
+        layer = self.image.value
         if layer is None:
             return "Open an image first; File > Open Sample > CARE Losses has some to try."
         try:
@@ -171,7 +170,7 @@ class RestoreWidget(Panel):
             self.form.value()
         except CareError as error:
             return str(error)
-        if self.model.entry() is None:
+        if self.model.value is None:
             return (
                 self.model.problem or "There is no model yet: train one (Plugins > CARE Losses > Train), or open one."
             )
@@ -179,7 +178,7 @@ class RestoreWidget(Panel):
 
     def _update(self) -> None:
         """Follow layer, model and settings."""
-        entry = self.model.entry()
+        entry = self.model.value
         can_tell = entry is not None and entry.card.architecture.predicts_scale
         self.uncertainty.setEnabled(can_tell)
         self.uncertainty.setToolTip(
@@ -191,8 +190,8 @@ class RestoreWidget(Panel):
             )
         )
         is_running = self._job.is_running
-        if self._chosen != (self.image.layer(), entry):
-            self._chosen = self.image.layer(), entry
+        if self._chosen != (self.image.value, entry):
+            self._chosen = self.image.value, entry
             if not is_running:
                 # what was said is of another layer or model
                 self.run_bar.say("")
@@ -206,7 +205,7 @@ class RestoreWidget(Panel):
         self._look()
 
     def _on_image(self) -> None:
-        layer = self.image.layer()
+        layer = self.image.value
         if layer is not None:
             self.model.suggest_for(layer.name)
         self._update()
@@ -223,7 +222,7 @@ class RestoreWidget(Panel):
         return False
 
     def _make_plan(self) -> Plan | None:
-        layer, entry = self.image.layer(), self.model.entry()
+        layer, entry = self.image.value, self.model.value
         if layer is None or entry is None:
             return None
         wants_uncertainty = self.uncertainty.isEnabled() and self.uncertainty.isChecked()
@@ -236,7 +235,7 @@ class RestoreWidget(Panel):
         if plan is None:
             return
         # pressing the button says which one is meant
-        self.image.choose(plan.source)
+        self.image.value = plan.source
         self._is_shown, self._clock, self._note = False, Clock(), ""
         self._before = len(plan.frames) - len(plan.order)
         self._done = 0
@@ -301,7 +300,7 @@ class RestoreWidget(Panel):
 
     def _look(self, _event: object = None) -> None:
         """Follow the slider: what is said of the shown frame, its scores, its preview."""
-        layer, entry = self.image.layer(), self.model.entry()
+        layer, entry = self.image.value, self.model.value
         frames = None if layer is None else _frames_of(layer)
         if layer is None or frames is None:
             self.scores.show_frame(None, None, 0)
@@ -330,17 +329,17 @@ class RestoreWidget(Panel):
         self.preview.set_enabled(self.live.isChecked() and not self._job.is_running and not self.folder.is_running)
 
     def _is_restored(self, index: int) -> bool:
-        layer, entry = self.image.layer(), self.model.entry()
+        layer, entry = self.image.value, self.model.value
         if layer is None or entry is None:
             return False
         return index in frames_done(find_result(self._viewer, layer, entry))
 
     def _match_contrast(self) -> None:
-        layer, entry = self.image.layer(), self.model.entry()
+        layer, entry = self.image.value, self.model.value
         if layer is None:
             return
         restored = None if entry is None else find_result(self._viewer, layer, entry)
-        shown = [layer, self.scores.truth.layer(), restored]
+        shown = [layer, self.scores.truth.value, restored]
         try:
             match_contrast([one for one in shown if one is not None], self._viewer.dims)
         except CareError as error:

@@ -1,34 +1,25 @@
-"""A form made from a parameter class: titles, units, bounds, choices and help come from its description."""
+"""Forms of magicgui's widgets, made from parameter classes, and what all rows of the plugin share."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_type_hints
 
-from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import (
-    QAbstractSpinBox,
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QLabel,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from magicgui.widgets import CheckBox, ComboBox, Container
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 from superqt import QCollapsible
 
 from napari_care_losses.parameters import Parameters
+from napari_care_losses.widgets.shared.number_edit import NumberEdit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from magicgui.widgets.bases import ValueWidget, Widget
+
     from napari_care_losses.parameters import ParameterInfo
 
 Kind = TypeVar("Kind", bound=Parameters)
-Editor = QCheckBox | QComboBox | QSpinBox | QDoubleSpinBox
 Words = dict[str, dict[str, str]]
 
 NO_LIMIT = 2**24 - 1
@@ -38,8 +29,27 @@ NARROW = 110
 """Smallest width of an editor, in pixels: docks are narrow."""
 
 
-class ParameterForm(QWidget, Generic[Kind]):
-    """Edits an instance of a parameter class.
+class Rows(Container):
+    """A container of magicgui with labels, as compact as docks need it.
+
+    Parameters
+    ----------
+    *widgets : Widget
+        The widgets, one a row; their `label` stands before them.
+    **options : Any
+        Those of a container.
+    """
+
+    def __init__(self, *widgets: Widget, **options: Any) -> None:
+        super().__init__(widgets=widgets, **options)
+        self.margins = (0, 0, 0, 0)
+        self.native.layout().setSpacing(4)
+
+
+class ParameterForm(Rows, Generic[Kind]):
+    """Edits an instance of a parameter class, with its titles, units, bounds, choices and help.
+
+    `changed` is emitted when the user, or code that sets the value of an editor, changes a parameter.
 
     Parameters
     ----------
@@ -47,78 +57,71 @@ class ParameterForm(QWidget, Generic[Kind]):
         The parameter class.
     words : dict of str to dict, optional
         By parameter, what to show in place of its choices.
-    parent : QWidget, optional
-        Parent widget.
     """
 
-    edited = Signal(str)
-    """Name of the parameter the user has changed."""
-
-    def __init__(self, kind: type[Kind], *, words: Words | None = None, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, kind: type[Kind], *, words: Words | None = None) -> None:
+        described = kind.described()
+        editors = _editors(kind, words or {})
+        super().__init__(*(editor for name, editor in editors.items() if not described[name].advanced))
         self._kind = kind
-        self._editors: dict[str, Editor] = {}
-        self._labels: dict[str, QLabel] = {}
-        plain = self.rows = make_rows()
-        advanced = make_rows()
-        types = get_type_hints(kind)
-        for name, info in kind.described().items():
-            editor = _make_editor(types[name], info, (words or {}).get(name, {}))
-            label = QLabel("" if isinstance(editor, QCheckBox) else info.title)
-            for widget in (editor, label):
-                widget.setToolTip(tooltip(info.help))
-            editor.setAccessibleName(info.title)
-            editor.setObjectName(name)
-            _changed(editor).connect(lambda *_, name=name: self.edited.emit(name))
-            self._editors[name], self._labels[name] = editor, label
-            (advanced if info.advanced else plain).addRow(label, editor)
+        self.editors: dict[str, ValueWidget[Any]] = editors
+        advanced = Rows(*(editor for name, editor in editors.items() if described[name].advanced))
+        if len(advanced):
+            advanced.changed.connect(lambda: self.changed.emit(self))
+            self.native.layout().addWidget(fold("More settings", advanced.native))
         self.set_value(kind())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(plain)
-        if advanced.rowCount():
-            content = QWidget()
-            content.setLayout(advanced)
-            layout.addWidget(fold("More settings", content))
 
     def value(self) -> Kind:
-        """Return what the form says.
+        """Return what the form shows.
 
         Raises
         ------
         InputError
             If the values do not go together.
         """
-        return self._kind(**{name: _get(editor) for name, editor in self._editors.items()})
+        return self._kind(**{name: editor.value for name, editor in self.editors.items()})
 
     def set_value(self, value: Kind) -> None:
-        """Show an instance, without `edited` being emitted."""
-        self.set_values(value.to_dict())
+        """Show an instance, without `changed` being emitted."""
+        self.set_values({name: getattr(value, name) for name in self.editors})
 
     def set_values(self, values: Mapping[str, Any]) -> None:
-        """Show some values by name, without `edited` being emitted."""
+        """Show some values by name, without `changed` being emitted."""
         for name, value in values.items():
-            editor = self._editors[name]
-            with QSignalBlocker(editor):
-                _set(editor, value)
+            editor = self.editors[name]
+            with editor.changed.blocked():
+                editor.value = value
 
-    def get(self, name: str) -> Any:
-        """Return the value of one parameter, unchecked."""
-        return _get(self._editors[name])
 
-    def set_unit(self, name: str, unit: str) -> None:
-        """Show another unit behind a number."""
-        editor = self._editors[name]
-        assert isinstance(editor, QSpinBox | QDoubleSpinBox)
-        editor.setSuffix(f" {unit}" if unit else "")
+def _editors(kind: type[Parameters], words: Words) -> dict[str, ValueWidget[Any]]:
+    types, described = get_type_hints(kind), kind.described()
+    return {name: _editor(name, types[name], info, words.get(name, {})) for name, info in described.items()}
 
-    def editor(self, name: str) -> Editor:
-        """Return the widget that edits a parameter."""
-        return self._editors[name]
 
-    def label(self, name: str) -> QLabel:
-        """Return the label of a parameter."""
-        return self._labels[name]
+def _editor(name: str, kind: Any, info: ParameterInfo, words: Mapping[str, str]) -> ValueWidget[Any]:
+    common = {"name": name, "label": info.title, "tooltip": tooltip(info.help)}
+    editor: ValueWidget[Any]
+    if kind is bool:
+        editor = CheckBox(**common | {"text": info.title, "label": None})
+    elif info.choices:
+        editor = ComboBox(choices=[(words.get(choice, choice), choice) for choice in info.choices], **common)
+    else:
+        is_whole = int in (kind, *get_args(kind))
+        editor = NumberEdit(
+            min=info.low, max=info.high, is_whole=is_whole, unit=info.unit, none_means=info.none_means, **common
+        )
+    return narrow(editor, info.title)
+
+
+def narrow(editor: Any, title: str) -> Any:
+    """Fit an editor of magicgui for docks that are narrow and scroll, name it for screen readers, and return it."""
+    editor.native.setAccessibleName(title)
+    if not isinstance(editor, CheckBox):
+        if isinstance(editor.native, QComboBox):
+            editor.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        editor.native.setMinimumWidth(NARROW)
+        scroll_past(editor.native)
+    return editor
 
 
 def tooltip(text: str) -> str:
@@ -126,15 +129,22 @@ def tooltip(text: str) -> str:
     return f"<qt>{text}</qt>" if text else ""
 
 
-def align_labels(*forms: QFormLayout) -> None:
-    """Give the labels of several form layouts one width, so that their fields line up."""
-    items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for form in forms for row in range(form.rowCount())]
-    labels = [label for item in items if item is not None and (label := item.widget()) is not None]
+def align_labels(*forms: Container | QFormLayout) -> None:
+    """Give the labels of several forms one width, so that their fields line up."""
+    labels = [label for form in forms for label in _labels(form)]
     for label in labels:
         label.ensurePolished()
     width = max((label.sizeHint().width() for label in labels), default=0)
     for label in labels:
         label.setMinimumWidth(width)
+
+
+def _labels(form: Container | QFormLayout) -> list[QWidget]:
+    if isinstance(form, QFormLayout):
+        items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for row in range(form.rowCount())]
+        return [label for item in items if item is not None and (label := item.widget()) is not None]
+    rows = [widget.native.parentWidget() for widget in form]
+    return [row.layout().itemAt(0).widget() for row in rows if row is not form.native]
 
 
 def scroll_past(widget: QWidget) -> None:
@@ -149,85 +159,6 @@ class _WheelFilter(QObject):
             return False
         event.ignore()
         return True
-
-
-class NumberBox(QDoubleSpinBox):
-    """Edits a number of any size, written as short as possible: 0.5, 100, 0.0004 or 1e-07."""
-
-    _PARTIAL = re.compile(r"[-+]?\d*[.,]?\d*(e[-+]?\d*)?", re.IGNORECASE)
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setDecimals(12)
-        self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
-
-    def textFromValue(self, value: float) -> str:
-        """Return the text shown for a value."""
-        return f"{value:g}"
-
-    def valueFromText(self, text: str | None) -> float:
-        """Return the value of a text."""
-        return float(self._number(text))
-
-    def validate(self, text: str | None, position: int) -> tuple[QValidator.State, str, int]:
-        """Tell whether a text is a number, or may become one."""
-        number, shown = self._number(text), text or ""
-        if not self._PARTIAL.fullmatch(number):
-            return QValidator.State.Invalid, shown, position
-        try:
-            is_allowed = self.minimum() <= float(number) <= self.maximum()
-        except ValueError:
-            is_allowed = False
-        return QValidator.State.Acceptable if is_allowed else QValidator.State.Intermediate, shown, position
-
-    def _number(self, text: str | None) -> str:
-        return (text or "").removesuffix(self.suffix()).strip().replace(",", ".")
-
-
-def _make_editor(kind: Any, info: ParameterInfo, words: Mapping[str, str]) -> Editor:
-    if kind is bool:
-        return QCheckBox(info.title)
-    editor: QComboBox | QSpinBox | QDoubleSpinBox
-    if info.choices:
-        editor = QComboBox()
-        for choice in info.choices:
-            editor.addItem(words.get(choice, choice), choice)
-        editor.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    else:
-        editor = QSpinBox() if kind in (int, int | None) else NumberBox()
-        lowest = info.low if info.none_number is None else info.none_number
-        number = int if isinstance(editor, QSpinBox) else float
-        editor.setRange(number(max(lowest, -(2**31))), number(min(info.high, 2**31 - 1)))
-        editor.setSuffix(f" {info.unit}" if info.unit else "")
-        editor.setKeyboardTracking(False)
-        if info.none_number is not None:
-            editor.setSpecialValueText(info.none_means)
-            # in between there is nothing that is meant as a number
-            editor.setStepType(QAbstractSpinBox.StepType.DefaultStepType)
-    editor.setMinimumWidth(NARROW)
-    scroll_past(editor)
-    return editor
-
-
-def _get(editor: Editor) -> Any:
-    if isinstance(editor, QComboBox):
-        return editor.currentData()
-    return editor.isChecked() if isinstance(editor, QCheckBox) else editor.value()
-
-
-def _set(editor: Editor, value: Any) -> None:
-    if isinstance(editor, QComboBox):
-        editor.setCurrentIndex(editor.findData(value))
-    elif isinstance(editor, QCheckBox):
-        editor.setChecked(value)
-    else:
-        editor.setValue(value)
-
-
-def _changed(editor: Editor) -> Any:
-    if isinstance(editor, QComboBox):
-        return editor.currentIndexChanged
-    return editor.toggled if isinstance(editor, QCheckBox) else editor.valueChanged
 
 
 def make_rows() -> QFormLayout:

@@ -1,4 +1,4 @@
-"""The model library as the viewer sees it: read anew when its folder changes."""
+"""The model library as the viewer sees it: read again when its folder changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qtpy.QtCore import QFileSystemWatcher, QObject, Signal
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.models.library import library_folder, list_models
-from napari_care_losses.widgets.shared.qt_helpers import single_shot
+from napari_care_losses.widgets.shared.events import single_shot
 
 if TYPE_CHECKING:
     from napari_care_losses.models.library import LibraryEntry
@@ -22,8 +22,8 @@ class LibraryWatch(QObject):
 
     Parameters
     ----------
-    parent : QObject
-        Whom it belongs to.
+    parent : QObject, optional
+        Its owner.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class LibraryWatch(QObject):
     changed = Signal()
     """The folder has changed and is quiet again."""
 
-    def __init__(self, *, parent: QObject) -> None:
+    def __init__(self, *, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.problem = ""
         quiet = single_shot(self, RELOAD_DELAY_MS, self.changed)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from magicgui.types import Separator
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QToolButton, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.losses.registry import LOSSES
@@ -18,7 +19,8 @@ from napari_care_losses.models.match import noise_seen
 from napari_care_losses.models.model import SUFFIX, read_card, structure_named
 from napari_care_losses.models.program import Program
 from napari_care_losses.models.suggest import rank_models
-from napari_care_losses.widgets.shared.form import scroll_past, tooltip
+from napari_care_losses.widgets.shared.choice import Choice
+from napari_care_losses.widgets.shared.form import Rows, tooltip
 from napari_care_losses.widgets.shared.library_watch import LibraryWatch
 
 if TYPE_CHECKING:
@@ -29,57 +31,53 @@ if TYPE_CHECKING:
     from napari_care_losses.models.suggest import Match
 
 
-class ModelChooser(QWidget):
+class ModelChooser(Choice):
     """Chooses a model of the library or a file, and says what it was trained on; follows what comes into the library.
+
+    `value` is the `LibraryEntry`, or None.
 
     Parameters
     ----------
+    label, help : str
+        Label and tooltip.
     none : str, optional
         Text of a first entry that stands for no model.
     follows : callable, optional
         Whether a model that has just come into the library is chosen; never by default.
-    parent : QWidget, optional
-        Parent widget.
+
+    Attributes
+    ----------
+    rows : Rows
+        The chooser with a button that opens files, what the chosen model was trained on, and further buttons.
     """
 
-    changed = Signal()
-    """Another model is chosen."""
-
     def __init__(
-        self, *, none: str | None = None, follows: Callable[[], bool] | None = None, parent: QWidget | None = None
+        self, label: str, help: str, *, none: str | None = None, follows: Callable[[], bool] | None = None
     ) -> None:
-        super().__init__(parent)
-        self._none = none
+        self._help = help
         self._follows = follows or (lambda: False)
         self._opened: list[LibraryEntry] = []
-        self._was_chosen = False
-        self._seen: set[Path] | None = None
-        self._looked_at: list[ImageStatistics] = []
-        self._library = LibraryWatch(parent=self)
+        self._seen: set[Path] = set()
+        self._measured: list[ImageStatistics] = []
+        self._library = LibraryWatch()
+        super().__init__(label, help, none=none, choices=lambda _: self._offered())
+        self.native.setMinimumContentsLength(18)
+        self.rows = Rows(self)
+        self._library.setParent(self.rows.native)
         self._library.changed.connect(self.reload)
-        self.combo = QComboBox()
-        self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.combo.setMinimumContentsLength(18)
-        scroll_past(self.combo)
-        self.combo.currentIndexChanged.connect(self._on_chosen)
-        self.combo.activated.connect(self._on_activated)
         # small, for the names of models are long
         opening = QToolButton()
         opening.setText("…")
-        opening.setToolTip(tooltip("Use a model file (.safetensors) that lies elsewhere."))
+        opening.setToolTip(tooltip("Use a model file (.safetensors) from another folder."))
         opening.setAccessibleName("Open a model file")
         opening.clicked.connect(self._open)
+        self.native.parentWidget().layout().addWidget(opening)
         self.about = QLabel()
         self.about.setWordWrap(True)
-        self._row, self._buttons = QHBoxLayout(), QHBoxLayout()
-        self._row.addWidget(self.combo, 1)
-        self._row.addWidget(opening)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addLayout(self._row)
-        layout.addWidget(self.about)
-        layout.addLayout(self._buttons)
+        self._buttons = QHBoxLayout()
+        self.rows.native.layout().addWidget(self.about)
+        self.rows.native.layout().addLayout(self._buttons)
+        self.changed.connect(self._show_about)
         self.reload()
 
     @property
@@ -91,38 +89,24 @@ class ModelChooser(QWidget):
         """Put a further button below."""
         self._buttons.addWidget(button, 1)
 
-    def entry(self) -> LibraryEntry | None:
-        """Return the chosen model."""
-        entry = self.combo.currentData()
-        return entry if isinstance(entry, LibraryEntry) else None
-
     def choose(self, name: str) -> None:
         """Choose a model by name, if it is there, as by hand."""
-        self._was_chosen = True
-        for index in range(self.combo.count()):
-            entry = self.combo.itemData(index)
-            if entry is not None and entry.name == name:
-                self.combo.setCurrentIndex(index)
-                return
+        self.was_chosen = True
+        self._choose_first(lambda entry: entry.name == name)
 
     def suggest_for(self, image_name: str) -> None:
         """Choose a model of the structure that an image's name tells, unless one has been chosen."""
-        structure, entry = structure_named(image_name), self.entry()
-        if self._was_chosen or structure is None or (entry is not None and entry.card.structure == structure):
+        structure = structure_named(image_name)
+        if self.was_chosen or structure is None or (self.value is not None and self.value.card.structure == structure):
             return
-        for index in range(self.combo.count()):
-            entry = self.combo.itemData(index)
-            if entry is not None and entry.card.structure == structure:
-                self.combo.setCurrentIndex(index)
-                return
+        self._choose_first(lambda entry: entry.card.structure == structure)
+        self.was_chosen = False
 
     def sort_for(self, statistics: ImageStatistics) -> None:
         """Put the models first that were trained on images like this one; the choice stays."""
-        self._looked_at = [statistics]
-        chosen = self.entry()
-        with QSignalBlocker(self.combo):
-            self._fill(self._library.models())
-            self.combo.setCurrentIndex(max(0, self._index(chosen)))
+        self._measured = [statistics]
+        with self.changed.blocked():
+            self.reset_choices()
 
     def open_file(self, path: Path) -> None:
         """Add a model file to the choice and choose it.
@@ -130,61 +114,67 @@ class ModelChooser(QWidget):
         Raises
         ------
         ModelFileError
-            If it is none of ours.
+            If it is no model file.
         """
-        self._opened = [entry for entry in self._opened if entry.path != path]
-        self._opened.append(LibraryEntry(path.name, path, False, read_card(path)))
+        entry = LibraryEntry(path.name, path, False, read_card(path))
+        # the texts of choices must differ, and with them the names
+        self._opened = [entry, *(other for other in self._opened if other.name != entry.name)]
         self.reload()
         self.choose(path.name)
 
     def reload(self) -> None:
         """Read the library again."""
-        entries = self._library.models()
-        chosen, seen = self.entry(), self._seen
-        self._seen = {entry.path for entry in entries}
-        new = [] if seen is None else [entry for entry in entries if entry.path not in seen]
-        with QSignalBlocker(self.combo):
-            self._fill(entries)
-            self.combo.setCurrentIndex(max(0, self._index(chosen)))
-        if new and self._follows():
-            self.choose(new[0].name)
-        self._on_chosen()
+        with self.changed.blocked():
+            seen = self._seen
+            self.reset_choices()
+            new = [entry for entry in self._entries() if entry.path in self._seen - seen]
+            if new and self._follows():
+                self.choose(new[0].name)
+        self.changed.emit(self.value)
 
-    def _fill(self, entries: list[LibraryEntry]) -> None:
-        self.combo.clear()
-        if self._none is not None:
-            self.combo.addItem(self._none, None)
-        for group in (
+    def reset_choices(self, *_: Any) -> None:
+        """Offer the models that are there now."""
+        super().reset_choices()
+        if self._measured:
+            for match in rank_models(self._entries(), self._measured):
+                index = self.native.findText(label(match.entry))
+                self.native.setItemData(index, tooltip(_verdict(match)), Qt.ItemDataRole.ToolTipRole)
+
+    def _offered(self) -> list[tuple[str, Any]]:
+        models = self._library.models()
+        self._seen = {entry.path for entry in models}
+        groups = (
             self._opened,
-            [entry for entry in entries if not entry.bundled],
-            [entry for entry in entries if entry.bundled],
-        ):
-            if group and self.combo.count():
-                self.combo.insertSeparator(self.combo.count())
-            for match in rank_models(group, self._looked_at):
-                self.combo.addItem(label(match.entry), match.entry)
-                if self._looked_at:
-                    tip = tooltip(_verdict(match))
-                    self.combo.setItemData(self.combo.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+            [entry for entry in models if not entry.bundled],
+            [entry for entry in models if entry.bundled],
+        )
+        offered: list[tuple[str, Any]] = []
+        for group in filter(None, groups):
+            if offered or self._nullable:
+                offered.append(("", Separator))
+            offered += [(label(match.entry), match.entry) for match in rank_models(group, self._measured)]
+        return offered
 
-    def _index(self, chosen: LibraryEntry | None) -> int:
-        if chosen is None:
-            return 0
-        entries = (self.combo.itemData(index) for index in range(self.combo.count()))
-        return next((i for i, entry in enumerate(entries) if entry is not None and entry.path == chosen.path), 0)
+    def _entries(self) -> list[LibraryEntry]:
+        return [entry for entry in self.choices if isinstance(entry, LibraryEntry)]
 
-    def _on_activated(self, _index: int) -> None:
-        self._was_chosen = True
+    def _chosen_after(self, before: LibraryEntry | None) -> LibraryEntry | None:
+        entries = self._entries()
+        first = None if self._nullable or not entries else entries[0]
+        return next((entry for entry in entries if before is not None and entry.path == before.path), first)
 
-    def _on_chosen(self, _index: int = 0) -> None:
-        entry = self.entry()
+    def _choose_first(self, is_meant: Callable[[LibraryEntry], bool]) -> None:
+        found = next(filter(is_meant, self._entries()), None)
+        if found is not None:
+            self.value = found
+
+    def _show_about(self, entry: LibraryEntry | None) -> None:
         self.about.setText("" if entry is None else describe(entry.card))
         self.about.setVisible(entry is not None)
-        self.combo.setToolTip("" if entry is None else tooltip(f"{label(entry)}<br>{entry.path}"))
-        self.changed.emit()
+        self.tooltip = tooltip(self._help if entry is None else f"{label(entry)}<br>{entry.path}")
 
     def _open(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Open a model", "", f"Models (*{SUFFIX})")
+        name, _ = QFileDialog.getOpenFileName(self.native, "Open a model", "", f"Models (*{SUFFIX})")
         if name:
             try:
                 self.open_file(Path(name))

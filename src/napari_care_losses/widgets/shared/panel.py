@@ -9,11 +9,12 @@ from qtpy.QtWidgets import QDockWidget, QFormLayout, QFrame, QScrollArea, QSizeP
 
 from napari_care_losses.widgets.layers.canvas import make_canvas_current
 from napari_care_losses.widgets.shared.closing import CloseGuard, ancestor
+from napari_care_losses.widgets.shared.events import single_shot
 from napari_care_losses.widgets.shared.form import align_labels
-from napari_care_losses.widgets.shared.qt_helpers import single_shot
 
 if TYPE_CHECKING:
     import napari.viewer
+    from magicgui.widgets import Container
     from qtpy.QtGui import QShowEvent
 
 WIDTH = 340
@@ -41,7 +42,7 @@ class Panel(QWidget):
         self._viewer = napari_viewer
         self.closing = CloseGuard(self)
         napari_viewer.layers.events.removing.connect(self._before_removal)
-        self._aligned: tuple[QFormLayout, ...] = ()
+        self._aligned: tuple[Container | QFormLayout, ...] = ()
         self._joining = single_shot(self, 0, self._join)
         self._was_shown = False
         content = QWidget()
@@ -83,8 +84,8 @@ class Panel(QWidget):
             # once napari has placed the dock
             self._joining.start()
 
-    def line_up(self, *forms: QFormLayout) -> None:
-        """Let the fields of several form layouts begin at one edge."""
+    def line_up(self, *forms: Container | QFormLayout) -> None:
+        """Let the fields of several forms begin at one edge."""
         self._aligned = forms
 
     def bring_into_view(self, widget: QWidget) -> None:

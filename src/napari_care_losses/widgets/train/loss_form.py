@@ -45,7 +45,7 @@ class LossForm(QWidget):
         scroll_past(self.combo)
         self._forms: dict[str, ParameterForm[Loss]] = {}
         rows = make_rows()
-        self.rows = [rows]
+        self.rows: list[Any] = [rows]
         rows.addRow("Loss", self.combo)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -54,10 +54,10 @@ class LossForm(QWidget):
             self.combo.addItem(kind.title, name)
             self.combo.setItemData(index, tooltip(explain(kind)), Qt.ItemDataRole.ToolTipRole)
             form: ParameterForm[Loss] = ParameterForm(kind)
-            form.edited.connect(lambda _: self.changed.emit())
-            layout.addWidget(form)
+            form.changed.connect(lambda: self.changed.emit())
+            layout.addWidget(form.native)
             self._forms[name] = form
-            self.rows.append(form.rows)
+            self.rows.append(form)
         self.combo.currentIndexChanged.connect(self._on_chosen)
         self._on_chosen()
 
@@ -93,7 +93,7 @@ class LossForm(QWidget):
     def _on_chosen(self, _index: int = 0) -> None:
         name = self.name()
         for other, form in self._forms.items():
-            form.setVisible(other == name and bool(LOSSES[name].described()))
+            form.visible = other == name and bool(LOSSES[name].described())
         self.combo.setToolTip(tooltip(explain(LOSSES[name])))
         self.changed.emit()
 

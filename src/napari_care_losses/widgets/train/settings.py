@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
@@ -80,20 +81,22 @@ class TrainingSettings(QWidget):
         # in the order they are used in, which is also that of the Tab key
         rows, named = make_rows(), make_rows()
         rows.addRow("Structure", self.structure)
-        rows.addRow("Start", self.start_from)
+        rows.addRow(self.start_from.rows.native)
         rows.addRow("Recipe", self.recipe)
         named.addRow("Model name", self.name)
         layout.addWidget(self.loss)
         layout.addLayout(rows)
-        layout.addWidget(self.form)
-        layout.addWidget(self.device)
+        layout.addWidget(self.form.native)
+        layout.addWidget(self.device.native)
         layout.addLayout(named)
-        self.rows = [rows, named, self.form.rows, self.device.rows, *self.loss.rows]
+        self.rows = [rows, named, self.start_from.rows, self.form, self.device, *self.loss.rows]
         self.loss.changed.connect(self._on_kind_changed)
         self.loss.combo.activated.connect(lambda _: self._on_loss_chosen())
         self.structure.currentIndexChanged.connect(self._on_structure_chosen)
         self.start_from.changed.connect(self._on_start_chosen)
-        self.form.edited.connect(self._on_edited)
+        for name in ("budget", "steps_per_epoch"):
+            self.form.editors[name].changed.connect(partial(self._on_edited, name))
+        self.form.changed.connect(self._on_form_changed)
         self.recipe.activated.connect(lambda _: self._on_recipe_chosen())
         self.name.textChanged.connect(lambda _: self.changed.emit())
         self._on_start_chosen()
@@ -107,12 +110,11 @@ class TrainingSettings(QWidget):
             tooltip("What the images show. It is stored in the model, so that you can find the model later.")
         )
         scroll_past(self.structure)
-        self.start_from = ModelChooser(none="from scratch")
-        self.start_from.setToolTip(
-            tooltip(
-                "Adapt a trained model to your images (fine-tuning), which needs less training. The loss of the model "
-                "is used too, unless you have chosen one."
-            )
+        self.start_from = ModelChooser(
+            "Start",
+            "Adapt a trained model to your images (fine-tuning), which needs less training. The loss of the model "
+            "is used too, unless you have chosen one.",
+            none="from scratch",
         )
         self.form = ParameterForm(TrainingParameters, words=WORDS)
         self.form.set_value(START)
@@ -130,20 +132,18 @@ class TrainingSettings(QWidget):
         )
         scroll_past(self.recipe)
         self._set_budget_unit()
-        self.form.editor("budget").setToolTip(
-            tooltip(
-                TrainingParameters.described()["budget"].help
-                + " The paper: 100 epochs of 400 steps with the care network, about 5 hours without a graphics card."
-            )
+        self.form.editors["budget"].tooltip = tooltip(
+            TrainingParameters.described()["budget"].help
+            + " The paper: 100 epochs of 400 steps with the care network, about 5 hours without a graphics card."
         )
         self.device = ParameterForm(DeviceParameters)
-        _mark_missing(self.device.editor("device"))
+        _mark_missing(self.device.editors["device"].native)
         self.name = QLineEdit()
         self.name.setToolTip(tooltip("Name of the model in the library, where Restore finds it."))
 
     def start_path(self) -> Path | None:
         """Return the model to start from."""
-        entry = self.start_from.entry()
+        entry = self.start_from.value
         return None if entry is None else entry.path
 
     def suggest_name(self, *, replacing: bool = False) -> None:
@@ -165,7 +165,8 @@ class TrainingSettings(QWidget):
 
     def _show_recipe(self) -> None:
         """Show the recipe that the values of the form belong to."""
-        held = (name for name, values in RECIPES.items() if all(self.form.get(key) == values[key] for key in values))
+        shown = {name: editor.value for name, editor in self.form.editors.items()}
+        held = (name for name, values in RECIPES.items() if shown == shown | values)
         self.recipe.setCurrentIndex(self.recipe.findData(next(held, OWN_RECIPE)))
 
     def suggest_structure(self, names: Iterable[str]) -> None:
@@ -181,20 +182,22 @@ class TrainingSettings(QWidget):
         self._has_own_structure = True
         self._on_kind_changed()
 
-    def _on_edited(self, name: str) -> None:
-        self._show_recipe()
+    def _on_edited(self, name: str, _value: object) -> None:
         self._has_own_epoch_length |= name == "steps_per_epoch"
         if name == "budget":
-            budget = self.form.get("budget")
+            budget = self.form.editors["budget"].value
             values: dict[str, Any] = {"amount": AMOUNTS[budget]}
             if not self._has_own_epoch_length:
                 values["steps_per_epoch"] = DEFAULT_STEPS_PER_EPOCH[budget]
             self.form.set_values(values)
             self._set_budget_unit()
+
+    def _on_form_changed(self) -> None:
+        self._show_recipe()
         self.changed.emit()
 
     def _set_budget_unit(self) -> None:
-        self.form.set_unit("amount", UNITS[self.form.get("budget")])
+        self.form.editors["amount"].unit = UNITS[self.form.editors["budget"].value]
 
     def _on_kind_changed(self) -> None:
         self.suggest_name()
@@ -204,13 +207,13 @@ class TrainingSettings(QWidget):
         self._has_own_loss = True
 
     def _on_start_chosen(self) -> None:
-        entry = self.start_from.entry()
+        entry = self.start_from.value
         is_fixed = entry is not None
         if entry is not None and not self._has_own_loss:
             self.loss.show_loss(entry.card.loss, entry.card.loss_parameters)
-        preset = self.form.editor("preset")
-        preset.setEnabled(not is_fixed)
-        preset.setToolTip(tooltip(FIXED_BY_MODEL if is_fixed else TrainingParameters.described()["preset"].help))
+        preset = self.form.editors["preset"]
+        preset.enabled = not is_fixed
+        preset.tooltip = tooltip(FIXED_BY_MODEL if is_fixed else TrainingParameters.described()["preset"].help)
         fitting, other = ("fine-tune", "robust") if is_fixed else ("robust", "fine-tune")
         if self.recipe.currentData() == other:
             self.form.set_values(RECIPES[fitting])

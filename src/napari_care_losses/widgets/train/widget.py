@@ -108,7 +108,7 @@ class TrainWidget(Panel):
             structure=self.structure.currentText(),
             start_from=self.settings.start_path(),
             out=out,
-            device=self.settings.device.get("device"),
+            device=self.settings.device.editors["device"].value,
         )
 
     def _resumption(self, entry: QueuedTraining) -> TrainingPlan:
@@ -132,7 +132,7 @@ class TrainWidget(Panel):
             structure=stopped.structure,
             start_from=start if stopped.starts_from_model else None,
             out=stopped.path,
-            device=self.settings.device.get("device"),
+            device=self.settings.device.editors["device"].value,
         )
 
     def _update(self) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QLineEdit
+from magicgui.widgets import ComboBox, LineEdit
 
 from napari_care_losses.models.library import makers_of
 from napari_care_losses.models.program import Program
 from napari_care_losses.widgets.background.worker import Outcome
 from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
-from napari_care_losses.widgets.shared.form import scroll_past, tooltip
-from napari_care_losses.widgets.shared.path_edit import NEW, PathEdit
+from napari_care_losses.widgets.shared.file_edit import NEW, file_edit, typed_path
+from napari_care_losses.widgets.shared.form import narrow, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,36 +45,37 @@ class ExportPanel(JobPanel):
         )
         self._entry: LibraryEntry | None = None
         self._target = Path()
-        self._suggested = ""
-        self.target = PathEdit(
+        self._suggested: Path | None = None
+        self.target = file_edit(
+            "To",
             "The package to make; an existing file is replaced once the new one is whole.",
             NEW,
-            title="Export the model",
             filters="Packages (*.zip)",
         )
-        self.author = QLineEdit()
-        self.author.setToolTip(tooltip("Who made the model; several names separated by commas."))
-        self.license = QComboBox()
-        self.license.setEditable(True)
-        self.license.addItems(LICENSES)
-        self.license.setToolTip(tooltip("The licence of the weights, an identifier of SPDX."))
-        scroll_past(self.license)
-        self.rows.addRow("To", self.target)
-        self.rows.addRow("Author", self.author)
-        self.rows.addRow("Licence", self.license)
-        self.target.changed.connect(self._update)
+        self.author = LineEdit(
+            label="Author", tooltip=tooltip("Who made the model; several names separated by commas.")
+        )
+        self.license = narrow(
+            ComboBox(
+                label="Licence", choices=LICENSES, tooltip=tooltip("The licence of the weights, an SPDX identifier.")
+            ),
+            "Licence",
+        )
+        # magicgui's combo box has no typed choices
+        self.license.native.setEditable(True)
+        self.rows.extend([self.target, self.author, self.license])
+        self.rows.changed.connect(self._update)
         self._job.reported.connect(lambda step: self.run_bar.say(f"{step.capitalize()}…"))
         self._update()
 
     def set_model(self, entry: LibraryEntry | None) -> None:
         """Say which model is chosen; suggest its name, author and licence, unless others have been written."""
         if entry is not None and entry != self._entry:
-            if self.target.text() in {"", self._suggested}:
-                self._suggested = str(Path.home() / f"{entry.path.stem}.zip")
-                self.target.set_text(self._suggested)
+            if self.target.value in {None, self._suggested}:
+                self.target.value = self._suggested = Path.home() / f"{entry.path.stem}.zip"
             author, license = makers_of(entry.path)
-            self.author.setPlaceholderText(author)
-            self.license.setCurrentText(license)
+            self.author.native.setPlaceholderText(author)
+            self.license.native.setCurrentText(license)
         self._entry = entry
         self._update()
 
@@ -83,20 +84,22 @@ class ExportPanel(JobPanel):
             return "Choose a model above."
         if isinstance(self._entry.card.architecture, Program):
             return "This model is a program of another tool: it cannot be packed again."
-        if not self.target.text().endswith(".zip"):
-            return "Choose a file to make whose name ends in .zip."
         try:
-            folder = self.target.path().parent
+            target = typed_path(self.target)
+            if target is None or target.suffix != ".zip":
+                return "Choose a file to make whose name ends in .zip."
+            folder = target.parent
             return "" if folder.is_dir() else f"There is no folder {folder}: make it first, or choose another."
         except (OSError, RuntimeError) as error:
-            return f"{self.target.text()} cannot be looked for: {error}."
+            return f"{self.target.value} cannot be looked for: {error}."
 
     def _start(self) -> None:
-        assert self._entry is not None
-        path, target = self._entry.path, self.target.path()
-        written = self.author.text() or self.author.placeholderText()
+        target = typed_path(self.target)
+        assert self._entry is not None and target is not None
+        path = self._entry.path
+        written = self.author.value or self.author.native.placeholderText()
         authors = [name.strip() for name in written.split(",") if name.strip()]
-        license = self.license.currentText().strip()
+        license = self.license.native.currentText().strip()
         self._target = target
         self._job.start(lambda: _exported(path, target, authors, license), title=f"Exporting {path.stem}")
 

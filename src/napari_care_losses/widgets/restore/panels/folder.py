@@ -10,7 +10,7 @@ from napari_care_losses.errors import CareError
 from napari_care_losses.restoration.folders import FileProgress, restore_files, stacks_in
 from napari_care_losses.widgets.background.worker import Outcome
 from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
-from napari_care_losses.widgets.shared.path_edit import FOLDER, PathEdit
+from napari_care_losses.widgets.shared.file_edit import FOLDER, file_edit, typed_path
 from napari_care_losses.widgets.shared.run_bar import Clock, duration
 
 if TYPE_CHECKING:
@@ -48,22 +48,20 @@ class FolderPanel(JobPanel):
         self._is_held_up = False
         self._problems: list[str] = []
         self._clock = Clock()
-        self.source = PathEdit(
+        self.source = file_edit(
+            "Files in",
             "The folder with the TIFF files and OME-Zarr images to restore; each may be an image or a stack.",
             FOLDER,
-            title="Files to restore",
         )
-        self.target = PathEdit(
+        self.target = file_edit(
+            "Results to",
             "Where the results go, as NAME_restored-MODEL.tif or .ome.zarr. Left empty: into the same folder. Files "
             "that are there already, made by the same model with the same settings, are not made again.",
             FOLDER,
-            title="Restored files",
             placeholder="the same folder",
         )
-        self.rows.addRow("Files in", self.source)
-        self.rows.addRow("Results to", self.target)
-        for edit in (self.source, self.target):
-            edit.changed.connect(self._update)
+        self.rows.extend([self.source, self.target])
+        self.rows.changed.connect(self._update)
         self._job.reported.connect(self._on_report)
         self._update()
 
@@ -77,28 +75,28 @@ class FolderPanel(JobPanel):
             return "A layer is being restored: wait for it, or cancel it."
         if self._entry is None:
             return "Choose a model above."
-        if not self.source.text():
-            return "Choose a folder with TIFF files or OME-Zarr images."
         try:
-            stacks_in(self.source.path())
+            source, target = typed_path(self.source), typed_path(self.target)
+            if source is None:
+                return "Choose a folder with TIFF files or OME-Zarr images."
+            stacks_in(source)
+            if target is not None and not target.is_dir():
+                return f"There is no folder {target}: make it first, or choose another."
         except CareError as error:
             return str(error)
-        except OSError as error:
-            return f"{self.source.path()} cannot be read: {error.strerror or error}."
-        if self.target.text() and not self.target.path().is_dir():
-            return f"There is no folder {self.target.path()}: make it first, or choose another."
+        except (OSError, RuntimeError) as error:
+            return f"{self.source.value} cannot be read: {error}."
         return ""
 
     def _start(self) -> None:
-        entry, parameters = self._entry, self._parameters
-        assert entry is not None
-        paths = stacks_in(self.source.path())
-        target = self.target.path() if self.target.text() else self.source.path()
+        entry, parameters, source = self._entry, self._parameters, typed_path(self.source)
+        assert entry is not None and source is not None
+        paths, target = stacks_in(source), typed_path(self.target) or source
         self._problems, self._clock = [], Clock()
         self.run_bar.say("Starting…")
         self._job.start(
             lambda: _restored(paths, entry, target, parameters),
-            title=f"Restoring files in {self.source.path().name}",
+            title=f"Restoring files in {source.name}",
             fraction=lambda report: (report.number + report.fraction) / report.total,
         )
         self.changed.emit()

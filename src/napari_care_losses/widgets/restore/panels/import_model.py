@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from magicgui.widgets import ComboBox, LineEdit
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLineEdit, QMessageBox, QWidget
+from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_care_losses.errors import CareError, ForeignProgram, UnagreedProgramError
 from napari_care_losses.interchange.import_model import MARKERS, ImportParameters, importing
@@ -14,8 +15,8 @@ from napari_care_losses.models.library import new_model_path
 from napari_care_losses.models.model import STRUCTURES, SUFFIX
 from napari_care_losses.widgets.background.worker import Outcome
 from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
-from napari_care_losses.widgets.shared.form import ParameterForm, tooltip
-from napari_care_losses.widgets.shared.path_edit import FILE, FOLDER, PathEdit
+from napari_care_losses.widgets.shared.file_edit import FILE, file_edit, offer_folders, typed_path
+from napari_care_losses.widgets.shared.form import ParameterForm, narrow, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -48,61 +49,62 @@ class ImportPanel(JobPanel):
         )
         self._name = self._suggested = ""
         self._asked: ForeignProgram | None = None
-        self.source = PathEdit(
+        self.source = file_edit(
+            "From",
             "A model folder of CSBDeep (with config.json and weights_best.h5) or a zip archive of it; or a package for "
             "bioimage.io. If a package holds a program of others, you are asked before it is run.",
             FILE,
-            FOLDER,
-            title="Import a model",
             filters=FILES,
         )
-        self.name = QLineEdit()
-        self.name.setToolTip(tooltip("What the model is to be called here."))
-        self.structure = QComboBox()
-        self.structure.addItem(AS_THE_MODEL, None)
-        for structure in STRUCTURES:
-            self.structure.addItem(structure, structure)
-        self.structure.setToolTip(tooltip("What the model was trained on; models of CSBDeep do not say."))
+        self.folder_button = offer_folders(self.source)
+        self.name = LineEdit(label="Name", tooltip=tooltip("The model's name in your library."))
+        self.structure = narrow(
+            ComboBox(
+                label="Shows",
+                choices=[(AS_THE_MODEL, None), *((structure, structure) for structure in STRUCTURES)],
+                tooltip=tooltip("What the model was trained on; models of CSBDeep do not say."),
+            ),
+            "Shows",
+        )
         self.percentiles = ParameterForm(ImportParameters)
-        self.rows.addRow("From", self.source)
-        self.rows.addRow("Name", self.name)
-        self.rows.addRow("Shows", self.structure)
-        self.rows.addRow(self.percentiles)
+        self.rows.extend([self.source, self.name, self.structure])
+        self.rows.native.layout().addWidget(self.percentiles.native)
         self.source.changed.connect(self._on_source)
-        self.name.textChanged.connect(lambda _: self._update())
-        self.percentiles.edited.connect(lambda _: self._update())
+        for form in (self.rows, self.percentiles):
+            form.changed.connect(self._update)
         self._job.reported.connect(self._on_report)
         self._update()
 
     def _on_source(self) -> None:
         """Suggest a name, unless the user has written one."""
-        if self.name.text() in {"", self._suggested} and self.source.text():
-            path = self.source.path()
+        path = self.source.value
+        if self.name.value in {"", self._suggested} and path is not None:
             named = path.parent if path.name in MARKERS else path
-            self._suggested = named.name.removesuffix(".zip").removesuffix(SUFFIX)
-            self.name.setText(self._suggested)
+            self.name.value = self._suggested = named.name.removesuffix(".zip").removesuffix(SUFFIX)
         self.run_bar.say("")
         self._update()
 
     def _problem(self) -> str:
-        if not self.source.text():
-            return "Choose a model of CSBDeep or a package: a file or a folder."
         try:
-            if not self.source.path().exists():
-                return f"There is no file or folder {self.source.path()}."
-            new_model_path(self.name.text())
+            source = typed_path(self.source)
+            if source is None:
+                return "Choose a model of CSBDeep or a package: a file or a folder."
+            if not source.exists():
+                return f"There is no file or folder {source}."
+            new_model_path(self.name.value)
             self.percentiles.value()
         except CareError as error:
             return str(error)
         except (OSError, RuntimeError) as error:
             # a name that is too long, a home folder that is not known
-            return f"{self.source.text()} cannot be looked for: {error}."
+            return f"{self.source.value} cannot be looked for: {error}."
         return ""
 
     def _start(self, agreed: str = "") -> None:
         """Import; `agreed` is the SHA-256 of a program that the user has agreed to run."""
-        path, name = self.source.path(), self.name.text().strip()
-        structure, percentiles = self.structure.currentData(), self.percentiles.value()
+        path, name = typed_path(self.source), self.name.value.strip()
+        assert path is not None
+        structure, percentiles = self.structure.value, self.percentiles.value()
         self._name, self._asked = name, None
         self.run_bar.say(f"Reading {path.name}…")
         self._job.start(lambda: _imported(path, name, structure, percentiles, agreed), title=f"Importing {name}")
@@ -116,8 +118,8 @@ class ImportPanel(JobPanel):
             self._ask(self._asked)
         elif outcome is Outcome.DONE:
             self.imported.emit(self._name)
-            self.source.set_text("")
-            self.name.clear()
+            self.source.value = None
+            self.name.value = ""
             self.run_bar.say(f"{self._name} is in the library.")
         elif outcome is Outcome.STOPPED:
             self.run_bar.say("Stopped: nothing was added.")
@@ -128,7 +130,7 @@ class ImportPanel(JobPanel):
         box.setIcon(QMessageBox.Icon.Warning)
         box.setWindowTitle("Run a program of others?")
         box.setText(f"Run the program {escape(program.file)} of this package?")
-        authors = escape(", ".join(program.authors) or "nobody named")
+        authors = escape(", ".join(program.authors) or "unknown authors")
         box.setInformativeText(
             f"<qt><p>The network of <b>{escape(program.package)}</b>, by {authors}, is no list of numbers but a "
             "TorchScript program. It runs with all your rights: it could read and change your files.</p>"

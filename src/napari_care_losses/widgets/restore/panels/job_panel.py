@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.background.worker import CloseGuard, Job, Outcome
-from napari_care_losses.widgets.shared.form import make_rows
+from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.run_bar import RunBar
-
-if TYPE_CHECKING:
-    from qtpy.QtWidgets import QFormLayout
 
 
 class JobPanel(QWidget):
@@ -31,11 +27,11 @@ class JobPanel(QWidget):
     def __init__(self, start: str, *, start_help: str, stop_help: str, failed: str, parent: QWidget | None) -> None:
         super().__init__(parent)
         self._job = Job(parent=self, uses_torch=True)
-        self.rows: QFormLayout = make_rows()
+        self.rows = Rows()
         self.run_bar = RunBar(start, "Stop", start_help=start_help, stop_help=stop_help)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self.rows)
+        layout.addWidget(self.rows.native)
         layout.addWidget(self.run_bar)
         self.run_bar.started.connect(self._on_started)
         self.run_bar.stopped.connect(self._stop)

@@ -29,8 +29,7 @@ from napari_care_losses.widgets.restore.preview.work import (
     released,
     summary,
 )
-from napari_care_losses.widgets.shared.links import Links
-from napari_care_losses.widgets.shared.qt_helpers import single_shot
+from napari_care_losses.widgets.shared.events import Links, single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

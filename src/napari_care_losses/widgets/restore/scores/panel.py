@@ -16,9 +16,9 @@ from napari_care_losses.widgets.restore.scores.background_scores import Judging
 from napari_care_losses.widgets.restore.scores.figures import STRUCTURE_WORDS, BlindFigures, TruthFigures
 from napari_care_losses.widgets.restore.scores.residual_box import ResidualBox
 from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, move_slider, time_axis
-from napari_care_losses.widgets.shared.form import make_rows, tooltip
+from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
-from napari_care_losses.widgets.shared.qt_helpers import single_shot
 from napari_care_losses.widgets.shared.run_bar import show_text
 
 if TYPE_CHECKING:
@@ -68,19 +68,18 @@ class ScorePanel(QGroupBox):
         self._is_awaited = False
         self._plot: TimePlot | None = None
         self._judging = Judging(parent=self)
-        self.truth = LayerChooser(viewer, none="none")
-        self.truth.setToolTip(
-            tooltip("A long exposure of the same field of view, if you have one: the restored image is scored by it.")
+        self.truth = LayerChooser(
+            viewer,
+            "Ground truth",
+            "A long exposure of the same field of view, if you have one: the restored image is compared with it.",
+            none="none",
         )
         self.of_truth, self.blind = TruthFigures(), BlindFigures()
         self.residual = ResidualBox(viewer)
         self.message = QLabel()
         self.message.setWordWrap(True)
-        rows = make_rows()
-        rows.addRow("Ground truth", self.truth)
         self._layout = QVBoxLayout(self)
-        self._layout.addLayout(rows)
-        for widget in (self.of_truth, self.blind, self.message, self.residual):
+        for widget in (Rows(self.truth).native, self.of_truth, self.blind, self.message, self.residual):
             self._layout.addWidget(widget)
         self._redrawing = single_shot(self, REDRAW_MS, self._redraw)
         self._patience = single_shot(self, PATIENCE_MS, self._show)
@@ -151,7 +150,7 @@ class ScorePanel(QGroupBox):
 
     def rescore(self) -> None:
         """Ask for what is missing, after anything has changed."""
-        truth, source, timeline = self.truth.layer(), self._input, self._judging.timeline
+        truth, source, timeline = self.truth.value, self._input, self._judging.timeline
         before = timeline.comparison, timeline.done, self._line()
         self._problem, self._axis, comparison = "", None, None
         try:
@@ -207,7 +206,7 @@ class ScorePanel(QGroupBox):
         if layer is self._restored:
             # whoever restores into the layer tells which frames are there
             self._done.clear()
-        if layer in (self._input, self._restored, self._uncertainty, self.truth.layer()):
+        if layer in (self._input, self._restored, self._uncertainty, self.truth.value):
             self.rescore()
 
     def _on_removed(self, event: Any) -> None:
@@ -237,14 +236,14 @@ class ScorePanel(QGroupBox):
         heading, is_whole = "" if self._axis is None else f"Frame {self._index}", not timeline.missing(self._index)
         self.of_truth.show_figures(judgement, heading, is_whole=is_whole)
         self.blind.show_figures(judgement)
-        can_be_restored = timeline.comparison is not None and (self.truth.layer() is not None or bool(self._done))
+        can_be_restored = timeline.comparison is not None and (self.truth.value is not None or bool(self._done))
         is_missing = can_be_restored and self._index not in self._done
         show_text(self.message, judgement.problem or ("This frame is not restored yet." if is_missing else ""))
 
     def _redraw(self) -> None:
         """Draw the plot over time, and say what is told by all frames together."""
         timeline, axis, line = self._judging.timeline, self._axis, self._line()
-        has_truth = self.truth.layer() is not None
+        has_truth = self.truth.value is not None
         self.blind.show_flicker(timeline.flicker(line) if axis is not None and axis.is_time and not has_truth else None)
         if axis is None or timeline.comparison is None or not (has_truth or self._done):
             if self._plot is not None:

@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 from napari_care_losses.errors import InputError
 from napari_care_losses.training.pair_names import Matching, explain_unmatched, match_files, match_names
 from napari_care_losses.training.pair_sources import PairSource, stack_files
-from napari_care_losses.widgets.shared.form import make_rows, tooltip
-from napari_care_losses.widgets.shared.path_edit import FOLDER, PathEdit
+from napari_care_losses.widgets.shared.file_edit import FOLDER, file_edit, typed_path
+from napari_care_losses.widgets.shared.form import Rows, tooltip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,13 +40,13 @@ class FoldersDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._pairs: list[PairSource] = []
         self.low, self.high = (
-            PathEdit(
+            file_edit(
+                label,
                 f"The folder with the TIFF files or OME-Zarr images of the {what}.",
                 FOLDER,
-                title=f"Folder of the {what}",
                 placeholder=f"folder of the {what}",
             )
-            for what in ("low exposures", "high exposures")
+            for label, what in (("Low", "low exposures"), ("High", "high exposures"))
         )
         self.found = QListWidget()
         self.found.setToolTip(tooltip("Low and high file of every pair."))
@@ -56,15 +56,12 @@ class FoldersDialog(QDialog):
         self.add_button.setDefault(True)
         self.add_button.clicked.connect(self._add)
         cancel.clicked.connect(self.reject)
-        rows = make_rows()
-        rows.addRow("Low", self.low)
-        rows.addRow("High", self.high)
         buttons = QHBoxLayout()
         buttons.addStretch(1)
         buttons.addWidget(cancel)
         buttons.addWidget(self.add_button)
         layout = QVBoxLayout(self)
-        layout.addLayout(rows)
+        layout.addWidget(Rows(self.low, self.high).native)
         layout.addWidget(self.found, 1)
         layout.addWidget(self.summary)
         layout.addLayout(buttons)
@@ -75,9 +72,10 @@ class FoldersDialog(QDialog):
 
     def _match(self) -> None:
         self._pairs, said = [], "Choose the folder of the low exposures and the folder of the high exposures."
-        if self.low.text() and self.high.text():
+        low, high = typed_path(self.low), typed_path(self.high)
+        if low is not None and high is not None:
             try:
-                self._pairs, said = match_folders(self.low.path(), self.high.path())
+                self._pairs, said = match_folders(low, high)
             except InputError as error:
                 said = str(error)
         self.found.clear()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.training.pair_sources import first_listing
 from napari_care_losses.widgets.background.worker import LatestJob
-from napari_care_losses.widgets.shared.form import make_rows, tooltip
+from napari_care_losses.widgets.shared.form import Rows, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 from napari_care_losses.widgets.train.pairs.folder_dialog import FoldersDialog
@@ -134,21 +134,21 @@ class PairTable(QWidget):
         self.table.currentCellChanged.connect(lambda *_: self._show_details())
         self.table.itemSelectionChanged.connect(self._update_buttons)
         self.table.delete_pressed.connect(self.remove_selected)
-        self.low, self.high = (LayerChooser(self._viewer, none="choose…") for _ in range(2))
-        self.low.setToolTip(tooltip("The noisy image: short exposure or little light."))
-        self.high.setToolTip(tooltip("The same field of view at a long exposure, which the model learns to reproduce."))
+        self.low, self.high = (
+            LayerChooser(self._viewer, label, help, none="choose…")
+            for label, help in (
+                ("Low", "The noisy image: short exposure or little light."),
+                ("High", "The same field of view at a long exposure, which the model learns to reproduce."),
+            )
+        )
         for chooser in (self.low, self.high):
             chooser.changed.connect(self._on_chosen)
         self.verdict, self.note = text_line(), text_line()
-        self.choosers = QWidget()
-        rows = make_rows()
-        rows.addRow("Low", self.low)
-        rows.addRow("High", self.high)
-        self.choosers.setLayout(rows)
+        self.choosers = Rows(self.low, self.high)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for part in (self.table, self.choosers, self.verdict):
+        for part in (self.table, self.choosers.native, self.verdict):
             layout.addWidget(part)
         layout.addLayout(self._buttons())
         layout.addWidget(self.note)
@@ -200,11 +200,11 @@ class PairTable(QWidget):
     def _show_details(self) -> None:
         """Show the layers and the verdict of the current row."""
         row = self._current()
-        self.choosers.setVisible(row is not None and not row.has_files)
+        self.choosers.visible = row is not None and not row.has_files
         if row is not None and not row.has_files:
             for chooser, layer in zip((self.low, self.high), row.layers, strict=True):
-                with QSignalBlocker(chooser):
-                    chooser.choose(layer)
+                with chooser.changed.blocked():
+                    chooser.value = layer if layer in chooser.choices else None
         show_text(self.verdict, "" if row is None else row.verdict)
 
     def _update_buttons(self) -> None:
@@ -263,7 +263,7 @@ class PairTable(QWidget):
     def _on_chosen(self) -> None:
         row = self._current()
         if row is not None and not row.has_files:
-            row.choose(self.low.layer(), self.high.layer())
+            row.choose(self.low.value, self.high.value)
 
     def _on_layers(self, _event: object = None) -> None:
         present = {id(layer) for layer in self._viewer.layers}

@@ -9,9 +9,9 @@ import numpy as np
 import pyqtgraph
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
+from napari_care_losses.widgets.shared.events import single_shot
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.plotting import row_plot, take_theme
-from napari_care_losses.widgets.shared.qt_helpers import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

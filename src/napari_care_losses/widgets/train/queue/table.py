@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_care_losses.widgets.shared.events import single_shot
 from napari_care_losses.widgets.shared.form import tooltip
-from napari_care_losses.widgets.shared.qt_helpers import single_shot
 from napari_care_losses.widgets.train.compact_table import CompactTable
 from napari_care_losses.widgets.train.queue.queue import QueuedTraining, State
 
