@@ -80,7 +80,7 @@ restored = restore(stack, load_model(find_model("actin-bandpass-lite")), axes="T
 ```
 
 ```python
-from napari_care_losses.losses.registry import Bandpass
+from napari_care_losses.losses.frequency import Bandpass
 from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.trainer import Trainer, TrainingParameters
 

@@ -8,7 +8,7 @@ import sys
 
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.losses.registry import Bandpass
+from napari_care_losses.losses.frequency import Bandpass
 from napari_care_losses.models.model import Model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs

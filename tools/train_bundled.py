@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_care_losses.io.stacks import read_stack
-from napari_care_losses.losses.registry import LOSSES, MeanAbsoluteError
+from napari_care_losses.losses.pixelwise import MeanAbsoluteError
+from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.match import summarize_images
 from napari_care_losses.models.model import SUFFIX, Model, load_model, structure_named

@@ -20,8 +20,9 @@ from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.errors import TrainingDivergedError
+from napari_care_losses.losses.adversarial import Adversarial
 from napari_care_losses.losses.discriminator import Discriminator
-from napari_care_losses.losses.registry import Adversarial, Fourier
+from napari_care_losses.losses.frequency import Fourier
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.model import load_model
 from napari_care_losses.models.unet import CareNetwork, Prediction

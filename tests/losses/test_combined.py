@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from napari_care_losses.errors import ParameterError
-from napari_care_losses.losses.registry import Bandpass, Fourier, FourierBandpass, MsSsimL1, Sobel
+from napari_care_losses.losses.frequency import Bandpass, Fourier, FourierBandpass
+from napari_care_losses.losses.structural import MsSsimL1, Sobel
 from napari_care_losses.models.unet import Prediction
 
 

@@ -6,8 +6,10 @@ import torch
 from scipy.ndimage import correlate1d, gaussian_filter, sobel
 
 from napari_care_losses.errors import ParameterError
-from napari_care_losses.losses import registry as losses
-from napari_care_losses.losses.registry import LOSSES, Bandpass, Fourier, Laplace, loss_class
+from napari_care_losses.losses import frequency
+from napari_care_losses.losses.frequency import Bandpass, Fourier
+from napari_care_losses.losses.pixelwise import Laplace
+from napari_care_losses.losses.registry import LOSSES, loss_class
 from napari_care_losses.models.unet import Prediction
 
 
@@ -194,7 +196,7 @@ def test_an_unknown_loss_is_refused_by_naming_the_known():
 
 def test_bandpass_trains_after_it_validated_first():
     """As a run does that was stopped between the last step of an epoch and its validation."""
-    losses._blur_matrix.cache_clear()
+    frequency._blur_matrix.cache_clear()
     mean, _, target = example(Bandpass())
     with torch.inference_mode():
         value(Bandpass(), mean, None, target)

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from napari_care_losses.errors import ResumeError, TrainingDivergedError
-from napari_care_losses.losses.registry import Bandpass
+from napari_care_losses.losses.frequency import Bandpass
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.training.checkpoint import STATE_HEADER, list_stopped, read_stopped
 from napari_care_losses.training.patches import draw_batch

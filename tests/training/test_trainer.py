@@ -20,7 +20,8 @@ from fixtures.toy_trainings import (
 
 from napari_care_losses.compute import memory as free_memory
 from napari_care_losses.errors import ComputeError, InputError, ParameterError, TrainingDivergedError
-from napari_care_losses.losses.registry import LOSSES, Bandpass
+from napari_care_losses.losses.frequency import Bandpass
+from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.trainer import Epoch, Preparing, Step, Trainer, TrainingParameters

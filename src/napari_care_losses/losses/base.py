@@ -1,4 +1,4 @@
-"""What a training loss is: a class whose fields are its parameters; and what a training does with it."""
+"""The base of the losses, and of what a training minimises."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Parameters):
-    """Base of the losses.
+    """Base of the losses; a loss's parameters are its fields.
 
     Attributes
     ----------
@@ -29,8 +29,8 @@ class Loss(Parameters):
     predicts_scale : bool
         Whether the network needs the probabilistic head.
     free_above : float or None
-        The loss leaves structure coarser than a Gaussian of this sigma free, in pixels, and the restoration ties it to
-        the input (`napari_care_losses.restoration.low_band`); None where the loss determines everything.
+        Structure coarser than a Gaussian of this sigma, in pixels, does not change the loss, and the restoration takes
+        it from the input (`napari_care_losses.restoration.low_band`); None where the loss determines everything.
     """
 
     name: ClassVar[str]
@@ -48,9 +48,9 @@ class Loss(Parameters):
         Parameters
         ----------
         prediction : Prediction
-            Of shape (N, 1, Y, X).
+            What the network predicts, of shape (N, 1, Y, X), in normalised units.
         target : Tensor, (N, 1, Y, X)
-            Clean patches.
+            Clean patches, in normalised units.
 
         Returns
         -------
@@ -59,14 +59,14 @@ class Loss(Parameters):
         """
 
     def objective(self, *, device: torch.device, seed: int, team: Team | None = None) -> Objective:
-        """Return what one training minimises: this loss alone, or with something that learns beside the network.
+        """Return what a training minimises: this loss alone, unless a loss has a part that learns.
 
         Parameters
         ----------
         device : torch.device
             Where the network trains.
         seed : int
-            Equal seeds give equal trainings.
+            Random seed of the part that learns.
         team : Team, optional
             The processes that train together.
         """
@@ -74,7 +74,7 @@ class Loss(Parameters):
 
 
 class Objective:
-    """What one training minimises. Of a plain loss it has no state; validation uses the loss itself.
+    """What a training minimises: a loss, without state of its own. Validation uses the loss directly.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Objective:
         self.loss = loss
 
     def backward(self, prediction: Prediction, low: Tensor, target: Tensor) -> float:
-        """Give the gradients of a batch to the network that made the prediction.
+        """Backpropagate the loss of a batch to the network that made the prediction.
 
         Parameters
         ----------
@@ -98,18 +98,18 @@ class Objective:
         Returns
         -------
         float
-            The loss, to be reported; NaN or infinite where a gradient is.
+            The loss to report; NaN or infinite where a gradient is.
         """
         value = self.loss(prediction, target)
         value.backward()  # type: ignore[no-untyped-call]
         return value.item()
 
     def update(self, prediction: Prediction, low: Tensor, target: Tensor) -> None:
-        """Learn from a batch whose gradients the network has been given."""
+        """Train the part that learns, after `backward`, on the same batch."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return copies, on the processor, of all that `load_state` needs to go on exactly from here."""
+        """Return copies, in the CPU's memory, of all that `load_state` needs to continue exactly."""
         return {}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Go on where `state` was taken."""
+        """Continue from a `state`."""

@@ -1,4 +1,4 @@
-"""The one objective with a state of its own: a discriminator that learns to tell restored from true patches."""
+"""A discriminator that learns to tell restored from true patches, and the objective with it."""
 
 from __future__ import annotations
 
@@ -15,37 +15,36 @@ from napari_care_losses.losses.base import Objective
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_care_losses.losses.registry import Adversarial
+    from napari_care_losses.losses.base import Loss
     from napari_care_losses.models.unet import Prediction
 
 BETAS = (0.5, 0.999)
 """Adam's decay rates for the discriminator (Isola et al. 2017)."""
 
 SPREAD = 0.02
-"""Standard deviation of the initial weights (Isola et al. 2017): where convolutions are normalised, larger weights
-learn more slowly, and with those of He or Glorot the discriminator learnt next to nothing in 400 steps."""
+"""Standard deviation of the initial weights (Isola et al. 2017); larger weights learn more slowly here, because the
+convolutions are normalised."""
 
 SLOPE = 0.2
 """Slope of the discriminator's leaky ReLU below zero (Isola et al. 2017)."""
 
-SMALLEST = 1e-24
-"""Square of the length below which a pull is none."""
+LEAST_SQUARE = 1e-24
+"""A discriminator's gradient with a smaller squared norm counts as none."""
 
 
 class Discriminator(nn.Module):
-    """Judges, at every 4th pixel, whether the 34 px around it are restored (0) or true (1).
+    """Tells, at every 4th pixel, whether the image there is restored (0) or true (1); receptive field 34 px.
 
-    The convolutions of a PatchGAN of that reach, each but the first and last normalised over the patch: restored and
-    true images differ so little that bounding its slope instead (spectral normalisation) left it blind. It sees the
-    noisy patch beside the image: structure that the noisy patch does not bear out, and noise left from it, then give a
-    restoration away.
+    A PatchGAN whose convolutions, but for the first and the last, are normalised over the patch. Spectral
+    normalisation in its place cannot tell the small differences between restored and true images. The noisy patch is
+    a second input: it shows invented structure and noise that was left.
 
     Parameters
     ----------
     filters : int
-        Of the first convolution.
+        Filters of the first convolution.
     generator : torch.Generator
-        Source of the initial weights, for repeatable trainings.
+        Random generator of the initial weights.
 
     References
     ----------
@@ -69,83 +68,101 @@ class Discriminator(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, low: Tensor, image: Tensor) -> Tensor:
-        """Judge images (N, 1, Y, X) that belong to noisy ones of that shape; return (N, 1, Y / 4 - 2, X / 4 - 2)."""
-        judged: Tensor = self.layers(torch.cat([low, image], dim=1))
-        return judged
+        """Return the output (N, 1, Y / 4 - 2, X / 4 - 2) for noisy patches and images, both (N, 1, Y, X)."""
+        output: Tensor = self.layers(torch.cat([low, image], dim=1))
+        return output
 
 
 class AdversarialObjective(Objective):
-    r"""The content loss, and a discriminator that pulls the restored image to where it takes it for true.
+    r"""A content loss, and a discriminator whose gradient is added to that of the content loss.
 
-    Least squares keep the pull of images that are far from passing:
+    The losses of generator and discriminator are least squares, which keep a gradient for images far from true ones:
 
     .. math:: L_G = (D(x, r) - 1)^2, \quad L_D = ((D(x, t) - 1)^2 + D(x, r)^2) / 2
 
-    with noisy :math:`x`, restored :math:`r` and target :math:`t`, means over all judgements. The content loss leads:
-    at every step the pull is scaled to a part of it, as the gradients at the restored image tell,
+    with noisy :math:`x`, restored :math:`r` and target :math:`t`, means over all outputs. At every step the
+    adversarial gradient is scaled to a part of the content gradient, both taken at the restored image,
 
     .. math:: \nabla_r L = \nabla_r L_{content} + w s |\nabla_r L_{content}| \nabla_r L_G / |\nabla_r L_G|
 
-    so that no discriminator, however steep, outweighs it. The part is the weight :math:`w` times the discriminator's
-    skill :math:`s = \overline{D(x, t) - D(x, r)}`, within 0 and 1, on a batch it has not learnt from: one that knows
-    nothing yet, or can no longer tell, does not pull. The loss reported is the content's, as in validation.
+    so that no discriminator, however steep, outweighs the content loss. The part is the weight :math:`w` times the
+    discriminator's skill :math:`s = \overline{D(x, t) - D(x, r)}`, clipped to 0 and 1, on a batch it has not learnt
+    from: a discriminator that cannot tell restored from true patches adds nothing. The loss reported is the content
+    loss, as in validation.
 
     Parameters
     ----------
-    loss : Adversarial
-        Content loss, weight and discriminator.
+    loss : Loss
+        The content loss.
+    weight : float
+        Largest norm of the adversarial gradient relative to the content gradient.
+    filters : int
+        Filters of the discriminator's first convolution.
+    learning_rate : float
+        Learning rate of the discriminator's Adam.
     device : torch.device
         Where to compute.
     seed : int
-        Of the discriminator's initial weights.
+        Random seed of the discriminator's initial weights.
     team : Team, optional
-        The processes that train together: a step is then that of one process with the whole batch, and the
-        discriminators of all stay equal.
+        The processes that train together; a step equals that of one process with the whole batch, and all
+        discriminators stay equal.
 
     References
     ----------
     Mao et al. 2017, arXiv:1611.04076, equation 9 with a = 0, b = c = 1 (least squares); Esser, Rombach, Ommer 2021,
     arXiv:2012.09841, equation 7 (adaptive weight), taken at the output in place of the last layer, as Défossez et al.
-    2022, arXiv:2210.13438, section 3.4, do: it then holds whatever the network. The skill is our own.
+    2022, arXiv:2210.13438, section 3.4, do, which makes it independent of the network. The skill is our own.
     """
 
-    def __init__(self, loss: Adversarial, *, device: torch.device, seed: int, team: Team | None = None) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        *,
+        weight: float,
+        filters: int,
+        learning_rate: float,
+        device: torch.device,
+        seed: int,
+        team: Team | None = None,
+    ) -> None:
         super().__init__(loss)
         self._team = team or Team()
         self._share = 1.0
-        self._weight = loss.adversarial_weight
-        generator = torch.Generator().manual_seed(seed)
-        self.discriminator = Discriminator(loss.discriminator_filters, generator).to(device)
-        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=loss.discriminator_rate, betas=BETAS)
+        self._weight = weight
+        self.discriminator = Discriminator(filters, torch.Generator().manual_seed(seed)).to(device)
+        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=learning_rate, betas=BETAS)
 
     def backward(self, prediction: Prediction, low: Tensor, target: Tensor) -> float:  # noqa: D102
-        content = self.loss(prediction, target)
-        (gradient,) = torch.autograd.grad(content, prediction.mean)
-        # a leaf of its own: neither the network nor the discriminator is given gradients by what follows
+        loss = self.loss(prediction, target)
+        (content,) = torch.autograd.grad(loss, prediction.mean)
+        # A leaf of its own: network and discriminator get no gradients from what follows.
         restored = prediction.mean.detach().requires_grad_()
-        judged = self.discriminator(low, restored)
-        (pull,) = torch.autograd.grad((judged - 1).square().mean(), restored)
+        output = self.discriminator(low, restored)
+        (adversarial,) = torch.autograd.grad((output - 1).square().mean(), restored)
         with torch.no_grad():
-            skill = (self.discriminator(low, target) - judged).mean()
-        pull = self._length(gradient, pull, skill) * pull
-        prediction.mean.backward(gradient + pull)  # type: ignore[no-untyped-call]
-        return content.item() if pull.isfinite().all() else math.nan
+            skill = (self.discriminator(low, target) - output).mean()
+        adversarial = self._scale(content, adversarial, skill) * adversarial
+        prediction.mean.backward(content + adversarial)  # type: ignore[no-untyped-call]
+        return loss.item() if adversarial.isfinite().all() else math.nan
 
-    def _length(self, gradient: Tensor, pull: Tensor, skill: Tensor) -> float:
-        """Return by what the pull is scaled, in all processes alike; each has the means over its own share."""
-        count = len(gradient)
-        sums = [count, count * skill.item(), *((count * one.norm().item()) ** 2 for one in (gradient, pull))]
-        batch, skills, content, pulls = self._team.total(sums)
+    def _scale(self, content: Tensor, adversarial: Tensor, skill: Tensor) -> float:
+        """Return the factor of the adversarial gradient, the same in all processes; each has its part of the batch."""
+        count = len(content)
+        norms = (count * gradient.norm().item() for gradient in (content, adversarial))
+        batch, skills, content_square, adversarial_square = self._team.total(
+            [count, count * skill.item(), *(norm**2 for norm in norms)]
+        )
         self._share = count / batch
-        # a skill that is not a number must not pass for none
+        # A NaN must stay one, so that the training stops.
         part = skills / batch if math.isnan(skills) else min(max(skills / batch, 0.0), 1.0)
-        return self._weight * part * math.sqrt(content / max(pulls, SMALLEST))
+        return self._weight * part * math.sqrt(content_square / max(adversarial_square, LEAST_SQUARE))
 
     def update(self, prediction: Prediction, low: Tensor, target: Tensor) -> None:  # noqa: D102
         images = torch.cat([target, prediction.mean.detach()])
-        judged_true, judged_restored = self.discriminator(low.repeat(2, 1, 1, 1), images).chunk(2)
+        of_true, of_restored = self.discriminator(low.repeat(2, 1, 1, 1), images).chunk(2)
         self.optimizer.zero_grad()
-        loss = ((judged_true - 1).square().mean() + judged_restored.square().mean()) / 2
+        loss = ((of_true - 1).square().mean() + of_restored.square().mean()) / 2
         loss.backward()
         self._team.average(self.discriminator.parameters(), loss.item(), self._share)
         self.optimizer.step()

@@ -1,4 +1,4 @@
-"""Losses of structure rather than of pixels: similarity in windows, and edges. Their operators are kornia's."""
+"""Losses of structure: similarity in windows, and edges. The operators are kornia's."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ class MsSsimL1(Loss):
     scales are Gaussians of sigma 0.5, 1, 2, 4 and 8 px at full resolution, as in Zhao et al., not the pyramid of
     halved images, which needs patches of 161 px. Images are padded with zeros by 16 px.
     Source: Zhao, Gallo, Frosio, Kautz 2017, doi:10.1109/TCI.2016.2644865.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_care_losses.losses.structural import MsSsimL1
+    >>> from napari_care_losses.models.unet import Prediction
+    >>> restored, target = torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 0.5)
+    >>> round(MsSsimL1()(Prediction(restored, None), target).item(), 4)
+    0.8722
     """
 
     name = "ms-ssim+l1"
@@ -48,6 +57,15 @@ class Ssim(Loss):
 
     with Gaussian weights of sigma 1.5 px in windows of 11 px that reflect at the patch's edge, and a data range of 1.
     Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861; Nguyen, Hagen, Ventura, section "Method".
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_care_losses.losses.structural import Ssim
+    >>> from napari_care_losses.models.unet import Prediction
+    >>> restored, target = torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 0.5)
+    >>> round(Ssim()(Prediction(restored, None), target).item(), 4)
+    0.9996
     """
 
     name = "ssim"
@@ -68,7 +86,16 @@ class Sobel(Loss):
     .. math:: L = w (|S_x * (t - r)| + |S_y * (t - r)|) + (1 - w) |t - r|
 
     with the Sobel kernels :math:`S` scaled to give a slope per pixel. Edges alone would leave the brightness free.
-    Source: Nguyen, Hagen, Ventura, section "Method", which names the operator and no formula.
+    Source: Nguyen, Hagen, Ventura, section "Method", which names the operator but gives no formula.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_care_losses.losses.structural import Sobel
+    >>> from napari_care_losses.models.unet import Prediction
+    >>> restored, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
+    >>> round(Sobel()(Prediction(restored, None), target).item(), 4)
+    0.25
     """
 
     name = "sobel"
@@ -92,6 +119,6 @@ def _ms_ssim(alpha: float, dtype: torch.dtype, device: torch.device) -> Any:
     import torch
     from kornia.losses import MS_SSIMLoss
 
-    # Made while validating, its windows would be inference tensors, of no use to the training steps that follow.
+    # Windows made in validation would be inference tensors, which the next training steps cannot use.
     with torch.inference_mode(mode=False):
         return MS_SSIMLoss(alpha=alpha, compensation=1.0).to(device, dtype)

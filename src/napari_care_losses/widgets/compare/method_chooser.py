@@ -10,13 +10,13 @@ from qtpy.QtWidgets import QSizePolicy, QTreeWidget, QTreeWidgetItem, QVBoxLayou
 
 from napari_care_losses.comparison.baselines import BASELINES
 from napari_care_losses.comparison.compare import Method
-from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.losses.registry import LOSSES, loss_title
 from napari_care_losses.models.library import LibraryEntry
 from napari_care_losses.models.model import STRUCTURES, structure_named
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.library_watch import LibraryWatch
-from napari_care_losses.widgets.shared.model_chooser import describe, kind_of, label, loss_title
+from napari_care_losses.widgets.shared.model_chooser import describe, kind_of, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QToolButton, QWidget
 
 from napari_care_losses.errors import CareError
-from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.losses.registry import loss_title
 from napari_care_losses.models.library import LibraryEntry
 from napari_care_losses.models.match import noise_seen
 from napari_care_losses.models.model import SUFFIX, read_card, structure_named
@@ -198,11 +198,6 @@ def label(entry: LibraryEntry) -> str:
 def kind_of(entry: LibraryEntry) -> str:
     """Return structure, loss and size of a model as shown to the user."""
     return f"{entry.card.structure} · {loss_title(entry.card.loss)} · {entry.card.preset}"
-
-
-def loss_title(name: str) -> str:
-    """Return the name of a loss as shown to the user."""
-    return LOSSES[name].title if name in LOSSES else name
 
 
 def describe(card: ModelCard) -> str:

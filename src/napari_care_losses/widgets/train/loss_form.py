@@ -11,11 +11,13 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError
-from napari_care_losses.losses.registry import LOSSES, Loss
+from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.widgets.shared.form import ParameterForm, make_rows, scroll_past, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from napari_care_losses.losses.base import Loss
 
 SYMBOLS = {
     r"\mathcal{F}": "F",
@@ -99,8 +101,9 @@ class LossForm(QWidget):
 
 
 def explain(kind: type[Loss]) -> str:
-    """Return a loss's docstring as rich text, with its equation in characters that Qt can show."""
-    paragraphs = [" ".join(text.split()) for text in (inspect.getdoc(kind) or "").split("\n\n")]
+    """Return a loss's docstring, without its example, as rich text: the equation in characters Qt can show."""
+    text = (inspect.getdoc(kind) or "").partition("\n\nExamples\n")[0]
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
     return "<br>".join(_readable(text) for text in paragraphs)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import InputError, OutputError, ResumeError
-from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.losses.registry import loss_title
 from napari_care_losses.training.checkpoint import list_stopped, read_stopped, state_path
 from napari_care_losses.training.progress import Epoch, Preview, Step
 from napari_care_losses.widgets.background.worker import Job, Outcome
@@ -70,7 +70,7 @@ class QueuedTraining:
     @property
     def loss_title(self) -> str:
         """Name of the loss as shown to the user."""
-        return LOSSES[self.loss].title if self.loss in LOSSES else self.loss
+        return loss_title(self.loss)
 
     @property
     def state_text(self) -> str:

@@ -1,0 +1,89 @@
+"""Losses that compare pixel by pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_care_losses.errors import ParameterError
+from napari_care_losses.losses.base import Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_care_losses.models.unet import Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laplace(Loss):
+    r"""Negative log-likelihood of a Laplace distribution at every pixel, CARE's own loss.
+
+    .. math:: L = \frac{1}{N} \sum_i \frac{|t_i - \mu_i|}{s_i} + \log s_i
+
+    with restored mean :math:`\mu`, predicted scale :math:`s` and target :math:`t`. (CSBDeep adds the constant log 2.)
+    Source: Weigert et al. 2018; Nguyen, Hagen, Ventura, section "Method".
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_care_losses.losses.pixelwise import Laplace
+    >>> from napari_care_losses.models.unet import Prediction
+    >>> mean, scale, target = torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
+    >>> Laplace()(Prediction(mean, scale), target).item()
+    0.5
+    """
+
+    name = "laplace"
+    title = "Laplace"
+    predicts_scale = True
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        if prediction.scale is None:
+            raise ParameterError("The Laplace loss needs a network that predicts the scale; this one does not.")
+        return ((target - prediction.mean).abs() / prediction.scale + prediction.scale.log()).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanAbsoluteError(Loss):
+    r"""Mean absolute error, CSBDeep's default without the probabilistic head.
+
+    .. math:: L = \frac{1}{N} \sum_i |t_i - r_i|
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_care_losses.losses.pixelwise import MeanAbsoluteError
+    >>> from napari_care_losses.models.unet import Prediction
+    >>> restored, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
+    >>> round(MeanAbsoluteError()(Prediction(restored, None), target).item(), 4)
+    0.5
+    """
+
+    name = "mae"
+    title = "Mean absolute error"
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        return (target - prediction.mean).abs().mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanSquaredError(Loss):
+    r"""Mean squared error.
+
+    .. math:: L = \frac{1}{N} \sum_i (t_i - r_i)^2
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_care_losses.losses.pixelwise import MeanSquaredError
+    >>> from napari_care_losses.models.unet import Prediction
+    >>> restored, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
+    >>> round(MeanSquaredError()(Prediction(restored, None), target).item(), 4)
+    0.25
+    """
+
+    name = "mse"
+    title = "Mean squared error"
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        return (target - prediction.mean).square().mean()
