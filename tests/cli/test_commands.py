@@ -149,7 +149,7 @@ class TestRestore:
         assert 0 < np.abs(coarse - exact).max() < 0.02 * np.ptp(exact)
 
     def test_an_engine_that_is_not_installed_is_replaced_and_that_is_said(self, folder, capsys, monkeypatch):
-        monkeypatch.setattr("napari_care_losses.restoration.engines.base.find_spec", lambda name: None)
+        monkeypatch.setattr("napari_care_losses.restoration.engines.choose.find_spec", lambda name: None)
         save_model(folder / "m.safetensors")
         for engine, is_said in (("auto", False), ("openvino-int8", True)):
             command = ("restore", "m.safetensors", "low.tif", "--out", "out.tif", "--device", "cpu")

@@ -28,13 +28,13 @@ SCALED = Architecture(kernel_size=3, filters=2, depth=1, predicts_scale=True)
 @pytest.fixture(scope="module")
 def client():
     """Return the client of two worker processes with one thread each."""
-    threads = cluster_module._cores
-    cluster_module._cores = lambda: 2
+    threads = cluster_module.cpu_cores
+    cluster_module.cpu_cores = lambda: 2
     try:
         with cluster_module.connected(workers=2) as client:
             yield client
     finally:
-        cluster_module._cores = threads
+        cluster_module.cpu_cores = threads
 
 
 @pytest.fixture

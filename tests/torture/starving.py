@@ -19,7 +19,8 @@ from killing import _model
 
 from napari_care_losses.errors import CareError, ComputeError
 from napari_care_losses.losses.registry import LOSSES
-from napari_care_losses.restoration.engines.base import Engine, TorchEngine
+from napari_care_losses.restoration.engines.base import Engine
+from napari_care_losses.restoration.engines.torch_engine import TorchEngine
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.training.pairs import Pair

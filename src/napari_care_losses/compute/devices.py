@@ -26,8 +26,12 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def cpu_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def leave_a_core() -> None:
-    """Compute on all processor cores but one where there are more than two, so that a viewer beside it stays fluid."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores > 2:
-        torch.set_num_threads(min(torch.get_num_threads(), cores - 1))
+    """Let torch use all CPU cores but one where there are more than two, so that a viewer beside it stays fluid."""
+    if cpu_cores() > 2:
+        torch.set_num_threads(min(torch.get_num_threads(), cpu_cores() - 1))

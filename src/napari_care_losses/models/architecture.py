@@ -1,16 +1,62 @@
-"""The shape of a CARE network, known without torch: presets, block size and receptive-field margin."""
+"""The shape of a CARE network, known without torch: its layers, presets, block size and margin."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.parameters import Parameters, parameter
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+IMAGE = "image"
+"""Name of the network's input in the plan of its layers."""
+
+PLAIN, POOLING, MERGING, HEAD = "plain", "pooling", "merging", "head"
+"""Kinds of layers, by what happens around the convolution.
+
+All are followed by a ReLU but the heads. A pooling layer first takes the maximum of every 2 x 2 pixels of its source; a
+merging layer first doubles its source by repeating pixels, and appends the channels of its skip.
+"""
+
+Value = TypeVar("Value")
+
+
+class Layer(NamedTuple):
+    """A convolution of the network with zero "same" padding, and what it reads.
+
+    Attributes
+    ----------
+    name : str
+        Its weights are called ``name.weight`` and ``name.bias``.
+    kind : str
+        `PLAIN`, `POOLING`, `MERGING` or `HEAD`.
+    channels_in, channels_out : int
+        Number of channels that it reads, those of the skip included, and gives.
+    kernel_size : int
+        Width of the kernel in pixels, odd.
+    source : str
+        Name of the layer it reads, or `IMAGE`.
+    skip : str
+        Name of the layer whose channels are appended to the source's; empty for all but merging layers.
+    skip_channels : int
+        Number of those channels.
+    """
+
+    name: str
+    kind: str
+    channels_in: int
+    channels_out: int
+    kernel_size: int
+    source: str
+    skip: str = ""
+    skip_channels: int = 0
+
 
 class Local(Protocol):
-    """What there is to know of whatever makes pixels from pixels near them, to cut images into tiles for it."""
+    """Whatever computes pixels from pixels near them; what is needed to cut images into tiles for it."""
 
     @property
     def block(self) -> int:
@@ -22,7 +68,7 @@ class Local(Protocol):
 
 
 class Tiled(Local, Protocol):
-    """What there is to know of a network to run it tile by tile."""
+    """A network; what is needed to run it tile by tile."""
 
     @property
     def memory_per_pixel(self) -> int:
@@ -30,16 +76,32 @@ class Tiled(Local, Protocol):
 
     @property
     def cost_per_pixel(self) -> float:
-        """What a pixel costs, in multiply-adds up to a factor."""
+        """Multiply-adds for every pixel, up to a factor."""
 
     @property
     def predicts_scale(self) -> bool:
-        """Whether it gives the Laplace scale of every pixel too."""
+        """Whether it also gives the Laplace scale of every pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Parameters):
-    """Size and heads of a `CareNetwork`."""
+    """Size and heads of a CARE network (`napari_care_losses.models.unet.CareNetwork`).
+
+    Examples
+    --------
+    >>> architecture = Architecture(depth=1, kernel_size=3, filters=4)
+    >>> architecture.block, architecture.margin
+    (2, 10)
+    >>> for layer in architecture.layers():
+    ...     print(layer.name, layer.kind, layer.channels_in, layer.channels_out)
+    down.0.0 plain 1 4
+    down.0.1 plain 4 4
+    middle.0 pooling 4 8
+    middle.1 plain 8 4
+    up.0.0 merging 8 4
+    up.0.1 plain 4 4
+    mean head 4 1
+    """
 
     depth: int = parameter(2, "Depth", "Number of times the image is halved.", low=1, high=6)
     kernel_size: int = parameter(
@@ -55,6 +117,46 @@ class Architecture(Parameters):
             raise ParameterError(f"kernel_size must be odd, found {self.kernel_size}.")
 
     @property
+    def channels_in(self) -> int:
+        """Number of channels of the input: the image alone."""
+        return 1
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Return the layers in the order in which they compute: the one plan that all implementations follow.
+
+        `run_layers` runs it.
+        """
+        made: list[Layer] = []
+
+        def add(name: str, channels_out: int, kind: str = PLAIN, skip: Layer | None = None) -> Layer:
+            source, channels = (made[-1].name, made[-1].channels_out) if made else (IMAGE, self.channels_in)
+            joined = (skip.name, skip.channels_out) if skip else ("", 0)
+            made.append(Layer(name, kind, channels + joined[1], channels_out, self.kernel_size, source, *joined))
+            return made[-1]
+
+        skips = []
+        for level in range(self.depth):
+            add(f"down.{level}.0", self.filters << level, POOLING if level else PLAIN)
+            skips.append(add(f"down.{level}.1", self.filters << level))
+        add("middle.0", self.filters << self.depth, POOLING)
+        add("middle.1", self.filters << max(0, self.depth - 1))
+        for number, level in enumerate(reversed(range(self.depth))):
+            add(f"up.{number}.0", self.filters << level, MERGING, skips.pop())
+            add(f"up.{number}.1", self.filters << max(0, level - 1))
+        last = made[-1]
+        heads = ("mean", "scale") if self.predicts_scale else ("mean",)
+        return (*made, *(Layer(head, HEAD, last.channels_out, 1, 1, last.name) for head in heads))
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the weights by name, in the order of the layers, as torch stores them."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in self.layers():
+            size = layer.kernel_size
+            shapes[f"{layer.name}.weight"] = (layer.channels_out, layer.channels_in, size, size)
+            shapes[f"{layer.name}.bias"] = (layer.channels_out,)
+        return shapes
+
+    @property
     def block(self) -> int:
         """Number of pixels that image sizes and tile positions must be multiples of."""
         return 1 << self.depth
@@ -66,12 +168,12 @@ class Architecture(Parameters):
 
     @property
     def step_memory_per_pixel(self) -> int:
-        """Bytes of a training step for every pixel of its patches: measured, 55 to 63 a first filter on processors."""
+        """Bytes of a training step for every pixel of its patches: measured, 55 to 63 a first filter on CPUs."""
         return 60 * self.filters
 
     @property
     def cost_per_pixel(self) -> float:
-        """What a pixel costs, in multiply-adds up to a factor.
+        """Multiply-adds for every pixel, up to a factor.
 
         Every halving quarters the pixels and doubles the filters, so that every level costs the same.
         """
@@ -82,8 +184,8 @@ class Architecture(Parameters):
         """Distance in pixels from which an input pixel can still reach an output pixel, rounded up to `block`.
 
         A tile restored with this margin on every side equals the whole image. The reach is that of two convolutions a
-        level, twice where the path goes down and up again, plus what pooling to the coarser grid adds; measured
-        on all-positive networks in ``tests/models/test_unet.py``.
+        level, twice where the path goes down and up again, plus what pooling to the coarser grid adds;
+        ``tests/models/test_unet.py`` measures it.
         """
         radius = self.kernel_size // 2
         convolutions = sum(2 * 2 * (radius << level) for level in range(self.depth)) + 2 * radius * self.block
@@ -91,10 +193,40 @@ class Architecture(Parameters):
         return -(-reach // self.block) * self.block
 
 
+def run_layers(
+    layers: Iterable[Layer], image: Value, apply: Callable[[Layer, Value, Value | None], Value]
+) -> dict[str, Value]:
+    """Run a network, in any library; what no later layer reads is let go at once.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        From `Architecture.layers`.
+    image : Value
+        The network's input, in the library's own form.
+    apply : callable
+        Takes a layer, its source's result and, for merging layers, its skip's; returns the layer's result.
+
+    Returns
+    -------
+    dict of str to Value
+        The results of the heads by name.
+    """
+    layers = tuple(layers)
+    last_reader = {name: layer for layer in layers for name in (layer.source, layer.skip)}
+    results = {IMAGE: image}
+    for layer in layers:
+        results[layer.name] = apply(layer, results[layer.source], results.get(layer.skip))
+        for name in (layer.source, layer.skip):
+            if last_reader[name] is layer:
+                results.pop(name, None)
+    return results
+
+
 PRESETS: dict[str, Architecture] = {
     "care": Architecture(),
     "lite": Architecture(kernel_size=3, filters=16),
     "deep": Architecture(kernel_size=3, filters=16, depth=3),
 }
-"""Named sizes: ``care`` is CSBDeep's default; ``lite`` costs an eleventh of it per pixel; ``deep``, an eighth,
-sees twice as far as ``lite``."""
+"""Named sizes: ``care`` is CSBDeep's default. Per pixel, ``lite`` computes an eleventh of it; ``deep`` an eighth, with
+twice the receptive field of ``lite``."""

@@ -1,4 +1,4 @@
-"""A network that another tool has packed as a program: what there is to know of it to run it tile by tile."""
+"""External networks: programs of other tools, and what is needed to run them tile by tile."""
 
 from __future__ import annotations
 
@@ -18,51 +18,53 @@ PROGRAMS = (TORCHSCRIPT, ONNX)
 """Kinds of programs: TorchScript is code, run only after the user agreed; ONNX is a graph of known operators."""
 
 TENSOR = "program"
-"""Name of the one tensor (bytes) in a model file that holds a program."""
+"""Name of the one tensor (bytes) in the model file of an external network."""
 
 NO_BOUND = 1e30
-"""In place of a bound of what is clipped: none."""
+"""Stands for no bound on clipping."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program(Parameters):
-    """A foreign network: its kind, how tiles are handed to it, and how far it sees."""
+    """An external network: its kind, the form of its input and result, and its receptive field."""
 
-    kind: str = parameter(TORCHSCRIPT, "Kind", "What the program is written in.", choices=PROGRAMS)
+    kind: str = parameter(TORCHSCRIPT, "Kind", "The program's format.", choices=PROGRAMS)
     sha256: str = parameter("", "SHA-256", "Digest of the program.")
-    axes_in: str = parameter("bcyx", "Axes", "Axes of what goes in, a letter each; y, x and others of size 1.")
-    axes_out: str = parameter("bcyx", "Axes", "Axes of what comes out.")
+    axes_in: str = parameter("bcyx", "Axes", "Axes of the input, one letter each: y, x and others of size 1.")
+    axes_out: str = parameter("bcyx", "Axes", "Axes of the result.")
     block: int = parameter(1, "Block", "Step of the sizes it takes.", unit="px", low=1, high=4096)
     smallest: int = parameter(1, "Smallest", "Smallest size it takes.", unit="px", low=1, high=16384)
     size: int = parameter(0, "Size", "The only size it takes; 0 for any.", unit="px", low=0, high=16384)
-    margin: int = parameter(0, "Margin", "How far it sees, a multiple of the block.", unit="px", low=0, high=16384)
+    margin: int = parameter(
+        0, "Margin", "Radius of the receptive field, a multiple of the block.", unit="px", low=0, high=16384
+    )
     gain: float = parameter(1.0, "Gain", "Normalised tiles are multiplied by this,")
     offset: float = parameter(0.0, "Offset", "this is added,")
     lowest: float = parameter(-NO_BOUND, "Lowest", "and the result is clipped to this")
-    highest: float = parameter(NO_BOUND, "Highest", "and this; what comes out is divided and subtracted from likewise.")
+    highest: float = parameter(NO_BOUND, "Highest", "and this. The result is scaled back.")
 
     @property
     def memory_per_pixel(self) -> int:
-        """Bytes of working memory for every pixel of a tile: as a network of 64 first filters; it is not known."""
+        """Bytes of working memory for every pixel of a tile: unknown, taken for those of 64 first filters."""
         return 20 * 64
 
     @property
     def cost_per_pixel(self) -> float:
-        """What a pixel costs, in multiply-adds up to a factor: as CARE's network with 64 filters; it is not known."""
+        """Multiply-adds for every pixel, up to a factor: unknown, taken for those of CARE with 64 filters."""
         return float((64 * 5) ** 2 * 3)
 
     @property
     def predicts_scale(self) -> bool:
-        """Whether it gives the Laplace scale of every pixel too: never."""
+        """Whether it also gives the Laplace scale of every pixel: never."""
         return False
 
     def valid(self, size: int) -> int:
-        """Return the smallest size that the network takes and an image of `size` pixels fits into."""
+        """Return the smallest size that the network takes and that holds an image of `size` pixels."""
         if self.size:
             return self.size
         return self.smallest + -(-max(0, size - self.smallest) // self.block) * self.block
 
-    def entering(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+    def to_input(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a normalised tile (Y, X) as the network takes it: of a valid size, scaled, its axes in order."""
         missing = [(0, self.valid(size) - size) for size in tile.shape]
         image = np.pad(tile, missing, mode="symmetric") * np.float32(self.gain) + np.float32(self.offset)
@@ -73,19 +75,19 @@ class Program(Parameters):
         shaped = image.reshape([next(sizes) if axis in "yx" else 1 for axis in self.axes_in])
         return np.ascontiguousarray(shaped, dtype=np.float32)
 
-    def leaving(self, made: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return what the network made of a tile (Y, X) of this shape, in normalised units.
+    def from_result(self, result: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the network's result for a tile (Y, X) of this shape, in normalised units.
 
         Raises
         ------
         ComputeError
-            If it made something else than an image of the same size, or one that is not finite.
+            If it is not an image of the same size, or not finite.
         """
         sizes = {axis: self.valid(size) for axis, size in zip("yx", shape, strict=True)}
         expected = tuple(sizes.get(axis, 1) for axis in self.axes_out)
-        if made.shape != expected:
-            raise ComputeError(f"The network gave an array of shape {made.shape} where {expected} was expected.")
-        image = made.reshape([size for axis, size in zip(self.axes_out, made.shape, strict=True) if axis in "yx"])
+        if result.shape != expected:
+            raise ComputeError(f"The network gave an array of shape {result.shape} where {expected} was expected.")
+        image = result.reshape([size for axis, size in zip(self.axes_out, result.shape, strict=True) if axis in "yx"])
         if _is_turned(self.axes_out):
             image = image.T
         image = (image[: shape[0], : shape[1]].astype(np.float32) - np.float32(self.offset)) / np.float32(self.gain)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.parameters import Parameters, parameter
+from napari_care_losses.restoration.engines import choose as engines
 
-ENGINES = ("auto", "torch", "openvino", "openvino-int8")
-"""What can run a network: auto takes OpenVINO on a CPU that it supports, torch everywhere else."""
+ENGINES = ("auto", *engines.ENGINES)
+"""What can run a network: auto takes OpenVINO on CPUs that it supports, torch everywhere else."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Where a network can run: auto takes CUDA, then MPS, then the CPU."""

@@ -10,7 +10,7 @@ import numpy as np
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.losses.registry import LOSSES
-from napari_care_losses.restoration.engines.base import open_engine
+from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.low_band import DEFAULT_SIGMA, noise_limited_sigma, tie_low_band
 from napari_care_losses.restoration.tiles import crop, largest_tile, pad, plan_tiles, smallest_tile
 

@@ -23,7 +23,7 @@ from napari_care_losses.errors import InputError, ModelFileError, ParameterError
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio
 from napari_care_losses.interchange.import_model import read_foreign
 from napari_care_losses.losses.registry import LOSSES
-from napari_care_losses.restoration.engines.base import open_engine
+from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.training.trainer import Trainer
 

@@ -16,8 +16,10 @@ from napari_care_losses.compute.memory import LEAST_MEMORY
 from napari_care_losses.errors import ComputeError, InputError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.models.architecture import Architecture
-from napari_care_losses.restoration.engines import base as engines
-from napari_care_losses.restoration.engines.base import MEMORY_CAP, TorchEngine, open_engine
+from napari_care_losses.restoration.engines import base, choose, torch_engine
+from napari_care_losses.restoration.engines.base import MEMORY_CAP
+from napari_care_losses.restoration.engines.choose import open_engine
+from napari_care_losses.restoration.engines.torch_engine import TorchEngine
 from napari_care_losses.restoration.parameters import ENGINES, RestorationParameters
 from napari_care_losses.restoration.restore_stack import restore, restore_frames
 from napari_care_losses.restoration.tiles import working_memory
@@ -30,7 +32,7 @@ EVERY = [pytest.param(name, marks=needs_openvino) if "openvino" in name else nam
 @pytest.fixture(params=["not installed", "cannot be imported"])
 def no_openvino(request, monkeypatch):
     if request.param == "not installed":
-        monkeypatch.setattr(engines, "find_spec", lambda name: None)
+        monkeypatch.setattr(choose, "find_spec", lambda name: None)
     else:
         monkeypatch.setitem(sys.modules, "napari_care_losses.restoration.engines.openvino_engine", None)
 
@@ -154,7 +156,7 @@ class TestChoice:
     @pytest.mark.parametrize(("name", "device"), [("auto", "auto"), ("auto", "cuda"), ("torch", "auto")])
     def test_a_graphics_card_gets_torch(self, name, device, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(engines, "TorchEngine", lambda model, device: ("torch", device.type))
+        monkeypatch.setattr(torch_engine, "TorchEngine", lambda model, device: ("torch", device.type))
         assert open_engine(name, make_model(), device) == ("torch", "cuda")
 
     @needs_openvino
@@ -262,7 +264,7 @@ class TestMemory:
         self.set_free(1 << 40)
         on_a_card = TorchEngine(model, torch.device("cpu"))
         on_a_card.device = torch.device("mps")
-        self.monkeypatch.setattr(engines, "_free_memory", lambda device: 1 << 40)
+        self.monkeypatch.setattr(base, "_free_memory", lambda device: 1 << 40)
         assert on_a_card.memory() == MEMORY_CAP["mps"]
 
     def test_what_is_remembered_only_shrinks(self):

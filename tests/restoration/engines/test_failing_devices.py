@@ -10,7 +10,8 @@ from fixtures.random_models import TINY, image_of, make_model, needs_openvino
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.models.architecture import Architecture
-from napari_care_losses.restoration.engines.base import TorchEngine, open_engine
+from napari_care_losses.restoration.engines.choose import open_engine
+from napari_care_losses.restoration.engines.torch_engine import TorchEngine
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore_frames
 from napari_care_losses.restoration.tiles import smallest_tile
 

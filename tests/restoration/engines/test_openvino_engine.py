@@ -10,7 +10,7 @@ from fixtures.random_models import Spy, bundled_model, image_of, make_model, nee
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.models.architecture import Architecture
-from napari_care_losses.restoration.engines.base import open_engine
+from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore, restore_frames
 from napari_care_losses.restoration.tiles import pad
 from napari_care_losses.simulation.pairs_and_movies import simulate_pair
@@ -125,7 +125,7 @@ class TestEightBits:
         model, image = bundled_model("actin-fft-lite"), tile_of((64, 64))
         engine = calibrated(model, image)
         said = re.fullmatch(
-            r"8-bit engine: \d+\.\dx as fast as float32 on this processor, "
+            r"8-bit engine: \d+\.\dx as fast as float32 on this CPU, "
             r"PSNR (\S+) dB against float32 on this image\.",
             engine.note,
         )

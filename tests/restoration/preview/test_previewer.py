@@ -11,7 +11,7 @@ from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import Normalization, frame_range
 from napari_care_losses.images.regions import Region
 from napari_care_losses.models.architecture import Architecture
-from napari_care_losses.restoration.engines.base import TorchEngine
+from napari_care_losses.restoration.engines.torch_engine import TorchEngine
 from napari_care_losses.restoration.low_band import estimate_gain
 from napari_care_losses.restoration.preview import previewer as previewer_module
 from napari_care_losses.restoration.preview.previewer import Previewer

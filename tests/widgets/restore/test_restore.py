@@ -120,7 +120,7 @@ def test_8_bits_say_at_the_end_what_they_cost(viewer, open_widget, add_model, st
 
 
 def test_a_missing_engine_is_said_at_the_end(viewer, open_widget, add_model, stack, monkeypatch, qtbot) -> None:
-    monkeypatch.setattr("napari_care_losses.restoration.engines.base.find_spec", lambda name: None)
+    monkeypatch.setattr("napari_care_losses.restoration.engines.choose.find_spec", lambda name: None)
     add_model()
     viewer.add_image(stack)
     widget = open_widget()

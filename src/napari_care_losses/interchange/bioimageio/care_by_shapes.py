@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.errors import ParameterError
-from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.architecture import MERGING, Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ def care_candidates(
         architecture = Architecture(depth=depth, kernel_size=kernel, filters=filters)
     except ParameterError:
         return
-    expected = _shapes(architecture)
+    expected = architecture.weight_shapes()
     if list(expected.values()) != shapes:
         return
     weights = dict(zip(expected, values, strict=True))
@@ -54,21 +54,12 @@ def care_candidates(
         yield shape, _skipped_first(shape, weights)
 
 
-def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    import torch
-
-    from napari_care_losses.models.unet import CareNetwork
-
-    with torch.device("meta"):
-        network = CareNetwork(architecture)
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-
-
 def _skipped_first(architecture: Architecture, weights: Weights) -> Weights:
     """Return the weights of a network that joins skipped and upsampled features, in our order."""
     turned = dict(weights)
-    for level in range(architecture.depth):
-        name = f"up.{level}.0.weight"
-        skipped = architecture.filters * 2 ** (architecture.depth - 1 - level)
-        turned[name] = np.concatenate([weights[name][:, skipped:], weights[name][:, :skipped]], axis=1)
+    for layer in architecture.layers():
+        if layer.kind == MERGING:
+            name = f"{layer.name}.weight"
+            skipped, upsampled = np.split(weights[name], [layer.skip_channels], axis=1)
+            turned[name] = np.concatenate([upsampled, skipped], axis=1)
     return turned

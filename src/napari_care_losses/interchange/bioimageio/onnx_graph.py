@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_care_losses.models.architecture import HEAD, POOLING, run_layers
 from napari_care_losses.models.unet import SCALE_FLOOR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_care_losses.models.architecture import Layer
     from napari_care_losses.models.model import Model
 
 OPSET = 13
-"""Of the operators; old enough for what runs such files in Java and C++."""
+"""Version of the operators; old enough for the programs in Java and C++ that run such files."""
 
 IR_VERSION = 7
 
@@ -39,37 +41,23 @@ def onnx_model(model: Model, input_name: str, output_names: list[str]) -> bytes:
 
     graph = _Graph({name: tensor.numpy() for name, tensor in model.weights.items()})
     architecture = model.card.care
-    features, skips = input_name, []
-    for level in range(architecture.depth):
-        features = graph.block(f"down.{level}", features)
-        skips.append(features)
-        features = graph.add("MaxPool", [features], kernel_shape=[2, 2], strides=[2, 2])
-    features = graph.block("middle", features)
-    doubled = graph.constant("doubled", np.array([1, 1, 2, 2], np.float32))
-    for level in range(architecture.depth):
-        coarse = graph.add(
-            "Resize",
-            [features, "", doubled],
-            mode="nearest",
-            coordinate_transformation_mode="asymmetric",
-            nearest_mode="floor",
-        )
-        features = graph.block(f"up.{level}", graph.add("Concat", [coarse, skips.pop()], axis=1))
-    mean = graph.convolution("mean", features)
-    if architecture.residual:
-        mean = graph.add("Add", [mean, input_name])
+    heads = run_layers(architecture.layers(), input_name, graph.result)
+    mean = graph.add("Add", [heads["mean"], input_name]) if architecture.residual else heads["mean"]
     graph.add("Identity", [mean], output=output_names[0])
     if architecture.predicts_scale:
-        scale = graph.add("Softplus", [graph.convolution("scale", features)])
         floor = graph.constant("floor", np.array(SCALE_FLOOR, np.float32))
-        graph.add("Add", [scale, floor], output=output_names[1])
+        graph.add("Add", [graph.add("Softplus", [heads["scale"]]), floor], output=output_names[1])
 
-    def tensor(name: str) -> Any:
-        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 1, "y", "x"])
+    def tensor(name: str, channels: int = 1) -> Any:
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", channels, "y", "x"])
 
     made = helper.make_model(
         helper.make_graph(
-            graph.nodes, "care", [tensor(input_name)], [tensor(name) for name in output_names], graph.constants
+            graph.nodes,
+            "care",
+            [tensor(input_name, architecture.channels_in)],
+            [tensor(name) for name in output_names],
+            graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -81,30 +69,34 @@ def onnx_model(model: Model, input_name: str, output_names: list[str]) -> bytes:
 
 
 class _Graph:
-    """Nodes and constants being collected.
-
-    Attributes
-    ----------
-    nodes, constants : list
-        In ONNX' own classes.
-    """
+    """Collects nodes and constants, in ONNX' own classes."""
 
     def __init__(self, weights: dict[str, NDArray[np.float32]]) -> None:
         self._weights = weights
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def block(self, name: str, features: str) -> str:
-        for number in range(2):
-            features = self.add("Relu", [self.convolution(f"{name}.{number}", features)])
-        return features
-
-    def convolution(self, name: str, features: str) -> str:
-        weight, bias = (f"{name}.{kind}" for kind in ("weight", "bias"))
-        for each in (weight, bias):
-            self.constant(each, self._weights[each])
-        size = self._weights[weight].shape[-1]
-        return self.add("Conv", [features, weight, bias], kernel_shape=[size, size], pads=[size // 2] * 4)
+    def result(self, layer: Layer, features: str, skip: str | None) -> str:
+        """Return the name of a layer's result, see `run_layers`."""
+        if layer.kind == POOLING:
+            features = self.add("MaxPool", [features], kernel_shape=[2, 2], strides=[2, 2])
+        if skip is not None:
+            if not any(constant.name == "doubled" for constant in self.constants):
+                self.constant("doubled", np.array([1, 1, 2, 2], np.float32))
+            upsampled = self.add(
+                "Resize",
+                [features, "", "doubled"],
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
+            features = self.add("Concat", [upsampled, skip], axis=1)
+        weight, bias = (
+            self.constant(name, self._weights[name]) for name in (f"{layer.name}.weight", f"{layer.name}.bias")
+        )
+        size = layer.kernel_size
+        convolved = self.add("Conv", [features, weight, bias], kernel_shape=[size, size], pads=[size // 2] * 4)
+        return convolved if layer.kind == HEAD else self.add("Relu", [convolved])
 
     def constant(self, name: str, value: NDArray[np.float32]) -> str:
         from onnx import numpy_helper

@@ -12,7 +12,7 @@ from napari_care_losses.errors import ModelFileError
 from napari_care_losses.io.untrusted_files import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,21 +53,21 @@ def care_weights(
         If the layers are not those of this architecture; the message names the first that is not.
     """
     layers = _convolutions(found)
-    order = _names(architecture)
-    placed = _by_name(layers, architecture)
-    if placed is None:
-        placed = list(layers)
-    if len(placed) != len(order):
+    expected = architecture.layers()
+    placed = _by_name(layers) or list(layers)
+    if len(placed) != len(expected):
         raise ModelFileError(
-            f"The weights are those of {len(placed)} convolutions, where a network as in config.json has {len(order)}."
+            f"The weights are those of {len(placed)} convolutions; a network as in config.json has {len(expected)}."
         )
     _check_residual(found, architecture)
     weights: dict[str, NDArray[np.float32]] = {}
-    for (name, shape), layer in zip(order.items(), placed, strict=True):
+    for convolution, layer in zip(expected, placed, strict=True):
+        name, size = convolution.name, convolution.kernel_size
+        shape = (size, size, convolution.channels_in, convolution.channels_out)
         kernel, bias = layers[layer]
         if kernel.shape != shape or bias.shape != shape[-1:]:
             raise ModelFileError(
-                f"Layer {layer!r} has a kernel of {kernel.shape} (Y, X, in, out), where a network as in config.json "
+                f"Layer {layer!r} has a kernel of {kernel.shape} (Y, X, in, out); in a network as in config.json it "
                 f"has {shape}."
             )
         # Keras keeps kernels as Y, X, input, output; torch as output, input, Y, X
@@ -119,32 +119,8 @@ def _layer_names(found: Tensors) -> list[str]:
     return list(names)
 
 
-def _names(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Return our names of the convolutions in the order of the data, with their kernels' shapes in Keras."""
-    first, size, depth = architecture.filters, architecture.kernel_size, architecture.depth
-    shapes: dict[str, tuple[int, ...]] = {}
-    channels = 1
-
-    def add(block: str, *widths: int) -> None:
-        nonlocal channels
-        for number, width in enumerate(widths):
-            shapes[f"{block}.{number}"] = size, size, channels, width
-            channels = width
-
-    for level in range(depth):
-        add(f"down.{level}", first << level, first << level)
-    add("middle", first << depth, first << max(0, depth - 1))
-    for number, level in enumerate(reversed(range(depth))):
-        channels += first << level
-        add(f"up.{number}", first << level, first << max(0, level - 1))
-    shapes["mean"] = 1, 1, channels, 1
-    if architecture.predicts_scale:
-        shapes["scale"] = 1, 1, channels, 1
-    return shapes
-
-
-def _by_name(layers: Mapping[str, object], architecture: Architecture) -> list[str] | None:
-    """Return Keras' layers in the order of the data, told by their names; None where these tell nothing."""
+def _by_name(layers: Iterable[str]) -> list[str]:
+    """Return Keras' layers in the order in which they compute, known from their names; none if no name says it."""
     places: dict[tuple[float, ...], str] = {}
     heads = []
     for layer in layers:
@@ -161,7 +137,7 @@ def _by_name(layers: Mapping[str, object], architecture: Architecture) -> list[s
             else (2, -int(level), int(number))
         ] = layer
     if not places:
-        return None
+        return []
     # The heads are named in the order they were made in, the mean first: conv2d before conv2d_1, 9 before 10.
     return [places[place] for place in sorted(places)] + sorted(heads, key=_number)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
 import time
 import uuid
 from concurrent.futures import CancelledError
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_care_losses.compute.devices import cpu_cores
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, ComputeError, InputError
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
@@ -66,7 +66,7 @@ def connected(*, scheduler: str = "", workers: int = 0) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     if workers:
-        threads = max(1, _cores() // workers)
+        threads = max(1, cpu_cores() // workers)
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=threads,
@@ -92,10 +92,6 @@ def connected(*, scheduler: str = "", workers: int = 0) -> Iterator[Client]:
         raise InputError(f"There is no Dask scheduler at {scheduler} ({problem}): is it running, is the address right?")
     with client:
         yield client
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def restore_on_cluster(

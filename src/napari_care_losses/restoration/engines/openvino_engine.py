@@ -1,4 +1,4 @@
-"""Running tiles with OpenVINO on processors, in float32 or with 8-bit convolutions calibrated on the image."""
+"""Running tiles with OpenVINO on the CPU, in float32 or with 8-bit convolutions calibrated on the image."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from napari_care_losses.models.model import Model
 
 CALIBRATION_WIDTH = 512
-"""Width in pixels of the part of the image that 8-bit convolutions are calibrated and tried on."""
+"""Width in pixels of the part of an image on which 8-bit convolutions are calibrated and compared with float32."""
 
 
 class Graph(Protocol):
-    """What can be compiled; equal to another one if it computes the same: the key of the cache."""
+    """A network to compile, hashable as the key of the cache: equal to another one if it computes the same."""
 
     def __hash__(self) -> int: ...
 
@@ -67,14 +67,14 @@ class OnnxGraph:
 
 
 class _Graph:
-    """A network to be compiled, equal to another one if model and calibration are: the key of the cache.
+    """A CARE network, equal to another one if model and calibration are.
 
     Parameters
     ----------
     model : Model
         The model.
-    ranges : dict of str to float, optional
-        Those of `napari_care_losses.restoration.engines.int8.Quantization`, with its weights in `weights`.
+    ranges, weights : dict, optional
+        Those of a `napari_care_losses.restoration.engines.int8.Quantization`.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class _Graph:
 class OpenVinoEngine(Engine):
     """Runs tiles with OpenVINO in float32."""
 
-    def __init__(self, model: Model) -> None:
-        super().__init__(model, torch.device("cpu"))
+    def __init__(self, model: Model, device: torch.device) -> None:
+        super().__init__(model, device)
         self._graph = _Graph(model)
         # The compiled networks are shared by all engines of the process, requests must not be.
         self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
@@ -111,7 +111,7 @@ class OpenVinoEngine(Engine):
         return _infer(self._requests[tile.shape], tile)
 
     def close(self) -> None:
-        """Give the memory between the layers back; the compiled network stays in the cache."""
+        """Release the memory of the layers' results; the compiled network stays in the cache."""
         for request in self._requests.values():
             _release(request)
         self._requests.clear()
@@ -123,9 +123,9 @@ class Int8Engine(OpenVinoEngine):
     samples = 3
 
     def _prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
-        """Calibrate on the part of each image with most structure, and note what 8 bits cost and gain on the first.
+        """Calibrate on the part of each image with most structure; note speed and error on that of the first image.
 
-        Of the equalisations, the one is taken that restores that part most like float32.
+        The equalisation is chosen that restores that part with the smallest error against float32.
         """
         card, weights = self.model.card, self.model.weights
         parts = [_richest_part(image, card.care.block) for image in images]
@@ -134,16 +134,16 @@ class Int8Engine(OpenVinoEngine):
         exact, part = self._graph, parts[0]
         largest = _largest_activations(exact, parts)
         expected, slow = _tried(exact, part)
-        found = []
+        tried = []
         for equalization in EQUALIZATIONS:
             quantization = quantize(card.care, weights, largest, equalization=equalization)
             graph = _Graph(self.model, quantization.ranges, quantization.weights)
             restored, seconds = _tried(graph, part)
-            found.append((float(np.mean(np.square(restored - expected, dtype=np.float64))), seconds, graph))
-        error, fast, self._graph = min(found, key=lambda tried: tried[0])
+            tried.append((float(np.mean(np.square(restored - expected, dtype=np.float64))), seconds, graph))
+        error, fast, self._graph = min(tried, key=lambda each: each[0])
         fidelity = -10 * math.log10(error) if error > 0 else math.inf
         self.note = (
-            f"8-bit engine: {slow / fast:.1f}x as fast as float32 on this processor, "
+            f"8-bit engine: {slow / fast:.1f}x as fast as float32 on this CPU, "
             f"PSNR {fidelity:.1f} dB against float32 on this image."
         )
 
@@ -154,8 +154,8 @@ def _compiled(graph: Graph, shape: tuple[int, ...], threads: int) -> openvino.Co
 
 
 def _compile(graph: openvino.Model, threads: int) -> openvino.CompiledModel:
-    # float32 by name: on some processors the default is bfloat16. Threads stay unpinned: OpenVINO pins those of every
-    # process to the same first cores, which workers on one machine would then share.
+    # float32 by name: on some CPUs the default is bfloat16. Threads stay unpinned: OpenVINO pins those of every process
+    # to the same first cores, which several workers on one machine would then share.
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
@@ -166,7 +166,7 @@ def _compile(graph: openvino.Model, threads: int) -> openvino.CompiledModel:
 
 
 def make_request(graph: Graph, shape: tuple[int, ...]) -> openvino.InferRequest:
-    """Return a request of its own to a compiled network, with as many threads as torch has."""
+    """Return a new request to a compiled network, with as many threads as torch has."""
     return _compiled(graph, shape, torch.get_num_threads()).create_infer_request()
 
 
@@ -177,24 +177,24 @@ def _infer(request: openvino.InferRequest, tile: NDArray[np.float32]) -> Restore
 
 
 def _release(request: openvino.InferRequest) -> None:
-    # OpenVINO refuses while another engine of this network is at work, which then releases the memory itself.
+    # OpenVINO refuses while another engine runs this network, which then releases the memory itself.
     with suppress(RuntimeError):
         request.get_compiled_model().release_memory()
 
 
 def _largest_activations(graph: _Graph, images: list[NDArray[np.float32]]) -> dict[str, Tensor]:
-    """Return by convolution the largest value of every channel after its ReLU, over images of one shape."""
+    """Return by layer the largest value of every channel after its ReLU, over images of one shape."""
     watched = _compile(graph.build(images[0].shape, is_watched=True), torch.get_num_threads())
-    seen = [watched([image[None, None]]) for image in images]
+    found = [watched([image[None, None]]) for image in images]
     return {
-        output.any_name: torch.from_numpy(np.maximum.reduce([values[output] for values in seen]))
+        output.any_name: torch.from_numpy(np.maximum.reduce([values[output] for values in found]))
         for output in watched.outputs
     }
 
 
 def _tried(graph: _Graph, part: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """Return the restored part of an image, and the seconds it takes."""
-    # Not kept: most of what is tried is not used.
+    # Not cached: most calibrations are tried once and dropped.
     request = _compile(graph.build(part.shape), torch.get_num_threads()).create_infer_request()
     _infer(request, part)
     begun = time.perf_counter()

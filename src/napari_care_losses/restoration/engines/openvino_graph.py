@@ -10,6 +10,7 @@ import openvino
 import torch
 from openvino import opset13 as operations
 
+from napari_care_losses.models.architecture import HEAD, POOLING, run_layers
 from napari_care_losses.models.unet import SCALE_FLOOR, upsampled_kernel
 
 if TYPE_CHECKING:
@@ -18,13 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_care_losses.models.architecture import Architecture
+    from napari_care_losses.models.architecture import Architecture, Layer
 
 ACTIVATION_LEVELS, WEIGHT_LEVELS = 256, 255
-"""Steps of 8-bit numbers: activations are never negative, weights lie symmetrically around zero."""
-
-IN_FLOAT = ("down.0.0", "mean", "scale")
-"""Convolutions that stay in float32: the one that reads the image, and the heads, which make the result."""
+"""Numbers of values in 8 bits: activations are never negative, weights lie symmetrically around zero."""
 
 
 def build_graph(
@@ -46,11 +44,11 @@ def build_graph(
     shape : tuple of int
         (Y, X) of the tiles.
     ranges : dict of str to float, optional
-        By the name of a convolution, the largest value after its ReLU. Given, all convolutions but `IN_FLOAT` compute
-        in 8 bits.
+        By the name of a layer, the largest value after its ReLU. If given, layers compute in 8 bits, except the one
+        that reads the image and the heads.
     is_watched : bool
-        Return instead of the restored tile the largest value of every channel after each ReLU, one output a
-        convolution, named after it.
+        Whether the outputs are not the restored tile but the largest value of every channel after each ReLU, named
+        after their layers.
 
     Returns
     -------
@@ -58,39 +56,25 @@ def build_graph(
         From (1, 1, Y, X) to the mean and, where the architecture has it, the scale.
     """
     builder = _Builder(weights, ranges or {})
-    image = operations.parameter((1, 1, *shape), np.float32, name="image")
-    features, skips = image, []
-    for level in range(architecture.depth):
-        for number in range(2):
-            features = builder.activated(f"down.{level}.{number}", features)
-        skips.append(features)
-        features = operations.max_pool(
-            features, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], "floor", "explicit", "i64"
-        ).output(0)
-    for number in range(2):
-        features = builder.activated(f"middle.{number}", features)
-    for level in range(architecture.depth):
-        features = builder.merged(f"up.{level}.0", features, skips.pop())
-        features = builder.activated(f"up.{level}.1", features)
+    image = operations.parameter((1, architecture.channels_in, *shape), np.float32, name="image")
+    heads = run_layers(architecture.layers(), image, builder.result)
     if is_watched:
         largest = [operations.reduce_max(activation, [0, 2, 3]) for activation in builder.activations.values()]
         for name, node in zip(builder.activations, largest, strict=True):
             node.output(0).set_names({name})
         return openvino.Model(largest, [image], "watched")
-    mean = builder.convolved("mean", features)
-    outputs = [operations.add(mean, image) if architecture.residual else mean]
+    outputs = [operations.add(heads["mean"], image) if architecture.residual else heads["mean"]]
     if architecture.predicts_scale:
-        scale = operations.softplus(builder.convolved("scale", features))
-        outputs.append(operations.add(scale, _constant(SCALE_FLOOR)))
+        outputs.append(operations.add(operations.softplus(heads["scale"]), _constant(SCALE_FLOOR)))
     return openvino.Model(outputs, [image], "care")
 
 
 @lru_cache(maxsize=1)
 def weight_room() -> float:
-    """Return the range of a filter's weights over its largest: 2 where this processor would overflow with 1.
+    """Return the range of a filter's 8-bit weights, relative to the largest of them: 2 on CPUs that overflow with 1.
 
-    Processors without VNNI add two products in 16 bits, which overflow where activations and weights both fill their
-    range (40 dB of the float32 result instead of 53 on one Laplace model). OpenVINO does not tell, so it is tried.
+    CPUs without VNNI add two products in 16 bits, which overflow where activations and weights both fill their range.
+    OpenVINO does not say which CPUs do, so this function tries it.
     """
     most, largest, channels = ACTIVATION_LEVELS - 1, WEIGHT_LEVELS // 2, 32
     image = operations.parameter((1, channels, 8, 8), np.float32)
@@ -112,32 +96,35 @@ class _Builder:
     Attributes
     ----------
     activations : dict of str to node
-        What every convolution gives after its ReLU.
+        Results of the layers after their ReLU, by name.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], ranges: Mapping[str, float]) -> None:
         self._weights, self._ranges = weights, ranges
         self.activations: dict[str, Any] = {}
 
-    def convolved(self, name: str, features: Any) -> Any:
-        """Return a convolution with its bias."""
-        return operations.add(self._convolution(name, features, self._weights[f"{name}.weight"]), self._bias(name))
-
-    def activated(self, name: str, features: Any) -> Any:
-        """Return a convolution after its ReLU, in 8 bits where a range is given."""
-        return self._activation(name, self.convolved(name, features))
-
-    def merged(self, name: str, coarse: Any, skip: Any) -> Any:
-        """Return the convolution of upsampled and skipped features after its ReLU, the former on the coarse grid."""
-        weight = self._weights[f"{name}.weight"]
-        if weight.shape[-1] % 4 == 3:
+    def result(self, layer: Layer, features: Any, skip: Any) -> Any:
+        """Return a layer's result, see `run_layers`; in 8 bits where a range is given."""
+        weight = self._weights[f"{layer.name}.weight"]
+        own, is_8_bit = layer.channels_in - layer.skip_channels, layer.kind != HEAD and layer.source in self._ranges
+        if layer.kind == POOLING:
+            features = operations.max_pool(
+                features, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], "floor", "explicit", "i64"
+            ).output(0)
+        if skip is not None and layer.kernel_size % 4 == 3:
             # An even kernel on the coarse grid, whose result must be cropped: slower than what it saves.
-            return self.activated(name, operations.concat([_upsampled(coarse), skip], 1))
-        own = weight.shape[1] - skip.get_output_partial_shape(0)[1].get_length()
-        kernel = upsampled_kernel(weight[:, :own])
-        upsampled = operations.depth_to_space(self._convolution(name, coarse, kernel), "depth_first", 2)
-        skipped = operations.add(self._convolution(name, skip, weight[:, own:]), self._bias(name))
-        return self._activation(name, operations.add(skipped, upsampled))
+            features, skip = operations.concat([_upsampled(features), skip], 1), None
+        if skip is None:
+            convolved = self._convolution(features, weight, is_8_bit)
+        else:
+            # what is upsampled is convolved on the coarse grid
+            coarse = self._convolution(features, upsampled_kernel(weight[:, :own]), is_8_bit)
+            upsampled = operations.depth_to_space(coarse, "depth_first", 2)
+            convolved = self._convolution(skip, weight[:, own:], is_8_bit)
+        convolved = operations.add(convolved, _constant(self._weights[f"{layer.name}.bias"].reshape(1, -1, 1, 1)))
+        if skip is not None:
+            convolved = operations.add(convolved, upsampled)
+        return convolved if layer.kind == HEAD else self._activation(layer.name, convolved)
 
     def _activation(self, name: str, features: Any) -> Any:
         activation = self.activations[name] = operations.relu(features)
@@ -145,17 +132,14 @@ class _Builder:
             return activation
         return _quantized(activation, 0.0, self._ranges[name], ACTIVATION_LEVELS)
 
-    def _convolution(self, name: str, features: Any, weight: Tensor) -> Any:
+    def _convolution(self, features: Any, weight: Tensor, is_8_bit: bool) -> Any:
         kernel: Any = _constant(weight)
         padding = [weight.shape[-1] // 2] * 2
-        if self._ranges and name not in IN_FLOAT:
+        if is_8_bit:
             bound = weight_room() * np.abs(weight.numpy()).max(axis=(1, 2, 3))
             bound[bound == 0] = 1
             kernel = _quantized(kernel, -bound, bound, WEIGHT_LEVELS)
         return operations.convolution(features, kernel, [1, 1], padding, padding, [1, 1])
-
-    def _bias(self, name: str) -> Any:
-        return _constant(self._weights[f"{name}.bias"].reshape(1, -1, 1, 1))
 
 
 def _upsampled(node: Any) -> Any:

@@ -1,10 +1,11 @@
-"""Running tiles through the networks of other tools: TorchScript with torch, ONNX with OpenVINO."""
+"""Running tiles through external networks: TorchScript with torch, ONNX with OpenVINO."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from abc import abstractmethod
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ProgramEngine(Engine):
-    """Runs tiles through a foreign network; those larger than its only size in parts, with its margin."""
+    """Runs tiles through an external network; if it takes one size only, larger tiles in parts that overlap."""
 
     def __init__(self, model: Model, device: torch.device) -> None:
         super().__init__(model, device)
@@ -35,18 +36,18 @@ class ProgramEngine(Engine):
         program = self._program
         if not program.size or max(tile.shape) <= program.size:
             return self._whole(tile), None
-        made = np.empty_like(tile)
+        restored = np.empty_like(tile)
         height, width = tile.shape
         for part in plan_tiles((height, width), program, program.size):
-            made[part.target] = self._whole(tile[part.source])[part.inner]
-        return made, None
+            restored[part.target] = self._whole(tile[part.source])[part.inner]
+        return restored, None
 
     def _whole(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._program.leaving(self._call(self._program.entering(tile)), tile.shape)
+        return self._program.from_result(self._call(self._program.to_input(tile)), tile.shape)
 
     @abstractmethod
-    def _call(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what the network makes of an array."""
+    def _call(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the network's result for an array."""
 
 
 class TorchScriptEngine(ProgramEngine):
@@ -55,7 +56,7 @@ class TorchScriptEngine(ProgramEngine):
     def __init__(self, model: Model, device: torch.device) -> None:
         super().__init__(model, device)
         with warnings.catch_warnings():
-            # deprecated, and what others' packages hold
+            # deprecated, but packages hold such programs
             warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
             try:
                 self._module: Any = torch.jit.load(io.BytesIO(model.program()), map_location=device)  # type: ignore[no-untyped-call]
@@ -63,55 +64,55 @@ class TorchScriptEngine(ProgramEngine):
                 raise ComputeError(f"The program is damaged, or not of this version of torch: {error}") from error
         self._module.eval()
 
-    def _call(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _call(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            made = self._module(torch.from_numpy(given).to(self.device))
-        while isinstance(made, list | tuple) and len(made) == 1:
-            (made,) = made
-        if not isinstance(made, torch.Tensor):
-            raise ComputeError(f"The network gave no tensor but {type(made).__name__}.")
-        array: NDArray[np.float32] = made.detach().float().cpu().numpy()
-        return array
+            result = self._module(torch.from_numpy(array).to(self.device))
+        while isinstance(result, list | tuple) and len(result) == 1:
+            (result,) = result
+        if not isinstance(result, torch.Tensor):
+            raise ComputeError(f"The network gave no tensor but {type(result).__name__}.")
+        found: NDArray[np.float32] = result.detach().float().cpu().numpy()
+        return found
 
     def close(self) -> None:
-        """Give the memory torch keeps for later on a graphics card back to other programs."""
+        """Release the memory that torch keeps on a graphics card for later."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 class OnnxEngine(ProgramEngine):
-    """Runs an ONNX graph with OpenVINO, on processors."""
+    """Runs an ONNX graph with OpenVINO, on the CPU."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model, torch.device("cpu"))
-        from napari_care_losses.restoration.engines.openvino_engine import OnnxGraph
+        # loads OpenVINO, which may not be installed
+        from napari_care_losses.restoration.engines.openvino_engine import OnnxGraph, make_request
 
-        self._graph = OnnxGraph(self._program.sha256, model.program())
+        graph = OnnxGraph(self._program.sha256, model.program())
+        self._make_request = partial(make_request, graph)
         self._requests: dict[tuple[int, ...], Any] = {}
 
-    def _call(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
-        from napari_care_losses.restoration.engines.openvino_engine import make_request
-
-        if given.shape not in self._requests:
-            self._requests[given.shape] = make_request(self._graph, given.shape)
-        request = self._requests[given.shape]
-        results = request.infer([given], share_inputs=True)
+    def _call(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        if array.shape not in self._requests:
+            self._requests[array.shape] = self._make_request(array.shape)
+        request = self._requests[array.shape]
+        results = request.infer([array], share_inputs=True)
         if len(request.model_outputs) != 1:
-            raise ComputeError(f"The network gives {len(request.model_outputs)} results: only one is understood.")
+            raise ComputeError(f"The network gives {len(request.model_outputs)} results: expected one.")
         return np.array(results[request.model_outputs[0]], np.float32)
 
     def close(self) -> None:
-        """Give the memory between the layers back; the compiled network stays in the cache."""
+        """Release the memory of the layers' results; the compiled network stays in the cache."""
         self._requests.clear()
 
 
 def open_program(name: str, model: Model, device: str) -> ProgramEngine:
-    """Return an engine for a model that is a foreign program.
+    """Return an engine for a model that is an external network.
 
     Parameters
     ----------
     name, model, device
-        As `napari_care_losses.restoration.engines.base.open_engine` takes them.
+        As in `napari_care_losses.restoration.engines.choose.open_engine`.
 
     Raises
     ------
@@ -130,5 +131,5 @@ def open_program(name: str, model: Model, device: str) -> ProgramEngine:
     if device not in ("auto", "cpu"):
         raise InputError(f"This model is an ONNX graph, which runs on the cpu, not on {device}: choose auto.")
     if find_spec("openvino") is None:
-        raise MissingLibraryError("ONNX graphs are run by OpenVINO, which is not installed: pip install openvino.")
+        raise MissingLibraryError("ONNX graphs need OpenVINO, which is not installed: pip install openvino.")
     return OnnxEngine(model)

@@ -146,7 +146,7 @@ class Previewer:
         if self._engine is None or self._engine_key != key:
             yield PreviewTile(0, 0, note="loading the model")
             # imported here, in the background: torch takes seconds
-            from napari_care_losses.restoration.engines.base import open_engine
+            from napari_care_losses.restoration.engines.choose import open_engine
 
             self.close()
             self._engine, self._frame = None, None

@@ -1,0 +1,90 @@
+"""The table of engines, and the choice of the one that runs a model; known without torch."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.models.program import Program
+
+if TYPE_CHECKING:
+    from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.engines.base import Engine
+
+
+class Entry(NamedTuple):
+    """Where an engine is defined, and what it needs.
+
+    Attributes
+    ----------
+    module, engine : str
+        The file beside this one and the class in it, called with a model and a torch device.
+    package : str
+        The package that must be installed besides torch; empty for none.
+    is_for_cpu : bool
+        Whether it runs on the CPU only.
+    """
+
+    module: str
+    engine: str
+    package: str = ""
+    is_for_cpu: bool = False
+
+
+ENGINES = {
+    "torch": Entry("torch_engine", "TorchEngine"),
+    "openvino": Entry("openvino_engine", "OpenVinoEngine", "openvino", is_for_cpu=True),
+    "openvino-int8": Entry("openvino_engine", "Int8Engine", "openvino", is_for_cpu=True),
+}
+"""All engines by name."""
+
+
+def open_engine(name: str, model: Model, device: str = "auto") -> Engine:
+    """Return an engine for a model.
+
+    Parameters
+    ----------
+    name : str
+        One of `ENGINES`, or "auto" for OpenVINO on the CPU and torch elsewhere. Where OpenVINO is not usable, torch
+        takes its place; if OpenVINO was asked for by name, the engine's note says so.
+    model : Model
+        The model.
+    device : str
+        One of `napari_care_losses.restoration.parameters.DEVICES`.
+
+    Raises
+    ------
+    InputError
+        If the device does not exist or the engine cannot run on it.
+    """
+    from napari_care_losses.compute.devices import choose_device
+
+    if isinstance(model.card.architecture, Program):
+        from napari_care_losses.restoration.engines.programs import open_program
+
+        return open_program(name, model, device)
+    if name != "auto" and ENGINES[name].is_for_cpu and device not in ("auto", "cpu"):
+        raise InputError(
+            f"The engine {name} runs on the cpu, not on {device}: choose the engine torch, or another device."
+        )
+    is_on_cpu = device == "cpu" or (device == "auto" and choose_device().type == "cpu")
+    chosen = ENGINES[name if name != "auto" else "openvino" if is_on_cpu else "torch"]
+    if not chosen.package or find_spec(chosen.package) is not None:
+        # Installed is not yet usable: a system library that it needs may be missing.
+        with suppress(ImportError, OSError):
+            return _engine(chosen, model, device)
+    engine = _engine(ENGINES["torch"], model, device)
+    if name != "auto":
+        engine.note = "OpenVINO is not usable here, so torch restored instead (pip install openvino)."
+    return engine
+
+
+def _engine(entry: Entry, model: Model, device: str) -> Engine:
+    from napari_care_losses.compute.devices import choose_device
+
+    kind = getattr(import_module(f"{__package__}.{entry.module}"), entry.engine)
+    engine: Engine = kind(model, choose_device("cpu" if entry.is_for_cpu else device))
+    return engine
