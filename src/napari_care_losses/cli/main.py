@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from napari_care_losses import __version__
 from napari_care_losses.cli import common as commands
 from napari_care_losses.cli import experiment as experiment_command
 from napari_care_losses.cli import restore as restore_command
 from napari_care_losses.errors import CareError, InputError, printable
+from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

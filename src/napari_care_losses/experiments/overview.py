@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_care_losses import __version__
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.comparison.report.page import STYLE
 from napari_care_losses.comparison.report.svg_plots import Axis, Curve, legend, plot, style_of
@@ -20,6 +19,7 @@ from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.evaluation.statistics import HEADER, cells
 from napari_care_losses.experiments.results import Result, load_result
 from napari_care_losses.io.whole_files import replacing
+from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

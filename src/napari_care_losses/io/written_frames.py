@@ -7,9 +7,9 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from napari_care_losses import __version__
 from napari_care_losses.errors import ResumeError
 from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path

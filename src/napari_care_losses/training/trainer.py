@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_care_losses import __version__
 from napari_care_losses.compute.allocation import freed_memory_kept
 from napari_care_losses.compute.devices import choose_device
 from napari_care_losses.compute.distributed import Team, check_team
@@ -34,6 +33,7 @@ from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, Trai
 from napari_care_losses.training.patches import PatchSource, draw_batch, draw_validation
 from napari_care_losses.training.progress import Epoch, Preparing, Report, RunProgress, Step
 from napari_care_losses.training.validation_preview import choose_view, make_preview
+from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

@@ -8,7 +8,6 @@ from html import escape
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from napari_care_losses import __version__
 from napari_care_losses.comparison.baselines import BASELINES
 from napari_care_losses.comparison.report.curves import curves_section, profile_section, time_section
 from napari_care_losses.comparison.report.image_cards import (
@@ -24,6 +23,7 @@ from napari_care_losses.comparison.report.tables import image_table, pairs_table
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
 from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, METRICS
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
+from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
     from napari_care_losses.comparison.report.content import ComparisonReport

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_care_losses import __version__
 from napari_care_losses.images.normalization import FixedLevels, Normalization, Standardization
 from napari_care_losses.restoration.restore_frame import tied_sigma
+from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
     from napari_care_losses.images.normalization import Levels

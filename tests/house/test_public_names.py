@@ -1,0 +1,49 @@
+"""The public names, and the examples in the docstrings, which run as they stand."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import napari_care_losses as ncl
+
+ROOT = Path(ncl.__file__).parent
+WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in ROOT.rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
+)
+
+
+def test_every_public_name_is_there_and_has_a_docstring() -> None:
+    assert sorted(ncl.__all__) == ncl.__all__ == dir(ncl)
+    for name in set(ncl.__all__) - {"__version__"}:
+        value = getattr(ncl, name)
+        assert isinstance(value, dict) or inspect.getdoc(value)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = ncl.nothing  # type: ignore[attr-defined]
+
+
+def test_importing_the_package_loads_none_of_it() -> None:
+    code = "import json, sys, napari_care_losses; print(json.dumps([n for n in sys.modules if 'care_losses' in n]))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(loaded.stdout) == ["napari_care_losses.version", "napari_care_losses"]
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_the_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, tried = doctest.testmod(import_module(name), optionflags=options)
+    assert tried > 0
+    assert failed == 0
