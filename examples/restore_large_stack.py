@@ -6,7 +6,7 @@ python examples/restore_large_stack.py stack.tif restored.tif actin-fft-lite
 import sys
 from pathlib import Path
 
-from napari_care_losses.io.tiff_reader import read_tiff
+from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.library import find_model
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters
@@ -14,9 +14,9 @@ from napari_care_losses.restoration.to_file import restore_to_file
 
 
 def main(source: str, out: str, model_name: str) -> None:
-    """Restore `source` into `out`; a run that was stopped goes on where it ended."""
+    """Restore `source` into `out`; a stopped run continues where it ended."""
     work = restore_to_file(
-        read_tiff(Path(source)),
+        read_stack(source),
         load_model(find_model(model_name)),
         Path(out),
         RestorationParameters(normalization="stack"),

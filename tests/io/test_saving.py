@@ -4,7 +4,7 @@ import pytest
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.images.partial_stack import PartialStack
-from napari_care_losses.io.stacks import save_frames
+from napari_care_losses.io.stacks import read_stack, save_frames, save_stack
 from napari_care_losses.io.tiff_reader import read_tiff
 
 CALIBRATION = Calibration(pixel_size=(0.1, 0.2), time_step=0.4)
@@ -49,3 +49,20 @@ def test_stopped_nothing_is_left_and_the_old_file_stays(tmp_path) -> None:
     saving.close()
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "ome.zarr"])
+def test_an_array_is_saved_in_one_call_in_its_own_type(tmp_path, suffix) -> None:
+    stack = np.arange(2 * 8 * 6, dtype=np.uint16).reshape(2, 8, 6)
+    assert save_stack(str(tmp_path / f"a.{suffix}"), stack, axes="ZYX", calibration=CALIBRATION) == 0
+    saved = read_stack(str(tmp_path / f"a.{suffix}"))
+    assert (saved.axes, saved.dtype, saved.calibration.pixel_size) == ("ZYX", np.uint16, (0.1, 0.2))
+    assert np.array_equal(np.stack(list(saved)), stack)
+    assert save_stack(tmp_path / f"a.{suffix}", stack, dtype="uint8") == 0
+    assert read_stack(tmp_path / f"a.{suffix}").dtype == np.uint8
+
+
+def test_another_pixel_type_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="saved as float32, uint16, uint8, found 'float64'"):
+        save_stack(tmp_path / "a.tif", np.zeros((4, 4)), dtype="float64")
+    assert not list(tmp_path.iterdir())

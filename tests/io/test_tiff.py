@@ -169,7 +169,7 @@ def test_no_reader_takes_a_partial_file_for_a_whole_one(tmp_path):
     assert tifffile.imread(tmp_path / "out.tif").shape == (3, 8, 8)
 
 
-def test_a_partial_file_that_was_cut_is_not_gone_on_with(tmp_path):
+def test_a_partial_file_that_was_cut_is_not_continued(tmp_path):
     frames = Frames(np.ones((3, 8, 8), np.float32))
     stack = TiffStackWriter(tmp_path / "out.tif", frames, job={}, resume=False)
     stack.write(0, frames[0])

@@ -42,17 +42,15 @@ class OmeZarrImage:
     Attributes
     ----------
     path : Path
-        The group it lies in.
+        Its group.
     levels : list of zarr.Array
         From the full resolution to the coarsest, all with the same axes.
     axes : str
-        One letter an axis: T, Z, C in any order, then YX.
-    scale, translation : tuple of float
-        Of the full resolution, one an axis, in its unit.
-    units : tuple of str
-        One an axis, as the file names them; empty where it names none.
+        A letter for each axis: T, Z, C in any order, then YX.
+    scale, translation, units : tuple
+        A number or name for each axis, of the full resolution; the unit is empty where the file names none.
     channels : list of dict
-        What the file tells of its channels (label, color, window, active); may be empty.
+        Label, color, window and more of every channel, as the file has them; may be empty.
     name : str
         The image's name in the file, or its group's.
     """
@@ -137,12 +135,12 @@ def open_ome_zarr(path: Path) -> OmeZarrImage:
 
 
 def list_images(path: Path) -> list[Path]:
-    """Return the groups of the images that an OME-Zarr file holds: itself, or the series it was converted from.
+    """Return the groups of all images in an OME-Zarr file: itself, or the series it was converted from.
 
     Raises
     ------
     InputError
-        If it is missing, damaged, another version, or holds something else.
+        If it is missing, damaged, or holds something else.
     """
     metadata = _metadata(path)
     if "multiscales" in metadata:

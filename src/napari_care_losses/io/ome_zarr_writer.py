@@ -12,6 +12,7 @@ import numpy as np
 from napari_care_losses.errors import InputError, ResumeError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr
 from napari_care_losses.io.stack_writer import StackWriter, put_back, writing_frame
+from napari_care_losses.io.units import steps_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,9 +194,7 @@ def _chunk(size: int) -> int:
 
 def _ome_metadata(like: Frames, name: str) -> dict[str, Any]:
     """Return what makes an OME-Zarr image of a group of arrays."""
-    axes, calibration = _ordered_axes(like), like.calibration
-    height, width = calibration.pixel_size or (None, None)
-    steps = {"T": calibration.time_step, "C": None, "Z": calibration.z_step, "Y": height, "X": width}
+    axes, steps = _ordered_axes(like), {"C": None, **steps_of(like.calibration)}
     listed = []
     for axis in axes:
         unit = {"unit": "second" if axis == "T" else "micrometer"} if steps[axis] else {}

@@ -48,11 +48,6 @@ class StackWriter(ABC):
     zarr_version : str
         One of `napari_care_losses.io.ome_zarr_reader.VERSIONS`; without meaning for other formats.
 
-    Attributes
-    ----------
-    path, partial : Path
-        The result, and where its pixels are until it is whole.
-
     Raises
     ------
     InputError

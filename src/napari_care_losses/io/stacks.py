@@ -50,15 +50,7 @@ OUTPUT_TYPES = ("float32", "uint16", "uint8")
 
 
 class Saved(NamedTuple):
-    """A frame has been written.
-
-    Attributes
-    ----------
-    done, total : int
-        Frames written and frames in all.
-    clipped : int
-        Pixels so far that had to be clipped to fit the type.
-    """
+    """Frames written, frames in all, and pixels so far that had to be clipped to fit the type."""
 
     done: int
     total: int
@@ -134,7 +126,8 @@ def save_stack(
     Raises
     ------
     InputError
-        If the folder is missing, another run makes the file, or pixels without a value should become integers.
+        If the folder is missing, another run makes the file, `dtype` is another one, or pixels without a value should
+        become integers.
     OutputError
         If the file cannot be written.
 
@@ -171,21 +164,21 @@ def save_frames(
     Saved
         After every frame.
     """
+    if dtype not in (None, *OUTPUT_TYPES):
+        raise InputError(f"Pixels can be saved as {', '.join(OUTPUT_TYPES)}, found {dtype!r}.")
     with locked(path):
         kind = frames.dtype if dtype is None else dtype
         stack = writer_for(path)(path, frames, dtype=kind, job={}, resume=False, zarr_version=zarr_version)
         clipped = 0
         try:
             for index, frame in enumerate(frames):
-                outside = 0
-                if dtype is not None:
-                    if dtype != "float32" and np.isnan(frame).any():
-                        raise InputError(
-                            f"Frame {index} holds pixels without a value, which {dtype} cannot express: restore the "
-                            "missing frames first, or save as float32."
-                        )
-                    frame, outside = cast_pixels(frame, dtype)
-                stack.write(index, frame)
+                if dtype not in (None, "float32") and np.isnan(frame).any():
+                    raise InputError(
+                        f"Frame {index} holds pixels without a value, which {dtype} cannot express: restore the "
+                        "missing frames first, or save as float32."
+                    )
+                pixels, outside = (frame, 0) if dtype is None else cast_pixels(frame, dtype)
+                stack.write(index, pixels)
                 clipped += outside
                 yield Saved(index + 1, len(frames), clipped)
         except BaseException:
@@ -235,15 +228,9 @@ def size_and_time(path: Path) -> tuple[int, int]:
     OSError
         If it cannot be read.
     """
-    if not path.is_dir():
-        status = path.stat()
-        return status.st_size, status.st_mtime_ns
-    size = modified = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            status = os.stat(os.path.join(folder, name))
-            size, modified = size + status.st_size, max(modified, status.st_mtime_ns)
-    return size, modified
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names] or [str(path)]
+    statuses = [os.stat(file) for file in files]
+    return sum(status.st_size for status in statuses), max(status.st_mtime_ns for status in statuses)
 
 
 def _format_of(path: Path) -> StackFormat:

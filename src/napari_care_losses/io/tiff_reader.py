@@ -27,6 +27,9 @@ LARGEST_PAGE = 256 * 2**20
 MOST_PAGES = 1_000_000
 """Most pages of a file, each of which has to be looked at."""
 
+OME_STEPS = {"T": ("TimeIncrement", "s"), **{axis: (f"PhysicalSize{axis}", "µm") for axis in "ZYX"}}
+"""The attributes of OME-TIFF for the step along an axis, and their units where none is named."""
+
 MOST_PACKED = 100_000
 """Largest ratio of pixels to stored bytes in a page larger than `LARGEST_PAGE`; zeros reach 30,000."""
 
@@ -146,10 +149,8 @@ def _calibration(tiff: tifffile.TiffFile) -> Calibration:
 def _ome_calibration(xml: str) -> Calibration:
     pixels = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
     pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {})
-    # units left out are those of the OME schema
-    steps = {axis: (f"PhysicalSize{axis}", "µm") for axis in "XYZ"} | {"T": ("TimeIncrement", "s")}
     return calibration_of(
-        {axis: (pixels.get(name), pixels.get(f"{name}Unit", unit)) for axis, (name, unit) in steps.items()}
+        {axis: (pixels.get(name), pixels.get(f"{name}Unit", unit)) for axis, (name, unit) in OME_STEPS.items()}
     )
 
 

@@ -12,6 +12,8 @@ import tifffile
 
 from napari_care_losses.errors import InputError, ResumeError
 from napari_care_losses.io.stack_writer import StackWriter
+from napari_care_losses.io.tiff_reader import OME_STEPS
+from napari_care_losses.io.units import steps_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,14 +114,11 @@ class _Headless(io.FileIO):
 
 
 def _ome_metadata(like: Frames) -> dict[str, Any]:
-    calibration = like.calibration
-    height, width = calibration.pixel_size or (None, None)
     metadata: dict[str, Any] = {"axes": like.axes}
-    for axis, size in {"Y": height, "X": width, "Z": calibration.z_step}.items():
+    for axis, size in steps_of(like.calibration).items():
         if size and axis in like.axes:
-            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
-    if calibration.time_step and "T" in like.axes:
-        metadata |= {"TimeIncrement": calibration.time_step, "TimeIncrementUnit": "s"}
+            name, unit = OME_STEPS[axis]
+            metadata |= {name: size, f"{name}Unit": unit}
     return metadata
 
 

@@ -74,3 +74,9 @@ def calibration_of(steps: Mapping[str, tuple[object, object]]) -> Calibration:
 
     y, x = step("Y"), step("X")
     return Calibration(pixel_size=(y, x) if y and x else None, z_step=step("Z"), time_step=step("T"))
+
+
+def steps_of(calibration: Calibration) -> dict[str, float | None]:
+    """Return the steps along T (in seconds), Z, Y and X (in micrometres); None where unknown."""
+    y, x = calibration.pixel_size or (None, None)
+    return {"T": calibration.time_step, "Z": calibration.z_step, "Y": y, "X": x}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """The journal of one file: a line of plain values, then one line for every finished frame.
+    """The journal of one file: a line of plain values, then one line for each of the frames that are `done`.
 
     Parameters
     ----------
@@ -24,11 +24,6 @@ class Journal:
         The file to be made; the journal lies beside it as ``NAME.partial.json``.
     job : dict
         What makes the pixels: input, model, settings; plain values.
-
-    Attributes
-    ----------
-    done : set of int
-        The frames noted so far.
     """
 
     def __init__(self, path: Path, job: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from napari_care_losses.errors import InputError, printable
 from napari_care_losses.io.ome_zarr_reader import is_zarr, list_images, open_ome_zarr
 from napari_care_losses.io.stacks import TIFF_SUFFIXES, bare_name
-from napari_care_losses.io.units import unit_factor
+from napari_care_losses.io.units import steps_of, unit_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 LayerData = tuple[Any, dict[str, Any], str]
 
 LARGEST_PIECE = 64 * 2**20
-"""Bytes up to which a frame is read in one piece; larger ones are read in parts, as far as they are stored so."""
+"""Bytes up to which a frame is read in one piece; larger ones are read in parts, where they are stored so."""
 
-LOOKED_AT = 2048
-"""Width in pixels of what is looked at for the contrast, at most."""
+CONTRAST_WIDTH = 2048
+"""Largest width in pixels of the part that the contrast is taken from."""
 
 
 class _Image(NamedTuple):
-    """An image before it becomes layers: arrays of every resolution, and of every axis letter, step, start and unit."""
+    """An image before it becomes layers: arrays of all resolutions; letter, step, start and unit of every axis."""
 
     levels: list[Any]
     axes: str
@@ -43,9 +43,9 @@ class _Image(NamedTuple):
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """Return what reads a file as layers; None for files that are better left to other readers.
+    """Return the function that reads a file as layers; None for files that are left to other readers.
 
-    Those are several files to be stacked, colour images, damaged files and whatever is neither TIFF nor OME-Zarr.
+    Those are several files to be stacked, colour images, damaged files and all that is neither TIFF nor OME-Zarr.
     """
     if not isinstance(path, str):
         return None
@@ -53,7 +53,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
         images = _open(Path(path))
     except InputError:
         return None
-    # looked at once: what was opened here is what is read
+    # opened once: these images become the layers
     return (lambda _: [_layer(image) for image in images]) if images else None
 
 
@@ -69,9 +69,7 @@ def _from_tiff(path: Path) -> _Image:
     from napari_care_losses.io.tiff_reader import read_tiff, smaller_copies
 
     frames = read_tiff(path)
-    calibration = frames.calibration
-    height, width = calibration.pixel_size or (None, None)
-    steps = {"T": calibration.time_step, "Z": calibration.z_step, "Y": height, "X": width}
+    steps = steps_of(frames.calibration)
     scale = [steps.get(axis) or 1.0 for axis in frames.axes]
     units = [_unit(axis) if steps.get(axis) else "pixel" for axis in frames.axes]
     levels = [frames.data, *smaller_copies(path)]
@@ -95,7 +93,7 @@ def _unit(axis: str) -> str:
 
 def _layer(image: _Image) -> LayerData:
     shape = image.levels[0].shape
-    # Axes of one step, which many writers store, would only give sliders that do not move.
+    # many writers store axes of one step, whose sliders could not move
     kept = [axis for axis, letter in enumerate(image.axes) if shape[axis] > 1 or letter in "YX"]
     place = tuple(slice(None) if axis in kept else 0 for axis in range(len(shape)))
     levels = [_lazy(level)[place] for level in image.levels]
@@ -121,18 +119,17 @@ def _layer(image: _Image) -> LayerData:
 
 
 def _limits(stack: da.Array) -> tuple[float, float] | None:
-    """Return the least and the largest grey level in the middle of the middle frame; None where there is no contrast.
+    """Return the smallest and largest grey level in the middle of the middle frame; None where there is no contrast.
 
-    Left to napari, the contrast slider of a lazy stack spans all that its type can hold: 16 bits for 200 grey levels.
+    Without them, napari's contrast slider of a lazy stack spans its whole type: 16 bits for 200 grey levels.
     """
-    middle = [
-        slice(max(0, size - LOOKED_AT) // 2, max(0, size - LOOKED_AT) // 2 + LOOKED_AT) for size in stack.shape[-2:]
-    ]
+    starts = [max(0, size - CONTRAST_WIDTH) // 2 for size in stack.shape[-2:]]
+    middle = [slice(start, start + CONTRAST_WIDTH) for start in starts]
     try:
         frame = np.asarray(stack[(*(size // 2 for size in stack.shape[:-2]), *middle)])
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - readers of damaged files raise errors of every kind, said where the frame is reached
+    except Exception:  # noqa: BLE001 - damaged files raise errors of every kind, shown with the frame itself
         return None
     if not frame.size:
         return None
@@ -141,15 +138,15 @@ def _limits(stack: da.Array) -> tuple[float, float] | None:
 
 
 def _channels(image: _Image, count: int) -> dict[str, Any]:
-    """Return name, colour and contrast of every channel, as far as the file tells them."""
-    told = image.channels if len(image.channels) == count else [{}] * count
+    """Return name, colour and contrast of every channel, as far as the file has them."""
+    channels = image.channels if len(image.channels) == count else [{}] * count
     options: dict[str, Any] = {
-        "name": [f"{image.name} {_label(one) or f'channel {number}'}" for number, one in enumerate(told)]
+        "name": [f"{image.name} {_label(one) or f'channel {number}'}" for number, one in enumerate(channels)]
     }
-    colours = [str(one.get("color", "")).lstrip("#") for one in told]
+    colours = [str(one.get("color", "")).lstrip("#") for one in channels]
     if all(re.fullmatch("[0-9a-fA-F]{6}", colour) for colour in colours):
         options["colormap"] = [f"#{colour}" for colour in colours]
-    limits = [_window(one.get("window")) for one in told]
+    limits = [_window(one.get("window")) for one in channels]
     if all(limits):
         options["contrast_limits"] = limits
     return options
@@ -169,7 +166,7 @@ def _window(window: Any) -> tuple[float, float] | None:
 
 
 def _lazy(array: Any) -> da.Array:
-    """Return an array that reads a frame when it is looked at, a very large one in parts."""
+    """Return an array that reads a frame when it is shown, a very large one in parts."""
     import dask.array as da
 
     frame = array.shape[-2:]

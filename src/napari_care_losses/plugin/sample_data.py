@@ -1,6 +1,6 @@
-"""Simulated pairs for the viewer's File > Open Sample: made on the fly, the same every time.
+"""Simulated pairs for napari's File > Open Sample, the same every time.
 
-Their seeds are below 1000, where the bundled models have not been trained (see `simulation.pairs_and_movies`).
+Their random seeds are below 1000: the bundled models were trained with others (see `simulation.pairs_and_movies`).
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ _SEEDS = {"actin": 101, "mitochondria": 202, "dendra": 303}
 
 
 def actin_sample() -> list[LayerData]:
-    """Return nine fields of actin at 1 ms, and their truth at 100 ms.
+    """Return nine fields of actin at 1 ms, and their ground truth at 100 ms.
 
     Returns
     -------
     list of tuple
-        Layer data (image of uint16, shape (9, 512, 512); options; "image"): the truth, hidden, then the low exposure.
+        Layer data (image of uint16, shape (9, 512, 512); options; "image"): the hidden ground truth, then the input.
     """
     return _fields("actin")
 
 
 def mitochondria_sample() -> list[LayerData]:
-    """Return nine fields of mitochondria at 1 ms, and their truth at 100 ms; layers as in `actin_sample`."""
+    """Return nine fields of mitochondria at 1 ms, and their ground truth at 100 ms; layers as in `actin_sample`."""
     return _fields("mitochondria")
 
 
 def dendra_sample() -> list[LayerData]:
-    """Return a time-lapse of moving cells at 10 ms, and its truth at 400 ms.
+    """Return a time-lapse of moving cells at 10 ms, and its ground truth at 400 ms.
 
     Returns
     -------
     list of tuple
-        Layer data (image of uint16, shape (30, 384, 384); options; "image"): the truth, hidden, then the low exposure.
+        Layer data (image of uint16, shape (30, 384, 384); options; "image"): the hidden ground truth, then the input.
     """
     low, high = simulate_movie("dendra", _TIME_POINTS, (384, 384), seed=_SEEDS["dendra"], bleaching=0.2)
-    # A time point of the paper's movies lasts as long as its long exposure.
+    # in the paper's movies, a time point lasts as long as its long exposure
     return _layers("dendra", low, high, first_step=STRUCTURES["dendra"].high_ms / 1000, first_unit="s", first_axis="t")
 
 

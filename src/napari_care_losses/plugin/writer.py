@@ -23,12 +23,12 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     Returns
     -------
     list of str
-        What was written.
+        The path written.
 
     Raises
     ------
     InputError
-        If the layer is a colour image, or has axes that are not understood.
+        If the layer is a colour image, or has other axes than T, Z, C, Y and X.
     OutputError
         If the file cannot be written.
     """

@@ -33,24 +33,24 @@ AXIS_NAMES = {
     "channel": "C",
     "channels": "C",
 }
-"""What axis labels mean, in lower case; other labels (napari's own "-3", "field", ...) leave it open."""
+"""Axes by their labels in lower case; other labels (napari's own "-3", "field", ...) leave the axis open."""
 
 CONTRAST_PERCENTILES = (1.0, 99.8)
-"""Shown as black and white, in every layer alike, so that layers of different brightness can be compared by eye."""
+"""Percentiles shown as black and white in every layer, so that layers can be compared by eye."""
 
 LARGEST_IN_MEMORY = 500 * 2**20
-"""Results beyond this many bytes lie in a temporary file."""
+"""Results of more bytes lie in a temporary file."""
 
 
 def layer_frames(layer: Layer) -> Frames:
     """Return the frames of an image layer, lazily; of a multiscale layer the full resolution.
 
-    Pixel size and steps are those of its scale, where its units are lengths and times.
+    Pixel size and steps are its scale, where its units are known lengths and times.
 
     Raises
     ------
     InputError
-        If the layer is no image, is RGB, or has axes that are not understood.
+        If the layer is no image, is RGB, or has other axes than T, Z, C, Y and X.
     """
     if not isinstance(layer, Image):
         raise InputError(f"{layer.name} is no image layer: choose one.")
@@ -130,7 +130,7 @@ def new_array(shape: tuple[int, ...], *, largest_in_memory: int = LARGEST_IN_MEM
     try:
         if shutil.disk_usage(folder).free < size:
             raise OutputError(_no_room(size, folder, "not enough space"))
-        # The array keeps the file open, and the file's name is given up: it is gone when the array is.
+        # the file has no name and only the array keeps it open: both vanish together
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
