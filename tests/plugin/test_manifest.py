@@ -84,7 +84,7 @@ def test_from_the_menu_to_the_scores(
     assert restored.axis_labels == low.axis_labels
     widget.scores.truth.value = truth
     qtbot.waitUntil(lambda: not widget.scores.is_scoring, timeout=10_000)
-    assert float(widget.scores.values["restored", "psnr"].text()) > 5
+    assert float(widget.scores.of_truth.values["restored", "psnr"].text()) > 5
     click(viewer, "Plugins", "CARE Losses", "Train")
     assert docked(viewer, "Train (CARE Losses)").pairs.rows
 

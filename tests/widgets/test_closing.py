@@ -93,7 +93,7 @@ def is_restored(scene: Scene) -> None:
 def scores(scene: Scene) -> None:
     is_restored(scene)
     scene.widget.scores.truth.value = scene.truth
-    scene.wait(lambda: scene.widget.scores._judging._job.is_running)
+    scene.wait(lambda: scene.widget.scores._background._job.is_running)
 
 
 def shows_the_residual(scene: Scene) -> None:

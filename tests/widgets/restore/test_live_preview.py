@@ -10,7 +10,6 @@ from fixtures.preview_layers import PARAMETERS, hover, large_stack, look, on_sou
 from fixtures.restore_widget import entry
 
 from napari_care_losses.widgets.layers.restored_layers import KEY, RESTORED, is_result
-from napari_care_losses.widgets.restore.preview.overlay import is_preview
 from napari_care_losses.widgets.restore.preview.visible_region import camera_of
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 
@@ -186,8 +185,6 @@ def test_it_is_taken_for_no_input(show, stack) -> None:
     shown.qtbot.addWidget(chooser.native)
     layer = shown.wait()
     assert is_result(layer)
-    assert is_preview(layer)
-    assert not is_preview(shown.source)
     assert chooser.value is shown.source
 
 

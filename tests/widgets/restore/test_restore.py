@@ -52,7 +52,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> Endless:
 
 def wait_for_scores(widget: RestoreWidget, qtbot: QtBot) -> dict[tuple[str, str], str]:
     qtbot.waitUntil(lambda: not widget.scores.is_scoring, timeout=10_000)
-    return {key: label.text() for key, label in widget.scores.values.items()}
+    return {key: label.text() for key, label in widget.scores.of_truth.values.items()}
 
 
 def test_the_layer_is_what_core_makes_of_it(viewer, open_widget, add_model, stack, qtbot) -> None:
@@ -226,7 +226,7 @@ def test_scores_follow_the_slider_and_the_switch(viewer, open_widget, add_model,
     for index in (2, 0):
         viewer.dims.set_current_step(0, index)
         for aligned in (True, False):
-            widget.scores.aligned.setChecked(aligned)
+            widget.scores.of_truth.aligned.setChecked(aligned)
             shown = wait_for_scores(widget, qtbot)
             for row, image in (("input", stack), ("restored", restored.data)):
                 expected = score(image[index], clean[index], aligned=aligned)

@@ -26,9 +26,9 @@ def test_scores_of_all_frames_are_those_of_the_metrics(bench) -> None:
     expected = [bench.expected(index)["psnr"] if index in bench.done else np.nan for index in range(FRAMES)]
     assert np.allclose(bench.plotted(), expected, equal_nan=True)
     assert np.isnan(bench.plotted(INPUT)).tolist() == np.isnan(expected).tolist()
-    bench.panel.plot.figure.setCurrentIndex(1)
+    bench.panel.plot.quantity.native.setCurrentIndex(1)
     assert bench.plotted()[3] == pytest.approx(bench.expected(3)["ssim"])
-    bench.panel.aligned.setChecked(False)
+    bench.panel.of_truth.aligned.setChecked(False)
     bench.wait()
     assert bench.plotted()[3] == pytest.approx(bench.expected(3, aligned=False)["ssim"])
     assert bench.shown()[SSIM] == f"{bench.expected(0, aligned=False)['ssim']:.3f}"
@@ -58,7 +58,7 @@ def test_the_shown_frame_comes_first_and_others_make_way(bench, qtbot) -> None:
     bench.viewer.dims.set_current_step(0, 5)
     assert bench.panel.is_scoring
     left: list[int] = []
-    bench.panel.scored.connect(lambda: left.append(len(bench.panel._judging.timeline.missing(3))))
+    bench.panel.scored.connect(lambda: left.append(len(bench.panel._background.timeline.missing(3))))
     slow.go.set()
     bench.wait()
     assert slow.read[:2] == [3, 5]
@@ -154,18 +154,18 @@ def test_without_a_truth_nothing_of_it_is_seen(bench) -> None:
     assert share < 0.02
     assert panel.blind.structure.text().endswith("(little signal lost)")
     assert not is_seen(panel.of_truth, panel)
-    assert [panel.plot.figure.itemText(i) for i in range(panel.plot.figure.count())] == [
+    assert [panel.plot.quantity.native.itemText(i) for i in range(panel.plot.quantity.native.count())] == [
         "Structure left (%)",
         "Mean brightness",
     ]
     assert bench.plotted()[0] == pytest.approx(100 * share)
-    panel.plot.figure.setCurrentIndex(1)
+    panel.plot.quantity.native.setCurrentIndex(1)
     assert bench.plotted(INPUT)[1] == pytest.approx(bench.input_data[1].mean())
     panel.truth.value = bench.truth
     bench.wait()
     assert is_seen(panel.of_truth, panel)
     assert not is_seen(panel.blind, panel)
-    assert panel.plot.figure.itemText(0) == "PSNR (dB)"
+    assert panel.plot.quantity.native.itemText(0) == "PSNR (dB)"
 
 
 def test_lost_signal_is_told(bench) -> None:

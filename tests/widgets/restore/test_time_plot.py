@@ -18,7 +18,7 @@ from napari_care_losses.widgets.restore.scores.time_plot import COLOURS, TimePlo
 def plot(qtbot) -> TimePlot:
     plot = TimePlot("dark")
     qtbot.addWidget(plot)
-    plot.set_figures({"psnr": "PSNR (dB)", "ssim": "SSIM"})
+    plot.set_quantities({"psnr": "PSNR (dB)", "ssim": "SSIM"})
     plot.set_axis("time (s)", 3 + 0.5 * np.arange(8))
     plot.resize(340, 180)
     plot.show()
@@ -105,14 +105,14 @@ def test_the_shown_frame_is_marked(plot) -> None:
 
 def test_the_figure_chosen_stays_while_it_is_offered(plot, qtbot) -> None:
     with qtbot.waitSignal(plot.chosen):
-        plot.figure.setCurrentIndex(1)
+        plot.quantity.native.setCurrentIndex(1)
     with qtbot.assertNotEmitted(plot.chosen):
-        plot.set_figures({"psnr": "PSNR (dB)", "ssim": "SSIM"})
-        assert plot.figure.currentData() == "ssim"
-        plot.set_figures({"structure": "Structure left (%)", "ssim": "SSIM"})
-        assert plot.figure.currentData() == "ssim"
-        plot.set_figures({"structure": "Structure left (%)"})
-        assert plot.figure.currentData() == "structure"
+        plot.set_quantities({"psnr": "PSNR (dB)", "ssim": "SSIM"})
+        assert plot.quantity.value == "ssim"
+        plot.set_quantities({"structure": "Structure left (%)", "ssim": "SSIM"})
+        assert plot.quantity.value == "ssim"
+        plot.set_quantities({"structure": "Structure left (%)"})
+        assert plot.quantity.value == "structure"
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

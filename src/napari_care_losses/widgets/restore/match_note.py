@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QLabel
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.models.image_statistics import measure
@@ -36,18 +36,13 @@ class MatchNote(QLabel):
     """Says why a model does not match the shown frame; takes no room where it does, or where nothing can be said.
 
     A frame is measured once, in the background, however many models it is compared with.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
     """
 
     measured = Signal(object)
     """A stack was looked at for the first time: the `ImageStatistics` of the shown frame."""
 
-    def __init__(self, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.reasons: list[str] = []
         self._frames: Frames | None = None
         self._index = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QLabel
 
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError
@@ -34,16 +34,10 @@ RESCALES = (
 
 
 class RangeNote(QLabel):
-    """Says which grey levels of the shown frame become 0 and 1.
+    """Says which grey levels of the shown frame become 0 and 1."""
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
-    """
-
-    def __init__(self, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setVisible(False)

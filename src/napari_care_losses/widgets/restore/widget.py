@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 class RestoreWidget(Panel):
     """Restores an image layer with a model of the library. Its parameters are those of a `Panel`."""
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
-        super().__init__(napari_viewer, parent=parent)
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer)
         self._plan: Plan | None = None
         self._is_shown = False
         self._before = 0

@@ -57,7 +57,7 @@ class Choice(ComboBox):
 
     def _chosen_after(self, before: Any) -> Any:
         """Return what is chosen of the new choices."""
-        raise NotImplementedError
+        return before if before in self.choices else self.choices[0]
 
     def _on_activated(self, _index: int) -> None:
         self.was_chosen = True

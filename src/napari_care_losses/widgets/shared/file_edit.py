@@ -12,8 +12,6 @@ from napari_care_losses.widgets.shared.form import tooltip
 FILE, FOLDER, NEW = "r", "d", "w"
 """magicgui's modes: a file there is, a folder there is, a file to be made."""
 
-_BUTTONS = {FILE: "File…", FOLDER: "Folder…", NEW: "…"}
-
 
 def file_edit(label: str, help: str, mode: str, *, filters: str = "", placeholder: str = "") -> FileEdit:
     """Return a line for a path, typed or looked for.
@@ -34,7 +32,7 @@ def file_edit(label: str, help: str, mode: str, *, filters: str = "", placeholde
     line.setToolTip(tooltip(help))
     line.setAccessibleName(label)
     line.setPlaceholderText(placeholder)
-    button.setText(_BUTTONS[mode])
+    button.setText("…")
     button.setAccessibleName(f"{label}: look for it")
     edit.native.setFocusProxy(line)
     edit.native.layout().setStretch(0, 1)
@@ -43,11 +41,13 @@ def file_edit(label: str, help: str, mode: str, *, filters: str = "", placeholde
 
 def offer_folders(edit: FileEdit) -> PushButton:
     """Give a file edit a second button, which looks for folders, and return it."""
-    button = PushButton(text=_BUTTONS[FOLDER], tooltip=tooltip("Look for a folder."))
+    edit.choose_btn.text = "File…"
+    button = PushButton(text="Folder…", tooltip=tooltip("Look for a folder."))
     button.native.setAccessibleName(f"{edit.label}: look for a folder")
 
     def look(_: Any) -> None:
         mode, text = edit.mode, edit.choose_btn.text
+        # which sets the text of the button too
         edit.mode = FOLDER
         edit.choose_btn.native.click()
         edit.mode, edit.choose_btn.text = mode, text

@@ -44,6 +44,7 @@ class Rows(Container):
         super().__init__(widgets=widgets, **options)
         self.margins = (0, 0, 0, 0)
         self.native.layout().setSpacing(4)
+        align_when_shown(self)
 
 
 class ParameterForm(Rows, Generic[Kind]):
@@ -134,7 +135,7 @@ def align_labels(*forms: Container | QFormLayout) -> None:
     labels = [label for form in forms for label in _labels(form)]
     for label in labels:
         label.ensurePolished()
-    width = max((label.sizeHint().width() for label in labels), default=0)
+    width = max((max(label.sizeHint().width(), label.minimumWidth()) for label in labels), default=0)
     for label in labels:
         label.setMinimumWidth(width)
 
@@ -145,6 +146,23 @@ def _labels(form: Container | QFormLayout) -> list[QWidget]:
         return [label for item in items if item is not None and (label := item.widget()) is not None]
     rows = [widget.native.parentWidget() for widget in form]
     return [row.layout().itemAt(0).widget() for row in rows if row is not form.native]
+
+
+def align_when_shown(*forms: Container) -> None:
+    """Line up the fields of forms once the first is shown: only then do their labels have the viewer's style."""
+    first = forms[0].native
+    first.installEventFilter(_Aligner(first, forms))
+
+
+class _Aligner(QObject):
+    def __init__(self, parent: QWidget, forms: tuple[Container, ...]) -> None:
+        super().__init__(parent)
+        self._forms = forms
+
+    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
+        if event is not None and event.type() == QEvent.Type.Show:
+            align_labels(*self._forms)
+        return False
 
 
 def scroll_past(widget: QWidget) -> None:

@@ -61,6 +61,8 @@ class ModelChooser(Choice):
         self._measured: list[ImageStatistics] = []
         self._library = LibraryWatch()
         super().__init__(label, help, none=none, choices=lambda _: self._offered())
+        # models have long names
+        self.native.setMinimumWidth(0)
         self.native.setMinimumContentsLength(18)
         self.rows = Rows(self)
         self._library.setParent(self.rows.native)

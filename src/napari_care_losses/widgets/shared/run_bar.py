@@ -21,17 +21,13 @@ class RunBar(QWidget):
         Texts of the buttons.
     start_help, stop_help : str
         Their tooltips.
-    parent : QWidget, optional
-        Parent widget.
     """
 
     started = Signal()
     stopped = Signal()
 
-    def __init__(
-        self, start: str, stop: str, *, start_help: str, stop_help: str, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, start: str, stop: str, *, start_help: str, stop_help: str) -> None:
+        super().__init__()
         self.start_button, self.stop_button = QPushButton(start), QPushButton(stop)
         self.start_button.setToolTip(tooltip(start_help))
         self.stop_button.setToolTip(tooltip(stop_help))

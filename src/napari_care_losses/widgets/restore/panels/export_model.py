@@ -17,8 +17,6 @@ from napari_care_losses.widgets.shared.form import narrow, tooltip
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from qtpy.QtWidgets import QWidget
-
     from napari_care_losses.models.library import LibraryEntry
 
 LICENSES = ("CC-BY-4.0", "CC0-1.0", "BSD-3-Clause", "MIT")
@@ -26,22 +24,15 @@ LICENSES = ("CC-BY-4.0", "CC0-1.0", "BSD-3-Clause", "MIT")
 
 
 class ExportPanel(JobPanel):
-    """Writes the chosen model as a package for bioimage.io, in the background.
+    """Writes the chosen model as a package for bioimage.io, in the background."""
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
-    """
-
-    def __init__(self, *, parent: QWidget | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(
             "Export",
             start_help="Pack the chosen model for DeepImageJ, ilastik, bioimageio.core and others: as PyTorch, "
             "TorchScript and ONNX, with a test image and documentation, in the format of bioimage.io.",
             stop_help="Stop; nothing is written.",
             failed="Not exported",
-            parent=parent,
         )
         self._entry: LibraryEntry | None = None
         self._target = Path()

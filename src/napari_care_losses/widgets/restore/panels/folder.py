@@ -17,31 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from qtpy.QtWidgets import QWidget
-
     from napari_care_losses.models.library import LibraryEntry
     from napari_care_losses.restoration.parameters import RestorationParameters
 
 
 class FolderPanel(JobPanel):
-    """Restores every TIFF file and OME-Zarr image of a folder with the model and the settings chosen for the layer.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Restores every TIFF file and OME-Zarr image of a folder with the model and the settings chosen for the layer."""
 
     changed = Signal()
     """The work has begun or ended."""
 
-    def __init__(self, *, parent: QWidget | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(
             "Restore folder",
             start_help="Restore all files, one after the other, with the model and the settings above.",
             stop_help="Stop; started again, it goes on where it stood.",
             failed="Failed",
-            parent=parent,
         )
         self._entry: LibraryEntry | None = None
         self._parameters: RestorationParameters | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox, LineEdit
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QMessageBox, QWidget
+from qtpy.QtWidgets import QMessageBox
 
 from napari_care_losses.errors import CareError, ForeignProgram, UnagreedProgramError
 from napari_care_losses.interchange.import_model import MARKERS, ImportParameters, importing
@@ -16,7 +16,7 @@ from napari_care_losses.models.model import STRUCTURES, SUFFIX
 from napari_care_losses.widgets.background.worker import Outcome
 from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
 from napari_care_losses.widgets.shared.file_edit import FILE, file_edit, offer_folders, typed_path
-from napari_care_losses.widgets.shared.form import ParameterForm, narrow, tooltip
+from napari_care_losses.widgets.shared.form import ParameterForm, align_when_shown, narrow, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,24 +28,17 @@ AS_THE_MODEL = "as the model says"
 
 
 class ImportPanel(JobPanel):
-    """Reads a model of CSBDeep or a package for bioimage.io into the library, in the background.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Reads a model of CSBDeep or a package for bioimage.io into the library, in the background."""
 
     imported = Signal(str)
     """The name of a model that has come into the library."""
 
-    def __init__(self, *, parent: QWidget | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(
             "Import",
             start_help="Read the model and add it to the library; it is then chosen above.",
             stop_help="Stop; nothing is added.",
             failed="Not imported",
-            parent=parent,
         )
         self._name = self._suggested = ""
         self._asked: ForeignProgram | None = None
@@ -69,6 +62,7 @@ class ImportPanel(JobPanel):
         self.percentiles = ParameterForm(ImportParameters)
         self.rows.extend([self.source, self.name, self.structure])
         self.rows.native.layout().addWidget(self.percentiles.native)
+        align_when_shown(self.percentiles, self.rows)
         self.source.changed.connect(self._on_source)
         for form in (self.rows, self.percentiles):
             form.changed.connect(self._update)

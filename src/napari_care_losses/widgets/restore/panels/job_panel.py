@@ -20,12 +20,10 @@ class JobPanel(QWidget):
         Text of the button that starts the job, and the tooltips of both.
     failed : str
         What is said before the reason of a failure.
-    parent : QWidget, optional
-        Parent widget.
     """
 
-    def __init__(self, start: str, *, start_help: str, stop_help: str, failed: str, parent: QWidget | None) -> None:
-        super().__init__(parent)
+    def __init__(self, start: str, *, start_help: str, stop_help: str, failed: str) -> None:
+        super().__init__()
         self._job = Job(parent=self, uses_torch=True)
         self.rows = Rows()
         self.run_bar = RunBar(start, "Stop", start_help=start_help, stop_help=stop_help)

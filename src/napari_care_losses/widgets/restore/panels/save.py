@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_care_losses.io.stacks import NEW_SUFFIXES, Saved, bare_name, is_ome_zarr_name, save_frames
 from napari_care_losses.widgets.background.worker import CloseGuard, Job, Outcome
@@ -30,19 +30,13 @@ HELP = "Save the restored stack as OME-TIFF or OME-Zarr, with the pixel size and
 
 
 class SaveButton(QPushButton):
-    """Saves a restored layer, in the background.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Saves a restored layer, in the background."""
 
     said = Signal(str)
     """What is going on, for a status line."""
 
-    def __init__(self, *, parent: QWidget | None = None) -> None:
-        super().__init__("Save as…", parent)
+    def __init__(self) -> None:
+        super().__init__("Save as…")
         self._layer: Image | None = None
         self._path = Path()
         self._saved: Saved | None = None

@@ -12,7 +12,7 @@ from napari_care_losses.restoration.preview.previewer import Previewer
 from napari_care_losses.restoration.preview.window import LARGEST_WINDOW, choose_window
 from napari_care_losses.widgets.background.worker import CloseGuard, LatestJob
 from napari_care_losses.widgets.layers.conversion import layer_frames
-from napari_care_losses.widgets.restore.preview.overlay import Look, PreviewOverlay
+from napari_care_losses.widgets.restore.preview.overlay import PreviewedFrame, PreviewOverlay
 from napari_care_losses.widgets.restore.preview.visible_region import (
     camera_events,
     cursor_place,
@@ -152,7 +152,7 @@ class LivePreview(QObject):
         self.refresh()
 
     def refresh(self) -> None:
-        """Look again at what is shown."""
+        """PreviewedFrame again at what is shown."""
         if not self._is_enabled:
             return
         if not self._delay.isActive():
@@ -257,7 +257,7 @@ class LivePreview(QObject):
         assert frames is not None
         region = visible_region(self._viewer, source)
         if index is not None and region is not None:
-            look = Look(source, entry, index, (self._version, modified(entry.path), parameters))
+            shown = PreviewedFrame(source, entry, index, (self._version, modified(entry.path), parameters))
             current = self._request.window if self._request is not None else None
             window = choose_window(frames.frame_shape, region, self._cursor, current)
         if index is None or region is None or window is None:
@@ -268,7 +268,7 @@ class LivePreview(QObject):
         else:
             y0, y1, x0, x1 = region
             is_part = max(y1 - y0, x1 - x0) > LARGEST_WINDOW and max(frames.frame_shape) > LARGEST_WINDOW
-            self._ask(PreviewRequest(look, window, is_part), frames)
+            self._ask(PreviewRequest(shown, window, is_part), frames)
 
     def _ask(self, request: PreviewRequest, frames: Frames) -> None:
         if request == self._request:
@@ -292,7 +292,7 @@ class LivePreview(QObject):
 
     def _on_report(self, asked_and_given: tuple[PreviewRequest, PreviewTile | Complete | str]) -> None:
         request, report = asked_and_given
-        if request is not self._request or request.look.source not in self._viewer.layers:
+        if request is not self._request or request.shown.source not in self._viewer.layers:
             return
         seconds = time.perf_counter() - self._asked
         if isinstance(report, str):
@@ -303,7 +303,7 @@ class LivePreview(QObject):
         elif report.image is None or report.position is None:
             self.said.emit(f"Preview: {report.note}…")
         else:
-            self._overlay.paint(request.look, request.window, report.position, report.image)
+            self._overlay.paint(request.shown, request.window, report.position, report.image)
             if report.done < report.total:
                 self.said.emit(f"Preview: tile {report.done} of {report.total}")
             if not self._has_painted:

@@ -15,7 +15,6 @@ from napari_care_losses.widgets.restore.preview.visible_region import full_shape
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
     from numpy.typing import NDArray
 
     from napari_care_losses.images.regions import Region
@@ -28,14 +27,8 @@ TOLERANCE = 0.1
 """Share of the contrast's width by which another window may exceed it without changing it."""
 
 
-def is_preview(layer: Layer) -> bool:
-    """Return whether a layer is a live preview's."""
-    mark = layer.metadata.get(KEY)
-    return isinstance(mark, dict) and mark.get("kind") == PREVIEW
-
-
-class Look(NamedTuple):
-    """What is looked at.
+class PreviewedFrame(NamedTuple):
+    """What is previewed.
 
     Attributes
     ----------
@@ -69,18 +62,20 @@ class PreviewOverlay:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self.layer: Image | None = None
-        self._look: Look | None = None
+        self._shown: PreviewedFrame | None = None
         self._origin = (0, 0)
         self._pixels: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._limits: tuple[float, float] | None = None
         self._are_limits_settled = False
 
-    def paint(self, look: Look, window: Region, position: tuple[slice, slice], image: NDArray[np.float32]) -> None:
+    def paint(
+        self, shown: PreviewedFrame, window: Region, position: tuple[slice, slice], image: NDArray[np.float32]
+    ) -> None:
         """Lay a restored tile over its frame.
 
         Parameters
         ----------
-        look : Look
+        shown : PreviewedFrame
             What it was restored from. Tiles of another frame or version vanish.
         window : Region
             Which part of the frame is looked at.
@@ -89,17 +84,17 @@ class PreviewOverlay:
         image : float32 array (Y, X)
             The tile.
         """
-        if self.layer is not None and (self._look is None or self._look.source is not look.source):
+        if self.layer is not None and (self._shown is None or self._shown.source is not shown.source):
             self.remove()
-        shape = full_shape(look.source)
+        shape = full_shape(shown.source)
         if self.layer is None:
             self._pixels = np.full([min(size, LARGEST_WINDOW) for size in shape[-2:]], np.nan, np.float32)
-        self._turn_to(look, window)
+        self._turn_to(shown, window)
         self._copy(position, image)
         if self.layer is None:
-            self._add(look, comparable_limits(image))
+            self._add(shown, comparable_limits(image))
         else:
-            self._keep_above(look.source)
+            self._keep_above(shown.source)
             self.layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def settle_contrast(self, limits: tuple[float, float]) -> None:
@@ -108,9 +103,9 @@ class PreviewOverlay:
         Nothing changes once the user has set the contrast by hand.
         """
         layer, old = self.layer, self._limits
-        if layer is None or old is None or self._look is None or tuple(layer.contrast_limits) != old:
+        if layer is None or old is None or self._shown is None or tuple(layer.contrast_limits) != old:
             return
-        low, high = self._of_the_result(self._look) or limits
+        low, high = self._of_the_result(self._shown) or limits
         if self._are_limits_settled:
             slack = TOLERANCE * (old[1] - old[0])
             low, high = low if low < old[0] - slack else old[0], high if high > old[1] + slack else old[1]
@@ -119,35 +114,35 @@ class PreviewOverlay:
 
     def forget(self, index: int) -> None:
         """Make the layer transparent if it shows this frame."""
-        if self.layer is not None and self._look is not None and self._look.index == index:
-            self._look = self._look._replace(index=-1)
+        if self.layer is not None and self._shown is not None and self._shown.index == index:
+            self._shown = self._shown._replace(index=-1)
             self._pixels[:] = np.nan
             self.layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def remove(self) -> None:
         """Take the layer out of the viewer."""
-        layer, self.layer, self._look = self.layer, None, None
+        layer, self.layer, self._shown = self.layer, None, None
         self._limits, self._are_limits_settled = None, False
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
-    def _turn_to(self, look: Look, window: Region) -> None:
+    def _turn_to(self, shown: PreviewedFrame, window: Region) -> None:
         """Move the layer so that it holds the window; what it shows of the same frame stays."""
-        old, new = self._origin, self._origin_for(look.source, window)
-        before, self._look, self._origin = self._look, look, new
-        is_outdated = before is None or (before.index, before.version) != (look.index, look.version)
+        old, new = self._origin, self._origin_for(shown.source, window)
+        before, self._shown, self._origin = self._shown, shown, new
+        is_outdated = before is None or (before.index, before.version) != (shown.index, shown.version)
         if is_outdated:
             self._pixels[:] = np.nan
         elif new != old:
             self._pixels[:] = _shifted(self._pixels, old[0] - new[0], old[1] - new[1])
-        if before is not None and before.version != look.version:
+        if before is not None and before.version != shown.version:
             self._are_limits_settled = False
         if self.layer is None:
             return
-        if new != old or before is None or before.index != look.index:
-            self.layer.translate = self._translate(look)
-        if before is None or before.entry != look.entry:
-            self.layer.name, self.layer.metadata[KEY] = _name(look), _mark(look)
+        if new != old or before is None or before.index != shown.index:
+            self.layer.translate = self._translate(shown)
+        if before is None or before.entry != shown.entry:
+            self.layer.name, self.layer.metadata[KEY] = _name(shown), _mark(shown)
 
     def _origin_for(self, source: Image, window: Region) -> tuple[int, int]:
         """Return (y, x) of the layer's first pixel in the frame; the present one while it holds the window."""
@@ -170,19 +165,19 @@ class PreviewOverlay:
             part.append(slice(first - span.start, last - span.start))
         self._pixels[tuple(inside)] = image[tuple(part)]
 
-    def _add(self, look: Look, limits: tuple[float, float]) -> None:
-        source = look.source
-        limits = self._of_the_result(look) or limits
-        place = {**placement(source), "translate": self._translate(look)}
+    def _add(self, shown: PreviewedFrame, limits: tuple[float, float]) -> None:
+        source = shown.source
+        limits = self._of_the_result(shown) or limits
+        place = {**placement(source), "translate": self._translate(shown)}
         layer = Image(
             self._pixels.reshape((1,) * (source.ndim - 2) + self._pixels.shape),
-            name=_name(look),
+            name=_name(shown),
             rgb=False,
             multiscale=False,
             contrast_limits=limits,
             colormap=source.colormap,
             interpolation2d=source.interpolation2d,
-            metadata={KEY: _mark(look)},
+            metadata={KEY: _mark(shown)},
             **place,
         )
         # The array, not a copy: tiles are painted into it.
@@ -213,15 +208,15 @@ class PreviewOverlay:
         layer.contrast_limits = limits
         self._limits = tuple(layer.contrast_limits)
 
-    def _of_the_result(self, look: Look) -> tuple[float, float] | None:
+    def _of_the_result(self, shown: PreviewedFrame) -> tuple[float, float] | None:
         """Return the contrast of what the model has restored already: the preview should look like it."""
-        result = find_result(self._viewer, look.source, look.entry)
+        result = find_result(self._viewer, shown.source, shown.entry)
         return None if result is None else tuple(result.contrast_limits)
 
-    def _translate(self, look: Look) -> NDArray[np.float64]:
+    def _translate(self, shown: PreviewedFrame) -> NDArray[np.float64]:
         """Return the translation that puts the layer's first pixel onto its place in the source."""
-        source = look.source
-        place = (*np.unravel_index(look.index, full_shape(source)[:-2]), *self._origin)
+        source = shown.source
+        place = (*np.unravel_index(shown.index, full_shape(source)[:-2]), *self._origin)
         linear = Affine(scale=source.scale, rotate=source.rotate, shear=source.shear).linear_matrix
         moved: NDArray[np.float64] = np.asarray(source.translate) + linear @ np.asarray(place, float)
         return moved
@@ -238,9 +233,9 @@ def _shifted(pixels: NDArray[np.float32], down: int, right: int) -> NDArray[np.f
     return moved
 
 
-def _name(look: Look) -> str:
-    return f"preview {look.source.name} ({look.entry.path.stem})"
+def _name(shown: PreviewedFrame) -> str:
+    return f"preview {shown.source.name} ({shown.entry.path.stem})"
 
 
-def _mark(look: Look) -> dict[str, Any]:
-    return {"source": look.source.unique_id, "model": str(look.entry.path), "kind": PREVIEW}
+def _mark(shown: PreviewedFrame) -> dict[str, Any]:
+    return {"source": shown.source.unique_id, "model": str(shown.entry.path), "kind": PREVIEW}

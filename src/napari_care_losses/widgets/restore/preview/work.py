@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_care_losses.images.regions import Region
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.preview.previewer import Previewer, PreviewTile
-    from napari_care_losses.widgets.restore.preview.overlay import Look
+    from napari_care_losses.widgets.restore.preview.overlay import PreviewedFrame
 
 
 class PreviewRequest(NamedTuple):
@@ -26,7 +26,7 @@ class PreviewRequest(NamedTuple):
 
     Attributes
     ----------
-    look : Look
+    shown : PreviewedFrame
         Frame, model and settings.
     window : Region
         Which part of the frame.
@@ -34,7 +34,7 @@ class PreviewRequest(NamedTuple):
         Whether more of the frame is visible than that.
     """
 
-    look: Look
+    shown: PreviewedFrame
     window: Region
     is_part: bool
 
@@ -62,8 +62,8 @@ def previewed(
     parameters: RestorationParameters,
 ) -> Iterator[tuple[PreviewRequest, PreviewTile | Complete | str]]:
     """Make a preview; yields the request with each of its tiles, then with `Complete`, or with what went wrong."""
-    look, images, note = request.look, [], ""
-    tiles = previewer.preview(frames, look.index, request.window, cursor, look.entry.path, parameters)
+    shown, images, note = request.shown, [], ""
+    tiles = previewer.preview(frames, shown.index, request.window, cursor, shown.entry.path, parameters)
     try:
         with closing(tiles):
             for tile in tiles:

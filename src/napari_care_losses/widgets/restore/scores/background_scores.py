@@ -1,11 +1,11 @@
-"""Judges frames in the background: the shown one at once, the other restored ones in between."""
+"""Scores frames in the background: the shown one at once, the other restored ones in between."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.frame_scores import STRUCTURE, Comparison, Problem, Stack, judge
@@ -13,6 +13,7 @@ from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import Timeline
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames
+from napari_care_losses.widgets.shared.events import single_shot
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from napari_care_losses.evaluation.frame_scores import Key
 
 
-class Judging(QObject):
-    """Fills a timeline, one frame after the other.
+class BackgroundScores(QObject):
+    """Scores one frame after the other.
 
     Parameters
     ----------
@@ -31,16 +32,16 @@ class Judging(QObject):
     Attributes
     ----------
     timeline : Timeline
-        What is known.
+        The scores so far.
     is_stopped : bool
-        Whether nothing is judged any more.
+        Whether nothing is scored any more.
     """
 
-    judged = Signal(int)
-    """A figure of this frame has come in."""
+    scored = Signal(int)
+    """A score of this frame has come in."""
 
     data_changed = Signal(object)
-    """This layer, one of those compared, has other data; what was known of it is dropped."""
+    """This layer, one of those compared, has other data; its scores are dropped."""
 
     def __init__(self, *, parent: QObject) -> None:
         super().__init__(parent)
@@ -48,27 +49,24 @@ class Judging(QObject):
         self._index = 0
         self._line = range(1)
         self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
-        self._judged: tuple[Comparison, list[Key]] | None = None
+        self._running: tuple[Comparison, list[Key]] | None = None
         self._has_failed = self.is_stopped = False
         self._job = Job(parent=self)
         self._job.reported.connect(self._on_reported)
         self._job.failed.connect(self._on_failed)
         self._job.finished.connect(self._on_finished)
-        # A viewer that closes removes its layers one by one before it says so: work starts when it is back from that.
-        self._starting = QTimer(self)
-        self._starting.setSingleShot(True)
-        self._starting.setInterval(0)
-        self._starting.timeout.connect(self._advance)
+        # A viewer that closes removes its layers one by one first: work starts after that.
+        self._starting = single_shot(self, 0, self._advance)
 
     @property
     def is_scoring(self) -> bool:
-        """Whether the scores of the shown frame are waited for, or without a truth the structure left."""
+        """Whether scores of the shown frame are missing: those against the truth, or the structure left."""
         first = {*METRICS, STRUCTURE}
         return not self.is_stopped and any(key.kind in first for key in self.timeline.missing(self._index))
 
     @property
     def is_running(self) -> bool:
-        """Whether any frame is being judged."""
+        """Whether any frame is being scored."""
         return self._job.is_running or self._starting.isActive()
 
     def comparison(
@@ -97,12 +95,12 @@ class Judging(QObject):
         )
 
     def start(self, comparison: Comparison | None, index: int, line: range, done: set[int]) -> None:
-        """Judge frame `index`, then those of `line`, then all others that are done; drop what was asked for before."""
+        """Score frame `index`, then those of `line`, then all others that are done; drop earlier requests."""
         if comparison != self.timeline.comparison:
             self._has_failed = False
         self._index, self._line = index, line
         self.timeline.compare(comparison, done)
-        if self._judged is not None or self.timeline.next_index(index, line) is not None:
+        if self._running is not None or self.timeline.next_index(index, line) is not None:
             self._starting.start()
 
     def stop(self) -> None:
@@ -111,7 +109,7 @@ class Judging(QObject):
         self._job.stop()
 
     def forget(self, layer: Image) -> None:
-        """Drop what is known of a layer."""
+        """Drop the scores of a layer."""
         stack = self._stacks.pop(layer, None)
         if stack is not None:
             self.timeline.forget(stack)
@@ -126,32 +124,32 @@ class Judging(QObject):
 
     def _advance(self) -> None:
         comparison, index = self.timeline.comparison, self._index
-        if self._judged is not None:
-            under_way, keys = self._judged
+        if self._running is not None:
+            under_way, keys = self._running
             if under_way != comparison or (keys[0].frame != index and self.timeline.missing(index)):
                 self._job.stop()
             return
         following = None if self.is_stopped else self.timeline.next_index(index, self._line)
-        # after an unexpected error, of which the user has been told, others are not risked for frames nobody looks at
+        # after an unexpected error, only the frame that the user looks at is tried
         if comparison is None or following is None or (self._has_failed and following != index):
             return
         keys = self.timeline.missing(following)
-        self._judged = comparison, keys
+        self._running = comparison, keys
         self._job.start(lambda: judge(comparison, keys))
 
     def _on_reported(self, report: tuple[Key, Any]) -> None:
-        key, figure = report
-        self.timeline.add(key, figure)
-        self.judged.emit(key.frame)
+        key, score = report
+        self.timeline.add(key, score)
+        self.scored.emit(key.frame)
 
     def _on_failed(self, error: Exception) -> None:
         self._has_failed = True
-        for key in self._judged[1] if self._judged is not None else ():
-            self.timeline.add(key, Problem(f"This frame could not be judged: {error}"))
-            self.judged.emit(key.frame)
+        for key in self._running[1] if self._running is not None else ():
+            self.timeline.add(key, Problem(f"This frame could not be scored: {error}"))
+            self.scored.emit(key.frame)
 
     def _on_finished(self) -> None:
-        self._judged = None
+        self._running = None
         self._advance()
 
     def _on_data(self, event: Any) -> None:

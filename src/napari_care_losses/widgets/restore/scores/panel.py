@@ -1,20 +1,20 @@
-"""How good the restoration at hand is: the shown frame at once, the others in between, all of them over time."""
+"""The quality of the shown restoration: the shown frame at once, the others in between, all of them over time."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QGroupBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.frame_scores import INPUT, MEANS, RESTORED, STRUCTURE
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import Judgement
 from napari_care_losses.widgets.background.worker import CloseGuard
-from napari_care_losses.widgets.restore.scores.background_scores import Judging
-from napari_care_losses.widgets.restore.scores.figures import STRUCTURE_WORDS, BlindFigures, TruthFigures
+from napari_care_losses.widgets.restore.scores.background_scores import BackgroundScores
 from napari_care_losses.widgets.restore.scores.residual_box import ResidualBox
+from napari_care_losses.widgets.restore.scores.shown_scores import STRUCTURE_WORDS, BlindScores, TruthScores
 from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, move_slider, time_axis
 from napari_care_losses.widgets.shared.events import single_shot
 from napari_care_losses.widgets.shared.form import Rows
@@ -30,33 +30,36 @@ if TYPE_CHECKING:
     from napari_care_losses.widgets.restore.scores.time_plot import TimePlot
 
 REDRAW_MS = 200
-"""Least time between two drawings of the plot while frames are judged."""
+"""Least time between two drawings of the plot while frames are scored."""
 
 PATIENCE_MS = 300
-"""How long the figures of the frame before stay, under its number, until those of the shown one are in."""
+"""How long the scores of the frame before stay, under its number, until those of the shown one are in."""
 
 LITTLE = 100 * STRUCTURE_WORDS[0][0]
 """Structure left, in %, that is little: less of it is not enlarged."""
 
-BLIND_FIGURES = {STRUCTURE: "Structure left (%)", MEANS: "Mean brightness"}
+BLIND_VALUES = {STRUCTURE: "Structure left (%)", MEANS: "Mean brightness"}
 
 
 class ScorePanel(QGroupBox):
-    """Judges a restoration: against a ground truth where there is one, by its residual where there is none.
+    """Scores a restoration: against a ground truth, or without one by its residual.
 
     Parameters
     ----------
     viewer : ViewerModel
         Whose layers.
-    parent : QWidget, optional
-        Parent widget.
+
+    Attributes
+    ----------
+    plot : TimePlot, optional
+        The plot over time, once there has been something to plot.
     """
 
     scored = Signal()
-    """The scores of the shown frame are shown; without a truth, the structure left in its residual."""
+    """The scores of the shown frame are shown."""
 
-    def __init__(self, viewer: ViewerModel, *, parent: QWidget | None = None) -> None:
-        super().__init__("Quality", parent)
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__("Quality")
         self._viewer = viewer
         self._input: Image | None = None
         self._restored: Image | None = None
@@ -66,15 +69,15 @@ class ScorePanel(QGroupBox):
         self._axis: TimeAxis | None = None
         self._problem = ""
         self._is_awaited = False
-        self._plot: TimePlot | None = None
-        self._judging = Judging(parent=self)
+        self.plot: TimePlot | None = None
+        self._background = BackgroundScores(parent=self)
         self.truth = LayerChooser(
             viewer,
             "Ground truth",
             "A long exposure of the same field of view, if you have one: the restored image is compared with it.",
             none="none",
         )
-        self.of_truth, self.blind = TruthFigures(), BlindFigures()
+        self.of_truth, self.blind = TruthScores(), BlindScores()
         self.residual = ResidualBox(viewer)
         self.message = QLabel()
         self.message.setWordWrap(True)
@@ -87,29 +90,14 @@ class ScorePanel(QGroupBox):
         self.rescore()
 
     @property
-    def aligned(self) -> QCheckBox:
-        """The switch that has brightness aligned before scoring."""
-        return self.of_truth.aligned
-
-    @property
-    def values(self) -> dict[tuple[str, str], QLabel]:
-        """The numbers of the table, by image and metric."""
-        return self.of_truth.values
-
-    @property
-    def plot(self) -> TimePlot | None:
-        """The plot over time; None until there has been something to plot."""
-        return self._plot
-
-    @property
     def is_scoring(self) -> bool:
         """Whether `scored` is still to come for the shown frame."""
-        return self._judging.is_scoring
+        return self._background.is_scoring
 
     @property
     def is_busy(self) -> bool:
-        """Whether any frame is being judged, the shown one or others."""
-        return self._judging.is_running or self.residual.is_running
+        """Whether any frame is being scored, the shown one or others."""
+        return self._background.is_running or self.residual.is_running
 
     def show_frame(
         self,
@@ -120,12 +108,12 @@ class ScorePanel(QGroupBox):
         uncertainty: Image | None = None,
         done: Collection[int] | None = None,
     ) -> None:
-        """Judge frame `index` of a layer and of what was restored from it; then, in between, the other restored frames.
+        """Score frame `index` of a layer and of what was restored from it; then, in between, the other restored frames.
 
         Parameters
         ----------
         source : Image, optional
-            The input; None if there is nothing to judge.
+            The input; None if there is nothing to score.
         restored : Image, optional
             What was restored from it so far.
         index : int
@@ -140,23 +128,23 @@ class ScorePanel(QGroupBox):
         self.rescore()
 
     def frame_done(self, index: int) -> None:
-        """Note that a frame has been restored, for the first time or anew; it is judged when its turn comes."""
+        """Note that a frame has been restored, also again; it is scored in its turn."""
         if self._restored is None:
             return
         self._done.add(index)
-        self._judging.timeline.renew(index)
+        self._background.timeline.renew(index)
         self.residual.frame_done(index)
         self.rescore()
 
     def rescore(self) -> None:
-        """Ask for what is missing, after anything has changed."""
-        truth, source, timeline = self.truth.value, self._input, self._judging.timeline
+        """Score what is missing, after any change."""
+        truth, source, timeline = self.truth.value, self._input, self._background.timeline
         before = timeline.comparison, timeline.done, self._line()
         self._problem, self._axis, comparison = "", None, None
         try:
             if source is not None:
-                comparison = self._judging.comparison(
-                    source, self._restored, truth, self._uncertainty, aligned=self.aligned.isChecked()
+                comparison = self._background.comparison(
+                    source, self._restored, truth, self._uncertainty, aligned=self.of_truth.aligned.isChecked()
                 )
                 self._axis = time_axis(source)
         except InputError as error:
@@ -164,27 +152,27 @@ class ScorePanel(QGroupBox):
         self.of_truth.setVisible(truth is not None)
         self.blind.setVisible(truth is None and bool(self._done))
         self.residual.show_frame(source, self._restored, self._index, self._done)
-        self._judging.start(comparison, self._index, self._line(), self._done)
+        self._background.start(comparison, self._index, self._line(), self._done)
         self._is_awaited = self.is_scoring
         if not self._is_awaited:
             self._announce()
         elif not self._patience.isActive():
             self._patience.start()
-        if before == (comparison, self._done, self._line()) and self._plot is not None and self._axis is not None:
-            self._plot.set_shown(self._axis.step_of(self._index))
+        if before == (comparison, self._done, self._line()) and self.plot is not None and self._axis is not None:
+            self.plot.set_shown(self._axis.step_of(self._index))
         else:
             self._redraw()
 
     def stop(self) -> None:
         """Stop for good."""
-        self._judging.stop()
+        self._background.stop()
         self.residual.stop()
 
     def _connect(self) -> None:
-        self._judging.judged.connect(self._on_judged)
-        self._judging.data_changed.connect(self._on_data)
+        self._background.scored.connect(self._on_scored)
+        self._background.data_changed.connect(self._on_data)
         self.truth.changed.connect(self.rescore)
-        self.aligned.toggled.connect(lambda _: self.rescore())
+        self.of_truth.aligned.toggled.connect(lambda _: self.rescore())
         CloseGuard(self).closed.connect(self.stop)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.events.theme.connect(self._on_theme)
@@ -193,7 +181,7 @@ class ScorePanel(QGroupBox):
         """Return the frames that are plotted."""
         return range(self._index, self._index + 1) if self._axis is None else self._axis.line(self._index)
 
-    def _on_judged(self, index: int) -> None:
+    def _on_scored(self, index: int) -> None:
         if index == self._index and not self.is_scoring:
             if self._is_awaited:
                 self._announce()
@@ -204,14 +192,14 @@ class ScorePanel(QGroupBox):
 
     def _on_data(self, layer: Image) -> None:
         if layer is self._restored:
-            # whoever restores into the layer tells which frames are there
+            # `frame_done` tells which frames are there
             self._done.clear()
         if layer in (self._input, self._restored, self._uncertainty, self.truth.value):
             self.rescore()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
-        self._judging.forget(layer)
+        self._background.forget(layer)
         if layer is self._input or layer is self._restored:
             self.show_frame(self._input if layer is self._restored else None, None, self._index)
         elif layer is self._uncertainty:
@@ -219,41 +207,41 @@ class ScorePanel(QGroupBox):
             self.rescore()
 
     def _on_theme(self, event: Any) -> None:
-        if self._plot is not None:
-            self._plot.set_theme(event.value)
+        if self.plot is not None:
+            self.plot.set_theme(event.value)
 
     def _announce(self) -> None:
         self._is_awaited = False
         self._show()
-        if self._judging.timeline.comparison is not None and not self._judging.is_stopped:
+        if self._background.timeline.comparison is not None and not self._background.is_stopped:
             self.scored.emit()
 
     def _show(self) -> None:
-        """Show what is known of the shown frame."""
+        """Show the scores of the shown frame."""
         self._patience.stop()
-        timeline = self._judging.timeline
+        timeline = self._background.timeline
         judgement = Judgement(problem=self._problem) if self._problem else timeline.judgement(self._index)
         heading, is_whole = "" if self._axis is None else f"Frame {self._index}", not timeline.missing(self._index)
-        self.of_truth.show_figures(judgement, heading, is_whole=is_whole)
-        self.blind.show_figures(judgement)
+        self.of_truth.show_scores(judgement, heading, is_whole=is_whole)
+        self.blind.show_scores(judgement)
         can_be_restored = timeline.comparison is not None and (self.truth.value is not None or bool(self._done))
         is_missing = can_be_restored and self._index not in self._done
         show_text(self.message, judgement.problem or ("This frame is not restored yet." if is_missing else ""))
 
     def _redraw(self) -> None:
-        """Draw the plot over time, and say what is told by all frames together."""
-        timeline, axis, line = self._judging.timeline, self._axis, self._line()
+        """Draw the plot over time, and show the flicker."""
+        timeline, axis, line = self._background.timeline, self._axis, self._line()
         has_truth = self.truth.value is not None
         self.blind.show_flicker(timeline.flicker(line) if axis is not None and axis.is_time and not has_truth else None)
         if axis is None or timeline.comparison is None or not (has_truth or self._done):
-            if self._plot is not None:
-                self._plot.setVisible(False)
+            if self.plot is not None:
+                self.plot.setVisible(False)
             return
-        plot = self._plot or self._make_plot()
-        plot.set_figures({name: metric.label for name, metric in METRICS.items()} if has_truth else BLIND_FIGURES)
+        plot = self.plot or self._make_plot()
+        plot.set_quantities({name: metric.label for name, metric in METRICS.items()} if has_truth else BLIND_VALUES)
         plot.set_axis(axis.label, axis.values())
         plot.set_shown(axis.step_of(self._index))
-        kind = plot.figure.currentData()
+        kind = plot.quantity.value
         rows, factor = ((RESTORED,), 100) if kind == STRUCTURE else ((INPUT, RESTORED), 1)
         lines = {row: factor * timeline.series(kind, row, line) for row in rows}
         plot.set_lines(lines, least_top=LITTLE if kind == STRUCTURE else None)
@@ -263,11 +251,11 @@ class ScorePanel(QGroupBox):
         # pyqtgraph takes a quarter of a second to load, which opening the widget need not wait for
         from napari_care_losses.widgets.restore.scores.time_plot import TimePlot
 
-        self._plot = TimePlot(self._viewer.theme)
-        self._plot.chosen.connect(self._redraw)
-        self._plot.clicked.connect(self._on_plot_clicked)
-        self._layout.addWidget(self._plot)
-        return self._plot
+        self.plot = TimePlot(self._viewer.theme)
+        self.plot.chosen.connect(self._redraw)
+        self.plot.clicked.connect(self._on_plot_clicked)
+        self._layout.addWidget(self.plot)
+        return self.plot
 
     def _on_plot_clicked(self, step: int) -> None:
         if self._axis is not None and self._input is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QCheckBox, QWidget
+from qtpy.QtWidgets import QCheckBox
 
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames
@@ -44,12 +44,10 @@ class ResidualBox(QCheckBox):
     ----------
     viewer : ViewerModel
         Whose layers.
-    parent : QWidget, optional
-        Parent widget.
     """
 
-    def __init__(self, viewer: ViewerModel, *, parent: QWidget | None = None) -> None:
-        super().__init__("Show the residual (input minus restored)", parent)
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__("Show the residual (input minus restored)")
         self.setToolTip(
             tooltip(
                 "A layer with what the restoration took away. It should hold noise alone: shapes known from the image "

@@ -1,4 +1,4 @@
-"""Figures of input and restored stack over time; a click goes to a frame."""
+"""Scores of input and restored stack over time; a click goes to a frame."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyqtgraph
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
-from napari_care_losses.widgets.shared.form import scroll_past, tooltip
+from napari_care_losses.widgets.shared.choice import Choice
 from napari_care_losses.widgets.shared.plotting import row_plot, take_theme
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 140
 COLOURS = {INPUT: "#f58518", RESTORED: "#3d8bfd"}
-"""Told apart by people with any colour vision, and readable on dark and light ground."""
+"""Distinct with any colour vision, and readable on dark and light ground."""
 
 NAMES = {INPUT: "input", RESTORED: "restored"}
 MOST_POINTS_MARKED = 100
@@ -29,34 +29,34 @@ MOST_POINTS_MARKED = 100
 
 
 class TimePlot(QWidget):
-    """Plots one figure, chosen among some, of every frame.
+    """Plots one value a frame, chosen among some.
 
     Parameters
     ----------
     theme : str
         Name of napari's theme.
-    parent : QWidget, optional
-        Parent widget.
     """
 
     clicked = Signal(int)
     """Place along the axis that was clicked at."""
 
     chosen = Signal()
-    """Another figure is to be plotted."""
+    """Other values are to be plotted."""
 
-    def __init__(self, theme: str, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, theme: str) -> None:
+        super().__init__()
         self._values = np.zeros(0)
-        self.figure = QComboBox()
-        self.figure.setToolTip(tooltip("What is plotted."))
-        self.figure.setAccessibleName("Figure plotted")
-        scroll_past(self.figure)
-        self.figure.currentIndexChanged.connect(lambda _: self.chosen.emit())
+        self._titles: dict[str, str] = {}
+        self.quantity = Choice(
+            "Values plotted",
+            "What is plotted.",
+            choices=lambda _: [(title, name) for name, title in self._titles.items()],
+        )
+        self.quantity.changed.connect(lambda: self.chosen.emit())
         self._legend = {row: QLabel() for row in COLOURS}
         self._plot = row_plot(
             HEIGHT,
-            "One point a frame, as frames are restored and judged. The upright line is the frame shown. "
+            "One point a frame, as frames are restored and scored. The vertical line marks the frame shown. "
             "Click to go to a frame.",
         )
         self._plot.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -67,7 +67,7 @@ class TimePlot(QWidget):
         self._plot.scene().sigMouseClicked.connect(self._on_clicked)
         self.means = text_line()
         header = QHBoxLayout()
-        header.addWidget(self.figure)
+        header.addWidget(self.quantity.native)
         header.addStretch(1)
         for label in self._legend.values():
             header.addWidget(label)
@@ -79,21 +79,15 @@ class TimePlot(QWidget):
         layout.addWidget(self.means)
         self.set_theme(theme)
 
-    def set_figures(self, figures: Mapping[str, str]) -> None:
-        """Offer figures to plot, by name with their titles; the one chosen stays if it is among them."""
-        offered = {self.figure.itemData(i): self.figure.itemText(i) for i in range(self.figure.count())}
-        if offered == dict(figures):
-            return
-        before = self.figure.currentData()
-        self.figure.blockSignals(True)
-        self.figure.clear()
-        for name, title in figures.items():
-            self.figure.addItem(title, name)
-        self.figure.setCurrentIndex(max(0, self.figure.findData(before)))
-        self.figure.blockSignals(False)
+    def set_quantities(self, titles: Mapping[str, str]) -> None:
+        """Offer values to plot, by name with their titles; the ones chosen stay if they are among them."""
+        if titles != self._titles:
+            self._titles = dict(titles)
+            with self.quantity.changed.blocked():
+                self.quantity.reset_choices()
 
     def set_axis(self, label: str, values: NDArray[np.float64]) -> None:
-        """Set what the figures are plotted over: the value of every frame, of equal steps."""
+        """Set what the values are plotted over: the value of every frame, of equal steps."""
         self._values = values
         self._plot.setLabel("bottom", label)
         margin = abs(values[-1] - values[0]) * 0.02
@@ -104,7 +98,7 @@ class TimePlot(QWidget):
         self._marker.setValue(self._values[step])
 
     def set_lines(self, lines: Mapping[str, NDArray[np.float64]], *, least_top: float | None = None) -> None:
-        """Plot figures by image (`INPUT`, `RESTORED`), one value a frame; NaN where there is none yet.
+        """Plot values by image (`INPUT`, `RESTORED`), one value a frame; NaN where there is none yet.
 
         Parameters
         ----------

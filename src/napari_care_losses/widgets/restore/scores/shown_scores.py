@@ -1,4 +1,4 @@
-"""What is said of the shown frame: figures against a ground truth, or those that need none."""
+"""The scores of the shown frame: against a ground truth, or without one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP, METRICS
 from napari_care_losses.evaluation.residual import measurable
 from napari_care_losses.widgets.shared.form import tooltip
-from napari_care_losses.widgets.shared.run_bar import show_text
+from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
     from napari_care_losses.evaluation.scores_over_time import Judgement
@@ -24,24 +24,18 @@ FLICKER_WORDS = ((1.2, "steady"), (2.0, "flickers somewhat"), (math.inf, "flicke
 """Up to which value which words hold."""
 
 
-class TruthFigures(QWidget):
-    """Figures of the shown frame against its ground truth.
+class TruthScores(QWidget):
+    """Scores of the shown frame against its ground truth."""
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
-    """
-
-    def __init__(self, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.aligned = QCheckBox("Align brightness first")
         self.aligned.setChecked(True)
         self.aligned.setToolTip(tooltip(ALIGNMENT_HELP))
         self.heading = QLabel()
         self.heading.setToolTip(tooltip("The frame the slider stands on; the first is 0, as beside the slider."))
         self.values = {(row, name): _number() for row in ROWS for name in METRICS}
-        self.levels, self.coverage = _sentence(), _sentence()
+        self.levels, self.coverage = text_line(), text_line()
         self.levels.setToolTip(
             tooltip(
                 "Slope and R2 of the line through restored against true grey levels, before any alignment. Ratios, "
@@ -50,8 +44,8 @@ class TruthFigures(QWidget):
         )
         self.coverage.setToolTip(
             tooltip(
-                "Whether the uncertainty can be believed: its 50 % interval should hold half of the true grey levels, "
-                "its 90 % interval nine in ten. Fewer: the uncertainty is too small; more: too large."
+                "Checks the uncertainty: its 50 % interval should hold half of the true grey levels, its 90 % "
+                "interval nine in ten. With fewer, the uncertainty is too small; with more, it is too large."
             )
         )
         layout = QVBoxLayout(self)
@@ -61,8 +55,8 @@ class TruthFigures(QWidget):
         layout.addWidget(self.levels)
         layout.addWidget(self.coverage)
 
-    def show_figures(self, judgement: Judgement, heading: str, *, is_whole: bool = True) -> None:
-        """Show what is known of a frame, the best score in bold; unless it `is_whole`, more is to come."""
+    def show_scores(self, judgement: Judgement, heading: str, *, is_whole: bool = True) -> None:
+        """Show the scores so far of a frame, the best in bold; unless it `is_whole`, more are to come."""
         self.heading.setText(heading)
         scores = judgement.scores
         for (row, name), label in self.values.items():
@@ -77,7 +71,7 @@ class TruthFigures(QWidget):
             self.coverage: _coverage_text(judgement.coverage),
         }
         for label, text in texts.items():
-            # greyed until the new one comes, a moment later: were it to vanish, all below would jump
+            # greyed until the new text comes, so that nothing below moves
             label.setEnabled(bool(text) or is_whole)
             if text or is_whole:
                 show_text(label, text)
@@ -97,28 +91,22 @@ class TruthFigures(QWidget):
         return grid
 
 
-class BlindFigures(QWidget):
-    """Figures of a restoration without a ground truth.
+class BlindScores(QWidget):
+    """Estimates of the quality without a ground truth."""
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
-    """
-
-    def __init__(self, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.structure, self.flicker = _sentence(), _sentence()
+    def __init__(self) -> None:
+        super().__init__()
+        self.structure, self.flicker = text_line(), text_line()
         self.structure.setToolTip(
             tooltip(
-                "How much of what the restoration took away from the shown frame is structure and not noise. The more, "
-                "the more signal was lost, or invented: look at the residual to see where."
+                "The residual is what the restoration removed from the shown frame. Structure in it is signal that was "
+                "lost or invented: show the residual to see where."
             )
         )
         self.flicker.setToolTip(
             tooltip(
-                "How much the brightness of regions jumps from frame to frame, compared with the input. Well above 1, "
-                "changes over time must not be measured; the range of the whole stack instead of each frame's helps."
+                "Changes of brightness from frame to frame, compared with the input. Do not measure changes over time "
+                "where it is well above 1; a range of the whole stack reduces it."
             )
         )
         layout = QVBoxLayout(self)
@@ -126,8 +114,8 @@ class BlindFigures(QWidget):
         layout.addWidget(self.structure)
         layout.addWidget(self.flicker)
 
-    def show_figures(self, judgement: Judgement) -> None:
-        """Show what is known of a frame."""
+    def show_scores(self, judgement: Judgement) -> None:
+        """Show the structure left in the residual of a frame."""
         share = judgement.structure_left
         show_text(
             self.structure,
@@ -165,11 +153,3 @@ def _number() -> QLabel:
     number = QLabel(UNKNOWN)
     number.setAlignment(Qt.AlignmentFlag.AlignRight)
     return number
-
-
-def _sentence() -> QLabel:
-    sentence = QLabel()
-    sentence.setWordWrap(True)
-    sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    sentence.setVisible(False)
-    return sentence
