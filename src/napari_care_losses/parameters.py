@@ -35,6 +35,8 @@ class ParameterInfo:
         Bounds, both included.
     choices : tuple of str
         The values allowed, for parameters that are words.
+    words : dict of str to str
+        What a form shows in place of some choices.
     advanced : bool
         Whether a form hides it until asked.
     none_means : str
@@ -49,6 +51,7 @@ class ParameterInfo:
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    words: dict[str, str] = dataclasses.field(default_factory=dict)
     advanced: bool = False
     none_means: str = ""
     none_number: float | None = None

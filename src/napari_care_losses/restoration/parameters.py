@@ -38,6 +38,7 @@ class RestorationParameters(Parameters):
         "stack: one range for the stack (movies: brightness stays comparable between frames). bleaching: a range that "
         "follows bleaching, smoothed over time (movies that fade).",
         choices=("frame", "stack", "bleaching"),
+        words={"frame": "of each frame", "stack": "of the whole stack", "bleaching": "following bleaching"},
     )
     low_percentile: float | None = parameter(
         None,
@@ -65,6 +66,7 @@ class RestorationParameters(Parameters):
         "Slow changes of brightness. tied: taken from the input. plain: as the network gives them. auto: tied for "
         "losses that leave them free (bandpass), plain for the others.",
         choices=("auto", "tied", "plain"),
+        words={"auto": "as the model needs", "tied": "from the input", "plain": "from the model"},
     )
     average_flips: bool = parameter(
         False,
@@ -79,6 +81,7 @@ class RestorationParameters(Parameters):
         "What runs the network. openvino-int8 computes in 8 bits, calibrated on your own image: about twice as fast "
         "on most CPUs, several times on the newest, at a small loss of quality that is shown with the result.",
         choices=ENGINES,
+        words={"auto": "automatic", "openvino": "OpenVINO", "openvino-int8": "OpenVINO, 8 bits"},
         advanced=True,
     )
     tile_size: int | None = parameter(

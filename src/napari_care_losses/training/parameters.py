@@ -25,6 +25,11 @@ class TrainingParameters(Parameters):
         "Network",
         "Size of the network: care is CSBDeep's; lite costs an eleventh; deep, an eighth, sees twice as far.",
         choices=tuple(PRESETS),
+        words={
+            "care": "care (as in the paper)",
+            "lite": "lite (11 times faster)",
+            "deep": "deep (twice the receptive field of lite)",
+        },
     )
     budget: str = parameter(
         "epochs",

@@ -124,11 +124,15 @@ def test_advanced_parameters_wait_until_they_are_asked_for(qtbot: QtBot) -> None
     assert form.editors["learning_rate"].native.visibleRegion().isEmpty()
 
 
-def test_choices_are_shown_in_the_words_given(qtbot: QtBot) -> None:
-    form = ParameterForm(RestorationParameters, words={"normalization": {"frame": "each frame"}})
+def test_choices_are_shown_in_words(qtbot: QtBot) -> None:
+    form = ParameterForm(RestorationParameters)
     qtbot.addWidget(form.native)
     combo = form.editors["normalization"].native
-    assert [combo.itemText(i) for i in range(combo.count())] == ["each frame", "stack", "bleaching"]
+    assert [combo.itemText(i) for i in range(combo.count())] == [
+        "of each frame",
+        "of the whole stack",
+        "following bleaching",
+    ]
 
 
 @pytest.mark.parametrize(

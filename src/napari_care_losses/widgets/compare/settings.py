@@ -16,7 +16,6 @@ from napari_care_losses.widgets.compare.results import ComparisonPlan, check_pai
 from napari_care_losses.widgets.layers.conversion import layer_frames, shown_first, shown_index
 from napari_care_losses.widgets.shared.form import ParameterForm, fold, make_rows, scroll_past, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
-from napari_care_losses.widgets.shared.restoration_words import WORDS
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -104,7 +103,7 @@ class ComparisonSettings(QWidget):
         self.aligned = QCheckBox("Align brightness before scoring")
         self.aligned.setChecked(True)
         self.aligned.setToolTip(tooltip(ALIGNMENT_HELP))
-        self.form = ParameterForm(RestorationParameters, words=WORDS)
+        self.form = ParameterForm(RestorationParameters)
         self.rows = make_rows()
         self.rows.addRow("Image", self.image.native)
         self.rows.addRow("Ground truth", self.truth.native)

@@ -35,7 +35,6 @@ from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, to
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
 from napari_care_losses.widgets.shared.panel import Panel
-from napari_care_losses.widgets.shared.restoration_words import WORDS
 from napari_care_losses.widgets.shared.run_bar import Clock, RunBar, duration, show_text, text_line
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class RestoreWidget(Panel):
             )
         )
         self.preview_note = text_line()
-        self.form = ParameterForm(RestorationParameters, words=WORDS)
+        self.form = ParameterForm(RestorationParameters)
         self.range = RangeNote()
         self.uncertainty = QCheckBox("Also add the uncertainty")
         self.scores = ScorePanel(self._viewer)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from napari_care_losses.parameters import ParameterInfo
 
 Kind = TypeVar("Kind", bound=Parameters)
-Words = dict[str, dict[str, str]]
 
 NO_LIMIT = 2**24 - 1
 """Qt's height of a widget that may be as high as it wants."""
@@ -56,13 +55,12 @@ class ParameterForm(Rows, Generic[Kind]):
     ----------
     kind : type
         The parameter class.
-    words : dict of str to dict, optional
-        By parameter, what to show in place of its choices.
     """
 
-    def __init__(self, kind: type[Kind], *, words: Words | None = None) -> None:
+    def __init__(self, kind: type[Kind]) -> None:
         described = kind.described()
-        editors = _editors(kind, words or {})
+        types = get_type_hints(kind)
+        editors = {name: _editor(name, types[name], info) for name, info in described.items()}
         super().__init__(*(editor for name, editor in editors.items() if not described[name].advanced))
         self._kind = kind
         self.editors: dict[str, ValueWidget[Any]] = editors
@@ -94,18 +92,13 @@ class ParameterForm(Rows, Generic[Kind]):
                 editor.value = value
 
 
-def _editors(kind: type[Parameters], words: Words) -> dict[str, ValueWidget[Any]]:
-    types, described = get_type_hints(kind), kind.described()
-    return {name: _editor(name, types[name], info, words.get(name, {})) for name, info in described.items()}
-
-
-def _editor(name: str, kind: Any, info: ParameterInfo, words: Mapping[str, str]) -> ValueWidget[Any]:
+def _editor(name: str, kind: Any, info: ParameterInfo) -> ValueWidget[Any]:
     common = {"name": name, "label": info.title, "tooltip": tooltip(info.help)}
     editor: ValueWidget[Any]
     if kind is bool:
         editor = CheckBox(**common | {"text": info.title, "label": None})
     elif info.choices:
-        editor = ComboBox(choices=[(words.get(choice, choice), choice) for choice in info.choices], **common)
+        editor = ComboBox(choices=[(info.words.get(choice, choice), choice) for choice in info.choices], **common)
     else:
         is_whole = int in (kind, *get_args(kind))
         editor = NumberEdit(

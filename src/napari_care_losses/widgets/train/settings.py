@@ -48,14 +48,6 @@ RECIPE_WORDS = {
 }
 OWN_RECIPE = "custom"
 
-WORDS = {
-    "preset": {
-        "care": "care (as in the paper)",
-        "lite": "lite (11 times faster)",
-        "deep": "deep (twice the receptive field of lite)",
-    }
-}
-
 FIXED_BY_MODEL = "The network is that of the model to start from."
 
 
@@ -116,7 +108,7 @@ class TrainingSettings(QWidget):
             "is used too, unless you have chosen one.",
             none="from scratch",
         )
-        self.form = ParameterForm(TrainingParameters, words=WORDS)
+        self.form = ParameterForm(TrainingParameters)
         self.form.set_value(START)
         self.recipe = QComboBox()
         for name in RECIPES:
