@@ -3,7 +3,7 @@
 # Any Python of 3.11 or newer; tools/environment.sh looks for one where this is empty.
 PYTHON ?=
 PYTEST_ARGS ?=
-# A folder with mitochondria_low.tif and mitochondria_high.tif, for the benchmarks on real images.
+# A folder with mitochondria_low.tif and mitochondria_high.tif, for benchmarks and models on real images.
 PAIRS ?=
 # A Python of 3.9 to 3.11 for CSBDeep; benchmarks/peers.sh looks for one where this is empty.
 PEER_PYTHON ?=
@@ -29,7 +29,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow torture lint format models screenshots bench package clean system-libraries
+.PHONY: help demo test test-slow torture lint format docs models screenshots bench package clean system-libraries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,8 +56,11 @@ format: $(INSTALLED_DEV) ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-models: $(INSTALLED) ## train the bundled models anew
-	$(BIN)/python tools/train_bundled.py
+docs: $(INSTALLED) ## build the site of the documentation into build/site
+	$(BIN)/python -m mkdocs build --strict
+
+models: $(INSTALLED) ## train the bundled models anew; PAIRS=folder for real images besides
+	$(BIN)/python tools/train_bundled.py $(if $(PAIRS),--pairs "$(PAIRS)")
 
 screenshots: $(INSTALLED) system-libraries ## take the pictures of docs/images anew
 	$(SCREEN) $(BIN)/python docs/make_screenshots.py

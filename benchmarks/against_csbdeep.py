@@ -8,7 +8,7 @@ AM. CSBDeep trains with ``probabilistic=True`` and otherwise its defaults, on th
 variation stands beside them with its strength picked on the very test images. Ours are commands of the command line;
 CSBDeep is installed in an environment of its own where it is missing (``peers.sh``).
 Networks and scores are kept in ``build/quality``, and what is there is not done again; the table is printed at the end
-and written to ``docs/quality_table.md``.
+and written into ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from context import Context
+from page import write_part
 from settings import Settings
 
 from napari_care_losses.comparison.baselines import BASELINES, restore_with
@@ -76,7 +77,7 @@ def main() -> None:
                     train = _csbdeep if name == "CSBDeep" else _ours
                     note(label, train(name, trained_on, minutes, options))
     text = table(found)
-    Path("docs/quality_table.md").write_text(text + "\n")
+    write_part("against_csbdeep", text)
     print(text)
 
 

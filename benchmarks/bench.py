@@ -3,8 +3,8 @@
     python benchmarks/bench.py --environments build/bench/env --pairs FOLDER
     python benchmarks/bench.py --environments build/bench/env --only memory,opening
 
-Writes docs/benchmarks.md with its plot, keeps every section's results under build/bench, and prints one JSON object as
-its last line.
+Writes its part of docs/benchmarks.md with the plot, keeps the results of every section under build/bench, and prints
+one JSON object as its last line.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 from context import MATMUL, SCRIPTS, Context
+from page import PAGE
 from report import all_rows, to_json, write_page
 from sections import SECTIONS
 from settings import QUICK, Settings
@@ -36,7 +37,7 @@ def main() -> int:
     """Measure what is asked for and report it; return 1 if a section failed."""
     options = _options()
     folder = ROOT / "build" / "bench" / ("quick" if options.quick else ".")
-    page = options.page or (folder / "benchmarks.md" if options.quick else ROOT / "docs" / "benchmarks.md")
+    page = options.page or (folder / "benchmarks.md" if options.quick else PAGE)
     settings = QUICK if options.quick else Settings()
     context = Context(settings, folder.resolve(), options.environments.absolute(), options.pairs)
     saved = _earlier(folder) if options.only or options.reuse else {}

@@ -1,13 +1,12 @@
-"""Judge the bundled models on images they were not trained on, and write a card for each.
+"""Score the bundled models on images they were not trained on.
 
     python benchmarks/bundled_models.py FOLDER [--without build/models/without]
 
 FOLDER holds ``w2s/`` (frames 60-68 are restored) and ``high_low/``, pairs of the High Low set: each is judged with the
 models that were trained without it (``--without``, see ``tools/train_bundled.py``). Simulated fields of new seeds stand
 beside them. Total variation and non-local means have the strength that is best on the very images they are judged on.
-Scores lie in ``build/models/judged.json`` and are not taken again while a model is the same. Tables and cards
-replace what ``docs/models.md`` holds from its heading "Measured" on; pictures, of simulated fields only, go to
-``docs/images/models``.
+Scores lie in ``build/models/judged.json`` and are not taken again while a model is the same. Tables go into
+``docs/benchmarks.md``; a picture of the worst simulated field of each model goes to ``docs/images/models``.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from page import write_part
 
 from napari_care_losses.comparison.baselines import BASELINES, restore_with
 from napari_care_losses.comparison.report.panels import save_panels
@@ -33,7 +33,6 @@ from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pairs
 
 LOSSES, PRESETS = ("laplace", "fft", "bandpass"), ("care", "lite")
-TITLES = {"laplace": "Laplace", "fft": "FFT", "bandpass": "Bandpass"}
 W2S_FRAMES = (60, 69)
 HIGH_LOW = {"actin-20x-noise1": "actin", "mito-60x-noise1": "mitochondria"}
 FIELDS, SEED = 9, 500
@@ -43,7 +42,6 @@ TUNED_ON = 512
 """Pixels a side of the middle of an image that baselines are tuned on."""
 CROP = 160
 SCORES = Path("build/models/judged.json")
-PAGE, HEADING = Path("docs/models.md"), "## Measured\n"
 PICTURES = Path("docs/images/models")
 
 Image = NDArray[Any]
@@ -80,7 +78,7 @@ TESTS = [
 
 
 def main() -> None:
-    """Judge what is not judged yet, and write the page."""
+    """Score what has no scores yet; write the tables and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--without", type=Path, default=Path("build/models/without"))
@@ -94,8 +92,12 @@ def main() -> None:
                 found[key] = [_scored(*images) for images in restored]
                 SCORES.write_text(json.dumps(found))
                 print(test.name, test.structure, name, _mean(found[key]), flush=True)
-    introduction = PAGE.read_text().partition(HEADING)[0]
-    PAGE.write_text(introduction + tables(found, options.without))
+    results = {test: {name: found[key] for name, key, _ in _methods(test, options.without)} for test in TESTS}
+    write_part("bundled_models", tables(results))
+    for test, rows in results.items():
+        if test.name == "simulated":
+            for name, path in _models(test, options.without):
+                _save_picture(load_model(path), name, test, rows[name], _worst(rows, name))
 
 
 Method = Callable[[list[tuple[Image, Image]]], Iterator[tuple[Image, Image]]]
@@ -153,19 +155,29 @@ def _mean(rows: list[Scores]) -> Scores:
     return {metric: round(float(np.mean([row[metric] for row in rows])), 4) for metric in ("psnr", "ssim", "frc")}
 
 
-def tables(found: dict[str, list[Scores]], without: Path) -> str:
-    """Return a table for every set of images, and a card for every model."""
-    results = {test: {name: found[key] for name, key, _ in _methods(test, without)} for test in TESTS}
-    lines = [HEADING.strip()]
+def tables(results: dict[TestSet, dict[str, list[Scores]]]) -> str:
+    """Return a table for every set of images, with the image on which a model gains least over total variation."""
+    lines: list[str] = []
     for test, rows in results.items():
-        lines += ["", f"### {_titled(test)}", "", "| | PSNR (dB) | SSIM | FRC |", "|---|---|---|---|"]
+        several = len(rows["tv"]) > 1
+        lines += ["", f"### {_titled(test)}", "", f"| | PSNR (dB) | SSIM | FRC |{' worst image |' if several else ''}"]
+        lines += ["|---|---|---|---|" + ("---|" if several else "")]
         for name, scores in rows.items():
             mean = _mean(scores)
-            lines.append(f"| {_row_name(name)} | {mean['psnr']:.2f} | {mean['ssim']:.3f} | {mean['frc']:.3f} |")
-    lines += ["", "## The models"]
-    for path in sorted(bundled_folder().glob(f"*{SUFFIX}")):
-        lines += ["", *_card(load_model(path), path.stem, results)]
-    return "\n".join(lines) + "\n"
+            line = f"| {_row_name(name)} | {mean['psnr']:.2f} | {mean['ssim']:.3f} | {mean['frc']:.3f} |"
+            if several and name != "input" and name not in BASELINES:
+                worst = _worst(rows, name)
+                gain = scores[worst]["psnr"] - rows["tv"][worst]["psnr"]
+                line += f" number {worst}: {scores[worst]['psnr']:.2f}, {gain:+.2f} |"
+            elif several:
+                line += " |"
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _worst(rows: dict[str, list[Scores]], name: str) -> int:
+    """Return the image on which a model gains least over total variation."""
+    return int(np.argmin([ours["psnr"] - tv["psnr"] for ours, tv in zip(rows[name], rows["tv"], strict=True)]))
 
 
 def _titled(test: TestSet) -> str:
@@ -180,37 +192,7 @@ def _row_name(name: str) -> str:
     return BASELINES[name].title if name in BASELINES else name
 
 
-def _card(model: Model, name: str, results: dict[TestSet, dict[str, list[Scores]]]) -> list[str]:
-    card = model.card
-    training = card.training
-    loss = ", ".join(f"{key} {value:g}" for key, value in card.loss_parameters.items())
-    seen = f"{training['pairs']} pairs: simulated {card.structure} and tiles of High Low pairs"
-    lines = [
-        f"### {name}",
-        "",
-        f"Network {card.preset}, loss {TITLES[card.loss]}{f' ({loss})' if loss else ''}; {training['steps']} steps of "
-        f"{training['batch_size']} patches of {training['patch_size']} px, {seen}. Keeps grey levels. "
-        + ("Predicts a scale: an uncertainty layer." if card.architecture.predicts_scale else "Predicts no scale."),
-        "",
-        "| images | PSNR (dB) | SSIM | FRC | ahead of total variation | worst image |",
-        "|---|---|---|---|---|---|",
-    ]
-    for test, rows in results.items():
-        if name in rows:
-            mean, tv = _mean(rows[name]), _mean(rows["tv"])
-            gains = [ours["psnr"] - theirs["psnr"] for ours, theirs in zip(rows[name], rows["tv"], strict=True)]
-            worst = int(np.argmin(gains))
-            lines.append(
-                f"| {_titled(test)} | {mean['psnr']:.2f} | {mean['ssim']:.3f} | {mean['frc']:.3f} "
-                f"| {mean['psnr'] - tv['psnr']:+.2f} dB, {mean['ssim'] - tv['ssim']:+.3f} "
-                f"| number {worst}: {rows[name][worst]['psnr']:.2f} dB, {gains[worst]:+.2f} |"
-            )
-            if test.name == "simulated":
-                picture = _worst_picture(model, name, test, rows, worst)
-    return [*lines, "", f"Its worst simulated field, where it is worst:\n\n![{name}]({picture})"]
-
-
-def _worst_picture(model: Model, name: str, test: TestSet, rows: dict[str, list[Scores]], worst: int) -> str:
+def _save_picture(model: Model, name: str, test: TestSet, scores: list[Scores], worst: int) -> None:
     """Make the picture of the window in a field where the restoration is furthest from the truth."""
     low, high = test.pairs(Path())[worst]
     restored = restore(low, model)
@@ -220,11 +202,10 @@ def _worst_picture(model: Model, name: str, test: TestSet, rows: dict[str, list[
     windows = sums[CROP:, CROP:] - sums[:-CROP, CROP:] - sums[CROP:, :-CROP] + sums[:-CROP, :-CROP]
     top, left = np.unravel_index(int(windows.argmax()), windows.shape)
     window = (slice(int(top), int(top) + CROP), slice(int(left), int(left) + CROP))
-    psnr = rows[name][worst]["psnr"]
+    psnr = scores[worst]["psnr"]
     panels = {"input": low[window], f"restored\n{psnr:.2f} dB": restored[window], "ground truth": high[window]}
     PICTURES.mkdir(parents=True, exist_ok=True)
     save_panels(PICTURES / f"{name}.png", panels, zoom=2)
-    return f"images/models/{name}.png"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from page import write_part
 from plot import draw_growth
 from sections import SECTIONS
 from sections.profiles import table
@@ -55,13 +56,12 @@ def to_json(machine: dict[str, Any], saved: Saved, failed: dict[str, str]) -> st
 
 
 def write_page(path: Path, machine: dict[str, Any], saved: Saved, failed: dict[str, str]) -> None:
-    """Write the page, and the plot into the folder `images` beside it."""
+    """Write the part of the page, and the plot into the folder `images` beside it."""
     if "growth" in saved:
         draw_growth(saved["growth"]["results"], path.parent / "images" / "benchmark_growth.png")
     lines = all_rows(saved)
     every = [row for rows in lines.values() for row in rows if row.reached is not None]
     parts = [
-        "# Benchmarks\n",
         "Written by `make bench`, which measures this project beside CSBDeep and CAREamics on one machine and makes "
         "their environments by itself. Turns are taken in order (ours, theirs, ours, ...), so that other load on the "
         "machine meets both. Every time is the best of its repeats, the median in brackets; *ratio* above 1 means that "
@@ -73,10 +73,9 @@ def write_page(path: Path, machine: dict[str, Any], saved: Saved, failed: dict[s
     for name in ordered(saved):
         notes = SECTIONS[name].notes(saved[name]["results"])
         if notes:
-            parts.append(f"## {SECTIONS[name].TITLE}\n\n{notes}")
+            parts.append(f"### {SECTIONS[name].TITLE}\n\n{notes}")
     parts += [_missed(lines, saved), _machine(machine, saved)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(part.rstrip("\n") + "\n" for part in parts if part))
+    write_part("bench", "\n".join(part.rstrip("\n") + "\n" for part in parts if part), path)
 
 
 def _table(lines: dict[str, list[Row]]) -> str:
@@ -108,7 +107,7 @@ def _missed(lines: dict[str, list[Row]], saved: Saved) -> str:
         return ""
     results = saved["profiles"]["results"]
     text = (
-        "## What holds the targets not reached\n\nThe costliest layers of a restored "
+        "### What holds the targets not reached\n\nThe costliest layers of a restored "
         f"{results['width']} px frame by OpenVINO's own counters, or of three training steps by torch's profiler. The "
         "kernel tells what runs: `brgconv` and `jit` are compiled for this processor, `ref` is a plain loop.\n"
     )
@@ -120,7 +119,7 @@ def _missed(lines: dict[str, list[Row]], saved: Saved) -> str:
 
 def _machine(machine: dict[str, Any], saved: Saved) -> str:
     text = (
-        f"## Machine and versions\n\n{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB of "
+        f"### Machine and versions\n\n{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB of "
         f"memory, {machine['system']}; no GPU is used.\n\n"
     )
     for name, versions in machine["versions"].items():

@@ -1,6 +1,6 @@
 """Attacks by models fail; those by states and tables: `test_attacks_states.py`; by archives: `test_archives.py`.
 
-What is tried is listed in `docs/threats.md`.
+What is tried is listed in `docs/explanation/threats.md`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Attacks by states of trainings, journals, tables and results of experiments fail; see `docs/threats.md`."""
+"""Attacks by states, notes, tables and results of experiments fail; see `docs/explanation/threats.md`."""
 
 import json
 

@@ -161,7 +161,7 @@ def test_a_wrong_entry_is_named_before_anything_runs(described, change, said):
 
 
 def test_the_entries_of_the_documentation_are_right(described):
-    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how_to" / "run_experiments.md").read_text()
     found = described(page.split("```toml")[1].split("```")[0])
     assert list(found) == ["my-cells", "my-movie"]
     assert found["my-movie"].tests[""].is_movie

@@ -1,4 +1,4 @@
-"""Broken inputs through the command line: every kind has a decided behaviour, which docs/faults.md tells."""
+"""Broken inputs through the command line: every kind has a decided behaviour, which docs/how_to/recover.md lists."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The figures depend neither on the gain nor on the offset of the grey levels, those of the structures hardly on the
 exposure, and little on how much of the frame the cells fill. `models.match` compares them with those of the images a
-model was trained on. How they were chosen, and how often the comparison is wrong: ``docs/mismatch.md``.
+model was trained on. How they were chosen, and how often the comparison is wrong: ``docs/explanation/model_match.md``.
 """
 
 from __future__ import annotations

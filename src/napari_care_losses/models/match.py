@@ -2,7 +2,7 @@
 
 What a model saw is summarised as centre, spread and correlation of the figures of its training images; a frame
 matches where its distance from the centre, in units of that spread (Mahalanobis), stays below `LARGEST_DISTANCE`. How
-often this is wrong: ``docs/mismatch.md``.
+often this is wrong: ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations

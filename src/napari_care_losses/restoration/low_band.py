@@ -68,7 +68,7 @@ def noise_limited_sigma(image: NDArray[Any], least: float = DEFAULT_SIGMA, *, da
 
     for noise of 0.003 of the data range :math:`R` (`NOISE_LEFT`), within `least` and `LARGEST_SIGMA`. The noise is that
     of most pixels: the median of the absolute second differences along both axes, over 0.6745. How much it gains:
-    ``docs/low_band.md``.
+    ``docs/explanation/low_band.md``.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "average_weights": False,
     },
 }
-"""Settings of training that belong together, by name: those of docs/recipes.md, the same to train a
+"""Settings of training that belong together, by name: those of docs/how_to/train.md, the same to train a
 model further, and the paper's."""
 
 

@@ -1,0 +1,97 @@
+"""The documentation: its site builds and opens without a broken link or image."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PAGES = ["README.md", "CONTRIBUTING.md", *(str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("docs/**/*.md")))]
+
+# opens every page of the site in a frame of its own, and says what the browser found there
+OPENED = """<!doctype html><pre id="found"></pre>%s<script>
+addEventListener("load", () => {
+  const found = {}
+  for (const frame of document.querySelectorAll("iframe")) {
+    const page = frame.contentDocument
+    found[frame.getAttribute("src")] = {
+      links: [...page.querySelectorAll("a[href]")].map(link => link.href),
+      ids: [...page.querySelectorAll("[id]")].map(part => part.id),
+      broken: [...page.images].filter(image => !image.naturalWidth).map(image => image.src),
+      fetched: frame.contentWindow.performance.getEntriesByType("resource").map(entry => entry.name),
+    }
+  }
+  document.getElementById("found").textContent = JSON.stringify(found)
+})
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    if importlib.util.find_spec("mkdocs") is None:
+        pytest.skip("mkdocs is not installed")
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr + built.stdout
+    return folder
+
+
+def test_the_site_holds_every_page(site):
+    for page in (ROOT / "docs").glob("**/*.md"):
+        assert (site / page.relative_to(ROOT / "docs")).with_suffix(".html").is_file()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_a_browser_finds_no_broken_link_or_image_and_fetches_nothing(site):
+    names = [str(page.relative_to(site)) for page in sorted(site.glob("**/*.html")) if page.name != "404.html"]
+    opener = site / "opened.html"
+    opener.write_text(OPENED % "".join(f'<iframe src="{name}"></iframe>' for name in names), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    options += ["--virtual-time-budget=60000", f"--user-data-dir={site.parent / 'browser'}", "--dump-dom"]
+    command = [CHROMIUM, *options, opener.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=240).stdout
+    found = json.loads(unescape(shown.split('<pre id="found">')[1].split("</pre>")[0]))
+    assert set(found) == set(names)
+    ids = {(site / name).as_uri(): set(page["ids"]) for name, page in found.items()}
+    for name, page in found.items():
+        assert not page["broken"], f"{name}: images that do not show: {page['broken']}"
+        assert not [url for url in page["fetched"] if not url.startswith(("file:", "data:"))], name
+        inside = [link for link in page["links"] if link.startswith("file:")]
+        assert not [link for link in inside if not _leads_somewhere(link, ids)], name
+
+
+def _leads_somewhere(link, ids):
+    address, _, anchor = link.partition("#")
+    if address not in ids:
+        return Path(unquote(urlsplit(address).path)).is_file()
+    return not anchor or unquote(anchor) in ids[address]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_relative_links_of_the_sources_lead_to_files_and_headings(page):
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        target, _, anchor = link.partition("#")
+        if "://" in target:
+            continue
+        found = (ROOT / page).parent / target if target else ROOT / page
+        assert found.exists(), f"{page}: {link}"
+        assert not anchor or anchor in _anchors(found), f"{page}: {link}"
+
+
+def _anchors(page):
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
