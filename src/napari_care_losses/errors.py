@@ -13,14 +13,14 @@ LONGEST_TEXT = 10_000
 
 @dataclass(frozen=True)
 class ForeignProgram:
-    """A program in a package of others.
+    """A program in a model package of another author.
 
     Attributes
     ----------
     package : str
         What the package calls itself.
     authors : tuple of str
-        Who it says has made it.
+        Who made it, by its own account.
     file : str
         Name of the program's file.
     sha256 : str
@@ -33,10 +33,10 @@ class ForeignProgram:
     sha256: str
 
     def __str__(self) -> str:
-        authors = ", ".join(self.authors) or "nobody named"
+        authors = ", ".join(self.authors) or "an unnamed author"
         return (
             f"The network of {self.package!r} by {authors} is a TorchScript program ({self.file}, SHA-256 "
-            f"{self.sha256}): code of theirs, which runs with all your rights."
+            f"{self.sha256}): foreign code, which runs with all your rights."
         )
 
 
@@ -45,13 +45,13 @@ class CareError(Exception):
 
     Parameters
     ----------
-    *told : object
-        The text. It may quote files of strangers: what a terminal would obey is escaped, and the end of what nobody
-        would read is left out.
+    *text : object
+        The message. It may quote untrusted files: control characters are escaped, and what is longer than
+        `LONGEST_TEXT` is cut off.
     """
 
-    def __init__(self, *told: object) -> None:
-        super().__init__(*(_shown(one) if isinstance(one, str) else one for one in told))
+    def __init__(self, *text: object) -> None:
+        super().__init__(*(_shown(part) if isinstance(part, str) else part for part in text))
 
 
 def _shown(text: str) -> str:
@@ -76,12 +76,12 @@ class ModelFileError(InputError):
 
 
 class UnagreedProgramError(ModelFileError):
-    """A model that is a program of strangers, which the user has not agreed to run.
+    """A model that is a program of another author, which the user has not agreed to run.
 
     Attributes
     ----------
     program : ForeignProgram
-        What would be run.
+        The program.
     """
 
     def __init__(self, program: ForeignProgram) -> None:
@@ -116,9 +116,14 @@ class ComputeError(CareError):
 
 
 def printable(text: str) -> str:
-    r"""Return text without what moves a cursor, colours a terminal or hides letters; such characters are escaped.
+    r"""Return text with unprintable characters escaped: control and format characters, line breaks, surrogates.
 
-    Those are control and format characters, line breaks, lone surrogates and whatever else has no print.
+    Such characters move the cursor of a terminal, colour it, or hide letters.
+
+    Examples
+    --------
+    >>> printable("a\nb")
+    'a\\nb'
     """
     if text.isprintable():
         return text

@@ -8,13 +8,13 @@ import psutil
 import pytest
 
 from napari_care_losses.compute import allocation
-from napari_care_losses.compute.allocation import freed_memory_kept
+from napari_care_losses.compute.memory import freed_memory_kept
 
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
 
 MEASURE = """
 import resource, threading
-from napari_care_losses.compute.allocation import freed_memory_kept
+from napari_care_losses.compute.memory import freed_memory_kept
 
 def faults_of_a_step():
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from napari_care_losses.compute.prefetch import ahead
+from napari_care_losses.compute.prefetch import prefetch
 
 
 def threads():
@@ -41,14 +41,14 @@ class Maker:
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_all_items_come_in_order(count):
     maker = Maker(count)
-    assert list(ahead(maker.items())) == list(range(count))
+    assert list(prefetch(maker.items())) == list(range(count))
     assert maker.is_closed
     assert not threads()
 
 
 def test_the_next_item_is_made_in_one_other_thread_while_the_last_is_in_use():
     maker = Maker(5)
-    with closing(ahead(maker.items())) as items:
+    with closing(prefetch(maker.items())) as items:
         for item in (0, 1, 2):
             assert next(items) == item
             assert maker.wait_for(item + 1)
@@ -60,7 +60,7 @@ def test_the_next_item_is_made_in_one_other_thread_while_the_last_is_in_use():
 
 def test_nothing_is_made_before_the_first_item_is_asked_for():
     maker = Maker(3)
-    items = ahead(maker.items())
+    items = prefetch(maker.items())
     assert not threads()
     items.close()
     assert maker.made == []
@@ -80,7 +80,7 @@ def test_closing_waits_for_the_item_being_made_and_closes_the_maker():
         finally:
             log.append("closed")
 
-    items = ahead(slow())
+    items = prefetch(slow())
     next(items)
     assert has_begun.wait(10)
     timer = threading.Timer(0.05, may_go_on.set)
@@ -93,7 +93,7 @@ def test_closing_waits_for_the_item_being_made_and_closes_the_maker():
 
 def test_an_error_comes_in_its_item_s_place():
     maker = Maker(5, broken_at=2)
-    items = ahead(maker.items())
+    items = prefetch(maker.items())
     assert [next(items), next(items)] == [0, 1]
     with pytest.raises(ValueError, match="no item 2"):
         next(items)
@@ -103,7 +103,7 @@ def test_an_error_comes_in_its_item_s_place():
 
 def test_an_error_of_an_item_nobody_asked_for_is_not_raised():
     maker = Maker(5, broken_at=1)
-    items = ahead(maker.items())
+    items = prefetch(maker.items())
     next(items)
     items.close()
     assert maker.is_closed
@@ -111,7 +111,7 @@ def test_an_error_of_an_item_nobody_asked_for_is_not_raised():
 
 
 def test_an_error_of_the_user_leaves_no_thread():
-    with pytest.raises(RuntimeError, match="mine"), closing(ahead(Maker(5).items())) as items:
+    with pytest.raises(RuntimeError, match="mine"), closing(prefetch(Maker(5).items())) as items:
         next(items)
         raise RuntimeError("mine")
     assert not threads()

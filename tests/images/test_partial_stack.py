@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.outward import Outward
-from napari_care_losses.images.partial_stack import PartialStack
+from napari_care_losses.images.partial_stack import NearestFirst, PartialStack
 
 
 def partial(shape=(2, 3, 4, 5), done=()):
@@ -67,7 +66,7 @@ def test_fancy_indices_are_refused() -> None:
 
 
 def test_frames_come_from_the_shown_one_outward_and_follow_it() -> None:
-    order = Outward(range(10), shown=7)
+    order = NearestFirst(range(10), shown=7)
     assert len(order) == 10
     running = iter(order)
     assert list(islice(running, 4)) == [7, 6, 8, 5]
@@ -78,7 +77,7 @@ def test_frames_come_from_the_shown_one_outward_and_follow_it() -> None:
 
 
 def test_the_look_may_move_from_another_thread() -> None:
-    order = Outward(range(200), shown=0)
+    order = NearestFirst(range(200), shown=0)
     stop = threading.Event()
 
     def look_around() -> None:

@@ -1,4 +1,4 @@
-"""Making the next item of an iterator in the background while the last one is being used."""
+"""Prefetching: the next item of an iterator is made in the background while the last one is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 _END = object()
 
 
-def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+def prefetch(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """Yield the items of a generator, each made in a background thread while the one before it is in use.
 
     The generator runs one item ahead and no further. What it raises is raised here in its item's place. Closing waits
@@ -24,7 +24,7 @@ def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     items : generator
         Makes the items; what it touches must not be used elsewhere meanwhile.
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as thread:
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch") as thread:
         pending = thread.submit(next, items, _END)
         try:
             while (item := pending.result()) is not _END:

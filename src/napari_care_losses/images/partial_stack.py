@@ -1,15 +1,14 @@
-"""A stack that is being filled frame by frame."""
+"""A stack that is being filled frame by frame, and the order in which that is done."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from numpy.typing import DTypeLike, NDArray
 
 
@@ -92,3 +91,33 @@ class PartialStack:
         if len(given) > self.ndim or not all(isinstance(index, (int, np.integer, slice)) for index in given):
             raise IndexError(f"expected integers and slices for {self.ndim} axes, found {key!r}")
         return (*given, *[slice(None)] * (self.ndim - len(given)))
+
+
+class NearestFirst(Collection[int]):
+    """Frame indices in the order in which they are restored: always the one left that is nearest to the shown one.
+
+    Parameters
+    ----------
+    indices : collection of int
+        The frames to do.
+    shown : int
+        The frame the viewer shows; may be set from another thread during the iteration.
+    """
+
+    def __init__(self, indices: Collection[int], shown: int = 0) -> None:
+        self._indices = sorted(set(indices))
+        self.shown = shown
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __contains__(self, index: object) -> bool:
+        return index in self._indices
+
+    def __iter__(self) -> Iterator[int]:
+        left = list(self._indices)
+        while left:
+            shown = self.shown
+            nearest = min(left, key=lambda index: abs(index - shown))
+            left.remove(nearest)
+            yield nearest

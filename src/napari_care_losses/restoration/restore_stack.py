@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.compute.prefetch import ahead
+from napari_care_losses.compute.prefetch import prefetch
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.images.frames import Frames
@@ -91,7 +91,7 @@ def restore_frames(
     done, total, to_sample = 0, restorer.left(0, len(chosen)), frames_to_sample(frames, parameters)
     for sampled in sampling:
         yield Progress(done, total, sampled=(sampled, to_sample))
-    inputs = ahead(read_inputs(frames, chosen, sampling.result))
+    inputs = prefetch(read_inputs(frames, chosen, sampling.result))
     try:
         restorer.prepare(sampling.result)
         for number, given in enumerate(inputs):

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_care_losses.compute.allocation import freed_memory_kept
 from napari_care_losses.compute.devices import choose_device
 from napari_care_losses.compute.distributed import Team, check_team
-from napari_care_losses.compute.memory import require_memory
-from napari_care_losses.compute.prefetch import ahead
+from napari_care_losses.compute.memory import freed_memory_kept, require_memory
+from napari_care_losses.compute.prefetch import prefetch
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.match import summarize_images
@@ -151,7 +150,7 @@ class Trainer:
         with ExitStack() as stack:
             if self._device.type == "cpu":
                 stack.enter_context(freed_memory_kept())
-            self._drawn = stack.enter_context(closing(ahead(self._batches())))
+            self._drawn = stack.enter_context(closing(prefetch(self._batches())))
             while True:
                 # Also true at once where the run was closed between an epoch's last step and its validation.
                 if self._epoch_is_over():

@@ -252,7 +252,7 @@ class TestConsent:
         assert list_models()[0].bundled
         assert status_of("import", path, "--name", "theirs", "--run-its-code") == 0
         said = capsys.readouterr().out
-        assert "code of theirs, which runs with all your rights" in said
+        assert "foreign code, which runs with all your rights" in said
         assert "theirs: other, unknown loss, torchscript network; " in said
         assert status_of("models") == 0
         assert "theirs" in capsys.readouterr().out

@@ -9,8 +9,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.outward import Outward
-from napari_care_losses.images.partial_stack import PartialStack
+from napari_care_losses.images.partial_stack import NearestFirst, PartialStack
 from napari_care_losses.models.model import load_model
 from napari_care_losses.widgets.layers.conversion import (
     comparable_limits,
@@ -81,7 +80,7 @@ class Plan:
         What is wanted: `RESTORED`, and `UNCERTAINTY` where the model gives it.
     stacks : dict of str to PartialStack
         By kind, the stacks of an earlier run of the same job; empty for a new one.
-    order : Outward
+    order : NearestFirst
         The frames that are missing; its `shown` may follow the viewer.
     """
 
@@ -91,7 +90,7 @@ class Plan:
     parameters: RestorationParameters
     kinds: list[str]
     stacks: dict[str, PartialStack]
-    order: Outward
+    order: NearestFirst
 
     def mark(self, kind: str) -> dict[str, Any]:
         """Return what the metadata of a result say: whose it is and how it was made."""
@@ -125,7 +124,7 @@ def make_plan(
     missing = sorted({index for stack in stacks.values() for index in stack.missing})
     if len(stacks) < len(kinds) or not missing:
         stacks, missing = {}, list(range(len(frames)))
-    order = Outward(missing, shown_index(source, viewer.dims))
+    order = NearestFirst(missing, shown_index(source, viewer.dims))
     return Plan(source, entry, frames, parameters, kinds, stacks, order)
 
 
