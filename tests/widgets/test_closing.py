@@ -93,7 +93,7 @@ def is_restored(scene: Scene) -> None:
 def scores(scene: Scene) -> None:
     is_restored(scene)
     scene.widget.scores.truth.value = scene.truth
-    scene.wait(lambda: scene.widget.scores._background._job.is_running)
+    scene.wait(lambda: scene.widget.scores.is_busy)
 
 
 def shows_the_residual(scene: Scene) -> None:
@@ -164,7 +164,7 @@ def begins_to_compare(scene: Scene) -> None:
 def compares(scene: Scene) -> None:
     scene.lengthen()
     begins_to_compare(scene)
-    scene.wait(lambda: bool(scene.widget._results.frames_done()))
+    scene.wait(lambda: bool(scene.widget.results.frames_done()))
     assert scene.widget.is_running
 
 

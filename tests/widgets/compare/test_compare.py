@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import csv
 import threading
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from fixtures.compare_widget import Endless, add_pair, open_compare, press_compare, truth_of, wait
+from fixtures.compare_widget import Endless, add_pair, press_compare, wait
 from fixtures.docks import click, docked
 from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
@@ -22,11 +21,9 @@ from napari_care_losses.widgets.layers.conversion import new_array
 from napari_care_losses.widgets.layers.restored_layers import is_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from napari.components import ViewerModel
-    from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
     from napari_care_losses.comparison.compare import Compared
@@ -37,26 +34,11 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> Endless:
     return Endless(monkeypatch)
 
 
-@pytest.fixture
-def open_widget(viewer: ViewerModel, qtbot: QtBot) -> Callable[..., CompareWidget]:
-    return partial(open_compare, viewer, qtbot)
-
-
-@pytest.fixture
-def truth(stack: NDArray[np.uint16]) -> NDArray[np.float32]:
-    return truth_of(stack)
-
-
 def show(widget: CompareWidget, index: int, qtbot: QtBot) -> dict[str, str]:
-    """Move the window's slider; return the messages that stand in place of images."""
+    """Move the window's slider; return the messages shown instead of images."""
     widget.view.slider.setValue(index)
-    wait(widget, qtbot)
-    panels = widget.view.grid.panels
-    return {name: panel.message.text() for name, panel in panels.items() if panel.message.isVisible()}
-
-
-def show_running(widget: CompareWidget, index: int) -> dict[str, str]:
-    widget.view.slider.setValue(index)
+    if not widget.is_running:
+        wait(widget, qtbot)
     panels = widget.view.grid.panels
     return {name: panel.message.text() for name, panel in panels.items() if panel.message.isVisible()}
 
@@ -107,13 +89,13 @@ def test_the_shown_frame_comes_first(viewer, open_widget, stack, endless, qtbot)
     widget = open_widget()
     viewer.dims.set_current_step(0, 1)
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: widget._results.frames_done() == [1], timeout=10_000)
-    assert "not restored yet" in show_running(widget, 2)["TV"].lower()
+    qtbot.waitUntil(lambda: widget.results.frames_done() == [1], timeout=10_000)
+    assert "not restored yet" in show(widget, 2, qtbot)["TV"].lower()
     widget.run_bar.stop_button.click()
     wait(widget, qtbot)
     assert "Stopped: 1 of 3 frames" in widget.run_bar.status.text()
     assert endless.closed_in is not threading.main_thread()
-    assert widget._results.image("TV", 1).any()
+    assert widget.results.image("TV", 1).any()
     assert widget.summary.export.isEnabled()
     assert "ended before" in show(widget, 2, qtbot)["TV"]
 
@@ -194,7 +176,7 @@ def test_large_results_lie_on_disk(viewer, open_widget, stack, monkeypatch, qtbo
     monkeypatch.setattr(comparison_results, "new_array", lambda shape: new_array(shape, largest_in_memory=0))
     viewer.add_image(stack)
     results = press_compare(open_widget("tv"), qtbot)
-    assert isinstance(results._arrays["TV"], np.memmap)
+    assert isinstance(results.image("TV", 1), np.memmap)
     assert np.allclose(results.image("TV", 1), restore_with("tv", stack[1]))
 
 
@@ -204,7 +186,7 @@ def test_removing_a_layer_stops_the_comparison(which, viewer, open_widget, stack
     widget = open_widget()
     widget.settings.truth.value = clean
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: bool(widget._results.frames_done()), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(widget.results.frames_done()), timeout=10_000)
     viewer.layers.remove(which)
     wait(widget, qtbot)
     widget.view.slider.setValue(1)
@@ -222,7 +204,7 @@ def test_closing_ends_the_work_and_the_window(how, make_napari_viewer, stack, en
     viewer.window.add_dock_widget(widget, name="Compare")
     widget.run_bar.start_button.click()
     view = widget.view
-    results = widget._results
+    results = widget.results
     qtbot.waitUntil(lambda: bool(results.frames_done()), timeout=10_000)
     if how == "dock":
         viewer.window.remove_dock_widget(widget)

@@ -125,7 +125,9 @@ def test_all_that_is_bundled_is_seen_without_scrolling(open_chooser, add_model, 
     # as the viewer's style does, once the widget is in it
     chooser.setStyleSheet("QTreeView::item { height: 40px; }")
     chooser.show()
-    qtbot.waitUntil(lambda: chooser.tree.visualItemRect(chooser._items()[0]).height() == 40, timeout=5000)
+    qtbot.waitUntil(
+        lambda: chooser.tree.visualItemRect(item_of(chooser, "Total variation")).height() == 40, timeout=5000
+    )
     assert bar.maximum() == 0
     for number in range(5):
         add_model(f"another-{number}")

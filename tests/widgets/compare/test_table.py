@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from fixtures.compare_widget import add_pair, open_compare, press_compare, truth_of
+from fixtures.compare_widget import add_pair, press_compare
 from qtpy.QtWidgets import QApplication
 
 from napari_care_losses.comparison.baselines import restore_with
@@ -20,25 +18,6 @@ from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.widgets.compare.summary import about_table
 from napari_care_losses.widgets.compare.tables import SummaryTable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari.components import ViewerModel
-    from numpy.typing import NDArray
-    from pytestqt.qtbot import QtBot
-
-    from napari_care_losses.widgets.compare.widget import CompareWidget
-
-
-@pytest.fixture
-def open_widget(viewer: ViewerModel, qtbot: QtBot) -> Callable[..., CompareWidget]:
-    return partial(open_compare, viewer, qtbot)
-
-
-@pytest.fixture
-def truth(stack: NDArray[np.uint16]) -> NDArray[np.float32]:
-    return truth_of(stack)
 
 
 def cell(table: SummaryTable, row: int, column: int) -> str:

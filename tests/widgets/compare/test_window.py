@@ -14,8 +14,8 @@ from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.compare.colors import difference_table, panel_colours
 from napari_care_losses.widgets.compare.results import TRUTH, ComparisonPlan, ComparisonResults
 from napari_care_losses.widgets.compare.window.curves import resolution_text
+from napari_care_losses.widgets.compare.window.drawing import Pyramid
 from napari_care_losses.widgets.compare.window.grid import PanelGrid, best_columns
-from napari_care_losses.widgets.compare.window.images import Pyramid
 from napari_care_losses.widgets.compare.window.window import ComparisonView
 from napari_care_losses.widgets.layers.conversion import layer_frames
 
@@ -79,7 +79,7 @@ def fill(results: ComparisonResults, index: int, names: tuple[str, ...] = NAMES)
     for place, name in enumerate((INPUT, *names)):
         scores = {"psnr": 20.0 + place, "ssim": 0.9 - 0.1 * place, "slope": 1.0, "r2": 0.5} if has_truth else {}
         if name != INPUT:
-            results._keep(name, index, restored(name, index))
+            results.keep(name, index, restored(name, index))
         results.record(Compared(1, 9, name, index, None, scores))
 
 
@@ -241,12 +241,12 @@ def test_panels_fill_in_as_methods_finish(make_results, open_view, qtbot) -> Non
     settle(view, qtbot)
     assert set(view.grid.images()) == {INPUT, "Laplace", TRUTH}
     assert panel.message.isVisible()
-    assert [each._line.isVisible() for each in view.grid.panels.values()] == [True, True, False, True]
+    assert [each.roi.isVisible() for each in view.grid.panels.values()] == [True, True, False, True]
     fill(results, 0)
     view.note(0)
     settle(view, qtbot)
     assert not panel.message.isVisible()
-    assert panel._line.isVisible()
+    assert panel.roi.isVisible()
     view.show_frame(2)
     assert panel.message.isVisible()
     view.set_running(False)
@@ -318,7 +318,7 @@ def test_the_profile_follows_the_line(scale, unit, size, make_results, open_view
 def test_dragging_a_handle_moves_the_line_in_all_panels(make_results, open_view, qtbot) -> None:
     view = open_view(make_results(), 0)
     first, *others = view.grid.panels.values()
-    roi = first._line
+    roi = first.roi
     roi.movePoint(roi.getHandles()[1], (11.0, 30.0), coords="parent")
     assert first.line()[1] == pytest.approx((11.0, 30.0))
     for panel in others:
@@ -355,10 +355,10 @@ def test_a_click_in_the_legend_hides_a_curve(make_results, open_view, qtbot) -> 
     view = open_view(make_results(), 0)
     plot = view.tabs.profile
     plot.legend.linkActivated.emit("FFT")
-    assert not plot._items["FFT"].isVisible()
-    assert plot._items["Laplace"].isVisible()
+    assert not plot.items["FFT"].isVisible()
+    assert plot.items["Laplace"].isVisible()
     plot.legend.linkActivated.emit("FFT")
-    assert plot._items["FFT"].isVisible()
+    assert plot.items["FFT"].isVisible()
 
 
 def test_the_table_holds_every_frame_and_its_click_shows_it(make_results, open_view, qtbot) -> None:
@@ -392,5 +392,5 @@ def test_the_window_follows_the_theme(make_results, open_view, qtbot) -> None:
     before = view.colours[TRUTH]
     view.set_theme("light")
     assert view.colours[TRUTH] != before
-    assert view.colours["FFT"] in view.grid.panels["FFT"]._swatch.text()
+    assert view.colours["FFT"] in view.grid.panels["FFT"].swatch.text()
     settle(view, qtbot)

@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
-from fixtures.train_widget import add_pair, make_widget, press_start
+from fixtures.train_widget import make_widget, press_start
 from qtpy.QtCore import Qt
 
 from napari_care_losses.models.library import list_models
@@ -21,22 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.components import ViewerModel
-    from napari.layers import Image
-    from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
     from napari_care_losses.widgets.train.pairs.folder_dialog import FoldersDialog
-    from napari_care_losses.widgets.train.widget import TrainWidget
-
-
-@pytest.fixture
-def layers(viewer: ViewerModel, stack: NDArray[np.uint16]) -> tuple[Image, Image]:
-    return add_pair(viewer, stack)
-
-
-@pytest.fixture
-def widget(viewer: ViewerModel, layers: tuple[Image, Image], qtbot: QtBot) -> TrainWidget:
-    return make_widget(viewer, layers, qtbot)
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-from fixtures.train_widget import FEW, add_pair, is_stepping, make_widget, press_start, stop
+from fixtures.train_widget import is_stepping, press_start, stop
 
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
@@ -17,21 +16,7 @@ from napari_care_losses.widgets.train.widget import TrainWidget
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-    from napari.components import ViewerModel
-    from napari.layers import Image
-    from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
-
-
-@pytest.fixture
-def layers(viewer: ViewerModel, stack: NDArray[np.uint16]) -> tuple[Image, Image]:
-    return add_pair(viewer, stack)
-
-
-@pytest.fixture
-def widget(viewer: ViewerModel, layers: tuple[Image, Image], qtbot: QtBot) -> TrainWidget:
-    return make_widget(viewer, layers, qtbot)
 
 
 def states(widget: TrainWidget) -> dict[str, str]:
@@ -233,18 +218,14 @@ def test_the_curve_of_a_selected_training_is_shown(widget, qtbot) -> None:
     widget.loss.choose("mae")
     widget.form.set_values({"amount": 3})
     press_start(widget, qtbot)
-    assert len(widget.view.curve._raw.getData()[0]) == 3
+    assert len(widget.view.curve.raw.getData()[0]) == 3
     widget.trainings.table.setCurrentCell(0, 0)
-    assert len(widget.view.curve._raw.getData()[0]) == 6
+    assert len(widget.view.curve.raw.getData()[0]) == 6
     assert "my-actin-laplace" in widget.view.title.text()
 
 
-def test_a_dock_closed_with_trainings_waiting_starts_none_of_them(make_napari_viewer, stack, qtbot) -> None:
-    viewer = make_napari_viewer()
-    widget = TrainWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Train")
-    widget.pairs.rows[0].choose(viewer.add_image(stack), viewer.add_image(stack[[1, 2, 0]]))
-    widget.form.set_values({**FEW, "budget": "steps", "amount": 1e6})
+def test_a_dock_closed_with_trainings_waiting_starts_none_of_them(docked_widget, qtbot) -> None:
+    viewer, widget = docked_widget
     for _ in range(2):
         widget.queue_button.click()
     press_start(widget, qtbot, until=lambda: is_stepping(widget))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from fixtures.docks import click, docked
-from fixtures.train_widget import FEW, add_pair, is_stepping, make_widget, press_start, stop
+from fixtures.train_widget import FEW, is_stepping, press_start, stop
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 
@@ -24,21 +24,8 @@ from napari_care_losses.widgets.train.widget import TrainWidget
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari.components import ViewerModel
-    from napari.layers import Image
-    from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
     from qtpy.QtWidgets import QAbstractSpinBox, QPushButton
-
-
-@pytest.fixture
-def layers(viewer: ViewerModel, stack: NDArray[np.uint16]) -> tuple[Image, Image]:
-    return add_pair(viewer, stack)
-
-
-@pytest.fixture
-def widget(viewer: ViewerModel, layers: tuple[Image, Image], qtbot: QtBot) -> TrainWidget:
-    return make_widget(viewer, layers, qtbot)
 
 
 def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widget, qtbot) -> None:
@@ -79,8 +66,8 @@ def test_the_structure_follows_the_names_of_the_pairs_until_it_is_chosen(viewer,
 
 def test_the_curve_shows_every_step_and_epoch(widget, qtbot) -> None:
     press_start(widget, qtbot)
-    steps, _ = widget.view.curve._raw.getData()
-    epochs, losses = widget.view.curve._validation.getData()
+    steps, _ = widget.view.curve.raw.getData()
+    epochs, losses = widget.view.curve.validation.getData()
     assert list(steps) == [1, 2, 3, 4, 5, 6]
     assert list(epochs) == [3, 6]
     assert np.isfinite(losses).all()
@@ -116,14 +103,11 @@ def test_stop_before_the_first_step_saves_nothing(widget, qtbot) -> None:
     assert "nothing was saved" in widget.run_bar.status.text()
 
 
-def test_a_closed_dock_ends_the_training_and_keeps_the_model(make_napari_viewer, stack, qtbot) -> None:
-    viewer = make_napari_viewer()
-    widget = TrainWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Train")
-    widget.pairs.rows[0].choose(viewer.add_image(stack), viewer.add_image(stack[[1, 2, 0]]))
-    widget.form.set_values({**FEW, "budget": "steps", "amount": 1e6})
+@pytest.mark.parametrize("closed", ["dock", "viewer"])
+def test_closing_ends_the_training_and_keeps_the_model(closed, docked_widget, qtbot) -> None:
+    viewer, widget = docked_widget
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
-    viewer.window.remove_dock_widget(widget)
+    viewer.window.remove_dock_widget(widget) if closed == "dock" else viewer.close()
     qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=10_000)
 
 
@@ -252,7 +236,7 @@ def test_settings_that_do_not_go_together_disable_start(widget) -> None:
 def test_the_curve_takes_the_viewers_theme(widget, viewer) -> None:
     for theme in ("light", "dark"):
         viewer.theme = theme
-        shown = widget.view.curve._plot.backgroundBrush().color().name()
+        shown = widget.view.curve.plot.backgroundBrush().color().name()
         assert shown == get_theme(theme).background.as_hex()[:7]
 
 
@@ -316,17 +300,6 @@ def test_a_layer_deleted_in_mid_training_does_not_end_it(widget, viewer, layers,
     assert entry.card.training["steps"] == 20
     assert not widget.run_bar.start_button.isEnabled()
     assert "Choose a low" in widget.run_bar.reason.text()
-
-
-def test_a_viewer_closed_in_mid_training_ends_it_and_keeps_the_model(make_napari_viewer, stack, qtbot) -> None:
-    viewer = make_napari_viewer(show=True)
-    widget = TrainWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Train")
-    widget.pairs.rows[0].choose(viewer.add_image(stack), viewer.add_image(stack[[1, 2, 0]]))
-    widget.form.set_values({**FEW, "budget": "steps", "amount": 1e6})
-    press_start(widget, qtbot, until=lambda: is_stepping(widget))
-    viewer.close()
-    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=10_000)
 
 
 def test_the_most_used_settings_are_unfolded(widget, qtbot) -> None:

@@ -1,4 +1,4 @@
-"""One colour a method in every panel, plot and table, told apart with any colour vision and on either theme."""
+"""The colours of the methods, distinguishable with any colour vision and in both themes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHOD_COLOURS = ("#e69f00", "#3d9be0", "#00a37a", "#d55e00", "#cc79a7", "#8a6fd6")
-"""After Okabe and Ito (jfly.uni-koeln.de/color), blues a little lighter and without yellow: one set for both themes."""
+"""After Okabe and Ito (jfly.uni-koeln.de/color), with lighter blues and no yellow, for both themes."""
 
 INPUT_COLOUR = "#8c8c8c"
 
 BLUE_TO_RED = ("#053061", "#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2182b", "#67001f")
-"""Below zero to above it (ColorBrewer's RdBu, told apart with any colour vision)."""
+"""From negative to positive (ColorBrewer's RdBu, distinguishable with any colour vision)."""
 
 
 def panel_colours(names: Sequence[str], theme: str) -> dict[str, str]:
-    """Return the colour of every panel, in their order; past the last colour they begin anew.
+    """Return the colour of every panel, in order; with many methods the colours repeat.
 
-    The truth has the colour of text.
+    The ground truth has the colour of text.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def panel_colours(names: Sequence[str], theme: str) -> dict[str, str]:
 
 
 def is_dashed(place: int) -> bool:
-    """Return whether the line of the method at a place is dashed: its colour has been used before."""
+    """Return whether the line of the method at a place is dashed, because its colour repeats."""
     return (place // len(METHOD_COLOURS)) % 2 == 1
 
 
 def difference_table() -> NDArray[np.uint8]:
-    """Return the colours of differences, from the largest below zero to the largest above: uint8, shape (256, 3)."""
+    """Return the colours of differences from negative to positive, uint8 array (256, 3)."""
     stops = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in BLUE_TO_RED], float)
     places = np.linspace(0, len(stops) - 1, 256)
     channels = [np.interp(places, range(len(stops)), stops[:, channel]) for channel in range(3)]

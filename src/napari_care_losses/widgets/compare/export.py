@@ -1,4 +1,4 @@
-"""The report of a comparison, from what has come out of it."""
+"""The summary and the report of a comparison."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_care_losses.evaluation.statistics import summarize
 from napari_care_losses.widgets.compare.results import TITLES, TRUTH
 from napari_care_losses.widgets.compare.window.curves import from_centres
-from napari_care_losses.widgets.compare.window.images import as_float
+from napari_care_losses.widgets.compare.window.drawing import as_float
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from napari_care_losses.widgets.compare.window.image_panel import Line
 
 
-def summary(scores: Scores, *, reference: str, independent: bool) -> Iterator[list[Row]]:
-    """Summarize scores; in the background, because tests and intervals take their time."""
+def summarize_scores(scores: Scores, *, reference: str, independent: bool) -> Iterator[list[Row]]:
+    """Yield the summary of scores, for the background: tests and intervals take time."""
     yield summarize(scores, reference=reference if reference in scores else None, independent=independent)
 
 
 def export(results: ComparisonResults, path: Path, index: int, line: Line | None) -> Iterator[Path]:
-    """Write the report of a comparison, a frame as its example; yields the page.
+    """Write the report of a comparison with frame `index` as example; yields the path of the page.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
     OutputError
         If a file cannot be written.
     """
-    # pictures are drawn with libraries that no widget needs when it opens
+    # imported here: the pictures need libraries that take long to load
     from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage
     from napari_care_losses.comparison.report.write import write_report
     from napari_care_losses.comparison.to_file import notes_of
@@ -68,7 +68,7 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
 
 
 def settings(plan: ComparisonPlan) -> dict[str, str]:
-    """Return what is needed to repeat a comparison, by title.
+    """Return the settings needed to repeat a comparison, by title.
 
     Raises
     ------
@@ -89,5 +89,5 @@ def settings(plan: ComparisonPlan) -> dict[str, str]:
 
 
 def example_frame(results: ComparisonResults, shown: int) -> int | None:
-    """Return the frame a report shows: the one being looked at where every method has restored it, else the nearest."""
+    """Return the frame for a report: of those restored by every method, the nearest to the frame shown."""
     return min(results.frames_done(), key=lambda index: abs(index - shown), default=None)

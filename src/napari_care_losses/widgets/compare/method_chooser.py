@@ -1,4 +1,4 @@
-"""A list of everything that can restore an image, to be ticked; it follows the model library."""
+"""A list of models and baselines to tick; it follows the model library."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
 PAPER_LOSSES = ("laplace", "fft", "bandpass")
-"""Ticked at first, of one structure: the losses this plugin is about."""
+"""Ticked at first, for one structure."""
 
 FIRST_BASELINE = "tv"
 
 SHORT_NAMES = {"tv": "TV", "nl-means": "NL-means"}
-"""Of baselines, above a panel."""
+"""Names of baselines above a panel."""
 
 MOST_ROWS = 15
-"""Shown without scrolling: all that is bundled, and a model of one's own."""
+"""Shown without scrolling: all bundled models and one of the user's own."""
 
 OWN, BUNDLED, UNTRAINED = "Your models", "Bundled models", "Without training"
 
@@ -41,14 +41,12 @@ Choice = LibraryEntry | str
 
 
 class MethodChooser(QWidget):
-    """Ticks models of the library and baselines; until the user ticks, those that fit the image's name.
+    """Ticks models of the library and baselines; at first those that fit the image's name.
 
     Parameters
     ----------
     theme : str
         Name of napari's theme.
-    parent : QWidget, optional
-        Parent widget.
     """
 
     changed = Signal()
@@ -78,15 +76,15 @@ class MethodChooser(QWidget):
 
     @property
     def problem(self) -> str:
-        """Why nothing can be compared; empty if it can."""
+        """Why nothing can be compared; empty if something can."""
         return "" if self.choices() else self._library.problem or "Tick at least one method."
 
     def choices(self) -> list[Choice]:
-        """Return what is ticked, in the order of the list."""
+        """Return the ticked models and baselines, in the order of the list."""
         return [_choice(item) for item in self._items() if item.checkState(0) == Qt.CheckState.Checked]
 
     def methods(self) -> list[Method]:
-        """Return what is ticked, as methods with short names that tell them apart."""
+        """Return the ticked methods, with short unique names."""
         choices = self.choices()
         return [
             Method(name, baseline=choice) if isinstance(choice, str) else Method(name, model=choice.path)
@@ -94,7 +92,7 @@ class MethodChooser(QWidget):
         ]
 
     def reference(self) -> str | None:
-        """Return the name of the ticked model trained with the Laplace loss, which the others are tested against."""
+        """Return the name of the ticked model of the Laplace loss, against which the others are tested, or None."""
         choices = self.choices()
         laplace = [
             name
@@ -104,7 +102,7 @@ class MethodChooser(QWidget):
         return laplace[0] if laplace else None
 
     def set_theme(self, name: str) -> None:
-        """Take the colours of one of napari's themes, whose style leaves out the boxes of lists."""
+        """Use the colours of one of napari's themes, which do not style the check boxes of lists."""
         theme = get_theme(name)
         images = f"theme_{theme.id}"
         check = f"image: url({images}:/check.svg);" if QDir.searchPaths(images) else ""
@@ -115,23 +113,23 @@ class MethodChooser(QWidget):
         )
 
     def tick(self, names: Iterable[str]) -> None:
-        """Tick methods by their names in the library and among the baselines, and no others; as by hand."""
+        """Tick these models and baselines and no others, as by hand."""
         self._was_ticked_by_hand = True
         self._set_ticked(set(names))
 
     def suggest_for(self, image_name: str) -> None:
-        """Tick what fits an image of this name, unless the user has ticked."""
+        """Tick the methods that fit an image of this name, unless the user has ticked some."""
         self._image_name = image_name
         if not self._was_ticked_by_hand:
             self._set_ticked(self._suggested())
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Fit the list's height: only now do its rows have the viewer's style."""
+        """Fit the height, because now the rows have the style of the viewer."""
         super().showEvent(event)
         self._fit_height()
 
     def reload(self) -> None:
-        """Read the library again; what is ticked stays so."""
+        """Read the library again; ticks are kept."""
         entries = self._library.models()
         ticked = {_key(choice) for choice in self.choices()}
         with QSignalBlocker(self.tree):
@@ -195,13 +193,13 @@ class MethodChooser(QWidget):
 
 
 def suggested(entries: Sequence[LibraryEntry], image_name: str) -> set[str]:
-    """Return the names of what to compare on an image of this name: one structure's losses of the paper, and TV."""
+    """Return what to compare on an image of this name: the losses of the paper for its structure, and TV."""
     known = {entry.card.structure for entry in entries if entry.card.loss in PAPER_LOSSES}
     structures = [structure for structure in STRUCTURES if structure in known]
     named = structure_named(image_name)
     chosen = named if named in structures else (structures or [""])[0]
     models: dict[str, str] = {}
-    # Bundled models were trained alike, which makes their comparison one of losses; one's own come where there is none.
+    # Bundled models first: they were trained alike, so that comparing them compares the losses.
     for entry in sorted(entries, key=lambda entry: not entry.bundled):
         if entry.card.structure == chosen and entry.card.loss in PAPER_LOSSES:
             models.setdefault(entry.card.loss, entry.name)
@@ -209,13 +207,13 @@ def suggested(entries: Sequence[LibraryEntry], image_name: str) -> set[str]:
 
 
 def short_names(choices: Sequence[Choice]) -> list[str]:
-    """Return short names, no two of them the same: a bundled model is called by its loss if that will do."""
+    """Return short unique names; a bundled model has the name of its loss if that is unique."""
     ways = [_ways_to_name(choice) for choice in choices]
     names = [way[0] for way in ways]
     for step in range(1, max((len(way) for way in ways), default=0)):
         taken = [name for name in names if names.count(name) > 1]
         names = [way[min(step, len(way) - 1)] if name in taken else name for name, way in zip(names, ways, strict=True)]
-    # Two files of one name, the one bundled and the other one's own; or a model called as input or truth are here.
+    # two models of one name, one of them bundled; or a model that is called like the input or the truth
     taken = [*TITLES]
     for place, name in enumerate(names):
         number = 1
@@ -238,18 +236,18 @@ def _ways_to_name(choice: Choice) -> list[str]:
 def _label(choice: Choice) -> str:
     if isinstance(choice, str):
         return BASELINES[choice].title
-    # The heading says already that a model is bundled.
+    # the heading says that it is bundled
     return kind_of(choice) if choice.bundled else label(choice)
 
 
 def _about(choice: Choice) -> str:
     if isinstance(choice, str):
-        return f"{BASELINES[choice].source}. Its strength follows the noise found in each frame."
+        return f"{BASELINES[choice].source}. Its strength is chosen from the noise estimated in each frame."
     return f"{label(choice)}<br>{describe(choice.card)}<br>{choice.path}"
 
 
 def _rank(entry: LibraryEntry) -> tuple[int, int]:
-    """Return the place of a model in the list: structure by structure, the losses in the order of the paper."""
+    """Return the place of a bundled model in the list: by structure, then by loss."""
     losses = [*LOSSES]
     loss = losses.index(entry.card.loss) if entry.card.loss in losses else len(losses)
     return STRUCTURES.index(entry.card.structure), loss

@@ -1,4 +1,4 @@
-"""What a comparison is of, and what has come out of it so far."""
+"""The plan of a comparison, and its images and scores so far."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_care_losses.restoration.parameters import RestorationParameters
 
 TRUTH = "truth"
-"""Name of the ground truth's panel; `INPUT` is that of the input's."""
+"""Name of the ground truth's panel; that of the input is `INPUT`."""
 
 TITLES = {INPUT: "Input", TRUTH: "Ground truth"}
 
@@ -44,11 +44,11 @@ class ComparisonPlan:
     frames, truth : Frames
         Their frames.
     methods : tuple of Method
-        What restores the input.
+        The methods that restore the input.
     parameters : RestorationParameters
         How models restore.
     indices : tuple of int
-        Which frames, the shown one first.
+        The frames to compare, in order.
     aligned : bool
         Whether brightness is aligned before scoring.
     independent : bool
@@ -70,13 +70,13 @@ class ComparisonPlan:
 
     @property
     def names(self) -> list[str]:
-        """Names of the panels in order: the input, every method, the truth if there is one."""
+        """Names of the panels in order: input, methods, and the ground truth if there is one."""
         methods = [method.name for method in self.methods]
         return [INPUT, *methods, *([] if self.truth is None else [TRUTH])]
 
     @property
     def pixel_size(self) -> float | None:
-        """Width of a pixel in micrometres, where it is known and pixels are square."""
+        """Width of a pixel in micrometres, if it is known and pixels are square."""
         size = self.frames.calibration.pixel_size
         return size[1] if size is not None and math.isclose(*size, rel_tol=0.01) else None
 
@@ -84,12 +84,12 @@ class ComparisonPlan:
 class ComparisonResults:
     """Images and scores of a comparison, filled frame by frame.
 
-    Images are written by the thread that makes them, and looked at only once the main thread has recorded them.
+    The worker thread writes the images; the main thread reads an image only after recording it.
 
     Parameters
     ----------
     plan : ComparisonPlan
-        What is compared.
+        The plan.
     """
 
     def __init__(self, plan: ComparisonPlan) -> None:
@@ -100,7 +100,7 @@ class ComparisonResults:
         self._done: dict[str, set[int]] = {name: set() for name in plan.names}
 
     def run(self) -> Generator[Compared, None, None]:
-        """Compare, keeping the images; yields the steps without them. Runs in the background."""
+        """Compare and keep the images, in the background; yields the steps without images."""
         plan = self.plan
         steps = compare(
             plan.frames,
@@ -113,13 +113,13 @@ class ComparisonResults:
         try:
             for step in steps:
                 if step.image is not None and step.frame_index is not None and step.method != INPUT:
-                    self._keep(step.method, step.frame_index, step.image)
+                    self.keep(step.method, step.frame_index, step.image)
                 yield step._replace(image=None)
         finally:
             steps.close()
 
     def record(self, step: Compared) -> None:
-        """Note that the frame a step completed can be shown."""
+        """Record that the frame of a step is complete."""
         if step.frame_index is None:
             return
         self._done[step.method].add(step.frame_index)
@@ -129,15 +129,15 @@ class ComparisonResults:
             self.notes[step.method] = step.note
 
     def is_done(self, name: str, index: int) -> bool:
-        """Return whether the image of a panel is there."""
+        """Return whether the image of a panel is available."""
         return name in (INPUT, TRUTH) or index in self._done[name]
 
     def frames_done(self) -> list[int]:
-        """Return the frames every method has restored."""
+        """Return the frames that every method has restored."""
         return sorted(set.intersection(*(self._done[method.name] for method in self.plan.methods)))
 
     def image(self, name: str, index: int) -> NDArray[np.generic]:
-        """Return the image of a panel, which must be there (`is_done`).
+        """Return the image of a panel, which must be available (`is_done`).
 
         Raises
         ------
@@ -156,11 +156,11 @@ class ComparisonResults:
         return {name: rows[index] for name, rows in self.scores.items() if index in rows}
 
     def copied_scores(self) -> Scores:
-        """Return the scores as they are now, in the order of the panels: for work in the background."""
+        """Return a copy of the scores, in the order of the panels."""
         return {name: dict(self.scores[name]) for name in self.plan.names if name in self.scores}
 
     def add_layers(self, viewer: ViewerModel) -> None:
-        """Add what has been restored to the viewer, each stack exactly on the input."""
+        """Add the restored stacks to the viewer, exactly on the input."""
         source = self.plan.source
         for method in self.plan.methods:
             array = self._arrays.get(method.name)
@@ -179,10 +179,11 @@ class ComparisonResults:
                 **options,
             )
 
-    def _keep(self, name: str, index: int, image: NDArray[np.float32]) -> None:
+    def keep(self, name: str, index: int, image: NDArray[np.float32]) -> None:
+        """Keep a restored frame."""
         if name not in self._arrays:
             frames = self.plan.frames
-            # One frame of many takes the room of one.
+            # a single frame needs no stack of all
             is_whole = len(self.plan.indices) == len(frames)
             leading = frames.leading_shape if is_whole else (1,) * len(frames.leading_shape)
             self._arrays[name] = new_array((*leading, *frames.frame_shape))
@@ -194,8 +195,8 @@ class ComparisonResults:
         return frames.position(index) if is_whole else (0,) * len(frames.leading_shape)
 
 
-def check_pair(frames: Frames, truth: Frames) -> None:
-    """Check that a truth shows the same frames.
+def check_truth(frames: Frames, truth: Frames) -> None:
+    """Check that a ground truth has the same frames.
 
     Raises
     ------
@@ -208,12 +209,12 @@ def check_pair(frames: Frames, truth: Frames) -> None:
 
 
 def is_one_series(layer: Image) -> bool:
-    """Return whether the frames of a layer belong together, by its axis labels: a movie or the planes of a volume."""
+    """Return whether the axis labels of a layer say that it is a movie or a z-stack."""
     return any(AXIS_NAMES.get(label.lower()) in ("T", "Z") for label in layer.axis_labels[:-2])
 
 
 def show_frame(dims: Dims, layer: Image, place: tuple[int, ...]) -> None:
-    """Move the viewer's sliders to a frame of a layer, given by its place in the leading axes."""
+    """Move the viewer's sliders to a frame of a layer, given by its index in the leading axes."""
     world = layer.data_to_world((*place, 0, 0))
     first = dims.ndim - layer.ndim
     for axis in range(len(place)):
@@ -221,7 +222,7 @@ def show_frame(dims: Dims, layer: Image, place: tuple[int, ...]) -> None:
 
 
 def _moved(layer: Image, place: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return the translation of a layer that begins at a frame of another one."""
+    """Return the translation of a layer that begins at a frame of another layer."""
     step = np.subtract(layer.data_to_world((*place, 0, 0)), layer.data_to_world((0,) * layer.ndim))
     moved: NDArray[np.float64] = layer.translate + np.linalg.solve(layer.affine.linear_matrix, step)
     return moved

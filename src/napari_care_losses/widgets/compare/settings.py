@@ -1,4 +1,4 @@
-"""What is to be compared, as the user says it: image, truth, frames, methods."""
+"""The settings of a comparison: image, ground truth, frames and methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.compare.method_chooser import MethodChooser
-from napari_care_losses.widgets.compare.results import ComparisonPlan, check_pair, is_one_series
+from napari_care_losses.widgets.compare.results import ComparisonPlan, check_truth, is_one_series
 from napari_care_losses.widgets.layers.conversion import layer_frames, shown_first, shown_index
 from napari_care_losses.widgets.shared.form import ParameterForm, fold, make_rows, scroll_past, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
@@ -22,18 +22,10 @@ if TYPE_CHECKING:
 
 
 class ComparisonSettings(QWidget):
-    """Asks for image, ground truth, frames and methods.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Whose layers.
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """Chooses image, ground truth, frames and methods."""
 
     changed = Signal()
-    """Something else is to be compared."""
+    """Any setting has changed."""
 
     def __init__(self, viewer: ViewerModel, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -47,12 +39,12 @@ class ComparisonSettings(QWidget):
         self._on_truth_changed()
 
     def plan(self) -> ComparisonPlan:
-        """Return what the settings say.
+        """Return the comparison that the settings describe.
 
         Raises
         ------
         InputError
-            If it cannot be compared.
+            If something is missing or does not fit.
         """
         layer, truth_layer = self.image.value, self.truth.value
         if layer is None:
@@ -62,7 +54,7 @@ class ComparisonSettings(QWidget):
         frames = layer_frames(layer)
         truth = None if truth_layer is None else layer_frames(truth_layer)
         if truth is not None:
-            check_pair(frames, truth)
+            check_truth(frames, truth)
         if self.methods.problem:
             raise InputError(self.methods.problem)
         shown = shown_index(layer, self._viewer.dims)
@@ -88,11 +80,11 @@ class ComparisonSettings(QWidget):
         self.truth = LayerChooser(
             self._viewer,
             "Ground truth",
-            "A long exposure of the same fields of view, if you have one: it gives scores, tests and the true "
-            "resolution. Without it, residuals, spectra and profiles are compared.",
+            "A long exposure of the same fields of view, if you have one. It gives scores, statistical tests and the "
+            "true resolution. Without it you can compare residuals, spectra and profiles.",
             none="none",
         )
-        self.which = _choice("Compare this frame only, or all: the shown one first, then outward from it.")
+        self.which = _choice("Compare all frames, or only the frame shown. It comes first, then the nearest ones.")
         self.fields = _choice(
             "Independent fields of view can be tested statistically. Frames of one movie or planes of one z-stack "
             "cannot, however many there are."
@@ -129,7 +121,7 @@ class ComparisonSettings(QWidget):
         chosen = max(0, self.which.currentIndex())
         self.which.clear()
         self.which.addItem(f"all {count}", True)
-        self.which.addItem("only the one shown", False)
+        self.which.addItem("only the frame shown", False)
         self.which.setCurrentIndex(chosen)
         for widget in (self.which, self.fields):
             self.rows.setRowVisible(widget, count > 1)

@@ -1,4 +1,4 @@
-"""What came out of a comparison, in the dock: the table, what it allows to say, and what to do with it."""
+"""The result of a comparison in the dock: a table, its explanation, and buttons to use it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 
 
 class ComparisonSummary(QGroupBox):
-    """Hidden until there is a comparison.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Parent widget.
-    """
+    """The result box; hidden until there is a comparison."""
 
     panels_asked = Signal()
     copy_asked = Signal()
@@ -62,7 +56,7 @@ class ComparisonSummary(QGroupBox):
         self.clear()
 
     def clear(self) -> None:
-        """Show no table."""
+        """Remove the table."""
         self.table.setRowCount(0)
         self.table.hide()
         show_text(self.about, "")
@@ -79,7 +73,7 @@ class ComparisonSummary(QGroupBox):
     def set_state(
         self, results: ComparisonResults | None, *, is_running: bool, is_exporting: bool, has_layer: bool
     ) -> None:
-        """Enable the buttons that would do something, and say why the others would not."""
+        """Enable the buttons that can do something, and say why the others cannot."""
         self.setVisible(results is not None)
         is_there = results is not None and bool(results.frames_done())
         has_scores = self.table.rowCount() > 0
@@ -93,14 +87,14 @@ class ComparisonSummary(QGroupBox):
         elif is_running:
             reasons = ["Layers can be added when the comparison has ended."]
         elif not has_layer:
-            reasons = ["The image's layer is gone: restored layers would have no place."]
+            reasons = ["The layer of the image was removed: restored layers cannot be placed."]
         if is_there and results is not None and results.plan.truth is None:
             reasons.append("There is nothing to copy: without a ground truth there are no scores.")
         show_text(self.reason, " ".join(reasons))
 
 
 def about_table(count: int, *, reference: str, independent: bool) -> str:
-    """Return what the table's numbers are, and what they allow to say."""
+    """Return an explanation of the numbers of the table, and of what can be concluded from them."""
     if count == 0:
         return (
             "Without a ground truth there are no scores. In the panels, look at the residuals (structure in them is "

@@ -1,4 +1,4 @@
-"""The scores of a comparison as tables: a row a method in the dock, a row a frame in the window."""
+"""The scores of a comparison as tables: one row per method in the dock, one row per frame in the window."""
 
 from __future__ import annotations
 
@@ -31,17 +31,16 @@ if TYPE_CHECKING:
     from napari_care_losses.evaluation.statistics import Row
     from napari_care_losses.widgets.compare.results import Scores
 
-UNKNOWN = "-"
 THIN = "\N{THIN SPACE}"
 NUMBER_SIZE = 0.84
-"""Of the table in the narrow dock, relative to other texts."""
+"""Font size of the table in the narrow dock, relative to other texts."""
 
 SWATCH = 10
-"""Width of the mark in a method's colour, in pixels."""
+"""Width of the mark in the colour of a method, in pixels."""
 
 
 class SummaryTable(QTableWidget):
-    """One row a method: mean and spread of each metric, and below them what the test against the reference says."""
+    """One row per method: mean and spread of each metric, and below them the test against the reference."""
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(0, 1 + len(METRICS), parent)
@@ -59,7 +58,7 @@ class SummaryTable(QTableWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
     def show_rows(self, rows: Sequence[Row], *, reference: str, colours: Mapping[str, str]) -> None:
-        """Show a summary; an empty one shows nothing."""
+        """Show a summary."""
         by_method: dict[str, dict[str, Row]] = {}
         for row in rows:
             by_method.setdefault(row.method, {})[row.metric] = row
@@ -88,7 +87,7 @@ class SummaryTable(QTableWidget):
 
 
 class FrameTable(QWidget):
-    """One row a frame, one column a method, after their mean; a click on a frame asks for it."""
+    """One row per frame, one column per method, and their mean; a click on a frame chooses it."""
 
     frame_chosen = Signal(int)
 
@@ -119,13 +118,13 @@ class FrameTable(QWidget):
         layout.addWidget(self.table, 1)
 
     def show_scores(self, scores: Scores, names: Iterable[str], colours: Mapping[str, str]) -> None:
-        """Show scores so far; every name gets a column."""
+        """Show the scores so far, in a column per name."""
         self._scores = scores
         self._names, self._colours = [name for name in names if name in scores], dict(colours)
         self._fill()
 
     def show_frame(self, index: int) -> None:
-        """Mark the frame that is shown."""
+        """Select the row of the frame shown."""
         self._shown = index
         if index in self._frames:
             self.table.selectRow(1 + self._frames.index(index))
@@ -166,7 +165,7 @@ class FrameTable(QWidget):
         best = best_of(metric, values)
         for column, name in enumerate(self._names):
             value = values.get(name)
-            text = UNKNOWN if value is None else describe_score(metric).text(value, is_short=True)
+            text = "-" if value is None else describe_score(metric).text(value, is_short=True)
             self.table.setItem(line, column, _cell(text, is_bold=name in best))
 
     def _on_clicked(self, row: int, _column: int) -> None:
@@ -175,14 +174,14 @@ class FrameTable(QWidget):
 
 
 def mean_text(row: Row) -> str:
-    """Return mean and spread."""
+    """Return mean and spread as text."""
     score = describe_score(row.metric)
     mean = score.text(row.mean, is_short=True)
     return mean if math.isnan(row.spread) else f"{mean}{THIN}±{THIN}{score.text(row.spread, is_short=True)}"
 
 
 def test_text(row: Row) -> str:
-    """Return what a test against the reference says in short; empty where there is none."""
+    """Return the test against the reference in short; empty if there is none."""
     if not math.isnan(row.p_value):
         return f"p {p_text(row.p_value)}"
     if not math.isnan(row.interval[0]):
@@ -192,7 +191,7 @@ def test_text(row: Row) -> str:
 
 
 def row_about(row: Row, *, reference: str) -> str:
-    """Return what there is to say of a row, for a tooltip."""
+    """Return the tooltip of a row: metric, difference, interval, test and effect size."""
     score = describe_score(row.metric)
     parts = [score.help]
     if not math.isnan(row.difference):
@@ -214,7 +213,7 @@ def row_about(row: Row, *, reference: str) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """Return a p-value as shown behind the letter p."""
+    """Return a p-value as text after the letter p."""
     return "< 0.001" if p_value < 0.001 else f"= {p_value:.3f}" if p_value < 0.1 else f"= {p_value:.2f}"
 
 

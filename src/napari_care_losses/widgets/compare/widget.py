@@ -1,4 +1,4 @@
-"""The Compare widget: one image restored by several methods, side by side, scored and tested."""
+"""The Compare widget: restores one image with several methods, shows them side by side, scores and tests them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_care_losses.errors import CareError
 from napari_care_losses.evaluation.statistics import table_text
 from napari_care_losses.widgets.background.worker import Job, LatestJob, Outcome
 from napari_care_losses.widgets.compare.colors import panel_colours
-from napari_care_losses.widgets.compare.export import example_frame, export, summary
+from napari_care_losses.widgets.compare.export import example_frame, export, summarize_scores
 from napari_care_losses.widgets.compare.results import ComparisonResults, show_frame
 from napari_care_losses.widgets.compare.settings import ComparisonSettings
 from napari_care_losses.widgets.compare.summary import ComparisonSummary
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from napari_care_losses.widgets.compare.window.window import ComparisonView
 
 SUMMARY_MS = 300
-"""The table waits so long for more frames before it is computed anew."""
+"""Time to wait for more frames before the table is computed again."""
 
 
 class CompareWidget(Panel):
-    """Compares models and baselines on an image layer. Its parameters are those of a `Panel`."""
+    """Compares models and baselines on an image layer; the parameters are those of a `Panel`."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent=parent)
-        self._results: ComparisonResults | None = None
+        self.results: ComparisonResults | None = None
         self._rows: list[Row] = []
         self._clock = Clock()
         self.view: ComparisonView | None = None
@@ -48,12 +48,12 @@ class CompareWidget(Panel):
 
     @property
     def is_running(self) -> bool:
-        """Whether a comparison is under way."""
+        """Whether a comparison is running."""
         return self._job.is_running
 
     @property
     def is_busy(self) -> bool:
-        """Whether a comparison, its table or its report is waited for."""
+        """Whether a comparison, its table or its report is being made."""
         return self._job.is_running or self._summing.is_running or self._exporting.is_running
 
     def _build(self) -> None:
@@ -62,8 +62,8 @@ class CompareWidget(Panel):
         self.run_bar = RunBar(
             "Compare",
             "Stop",
-            start_help="Restore the frames by every method ticked. A window shows them side by side as they come.",
-            stop_help="Stop; what has been restored so far stays.",
+            start_help="Restore the frames by every ticked method. A window shows them side by side.",
+            stop_help="Stop. The frames restored so far are kept.",
         )
         for widget in (self.settings, self.summary):
             self.body.addWidget(widget)
@@ -99,7 +99,7 @@ class CompareWidget(Panel):
             except CareError as error:
                 reason = str(error)
         self.run_bar.set_state(is_running=self._job.is_running, is_stopping=self._job.is_stopping, reason=reason)
-        results = self._results
+        results = self.results
         self.summary.set_state(
             results,
             is_running=self._job.is_running,
@@ -111,13 +111,13 @@ class CompareWidget(Panel):
         if self._job.is_running:
             return
         plan = self.settings.plan()
-        # pressing the button says which one is meant
+        # the layer stays chosen when others are added
         self.settings.image.value = plan.source
-        self._results, self._rows, self._clock = ComparisonResults(plan), [], Clock()
+        self.results, self._rows, self._clock = ComparisonResults(plan), [], Clock()
         self._summing.cancel()
         self.run_bar.show_progress(-1)
         self.run_bar.say("Starting…")
-        self._job.start(self._results.run, title=f"Comparing on {plan.source.name}", fraction=_fraction)
+        self._job.start(self.results.run, title=f"Comparing on {plan.source.name}", fraction=_fraction)
         self._make_view()
         self.summary.clear()
         self._update()
@@ -128,7 +128,7 @@ class CompareWidget(Panel):
         self._update()
 
     def _on_report(self, step: Compared) -> None:
-        results = self._results
+        results = self.results
         if results is None:
             return
         self.run_bar.show_progress(_fraction(step) or -1)
@@ -144,15 +144,15 @@ class CompareWidget(Panel):
         self._say_progress(step)
 
     def _say_progress(self, step: Compared) -> None:
-        assert self._results is not None
-        count = len(self._results.plan.indices)
-        parts = [f"{len(self._results.frames_done())} of {count} frames"] if count > 1 else []
+        assert self.results is not None
+        count = len(self.results.plan.indices)
+        parts = [f"{len(self.results.frames_done())} of {count} frames"] if count > 1 else []
         if step.done:
             parts.append(f"{duration(self._clock.seconds_left(step.done, step.total))} left")
         self.run_bar.say(", ".join(parts) or "Starting…")
 
     def _on_finished(self, outcome: Outcome) -> None:
-        results = self._results
+        results = self.results
         assert results is not None
         done, count = len(results.frames_done()), len(results.plan.indices)
         frames = f"{count} frame{'s' if count > 1 else ''}"
@@ -169,32 +169,32 @@ class CompareWidget(Panel):
         self._update()
 
     def _summarize(self, *, is_last: bool = False) -> None:
-        """Compute the table anew, unless that is under way: another frame will come."""
-        results = self._results
+        """Compute the table again, unless that is running and more frames will come."""
+        results = self.results
         if results is None or not results.frames_done() or (self._summing.is_running and not is_last):
             return
         scores, plan = results.copied_scores(), results.plan
-        self._summing.request(lambda: summary(scores, reference=plan.reference, independent=plan.independent))
+        self._summing.request(lambda: summarize_scores(scores, reference=plan.reference, independent=plan.independent))
 
     def _on_summary(self, rows: list[Row]) -> None:
-        if self._results is None:
+        if self.results is None:
             return
         is_first, self._rows = not self._rows, rows
-        self.summary.show_rows(rows, self._results, colours=panel_colours(self._results.plan.names, self._viewer.theme))
+        self.summary.show_rows(rows, self.results, colours=panel_colours(self.results.plan.names, self._viewer.theme))
         self._update()
         if is_first:
-            # Only once it has been laid out can it be scrolled to.
+            # it must be laid out before it can be scrolled to
             QTimer.singleShot(0, self._scroll_to_summary)
 
     def _scroll_to_summary(self) -> None:
         self.bring_into_view(self.summary)
 
     def _make_view(self) -> None:
-        # pyqtgraph takes a third of a second to load: it does so when there is something to plot
+        # imported here: pyqtgraph takes a third of a second to load
         from napari_care_losses.widgets.compare.window.window import ComparisonView
 
-        assert self._results is not None
-        before, self.view = self.view, ComparisonView(self._results, self._viewer.theme, parent=self)
+        assert self.results is not None
+        before, self.view = self.view, ComparisonView(self.results, self._viewer.theme, parent=self)
         if before is not None:
             self.view.restoreGeometry(before.saveGeometry())
             before.close()
@@ -214,11 +214,11 @@ class CompareWidget(Panel):
         clipboard = QApplication.clipboard()
         assert clipboard is not None
         clipboard.setText(table_text(self._rows))
-        self.run_bar.say("The table is in the clipboard: paste it into a spreadsheet.")
+        self.run_bar.say("Table copied: paste it into a spreadsheet.")
 
     def _add_layers(self) -> None:
-        if self._results is not None:
-            self._results.add_layers(self._viewer)
+        if self.results is not None:
+            self.results.add_layers(self._viewer)
 
     def _ask_for_file(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Export report", "comparison.html", "Web pages (*.html)")
@@ -226,8 +226,8 @@ class CompareWidget(Panel):
             self.export(Path(name).with_suffix(".html"))
 
     def export(self, path: Path) -> None:
-        """Write the report to a file, in the background."""
-        results, view = self._results, self.view
+        """Write the report to a file in the background."""
+        results, view = self.results, self.view
         if results is None or view is None or self._exporting.is_running:
             return
         index = example_frame(results, view.index)
@@ -239,22 +239,22 @@ class CompareWidget(Panel):
         self._update()
 
     def _follow_slider(self, _event: object = None) -> None:
-        if self.view is not None and self._results is not None:
-            self.view.show_frame(shown_index(self._results.plan.source, self._viewer.dims))
+        if self.view is not None and self.results is not None:
+            self.view.show_frame(shown_index(self.results.plan.source, self._viewer.dims))
 
     def _on_frame_chosen(self, index: int) -> None:
-        if self.view is None or self._results is None:
+        if self.view is None or self.results is None:
             return
-        plan = self._results.plan
+        plan = self.results.plan
         if plan.source in self._viewer.layers:
             show_frame(self._viewer.dims, plan.source, plan.frames.position(index))
         if self.view.index != index:
             self.view.show_frame(index)
 
     def _on_removed(self, _event: object) -> None:
-        if self._results is None:
+        if self.results is None:
             return
-        plan = self._results.plan
+        plan = self.results.plan
         used = [layer for layer in (plan.source, plan.truth_layer) if layer is not None]
         if self._job.is_running and any(layer not in self._viewer.layers for layer in used):
             self._stop()

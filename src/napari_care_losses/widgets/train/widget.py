@@ -112,7 +112,7 @@ class TrainWidget(Panel):
         )
 
     def _resumption(self, entry: QueuedTraining) -> TrainingPlan:
-        """Return how to resume a stopped training: as it was started, or with the table's pairs if its own are lost.
+        """Return how to resume a stopped training; if its pairs are unknown, with those of the table.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The curves of a comparison as iterators, to be run in the background."""
+"""The curves of a comparison, as iterators for the background."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from napari_care_losses.widgets.compare.window.image_panel import Line
 
 
-class Curve(NamedTuple):
+class PlotCurve(NamedTuple):
     """One curve of a plot.
 
     Attributes
     ----------
     name : str
-        Of the panel it belongs to.
+        Name of its panel.
     x, y : (N,) float64
-        The curve.
+        Coordinates of its points.
     note : str
-        What the legend says beside the name.
+        Text beside the name in the legend.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Curve(NamedTuple):
     note: str = ""
 
 
-Report = Curve | str
+CurveReport = PlotCurve | str
 """A curve, or why there is none."""
 
 
 def profiles(
     images: Mapping[str, NDArray[np.float32]], line: Line, *, width: int, pixel_size: float | None
-) -> Iterator[Report]:
-    """Return the intensity of every image along a line; distances in micrometres where the pixel size is known."""
+) -> Iterator[CurveReport]:
+    """Yield the intensity of every image along a line; distances in micrometres if the pixel size is known."""
     start, stop = from_centres(line)
     for name, image in images.items():
         try:
@@ -54,24 +54,24 @@ def profiles(
         except InputError as error:
             yield str(error)
             return
-        yield Curve(name, distance * (pixel_size or 1), intensity)
+        yield PlotCurve(name, distance * (pixel_size or 1), intensity)
 
 
-def spectra(images: Mapping[str, NDArray[np.float32]], *, pixel_size: float | None) -> Iterator[Report]:
-    """Return the radial power of every image; frequencies in 1/um where the pixel size is known."""
+def spectra(images: Mapping[str, NDArray[np.float32]], *, pixel_size: float | None) -> Iterator[CurveReport]:
+    """Yield the radial power of every image; frequencies in 1/um if the pixel size is known."""
     for name, image in images.items():
         try:
             frequency, power = radial_power(image)
         except InputError as error:
             yield str(error)
             return
-        yield Curve(name, frequency / (pixel_size or 1), power)
+        yield PlotCurve(name, frequency / (pixel_size or 1), power)
 
 
 def correlations(
     results: ComparisonResults, names: Sequence[str], index: int, *, pixel_size: float | None
-) -> Iterator[Report]:
-    """Return the Fourier ring correlation of a frame's images with the truth, averaged; the resolution as the note."""
+) -> Iterator[CurveReport]:
+    """Yield the averaged Fourier ring correlation of a frame's images with the truth, the resolution as note."""
     truth = results.image(TRUTH, index)
     for name in names:
         try:
@@ -81,17 +81,17 @@ def correlations(
             return
         limit = resolution(frequency, correlation)
         averaged = averaged_rings(correlation)
-        yield Curve(name, frequency / (pixel_size or 1), averaged, resolution_text(limit, pixel_size))
+        yield PlotCurve(name, frequency / (pixel_size or 1), averaged, resolution_text(limit, pixel_size))
 
 
 def from_centres(line: Line) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the ends (y, x) of a line, counted from the centre of the first pixel instead of its corner."""
+    """Return the ends (y, x) of a line relative to the centre of the first pixel instead of its corner."""
     (x0, y0), (x1, y1) = line
     return (y0 - 0.5, x0 - 0.5), (y1 - 0.5, x1 - 0.5)
 
 
 def resolution_text(frequency: float, pixel_size: float | None) -> str:
-    """Return a limit of resolution (cycles per pixel) as a length: in micrometres where the pixel size is known."""
+    """Return a resolution limit (cycles per pixel) as a length, in micrometres if the pixel size is known."""
     if not frequency > 0:
         # 0: no agreement at any scale; NaN: agreement down to the pixels
         return "unresolved" if frequency == 0 else f"< {_length(2, pixel_size)}"

@@ -1,13 +1,14 @@
-"""The panels of a comparison in a grid: one camera, one contrast and one line for all of them."""
+"""The panels of a comparison in a grid, with the same view, contrast and line."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QRectF, QTimer, Signal
+from qtpy.QtCore import QEvent, QRectF, Signal
 from qtpy.QtWidgets import QGridLayout, QWidget
 
 from napari_care_losses.widgets.compare.window.image_panel import ImagePanel, Line
+from napari_care_losses.widgets.shared.events import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,32 +16,30 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_care_losses.widgets.compare.window.images import Pyramid
+    from napari_care_losses.widgets.compare.window.drawing import Pyramid
 
 HEADING = 20
-"""Height of a panel's heading, about, in pixels of the screen."""
+"""Approximate height of a panel's heading, in pixels of the screen."""
 
 SPACING = 4
 
 
 class PanelGrid(QWidget):
-    """Images side by side, as large as the grid allows.
+    """Images side by side, as large as possible.
 
     Parameters
     ----------
     colours : mapping of str to str
-        Name of every panel in order, and the colour of its curves.
+        The panels in order, and the colour of their curves.
     frame_shape : tuple of int
         (Y, X) of all images.
-    parent : QWidget, optional
-        Parent widget.
     """
 
     line_changed = Signal()
     """The user has drawn or moved the line."""
 
     pointed_at = Signal(object)
-    """The place (x, y) in pixels the mouse is over; None when it has left."""
+    """The position (x, y) of the mouse in pixels; None when it has left."""
 
     def __init__(
         self, colours: Mapping[str, str], frame_shape: tuple[int, int], *, parent: QWidget | None = None
@@ -54,12 +53,9 @@ class PanelGrid(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(SPACING)
         self._columns = 0
-        self._settling = QTimer(self)
-        self._settling.setSingleShot(True)
-        self._settling.setInterval(0)
-        self._settling.timeout.connect(lambda: self._look_at(self._view))
+        self._settling = single_shot(self, 0, lambda: self._set_view(self._view))
         for panel in self.panels.values():
-            panel.moved.connect(self._look_at)
+            panel.moved.connect(self._set_view)
             panel.line_changed.connect(self._on_line_changed)
             panel.pointed_at.connect(self.pointed_at)
             panel.box.reset_asked.connect(self.reset_view)
@@ -68,17 +64,17 @@ class PanelGrid(QWidget):
 
     @property
     def line(self) -> Line | None:
-        """The line in all panels, if there is one."""
+        """The line in all panels, or None."""
         return self._line
 
     @property
     def view(self) -> QRectF:
-        """The part of the image all panels show."""
+        """The part of the image that all panels show."""
         return QRectF(self._view)
 
     def reset_view(self) -> None:
         """Show the whole image."""
-        self._look_at(self._whole)
+        self._set_view(self._whole)
 
     def show_image(self, name: str, pyramid: Pyramid) -> None:
         """Show an image in a panel."""
@@ -89,11 +85,11 @@ class PanelGrid(QWidget):
         self.panels[name].show_message(text)
 
     def images(self) -> dict[str, NDArray[np.float32]]:
-        """Return the images shown, by the name of their panel."""
+        """Return the images shown, by panel."""
         return {name: panel.pyramid.image for name, panel in self.panels.items() if panel.pyramid is not None}
 
     def fit_headings(self) -> None:
-        """Write scores below the names where a name would have no room beside them: in all panels alike."""
+        """Place the scores of all panels below the names if one name is too long to stand beside them."""
         columns = max(1, self._columns)
         width = (self.width() - SPACING * (columns - 1)) // columns
         is_tight = any(panel.heading_width > width for panel in self.panels.values())
@@ -101,7 +97,7 @@ class PanelGrid(QWidget):
             panel.stack_heading(is_tight)
 
     def set_colours(self, levels: tuple[float, float], table: NDArray[np.uint8] | None, *, but: str = "") -> None:
-        """Set contrast and colours of all panels, except one."""
+        """Set contrast and colours of all panels except `but`."""
         for name, panel in self.panels.items():
             if name != but:
                 panel.set_colours(levels, table)
@@ -113,25 +109,25 @@ class PanelGrid(QWidget):
             panel.set_line(line)
 
     def show_line(self, is_shown: bool) -> None:
-        """Show the line, or hide it without forgetting it."""
+        """Show or hide the line; a hidden line is kept."""
         for panel in self.panels.values():
             panel.set_line(self._line if is_shown else None)
 
     def default_line(self) -> Line:
-        """Return a line across the middle of what is shown."""
+        """Return a line across the middle of the view."""
         middle, across = self._view.center(), 0.3 * self._view.width()
         return (middle.x() - across, middle.y()), (middle.x() + across, middle.y())
 
     def resizeEvent(self, event: object) -> None:
-        """Use the room."""
+        """Choose the number of columns that fits."""
         super().resizeEvent(event)
         self._arrange()
         self.fit_headings()
-        # Panels are resized one after the other, each of them moving its view a little.
+        # Every panel moves its view a little when it is resized: set it once more afterwards.
         self._settling.start()
 
     def event(self, event: QEvent | None) -> bool:
-        """Tell when the mouse has left."""
+        """Emit `pointed_at` when the mouse leaves."""
         if event is not None and event.type() == QEvent.Type.Leave:
             self.pointed_at.emit(None)
         return super().event(event)
@@ -149,10 +145,10 @@ class PanelGrid(QWidget):
             self._layout.addWidget(panel, *divmod(place, columns))
         self._columns = columns
 
-    def _look_at(self, rectangle: QRectF) -> None:
+    def _set_view(self, rectangle: QRectF) -> None:
         self._view = QRectF(rectangle)
         for panel in self.panels.values():
-            panel.look_at(self._view)
+            panel.set_view(self._view)
 
     def _on_line_changed(self, line: Line) -> None:
         sender = self.sender()
@@ -164,7 +160,7 @@ class PanelGrid(QWidget):
 
 
 def best_columns(count: int, width: float, height: float, *, aspect: float) -> int:
-    """Return the number of columns with which `count` images of an aspect (width / height) become largest."""
+    """Return the number of columns that makes `count` images of an aspect (width / height) largest."""
 
     def size(columns: int) -> float:
         rows = -(-count // columns)

@@ -1,4 +1,4 @@
-"""One image of a comparison: drawn at the screen's resolution, with its name and scores above it."""
+"""One image of a comparison, drawn at the resolution of the screen, with name and scores above it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_care_losses.widgets.compare.window.images import Pyramid
+    from napari_care_losses.widgets.compare.window.drawing import Pyramid
 
 Line = tuple[tuple[float, float], tuple[float, float]]
-"""Its ends (x, y) in pixels; (0, 0) is the upper left corner of the image."""
+"""The two ends (x, y) of a line in pixels; (0, 0) is the upper left corner of the image."""
 
 LINE_COLOUR = "#ffd400"
-SMALLEST = 90
-"""Width and height of a panel at least, in pixels of the screen."""
+SMALLEST_PANEL = 90
+"""Least width and height of a panel, in pixels of the screen."""
 
 MOST_ZOOMED_OUT = 3.0
-"""Width of the view at most, in widths of the image."""
+"""Largest width of the view, in widths of the image."""
 
 
 class ImageBox(pyqtgraph.ViewBox):
-    """The view on an image: dragged and zoomed with the mouse; with Shift, dragging draws a line."""
+    """The view of an image: the mouse moves and zooms it; with Shift, dragging draws a line."""
 
     line_drawn = Signal(object)
     """A `Line`."""
 
     reset_asked = Signal()
-    """By a double click."""
+    """A double click asks for the whole image."""
 
     def __init__(self) -> None:
         super().__init__(lockAspect=True, invertY=True, enableMenu=False, defaultPadding=0.0)
@@ -61,38 +61,36 @@ class ImagePanel(QWidget):
     Parameters
     ----------
     title : str
-        Name of what is shown.
+        Name of the image.
     colour : str
-        That of its curves in the plots.
-    parent : QWidget, optional
-        Parent widget.
+        Colour of its curves in the plots.
     """
 
     moved = Signal(object)
-    """The `QRectF` the user has moved or zoomed the view to."""
+    """The view, a `QRectF`, after the user has moved or zoomed it."""
 
     line_changed = Signal(object)
     """The `Line` the user has drawn or moved."""
 
     pointed_at = Signal(object)
-    """The place (x, y) in pixels the mouse is over."""
+    """The position (x, y) of the mouse in pixels."""
 
     def __init__(self, title: str, colour: str, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.pyramid: Pyramid | None = None
         self._has_line = False
-        self._swatch = QLabel()
+        self.swatch = QLabel()
         self.title = QElidingLabel(title)
         self.title.setToolTip(tooltip(title))
         self.scores = QLabel()
         self.scores.setTextFormat(Qt.TextFormat.RichText)
         self._graphics = pyqtgraph.GraphicsView(background=None)
-        self._graphics.setMinimumSize(SMALLEST, SMALLEST)
+        self._graphics.setMinimumSize(SMALLEST_PANEL, SMALLEST_PANEL)
         self.box = ImageBox()
         self._graphics.setCentralItem(self.box)
         self.item = pyqtgraph.ImageItem(axisOrder="row-major")
         self.box.addItem(self.item, ignoreBounds=True)
-        self._line = self._make_line()
+        self.roi = self._make_line()
         self.message = QLabel(self._graphics)
         self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.message.setWordWrap(True)
@@ -107,30 +105,30 @@ class ImagePanel(QWidget):
 
     @property
     def heading_width(self) -> int:
-        """Width that name and scores take side by side, in pixels of the screen."""
+        """Width of name and scores side by side, in pixels of the screen."""
         name = self.title.fontMetrics().horizontalAdvance(self.title.text())
         margins = self._heading.contentsMargins()
         gaps = 2 * self._heading.spacing() + margins.left() + margins.right()
-        return int(self._swatch.sizeHint().width() + name + self.scores.sizeHint().width() + gaps)
+        return int(self.swatch.sizeHint().width() + name + self.scores.sizeHint().width() + gaps)
 
     def stack_heading(self, is_stacked: bool) -> None:
-        """Write the scores below the name, or beside it."""
+        """Place the scores below the name, or beside it."""
         sides = QBoxLayout.Direction.TopToBottom, QBoxLayout.Direction.LeftToRight
         self._heading.setDirection(sides[not is_stacked])
 
     def set_colour(self, colour: str) -> None:
-        """Show the colour of the curves."""
-        self._swatch.setText(f'<span style="color:{colour}">■</span>')
+        """Set the colour of the curves."""
+        self.swatch.setText(f'<span style="color:{colour}">■</span>')
 
     def set_background(self, background: str, text: str) -> None:
-        """Take the theme's colours."""
+        """Set the colours of the theme."""
         self._graphics.setBackground(background)
         self.message.setStyleSheet(f"color: {text}; background: transparent; padding: 6px;")
 
     def show_image(self, pyramid: Pyramid) -> None:
         """Show an image."""
         self.pyramid = pyramid
-        self._line.setVisible(self._has_line)
+        self.roi.setVisible(self._has_line)
         self.message.hide()
         self.item.show()
         height, width = pyramid.image.shape
@@ -138,41 +136,41 @@ class ImagePanel(QWidget):
         self._draw()
 
     def show_message(self, text: str) -> None:
-        """Show a text in place of the image."""
+        """Show a text instead of the image."""
         self.pyramid = None
-        for item in (self.item, self._line):
+        for item in (self.item, self.roi):
             item.hide()
         self.message.setText(text)
         self._place_message()
         self.message.show()
 
     def set_colours(self, levels: tuple[float, float], table: NDArray[np.uint8] | None) -> None:
-        """Show grey levels from the first to the second of `levels`: in grey, or by a table of colours."""
+        """Show the range `levels` in grey, or with a table of colours."""
         self.item.setLookupTable(table, update=False)
         self.item.setLevels(levels)
 
-    def look_at(self, rectangle: QRectF) -> None:
+    def set_view(self, rectangle: QRectF) -> None:
         """Show a part of the image; `moved` is not emitted."""
         self.box.setRange(rectangle, padding=0, disableAutoRange=True)
 
     def set_line(self, line: Line | None) -> None:
         """Show a line on the image, or none; `line_changed` is not emitted."""
         self._has_line = line is not None
-        self._line.setVisible(self._has_line and self.pyramid is not None)
+        self.roi.setVisible(self._has_line and self.pyramid is not None)
         if line is None:
             return
-        self._line.blockSignals(True)
-        self._line.setPos((0, 0), update=False)
-        for handle, end in zip(self._line.getHandles(), line, strict=True):
-            self._line.movePoint(handle, end, finish=False, coords="parent")
-        self._line.blockSignals(False)
-        self._line.update()
+        self.roi.blockSignals(True)
+        self.roi.setPos((0, 0), update=False)
+        for handle, end in zip(self.roi.getHandles(), line, strict=True):
+            self.roi.movePoint(handle, end, finish=False, coords="parent")
+        self.roi.blockSignals(False)
+        self.roi.update()
 
     def line(self) -> Line | None:
-        """Return the line's ends, if there is one."""
+        """Return the ends of the line, or None."""
         if not self._has_line:
             return None
-        first, last = (self._line.mapToParent(point) for point in self._line.listPoints())
+        first, last = (self.roi.mapToParent(point) for point in self.roi.listPoints())
         return (first.x(), first.y()), (last.x(), last.y())
 
     def resizeEvent(self, event: Any) -> None:
@@ -194,7 +192,7 @@ class ImagePanel(QWidget):
 
     def _lay_out(self) -> None:
         name = QHBoxLayout()
-        name.addWidget(self._swatch)
+        name.addWidget(self.swatch)
         name.addWidget(self.title, 1)
         self._heading = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._heading.setContentsMargins(2, 0, 2, 0)
@@ -208,7 +206,7 @@ class ImagePanel(QWidget):
         layout.addLayout(self._heading)
         layout.addWidget(self._graphics, 1)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-        self.setMinimumSize(SMALLEST, SMALLEST)
+        self.setMinimumSize(SMALLEST_PANEL, SMALLEST_PANEL)
 
     def _on_line_drawn(self, line: Line) -> None:
         self.set_line(line)

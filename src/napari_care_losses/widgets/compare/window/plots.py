@@ -1,4 +1,4 @@
-"""Curves of several images in one plot, each in the colour of its method."""
+"""A plot of the curves of several images, each in the colour of its method."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.widgets.compare.window.curves import Curve
+    from napari_care_losses.widgets.compare.window.curves import PlotCurve
 
-WIDTH = 1.5
-"""Of a curve, in pixels."""
+CURVE_WIDTH = 1.5
+"""In pixels."""
 
-SMALLEST = (160, 140)
-"""Width and height of a plot at least, in pixels of the screen."""
+SMALLEST_PLOT = (160, 140)
+"""Least width and height of a plot, in pixels of the screen."""
 
 
 @dataclass(frozen=True)
-class Style:
+class CurveStyle:
     """How the curve of a panel looks.
 
     Attributes
@@ -49,7 +49,7 @@ class Style:
 
 
 class CurvePlot(QWidget):
-    """A plot with a legend above it; a click on a name hides its curve.
+    """A plot below its legend; a click on a name in the legend hides its curve.
 
     Parameters
     ----------
@@ -58,15 +58,13 @@ class CurvePlot(QWidget):
     vertical : str
         Label of the vertical axis.
     help : str
-        What the curves tell.
+        Tooltip: what the curves mean.
     is_logarithmic : bool
-        Whether the vertical axis is.
+        Whether the vertical axis is logarithmic.
     threshold : float, optional
-        A level to be marked.
+        A level to mark.
     limits : tuple of float, optional
-        The vertical range, where it is known beforehand.
-    parent : QWidget, optional
-        Parent widget.
+        The vertical range, if it is known beforehand.
     """
 
     def __init__(
@@ -81,10 +79,10 @@ class CurvePlot(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._styles: dict[str, Style] = {}
-        self._curves: dict[str, Curve] = {}
+        self._styles: dict[str, CurveStyle] = {}
+        self._curves: dict[str, PlotCurve] = {}
         self._hidden: set[str] = set()
-        self._items: dict[str, pyqtgraph.PlotDataItem] = {}
+        self.items: dict[str, pyqtgraph.PlotDataItem] = {}
         self.legend = QLabel()
         self.legend.setWordWrap(True)
         self.legend.setTextFormat(Qt.TextFormat.RichText)
@@ -94,7 +92,7 @@ class CurvePlot(QWidget):
         self.message.setWordWrap(True)
         self.message.setVisible(False)
         self.plot = pyqtgraph.PlotWidget()
-        self.plot.setMinimumSize(*SMALLEST)
+        self.plot.setMinimumSize(*SMALLEST_PLOT)
         self.plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self.plot.setMenuEnabled(False)
         self.plot.setToolTip(tooltip(help))
@@ -118,18 +116,18 @@ class CurvePlot(QWidget):
         self.set_theme(theme)
 
     @property
-    def curves(self) -> dict[str, Curve]:
-        """The curves there are, by name."""
+    def curves(self) -> dict[str, PlotCurve]:
+        """The curves by name."""
         return dict(self._curves)
 
-    def set_styles(self, styles: Mapping[str, Style]) -> None:
-        """Set the names of all curves there may be, their order and their look."""
+    def set_styles(self, styles: Mapping[str, CurveStyle]) -> None:
+        """Set the names of all possible curves, their order and their styles."""
         self._styles = dict(styles)
-        for name in set(self._items) - set(styles):
-            self.plot.removeItem(self._items.pop(name))
+        for name in set(self.items) - set(styles):
+            self.plot.removeItem(self.items.pop(name))
         self._curves = {name: curve for name, curve in self._curves.items() if name in styles}
         self._hidden &= set(styles)
-        for name in self._items:
+        for name in self.items:
             self._dress(name)
         self._write_legend()
 
@@ -138,30 +136,30 @@ class CurvePlot(QWidget):
         self.plot.setLabel("bottom", text)
 
     def say(self, text: str) -> None:
-        """Say why there are no curves."""
+        """Show why there are no curves."""
         show_text(self.message, text)
 
     def keep(self, names: Container[str]) -> None:
-        """Take all curves away but some."""
+        """Remove all curves but these."""
         for name in [name for name in self._curves if name not in names]:
             del self._curves[name]
-            self._items[name].setData([], [])
+            self.items[name].setData([], [])
         self._write_legend()
 
-    def show_curve(self, curve: Curve) -> None:
-        """Show a curve in place of the one of that name."""
+    def show_curve(self, curve: PlotCurve) -> None:
+        """Show a curve; it replaces the one of the same name."""
         if curve.name not in self._styles:
             return
         self._curves[curve.name] = curve
-        if curve.name not in self._items:
-            self._items[curve.name] = self.plot.plot(connect="finite")
+        if curve.name not in self.items:
+            self.items[curve.name] = self.plot.plot(connect="finite")
             self._dress(curve.name)
-        self._items[curve.name].setData(*_drawable(curve.x, curve.y, is_logarithmic=self._is_logarithmic))
-        self._items[curve.name].setVisible(curve.name not in self._hidden)
+        self.items[curve.name].setData(*_drawable(curve.x, curve.y, is_logarithmic=self._is_logarithmic))
+        self.items[curve.name].setVisible(curve.name not in self._hidden)
         self._write_legend()
 
     def set_theme(self, name: str) -> None:
-        """Take the colours of one of napari's themes."""
+        """Use the colours of one of napari's themes."""
         theme = take_theme(self.plot, name)
         self._text = theme.text.as_hex()
         if self._threshold is not None:
@@ -174,11 +172,11 @@ class CurvePlot(QWidget):
 
     def _dress(self, name: str) -> None:
         style = self._styles[name]
-        pen = pyqtgraph.mkPen(style.colour, width=WIDTH)
+        pen = pyqtgraph.mkPen(style.colour, width=CURVE_WIDTH)
         if style.is_dashed:
             pen.setStyle(Qt.PenStyle.DashLine)
-        item = self._items[name]
-        # Drawn as one line, a noisy profile across a large image takes seconds; dashes need one line.
+        item = self.items[name]
+        # In segments: a long noisy profile drawn as one line takes seconds. Dashes need one line.
         item.curve.setSegmentedLineMode("off" if style.is_dashed else "on")
         item.opts["antialias"] = not style.is_dashed
         item.setPen(pen)
@@ -195,25 +193,25 @@ class CurvePlot(QWidget):
     def _toggle(self, link: str) -> None:
         name = QUrl.fromPercentEncoding(link.encode())
         self._hidden ^= {name}
-        if name in self._items:
-            self._items[name].setVisible(name not in self._hidden)
+        if name in self.items:
+            self.items[name].setVisible(name not in self._hidden)
         self._write_legend()
 
 
-def _entry(name: str, style: Style, note: str, text: str, *, is_hidden: bool) -> str:
+def _entry(name: str, style: CurveStyle, note: str, text: str, *, is_hidden: bool) -> str:
     link = bytes(QUrl.toPercentEncoding(name)).decode()
     mark = "□" if is_hidden else "╍" if style.is_dashed else "■"
-    said = escape(style.title) + (f" {escape(note)}" if note else "")
-    said = f"<s>{said}</s>" if is_hidden else said
-    # Not broken inside of an entry.
-    said = said.replace(" ", "&nbsp;")
+    label = escape(style.title) + (f" {escape(note)}" if note else "")
+    label = f"<s>{label}</s>" if is_hidden else label
+    # no line break inside an entry
+    label = label.replace(" ", "&nbsp;")
     return (
         f'<span style="color:{style.colour}">{mark}</span>&nbsp;'
-        f'<a href="{link}" style="color:{text}; text-decoration:none">{said}</a>'
+        f'<a href="{link}" style="color:{text}; text-decoration:none">{label}</a>'
     )
 
 
 def _drawable(x: Any, y: Any, *, is_logarithmic: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    # A power of 0 has no logarithm: the line has a gap there.
+    # 0 has no logarithm: the line has a gap there
     return x, np.where(y > 0, y, np.nan) if is_logarithmic else y

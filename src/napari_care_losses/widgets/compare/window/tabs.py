@@ -1,10 +1,10 @@
-"""Beside the panels of a comparison: profile, spectrum, Fourier ring correlation and the table of frames."""
+"""The tabs beside the panels: profile, spectrum, Fourier ring correlation and the table of frames."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSpinBox, QTabWidget, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
@@ -13,8 +13,9 @@ from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.compare.colors import is_dashed
 from napari_care_losses.widgets.compare.results import TITLES, TRUTH
 from napari_care_losses.widgets.compare.tables import FrameTable
-from napari_care_losses.widgets.compare.window.curves import Curve, correlations, profiles, spectra
-from napari_care_losses.widgets.compare.window.plots import CurvePlot, Style
+from napari_care_losses.widgets.compare.window.curves import PlotCurve, correlations, profiles, spectra
+from napari_care_losses.widgets.compare.window.plots import CurvePlot, CurveStyle
+from napari_care_losses.widgets.shared.events import single_shot
 from napari_care_losses.widgets.shared.form import make_rows, tooltip
 
 if TYPE_CHECKING:
@@ -24,26 +25,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.widgets.compare.results import ComparisonResults
-    from napari_care_losses.widgets.compare.window.curves import Report
+    from napari_care_losses.widgets.compare.window.curves import CurveReport
     from napari_care_losses.widgets.compare.window.image_panel import Line
 
-DELAY_MS = 80
-"""Curves are computed once nothing has changed for so long."""
+CURVES_DELAY_MS = 80
+"""Curves are computed when nothing has changed for this time."""
 
-FILLING_MS = 200
-"""Least time between two fillings of the table."""
+TABLE_DELAY_MS = 200
+"""Least time between two updates of the table."""
 
-WIDEST = 99
-"""Pixels a profile may average over at most."""
+WIDEST_LINE = 99
+"""Largest width of a profile, in pixels."""
 
 
-class Shown(NamedTuple):
+class PanelContent(NamedTuple):
     """What the panels show.
 
     Attributes
     ----------
     images : dict of str to array (Y, X)
-        By panel, as drawn: images or differences.
+        Images or differences as drawn, by panel.
     index : int
         The frame.
     line : Line, or None
@@ -56,7 +57,7 @@ class Shown(NamedTuple):
 
 
 class CurveTabs(QTabWidget):
-    """Plots what the panels show; only the tab in sight is computed, in the background.
+    """Plots what the panels show; only the visible tab is computed, in the background.
 
     Parameters
     ----------
@@ -65,16 +66,14 @@ class CurveTabs(QTabWidget):
     theme : str
         Name of napari's theme.
     colours : mapping of str to str
-        By panel.
-    parent : QWidget, optional
-        Parent widget.
+        Colour by panel.
     """
 
     frame_chosen = Signal(int)
     """A frame was clicked in the table."""
 
     line_wanted = Signal(bool)
-    """Whether the tab in sight needs the line."""
+    """Whether the visible tab needs the line."""
 
     def __init__(
         self, results: ComparisonResults, theme: str, colours: Mapping[str, str], *, parent: QWidget | None = None
@@ -82,29 +81,26 @@ class CurveTabs(QTabWidget):
         super().__init__(parent)
         self._results, self._colours = results, dict(colours)
         self._pixel_size = results.plan.pixel_size
-        self._shown = Shown({}, 0, None)
+        self._shown = PanelContent({}, 0, None)
         self._target: CurvePlot | None = None
-        self._computing = LatestJob(parent=self, delay_ms=DELAY_MS)
+        self._computing = LatestJob(parent=self, delay_ms=CURVES_DELAY_MS)
         self._computing.reported.connect(self._on_report)
-        self._filling = QTimer(self)
-        self._filling.setSingleShot(True)
-        self._filling.setInterval(FILLING_MS)
-        self._filling.timeout.connect(self._fill_table)
+        self._filling = single_shot(self, TABLE_DELAY_MS, self._fill_table)
         self._build(theme)
         self.set_colours(colours)
         self.currentChanged.connect(self._on_tab_changed)
 
     @property
     def wants_line(self) -> bool:
-        """Whether the tab in sight needs the line."""
+        """Whether the visible tab needs the line."""
         return self.currentWidget() is self._profile_tab
 
     @property
     def is_computing(self) -> bool:
-        """Whether curves are waited for."""
+        """Whether curves are being computed."""
         return self._computing.is_running
 
-    def show_curves(self, shown: Shown) -> None:
+    def show_curves(self, shown: PanelContent) -> None:
         """Show the curves of what the panels show."""
         self._shown = shown
         self._request()
@@ -114,7 +110,7 @@ class CurveTabs(QTabWidget):
         self._colours = dict(colours)
         methods = [name for name in colours if name not in (INPUT, TRUTH)]
         styles = {
-            name: Style(TITLES.get(name, name), colour, name in methods and is_dashed(methods.index(name)))
+            name: CurveStyle(TITLES.get(name, name), colour, name in methods and is_dashed(methods.index(name)))
             for name, colour in colours.items()
         }
         for plot in self.plots:
@@ -126,7 +122,7 @@ class CurveTabs(QTabWidget):
             plot.set_theme(name)
 
     def show_scores(self) -> None:
-        """Show the scores there are, soon: many frames may come in at once."""
+        """Update the table soon: many frames may arrive at once."""
         if not self._filling.isActive():
             self._filling.start()
 
@@ -140,15 +136,15 @@ class CurveTabs(QTabWidget):
         self.profile = CurvePlot(
             theme,
             vertical="grey level",
-            help="Grey levels along the yellow line. Drag its ends, or hold Shift and drag in a panel to draw it anew.",
+            help="Grey levels along the yellow line. Drag its ends, or Shift + drag in a panel to draw a new one.",
         )
         self.profile.set_horizontal(f"distance ({length})")
         self.line_width = QSpinBox()
-        self.line_width.setRange(1, WIDEST)
+        self.line_width.setRange(1, WIDEST_LINE)
         self.line_width.setSuffix(" px")
         self.line_width.setKeyboardTracking(False)
         self.line_width.setToolTip(
-            tooltip("Average over parallel lines: noise goes down, structure along the line stays.")
+            tooltip("Average over parallel lines: this reduces noise and keeps structure along the line.")
         )
         self.line_width.valueChanged.connect(lambda _: self._request())
         self._profile_tab = QWidget()
@@ -162,16 +158,17 @@ class CurveTabs(QTabWidget):
             theme,
             vertical="power",
             is_logarithmic=True,
-            help="How much structure there is of each fineness: coarse on the left, fine on the right. A curve below "
-            "the truth's has lost detail; one that stays high and flat on the right still holds noise.",
+            help="Power of the structures by size: coarse on the left, fine on the right. A curve below that of the "
+            "ground truth has lost detail; a curve that stays high and flat on the right still contains noise.",
         )
         self.correlation = CurvePlot(
             theme,
-            vertical="correlation with the truth",
+            vertical="correlation with the ground truth",
             threshold=THRESHOLD,
             limits=(0.0, 1.0),
-            help="Which fineness of structure is truly restored (Fourier ring correlation): 1 is true, 0 is invented "
-            "or lost. The resolution beside each name is where the curve falls below 1/7, the broken line.",
+            help="Agreement with the ground truth by the size of structures (Fourier ring correlation): 1 is full "
+            "agreement; at 0 the structure is lost or invented. The resolution beside each name is where the curve "
+            "falls below 1/7, the dashed line.",
         )
         for plot in (self.spectrum, self.correlation):
             plot.set_horizontal(f"spatial frequency ({'1/µm' if self._pixel_size else 'cycles/px'})")
@@ -199,8 +196,8 @@ class CurveTabs(QTabWidget):
         self._target.keep(self._shown.images)
         self._computing.request(make_iterator)
 
-    def _make_iterator(self) -> tuple[CurvePlot, Callable[[], Iterator[Report]]] | None:
-        """Return the plot in sight and what computes its curves; None where there is nothing to compute."""
+    def _make_iterator(self) -> tuple[CurvePlot, Callable[[], Iterator[CurveReport]]] | None:
+        """Return the visible plot and the function that computes its curves; None if there is nothing to compute."""
         shown, results, pixel_size = self._shown, self._results, self._pixel_size
         width, line = self.line_width.value(), shown.line
         if not shown.images:
@@ -216,10 +213,10 @@ class CurveTabs(QTabWidget):
             return self.correlation, lambda: correlations(results, names, shown.index, pixel_size=pixel_size)
         return None
 
-    def _on_report(self, report: Report) -> None:
+    def _on_report(self, report: CurveReport) -> None:
         if self._target is None:
             return
-        if isinstance(report, Curve):
+        if isinstance(report, PlotCurve):
             self._target.say("")
             self._target.show_curve(report)
         else:

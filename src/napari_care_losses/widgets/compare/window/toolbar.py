@@ -1,4 +1,4 @@
-"""The switches above the panels of a comparison: images or differences, brightness, contrast."""
+"""The bar above the panels of a comparison: images or differences, brightness and contrast."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ from napari_care_losses.widgets.shared.form import tooltip
 
 SMALLEST_SLIDER = 110
 SMALLEST_WIDTH = 1e-6
-"""Of a contrast range, as a share of the slider's."""
+"""Least width of a contrast range, as a share of the slider's range."""
 
 LARGEST_DIFFERENCE = 4.0
-"""The slider goes up to so many times the difference suggested."""
+"""End of the slider, in multiples of the suggested difference."""
 
 
 class ComparisonBar(QWidget):
-    """Says how the panels are to be drawn.
+    """Chooses how the panels are drawn.
 
     Parameters
     ----------
     has_truth : bool
         Whether there is a ground truth.
-    parent : QWidget, optional
-        Parent widget.
     """
 
-    look_changed = Signal()
-    """Other images are wanted."""
+    options_changed = Signal()
+    """Other images are to be shown."""
 
     contrast_changed = Signal()
-    """The same images are wanted in another contrast."""
+    """The same images are to be shown with another contrast."""
 
     def __init__(self, *, has_truth: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.kind = QComboBox()
         self.kind.addItem("Images", False)
-        self.kind.addItem("Differences to the truth" if has_truth else "Residuals", True)
+        self.kind.addItem("Differences to ground truth" if has_truth else "Residuals", True)
         self.kind.setToolTip(
             tooltip(
                 "What every panel shows: the image, or by how much it is brighter (red) or darker (blue) than the "
@@ -85,7 +83,7 @@ class ComparisonBar(QWidget):
         layout.addWidget(self.auto)
         layout.addWidget(self.whole)
         self.kind.currentIndexChanged.connect(self._on_kind_changed)
-        self.matched.toggled.connect(lambda _: self.look_changed.emit())
+        self.matched.toggled.connect(lambda _: self.options_changed.emit())
         self.auto.toggled.connect(lambda _: self.contrast_changed.emit())
         for slider in (self.limits_slider, self.difference_slider):
             slider.valueChanged.connect(self._on_moved)
@@ -131,7 +129,7 @@ class ComparisonBar(QWidget):
     def _on_kind_changed(self, _index: int) -> None:
         self.sliders.setCurrentIndex(int(self.is_difference))
         self._write()
-        self.look_changed.emit()
+        self.options_changed.emit()
 
     def _on_moved(self, _value: object) -> None:
         with QSignalBlocker(self.auto):

@@ -1,4 +1,4 @@
-"""The window of a comparison: panels with one camera and one contrast, and what is measured in them."""
+"""The window of a comparison: panels with the same view and contrast, beside plots and scores."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.compare.colors import difference_table, panel_colours
 from napari_care_losses.widgets.compare.results import TITLES, TRUTH
 from napari_care_losses.widgets.compare.tables import best_of
-from napari_care_losses.widgets.compare.window.drawing import Drawing, Look, anchor, draw
+from napari_care_losses.widgets.compare.window.drawing import Drawing, DrawingOptions, anchor, draw
 from napari_care_losses.widgets.compare.window.grid import PanelGrid
-from napari_care_losses.widgets.compare.window.tabs import CurveTabs, Shown
+from napari_care_losses.widgets.compare.window.tabs import CurveTabs, PanelContent
 from napari_care_losses.widgets.compare.window.toolbar import ComparisonBar
 from napari_care_losses.widgets.shared.form import tooltip
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from napari_care_losses.widgets.compare.results import ComparisonResults
 
 SIZE = (1240, 720)
-"""Of the window in pixels, where the screen has room for it."""
+"""Of the window in pixels, if the screen is large enough."""
 
-SHARE_OF_PANELS = (62, 38)
-"""Of the window's width: panels and plots."""
+SHARES = (62, 38)
+"""Shares of panels and plots in the width of the window."""
 
 READOUT_DIGITS = 4
 
@@ -36,7 +36,7 @@ HINT = "Drag to move, scroll to zoom, double-click for the whole image; Shift + 
 
 
 class ComparisonView(QWidget):
-    """Shows a comparison while it is being made and after.
+    """Shows a comparison, while it runs and afterwards.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ class ComparisonView(QWidget):
     theme : str
         Name of napari's theme.
     parent : QWidget, optional
-        The widget the window belongs to: it closes with it and looks like it.
+        The widget that the window belongs to: it closes with it and has its style.
     """
 
     frame_chosen = Signal(int)
-    """The user wants to see another frame."""
+    """The user has chosen another frame."""
 
     def __init__(self, results: ComparisonResults, theme: str, *, parent: QWidget | None = None) -> None:
         super().__init__(parent, Qt.WindowType.Window)
@@ -65,7 +65,7 @@ class ComparisonView(QWidget):
 
     @property
     def is_drawing(self) -> bool:
-        """Whether images or curves are waited for."""
+        """Whether images or curves are being computed."""
         return self._drawing.is_running or self.tabs.is_computing
 
     @property
@@ -86,30 +86,30 @@ class ComparisonView(QWidget):
         self.refresh()
 
     def set_running(self, is_running: bool) -> None:
-        """Say whether frames are still being restored."""
+        """Set whether frames are still being restored."""
         self._is_running = is_running
         self.refresh()
 
     def note(self, index: int) -> None:
-        """Show what has come in of a frame."""
+        """Show new results of a frame."""
         if index == self._index:
             self.refresh()
         else:
             self.tabs.show_scores()
 
     def refresh(self) -> None:
-        """Show what has come in, or has been switched."""
-        look, results = self._look(), self.results
+        """Show new results or the new options."""
+        options, results = self._options(), self.results
         self._write_headings()
         missing = []
         for name in self.grid.panels:
             if not results.is_done(name, self._index):
                 self._drawn.pop(name, None)
                 self.grid.show_message(name, self._why_missing())
-            elif name not in self._drawn or self._drawn[name].look != look:
+            elif name not in self._drawn or self._drawn[name].options != options:
                 missing.append(name)
         if missing:
-            self._drawing.request(lambda: draw(results, missing, look))
+            self._drawing.request(lambda: draw(results, missing, options))
         self._show_contrast()
         self._show_curves()
         self.tabs.show_scores()
@@ -121,7 +121,7 @@ class ComparisonView(QWidget):
         colours = self.colours
         for panel_name, panel in self.grid.panels.items():
             panel.set_colour(colours[panel_name])
-            # as in the viewer: what surrounds an image belongs to it, and its heading stands on that
+            # the background of images as in the viewer
             panel.set_background(theme.canvas.as_hex(), theme.text.as_hex())
         self.setStyleSheet(f"ComparisonView {{ background-color: {theme.background.as_hex()}; }}")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
@@ -133,7 +133,7 @@ class ComparisonView(QWidget):
         plan = self.results.plan
         self.setWindowTitle(f"Compare: {plan.source.name}")
         self.bar = ComparisonBar(has_truth=plan.truth is not None)
-        self.bar.look_changed.connect(self.refresh)
+        self.bar.options_changed.connect(self.refresh)
         self.bar.contrast_changed.connect(self._show_contrast)
         colours = self.colours
         self.grid = PanelGrid(colours, plan.frames.frame_shape)
@@ -147,7 +147,7 @@ class ComparisonView(QWidget):
         self.splitter.addWidget(self.grid)
         self.splitter.addWidget(self.tabs)
         self.splitter.setChildrenCollapsible(False)
-        for place, share in enumerate(SHARE_OF_PANELS):
+        for place, share in enumerate(SHARES):
             self.splitter.setStretchFactor(place, share)
         self.readout = QLabel()
         self.readout.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -167,7 +167,7 @@ class ComparisonView(QWidget):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, len(frames) - 1)
         self.slider.setToolTip(
-            tooltip("The frame shown, here and in the viewer; the first is 0, as beside its slider.")
+            tooltip("The frame shown, here and in the viewer. The first is 0, as beside the viewer's slider.")
         )
         self.slider.setAccessibleName("Frame")
         self.slider.valueChanged.connect(self.frame_chosen)
@@ -186,10 +186,10 @@ class ComparisonView(QWidget):
             room = screen.availableGeometry()
             width, height = min(width, round(0.94 * room.width())), min(height, round(0.88 * room.height()))
         self.resize(width, height)
-        self.splitter.setSizes([width * share // sum(SHARE_OF_PANELS) for share in SHARE_OF_PANELS])
+        self.splitter.setSizes([width * share // sum(SHARES) for share in SHARES])
 
-    def _look(self) -> Look:
-        return Look(self._index, self.bar.is_difference, self.bar.is_matched)
+    def _options(self) -> DrawingOptions:
+        return DrawingOptions(self._index, self.bar.is_difference, self.bar.is_matched)
 
     def _why_missing(self) -> str:
         if self._index not in self.results.plan.indices:
@@ -213,7 +213,7 @@ class ComparisonView(QWidget):
         self.grid.fit_headings()
 
     def _on_drawing(self, drawing: Drawing) -> None:
-        if drawing.look != self._look() or drawing.name not in self.grid.panels:
+        if drawing.options != self._options() or drawing.name not in self.grid.panels:
             return
         self._drawn[drawing.name] = drawing
         self._show_contrast()
@@ -221,37 +221,37 @@ class ComparisonView(QWidget):
         self._show_curves()
 
     def _show_contrast(self) -> None:
-        """Give all panels one contrast; the panel they are compared with keeps its own where it has to."""
-        drawn = {name: drawing for name, drawing in self._drawn.items() if drawing.look == self._look()}
-        held = anchor(self.results)
+        """Set one contrast for all panels; the panel they are compared with has its own where it must."""
+        drawn = {name: drawing for name, drawing in self._drawn.items() if drawing.options == self._options()}
+        fixed = anchor(self.results)
         methods = [drawing for name, drawing in drawn.items() if name not in (INPUT, TRUTH)]
-        others = methods or [drawing for name, drawing in drawn.items() if name != held]
+        others = methods or [drawing for name, drawing in drawn.items() if name != fixed]
         if self.bar.is_difference:
             if others:
                 self.bar.suggest_difference(max(drawing.difference for drawing in others))
             largest = self.bar.difference
-            self.grid.set_colours((-largest, largest), difference_table(), but=held)
+            self.grid.set_colours((-largest, largest), difference_table(), but=fixed)
         else:
-            # The truth tells best what is signal; without it, or in grey levels of their own, restored images do.
-            told = [drawn[held]] if held in drawn and held == TRUTH and self.bar.is_matched else others
-            told = told or list(drawn.values())
-            if told:
-                self.bar.suggest_limits(told[0].limits, _union([drawing.span for drawing in told]))
+            # The ground truth has the best contrast; without it, or with unmatched brightness, restored images do.
+            guides = [drawn[fixed]] if fixed in drawn and fixed == TRUTH and self.bar.is_matched else others
+            guides = guides or list(drawn.values())
+            if guides:
+                self.bar.suggest_limits(guides[0].limits, _union([drawing.span for drawing in guides]))
             self.grid.set_colours(self.bar.limits, None)
-        if held in drawn and (self.bar.is_difference or (held == TRUTH and not self.bar.is_matched)):
-            self.grid.panels[held].set_colours(drawn[held].limits, None)
+        if fixed in drawn and (self.bar.is_difference or (fixed == TRUTH and not self.bar.is_matched)):
+            self.grid.panels[fixed].set_colours(drawn[fixed].limits, None)
 
     def _show_curves(self) -> None:
         images = {name: self._drawn[name].pyramid.image for name in self.grid.panels if name in self._drawn}
         if self.bar.is_difference:
             images.pop(anchor(self.results), None)
-        self.tabs.show_curves(Shown(images, self._index, self.grid.line))
+        self.tabs.show_curves(PanelContent(images, self._index, self.grid.line))
 
     def _on_line_wanted(self, is_wanted: bool) -> None:
         self.grid.show_line(is_wanted)
 
     def _read_out(self, place: tuple[float, float] | None) -> None:
-        """Write the grey levels of all panels under the mouse."""
+        """Show the grey levels of all panels under the mouse."""
         height, width = self.results.plan.frames.frame_shape
         x, y = (-1, -1) if place is None else (int(np.floor(place[0])), int(np.floor(place[1])))
         if not (0 <= x < width and 0 <= y < height):

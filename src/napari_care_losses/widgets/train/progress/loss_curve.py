@@ -46,22 +46,22 @@ class LossCurve(QWidget):
         super().__init__(parent)
         self._steps: list[tuple[int, float, float]] = []
         self._epochs: list[tuple[int, float]] = []
-        self._plot = row_plot(
+        self.plot = row_plot(
             CURVE_HEIGHT,
             "Lower is better. Blue: training loss of every step (faint) and smoothed. Orange: validation loss, on "
             "images not used for training. When orange rises while blue falls, more training does not help.",
         )
-        self._plot.setLabel("bottom", "step")
-        self._legend = self._plot.addLegend(offset=(-5, 5))
-        self._raw = self._plot.plot()
-        self._smooth = self._plot.plot(name="training")
-        self._validation = self._plot.plot(name="validation", symbol="o", symbolSize=5)
+        self.plot.setLabel("bottom", "step")
+        self._legend = self.plot.addLegend(offset=(-5, 5))
+        self.raw = self.plot.plot()
+        self._smooth = self.plot.plot(name="training")
+        self.validation = self.plot.plot(name="validation", symbol="o", symbolSize=5)
         self.logarithmic = QCheckBox("Logarithmic")
         self.logarithmic.toggled.connect(self.redraw)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        layout.addWidget(self._plot)
+        layout.addWidget(self.plot)
         layout.addWidget(self.logarithmic)
         self._timer = single_shot(self, CURVE_DELAY_MS, self.redraw)
         self.set_theme(theme)
@@ -96,17 +96,17 @@ class LossCurve(QWidget):
 
     def set_theme(self, name: str) -> None:
         """Take the colours of one of napari's themes."""
-        text = take_theme(self._plot, name).text.as_hex()
+        text = take_theme(self.plot, name).text.as_hex()
         self._legend.setLabelTextColor(text)
         for _, label in self._legend.items:
             label.setText(label.text, color=text)
         faint = pyqtgraph.mkColor(TRAINING_COLOUR)
         faint.setAlphaF(0.3)
-        self._raw.setPen(pyqtgraph.mkPen(faint, width=1))
+        self.raw.setPen(pyqtgraph.mkPen(faint, width=1))
         self._smooth.setPen(pyqtgraph.mkPen(TRAINING_COLOUR, width=2))
-        self._validation.setPen(pyqtgraph.mkPen(VALIDATION_COLOUR, width=2))
-        self._validation.setSymbolBrush(VALIDATION_COLOUR)
-        self._validation.setSymbolPen(None)
+        self.validation.setPen(pyqtgraph.mkPen(VALIDATION_COLOUR, width=2))
+        self.validation.setSymbolBrush(VALIDATION_COLOUR)
+        self.validation.setSymbolPen(None)
 
     def redraw(self) -> None:
         """Draw all points."""
@@ -120,12 +120,12 @@ class LossCurve(QWidget):
                 else "This loss becomes negative, which a logarithmic axis cannot show."
             )
         )
-        self._plot.setLogMode(y=self.logarithmic.isChecked() and can_be_logarithmic)
+        self.plot.setLogMode(y=self.logarithmic.isChecked() and can_be_logarithmic)
         steps = np.array(self._steps[:: math.ceil(len(self._steps) / MOST_POINTS) or 1]).reshape(-1, 3)
         epochs = np.array(self._epochs).reshape(-1, 2)
-        self._raw.setData(steps[:, 0], steps[:, 1])
+        self.raw.setData(steps[:, 0], steps[:, 1])
         self._smooth.setData(steps[:, 0], steps[:, 2])
-        self._validation.setData(epochs[:, 0], epochs[:, 1])
+        self.validation.setData(epochs[:, 0], epochs[:, 1])
 
     def _redraw_soon(self) -> None:
         if not self._timer.isActive():
