@@ -18,7 +18,7 @@ from napari_care_losses.images.normalization import Normalization, percentiles
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.model import SUFFIX, load_model
 from napari_care_losses.restoration.restore_stack import restore
-from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_movie, simulate_pairs
+from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, Microscope, simulate_movie, simulate_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +38,9 @@ def main() -> None:
             model = load_model(bundled_folder() / f"{name}{SUFFIX}")
             for low_ms in exposures:
                 found = []
-                for low, high in zip(
-                    *simulate_pairs(structure, FIELDS, (SIZE, SIZE), low_ms=low_ms, high_ms=high_ms, seed=SEED),
-                    strict=True,
-                ):
+                conditions = ImagingConditions(low_ms=low_ms, high_ms=high_ms)
+                simulated = simulate_pairs(structure, FIELDS, (SIZE, SIZE), conditions, seed=SEED)
+                for low, high in zip(*simulated, strict=True):
                     truth = ((high - OFFSET) * (low_ms / high_ms)).ravel()
                     restored = restore(low, model).ravel()
                     found.append((np.polyfit(truth, restored, 1)[0], np.corrcoef(truth, restored)[0, 1] ** 2))
@@ -50,7 +49,9 @@ def main() -> None:
                 print(f"| {name} | {low_ms:g} ms | {slope} | {explained} |", flush=True)
     print("\n| movie | what | decay constant (frames) | off by |\n|---|---|---|---|")
     for structure in EXPOSURES:
-        low, high = simulate_movie(structure, FRAMES, (SIZE, SIZE), low_ms=10.0, seed=SEED, bleaching=BLEACHING)
+        low, high = simulate_movie(
+            structure, FRAMES, (SIZE, SIZE), ImagingConditions(low_ms=10.0), seed=SEED, bleaching=BLEACHING
+        )
         cells = high[0] > np.percentile(high[0], 60)
         rows = {"the truth": high, "input": low}
         for name in _names(structure):

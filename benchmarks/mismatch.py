@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,7 @@ from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.match import reasons, summarize_images
 from napari_care_losses.models.model import SUFFIX, read_card
 from napari_care_losses.plugin.sample_data import actin_sample, dendra_sample, mitochondria_sample
-from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pairs
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, ImagingConditions, simulate_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 SEED = 900
 FIELDS = 30
-VARIED = {"brightness": (0.5, 2.0), "zoom": (0.6, 1.2)}
+VARIED = ImagingConditions(brightness=(0.5, 2.0), zoom=(0.6, 1.2))
 """What the bundled models were trained over."""
 
 SAMPLES = {"actin": actin_sample, "mitochondria": mitochondria_sample, "dendra": dendra_sample}
@@ -100,8 +101,9 @@ def simulated_rows() -> Iterator[Row]:
 
 def simulated(name: str, index: int) -> dict[str, list[ImageStatistics]]:
     """Return the figures of simulated fields of a structure."""
-    low, high = simulate_pairs(name, FIELDS, (256, 256), seed=SEED + index, **VARIED)
-    between, _ = simulate_pairs(name, FIELDS, (256, 256), seed=SEED + 10 + index, low_ms=half_way(name), **VARIED)
+    low, high = simulate_pairs(name, FIELDS, (256, 256), VARIED, seed=SEED + index)
+    dimmer = replace(VARIED, low_ms=half_way(name))
+    between, _ = simulate_pairs(name, FIELDS, (256, 256), dimmer, seed=SEED + 10 + index)
     large, _ = simulate_pairs(name, FIELDS // 3, seed=SEED + 20 + index)
     stacks = {"low": low, "high": high, "half way": between, "large": large}
     return {kind: measured_frames(stack) for kind, stack in stacks.items()}

@@ -32,7 +32,7 @@ from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.match import summarize_images
 from napari_care_losses.models.model import SUFFIX, Model, load_model, structure_named
 from napari_care_losses.simulation.microscope import MicroscopeRange
-from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pair
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, ImagingConditions, simulate_pair
 from napari_care_losses.training.checkpoint import state_path
 from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import RECIPES
@@ -80,16 +80,10 @@ def simulated_pair(structure: str, index: int) -> Pair:
     """Return a simulated training pair."""
     rng = np.random.default_rng([SEEDS[structure], index])
     exposure = STRUCTURES[structure].low_ms * float(np.exp(rng.uniform(*np.log(LOW_EXPOSURES))))
-    low, high = simulate_pair(
-        structure,
-        (SIZE, SIZE),
-        low_ms=exposure,
-        high_ms=HIGH_MS,
-        seed=SEEDS[structure] + index,
-        microscope=MICROSCOPES,
-        brightness=BRIGHTNESS,
-        zoom=ZOOM,
+    conditions = ImagingConditions(
+        low_ms=exposure, high_ms=HIGH_MS, microscope=MICROSCOPES, brightness=BRIGHTNESS, zoom=ZOOM
     )
+    low, high = simulate_pair(structure, (SIZE, SIZE), conditions, seed=SEEDS[structure] + index)
     return Pair(low, high, f"simulated {structure} {index}")
 
 

@@ -10,7 +10,7 @@ from napari_care_losses.models.library import bundled_folder, list_models
 from napari_care_losses.models.match import mismatches
 from napari_care_losses.models.model import load_model, read_card
 from napari_care_losses.restoration.restore_stack import restore
-from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_pair
+from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, Microscope, simulate_pair
 
 STRUCTURES = ("actin", "mitochondria", "dendra")
 LOSSES = ("laplace", "fft", "bandpass")
@@ -59,7 +59,7 @@ def test_each_knows_what_it_was_trained_on(structure):
 def test_each_keeps_grey_levels(structure, high_ms, loss, preset):
     """In the input's units: slope within 2 % of one against the same light with hardly any noise."""
     low_ms, offset = 10.0, Microscope().offset
-    low, high = simulate_pair(structure, (384, 384), low_ms=low_ms, high_ms=high_ms, seed=45)
+    low, high = simulate_pair(structure, (384, 384), ImagingConditions(low_ms=low_ms, high_ms=high_ms), seed=45)
     truth = ((high - offset) * (low_ms / high_ms) + offset).ravel()
     restored = restore(low, load_model(bundled_folder() / f"{structure}-{loss}-{preset}.safetensors")).ravel()
     assert np.polyfit(truth, restored, 1)[0] == pytest.approx(1, abs=0.02)

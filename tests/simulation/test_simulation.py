@@ -10,6 +10,7 @@ from napari_care_losses.simulation.microscope import blur
 from napari_care_losses.simulation.motion import MovingCell
 from napari_care_losses.simulation.pairs_and_movies import (
     STRUCTURES,
+    ImagingConditions,
     Microscope,
     MicroscopeRange,
     draw_structure,
@@ -114,8 +115,8 @@ def test_the_short_exposure_is_as_hard_as_real_ones(name):
 
 
 def test_light_is_proportional_to_exposure_and_brightness():
-    def light(**knobs):
-        low, _ = simulate_pair("actin", SHAPE, seed=4, **knobs)
+    def light(**changes):
+        low, _ = simulate_pair("actin", SHAPE, ImagingConditions(**changes), seed=4)
         return low.mean() - Microscope().offset
 
     base = light(low_ms=20.0)
@@ -125,7 +126,7 @@ def test_light_is_proportional_to_exposure_and_brightness():
 
 def test_a_range_of_brightness_varies_between_fields():
     even, _ = simulate_pairs("dendra", 4, (64, 64), seed=4)
-    varied, _ = simulate_pairs("dendra", 4, (64, 64), seed=4, brightness=(0.1, 10.0))
+    varied, _ = simulate_pairs("dendra", 4, (64, 64), ImagingConditions(brightness=(0.1, 10.0)), seed=4)
     ratios = (varied.mean(axis=(1, 2)) - 100) / (even.mean(axis=(1, 2)) - 100)
     assert ((ratios > 0.08) & (ratios < 12)).all()
     assert ratios.max() > 2 * ratios.min()
@@ -220,7 +221,7 @@ def test_every_field_of_a_range_is_seen_through_another_microscope():
     assert max(each.haze for each in drawn) > 0.5
     assert len({each.sensor for each in drawn}) == 40
     assert all(each.pixel_size == Microscope().pixel_size for each in drawn)
-    _, high = simulate_pairs("actin", 4, (64, 64), seed=3, microscope=microscopes)
+    _, high = simulate_pairs("actin", 4, (64, 64), ImagingConditions(microscope=microscopes), seed=3)
     darkest = [frame.min() for frame in high]
     assert max(darkest) > 2 * min(darkest)
     with pytest.raises(ParameterError, match="haze"):
@@ -263,9 +264,9 @@ def test_a_dividing_cell_becomes_two_that_share_its_light():
 
 
 def test_bleaching_takes_the_share_stated():
-    microscope = Microscope(background=0.0)
-    _, high = simulate_movie("dendra", 6, SHAPE, seed=2, bleaching=0.5, microscope=microscope)
-    _, steady = simulate_movie("dendra", 6, SHAPE, seed=2, microscope=microscope)
+    conditions = ImagingConditions(microscope=Microscope(background=0.0))
+    _, high = simulate_movie("dendra", 6, SHAPE, conditions, seed=2, bleaching=0.5)
+    _, steady = simulate_movie("dendra", 6, SHAPE, conditions, seed=2)
     kept = (high.mean(axis=(1, 2)) - 100) / (steady.mean(axis=(1, 2)) - 100)
     np.testing.assert_allclose(kept, 0.5 ** (np.arange(6) / 5), rtol=0.02)
 
@@ -282,14 +283,15 @@ def test_bleaching_takes_the_share_stated():
         ({"brightness": 0.0}, ParameterError, "brightness"),
         ({"brightness": (2.0, 1.0)}, ParameterError, "range from low to high"),
         ({"zoom": (1.0, 2.0, 3.0)}, ParameterError, "zoom.*two numbers"),
-        ({"seed": -1}, ParameterError, "seed"),
+        ({"seed": -1}, ParameterError, "seed must be a whole number of at least 0, found -1"),
         ({"seed": 1.5}, ParameterError, "seed"),
     ],
 )
 def test_bad_input_says_what_was_expected(change, error, words):
     arguments = {"name": "actin", "shape": (64, 64), "seed": 1} | change
+    conditions = {key: arguments.pop(key) for key in change if key not in ("name", "shape", "seed")}
     with pytest.raises(error, match=words):
-        simulate_pair(**arguments)
+        simulate_pair(**arguments, conditions=ImagingConditions(**conditions))
 
 
 def test_bad_counts_densities_and_optics_are_refused():

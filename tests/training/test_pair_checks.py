@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
+from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_pairs
 from napari_care_losses.training.pair_checks import doubts, doubts_of
 from napari_care_losses.training.pairs import Pair, check_images
 
-LOW, HIGH = simulate_pairs("actin", 4, (128, 128), low_ms=1, high_ms=100, seed=1)
+LOW, HIGH = simulate_pairs("actin", 4, (128, 128), ImagingConditions(low_ms=1, high_ms=100), seed=1)
 
 
 def moved(image, down, right):
@@ -20,7 +20,9 @@ def moved(image, down, right):
 @pytest.mark.parametrize("structure", ["actin", "mitochondria", "dendra"])
 def test_sound_pairs_raise_no_doubt(structure):
     for exposure in (0.3, 1, 10):
-        for low, high in zip(*simulate_pairs(structure, 5, (128, 128), low_ms=exposure, seed=2), strict=True):
+        for low, high in zip(
+            *simulate_pairs(structure, 5, (128, 128), ImagingConditions(low_ms=exposure), seed=2), strict=True
+        ):
             assert doubts(low, high) == []
             assert doubts(low.astype(np.float64), high.astype(">f4")) == []
 

@@ -349,14 +349,18 @@ def simulate(options: argparse.Namespace) -> None:
     """Write simulated pairs."""
     from napari_care_losses.images.frames import Calibration, Frames
     from napari_care_losses.io.stacks import save_stack
-    from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_movie, simulate_pairs
+    from napari_care_losses.simulation.pairs_and_movies import (
+        ImagingConditions,
+        Microscope,
+        simulate_movie,
+        simulate_pairs,
+    )
 
     simulated = (simulate_movie if options.structure == "dendra" else simulate_pairs)(
         options.structure,
         options.count,
         (options.size, options.size),
-        low_ms=options.low_ms,
-        high_ms=options.high_ms,
+        ImagingConditions(low_ms=options.low_ms, high_ms=options.high_ms),
         seed=options.seed,
     )
     try:

@@ -114,19 +114,22 @@ class SimulatedSet:
 
     def stacks(self) -> Stacks:
         """Draw it."""
-        from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_movie, simulate_pair
+        from napari_care_losses.simulation.pairs_and_movies import (
+            ImagingConditions,
+            Microscope,
+            simulate_movie,
+            simulate_pair,
+        )
 
         shape = (self.size, self.size)
-        settings: dict[str, Any] = {"high_ms": self.high_ms, "brightness": self.brightness}
+        conditions = [
+            ImagingConditions(low_ms=low_ms, high_ms=self.high_ms, brightness=self.brightness) for low_ms in self.low_ms
+        ]
         if self.is_movie:
-            low, high = simulate_movie(
-                self.structure, self.count, shape, low_ms=self.low_ms[0], seed=self.seed, **settings
-            )
+            low, high = simulate_movie(self.structure, self.count, shape, conditions[0], seed=self.seed)
         else:
             fields = [
-                simulate_pair(
-                    self.structure, shape, low_ms=self.low_ms[i % len(self.low_ms)], seed=self.seed + i, **settings
-                )
+                simulate_pair(self.structure, shape, conditions[i % len(conditions)], seed=self.seed + i)
                 for i in range(self.count)
             ]
             low, high = (np.stack(images) for images in zip(*fields, strict=True))

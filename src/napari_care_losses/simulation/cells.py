@@ -105,7 +105,7 @@ def place_bodies(
     shape : tuple of int
         Height and width of the field in px.
     rng : numpy.random.Generator
-        Source of chance.
+        Random generator.
     zoom : float
         Size relative to a pixel of 0.108 um.
     size : tuple of float

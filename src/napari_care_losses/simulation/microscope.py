@@ -72,6 +72,10 @@ class Microscope(Parameters):
         """Standard deviation in px of the in-focus spot, 0.21 wavelength / NA (Zhang et al. 2007, widefield)."""
         return 0.21 * self.wavelength / self.numerical_aperture / self.pixel_size
 
+    def draw(self, rng: np.random.Generator) -> Microscope:
+        """Return the microscope itself, where a `MicroscopeRange` draws one."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class MicroscopeRange:
@@ -203,7 +207,7 @@ def expose(
     microscope : Microscope
         Optics and camera.
     rng : numpy.random.Generator
-        Source of chance.
+        Random generator.
     photons_per_ms : float
         Photons detected per pixel and millisecond at a density of 1; zero leaves the camera dark.
 

@@ -62,7 +62,7 @@ class MovingCell:
         frames : int
             Time points.
         rng : numpy.random.Generator
-            Source of chance.
+            Random generator.
         divides : bool
             Whether it may divide.
         """

@@ -1,19 +1,19 @@
 """Simulated pairs of low and high exposure, as the paper's microscope would record them.
 
-Cells are drawn in `structures` and seen through `microscope`: blur and haze, Poisson photons, Gaussian read noise, gain
-and offset of the camera. Exposure in milliseconds is the knob. Everything follows from a seed: models bundled with the
-package are trained on seeds of 1000 and above; sample data, demo and tests stay below.
+`structures` draws cells and `microscope` records them: blur and haze, Poisson photons, Gaussian read noise, gain and
+offset of the camera. The random seed decides everything: models bundled with the package are trained on seeds of 1000
+and above; sample data, demo and tests stay below.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from reprlib import repr as shortened
 from typing import TYPE_CHECKING
 
 import numpy as np
-from psutil import virtual_memory
 
+from napari_care_losses.compute.memory import free_memory
 from napari_care_losses.errors import InputError, ParameterError
 from napari_care_losses.simulation.microscope import (
     Frame,
@@ -36,6 +36,7 @@ from napari_care_losses.simulation.structures import (
 
 __all__ = [
     "STRUCTURES",
+    "ImagingConditions",
     "Microscope",
     "MicroscopeRange",
     "Structure",
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.simulation.cells import FloatImage
 
-# a pixel, for the images that one frame is made of
+# bytes per pixel that simulating one frame takes
 _BYTES_AT_WORK = 60
 Variation = float | tuple[float, float]
 
@@ -91,6 +92,47 @@ STRUCTURES: dict[str, Structure] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImagingConditions:
+    """How fields of view are lit, magnified and recorded; the defaults are the paper's.
+
+    Attributes
+    ----------
+    low_ms, high_ms : float, optional
+        Short and long exposure in ms; by default the paper's for the structure.
+    microscope : Microscope or MicroscopeRange
+        Optics and camera, or ranges from which each field draws its own.
+    brightness : float or tuple of two floats
+        Factor on the light of both exposures, or a range from which each field draws one (evenly in the logarithm).
+    zoom : float or tuple of two floats
+        Size of the cells relative to a pixel of 0.108 um, or a range likewise; 0.33 looks like a 20x objective.
+
+    Raises
+    ------
+    ParameterError
+        If an exposure, the brightness or the zoom is not positive, or a range not a pair from low to high.
+    """
+
+    low_ms: float | None = None
+    high_ms: float | None = None
+    microscope: Microscope | MicroscopeRange = field(default_factory=Microscope)
+    brightness: Variation = 1.0
+    zoom: Variation = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("low_ms", "high_ms"):
+            if getattr(self, name) is not None:
+                checked_positive(name, getattr(self, name))
+        for name in ("brightness", "zoom"):
+            value = getattr(self, name)
+            ends = value if isinstance(value, tuple) else (value, value)
+            if len(ends) != 2:
+                raise ParameterError(f"{name} must be a number or a range of two numbers, found {value!r}.")
+            low, high = (checked_positive(name, end) for end in ends)
+            if low > high:
+                raise ParameterError(f"{name} must be a range from low to high, found {value!r}.")
+
+
 def draw_structure(name: str, shape: tuple[int, int], rng: np.random.Generator, *, zoom: float = 1.0) -> FloatImage:
     """Draw a field of view of labelled cells, before any optics.
 
@@ -101,9 +143,9 @@ def draw_structure(name: str, shape: tuple[int, int], rng: np.random.Generator, 
     shape : tuple of int
         Height and width in px, each at least 16.
     rng : numpy.random.Generator
-        Source of chance.
+        Random generator.
     zoom : float
-        Size of the cells relative to a pixel of 0.108 um; 0.33 looks like a 20x objective.
+        As in `ImagingConditions`.
 
     Returns
     -------
@@ -122,15 +164,7 @@ def draw_structure(name: str, shape: tuple[int, int], rng: np.random.Generator, 
 
 
 def simulate_pair(
-    name: str,
-    shape: tuple[int, int] = (512, 512),
-    *,
-    low_ms: float | None = None,
-    high_ms: float | None = None,
-    seed: int,
-    microscope: Microscope | MicroscopeRange | None = None,
-    brightness: Variation = 1.0,
-    zoom: Variation = 1.0,
+    name: str, shape: tuple[int, int] = (512, 512), conditions: ImagingConditions | None = None, *, seed: int
 ) -> tuple[Frame, Frame]:
     """Simulate one field of view at a short and at a long exposure.
 
@@ -140,16 +174,10 @@ def simulate_pair(
         A key of `STRUCTURES`.
     shape : tuple of int
         Height and width in px, each at least 16.
-    low_ms, high_ms : float, optional
-        Exposures in ms; by default the paper's for the structure.
+    conditions : ImagingConditions, optional
+        Exposures, microscope, brightness and zoom; by default the paper's.
     seed : int
-        Seed, zero or more; the same seed gives the same pair.
-    microscope : Microscope or MicroscopeRange, optional
-        Optics and camera, or ranges of which each field draws its own; by default the paper's.
-    brightness : float or tuple of two floats
-        Factor on the light of both exposures, or a range of which each field draws one (evenly in the logarithm).
-    zoom : float or tuple of two floats
-        Size of the cells, as in `draw_structure`, or a range likewise.
+        Random seed, zero or more; the same seed gives the same images.
 
     Returns
     -------
@@ -161,26 +189,30 @@ def simulate_pair(
     InputError
         If the structure is unknown or the shape unusable.
     ParameterError
-        If an exposure, brightness, zoom or seed is out of bounds.
+        If the seed is out of bounds.
+
+    Examples
+    --------
+    >>> from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_pair
+    >>> low, high = simulate_pair("actin", (64, 64), ImagingConditions(low_ms=1, high_ms=50), seed=0)
+    >>> low.shape, low.dtype
+    ((64, 64), dtype('uint16'))
+    >>> bool(high.mean() > low.mean())
+    True
     """
-    shape = checked_shape(shape)
-    setting = _Setting.checked(name, low_ms, high_ms, microscope, brightness, zoom)
-    return _pair(setting, shape, np.random.default_rng(_seed(seed)))
+    structure, shape = _structure(name), checked_shape(shape)
+    return _pair(structure, shape, conditions or ImagingConditions(), np.random.default_rng(_seed(seed)))
 
 
 def simulate_pairs(
     name: str,
     count: int,
     shape: tuple[int, int] = (512, 512),
+    conditions: ImagingConditions | None = None,
     *,
-    low_ms: float | None = None,
-    high_ms: float | None = None,
     seed: int,
-    microscope: Microscope | MicroscopeRange | None = None,
-    brightness: Variation = 1.0,
-    zoom: Variation = 1.0,
 ) -> tuple[Frame, Frame]:
-    """Simulate independent fields of view; field i does not depend on how many are asked for.
+    """Simulate independent fields of view; field i does not depend on how many there are.
 
     Parameters
     ----------
@@ -192,11 +224,11 @@ def simulate_pairs(
     low, high : ndarray of uint16, shape (N, Y, X)
         The pairs, in grey levels of the same camera.
     """
-    shape = checked_shape(shape)
-    setting = _Setting.checked(name, low_ms, high_ms, microscope, brightness, zoom)
+    structure, shape = _structure(name), checked_shape(shape)
     low, high = _stacks(_whole("count", count), shape)
     for index, child in enumerate(np.random.SeedSequence(_seed(seed)).spawn(len(low))):
-        low[index], high[index] = _pair(setting, shape, np.random.default_rng(child))
+        rng = np.random.default_rng(child)
+        low[index], high[index] = _pair(structure, shape, conditions or ImagingConditions(), rng)
     return low, high
 
 
@@ -204,19 +236,15 @@ def simulate_movie(
     name: str,
     frames: int,
     shape: tuple[int, int] = (384, 384),
+    conditions: ImagingConditions | None = None,
     *,
-    low_ms: float | None = None,
-    high_ms: float | None = None,
     seed: int,
-    microscope: Microscope | MicroscopeRange | None = None,
-    brightness: Variation = 1.0,
-    zoom: Variation = 1.0,
     bleaching: float = 0.0,
 ) -> tuple[Frame, Frame]:
-    """Simulate moving cells, every time point recorded at both exposures.
+    """Simulate moving cells; every time point is recorded at both exposures.
 
-    Each cell drifts, turns and deforms a little on its own; its vesicles wander besides. Some dendra cells divide, each
-    daughter with its part of the light.
+    Each cell drifts, turns and deforms a little on its own; its vesicles also move within it. Some dendra cells divide,
+    and their light is shared between the daughters.
 
     Parameters
     ----------
@@ -230,91 +258,66 @@ def simulate_movie(
     -------
     low, high : ndarray of uint16, shape (T, Y, X)
         The movie at the short and at the long exposure, in grey levels of the same camera.
+
+    Examples
+    --------
+    >>> from napari_care_losses.simulation.pairs_and_movies import simulate_movie
+    >>> low, high = simulate_movie("dendra", 3, (64, 64), seed=0, bleaching=0.2)
+    >>> low.shape, high.shape
+    ((3, 64, 64), (3, 64, 64))
     """
-    shape = checked_shape(shape)
-    setting = _Setting.checked(name, low_ms, high_ms, microscope, brightness, zoom)
+    structure, shape, conditions = _structure(name), checked_shape(shape), conditions or ImagingConditions()
     if not 0 <= bleaching < 1:
         raise ParameterError(f"bleaching must be at least 0 and below 1, found {bleaching!r}.")
     low, high = _stacks(_whole("frames", frames), shape)
     rng = np.random.default_rng(_seed(seed))
-    rate = setting.structure.photons_per_ms * setting.brightness.draw(rng)
-    cells = setting.structure.draw(shape, rng, setting.zoom.draw(rng))
-    moving = [MovingCell.drawn(cell, len(low), rng, divides=setting.structure.divides) for cell in cells]
-    seen_through = setting.draw_microscope(rng)
+    rate, cells = _lit_cells(structure, shape, conditions, rng)
+    moving = [MovingCell.drawn(cell, len(low), rng, divides=structure.divides) for cell in cells]
+    microscope = conditions.microscope.draw(rng)
     for index in range(len(low)):
         density = assemble([part for cell in moving for part in cell.at(index)], shape)
         fade = np.float32((1 - bleaching) ** (index / max(1, len(low) - 1)))
-        low[index], high[index] = setting.record(density * fade, seen_through, rate, rng)
+        low[index], high[index] = _recorded(density * fade, structure, conditions, microscope, rate, rng)
     return low, high
 
 
-@dataclass(frozen=True)
-class _Range:
-    low: float
-    high: float
-
-    @classmethod
-    def checked(cls, name: str, value: Variation) -> _Range:
-        ends = value if isinstance(value, tuple) else (value, value)
-        if len(ends) != 2:
-            raise ParameterError(f"{name} must be a number or a range of two numbers, found {value!r}.")
-        low, high = (checked_positive(name, end) for end in ends)
-        if low > high:
-            raise ParameterError(f"{name} must be a range from low to high, found {value!r}.")
-        return cls(low, high)
-
-    def draw(self, rng: np.random.Generator) -> float:
-        return float(np.exp(rng.uniform(np.log(self.low), np.log(self.high))))
+def _pair(
+    structure: Structure, shape: tuple[int, int], conditions: ImagingConditions, rng: np.random.Generator
+) -> tuple[Frame, Frame]:
+    rate, cells = _lit_cells(structure, shape, conditions, rng)
+    return _recorded(assemble(cells, shape), structure, conditions, conditions.microscope.draw(rng), rate, rng)
 
 
-@dataclass(frozen=True)
-class _Setting:
-    structure: Structure
-    low_ms: float
-    high_ms: float
-    microscope: Microscope | MicroscopeRange
-    brightness: _Range
-    zoom: _Range
-
-    @classmethod
-    def checked(
-        cls,
-        name: str,
-        low_ms: float | None,
-        high_ms: float | None,
-        microscope: Microscope | MicroscopeRange | None,
-        brightness: Variation,
-        zoom: Variation,
-    ) -> _Setting:
-        structure = _structure(name)
-        return cls(
-            structure,
-            checked_positive("low_ms", structure.low_ms if low_ms is None else low_ms),
-            checked_positive("high_ms", structure.high_ms if high_ms is None else high_ms),
-            microscope or Microscope(),
-            _Range.checked("brightness", brightness),
-            _Range.checked("zoom", zoom),
-        )
-
-    def draw_microscope(self, rng: np.random.Generator) -> Microscope:
-        return self.microscope.draw(rng) if isinstance(self.microscope, MicroscopeRange) else self.microscope
-
-    def record(
-        self, density: FloatImage, microscope: Microscope, rate: float, rng: np.random.Generator
-    ) -> tuple[Frame, Frame]:
-        image = blur(density, microscope)
-        low = record(image, self.low_ms, microscope, rng, rate)
-        return low, record(image, self.high_ms, microscope, rng, rate)
+def _lit_cells(
+    structure: Structure, shape: tuple[int, int], conditions: ImagingConditions, rng: np.random.Generator
+) -> tuple[float, list[Cell]]:
+    """Draw the photons per ms at a density of 1, and the cells."""
+    rate = structure.photons_per_ms * _drawn(conditions.brightness, rng)
+    return rate, structure.draw(shape, rng, _drawn(conditions.zoom, rng))
 
 
-def _pair(setting: _Setting, shape: tuple[int, int], rng: np.random.Generator) -> tuple[Frame, Frame]:
-    rate = setting.structure.photons_per_ms * setting.brightness.draw(rng)
-    cells = setting.structure.draw(shape, rng, setting.zoom.draw(rng))
-    return setting.record(assemble(cells, shape), setting.draw_microscope(rng), rate, rng)
+def _drawn(value: Variation, rng: np.random.Generator) -> float:
+    low, high = value if isinstance(value, tuple) else (value, value)
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _recorded(
+    density: FloatImage,
+    structure: Structure,
+    conditions: ImagingConditions,
+    microscope: Microscope,
+    rate: float,
+    rng: np.random.Generator,
+) -> tuple[Frame, Frame]:
+    """Record a density at both exposures, the short one first."""
+    image = blur(density, microscope)
+    exposures = (conditions.low_ms or structure.low_ms, conditions.high_ms or structure.high_ms)
+    low, high = (record(image, exposure, microscope, rng, rate) for exposure in exposures)
+    return low, high
 
 
 def _stacks(count: int, shape: tuple[int, int]) -> tuple[Frame, Frame]:
-    needed, free = (4 * count + _BYTES_AT_WORK) * shape[0] * shape[1], virtual_memory().available
+    needed, free = (4 * count + _BYTES_AT_WORK) * shape[0] * shape[1], free_memory()
     if needed > free:
         raise InputError(
             f"{count} images of {shape[0]} x {shape[1]} px take {shortened(needed // 10**9)} GB to simulate, and only "
@@ -329,13 +332,11 @@ def _structure(name: str) -> Structure:
     return STRUCTURES[name]
 
 
-def _whole(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ParameterError(f"{name} must be a whole number of at least 1, found {shortened(value)}.")
+def _whole(name: str, value: int, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ParameterError(f"{name} must be a whole number of at least {least}, found {shortened(value)}.")
     return int(value)
 
 
 def _seed(value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ParameterError(f"seed must be a whole number of zero or more, found {shortened(value)}.")
-    return int(value)
+    return _whole("seed", value, 0)

@@ -12,7 +12,7 @@ from fixtures.train_widget import make_widget, press_start
 from qtpy.QtCore import Qt
 
 from napari_care_losses.models.library import list_models
-from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
+from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_pairs
 from napari_care_losses.training.pair_sources import stack_files
 from napari_care_losses.widgets.layers.restored_layers import KEY
 from napari_care_losses.widgets.train.pairs.table import PairTable
@@ -96,7 +96,7 @@ def test_an_unusable_frame_is_found_however_late(widget, viewer, stack, qtbot) -
 
 
 def test_a_pair_with_a_warning_stays_usable(widget, viewer, qtbot) -> None:
-    low, high = simulate_pairs("actin", 2, (128, 128), low_ms=1, seed=1)
+    low, high = simulate_pairs("actin", 2, (128, 128), ImagingConditions(low_ms=1), seed=1)
     inner = (slice(None), slice(16, -16), slice(16, -16))
     layers = [viewer.add_image(np.roll(low, (3, -5), (1, 2))[inner]), viewer.add_image(high[inner])]
     row = widget.pairs.rows[0]
