@@ -13,12 +13,12 @@ from napari_care_losses.evaluation.frame_scores import (
     STRUCTURE,
     Comparison,
     Problem,
-    Stack,
-    judge,
+    ScoredStack,
+    score_frame,
 )
 from napari_care_losses.evaluation.metrics import METRICS, grey_levels, score
 from napari_care_losses.evaluation.residual import flicker, region_means, structure_left
-from napari_care_losses.evaluation.scores_over_time import Timeline
+from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
 from napari_care_losses.evaluation.uncertainty import coverage
 from napari_care_losses.images.frames import Frames
 
@@ -50,30 +50,30 @@ def images() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def stacks(images) -> dict[str, Stack]:
-    return {name: Stack(Frames(array)) for name, array in images.items()}
+def stacks(images) -> dict[str, ScoredStack]:
+    return {name: ScoredStack(Frames(array)) for name, array in images.items()}
 
 
-def judged(timeline: Timeline, index: int) -> None:
-    for key, figure in judge(timeline.comparison, timeline.missing(index)):
-        timeline.add(key, figure)
+def scored(timeline: ScoresOverTime, index: int) -> None:
+    for key, value in score_frame(timeline.comparison, timeline.missing(index)):
+        timeline.add(key, value)
 
 
-def judge_all(timeline: Timeline, shown: int = 0, line: range = range(SHAPE[0])) -> list[int]:
+def judge_all(timeline: ScoresOverTime, shown: int = 0, line: range = range(SHAPE[0])) -> list[int]:
     order = []
     while (index := timeline.next_index(shown, line)) is not None:
         order.append(index)
-        judged(timeline, index)
+        scored(timeline, index)
         assert not timeline.missing(index)
     return order
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-def test_figures_against_a_truth_are_those_of_the_metrics(images, stacks, aligned) -> None:
-    timeline = Timeline()
+def test_values_against_a_truth_are_those_of_the_metrics(images, stacks, aligned) -> None:
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks, aligned=aligned), {2})
-    judged(timeline, 2)
-    found = timeline.judgement(2)
+    scored(timeline, 2)
+    found = timeline.frame(2)
     frames = {name: array[2] for name, array in images.items()}
     for row in (INPUT, RESTORED):
         assert found.scores[row] == pytest.approx(score(frames[row], frames["truth"], aligned=aligned), rel=1e-12)
@@ -84,11 +84,11 @@ def test_figures_against_a_truth_are_those_of_the_metrics(images, stacks, aligne
     assert found.problem == ""
 
 
-def test_figures_without_a_truth_are_those_of_the_diagnostics(images, stacks) -> None:
-    timeline = Timeline()
+def test_values_without_a_truth_are_those_of_the_diagnostics(images, stacks) -> None:
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(stacks["input"], stacks["restored"]), {2})
-    judged(timeline, 2)
-    found = timeline.judgement(2)
+    scored(timeline, 2)
+    found = timeline.frame(2)
     assert found.structure_left == structure_left(images["input"][2], images["restored"][2])
     assert found.scores == {}
     means = timeline.series(MEANS, RESTORED, range(6))
@@ -97,10 +97,10 @@ def test_figures_without_a_truth_are_those_of_the_diagnostics(images, stacks) ->
 
 
 def test_a_frame_that_is_not_restored_has_its_input_scored(stacks) -> None:
-    timeline = Timeline()
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {2})
-    judged(timeline, 3)
-    found = timeline.judgement(3)
+    scored(timeline, 3)
+    found = timeline.frame(3)
     assert set(found.scores) == {INPUT}
     assert found.levels is None
     timeline.compare(Comparison(stacks["input"], stacks["restored"]), {2})
@@ -108,7 +108,7 @@ def test_a_frame_that_is_not_restored_has_its_input_scored(stacks) -> None:
 
 
 def test_the_shown_frame_comes_first_then_its_line_outward_then_the_others(stacks) -> None:
-    timeline = Timeline()
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(stacks["input"], stacks["restored"]), {0, 1, 2, 4, 5})
     assert judge_all(timeline, 2, range(0, 6, 2)) == [2, 0, 4, 1, 5]
     timeline.renew(3)
@@ -117,13 +117,13 @@ def test_the_shown_frame_comes_first_then_its_line_outward_then_the_others(stack
 
 
 def test_a_shown_frame_that_is_not_restored_comes_before_restored_ones(stacks) -> None:
-    timeline = Timeline()
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0, 5})
     assert judge_all(timeline, 3) == [3, 5, 0]
 
 
-def test_nothing_is_judged_twice(stacks) -> None:
-    timeline = Timeline()
+def test_nothing_is_scored_twice(stacks) -> None:
+    timeline = ScoresOverTime()
     with_truth, without = Comparison(**stacks), Comparison(stacks["input"], stacks["restored"])
     for comparison in (with_truth, without):
         timeline.compare(comparison, set(range(6)))
@@ -131,11 +131,11 @@ def test_nothing_is_judged_twice(stacks) -> None:
     for comparison in (with_truth, without):
         timeline.compare(comparison, set(range(6)))
         assert judge_all(timeline) == []
-        assert timeline.judgement(5) != Timeline().judgement(5)
+        assert timeline.frame(5) != ScoresOverTime().frame(5)
 
 
 def test_grey_levels_do_not_depend_on_the_switch(stacks) -> None:
-    timeline = Timeline()
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0})
     judge_all(timeline)
     timeline.compare(Comparison(**stacks, aligned=False), {0})
@@ -143,30 +143,30 @@ def test_grey_levels_do_not_depend_on_the_switch(stacks) -> None:
     assert {key.kind for key in timeline.missing(0)} == {*METRICS, "coverage"}
 
 
-def test_a_frame_restored_anew_is_judged_anew_and_its_input_is_not(images, stacks) -> None:
-    timeline = Timeline()
+def test_a_frame_restored_anew_is_scored_anew_and_its_input_is_not(images, stacks) -> None:
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0, 1})
     judge_all(timeline)
-    before = timeline.judgement(1)
+    before = timeline.frame(1)
     images["restored"][1] = images["truth"][1] + 1
     timeline.renew(1)
-    assert timeline.judgement(1).scores == {INPUT: before.scores[INPUT]}
+    assert timeline.frame(1).scores == {INPUT: before.scores[INPUT]}
     assert {key.row for key in timeline.missing(1)} == {RESTORED}
     assert judge_all(timeline) == [1]
-    assert timeline.judgement(1).scores[RESTORED]["ssim"] > before.scores[RESTORED]["ssim"]
+    assert timeline.frame(1).scores[RESTORED]["ssim"] > before.scores[RESTORED]["ssim"]
 
 
-def test_other_data_are_judged_anew(images, stacks) -> None:
-    timeline = Timeline()
+def test_other_data_are_scored_anew(images, stacks) -> None:
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0})
     judge_all(timeline)
-    stacks["truth"] = Stack(Frames(images["truth"] + 1))
+    stacks["truth"] = ScoredStack(Frames(images["truth"] + 1))
     timeline.compare(Comparison(**stacks), {0})
     assert judge_all(timeline) == [0]
 
 
-def test_a_stack_forgotten_leaves_no_figures(stacks) -> None:
-    timeline = Timeline()
+def test_a_stack_forgotten_leaves_no_values(stacks) -> None:
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0, 1})
     judge_all(timeline)
     timeline.forget(stacks["restored"])
@@ -174,9 +174,9 @@ def test_a_stack_forgotten_leaves_no_figures(stacks) -> None:
     assert judge_all(timeline) == [0, 1]
 
 
-def test_figures_keep_no_pixels_in_memory(images) -> None:
-    timeline, restored = Timeline(), Frames(images["restored"].copy())
-    timeline.compare(Comparison(Stack(Frames(images["input"])), Stack(restored)), {0})
+def test_values_keep_no_pixels_in_memory(images) -> None:
+    timeline, restored = ScoresOverTime(), Frames(images["restored"].copy())
+    timeline.compare(Comparison(ScoredStack(Frames(images["input"])), ScoredStack(restored)), {0})
     judge_all(timeline)
     pixels = weakref.ref(restored.data)
     timeline.compare(None, set())
@@ -185,32 +185,32 @@ def test_figures_keep_no_pixels_in_memory(images) -> None:
     assert pixels() is None
 
 
-def test_a_frame_without_figures_says_why_and_holds_up_nothing(images, stacks) -> None:
+def test_a_frame_without_values_says_why_and_holds_up_nothing(images, stacks) -> None:
     images["truth"][1] = 7
-    timeline = Timeline()
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0, 1, 2})
     assert judge_all(timeline) == [0, 1, 2]
-    assert "must have contrast" in timeline.judgement(1).problem
-    assert timeline.judgement(1).scores == {}
+    assert "must have contrast" in timeline.frame(1).problem
+    assert timeline.frame(1).scores == {}
     plotted = timeline.series("psnr", RESTORED, range(3))
     assert np.isnan(plotted).tolist() == [False, True, False]
 
 
 def test_a_perfect_restoration_is_not_plotted_at_infinity(images, stacks) -> None:
-    stacks["restored"] = Stack(Frames(images["truth"].copy()))
-    timeline = Timeline()
+    stacks["restored"] = ScoredStack(Frames(images["truth"].copy()))
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0})
     judge_all(timeline)
-    assert timeline.judgement(0).scores[RESTORED]["psnr"] == np.inf
+    assert timeline.frame(0).scores[RESTORED]["psnr"] == np.inf
     assert np.isnan(timeline.series("psnr", RESTORED, range(1))[0])
 
 
 def test_every_frame_is_read_once_and_only_when_its_turn_comes(images) -> None:
     arrays = {name: Recorded(array) for name, array in images.items()}
-    comparison = Comparison(**{name: Stack(Frames(array)) for name, array in arrays.items()})
-    timeline = Timeline()
+    comparison = Comparison(**{name: ScoredStack(Frames(array)) for name, array in arrays.items()})
+    timeline = ScoresOverTime()
     timeline.compare(comparison, {3})
-    steps = judge(comparison, timeline.missing(3))
+    steps = score_frame(comparison, timeline.missing(3))
     next(steps)
     assert arrays["restored"].read == []
     assert not isinstance(list(steps)[-1][1], Problem)
@@ -218,7 +218,7 @@ def test_every_frame_is_read_once_and_only_when_its_turn_comes(images) -> None:
 
 
 def test_flicker_takes_the_longest_run_of_frames(images, stacks) -> None:
-    timeline = Timeline()
+    timeline = ScoresOverTime()
     timeline.compare(Comparison(stacks["input"], stacks["restored"]), {0, 1, 3, 4})
     judge_all(timeline)
     assert timeline.flicker(range(6)) is None
@@ -230,7 +230,7 @@ def test_flicker_takes_the_longest_run_of_frames(images, stacks) -> None:
 
 
 def test_with_no_comparison_nothing_is_wanted() -> None:
-    timeline = Timeline()
+    timeline = ScoresOverTime()
     timeline.compare(None, {0, 1})
     assert timeline.next_index(0, range(2)) is None
     assert timeline.flicker(range(2)) is None

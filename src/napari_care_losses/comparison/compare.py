@@ -18,7 +18,7 @@ from napari_care_losses.models.model import read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ _KEPT_FRAMES = 3
 
 @dataclass(frozen=True)
 class Method:
-    """A way to restore: a model or a baseline.
+    """A model or a baseline that restores images.
 
     Parameters
     ----------
@@ -48,12 +48,13 @@ class Method:
     strength : float, optional
         Strength of the baseline relative to the estimated noise; by default the baseline's own.
     parameters : RestorationParameters, optional
-        How the model's frames are restored, in place of what holds for the comparison.
+        How the model restores, in place of the parameters of the comparison.
 
     Raises
     ------
     InputError
-        If there is not exactly one of both, the baseline is unknown, or the name is empty or that of the input.
+        If there is not exactly one of model and baseline, the baseline is unknown, or the name is empty or that of the
+        input.
     """
 
     name: str
@@ -87,7 +88,7 @@ class Compared(NamedTuple):
     scores : dict of str to float
         The metrics, and ``slope`` and ``r2`` of the grey levels against the truth's; empty without a truth.
     note : str
-        What the user should know of how it was made; may be empty.
+        What the user should know about how it was made; may be empty.
     """
 
     done: int
@@ -108,9 +109,9 @@ def compare(
     indices: Sequence[int] | None = None,
     aligned: bool = True,
 ) -> Generator[Compared, None, None]:
-    """Restore a stack by several methods, all of them one frame before the next; can be closed at any step.
+    """Restore a stack by several methods, frame by frame; can be closed at any step.
 
-    Models stay loaded. All tiles together take no more memory than a single restoration's.
+    All methods restore a frame before the next one. All tiles together take no more memory than a single restoration's.
 
     Parameters
     ----------
@@ -141,6 +142,22 @@ def compare(
         If a model cannot be read.
     ComputeError
         If the device fails.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.comparison.compare import Method, compare
+    >>> from napari_care_losses.images.frames import Frames
+    >>> rng = np.random.default_rng(0)
+    >>> truth = np.repeat(np.repeat(rng.uniform(20, 200, (2, 8, 8)), 8, axis=1), 8, axis=2)
+    >>> noisy = rng.poisson(truth)
+    >>> methods = [Method("TV", baseline="tv"), Method("NL-means", baseline="nl-means")]
+    >>> for step in compare(Frames(noisy), methods, truth=Frames(truth), indices=[0]):
+    ...     if step.image is not None:
+    ...         print(step.method, round(step.scores["psnr"], 1))
+    input 24.7
+    TV 27.4
+    NL-means 28.1
     """
     chosen = list(range(len(frames)) if indices is None else indices)
     _check(frames, methods, truth, chosen)
@@ -151,15 +168,15 @@ def compare(
         running = [closed.enter_context(closing(_steps(m, shared, chosen, parameters, models))) for m in methods]
         latest = [_Step(0, len(chosen))] * len(methods)
         for number, index in enumerate(chosen, start=1):
-            scorer = _Scorer(truth, index, aligned=aligned)
+            scores = _scorer(truth, index, aligned=aligned)
             image = np.array(finite(shared[index], f"Frame {index}: "), np.float32)
-            yield Compared(*_counted(latest, number, len(chosen)), INPUT, index, image, scorer.score(image))
+            yield Compared(*_counted(latest, number, len(chosen)), INPUT, index, image, scores(image))
             for place, method in enumerate(methods):
                 for step in running[place]:
                     latest[place] = step
                     counted = _counted(latest, number, len(chosen))
                     if step.image is not None:
-                        yield Compared(*counted, method.name, index, step.image, scorer.score(step.image), step.note)
+                        yield Compared(*counted, method.name, index, step.image, scores(step.image), step.note)
                         break
                     yield Compared(*counted, "", None, None, {})
 
@@ -176,7 +193,7 @@ class _Step(NamedTuple):
 def _steps(
     method: Method, frames: Frames, indices: list[int], parameters: RestorationParameters, models: int
 ) -> Generator[_Step, None, None]:
-    """Restore the frames by one method, out of `models` models at work."""
+    """Restore the frames by one method; `models` models share the memory."""
     if method.model is None:
         yield from _baseline_steps(method, frames, indices)
         return
@@ -218,32 +235,27 @@ def _counted(latest: list[_Step], inputs: int, frames: int) -> tuple[int, int]:
     return inputs + sum(step.done for step in latest), frames + sum(step.total for step in latest)
 
 
-class _Scorer:
-    """Scores the images of one frame."""
+def _scorer(truth: Frames | None, index: int, *, aligned: bool) -> Callable[[NDArray[np.float32]], dict[str, float]]:
+    """Return what gives metrics, slope and R2 of an image of one frame; nothing without a truth."""
+    clean = None if truth is None else truth[index]
+    scaled: list[ScaledTruth] = []
 
-    def __init__(self, truth: Frames | None, index: int, *, aligned: bool) -> None:
-        self._index, self._aligned = index, aligned
-        self._truth = None if truth is None else truth[index]
-        self._scaled: ScaledTruth | None = None
-
-    def score(self, image: NDArray[np.float32]) -> dict[str, float]:
-        """Return the metrics, slope and R2 of an image; nothing without a truth."""
-        if self._truth is None:
+    def scores(image: NDArray[np.float32]) -> dict[str, float]:
+        if clean is None:
             return {}
         try:
-            self._scaled = self._scaled or scale_truth(self._truth)
-            levels = grey_levels(image, self._truth)
-            return {
-                **score(image, self._scaled, aligned=self._aligned),
-                "slope": levels.slope,
-                "r2": levels.r2,
-            }
+            if not scaled:
+                scaled.append(scale_truth(clean))
+            levels = grey_levels(image, clean)
+            return {**score(image, scaled[0], aligned=aligned), "slope": levels.slope, "r2": levels.r2}
         except InputError as error:
-            raise InputError(f"Frame {self._index}: {error}") from error
+            raise InputError(f"Frame {index}: {error}") from error
+
+    return scores
 
 
 class _Shared:
-    """An array read by several methods: one at a time, and the frames in use only once."""
+    """An array that several methods read: one at a time, and each frame in use only once."""
 
     def __init__(self, data: Any) -> None:
         self._data, self.shape, self.dtype = data, data.shape, data.dtype
@@ -252,7 +264,7 @@ class _Shared:
 
     def __getitem__(self, position: tuple[int, ...]) -> NDArray[Any]:
         with self._lock:
-            # put last again: the longest unused goes first
+            # moved to the end: the frame that is unused for longest is dropped first
             frame = self._kept.pop(position, None)
             self._kept[position] = np.asarray(self._data[position]) if frame is None else frame
             while len(self._kept) > _KEPT_FRAMES:

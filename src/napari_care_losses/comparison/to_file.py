@@ -111,13 +111,7 @@ def default_reference(methods: Sequence[Method]) -> str:
 
 
 def settings_of(frames: Frames, methods: Sequence[Method], parameters: RestorationParameters) -> dict[str, str]:
-    """Return what is needed to repeat a comparison, by title, as a report states it.
-
-    Raises
-    ------
-    ModelFileError
-        If a model cannot be read.
-    """
+    """Return what is needed to repeat a comparison, by title; raises `ModelFileError` if a model cannot be read."""
     height, width = frames.frame_shape
     settings = {"Frames": f"{len(frames)} of {height} \u00d7 {width} px, {frames.dtype}"}
     for method in methods:
@@ -131,7 +125,7 @@ def settings_of(frames: Frames, methods: Sequence[Method], parameters: Restorati
 
 
 def notes_of(methods: Sequence[Method], notes: Mapping[str, str]) -> list[str]:
-    """Return what the engines of models had to say, by method; a baseline's settings say all there is to it."""
+    """Return the notes on the models' restorations; a baseline is described by its settings."""
     return [f"{method.name}: {notes[method.name]}" for method in methods if method.model and method.name in notes]
 
 

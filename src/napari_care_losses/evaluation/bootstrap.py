@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 NO_INTERVAL = (math.nan, math.nan)
 
 RESAMPLINGS = 10_000
-"""Series that the bootstrap draws."""
+"""Number of series that the bootstrap draws."""
 
 FEWEST_FRAMES = 10
 """Values below which there is no interval: too few blocks to draw from."""
@@ -25,17 +25,15 @@ def block_interval(values: ArrayLike, *, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % interval of the mean of a time series by the moving-block bootstrap.
 
     Blocks of neighbouring values are drawn with replacement (Kuensch 1989, doi:10.1214/aos/1176347265), which keeps
-    what neighbours have in common. Few blocks of `block_length` vary too little: they are taken twice as long, and the
-    interval is widened to Student's for as many values as there are blocks. Of autoregressive series of 200 values with
-    correlations of 0, 0.6 and 0.9 between neighbours it then covered the mean of 95, 92 and 91 percent (without either
-    94, 88 and 78), of 60 values 96, 91 and 83 percent.
+    their correlation. Few blocks of `block_length` vary too little: they are made twice as long, and the interval is
+    widened to Student's for as many values as there are blocks.
 
     Parameters
     ----------
     values : (N,) array of float
         In the order of time.
     seed : int
-        Of the drawing.
+        Random seed.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The figures by which a restored frame is judged, with a ground truth or without one."""
+"""The scores of one restored frame, with a ground truth or without one."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from napari_care_losses.errors import CareError
-from napari_care_losses.evaluation.metrics import METRICS, ScaledTruth, align, grey_levels, scale_truth
+from napari_care_losses.evaluation.metrics import METRICS, ScaledTruth, grey_levels, scale_truth
 from napari_care_losses.evaluation.residual import region_means, structure_left
 from napari_care_losses.evaluation.uncertainty import coverage
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_care_losses.images.frames import Frames
 
 INPUT, RESTORED = "input", "restored"
 LEVELS, COVERAGE, STRUCTURE, MEANS = "levels", "coverage", "structure", "means"
-"""Kinds of figures beside those of `METRICS`."""
+"""Kinds of values beside the entries of `METRICS`."""
 
 
-class Stack:
-    """A stack of frames that may change while it is judged.
+class ScoredStack:
+    """A stack of frames that may change while it is scored.
 
     Parameters
     ----------
@@ -36,16 +35,16 @@ class Stack:
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
-        # not the stack itself: figures are kept under its states and must not keep its pixels in memory
+        # not the stack itself: values are kept under its states and must not keep its pixels in memory
         self._token = object()
         self._renewals: dict[int, int] = {}
 
     def renew(self, index: int) -> None:
-        """Note that the pixels of a frame have changed."""
+        """Record that the pixels of a frame have changed."""
         self._renewals[index] = self._renewals.get(index, 0) + 1
 
     def state(self, index: int) -> Hashable:
-        """Return what is equal as long as the pixels of a frame are the same."""
+        """Return a value that stays equal as long as the pixels of a frame do."""
         return self._token, self._renewals.get(index, 0)
 
     def owns(self, state: Hashable) -> bool:
@@ -59,31 +58,31 @@ class Comparison:
 
     Attributes
     ----------
-    input : Stack
+    input : ScoredStack
         The noisy stack.
-    restored : Stack, optional
+    restored : ScoredStack, optional
         What was made of it so far.
-    truth : Stack, optional
+    truth : ScoredStack, optional
         The ground truth.
-    uncertainty : Stack, optional
+    uncertainty : ScoredStack, optional
         The Laplace scale of every restored pixel.
     aligned : bool
         Whether images are aligned to the truth before they are scored.
     """
 
-    input: Stack
-    restored: Stack | None = None
-    truth: Stack | None = None
-    uncertainty: Stack | None = None
+    input: ScoredStack
+    restored: ScoredStack | None = None
+    truth: ScoredStack | None = None
+    uncertainty: ScoredStack | None = None
     aligned: bool = True
 
-    def stack(self, row: str) -> Stack | None:
+    def stack(self, row: str) -> ScoredStack | None:
         """Return the stack called `INPUT` or `RESTORED`."""
         return self.input if row == INPUT else self.restored
 
 
 class Key(NamedTuple):
-    """Under what a figure is kept: its kind, of which image, and the state of all it was made from."""
+    """Identifies a value: its kind, of which image, and the state of all images it was computed from."""
 
     kind: str
     row: str
@@ -94,31 +93,18 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """Stands in place of a figure that cannot be made, with the reason."""
+    """Why a value cannot be computed."""
 
     text: str
 
 
-def judge(comparison: Comparison, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
-    """Make figures of one frame; may be closed after any of them.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        What is compared.
-    keys : sequence of Key
-        The figures wanted, all of one frame; see `Timeline.missing`.
-
-    Yields
-    ------
-    tuple of (Key, figure or Problem)
-        A figure, or why it cannot be made.
-    """
+def score_frame(comparison: Comparison, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
+    """Compute values of one frame, all named by `keys`; yields each with its key, or a `Problem` in its place."""
     images = _Images(comparison, keys[0].frame) if keys else None
     for key in keys:
         assert images is not None
         try:
-            yield key, images.figure(key)
+            yield key, images.value(key)
         except CareError as error:
             yield key, Problem(str(error))
 
@@ -129,10 +115,10 @@ class _Images:
     def __init__(self, comparison: Comparison, index: int) -> None:
         self._comparison = comparison
         self._index = index
-        self._read: dict[Stack, NDArray[Any]] = {}
+        self._read: dict[ScoredStack, NDArray[Any]] = {}
         self._matched: dict[str, NDArray[np.float64]] = {}
 
-    def figure(self, key: Key) -> Any:
+    def value(self, key: Key) -> Any:
         image = self._image(self._comparison.stack(key.row))
         if key.kind in METRICS:
             return METRICS[key.kind].function(self._match(key.row), self._truth.image)
@@ -150,16 +136,13 @@ class _Images:
         return scale_truth(self._image(self._comparison.truth))
 
     def _match(self, row: str) -> NDArray[np.float64]:
-        # the protocol of metrics.score, in parts: a slider that moves on need not wait for all of it
+        # the protocol of metrics.score, in steps: when the slider moves on, the rest is not computed
         if row not in self._matched:
-            image, truth = self._image(self._comparison.stack(row)), self._truth
-            if self._comparison.aligned:
-                self._matched[row] = align(image, truth.image)
-            else:
-                self._matched[row] = (image.astype(np.float64) - truth.low) / (truth.high - truth.low)
+            image = self._image(self._comparison.stack(row))
+            self._matched[row] = self._truth.match(image, aligned=self._comparison.aligned)
         return self._matched[row]
 
-    def _image(self, stack: Stack | None) -> NDArray[Any]:
+    def _image(self, stack: ScoredStack | None) -> NDArray[Any]:
         assert stack is not None
         if stack not in self._read:
             self._read[stack] = stack.frames[self._index]

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.score import Score
 from napari_care_losses.images.checks import check_equal_shapes, checked_frame
 from napari_care_losses.images.line_fit import fit_line
 from napari_care_losses.images.normalization import percentiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -36,60 +37,6 @@ _SMALLEST = 2 * _SSIM_RADIUS + 1
 _STRIP = 32
 # 200 dB: what is left of a perfect image after alignment in float64 is far below, what any camera records far above
 _PERFECT = 1e-20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """How a value that scores images is named, explained and written; tables, reports and forms read it here.
-
-    Attributes
-    ----------
-    title : str
-        Label in tables and plots.
-    unit : str
-        Unit of the value; empty for pure numbers.
-    digits : int
-        Decimals in tables.
-    help : str
-        Explanation for tooltips.
-    higher_is_better : bool or None
-        Whether a larger value means a better restoration; None where neither is better.
-    """
-
-    title: str
-    unit: str = ""
-    digits: int = 4
-    help: str
-    higher_is_better: bool | None = True
-
-    @property
-    def label(self) -> str:
-        """Title with unit."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
-
-    def text(self, value: float, *, is_short: bool = False) -> str:
-        """Return a value as tables show it, a dash for NaN; `is_short` has three decimals at most."""
-        if math.isnan(value):
-            return "\u2013"
-        if math.isinf(value):
-            return "\u221e" if value > 0 else "\u2212\u221e"
-        return f"{value:.{min(self.digits, 3) if is_short else self.digits}f}".replace("-", "\u2212")
-
-    def signed(self, value: float, *, is_short: bool = False) -> str:
-        """Return a difference as `text`, with a plus where it is above 0."""
-        return ("+" if value > 0 else "") + self.text(value, is_short=is_short)
-
-    def with_unit(self, value: float, *, is_short: bool = False) -> str:
-        """Return a value as `text`, followed by its unit."""
-        return f"{self.text(value, is_short=is_short)} {self.unit}".rstrip()
-
-    def best(self, values: Mapping[str, float]) -> set[str]:
-        """Return the names of the best values; empty for fewer than two values or where neither is better."""
-        known = {name: value for name, value in values.items() if not math.isnan(value)}
-        if len(known) < 2 or self.higher_is_better is None:
-            return set()
-        best = (max if self.higher_is_better else min)(known.values())
-        return {name for name, value in known.items() if value == best}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +68,7 @@ class Metric(Score):
 
 @dataclass(frozen=True, eq=False)
 class ScaledTruth:
-    """A ground truth brought to 0..1 by its own percentiles; made once, it serves every restoration of its frame.
+    """A ground truth scaled to 0..1 by its own percentiles.
 
     Attributes
     ----------
@@ -134,6 +81,11 @@ class ScaledTruth:
     image: NDArray[np.float64]
     low: float
     high: float
+
+    def match(self, restored: ArrayLike, *, aligned: bool) -> NDArray[np.float64]:
+        """Return a restored image (Y, X) aligned to the scaled truth, or scaled by the same percentiles."""
+        image, _ = _checked_pair(restored, self.image)
+        return align(image, self.image) if aligned else (image - self.low) / (self.high - self.low)
 
 
 @dataclass(frozen=True)
@@ -189,9 +141,8 @@ def psnr(restored: ArrayLike, truth: ArrayLike) -> float:
 def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
     """Return the mean structural similarity for a data range of 1 (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
 
-    Gaussian weights of sigma 1.5 px in a window of 11 px, population covariance, the border of 5 px left out: equal to
-    scikit-image's, in a fraction of its time, because the two second moments that the formula only uses as a sum are
-    filtered as one, and a few rows at a time.
+    Gaussian weights of sigma 1.5 px in a window of 11 px, population covariance, without the border of 5 px: equal to
+    scikit-image's, and faster, because the two second moments are filtered as their sum, a few rows at a time.
 
     Parameters
     ----------
@@ -330,12 +281,12 @@ def score(restored: ArrayLike, truth: ArrayLike | ScaledTruth, *, aligned: bool 
     Parameters
     ----------
     restored : (Y, X) array of any real dtype
-        The restored image, or any other to be compared with the truth.
+        The image to score.
     truth : (Y, X) array of any real dtype, or ScaledTruth
-        The ground truth; give the result of `scale_truth` where many images are scored against the same frame.
+        The ground truth; the result of `scale_truth` saves time where many images are scored against one frame.
     aligned : bool
-        True follows the protocol of CARE: the image is aligned to the scaled truth. False scales it by the percentiles
-        of the truth instead: raw scores, for images that share the truth's grey levels.
+        True aligns the image to the scaled truth (the protocol of CARE). False scales it by the percentiles of the
+        truth instead, for images that share the truth's grey levels.
 
     Returns
     -------
@@ -359,13 +310,12 @@ def score(restored: ArrayLike, truth: ArrayLike | ScaledTruth, *, aligned: bool 
     {'psnr': 22.7, 'ssim': 0.88}
     """
     scaled = truth if isinstance(truth, ScaledTruth) else scale_truth(truth)
-    image, target = _checked_pair(restored, scaled.image)
-    image = align(image, target) if aligned else (image - scaled.low) / (scaled.high - scaled.low)
-    return {name: metric.function(image, target) for name, metric in METRICS.items()}
+    image = scaled.match(restored, aligned=aligned)
+    return {name: metric.function(image, scaled.image) for name, metric in METRICS.items()}
 
 
 def grey_levels(restored: ArrayLike, truth: ArrayLike) -> GreyLevels:
-    """Regress restored against true grey levels, unaligned: shows whether brightness may be measured.
+    """Fit a line to restored against true grey levels, unaligned: it shows whether brightness may be measured.
 
     Parameters
     ----------
@@ -410,7 +360,7 @@ def _similarity(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> ND
 
 
 def _window_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    # half a second to import, which the viewer's forms need not wait for
+    # imported late: it takes half a second, and the viewer's forms do not need it
     from scipy.ndimage import correlate1d
 
     # down the columns as a sum of shifted rows, at half the time of the filter, which walks along each column

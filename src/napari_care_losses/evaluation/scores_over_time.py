@@ -1,7 +1,7 @@
-"""A restoration over time: what is known of each frame, and which one is judged next.
+"""The scores of a restoration over time: what is known of each frame, and which frame is scored next.
 
-Every figure is kept under the state of the data it was made from, as numbers only: a frame that comes back is not
-judged twice, and one whose data have changed is judged anew.
+Every value is kept under the state of the images it was computed from: a frame is not scored twice, and it is scored
+again when its pixels change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from napari_care_losses.evaluation.frame_scores import (
     Comparison,
     Key,
     Problem,
-    Stack,
+    ScoredStack,
 )
 from napari_care_losses.evaluation.metrics import METRICS, GreyLevels
 from napari_care_losses.evaluation.residual import flicker
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEWEST_FOR_FLICKER = 3
-"""Consecutive frames from which changes over time can be told from a trend."""
+"""Consecutive frames needed to distinguish flicker from a trend."""
 
 
 @dataclass
-class Judgement:
+class FrameScores:
     """What is known of one frame.
 
     Attributes
@@ -51,7 +51,7 @@ class Judgement:
     structure_left : float, optional
         Share of the input's structure that is left in the residual.
     problem : str
-        Why figures are missing; empty if none is, or if they are still to come.
+        Why values are missing; empty if none is, or if they are still to come.
     """
 
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Judgement:
     problem: str = ""
 
 
-class Timeline:
+class ScoresOverTime:
     """What is known of every frame of a restoration; used from one thread.
 
     Attributes
@@ -79,7 +79,7 @@ class Timeline:
         self._complete: set[int] = set()
 
     def compare(self, comparison: Comparison | None, done: set[int]) -> None:
-        """Set what is compared and which frames of the restored stack are there; figures already known are kept."""
+        """Set what is compared and which frames of the restored stack are there; values already known are kept."""
         if comparison != self.comparison:
             self._complete.clear()
         self.comparison = comparison
@@ -87,7 +87,7 @@ class Timeline:
         self.done = set(done)
 
     def renew(self, index: int) -> None:
-        """Note that a frame has been restored, for the first time or anew."""
+        """Record that a frame has been restored, for the first time or again."""
         comparison = self.comparison
         for stack in (comparison.restored, comparison.uncertainty) if comparison is not None else ():
             if stack is not None:
@@ -95,19 +95,19 @@ class Timeline:
         self.done.add(index)
         self._complete.discard(index)
 
-    def forget(self, stack: Stack) -> None:
-        """Drop all figures made from a stack."""
+    def forget(self, stack: ScoredStack) -> None:
+        """Drop all values computed from a stack."""
         self._known = {
             key: value for key, value in self._known.items() if not any(stack.owns(state) for state in key.states)
         }
         self._complete.clear()
 
     def missing(self, index: int) -> list[Key]:
-        """Return the figures of a frame that are wanted and not known."""
+        """Return the values of a frame that are wanted and not known."""
         return [key for key in self._wanted(index) if key not in self._known]
 
     def next_index(self, shown: int, line: range) -> int | None:
-        """Return which frame is to be judged: the shown one, then restored ones outward from it.
+        """Return which frame is to be scored: the shown one, then restored ones outward from it.
 
         Parameters
         ----------
@@ -125,12 +125,12 @@ class Timeline:
         return None
 
     def add(self, key: Key, value: Any) -> None:
-        """Keep a figure, or the `Problem` that stands in its place."""
+        """Keep a value, or the `Problem` in its place."""
         self._known[key] = value
 
-    def judgement(self, index: int) -> Judgement:
+    def frame(self, index: int) -> FrameScores:
         """Return what is known of a frame."""
-        result = Judgement()
+        result = FrameScores()
         for key in self._wanted(index):
             value = self._known.get(key)
             if isinstance(value, Problem):
@@ -148,7 +148,7 @@ class Timeline:
         return result
 
     def series(self, kind: str, row: str, line: Sequence[int]) -> NDArray[np.float64]:
-        """Return one figure of many frames, for a plot.
+        """Return one value of many frames, for a plot.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class Timeline:
         Returns
         -------
         (frames,) float64
-            NaN where the figure is not known.
+            NaN where the value is not known.
         """
         values = (self._value(kind, row, index) for index in line)
         if kind == MEANS:
@@ -182,7 +182,7 @@ class Timeline:
         Returns
         -------
         float, or None
-            See `diagnostics.flicker`; None for fewer than three consecutive frames.
+            See `napari_care_losses.evaluation.residual.flicker`; None for fewer than three consecutive frames.
         """
         means = [[self._value(MEANS, row, index) for row in (INPUT, RESTORED)] for index in line]
         run = _longest_run([all(value is not None for value in pair) for pair in means])

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_care_losses.evaluation.metrics import Score
+from napari_care_losses.evaluation.score import Score
 from napari_care_losses.images.checks import check_equal_shapes, checked_frame
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 THRESHOLD = 1 / 7
-"""Correlation taken as the limit of resolution: the field's usual choice."""
+"""Correlation at the limit of resolution: the field's usual choice."""
 
 SMALLEST = 16
 """Height and width in pixels below which rings hold too few frequencies."""
@@ -52,6 +52,14 @@ def radial_power(image: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.floa
     ------
     InputError
         If the image is not 2D, real and finite, or too small.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.evaluation.spectra import radial_power
+    >>> frequency, power = radial_power(np.random.default_rng(0).normal(0, 2, (64, 64)))
+    >>> frequency.shape, round(float(power[8:].mean()), 1)
+    ((32,), 4.1)
     """
     checked = checked_frame(image, smallest=SMALLEST)
     return _frequencies(checked.shape), _ring_means(_power(_spectrum(checked)), checked.shape)
@@ -81,6 +89,15 @@ def fourier_ring_correlation(image: ArrayLike, truth: ArrayLike) -> tuple[NDArra
     ------
     InputError
         If an image is not 2D, real and finite, or too small, or if their shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.evaluation.spectra import fourier_ring_correlation
+    >>> truth = np.random.default_rng(0).random((32, 32))
+    >>> _, correlation = fourier_ring_correlation(3 * truth + 1, truth)
+    >>> round(float(correlation.min()), 6)
+    1.0
     """
     first, second = checked_frame(image, smallest=SMALLEST), checked_frame(truth, "The ground truth", smallest=SMALLEST)
     check_equal_shapes(first, second, "The image and the ground truth")
@@ -109,6 +126,13 @@ def resolution(frequency: ArrayLike, correlation: ArrayLike, threshold: float = 
     float
         In cycles per pixel; its inverse is the resolution in pixels. NaN where the correlation never falls below the
         threshold, 0 where it starts below.
+
+    Examples
+    --------
+    >>> from napari_care_losses.evaluation.spectra import resolution
+    >>> frequency = [0.1, 0.2, 0.3, 0.4, 0.5]
+    >>> round(resolution(frequency, [1.0, 0.8, 0.2, 0.0, 0.0]), 2)
+    0.38
     """
     frequency, correlation = np.asarray(frequency, np.float64), np.asarray(correlation, np.float64)
     smoothed = averaged_rings(correlation)
@@ -141,6 +165,14 @@ def agreement(image: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     ------
     InputError
         If an image is not 2D, real and finite, or if their shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.evaluation.spectra import agreement
+    >>> truth = np.random.default_rng(0).random((32, 32))
+    >>> {name: round(value, 3) for name, value in agreement(truth, truth).items()}
+    {'frc': 1.0, 'cutoff': 0.5}
     """
     if min(np.shape(image)) < SMALLEST:
         return {}

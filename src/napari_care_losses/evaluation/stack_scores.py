@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
-from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, Score, grey_levels, score
+from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, grey_levels, score
+from napari_care_losses.evaluation.score import Score
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 
 if TYPE_CHECKING:

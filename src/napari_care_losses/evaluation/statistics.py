@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,9 +18,11 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.bootstrap import CONFIDENCE, NO_INTERVAL, block_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+    _Interval = Callable[[NDArray[np.float64]], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def summarize(
         Whether the frames are independent (different fields of view). Frames of one movie are not: they get no p-value,
         and intervals from a moving-block bootstrap over time.
     seed : int
-        Of the bootstrap.
+        Random seed of the bootstrap.
 
     Returns
     -------
@@ -121,13 +124,21 @@ def summarize(
     frames = sorted(set.intersection(*(set(rows) for rows in scores.values()))) if scores else []
     if not frames:
         return []
+    interval_of: _Interval = _student_interval if independent else partial(block_interval, seed=seed)
+    every = [scores_of[frame] for scores_of in scores.values() for frame in frames]
     rows = []
-    for metric in _metrics(scores, frames):
-        values = {
-            method: np.array([rows_of[frame][metric] for frame in frames], np.float64)
-            for method, rows_of in scores.items()
-        }
-        rows += _summarized(metric, values, reference, independent=independent, seed=seed)
+    for metric in (metric for metric in every[0] if all(metric in found for found in every)):
+        of_metric = []
+        for method, scores_of in scores.items():
+            values = np.array([scores_of[frame][metric] for frame in frames], np.float64)
+            spread = float(values.std(ddof=1)) if values.size > 1 and np.isfinite(values).all() else math.nan
+            row = Row(method, metric, float(values.mean()), spread, values.size, mean_interval=interval_of(values))
+            if reference is not None and method != reference:
+                others = np.array([scores[reference][frame][metric] for frame in frames], np.float64)
+                row = _compared(row, values, others, interval_of, is_tested=independent)
+            of_metric.append(row)
+        corrected = holm([row.p_value for row in of_metric])
+        rows += [replace(row, p_corrected=p) for row, p in zip(of_metric, corrected, strict=True)]
     return rows
 
 
@@ -139,20 +150,22 @@ def t_test(first: ArrayLike, second: ArrayLike) -> TTest:
     first, second : (N,) array of float
         Value i of both belongs to the same image.
 
-    Returns
-    -------
-    TTest
-        Statistic, p-value, mean difference, its interval and effect size.
-
     Raises
     ------
     InputError
         If their numbers differ.
+
+    Examples
+    --------
+    >>> from napari_care_losses.evaluation.statistics import t_test
+    >>> test = t_test([31.2, 30.8, 32.1, 29.9], [30.1, 30.0, 30.8, 29.4])
+    >>> round(test.difference, 3), round(test.p_value, 4)
+    (0.925, 0.0132)
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if first.ndim != 1 or first.shape != second.shape:
         raise InputError(f"A paired test needs as many first as second values, found {first.shape} and {second.shape}.")
-    return _one_sample(first - second)
+    return _mean_test(first - second)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -178,18 +191,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def table_text(rows: Sequence[Row]) -> str:
-    """Return rows as tab-separated text, a header first: for the clipboard and spreadsheets.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        What `summarize` returns.
-
-    Returns
-    -------
-    str
-        One line a row, each ended by a newline; cells where there is no value are empty.
-    """
+    """Return the rows of `summarize` as tab-separated lines, a header first: for the clipboard and spreadsheets."""
     # white space in a name must not end its cell
     lines = [HEADER, *([" ".join(cell.split()) for cell in cells(row)] for row in rows)]
     return "".join("\t".join(line) + "\n" for line in lines)
@@ -217,76 +219,42 @@ def cells(row: Row) -> list[str]:
     """Return the cells of one row of a table, empty where there is no value."""
     numbers = (row.mean, row.spread, row.count, row.difference, *row.interval, *row.mean_interval)
     tested = (row.p_value, row.p_corrected, row.effect_size)
-    return [row.method, row.metric, *(_number(value) for value in (*numbers, *tested))]
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"
-
-
-def _metrics(scores: Mapping[str, Mapping[int, Mapping[str, float]]], frames: Sequence[int]) -> list[str]:
-    """Return the metrics that every method has in every frame, in the order of the first."""
-    every = [rows[frame] for rows in scores.values() for frame in frames]
-    return [metric for metric in every[0] if all(metric in row for row in every)]
-
-
-def _summarized(
-    metric: str, values: Mapping[str, NDArray[np.float64]], reference: str | None, *, independent: bool, seed: int
-) -> list[Row]:
-    rows = []
-    for method, given in values.items():
-        row = Row(method, metric, float(given.mean()), _spread(given), given.size)
-        row = replace(row, mean_interval=_interval(given, independent=independent, seed=seed))
-        if reference is not None and method != reference:
-            row = _compared(row, given, values[reference], independent=independent, seed=seed)
-        rows.append(row)
-    corrected = holm([row.p_value for row in rows])
-    return [replace(row, p_corrected=p) for row, p in zip(rows, corrected, strict=True)]
+    texts = ("" if math.isnan(value) else f"{value:.6g}" for value in (*numbers, *tested))
+    return [row.method, row.metric, *texts]
 
 
 def _compared(
-    row: Row, given: NDArray[np.float64], reference: NDArray[np.float64], *, independent: bool, seed: int
+    row: Row, values: NDArray[np.float64], reference: NDArray[np.float64], interval_of: _Interval, *, is_tested: bool
 ) -> Row:
     """Return the row with its difference to the reference."""
-    if not (np.isfinite(given).all() and np.isfinite(reference).all()):
+    if not (np.isfinite(values).all() and np.isfinite(reference).all()):
         return row
-    test = t_test(given, reference)
-    if independent:
-        return replace(
-            row,
-            difference=test.difference,
-            p_value=test.p_value,
-            interval=test.interval,
-            effect_size=test.effect_size,
-        )
-    return replace(row, difference=test.difference, interval=block_interval(given - reference, seed=seed))
+    test = t_test(values, reference)
+    row = replace(row, difference=test.difference, interval=interval_of(values - reference))
+    return replace(row, p_value=test.p_value, effect_size=test.effect_size) if is_tested else row
 
 
-def _interval(values: NDArray[np.float64], *, independent: bool, seed: int) -> tuple[float, float]:
-    return _one_sample(values).interval if independent else block_interval(values, seed=seed)
+def _student_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    return _mean_test(values).interval
 
 
-def _one_sample(values: NDArray[np.float64]) -> TTest:
+def _mean_test(values: NDArray[np.float64]) -> TTest:
     """Test whether the mean of values is zero."""
     if values.size < 1 or not np.isfinite(values).all():
         return TTest(math.nan, math.nan, math.nan, NO_INTERVAL)
     mean = float(values.mean())
     if values.size < 2:
         return TTest(math.nan, math.nan, mean, NO_INTERVAL)
-    # half a second to import, which the viewer's forms need not wait for
+    # imported late: it takes half a second, and the viewer's forms do not need it
     from scipy.special import stdtr, stdtrit
 
     freedom = values.size - 1
     spread = float(values.std(ddof=1))
     error = spread / math.sqrt(values.size)
-    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     if error == 0:
         statistic = math.nan if mean == 0 else math.copysign(math.inf, mean)
         return TTest(statistic, math.nan if mean == 0 else 0.0, mean, (mean, mean))
     statistic = mean / error
+    reach = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     p_value = float(2 * stdtr(freedom, -abs(statistic)))
     return TTest(statistic, p_value, mean, (mean - reach, mean + reach), mean / spread)
-
-
-def _spread(values: NDArray[np.float64]) -> float:
-    return float(values.std(ddof=1)) if values.size > 1 and np.isfinite(values).all() else math.nan

@@ -13,7 +13,7 @@ from napari_care_losses.comparison.report.page import STYLE
 from napari_care_losses.comparison.report.svg_plots import Axis, Curve, legend, plot, style_of
 from napari_care_losses.comparison.report.tables import csv_text
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.metrics import METRICS, Score
+from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.evaluation.statistics import HEADER, cells
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_care_losses.evaluation.score import Score
     from napari_care_losses.evaluation.statistics import Row
 
 _EXPLANATION = (

@@ -1,7 +1,7 @@
-"""Running an experiment: train what is missing, tune the baselines, restore and score image by image, report.
+"""Run an experiment: train what is missing, tune the baselines, restore and score image by image, report.
 
-All of it can be stopped at any step, or killed: finished networks, tuned strengths and scored images are kept in the
-folder of the run and not done again.
+It can be stopped or killed at any step: finished networks, tuned strengths and scored images are kept in the folder of
+the run and not computed again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import re
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_care_losses.comparison.baselines import BASELINES, tune
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     from napari_care_losses.training.parameters import TrainingParameters
 
 TUNING_PAIRS = 6
-"""Training pairs that the strength of a baseline is tuned on, spread over all."""
+"""Number of training pairs on which the strength of a baseline is tuned, evenly chosen."""
 
 
-class Step(NamedTuple):
+class ExperimentStep(NamedTuple):
     """A step of an experiment.
 
     Attributes
@@ -62,15 +63,15 @@ def run_experiment(
     restoring: RestorationParameters | None = None,
     *,
     device: str = "auto",
-) -> Generator[Step, None, list[Result]]:
-    """Run one experiment in a folder; what was done there before with the same settings is not done again.
+) -> Generator[ExperimentStep, None, list[Result]]:
+    """Run one experiment in a folder; results of an earlier run with the same settings are kept.
 
     Parameters
     ----------
     experiment : Experiment
         What to do.
     out : Path
-        Folder of the run. Networks lie in ``models``; every test gets a page, two CSV files and a JSON file.
+        Folder of the run: networks in ``models``, and for every test a page, two CSV files and a JSON file.
     training : TrainingParameters
         How every network is trained.
     restoring : RestorationParameters, optional
@@ -80,13 +81,13 @@ def run_experiment(
 
     Yields
     ------
-    Step
-        Many a second.
+    ExperimentStep
+        Several every second.
 
     Returns
     -------
     list of Result
-        One a test.
+        One for each test.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def run_experiment(
     models = out / "models"
     models.mkdir(parents=True, exist_ok=True)
     restoring = restoring or RestorationParameters()
-    train_set = _Lazily(experiment.train)
+    train_set = _LazySet(experiment.train)
     notes: list[str] = []
     trained: dict[str, Path] = {}
     for method in experiment.methods:
@@ -122,18 +123,15 @@ def run_experiment(
     return results
 
 
-class _Lazily:
+class _LazySet:
     """A set of pairs that is drawn or opened when it is first needed."""
 
     def __init__(self, pairs: PairSet) -> None:
         self.pairs = pairs
-        self._stacks: Stacks | None = None
 
-    @property
+    @cached_property
     def stacks(self) -> Stacks:
-        if self._stacks is None:
-            self._stacks = self.pairs.stacks()
-        return self._stacks
+        return self.pairs.stacks()
 
 
 def _key(pairs: PairSet, method: TrainedMethod, training: TrainingParameters) -> str:
@@ -150,15 +148,15 @@ def _digest(values: Any) -> str:
 
 
 def _train(
-    method: TrainedMethod, path: Path, train_set: _Lazily, training: TrainingParameters, device: str
-) -> Generator[Step, None, list[str]]:
-    """Train one network; return what the reader should know of it."""
+    method: TrainedMethod, path: Path, train_set: _LazySet, training: TrainingParameters, device: str
+) -> Generator[ExperimentStep, None, list[str]]:
+    """Train one network; return notes for the reader."""
     from napari_care_losses.models.model import STRUCTURES
     from napari_care_losses.training.checkpoint import state_path
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
-    yield Step(f"preparing {train_set.pairs.title}", 0)
+    yield ExperimentStep(f"preparing {train_set.pairs.title}", 0)
     pairs = train_set.stacks.pairs(train_set.pairs.title)
     structure = train_set.pairs.structure if isinstance(train_set.pairs, SimulatedSet) else "other"
     trainer = Trainer(
@@ -172,25 +170,25 @@ def _train(
         with closing(train_to_file(trainer, path, resume=True)) as running:  # type: ignore[type-var]
             for report in running:
                 if isinstance(report, reports.Preparing):
-                    yield Step(f"reading {report.total} pairs", report.done / report.total)
+                    yield ExperimentStep(f"reading {report.total} pairs", report.done / report.total)
                 elif isinstance(report, reports.Step):
-                    yield Step(f"training {method.name}", report.fraction)
+                    yield ExperimentStep(f"training {method.name}", report.fraction)
     except TrainingDivergedError as error:
         if not path.is_file():
             raise
         return [f"{method.name}: {error}"]
-    # larger than the network several times over, and of no use to a finished one
+    # a finished network does not need its checkpoint, which is several times larger
     state_path(path).unlink(missing_ok=True)
     return []
 
 
-def _tuned(name: str, folder: Path, train_set: _Lazily) -> Generator[Step, None, float]:
+def _tuned(name: str, folder: Path, train_set: _LazySet) -> Generator[ExperimentStep, None, float]:
     """Return the strength of a baseline tuned on training pairs."""
     path = folder / f"{name}_{_digest(train_set.pairs.identity())}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
-        # of an earlier run; a damaged file is made anew
+        # of an earlier run; a damaged file is written again
         return float(read_json(path.read_text())["strength"])
-    yield Step(f"tuning {BASELINES[name].title}", 0)
+    yield ExperimentStep(f"tuning {BASELINES[name].title}", 0)
     low, high = train_set.stacks
     places = evenly_spaced(range(len(low)), TUNING_PAIRS)
     strength = tune(name, ((low[place], high[place]) for place in places))
@@ -266,10 +264,10 @@ def _shortfalls(methods: list[Method], stacks: Stacks, *, is_movie: bool) -> lis
     return found
 
 
-def _scored(result: Result, pairs: PairSet, methods: list[Method], out: Path) -> Generator[Step, None, None]:
+def _scored(result: Result, pairs: PairSet, methods: list[Method], out: Path) -> Generator[ExperimentStep, None, None]:
     """Restore and score the images that are missing, and write the page."""
     path = out / f"{result.name}.json"
-    yield Step(f"preparing {pairs.title}", 0)
+    yield ExperimentStep(f"preparing {pairs.title}", 0)
     stacks = pairs.stacks()
     result.shortfalls = _shortfalls(methods, stacks, is_movie=pairs.is_movie)
     count = len(stacks.low)
@@ -285,7 +283,7 @@ def _scored(result: Result, pairs: PairSet, methods: list[Method], out: Path) ->
                     )
                     if step.method == methods[-1].name:
                         result.save(path)
-                yield Step(f"restoring {result.name}", step.done / max(1, step.total))
+                yield ExperimentStep(f"restoring {result.name}", step.done / max(1, step.total))
     result.save(path)
     if pending or not path.with_suffix(".html").is_file():
         shown = _median_image(result)
@@ -294,7 +292,7 @@ def _scored(result: Result, pairs: PairSet, methods: list[Method], out: Path) ->
             for step in steps:
                 if step.image is not None:
                     images.append(ReportImage(step.method, step.image, step.scores))
-                yield Step(f"the pictures of {result.name}", step.done / max(1, step.total))
+                yield ExperimentStep(f"the pictures of {result.name}", step.done / max(1, step.total))
         write_report(path.with_suffix(".html"), _report(result, images, stacks, shown))
 
 

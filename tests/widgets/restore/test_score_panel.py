@@ -250,7 +250,7 @@ def test_an_unexpected_error_is_told_once(bench, monkeypatch) -> None:
     notified: list[object] = []
     monkeypatch.setattr(notification_manager, "receive_error", lambda *error: notified.append(error))
     with monkeypatch.context() as patched:
-        patched.setattr(judging, "judge", fail)
+        patched.setattr(judging, "score_frame", fail)
         bench.restore(*range(FRAMES))
         assert len(notified) == 1
         assert "no such thing" in bench.panel.message.text()

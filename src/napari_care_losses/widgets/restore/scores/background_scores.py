@@ -8,9 +8,9 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.frame_scores import STRUCTURE, Comparison, Problem, Stack, judge
+from napari_care_losses.evaluation.frame_scores import STRUCTURE, Comparison, Problem, ScoredStack, score_frame
 from napari_care_losses.evaluation.metrics import METRICS
-from napari_care_losses.evaluation.scores_over_time import Timeline
+from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.shared.events import single_shot
@@ -31,7 +31,7 @@ class BackgroundScores(QObject):
 
     Attributes
     ----------
-    timeline : Timeline
+    timeline : ScoresOverTime
         The scores so far.
     is_stopped : bool
         Whether nothing is scored any more.
@@ -45,10 +45,10 @@ class BackgroundScores(QObject):
 
     def __init__(self, *, parent: QObject) -> None:
         super().__init__(parent)
-        self.timeline = Timeline()
+        self.timeline = ScoresOverTime()
         self._index = 0
         self._line = range(1)
-        self._stacks: WeakKeyDictionary[Image, Stack] = WeakKeyDictionary()
+        self._stacks: WeakKeyDictionary[Image, ScoredStack] = WeakKeyDictionary()
         self._running: tuple[Comparison, list[Key]] | None = None
         self._has_failed = self.is_stopped = False
         self._job = Job(parent=self)
@@ -114,11 +114,11 @@ class BackgroundScores(QObject):
         if stack is not None:
             self.timeline.forget(stack)
 
-    def _stack(self, layer: Image) -> Stack:
+    def _stack(self, layer: Image) -> ScoredStack:
         frames, stack = layer_frames(layer), self._stacks.get(layer)
         if stack is None or stack.frames.data is not frames.data or stack.frames.axes != frames.axes:
             self.forget(layer)
-            stack = self._stacks[layer] = Stack(frames)
+            stack = self._stacks[layer] = ScoredStack(frames)
             layer.events.data.connect(self._on_data)
         return stack
 
@@ -135,7 +135,7 @@ class BackgroundScores(QObject):
             return
         keys = self.timeline.missing(following)
         self._running = comparison, keys
-        self._job.start(lambda: judge(comparison, keys))
+        self._job.start(lambda: score_frame(comparison, keys))
 
     def _on_reported(self, report: tuple[Key, Any]) -> None:
         key, score = report
@@ -158,5 +158,5 @@ class BackgroundScores(QObject):
             self.data_changed.emit(event.source)
 
 
-def _size(stack: Stack) -> str:
+def _size(stack: ScoredStack) -> str:
     return " x ".join(map(str, stack.frames.shape))

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.frame_scores import INPUT, MEANS, RESTORED, STRUCTURE
 from napari_care_losses.evaluation.metrics import METRICS
-from napari_care_losses.evaluation.scores_over_time import Judgement
+from napari_care_losses.evaluation.scores_over_time import FrameScores
 from napari_care_losses.widgets.background.worker import CloseGuard
 from napari_care_losses.widgets.restore.scores.background_scores import BackgroundScores
 from napari_care_losses.widgets.restore.scores.residual_box import ResidualBox
@@ -220,13 +220,13 @@ class ScorePanel(QGroupBox):
         """Show the scores of the shown frame."""
         self._patience.stop()
         timeline = self._background.timeline
-        judgement = Judgement(problem=self._problem) if self._problem else timeline.judgement(self._index)
+        known = FrameScores(problem=self._problem) if self._problem else timeline.frame(self._index)
         heading, is_whole = "" if self._axis is None else f"Frame {self._index}", not timeline.missing(self._index)
-        self.of_truth.show_scores(judgement, heading, is_whole=is_whole)
-        self.blind.show_scores(judgement)
+        self.of_truth.show_scores(known, heading, is_whole=is_whole)
+        self.blind.show_scores(known)
         can_be_restored = timeline.comparison is not None and (self.truth.value is not None or bool(self._done))
         is_missing = can_be_restored and self._index not in self._done
-        show_text(self.message, judgement.problem or ("This frame is not restored yet." if is_missing else ""))
+        show_text(self.message, known.problem or ("This frame is not restored yet." if is_missing else ""))
 
     def _redraw(self) -> None:
         """Draw the plot over time, and show the flicker."""

@@ -15,7 +15,7 @@ from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
-    from napari_care_losses.evaluation.scores_over_time import Judgement
+    from napari_care_losses.evaluation.scores_over_time import FrameScores
 
 ROWS = {INPUT: "Input", RESTORED: "Restored"}
 UNKNOWN = "-"
@@ -55,10 +55,10 @@ class TruthScores(QWidget):
         layout.addWidget(self.levels)
         layout.addWidget(self.coverage)
 
-    def show_scores(self, judgement: Judgement, heading: str, *, is_whole: bool = True) -> None:
+    def show_scores(self, known: FrameScores, heading: str, *, is_whole: bool = True) -> None:
         """Show the scores so far of a frame, the best in bold; unless it `is_whole`, more are to come."""
         self.heading.setText(heading)
-        scores = judgement.scores
+        scores = known.scores
         for (row, name), label in self.values.items():
             value = scores.get(row, {}).get(name)
             label.setText(UNKNOWN if value is None else METRICS[name].text(value, is_short=True))
@@ -67,8 +67,8 @@ class TruthScores(QWidget):
             font.setBold(row in best)
             label.setFont(font)
         texts = {
-            self.levels: "" if judgement.levels is None else measurable(judgement.levels),
-            self.coverage: _coverage_text(judgement.coverage),
+            self.levels: "" if known.levels is None else measurable(known.levels),
+            self.coverage: _coverage_text(known.coverage),
         }
         for label, text in texts.items():
             # greyed until the new text comes, so that nothing below moves
@@ -114,9 +114,9 @@ class BlindScores(QWidget):
         layout.addWidget(self.structure)
         layout.addWidget(self.flicker)
 
-    def show_scores(self, judgement: Judgement) -> None:
+    def show_scores(self, known: FrameScores) -> None:
         """Show the structure left in the residual of a frame."""
-        share = judgement.structure_left
+        share = known.structure_left
         show_text(
             self.structure,
             ""
