@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from napari_care_losses.compute import allocation
+from napari_care_losses.compute import memory
 from napari_care_losses.compute.memory import freed_memory_kept
 
 HAS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
@@ -66,14 +66,14 @@ def test_the_memory_is_returned_also_after_an_error():
 
 
 def test_nothing_happens_elsewhere(monkeypatch):
-    monkeypatch.setattr(allocation.sys, "platform", "darwin")
-    monkeypatch.setattr(allocation.ctypes, "CDLL", lambda name: pytest.fail("loaded a library"))
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("loaded a library"))
     with freed_memory_kept():
         pass
 
 
 def test_nothing_happens_with_another_c_library(monkeypatch):
-    monkeypatch.setattr(allocation.sys, "platform", "linux")
-    monkeypatch.setattr(allocation.ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
     with freed_memory_kept():
         pass

@@ -9,7 +9,7 @@ from napari_care_losses.compute.prefetch import prefetch
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 class Maker:
