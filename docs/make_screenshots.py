@@ -74,11 +74,11 @@ def _show_preview(viewer: napari.Viewer, restore: RestoreWidget, out: Path) -> N
 def _show_restoring(viewer: napari.Viewer, restore: RestoreWidget, truth: Image, out: Path) -> None:
     _camera(viewer).zoom /= 2
     restore.model.choose("actin-laplace-lite")
-    restore.uncertainty.setChecked(True)
+    restore.uncertainty.value = True
     restore.scores.truth.value = truth
     restore.run_bar.start_button.click()
     _wait(lambda: not restore.is_running and not restore.scores.is_busy, 120)
-    restore.bring_into_view(restore.contrast)
+    restore.bring_into_view(restore.contrast.native)
     _take(viewer, out / "restore.png")
 
 

@@ -60,7 +60,7 @@ class Bench:
         self.restore, self.train, self.compare = (
             make(self.viewer) for make in (RestoreWidget, TrainWidget, CompareWidget)
         )
-        self.restore.live.setChecked(False)
+        self.restore.live.value = False
         self.restore.image.value = self.stack
         self.train.pairs.rows[0].choose(*self.pair)
         self.train.form.set_values({**QUICK, "budget": "steps", "amount": 1e6, "steps_per_epoch": 20})
@@ -73,7 +73,7 @@ class Bench:
         """Begin a kind of work."""
         if kind == "previewing":
             self.viewer.dims.set_current_step(0, random.randrange(FRAMES))
-            self.restore.live.setChecked(True)
+            self.restore.live.value = True
             return
         bar = self.widget(kind).run_bar
         assert bar.start_button.isEnabled(), f"{kind}: {bar.reason.text()}"
@@ -82,7 +82,7 @@ class Bench:
     def cancel(self, kind: str) -> None:
         """Cancel it as a user does."""
         if kind == "previewing":
-            self.restore.live.setChecked(False)
+            self.restore.live.value = False
         else:
             self.widget(kind).run_bar.stop_button.click()
 

@@ -14,7 +14,7 @@ def test_the_chosen_model_is_packed(open_widget, add_model, tmp_path, qtbot) -> 
     widget.model.choose("mine")
     panel = widget.exporting
     assert panel.isHidden()
-    widget.export_button.click()
+    widget.export_button.native.click()
     assert not panel.isHidden()
     assert panel.target.value.name == "mine.zip"
     assert panel.author.native.placeholderText() == "anonymous"

@@ -40,7 +40,7 @@ def test_a_folder_of_csbdeep_is_imported_and_chosen(viewer, open_widget, add_mod
     widget = open_widget()
     panel = widget.importing
     assert panel.isHidden()
-    widget.import_button.click()
+    widget.import_button.native.click()
     assert not panel.isHidden()
     assert not panel.run_bar.start_button.isEnabled()
     assert "Choose a model" in panel.run_bar.reason.text()
@@ -53,7 +53,7 @@ def test_a_folder_of_csbdeep_is_imported_and_chosen(viewer, open_widget, add_mod
     assert (entry.name, entry.card.structure) == ("probabilistic", "dendra")
     assert "Imported from CSBDeep." in widget.model.about.text()
     assert panel.run_bar.status.text() == "probabilistic is in the library."
-    assert widget.uncertainty.isEnabled()
+    assert widget.uncertainty.enabled
     assert (panel.source.value, panel.name.value) == (None, "")
     load_model(entry.path)
 
@@ -126,7 +126,7 @@ def theirs(folder: Path) -> Path:
 def test_a_program_of_others_is_run_only_after_a_yes(viewer, open_widget, stack, tmp_path, qtbot, answer) -> None:
     viewer.add_image(stack, name="cells")
     widget = open_widget()
-    widget.import_button.click()
+    widget.import_button.native.click()
     panel = widget.importing
     panel.source.value = theirs(tmp_path)
     press_import(panel, qtbot)
@@ -188,7 +188,7 @@ def test_it_stops_when_told_and_when_the_window_closes(viewer, monkeypatch, qtbo
     qtbot.addWidget(window)
     window.setCentralWidget(widget)
     window.show()
-    widget.import_button.click()
+    widget.import_button.native.click()
     panel = widget.importing
     panel.source.value = CSBDEEP / "direct"
     panel.run_bar.start_button.click()

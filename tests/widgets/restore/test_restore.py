@@ -206,11 +206,11 @@ def test_the_uncertainty_is_offered_by_models_that_have_one(viewer, open_widget,
     add_model("b-mae", loss="mae")
     source = viewer.add_image(stack)
     widget = open_widget()
-    assert widget.uncertainty.isEnabled()
+    assert widget.uncertainty.enabled
     widget.model.choose("b-mae")
-    assert not widget.uncertainty.isEnabled()
+    assert not widget.uncertainty.enabled
     widget.model.choose("a-laplace")
-    widget.uncertainty.setChecked(True)
+    widget.uncertainty.value = True
     press_restore(widget, qtbot)
     assert (np.asarray(find_result(viewer, source, entry("a-laplace"), UNCERTAINTY).data) > 0).all()
 
@@ -226,7 +226,7 @@ def test_scores_follow_the_slider_and_the_switch(viewer, open_widget, add_model,
     for index in (2, 0):
         viewer.dims.set_current_step(0, index)
         for aligned in (True, False):
-            widget.scores.of_truth.aligned.setChecked(aligned)
+            widget.scores.of_truth.aligned.value = aligned
             shown = wait_for_scores(widget, qtbot)
             for row, image in (("input", stack), ("restored", restored.data)):
                 expected = score(image[index], clean[index], aligned=aligned)

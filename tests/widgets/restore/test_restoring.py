@@ -197,7 +197,7 @@ def test_contrast_is_matched_by_percentiles(viewer, open_widget, add_model, stac
     viewer.dims.set_current_step(0, 1)
     press_restore(widget, qtbot)
     restored = find_result(viewer, source, entry())
-    widget.contrast.click()
+    widget.contrast.native.click()
     for layer in (source, truth, restored):
         assert np.allclose(layer.contrast_limits, np.percentile(layer.data[1], [1, 99.8]), rtol=1e-5)
 

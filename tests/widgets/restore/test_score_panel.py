@@ -28,7 +28,7 @@ def test_scores_of_all_frames_are_those_of_the_metrics(bench) -> None:
     assert np.isnan(bench.plotted(INPUT)).tolist() == np.isnan(expected).tolist()
     bench.panel.plot.quantity.native.setCurrentIndex(1)
     assert bench.plotted()[3] == pytest.approx(bench.expected(3)["ssim"])
-    bench.panel.of_truth.aligned.setChecked(False)
+    bench.panel.of_truth.aligned.value = False
     bench.wait()
     assert bench.plotted()[3] == pytest.approx(bench.expected(3, aligned=False)["ssim"])
     assert bench.shown()[SSIM] == f"{bench.expected(0, aligned=False)['ssim']:.3f}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
+from magicgui.widgets import CheckBox, PushButton
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.restoration.parameters import RestorationParameters
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
     from napari_care_losses.models.library import LibraryEntry
 
 
+UNCERTAINTY_HELP = (
+    "A second layer with the expected error of every pixel, in grey levels (the scale of a Laplace distribution: half "
+    "of the true values lie within 0.69 times it)."
+)
+NO_UNCERTAINTY = "Only models trained with the Laplace loss give an uncertainty."
+
+
 class RestoreWidget(Panel):
     """Restores an image layer with a model of the library. Its parameters are those of a `Panel`."""
 
@@ -80,30 +88,28 @@ class RestoreWidget(Panel):
         self.export_button = _folding(
             "Export…", self.exporting, "Pack the chosen model for other tools, in the format of bioimage.io."
         )
-        self.model.add_button(self.import_button)
-        self.model.add_button(self.export_button)
+        self.model.add_button(self.import_button.native)
+        self.model.add_button(self.export_button.native)
         self.match = MatchNote()
         self.match.measured.connect(self.model.sort_for)
-        self.live = QCheckBox("Live preview")
-        self.live.setChecked(True)
-        self.live.setToolTip(
-            tooltip(
-                "Restore what you look at while you move the slider, zoom and choose models: at most 512 x 512 pixels "
-                "around the cursor. Nothing is kept; Restore makes the whole stack."
-            )
+        self.live = _check_box(
+            "Live preview",
+            "Restore the part of the image that you look at, at most 512 x 512 pixels around the cursor. It follows "
+            "slider, zoom, model and settings. Nothing is kept; Restore makes the whole stack.",
         )
+        self.live.value = True
         self.preview_note = text_line()
         self.form = ParameterForm(RestorationParameters)
         self.range = RangeNote()
-        self.uncertainty = QCheckBox("Also add the uncertainty")
+        self.uncertainty = _check_box("Also add the uncertainty", "")
         self.scores = ScorePanel(self._viewer)
         self.save = SaveButton()
-        self.contrast = QPushButton("Match contrast")
-        self.contrast.setToolTip(
-            tooltip(
-                "Show input, restored and ground truth with the same share of pixels black and white, so that they can "
-                "be compared by eye."
-            )
+        self.contrast = PushButton(
+            text="Match contrast",
+            tooltip=tooltip(
+                "Show input, restored and ground truth with the same share of black and white pixels, to compare them "
+                "by eye."
+            ),
         )
         self.folder = FolderPanel()
         self.run_bar = RunBar(
@@ -114,18 +120,18 @@ class RestoreWidget(Panel):
         )
         rows, buttons = Rows(self.image), QHBoxLayout()
         buttons.addWidget(self.save, 1)
-        buttons.addWidget(self.contrast, 1)
+        buttons.addWidget(self.contrast.native, 1)
         for widget in (
             rows.native,
             self.model.rows.native,
             self.importing,
             self.exporting,
             self.match,
-            self.live,
+            self.live.native,
             self.preview_note,
             self.form.native,
             self.range,
-            self.uncertainty,
+            self.uncertainty.native,
             self.scores,
         ):
             self.body.addWidget(widget)
@@ -140,13 +146,13 @@ class RestoreWidget(Panel):
         self.model.changed.connect(self._update)
         self.model.changed.connect(lambda entry: self.exporting.set_model(entry))
         self.importing.imported.connect(self._on_imported)
-        self.form.changed.connect(lambda: self._update())
-        self.live.toggled.connect(lambda _: self._look())
+        self.form.changed.connect(self._update)
+        self.live.changed.connect(self._look)
         self.preview.set_finished(self._is_restored)
-        self.preview.switched_off.connect(lambda: self.live.setChecked(False))
+        self.preview.switched_off.connect(lambda: setattr(self.live, "value", False))
         self.preview.said.connect(lambda text: show_text(self.preview_note, text))
-        self.uncertainty.toggled.connect(lambda _: self._update())
-        self.contrast.clicked.connect(self._match_contrast)
+        self.uncertainty.changed.connect(self._update)
+        self.contrast.changed.connect(self._match_contrast)
         self.save.said.connect(self.run_bar.say)
         self.folder.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
@@ -179,28 +185,22 @@ class RestoreWidget(Panel):
         """Follow layer, model and settings."""
         entry = self.model.value
         can_tell = entry is not None and entry.card.architecture.predicts_scale
-        self.uncertainty.setEnabled(can_tell)
-        self.uncertainty.setToolTip(
-            tooltip(
-                "A second layer with the expected error of every pixel, in grey levels (the scale of a Laplace "
-                "distribution: half the true values lie within 0.69 of it)."
-                if can_tell
-                else "Only models trained with the Laplace loss know how uncertain they are."
-            )
-        )
+        self.uncertainty.enabled = can_tell
+        self.uncertainty.tooltip = tooltip(UNCERTAINTY_HELP if can_tell else NO_UNCERTAINTY)
         is_running = self._job.is_running
         if self._chosen != (self.image.value, entry):
             self._chosen = self.image.value, entry
             if not is_running:
-                # what was said is of another layer or model
+                # it is about another layer or model
                 self.run_bar.say("")
         problem = "" if is_running else self._problem()
         self.run_bar.set_state(is_running=is_running, is_stopping=self._job.is_stopping, reason=problem)
         plan = None if is_running or problem else self._make_plan()
         left = len(plan.order) if plan is not None and plan.stacks else 0
         self.run_bar.start_button.setText(f"Restore the missing {left}" if left else "Restore")
-        if not self._has_bad_settings():
-            self.folder.set_job(entry, self.form.value(), is_held_up=is_running)
+        parameters = self._parameters()
+        if parameters is not None:
+            self.folder.set_job(entry, parameters, is_held_up=is_running)
         self._look()
 
     def _on_image(self) -> None:
@@ -213,18 +213,18 @@ class RestoreWidget(Panel):
         self.model.reload()
         self.model.choose(name)
 
-    def _has_bad_settings(self) -> bool:
+    def _parameters(self) -> RestorationParameters | None:
+        """Return the settings; None if they do not go together."""
         try:
-            self.form.value()
+            return self.form.value()
         except InputError:
-            return True
-        return False
+            return None
 
     def _make_plan(self) -> Plan | None:
         layer, entry = self.image.value, self.model.value
         if layer is None or entry is None:
             return None
-        wants_uncertainty = self.uncertainty.isEnabled() and self.uncertainty.isChecked()
+        wants_uncertainty = self.uncertainty.enabled and self.uncertainty.value
         return make_plan(self._viewer, layer, entry, self.form.value(), with_uncertainty=wants_uncertainty)
 
     def _start(self) -> None:
@@ -233,7 +233,7 @@ class RestoreWidget(Panel):
         plan = self._plan = self._make_plan()
         if plan is None:
             return
-        # pressing the button says which one is meant
+        # pressing the button chooses the layer
         self.image.value = plan.source
         self._is_shown, self._clock, self._note = False, Clock(), ""
         self._before = len(plan.frames) - len(plan.order)
@@ -298,16 +298,16 @@ class RestoreWidget(Panel):
         self._update()
 
     def _look(self, _event: object = None) -> None:
-        """Follow the slider: what is said of the shown frame, its scores, its preview."""
+        """Follow the slider: notes on the shown frame, its scores, its preview."""
         layer, entry = self.image.value, self.model.value
         frames = None if layer is None else _frames_of(layer)
+        self.contrast.enabled = frames is not None
         if layer is None or frames is None:
             self.scores.show_frame(None, None, 0)
             self.match.check(None, 0, None)
             self.range.show_range(None, 0, None, RestorationParameters())
             self.preview.set_source(None, None, None)
             self.save.offer(None)
-            self.contrast.setEnabled(False)
             return
         index = shown_index(layer, self._viewer.dims)
         if self._plan is not None and self._plan.source is layer:
@@ -318,14 +318,13 @@ class RestoreWidget(Panel):
         done = frames_done(restored)
         self.scores.show_frame(layer, restored, index, uncertainty=uncertainty, done=done)
         self.match.check(frames, index, entry)
-        self.contrast.setEnabled(True)
         reason = "Wait until the frames are restored." if self._job.is_running else "Nothing is restored yet."
         self.save.offer(None if self._job.is_running or not done else restored, reason)
-        if not self._has_bad_settings():
-            parameters = self.form.value()
+        parameters = self._parameters()
+        if parameters is not None:
             self.range.show_range(frames, index, None if entry is None else entry.card, parameters)
             self.preview.set_source(layer, entry, parameters)
-        self.preview.set_enabled(self.live.isChecked() and not self._job.is_running and not self.folder.is_running)
+        self.preview.set_enabled(self.live.value and not self._job.is_running and not self.folder.is_running)
 
     def _is_restored(self, index: int) -> bool:
         layer, entry = self.image.value, self.model.value
@@ -353,13 +352,16 @@ class RestoreWidget(Panel):
         self._update()
 
 
-def _folding(text: str, panel: QWidget, help: str) -> QPushButton:
+def _check_box(text: str, help: str) -> CheckBox:
+    return CheckBox(text=text, tooltip=tooltip(help))
+
+
+def _folding(text: str, panel: QWidget, help: str) -> PushButton:
     """Return a button that shows and hides a panel, hidden at first."""
-    button = QPushButton(text)
-    button.setCheckable(True)
-    button.setToolTip(tooltip(help))
+    button = PushButton(text=text, tooltip=tooltip(help))
+    button.native.setCheckable(True)
     panel.setVisible(False)
-    button.toggled.connect(panel.setVisible)
+    button.changed.connect(lambda is_on: panel.setVisible(is_on))
     return button
 
 

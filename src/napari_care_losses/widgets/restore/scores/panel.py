@@ -144,7 +144,7 @@ class ScorePanel(QGroupBox):
         try:
             if source is not None:
                 comparison = self._background.comparison(
-                    source, self._restored, truth, self._uncertainty, aligned=self.of_truth.aligned.isChecked()
+                    source, self._restored, truth, self._uncertainty, aligned=self.of_truth.aligned.value
                 )
                 self._axis = time_axis(source)
         except InputError as error:
@@ -172,7 +172,7 @@ class ScorePanel(QGroupBox):
         self._background.scored.connect(self._on_scored)
         self._background.data_changed.connect(self._on_data)
         self.truth.changed.connect(self.rescore)
-        self.of_truth.aligned.toggled.connect(lambda _: self.rescore())
+        self.of_truth.aligned.changed.connect(self.rescore)
         CloseGuard(self).closed.connect(self.stop)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.events.theme.connect(self._on_theme)

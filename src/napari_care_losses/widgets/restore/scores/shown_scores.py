@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from magicgui.widgets import CheckBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP, METRICS
@@ -29,9 +30,7 @@ class TruthScores(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.aligned = QCheckBox("Align brightness first")
-        self.aligned.setChecked(True)
-        self.aligned.setToolTip(tooltip(ALIGNMENT_HELP))
+        self.aligned = CheckBox(value=True, text="Align brightness first", tooltip=tooltip(ALIGNMENT_HELP))
         self.heading = QLabel()
         self.heading.setToolTip(tooltip("The frame the slider stands on; the first is 0, as beside the slider."))
         self.values = {(row, name): _number() for row in ROWS for name in METRICS}
@@ -50,7 +49,7 @@ class TruthScores(QWidget):
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.aligned)
+        layout.addWidget(self.aligned.native)
         layout.addLayout(self._make_table())
         layout.addWidget(self.levels)
         layout.addWidget(self.coverage)
