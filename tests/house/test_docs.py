@@ -1,4 +1,4 @@
-"""The documentation: its site builds and opens without a broken link or image."""
+"""The documentation: its site builds and opens without a broken link or image, and its lines of Python run."""
 
 import importlib.util
 import json
@@ -10,11 +10,15 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
+
+import napari_care_losses
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PAGES = ["README.md", "CONTRIBUTING.md", *(str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("docs/**/*.md")))]
+WITH_PYTHON = [page for page in PAGES if "```python\n" in (ROOT / page).read_text(encoding="utf-8")]
 
 # opens every page of the site in a frame of its own, and says what the browser found there
 OPENED = """<!doctype html><pre id="found"></pre>%s<script>
@@ -95,3 +99,21 @@ def _anchors(page):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON)
+def test_the_lines_of_python_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noisy = np.random.default_rng(0).poisson(30, (2, 48, 40)).astype(np.uint16)
+    napari_care_losses.save_stack(tmp_path / "stack.tif", noisy)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, names)
+    restored = names["restored"]
+    assert restored.dtype == np.float32
+    assert restored.std() < (names["low"] if "low" in names else noisy).std()
+
+
+def test_the_pages_name_what_is_public():
+    used = set(re.findall(r"\bncl\.(\w+)", "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)))
+    assert used == set(napari_care_losses.__all__) - {"__version__"}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.program import TENSOR, Program
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
     from napari_care_losses.models.unet import CareNetwork
@@ -200,7 +199,7 @@ class Model:
             digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the model; an existing file is replaced once the new one is whole.
 
         Raises
@@ -213,12 +212,12 @@ class Model:
         from safetensors.torch import save
 
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.weights.items()}
-        with replacing(path) as temporary:
+        with replacing(Path(path)) as temporary:
             # Not `save_file`, which claims the whole length first: killed, it leaves a file that opens.
             temporary.write_bytes(save(weights, metadata={HEADER: self.card.to_json()}))
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path | str) -> Model:
     """Read a model file.
 
     Raises
@@ -226,7 +225,7 @@ def load_model(path: Path) -> Model:
     ModelFileError
         If the file is missing, damaged, not one of ours, or holds a foreign program that may not be run here.
     """
-    model = read_model(path)
+    model = read_model(Path(path))
     program = model.card.architecture
     if isinstance(program, Program):
         from napari_care_losses.models.user_folder import is_agreed

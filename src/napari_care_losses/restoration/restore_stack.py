@@ -114,25 +114,25 @@ def restore_frames(
 
 
 def restore(
-    image: ArrayLike,
+    image: ArrayLike | Frames,
     model: Model,
     parameters: RestorationParameters | None = None,
     *,
     axes: str = "",
     device: str = "auto",
 ) -> NDArray[np.float32]:
-    """Restore an image or a stack held in memory.
+    """Restore an image or a stack; the result is held in memory.
 
     Parameters
     ----------
-    image : array (..., Y, X)
+    image : array (..., Y, X), or Frames
         Any real dtype; up to three axes (T, Z, C) in front.
     model : Model
         The trained model.
     parameters : RestorationParameters, optional
         How to normalise, tile and put together.
     axes : str, optional
-        One letter an axis, as `Frames` takes them.
+        Of an array, one letter an axis, as `Frames` takes them.
     device : str
         One of `napari_care_losses.restoration.parameters.DEVICES`.
 
@@ -148,7 +148,10 @@ def restore(
     ComputeError
         If the device fails.
     """
-    frames = Frames(image if hasattr(image, "dtype") else np.asarray(image), axes)
+    if isinstance(image, Frames):
+        frames = image
+    else:
+        frames = Frames(image if hasattr(image, "dtype") else np.asarray(image), axes)
     restored = np.empty((len(frames), *frames.frame_shape), np.float32)
     for progress in restore_frames(frames, model, parameters, device=device):
         if progress.frame is not None:
