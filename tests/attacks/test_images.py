@@ -43,7 +43,7 @@ class TestTiff:
     """Files that a microscope never writes."""
 
     def test_pages_in_a_circle_are_noticed(self, tmp_path):
-        """The library would go round without end, and fill the memory with pages."""
+        """The library would follow them without end, and fill the memory with pages."""
         path = tmp_path / "a.tif"
         write(path, STACK, metadata=None)
         data = bytearray(path.read_bytes())
@@ -65,7 +65,7 @@ class TestTiff:
 
     @pytest.mark.parametrize("values", [{"tag_256": 2**30, "tag_257": 2**30}, {"tag_257": 2**31}, {"tag_256": 2**24}])
     @pytest.mark.parametrize("compression", [None, "zlib", "zstd"])
-    def test_sizes_that_lie_are_not_believed(self, tmp_path, values, compression):
+    def test_wrong_sizes_are_refused(self, tmp_path, values, compression):
         path = tmp_path / "a.tif"
         write(path, STACK[0], compression=compression, metadata=None)
         with_values(path, **values)
@@ -177,18 +177,18 @@ class TestZarr:
             read_ome_zarr(path)
 
     @pytest.mark.parametrize(
-        ("change", "said"),
+        ("change", "message"),
         [
             ({"shape": [3, 2**30, 2**30], "chunks": [1, 2**29, 2**29]}, "takes .* GB to read"),
             ({"shape": [3, 20, 2**30], "chunks": [1, 1, 1]}, "is stored in 21,474,836,480 pieces"),
             ({"chunks": [1, 2**30, 2**30]}, "takes .* GB to read"),
         ],
     )
-    def test_absurd_sizes_are_refused_when_a_frame_is_asked_for(self, tmp_path, change, said):
+    def test_absurd_sizes_are_refused_when_a_frame_is_asked_for(self, tmp_path, change, message):
         path = zarr_image(tmp_path / "a.ome.zarr")
         changed(path / "0" / ".zarray", lambda values: values.update(change))
         frames = read_ome_zarr(path)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             _ = frames[0]
 
     def test_scales_beyond_any_number_are_refused(self, tmp_path):

@@ -1,4 +1,4 @@
-"""A file being made is claimed by one run at a time, however runs end."""
+"""One run at a time makes a file, however runs end."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ HOLD = """
 import sys, time, pathlib
 from napari_care_losses.io.whole_files import locked
 with locked(pathlib.Path(sys.argv[1])):
-    print("claimed", flush=True)
+    print("locked", flush=True)
     time.sleep(60)
 """
 
@@ -34,19 +34,19 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_claimed_once_and_nothing_is_left(tmp_path):
+def test_a_file_is_locked_once_and_nothing_is_left(tmp_path):
     path = tmp_path / "m.safetensors"
     with locked(path), pytest.raises(InputError, match="is being made by another run"), locked(path):
-        pytest.fail("claimed twice")
+        pytest.fail("locked twice")
     with locked(path), locked(tmp_path / "other.tif"):
         pass
     assert names(tmp_path) == []
 
 
-def test_threads_of_one_process_claim_against_each_other(tmp_path):
+def test_threads_of_one_process_lock_each_other_out(tmp_path):
     refused = []
 
-    def claim():
+    def lock():
         try:
             with locked(tmp_path / "m"):
                 pass
@@ -54,14 +54,14 @@ def test_threads_of_one_process_claim_against_each_other(tmp_path):
             refused.append(True)
 
     with locked(tmp_path / "m"):
-        thread = threading.Thread(target=claim)
+        thread = threading.Thread(target=lock)
         thread.start()
         thread.join()
     assert refused == [True]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_the_claim_of_another_process_holds_until_it_is_killed(tmp_path):
+def test_the_lock_of_another_process_holds_until_it_is_killed(tmp_path):
     path = tmp_path / "m.safetensors"
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE) as process:
         process.stdout.readline()

@@ -1,4 +1,4 @@
-"""OME-Zarr: what is written is read again, frames never share a chunk, damaged metadata are said clearly."""
+"""OME-Zarr: what is written is read again, frames never share a chunk, damaged files raise clear errors."""
 
 import json
 import shutil
@@ -140,7 +140,7 @@ def test_a_frame_of_zeros_is_stored_so_that_a_missing_file_is_a_lost_one(tmp_pat
     assert len([file for file in (path / "0" / "c").rglob("*") if file.is_file()]) == 2
 
 
-def test_a_stopped_stack_goes_on_where_it_was(tmp_path):
+def test_a_stopped_stack_is_resumed(tmp_path):
     array, path, job = np.random.default_rng(0).random((4, 20, 30), np.float32), tmp_path / "o.zarr", {"model": "a"}
     stack = OmeZarrStackWriter(path, Frames(array), job=job, resume=False)
     stack.write(2, array[2])
@@ -179,7 +179,7 @@ def test_an_image_is_replaced_only_by_a_whole_one_and_nothing_else_is(tmp_path):
     assert (tmp_path / "notes.zarr" / "precious.txt").exists()
 
 
-def test_a_full_disk_and_a_missing_folder_are_said_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_full_disk_and_a_missing_folder_are_refused_before_anything_is_written(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="make it first"):
         write(tmp_path / "no" / "a.ome.zarr")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 10))
@@ -275,7 +275,7 @@ def multiscale(ome):
         (lambda ome: (ome.update(version="0.6"), multiscale(ome).update(version="0.6")), r"it is OME-Zarr 0.6"),
     ],
 )
-def test_damaged_metadata_are_said_clearly(tmp_path, version, change, message):
+def test_damaged_metadata_raise_clear_errors(tmp_path, version, change, message):
     path = tmp_path / "a.ome.zarr"
     write(path, version=version)
     edit(path, change, version)
@@ -285,7 +285,7 @@ def test_damaged_metadata_are_said_clearly(tmp_path, version, change, message):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"zarr_format": 9}'])
-def test_damaged_files_are_said_clearly(tmp_path, version, text):
+def test_damaged_files_raise_clear_errors(tmp_path, version, text):
     path = tmp_path / "a.ome.zarr"
     write(path, version=version)
     metadata_file(path, version).write_text(text)
@@ -293,7 +293,7 @@ def test_damaged_files_are_said_clearly(tmp_path, version, text):
         read_stack(path)
 
 
-def test_a_damaged_chunk_is_said_when_its_frame_is_read(tmp_path):
+def test_a_damaged_chunk_is_an_error_when_its_frame_is_read(tmp_path):
     path = tmp_path / "a.ome.zarr"
     write(path)
     (path / "0" / "c" / "1" / "0" / "0").write_bytes(b"no chunk")
@@ -303,7 +303,7 @@ def test_a_damaged_chunk_is_said_when_its_frame_is_read(tmp_path):
         frames[1]
 
 
-def test_other_folders_of_zarr_say_what_they_are(tmp_path):
+def test_errors_name_other_folders_of_zarr(tmp_path):
     with pytest.raises(InputError, match="no file"):
         read_stack(tmp_path / "a.zarr")
     (tmp_path / "a.zarr").mkdir()

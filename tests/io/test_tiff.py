@@ -58,7 +58,7 @@ def test_reads_the_kinds_of_tiff_a_microscope_writes(tmp_path, options, axes):
 
 
 @pytest.mark.parametrize(("dtype", "stored"), [("bool", "uint8"), ("float16", "float32"), ("int64", None)])
-def test_types_that_ome_tiff_has_not_are_stored_as_wider_ones_or_refused(tmp_path, dtype, stored):
+def test_types_that_ome_tiff_lacks_are_stored_as_wider_ones_or_refused(tmp_path, dtype, stored):
     frames = Frames(np.eye(8).astype(dtype))
     if stored is None:
         with pytest.raises(InputError, match="cannot store pixels of int64"):
@@ -90,7 +90,7 @@ def test_frames_may_be_written_in_any_order_and_appear_at_once(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out.tif"]
 
 
-def test_a_stopped_stack_goes_on_where_it_was(tmp_path):
+def test_a_stopped_stack_is_resumed(tmp_path):
     array = np.random.default_rng(0).normal(size=(4, 20, 30)).astype(np.float32)
     path, job = tmp_path / "out.tif", {"model": "a"}
     stack = TiffStackWriter(path, Frames(array), job=job, resume=False)
@@ -134,18 +134,18 @@ def test_an_existing_file_stays_until_the_new_one_is_whole(tmp_path):
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"precious"]
 
 
-def test_says_what_is_wrong(tmp_path, monkeypatch):
+def test_errors_tell_what_is_wrong(tmp_path, monkeypatch):
     (tmp_path / "text.tif").write_text("no image")
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
     tifffile.imwrite(tmp_path / "cut.tif", np.zeros((50, 64, 64), np.uint16))
     (tmp_path / "cut.tif").write_bytes((tmp_path / "cut.tif").read_bytes()[:200])
-    for name, said in (
+    for name, message in (
         ("none", "no file"),
         ("text", "cannot be read"),
         ("rgb", "RGB"),
         ("cut", "cannot be read|damaged"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             list(read_tiff(tmp_path / f"{name}.tif"))
     with pytest.raises(InputError, match="folder"):
         save_stack(tmp_path / "no" / "a.tif", Frames(np.zeros((8, 8))))
@@ -180,7 +180,7 @@ def test_a_partial_file_that_was_cut_is_not_continued(tmp_path):
     again.discard()
 
 
-def test_a_damaged_journal_is_said(tmp_path):
+def test_a_damaged_journal_is_an_error(tmp_path):
     frames = Frames(np.ones((3, 8, 8), np.float32))
     TiffStackWriter(tmp_path / "out.tif", frames, job={}, resume=False).suspend()
     for text in ("no journal\n", "[1]\n", '{"offset": 8}\n'):

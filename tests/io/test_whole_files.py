@@ -39,7 +39,7 @@ def test_what_a_killed_process_left_is_removed_and_that_of_a_living_one_is_not(t
     assert names(tmp_path) == sorted([*alive, left[1], "a.json"])
 
 
-def test_a_disk_without_room_is_said(tmp_path):
+def test_a_disk_without_room_is_refused(tmp_path):
     check_room(tmp_path / "a.tif", 1)
     with pytest.raises(OutputError, match=r"needs 1,000,000,000,000\.0 MB, but only .* MB are free there"):
         check_room(tmp_path / "a.tif", 10**18)

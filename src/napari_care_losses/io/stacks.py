@@ -78,11 +78,13 @@ def read_stack(path: Path | str) -> Frames:
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import napari_care_losses as ncl
     >>> with TemporaryDirectory() as folder:
-    ...     _ = save_stack(f"{folder}/movie.tif", np.ones((3, 8, 8), np.uint16), axes="TYX")
-    ...     frames = read_stack(f"{folder}/movie.tif")
-    ...     frames.axes, frames.shape, frames[2].mean()
-    ('TYX', (3, 8, 8), np.float64(1.0))
+    ...     clipped = ncl.save_stack(f"{folder}/movie.tif", np.ones((3, 8, 8), np.uint16), axes="TYX")
+    ...     frames = ncl.read_stack(f"{folder}/movie.tif")
+    ...     frames.axes, frames.shape, int(frames[2].sum())
+    ('TYX', (3, 8, 8), 64)
     """
     path = Path(path)
     try:
@@ -138,10 +140,12 @@ def save_stack(
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import napari_care_losses as ncl
     >>> image = np.array([[-1.0, 0.4], [254.6, 300.0]])
     >>> with TemporaryDirectory() as folder:
-    ...     clipped = save_stack(f"{folder}/cells.tif", image, dtype="uint8")
-    ...     read_stack(f"{folder}/cells.tif")[0]
+    ...     clipped = ncl.save_stack(f"{folder}/cells.tif", image, dtype="uint8")
+    ...     ncl.read_stack(f"{folder}/cells.tif")[0]
     array([[  0,   0],
            [255, 255]], dtype=uint8)
     >>> clipped

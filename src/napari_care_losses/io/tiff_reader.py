@@ -133,7 +133,7 @@ def _calibration(tiff: tifffile.TiffFile) -> Calibration:
     page, imagej = tiff.pages.first, tiff.imagej_metadata or {}
     # ImageJ counts pixels in its own unit, whatever the resolution unit of TIFF is
     unit = imagej.get("unit") or {2: "inch", 3: "cm"}.get(int(page.resolutionunit))
-    x, y = page.resolution if "XResolution" in page.tags else (0.0, 0.0)
+    x, y = page.resolution if unit and "XResolution" in page.tags else (0.0, 0.0)
     is_known = x > 0 and y > 0 and (x, y) not in {(1, 1), (72, 72)}  # what programs write that know no pixel size
     return calibration_of(
         {

@@ -155,7 +155,7 @@ def test_the_file_of_a_large_array_goes_with_it(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_too_small_is_said_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_too_small_is_refused_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(OutputError, match="GiB"):
         new_array((2, 8, 8), largest_in_memory=0)
