@@ -1,7 +1,4 @@
-"""Attacks by models fail; those by states and tables: `test_attacks_states.py`; by archives: `test_archives.py`.
-
-What is tried is listed in `docs/explanation/threats.md`.
-"""
+"""Attacks by model files and packages fail (`docs/explanation/threats.md`); those by archives: `test_archives.py`."""
 
 import json
 import os
@@ -14,6 +11,7 @@ import pytest
 import torch
 from fixtures.cli_runs import names, save_model, status_of
 from fixtures.csbdeep_models import csbdeep_files, zip_of
+from fixtures.imported_models import read_foreign
 from fixtures.random_models import TINY, make_model
 from safetensors.torch import save_file
 
@@ -21,7 +19,6 @@ from napari_care_losses.errors import CareError, InputError, ModelFileError, Par
 from napari_care_losses.images.normalization import Normalization
 from napari_care_losses.interchange.archives import open_contents
 from napari_care_losses.interchange.bioimageio.rdf import read_description
-from napari_care_losses.interchange.import_model import read_foreign
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.io.untrusted_files import checked, read_json
 from napari_care_losses.models.library import find_model, new_model_path
@@ -101,11 +98,17 @@ class TestYaml:
             "[" * 50_000,
             "- a\n" * 60_000,
             "x: " + "{a: " * 50 + "1" + "}" * 50,
+            b"\xff\xfe\x00",
+            "\x00",
+            "a: b: c",
+            "{a: 1",
+            "a: 2026-99-99 00:00:00",
+            "? [a, b]\n: c\ntype: model",
         ],
     )
     def test_anything_else_is_refused(self, tmp_path, monkeypatch, text):
         monkeypatch.chdir(tmp_path)
-        (tmp_path / "rdf.yaml").write_text(text)
+        (tmp_path / "rdf.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
         with open_contents(tmp_path, ("rdf.yaml",)) as (contents, name), pytest.raises(ModelFileError, match="damaged"):
             read_description(contents, name)
         assert names(tmp_path) == ["rdf.yaml"]

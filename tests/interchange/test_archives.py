@@ -8,11 +8,11 @@ import zipfile
 import pytest
 from fixtures.cli_runs import names
 from fixtures.csbdeep_models import csbdeep_files, zip_of
+from fixtures.imported_models import read_foreign
 
 from napari_care_losses.errors import ModelFileError
 from napari_care_losses.interchange import archives
 from napari_care_losses.interchange.archives import open_contents
-from napari_care_losses.interchange.import_model import read_foreign
 
 MARKER = ("config.json",)
 

@@ -10,18 +10,11 @@ import psutil
 import pytest
 from fixtures.cli_runs import names
 
+from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import ModelFileError
 from napari_care_losses.interchange.sandbox import Limits, read_confined
 
 WRITE = "import sys, numpy; from safetensors.numpy import save_file\n"
-
-
-def finish(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            return finished.value
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_scale_is_positive_and_only_there_when_asked():
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 9])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size):
-    """With all weights positive, every pixel that can feel a change does."""
+    """With all weights positive, a change reaches every pixel of the receptive field."""
     architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=1, residual=False)
     network = CareNetwork(architecture).double()
     for parameter in network.parameters():

@@ -69,8 +69,7 @@ def prepare() -> None:
 
     import h5py  # noqa: F401
     import torch._dynamo  # noqa: F401
-
-    from napari_care_losses.interchange.import_model import read_foreign
+    from fixtures.imported_models import read_foreign
 
     fuzz_models.prepare()
     read_foreign(CSBDEEP / "residual")
@@ -267,8 +266,9 @@ def use(path: Path, rng: random.Random) -> None:
     """Import a package."""
     from unittest.mock import patch
 
+    from fixtures.imported_models import read_foreign
+
     from napari_care_losses.interchange import sandbox as confined
-    from napari_care_losses.interchange.import_model import read_foreign
 
     place = path
     if rng.random() < 0.3 and (unpacked := _unpacked(path)):

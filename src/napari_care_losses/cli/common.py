@@ -302,7 +302,7 @@ def models(options: argparse.Namespace) -> None:
 def import_model(options: argparse.Namespace) -> None:
     """Add a foreign model to the library."""
     from napari_care_losses.errors import UnagreedProgramError
-    from napari_care_losses.interchange.import_model import import_model
+    from napari_care_losses.interchange.import_model import ImportParameters, import_model
     from napari_care_losses.models.model import read_card
 
     def agrees(program: ForeignProgram) -> bool:
@@ -311,14 +311,12 @@ def import_model(options: argparse.Namespace) -> None:
         return bool(options.run_its_code)
 
     try:
-        made = import_model(
-            options.path,
-            options.name,
+        parameters = ImportParameters(
             structure=options.structure,
             low_percentile=options.low_percentile,
             high_percentile=options.high_percentile,
-            agrees=agrees,
         )
+        made = import_model(options.path, options.name, parameters, agrees=agrees)
     except UnagreedProgramError as error:
         raise InputError(
             f"{error.program} Nothing of it has been run. If you trust its authors, repeat the command with "

@@ -1,4 +1,4 @@
-"""The files of a foreign model, in a folder or a zip archive, read within bounds; nothing is ever unpacked by name."""
+"""Reading the files of a model in a folder or a zip archive, within bounds; no path from an archive is ever used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zlib
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from napari_care_losses.errors import ModelFileError
 
@@ -19,7 +19,7 @@ MAX_TEXT = 256 * 1024
 """Bytes of a description (``config.json``, ``rdf.yaml``) at most; real ones have a few thousand."""
 
 MAX_WEIGHTS = 1 << 30
-"""Bytes of a file of weights at most; those of the largest network CSBDeep's authors published have some 100 MB."""
+"""Bytes of a file of weights at most; the largest published CSBDeep network has about 100 MB."""
 
 MAX_ARCHIVE = 4 << 30
 """Bytes of an archive at most."""
@@ -28,18 +28,22 @@ MAX_FILES = 10_000
 """Files in an archive at most."""
 
 MAX_DIRECTORY = 4 << 20
-"""Bytes of an archive's table of contents at most: all of it is read when the archive is opened."""
+"""Bytes of an archive's table of contents at most: opening an archive reads all of it."""
 
 _CHUNK = 1 << 20
 _IS_LINK, _KIND = 0o120000, 0o170000
 
 
-class Contents(Protocol):
-    """The files of a model, by their plain names."""
+class Contents(ABC):
+    """The files of a model, by their names without folders.
 
-    @property
-    def names(self) -> Collection[str]:
-        """Names of the files beside the description, without folders."""
+    Attributes
+    ----------
+    names : collection of str
+        Names of the files beside the description.
+    """
+
+    names: Collection[str]
 
     def read(self, name: str, limit: int = MAX_TEXT) -> bytes:
         """Return a file's bytes.
@@ -49,9 +53,18 @@ class Contents(Protocol):
         ModelFileError
             If there is no such file, it is damaged, or it is larger than `limit` bytes.
         """
+        data = bytearray()
+        self._read(name, limit, data.extend)
+        return bytes(data)
 
     def copy(self, name: str, target: Path, limit: int = MAX_WEIGHTS) -> None:
         """Copy a file to `target`; raises like `read`."""
+        with target.open("wb") as file:
+            self._read(name, limit, file.write)
+
+    @abstractmethod
+    def _read(self, name: str, limit: int, write: Callable[[bytes], object]) -> None:
+        """Pass a file to `write` piece by piece, up to `limit` bytes of it."""
 
 
 @contextmanager
@@ -61,22 +74,22 @@ def open_contents(path: Path, markers: Collection[str]) -> Iterator[tuple[Conten
     Parameters
     ----------
     path : Path
-        What the user gave.
+        The folder, archive or marker file.
     markers : collection of str
-        Names one of which every model has, such as ``config.json``; the first found counts. In an archive it may lie
-        in a folder; only its neighbours belong to the model.
+        File names, such as ``config.json``, of which every model has one; the first found counts. In an archive it may
+        lie in a folder; only files beside it belong to the model.
 
     Yields
     ------
     contents : Contents
-        The files beside the marker, and it.
+        The marker and the files beside it.
     marker : str
-        Its name.
+        Name of the marker.
 
     Raises
     ------
     ModelFileError
-        If there is none, the archive is damaged, or it holds what no honest archive does.
+        If there is no marker, or the archive is damaged or malicious.
     """
     if path.name in markers and path.is_file():
         path = path.parent
@@ -103,24 +116,7 @@ def open_contents(path: Path, markers: Collection[str]) -> Iterator[tuple[Conten
         raise ModelFileError(f"There is no file or folder {path}.")
 
 
-class _Files(ABC):
-    """What folders and archives share."""
-
-    def read(self, name: str, limit: int = MAX_TEXT) -> bytes:
-        data = bytearray()
-        self._read(name, limit, data.extend)
-        return bytes(data)
-
-    def copy(self, name: str, target: Path, limit: int = MAX_WEIGHTS) -> None:
-        with target.open("wb") as file:
-            self._read(name, limit, file.write)
-
-    @abstractmethod
-    def _read(self, name: str, limit: int, write: Callable[[bytes], object]) -> None:
-        """Hand a file over piece by piece, up to `limit` bytes of it."""
-
-
-class _Folder(_Files):
+class _Folder(Contents):
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
@@ -129,7 +125,7 @@ class _Folder(_Files):
             raise ModelFileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
     def _read(self, name: str, limit: int, write: Callable[[bytes], object]) -> None:
-        # A name from a description could be a path; those found in the folder are not.
+        # A name from a description could be a path; names found in the folder are not.
         if name not in self.names or not (self._path / name).is_file():
             raise ModelFileError(f"{self._path} has no file {name!r}.")
         try:
@@ -139,13 +135,9 @@ class _Folder(_Files):
             raise ModelFileError(f"{self._path / name} cannot be read: {error.strerror or error}.") from error
 
 
-class _Archive(_Files):
+class _Archive(Contents):
     def __init__(self, path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> None:
-        self._path, self._archive, self._members = path, archive, members
-
-    @property
-    def names(self) -> Collection[str]:
-        return self._members.keys()
+        self._path, self._archive, self._members, self.names = path, archive, members, members.keys()
 
     def _read(self, name: str, limit: int, write: Callable[[bytes], object]) -> None:
         member = self._members.get(name)
@@ -155,7 +147,7 @@ class _Archive(_Files):
             with self._archive.open(member) as file:
                 _pump(file, limit, write, f"{name} in {self._path}")
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            # RuntimeError is how the library says that a file is encrypted
+            # the library raises RuntimeError for encrypted files
             raise ModelFileError(f"{name} in {self._path} is damaged or packed in an unknown way ({error}).") from error
 
 
@@ -167,7 +159,7 @@ def _marker(path: Path, markers: Collection[str], names: Collection[str]) -> str
 
 
 def _pump(file: IO[bytes], limit: int, write: Callable[[bytes], object], what: str) -> None:
-    """Copy a file in pieces; what counts is the bytes that come out, not what a header claims."""
+    """Copy a file in pieces; limits the bytes that come out, whatever a header claims."""
     left = limit
     while piece := file.read(min(_CHUNK, left + 1)):
         if len(piece) > left:
@@ -201,7 +193,7 @@ def _check_directory(path: Path) -> None:
         if end < 0:
             raise ModelFileError(f"{path} is neither a folder nor a zip archive.")
         (claimed,) = struct.unpack_from("<L", tail, end + 12)
-        # the 64-bit form keeps its sizes in a record of its own, which a locator before the end points at
+        # the 64-bit form keeps its sizes in a record of its own, to which a locator before the end points
         if end >= 20 and tail[end - 20 : end - 16] == b"PK\6\7":
             file.seek(struct.unpack_from("<Q", tail, end - 12)[0])
             record = file.read(56)
@@ -213,15 +205,14 @@ def _check_directory(path: Path) -> None:
 def _checked_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Return the files of an archive by name.
 
-    Only names without folders are used, and none as a path; an archive that tries to climb out, to link or to give two
-    files one name is not honest, and nothing in it is trusted.
+    An archive with names that lead out of its folder, with links or with two files of one name is refused as a whole.
     """
     members: dict[str, zipfile.ZipInfo] = {}
     if len(archive.infolist()) > MAX_FILES:
         raise ModelFileError(f"{path} holds more than {MAX_FILES:,} files: no model does.")
     for member in archive.infolist():
         name = member.filename
-        # the library cuts a name at a zero byte and turns backslashes on Windows: as written is what counts
+        # the library cuts a name at a zero byte and turns backslashes on Windows: check it as written
         written = member.orig_filename
         parts = written.replace("\\", "/").split("/")
         if not name or written.startswith(("/", "\\")) or ".." in parts or ":" in written or "\0" in written:

@@ -1,9 +1,9 @@
-"""A foreign model of any kind, into the user's library."""
+"""Importing models of other tools into the user's library."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.interchange.archives import open_contents
@@ -26,80 +26,51 @@ if TYPE_CHECKING:
     from napari_care_losses.models.model import Model
 
 MARKERS = (*DESCRIPTIONS, CONFIG)
-"""The files by which a model's kind is told."""
-
-Result = TypeVar("Result")
+"""The files that tell the kind of a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportParameters(Parameters):
-    """What a model does not say, or says otherwise."""
+    """What replaces the model's own statements, or is missing in them.
 
+    Attributes
+    ----------
+    structure : str, optional
+        One of `napari_care_losses.models.model.STRUCTURES`; by default the model's own, or "other".
+    low_percentile, high_percentile : float, optional
+        Percentiles to use when restoring; by default the model's own, or CSBDeep's where it has none.
+    """
+
+    structure: str | None = None
     low_percentile: float | None = RestorationParameters.field("low_percentile")
     high_percentile: float | None = RestorationParameters.field("high_percentile")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        RestorationParameters(**self.to_dict())
+        self.percentiles()
+
+    def percentiles(self) -> RestorationParameters:
+        """Return the percentiles among the parameters of a restoration, which check that they go together."""
+        return RestorationParameters(low_percentile=self.low_percentile, high_percentile=self.high_percentile)
 
 
-def read_foreign(
-    path: Path,
-    *,
-    structure: str | None = None,
-    low_percentile: float | None = None,
-    high_percentile: float | None = None,
-    agrees: Agrees | None = None,
-) -> Model:
-    """Read a model of CSBDeep, a bioimage.io package, or a model file of ours.
+def import_model(
+    path: Path, name: str, parameters: ImportParameters | None = None, *, agrees: Agrees | None = None
+) -> Path:
+    """Add a model of CSBDeep, a bioimage.io package, or a model file of this package to the library.
 
     Parameters
     ----------
     path : Path
         A CSBDeep model folder, a package for bioimage.io, or the folder of one; folders may be packed as zip archives.
-        Or a model file of this package, such as one that holds a program nobody has agreed to run here yet.
-    structure : str, optional
-        One of `napari_care_losses.models.model.STRUCTURES`; what the model says of itself otherwise, "other" where it
-        does not.
-    low_percentile, high_percentile : float, optional
-        Percentiles to use when restoring; by default the model's own, or CSBDeep's where it has none.
-    agrees : callable, optional
-        Given a `napari_care_losses.errors.ForeignProgram`, says whether it may be run on this machine, now and
-        later; without it no code of a package ever is.
-
-    Raises
-    ------
-    ParameterError
-        If the percentiles do not go together, or the model does not normalise by percentiles.
-    UnagreedProgramError
-        If the model is a program that may not be run.
-    ModelFileError
-        If the model cannot be read, with the reason.
-    """
-    return finish(
-        reading(
-            path, structure=structure, low_percentile=low_percentile, high_percentile=high_percentile, agrees=agrees
-        )
-    )
-
-
-def import_model(
-    path: Path,
-    name: str,
-    *,
-    structure: str | None = None,
-    low_percentile: float | None = None,
-    high_percentile: float | None = None,
-    agrees: Agrees | None = None,
-) -> Path:
-    """Read a foreign model and add it to the library.
-
-    Parameters
-    ----------
-    path, structure, low_percentile, high_percentile, agrees
-        As in `read_foreign`.
+        Or a model file of this package, such as one whose external network may not yet be run on this machine.
     name : str
-        What the library is to call it.
+        Name of the model in the library.
+    parameters : ImportParameters, optional
+        What replaces the model's own statements.
+    agrees : callable, optional
+        Takes a `napari_care_losses.errors.ForeignProgram` and returns whether it may be run on this machine, now and
+        later; by default no code of a package is run.
 
     Returns
     -------
@@ -109,35 +80,52 @@ def import_model(
     Raises
     ------
     InputError
-        If the name is no plain file name or is taken.
+        If the name is not a plain file name or is taken.
+    ParameterError
+        If the model does not normalise by percentiles but some are given.
+    UnagreedProgramError
+        If the model is a program that may not be run.
     ModelFileError
-        If the model cannot be read.
+        If the model cannot be read, with the reason.
     OutputError
         If it cannot be written.
+
+    Examples
+    --------
+    A package that `export_bioimageio` writes comes back as the same model:
+
+    >>> import os, tempfile
+    >>> from pathlib import Path
+    >>> from napari_care_losses.interchange.bioimageio.export import export_bioimageio
+    >>> from napari_care_losses.models.library import find_model
+    >>> from napari_care_losses.models.model import load_model
+    >>> model = load_model(find_model("actin-fft-lite"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.environ["NAPARI_CARE_LOSSES_LIBRARY"] = folder
+    ...     export_bioimageio(model, Path(folder) / "package.zip", name="actin")
+    ...     imported = import_model(Path(folder) / "package.zip", "actin from a package")
+    ...     print(imported.name, load_model(imported).digest() == model.digest())
+    ...     del os.environ["NAPARI_CARE_LOSSES_LIBRARY"]
+    actin from a package.safetensors True
     """
-    return finish(
-        importing(
-            path,
-            name,
-            structure=structure,
-            low_percentile=low_percentile,
-            high_percentile=high_percentile,
-            agrees=agrees,
-        )
-    )
+    return finish(importing(path, name, parameters, agrees=agrees))
+
+
+def importing(
+    path: Path, name: str, parameters: ImportParameters | None = None, *, agrees: Agrees | None = None
+) -> Generator[None, None, Path]:
+    """Run `import_model` step by step; can be closed at any step."""
+    target = new_model_path(name)
+    model = yield from reading(path, parameters, agrees=agrees)
+    model.save(target)
+    return target
 
 
 def reading(
-    path: Path,
-    *,
-    structure: str | None = None,
-    low_percentile: float | None = None,
-    high_percentile: float | None = None,
-    agrees: Agrees | None = None,
+    path: Path, parameters: ImportParameters | None = None, *, agrees: Agrees | None = None
 ) -> Generator[None, None, Model]:
-    """Do what `read_foreign` does in steps; can be closed at any."""
-    # before the work, as the name below: what cannot be is no reason to wait
-    given = RestorationParameters(low_percentile=low_percentile, high_percentile=high_percentile)
+    """Read the model that `import_model` would add to the library, step by step."""
+    parameters = parameters or ImportParameters()
     if path.suffix == SUFFIX and path.is_file():
         model = read_model(path)
         if isinstance(model.card.architecture, Program):
@@ -150,25 +138,7 @@ def reading(
                 model = yield from read_bioimageio(contents, marker, agrees=agrees)
     card = replace(
         model.card,
-        structure=structure or model.card.structure,
-        normalization=chosen_levels(given, model.card.normalization),
+        structure=parameters.structure or model.card.structure,
+        normalization=chosen_levels(parameters.percentiles(), model.card.normalization),
     )
     return replace(model, card=card)
-
-
-def importing(
-    path: Path,
-    name: str,
-    *,
-    structure: str | None = None,
-    low_percentile: float | None = None,
-    high_percentile: float | None = None,
-    agrees: Agrees | None = None,
-) -> Generator[None, None, Path]:
-    """Do what `import_model` does in steps; can be closed at any."""
-    target = new_model_path(name)
-    model = yield from reading(
-        path, structure=structure, low_percentile=low_percentile, high_percentile=high_percentile, agrees=agrees
-    )
-    model.save(target)
-    return target

@@ -1,6 +1,6 @@
-"""Foreign files parsed in a process of their own, within limits of time, memory and output.
+"""Reading untrusted files in a process of its own, with limited rights, time, memory and output.
 
-The libraries that read them are written in C: a damaged file can crash or hang them, or ask them for all the memory.
+The libraries that read them are written in C: a damaged file can crash or hang them, or make them take all memory.
 """
 
 from __future__ import annotations
@@ -27,28 +27,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RESTRICTED = Path(__file__).with_name("sandbox_child.py")
-"""Started in place of a reader: gives up rights, then runs it."""
+"""The script that gives up rights and then runs a reader."""
 
 _POLL = 0.02
 _SAID = 600
-"""Characters of what the process says that are passed on."""
+"""Characters of the process's messages that are passed on, at most."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a process may use.
-
-    Attributes
-    ----------
-    seconds : float
-        Time from its start.
-    memory : int
-        Bytes of memory of its own.
-    output : int
-        Bytes it may write.
-    work : float
-        Seconds of processor time.
-    """
+    """Limits of a process: seconds since its start, bytes of memory and of output, and seconds of CPU time."""
 
     seconds: float = 120.0
     memory: int = 2 << 30
@@ -58,15 +46,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Tensors:
-    """What a process has read.
-
-    Attributes
-    ----------
-    tensors : dict of str to float32 array
-        By name.
-    notes : dict of str to str
-        What else there is to know of the file.
-    """
+    """The result of a process: arrays by name, and notes about the file."""
 
     tensors: Mapping[str, NDArray[np.float32]]
     notes: Mapping[str, str]
@@ -75,29 +55,24 @@ class Tensors:
 def read_confined(
     reader: Path, source: Path, limits: Limits | None = None, *, use: str = "read"
 ) -> Generator[None, None, Tensors]:
-    """Run a reader on a file; closed at any step, it ends the process.
+    """Run a reader on a file, step by step; closing the generator ends the process.
 
     Parameters
     ----------
     reader : Path
-        A script that is called with the file and a ``.safetensors`` file to make. It ends with status 2 when it refuses
-        the file, with the reason on its standard error.
+        A script that is called with the file and a ``.safetensors`` file to write. If it refuses the file, it ends with
+        status 2 and writes the reason to its standard error.
     source : Path
-        The foreign file.
+        The untrusted file.
     limits : Limits, optional
-        What the process may use.
+        Limits of the process.
     use : str
-        What is done with the file, for messages.
+        Verb for messages: what is done with the file.
 
     Yields
     ------
     None
         Every few milliseconds.
-
-    Returns
-    -------
-    Tensors
-        What it found.
 
     Raises
     ------
@@ -145,7 +120,7 @@ def read_confined(
 
 
 def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Limits) -> Generator[None, None, str]:
-    """Wait for a process; return which limit it has passed, in words, or nothing."""
+    """Wait for a process; return the limit it has exceeded, in words, or nothing."""
     end = time.monotonic() + limits.seconds
     watched = psutil.Process(process.pid)
     while True:
@@ -172,5 +147,5 @@ def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Lim
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of a reader: one thread, and no plug-ins that HDF5 would load for an unknown filter."""
+    """Return the environment of a reader: one thread, and no plug-ins, which HDF5 loads for unknown filters."""
     return os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}

@@ -1,9 +1,9 @@
-"""A script: gives up what the reader of a foreign file does not need, then runs it, see `confined.py`.
+"""A script: gives up the rights that the reader of an untrusted file does not need, then runs it, see `sandbox.py`.
 
-Imports nothing of this package. On every system, Python code may then start no process, open no connection and write
-nowhere but in the current folder (an audit hook). On Linux the kernel holds machine code to the same, as far as it is
-new enough: Landlock (5.13) for files and programs, a seccomp filter for connections. Limits of the system on memory,
-time and the size of files stand behind those that the parent watches.
+Imports nothing of this package. On every system, an audit hook forbids Python code to start processes, open connections
+or write outside the current folder. On Linux, new enough kernels forbid the same to machine code: Landlock (5.13) for
+files and programs, a seccomp filter for connections. The system's limits on memory, time and file sizes lie above those
+that the parent process watches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 _SLACK = 1 << 30
-"""Bytes of memory beyond the limit: the parent, which has words for it, is to notice first."""
+"""Bytes of memory above the parent's limit: the parent, which explains it, should notice first."""
 
 _REFUSED_EVENTS = ("socket.", "subprocess.", "os.exec", "os.spawn", "os.posix_spawn", "os.system", "os.fork", "pty.")
 _CHANGING_EVENTS = {
@@ -68,7 +68,7 @@ def main(reader: str, source: str, target: str, seconds: float, memory: int, out
 
 
 def _limit(seconds: float, memory: int, output: int) -> None:
-    """Set the system's own limits, where it has such."""
+    """Set the system's own limits, where it has any."""
     try:
         import resource
     except ImportError:
@@ -80,7 +80,7 @@ def _limit(seconds: float, memory: int, output: int) -> None:
         "RLIMIT_CORE": 0,
         "RLIMIT_NOFILE": 256,
     }.items():
-        # a limit that is lower already stays, and one that a system does not know is left out
+        # lower limits are kept, and limits that the system does not know are left out
         with contextlib.suppress(AttributeError, ValueError, OSError):
             kind = getattr(resource, name)
             hard = resource.getrlimit(kind)[1]
@@ -97,7 +97,7 @@ def _hook(folder: str) -> Any:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event.startswith(_REFUSED_EVENTS):
-            raise PermissionError(f"{event} is not for the reader of a foreign file")
+            raise PermissionError(f"{event} is forbidden to the reader of an untrusted file")
         changed: tuple[object, ...] = ()
         if event == "open":
             path, mode, flags = arguments
@@ -105,7 +105,7 @@ def _hook(folder: str) -> Any:
         elif event in _CHANGING_EVENTS:
             changed = arguments[:2] if event in {"os.rename", "os.link"} else arguments[:1]
         if not all(is_inside(path) for path in changed):
-            raise PermissionError(f"{event} outside its folder is not for the reader of a foreign file")
+            raise PermissionError(f"{event} outside its folder is forbidden to the reader of an untrusted file")
 
     return hook
 

@@ -21,6 +21,7 @@ from fixtures.bioimageio_packages import (
     yes,
 )
 from fixtures.cli_runs import status_of
+from fixtures.imported_models import read_foreign
 from fixtures.random_models import image_of, make_model, needs_openvino
 
 from napari_care_losses.errors import ModelFileError, UnagreedProgramError
@@ -28,7 +29,7 @@ from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import FixedLevels, Normalization, Standardization
 from napari_care_losses.images.regions import Region
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio
-from napari_care_losses.interchange.import_model import import_model, read_foreign
+from napari_care_losses.interchange.import_model import import_model
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.models.user_folder import LIST, is_agreed
@@ -172,7 +173,7 @@ class TestRecognizing:
             def forward(self, x):
                 return super().forward(x).tanh()
 
-        with pytest.raises(ModelFileError, match="is no CARE network, and the source code of another one is not run"):
+        with pytest.raises(ModelFileError, match="is not a CARE network, and the source code of another"):
             read_foreign(written(seeded(Other()), "pytorch_state_dict"))
 
 

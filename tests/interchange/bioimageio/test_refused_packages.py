@@ -17,11 +17,11 @@ from fixtures.bioimageio_packages import (
     write_package,
     yes,
 )
+from fixtures.imported_models import read_foreign
 from fixtures.random_models import image_of
 
 from napari_care_losses.errors import InputError, ModelFileError, ParameterError
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio
-from napari_care_losses.interchange.import_model import read_foreign
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
@@ -45,14 +45,14 @@ class TestRefusing:
             read_foreign(written(preprocessing=STANDARD), agrees=yes, low_percentile=5)
 
     def test_a_network_that_looks_at_the_whole_image_does_not_fit_tiles(self, written):
-        with pytest.raises(ModelFileError, match="every place of its result depends on places"):
+        with pytest.raises(ModelFileError, match="every pixel of its result depends on pixels"):
             read_foreign(written(seeded(Normalizing())), agrees=yes)
 
     def test_a_network_that_makes_something_else_than_its_package_says(self, tmp_path):
         path = write_package(
             tmp_path / "p.zip", seeded(Denoiser()), {"torchscript": torchscript(seeded(Denoiser(), seed=1))}
         )
-        with pytest.raises(ModelFileError, match=r"cannot be used: of its own test image it makes something else"):
+        with pytest.raises(ModelFileError, match=r"cannot be used: its result for the test image is not that"):
             read_foreign(path, agrees=yes)
 
     def test_damaged_weights(self, tmp_path):

@@ -9,11 +9,12 @@ import pytest
 import tifffile
 from fixtures.cli_runs import names, status_of
 from fixtures.csbdeep_models import CSBDEEP, csbdeep_files, zip_of
+from fixtures.imported_models import read_foreign
 
 from napari_care_losses.errors import InputError, ModelFileError, ParameterError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import Normalization
-from napari_care_losses.interchange.import_model import import_model, read_foreign
+from napari_care_losses.interchange.import_model import import_model
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore_frames

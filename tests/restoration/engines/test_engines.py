@@ -1,4 +1,4 @@
-"""Engines: every one gives what the network gives; which one is taken, and how much memory it may take."""
+"""Engines: all give the network's result; which one is chosen, and how much memory it may take."""
 
 import os
 import sys
@@ -48,7 +48,7 @@ def assert_equals_the_network(engine, tile):
 
 @pytest.mark.parametrize("name", EVERY)
 class TestEveryEngine:
-    """8 bits come only once an engine has seen an image: before that, none differs from the network."""
+    """An 8-bit engine computes in float32 until it is calibrated."""
 
     @pytest.mark.parametrize(
         "architecture",
@@ -74,7 +74,7 @@ class TestEveryEngine:
     def test_equals_a_trained_network(self, name, model):
         assert_equals_the_network(open_engine(name, bundled_model(model), "cpu"), tile_of((64, 100)))
 
-    def test_takes_tiles_that_lie_anyhow_in_memory(self, name):
+    def test_takes_tiles_of_any_memory_layout(self, name):
         engine, whole = open_engine(name, make_model(), "cpu"), tile_of((80, 60))
         for tile in (whole[10:40, 20:50], whole.T[:32, :32], whole[::2, ::-2]):
             mean, _ = engine.restore(tile)
@@ -102,7 +102,7 @@ class TestEveryEngine:
             engine.close()
             engine.close()
 
-    def test_two_of_one_model_work_at_once_and_close_when_they_like(self, name):
+    def test_two_of_one_model_work_and_close_at_the_same_time(self, name):
         model = make_model(Architecture(filters=4))
         tiles = [tile_of((64, 64), seed) for seed in range(4)]
         expected = [plainly(model, tile)[0] for tile in tiles]
@@ -183,7 +183,7 @@ class TestChoice:
 @pytest.mark.usefixtures("no_openvino")
 class TestWithoutOpenVino:
     @pytest.mark.parametrize("device", ["auto", "cpu"])
-    def test_auto_takes_torch_and_says_nothing(self, device, monkeypatch):
+    def test_auto_takes_torch_without_a_note(self, device, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
         engine = open_engine("auto", make_model(), device)

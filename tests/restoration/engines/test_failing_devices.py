@@ -1,4 +1,4 @@
-"""A device that fails on a tile gets smaller ones, now and later in the process; what comes out is the same."""
+"""A device that fails on a tile gets smaller ones, now and later in the process; the result is the same."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""OpenVINO: what it compiles anew, and what 8 bits give, on which images they are calibrated, what they say."""
+"""OpenVINO: its cache of compiled networks; accuracy, calibration and note of the 8-bit engine."""
 
 import re
 
@@ -9,7 +9,7 @@ from fixtures.random_models import Spy, bundled_model, image_of, make_model, nee
 
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.architecture import HEAD, IMAGE, Architecture
 from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore, restore_frames
 from napari_care_losses.restoration.tiles import pad
@@ -97,8 +97,7 @@ def test_threads_are_not_pinned():
 
 class TestEightBits:
     @pytest.mark.parametrize("name", ["actin-laplace-lite", "mitochondria-fft-lite", "dendra-bandpass-lite"])
-    def test_are_as_good_as_float32_to_the_eye_and_to_the_scores(self, name):
-        """Measured on one processor: 46 to 55 dB."""
+    def test_come_close_to_float32_and_to_its_scores(self, name):
         model = bundled_model(name)
         low, high = simulate_pair(name.split("-")[0], (160, 192), seed=7)
         exact, coarse = (restore(low, model, parameters) for parameters in (FLOAT, INT8))
@@ -107,9 +106,17 @@ class TestEightBits:
         assert score(coarse, high)["psnr"] > score(exact, high)["psnr"] - 0.2
 
     def test_the_uncertainty_is_kept_too(self):
+        """Its mean differs by no more than the rounding of the weights, in all layers in one direction."""
+        from napari_care_losses.restoration.engines.openvino_graph import WEIGHT_LEVELS, weight_room
+
         model, (low, _) = bundled_model("actin-laplace-lite"), simulate_pair("actin", (160, 192), seed=7)
         (exact,), (coarse,) = (list(restore_frames(Frames(low), model, each)) for each in (FLOAT, INT8))
-        np.testing.assert_allclose(coarse.frame.scale.mean(), exact.frame.scale.mean(), rtol=0.02)
+        layers = sum(layer.kind != HEAD and layer.source != IMAGE for layer in model.card.care.layers())
+        # of a weight, relative to the largest of its filter; CPUs without VNNI have a bit less
+        half_a_step = weight_room() / (WEIGHT_LEVELS - 1)
+        np.testing.assert_allclose(
+            coarse.frame.scale.mean(), exact.frame.scale.mean(), rtol=layers * half_a_step, atol=0
+        )
         assert fidelity(coarse.frame.scale, exact.frame.scale, np.ptp(exact.frame.scale)) > 35
 
     @pytest.mark.parametrize(
@@ -121,7 +128,7 @@ class TestEightBits:
         for found, expected in zip(calibrated(model, tile).restore(tile), plainly(model, tile), strict=True):
             assert fidelity(found, expected, np.ptp(expected)) > 30
 
-    def test_the_note_says_what_they_cost(self):
+    def test_the_note_gives_speed_and_error(self):
         model, image = bundled_model("actin-fft-lite"), tile_of((64, 64))
         engine = calibrated(model, image)
         said = re.fullmatch(
@@ -132,7 +139,7 @@ class TestEightBits:
         expected = fidelity(engine.restore(image)[0], plainly(model, image)[0], 1)
         assert float(said[1]) == pytest.approx(expected, abs=0.06)
 
-    def test_without_an_image_there_are_none(self):
+    def test_without_an_image_the_engine_computes_in_float32(self):
         engine, tile = calibrated(make_model()), tile_of((32, 32))
         assert engine.note == ""
         np.testing.assert_allclose(engine.restore(tile)[0], plainly(engine.model, tile)[0], atol=1e-5)
@@ -148,7 +155,7 @@ class TestEightBits:
         np.testing.assert_allclose(coarse, exact, rtol=0, atol=0.05 * np.abs(exact).max())
 
     def test_products_that_fill_their_range_do_not_overflow(self):
-        """As they would in the 16 bits that processors without VNNI add two of them in."""
+        """CPUs without VNNI add two products in 16 bits."""
         model = make_model(Architecture(depth=1, kernel_size=3, filters=16))
         for values in model.weights.values():
             values.fill_(0.01)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zipfile
 
-from napari_care_losses.interchange.import_model import read_foreign
+from fixtures.imported_models import read_foreign
+
 from napari_care_losses.models.model import load_model
 
 

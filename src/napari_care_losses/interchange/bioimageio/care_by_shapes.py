@@ -1,4 +1,4 @@
-"""Recognising the CARE network in a state dict of others: by the shapes of its tensors, then by what it computes."""
+"""Recognising CARE networks in state dicts of others by the shapes of their tensors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def care_candidates(
     tensors: Mapping[str, NDArray[np.float32]], order: Sequence[str]
 ) -> Iterator[tuple[Architecture, Weights]]:
-    """Yield the CARE networks that a state dict may be, whatever its names.
+    """Yield the CARE networks that a state dict may hold, whatever its names.
 
-    Layers must stand in the order in which they compute. Shapes tell neither whether the input is added to the
-    output nor which comes first where a level is joined, the upsampled features or the skipped ones: all four are
-    yielded, for the package's own test image to decide.
+    Layers must be in the order in which they compute. Shapes do not show whether the input is added to the output, nor
+    whether merging layers read upsampled or skipped features first: all four networks are yielded, and the package's
+    test image decides.
 
     Parameters
     ----------
@@ -40,22 +40,21 @@ def care_candidates(
     (filters, _, kernel, _), (depth, rest) = shapes[0], divmod(len(values) // 2 - 3, 4)
     if rest or len(values) % 2:
         return
-    try:
-        architecture = Architecture(depth=depth, kernel_size=kernel, filters=filters)
-    except ParameterError:
-        return
-    expected = architecture.weight_shapes()
-    if list(expected.values()) != shapes:
-        return
-    weights = dict(zip(expected, values, strict=True))
     for residual in (True, False):
-        shape = Architecture(depth=depth, kernel_size=kernel, filters=filters, residual=residual)
-        yield shape, weights
-        yield shape, _skipped_first(shape, weights)
+        try:
+            architecture = Architecture(depth=depth, kernel_size=kernel, filters=filters, residual=residual)
+        except ParameterError:
+            return
+        expected = architecture.weight_shapes()
+        if list(expected.values()) != shapes:
+            return
+        weights = dict(zip(expected, values, strict=True))
+        yield architecture, weights
+        yield architecture, _skipped_first(architecture, weights)
 
 
 def _skipped_first(architecture: Architecture, weights: Weights) -> Weights:
-    """Return the weights of a network that joins skipped and upsampled features, in our order."""
+    """Return the weights of a network whose merging layers read skipped features first, in the order used here."""
     turned = dict(weights)
     for layer in architecture.layers():
         if layer.kind == MERGING:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import InputError, MissingLibraryError
 from napari_care_losses.images.normalization import FixedLevels, Normalization, Standardization, frame_range
-from napari_care_losses.interchange.bioimageio import network_source as packaged_network
+from napari_care_losses.interchange.bioimageio import network_source
 from napari_care_losses.interchange.bioimageio.onnx_graph import OPSET, onnx_model
 from napari_care_losses.interchange.bioimageio.own_package import CONFIG_KEY
 from napari_care_losses.interchange.bioimageio.readme import (
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from napari_care_losses.models.model import Model, ModelCard
 
 DESCRIPTION = "rdf.yaml"
-"""Name of the package's description, which older programs look for too."""
+"""Name of the package's description, which older programs know too."""
 
 INPUT, OUTPUT, SCALE = "raw", "restored", "scale"
 """Names of the tensors."""
@@ -52,7 +53,7 @@ EPS = 1e-6
 """Added to the width of the range by ``scale_range``, in grey levels, so that a constant image can be divided."""
 
 TEST_SIZE = 256
-"""Width of the test image in pixels, where the network's reach asks for no larger one."""
+"""Width of the test image in pixels, unless the network's margin needs a larger one."""
 
 
 def export_bioimageio(
@@ -63,7 +64,7 @@ def export_bioimageio(
     authors: Sequence[str] = (AUTHOR,),
     license: str = LICENSE,
 ) -> None:
-    """Write a model as a package; an existing file is replaced once the new one is whole.
+    """Write a model as a package for bioimage.io; an existing file is replaced once the new one is whole.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def export_bioimageio(
     path : Path
         The ``.zip`` file to make.
     name : str
-        What to call the model.
+        Name of the model.
     authors : sequence of str
         Who made it.
     license : str
@@ -83,21 +84,41 @@ def export_bioimageio(
     MissingLibraryError
         If bioimageio.spec or onnx is not installed.
     InputError
-        If the model is a program of another tool, the format does not take what is said of it, or the folder does not
-        exist.
+        If the model is an external network, the format does not allow the name, authors or licence, or the folder does
+        not exist.
     OutputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, zipfile
+    >>> from pathlib import Path
+    >>> from napari_care_losses.models.library import find_model
+    >>> from napari_care_losses.models.model import load_model
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     package = Path(folder) / "package.zip"
+    ...     export_bioimageio(load_model(find_model("actin-fft-lite")), package, name="actin", authors=["A. Author"])
+    ...     for name in zipfile.ZipFile(package).namelist():
+    ...         print(name)
+    README.md
+    care_network.py
+    cover.png
+    model.onnx
+    raw.npy
+    rdf.yaml
+    restored.npy
+    torchscript.pt
+    weights.pt
     """
-    for _ in exporting(model, path, name=name, authors=authors, license=license):
-        pass
+    finish(exporting(model, path, name=name, authors=authors, license=license))
 
 
 def exporting(
     model: Model, path: Path, *, name: str, authors: Sequence[str] = (AUTHOR,), license: str = LICENSE
 ) -> Generator[str, None, None]:
-    """Do what `export_bioimageio` does in steps, each told before it is done; can be closed at any."""
+    """Run `export_bioimageio` step by step; yields what each step does before it starts, and can be closed at any."""
     yield "looking for the libraries"
-    # a program of another tool has no weights to pack
+    # refuses external networks, which have no weights to pack
     model.card.care  # noqa: B018
     spec, v0_5 = _libraries()
     from pydantic import ValidationError
@@ -118,9 +139,9 @@ def exporting(
                 first = error.errors()[0]
                 where = ".".join(map(str, first["loc"]))
                 raise InputError(
-                    f"The format does not take what is said of the model: {where}: {first['msg']}."
+                    f"The format does not allow this description of the model: {where}: {first['msg']}."
                 ) from error
-            # Written by ourselves: the library's own packaging leaves files open.
+            # Packed here: the library's own packaging leaves files open.
             spec.save_bioimageio_yaml_only(described, folder / DESCRIPTION)
         yield "packing"
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -139,7 +160,7 @@ def _libraries() -> tuple[Any, Any]:
             f"Packages for bioimage.io need {error.name}, which is not installed: "
             'pip install "napari-care-losses[bioimageio]".'
         ) from error
-    # what it logs of a package that is as it should be is of no use to the user
+    # its log messages about correct packages do not help the user
     logger.disable("bioimageio")
     return bioimageio.spec, v0_5
 
@@ -149,19 +170,19 @@ def _write_weights(model: Model, folder: Path) -> None:
 
     weights = dict(model.weights)
     torch.save(weights, folder / "weights.pt")
-    shutil.copyfile(packaged_network.__file__, folder / "care_network.py")
-    network = packaged_network.CareNetwork(**model.card.care.to_dict()).eval()
+    shutil.copyfile(network_source.__file__, folder / "care_network.py")
+    network = network_source.CareUNet(**model.card.care.to_dict()).eval()
     network.load_state_dict(weights)
     example = torch.zeros(1, 1, *[smallest_input(model.card.care)] * 2)
     with warnings.catch_warnings():
-        # Its successor makes files that only torch itself reads.
+        # deprecated, but the files of its successor can be read by torch only
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         torch.jit.trace(network, example).save(folder / "torchscript.pt")  # type: ignore[no-untyped-call]
     (folder / "model.onnx").write_bytes(onnx_model(model, INPUT, _outputs(model.card)))
 
 
 def _write_tensors(model: Model, folder: Path) -> None:
-    """Write a test image, what the network makes of it, and a picture of both."""
+    """Write a test image, the network's result for it, and a picture of both."""
     import torch
 
     image = _test_image(model.card)
@@ -189,7 +210,7 @@ def _test_image(card: ModelCard) -> NDArray[np.float32]:
 
 
 def smallest_input(architecture: Architecture) -> int:
-    """Return the smallest width of an input: one block is left when the halo is cut off."""
+    """Return the smallest width of an input: one block and the halo on both sides."""
     return 2 * architecture.margin + architecture.block
 
 
@@ -208,6 +229,14 @@ def _preprocessing(v0_5: Any, levels: Levels) -> Any:
 
 def _outputs(card: ModelCard) -> list[str]:
     return [OUTPUT, SCALE] if card.architecture.predicts_scale else [OUTPUT]
+
+
+def _tolerance(v0_5: Any, folder: Path, output: str) -> Any:
+    """Return how closely other programs must reproduce a test output: 0.001, or less where the format demands it."""
+    largest = float(np.abs(np.load(folder / f"{output}.npy")).max())
+    return v0_5.ReproducibilityTolerance(
+        output_ids=[v0_5.TensorId(output)], absolute_tolerance=min(1e-3, 0.005 * largest)
+    )
 
 
 def _description(
@@ -269,7 +298,7 @@ def _description(
     version = v0_5.Version(torch.__version__.partition("+")[0])
     if not all(author.strip() for author in authors):
         raise InputError("The name of an author is empty.")
-    # the letters and the length that the format allows
+    # characters and length that the format allows
     title = re.sub(r"[^\w ()+.-]", "-", f"{name} (CARE with {card.loss} loss)", flags=re.ASCII)[:128]
     return v0_5.ModelDescr(
         name=title,
@@ -286,7 +315,7 @@ def _description(
             pytorch_state_dict=v0_5.PytorchStateDictWeightsDescr(
                 **hashed("weights.pt"),
                 architecture=v0_5.ArchitectureFromFileDescr(
-                    **hashed("care_network.py"), callable="CareNetwork", kwargs=architecture.to_dict()
+                    **hashed("care_network.py"), callable="CareUNet", kwargs=architecture.to_dict()
                 ),
                 pytorch_version=version,
             ),
@@ -296,7 +325,10 @@ def _description(
             onnx=v0_5.OnnxWeightsDescr(**hashed("model.onnx"), opset_version=OPSET, parent="pytorch_state_dict"),
         ),
         config=v0_5.Config(
-            bioimageio=v0_5.BioimageioConfig(model_parameter_count=count),
+            bioimageio=v0_5.BioimageioConfig(
+                model_parameter_count=count,
+                reproducibility_tolerance=[_tolerance(v0_5, folder, output) for output in _outputs(card)],
+            ),
             **{CONFIG_KEY: {"card": card.to_json()}},
         ),
     )

@@ -1,8 +1,7 @@
-"""bioimage.io packages that others made: CARE networks recognised, other networks run as programs.
+"""Reading bioimage.io packages of others: CARE networks are recognised, other networks become external programs.
 
-Nothing in a package is run before the user agreed, with one exception: an ONNX graph is no code. It is parsed and tried
-in a process of its own first; one with loops or branches is refused. The source code of a network beside a state dict
-is never run.
+No code of a package is run before the user agreed. An ONNX graph is not code: it is parsed and tried in a process of
+its own, and refused if it has loops or branches. The source code beside a state dict is never run.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 READ_STATE_DICT, TRY_PROGRAM = (Path(__file__).with_name(name) for name in ("read_state_dict.py", "try_program.py"))
 
 TRIAL = Limits(seconds=300.0)
-"""What trying a network may use."""
+"""Limits of trying a network."""
 
 MAX_TEST = 256 << 20
 """Bytes of a test image at most."""
@@ -50,7 +49,7 @@ _KEYS = {TORCHSCRIPT: ("torchscript", "pytorch_script"), ONNX: ("onnx",)}
 
 
 class _Test(NamedTuple):
-    """A package's test image in grey levels and what it says the network makes of it, both (Y, X)."""
+    """A package's test image in grey levels and the network's result for it, both (Y, X)."""
 
     image: NDArray[Any]
     expected: NDArray[np.float32]
@@ -59,28 +58,10 @@ class _Test(NamedTuple):
 def read_foreign_package(
     contents: Contents, described: dict[str, Any], *, agrees: Agrees | None = None, limits: Limits | None = None
 ) -> Generator[None, None, Model]:
-    """Read a package of others, in steps.
+    """Read a package of others with this description, see `read_bioimageio`.
 
-    Of what it holds, the first is taken that can be: a state dict that is a CARE network, a TorchScript program where
-    the user agrees, an ONNX graph.
-
-    Parameters
-    ----------
-    contents : Contents
-        The package's files.
-    described : dict
-        Its description.
-    agrees : callable, optional
-        Whether the user agrees to run a program; without it, none is.
-    limits : Limits, optional
-        What reading the state dict may use.
-
-    Raises
-    ------
-    UnagreedProgramError
-        If there is only a program, and the user has not agreed.
-    ModelFileError
-        If the package is damaged, or holds nothing that can be used here.
+    Takes the first of these that it holds: a state dict that is a CARE network, a TorchScript program if the user
+    agrees to run it, an ONNX graph.
     """
     interface = read_interface(described)
     reasons = []
@@ -91,7 +72,7 @@ def read_foreign_package(
             model = yield from _recognized(contents, described, interface, test, folder, limits)
             if model is not None:
                 return model
-            reasons.append("its state dict is no CARE network, and the source code of another one is not run")
+            reasons.append("its state dict is not a CARE network, and the source code of another one is not run")
         programs = {kind: entry for kind in _KEYS if (entry := _entry(described, kind)) is not None}
         asked: ForeignProgram | None = None
         if TORCHSCRIPT in programs:
@@ -115,7 +96,7 @@ def read_foreign_package(
 
 
 def read_program_model(model: Model, *, agrees: Agrees | None = None) -> Model:
-    """Return a model of ours that holds a program, once the user has agreed to run it here.
+    """Return the model of a file that holds an external program, if the user agrees to run it on this machine.
 
     Raises
     ------
@@ -124,10 +105,10 @@ def read_program_model(model: Model, *, agrees: Agrees | None = None) -> Model:
     """
     program = model.card.architecture
     assert isinstance(program, Program)
-    said = model.card.training
-    authors = said.get("authors")
+    training = model.card.training
+    authors = training.get("authors")
     asked = ForeignProgram(
-        str(said.get("package", "")),
+        str(training.get("package", "")),
         tuple(map(str, authors)) if isinstance(authors, list) else (),
         f"in the model file, {program.kind}",
         program.sha256,
@@ -196,8 +177,8 @@ def _recognized(
     folder: Path,
     limits: Limits | None,
 ) -> Generator[None, None, Model | None]:
-    """Return a CARE network that computes what the package says; None if the state dict is none."""
-    if not interface.is_plain:
+    """Return the CARE network that gives the package's test result; None if the state dict is not one."""
+    if not interface.preprocessing.is_plain:
         return None
     entry = at(described, "weights", "pytorch_state_dict")
     path = copy_checked(contents, entry, folder / "weights.pt", "PyTorch state dict")
@@ -205,11 +186,11 @@ def _recognized(
         found = yield from read_confined(READ_STATE_DICT, path, limits)
         order = read_json(found.notes["order"])
     except (ModelFileError, KeyError, ValueError):
-        # of another kind: what else the package holds may do
+        # of another kind: the package may hold something else that can be used
         return None
     import torch
 
-    levels = frame_range(test.image, interface.normalization)
+    levels = frame_range(test.image, interface.levels)
     given = torch.from_numpy(levels.apply(test.image))[None, None]
     extent = float(np.ptp(test.expected))
     for architecture, weights in care_candidates(found.tensors, order):
@@ -219,7 +200,7 @@ def _recognized(
             structure="other",
             loss=UNKNOWN,
             architecture=architecture,
-            normalization=interface.normalization,
+            normalization=interface.levels,
             training=_provenance(described, "pytorch_state_dict"),
         )
         model = Model(card, {name: torch.from_numpy(value) for name, value in weights.items()})
@@ -233,13 +214,13 @@ def _recognized(
 
 
 UNKNOWN = "unknown"
-"""In place of a loss that a package does not tell."""
+"""The loss of a model whose package does not name it."""
 
 
 def _tried(
     kind: str, path: Path, described: dict[str, Any], interface: Interface, test: _Test
 ) -> Generator[None, None, Model]:
-    """Return the model of a program that has passed its trial, and note that it may be run."""
+    """Return the model of a program after a successful trial, and remember that it may be run."""
     import torch
 
     data = path.read_bytes()
@@ -253,10 +234,10 @@ def _tried(
             smallest=interface.smallest,
             size=interface.size,
             margin=interface.halo,
-            gain=interface.gain,
-            offset=interface.offset,
-            lowest=interface.lowest,
-            highest=interface.highest,
+            gain=interface.preprocessing.gain,
+            offset=interface.preprocessing.offset,
+            lowest=interface.preprocessing.lowest,
+            highest=interface.preprocessing.highest,
         )
     except ParameterError as error:
         raise ModelFileError(f"The network cannot be imported: {error}") from error
@@ -265,11 +246,11 @@ def _tried(
         loss=UNKNOWN,
         preset=kind,
         architecture=program,
-        normalization=interface.normalization,
+        normalization=interface.levels,
         training=_provenance(described, kind),
     )
     model = Model(card, {TENSOR: torch.frombuffer(bytearray(data), dtype=torch.uint8)})
-    # messages give the name of what is tried
+    # messages name this folder
     folder = path.with_name("trial") / f"The {'TorchScript program' if kind == TORCHSCRIPT else 'ONNX graph'}"
     folder.mkdir(parents=True)
     model.save(folder / "model.safetensors")

@@ -1,4 +1,4 @@
-"""The CARE network as it goes into a bioimage.io package: this file and torch are all it needs.
+"""The CARE network as a bioimage.io package holds it: this file needs torch alone.
 
 A U-Net of convolutions with zero "same" padding, ReLU, 2 x 2 max pooling and nearest-neighbour upsampling, with a
 residual connection from input to output (Weigert et al. 2018, doi:10.1038/s41592-018-0216-7; CSBDeep 0.8.2).
@@ -13,13 +13,13 @@ from torch.nn import functional
 SCALE_FLOOR = 1e-3
 
 
-class CareNetwork(nn.Module):
+class CareUNet(nn.Module):
     """The CARE network.
 
     Parameters
     ----------
     depth : int
-        Number of times the image is halved; its sizes must be multiples of ``2**depth``.
+        Number of times the image is halved; sizes must be multiples of ``2**depth``.
     kernel_size : int
         Width of every convolution in pixels, odd.
     filters : int

@@ -1,4 +1,4 @@
-"""bioimage.io packages: those that this project exported, and those of others."""
+"""Reading bioimage.io packages: own ones, which this package exported, and those of others."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from napari_care_losses.interchange.sandbox import Limits
 
 CONFIG_KEY = "napari_care_losses"
-"""Under which our card stands in the ``config`` of a package's description."""
+"""Key of the model's card in the ``config`` of an own package."""
 
 
 def read_bioimageio(
     contents: Contents, description: str, *, agrees: Agrees | None = None, limits: Limits | None = None
 ) -> Generator[None, None, Model]:
-    """Read a package, in steps.
+    """Read a package, step by step.
 
-    A network of ours is recognised by the card that `export_bioimageio` puts into the description; its weights are
-    loaded into our own network, and the code beside them is not looked at.
+    An own package is recognised by the card that `export_bioimageio` writes into the description. Its weights are
+    loaded into `CareNetwork`; the code beside them is not used.
 
     Parameters
     ----------
@@ -38,14 +38,14 @@ def read_bioimageio(
     description : str
         Name of the description among them.
     agrees : callable, optional
-        Whether the user agrees to run a `napari_care_losses.errors.ForeignProgram`; without it, none is.
+        As in `napari_care_losses.interchange.import_model.import_model`.
     limits : Limits, optional
-        What reading the weights may use.
+        Of reading the weights.
 
     Raises
     ------
     UnagreedProgramError
-        If there is only a program of others, and the user has not agreed.
+        If the package holds only an external program that the user has not agreed to run.
     ModelFileError
         If the package is damaged, or holds nothing that can be used here.
     """

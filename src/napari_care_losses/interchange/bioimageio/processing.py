@@ -1,4 +1,4 @@
-"""What a bioimage.io package does to the input and the result of its network, as far as it can be done here."""
+"""Pre- and postprocessing of bioimage.io packages, in the form of this package."""
 
 from __future__ import annotations
 
@@ -12,47 +12,54 @@ from napari_care_losses.images.normalization import FixedLevels, Levels, Normali
 from napari_care_losses.models.program import NO_BOUND
 
 FLOATS = {"float32", "float64", "float16"}
-"""Types of pixels that are taken for float32."""
+"""Pixel types that can be read as float32."""
 
 LARGEST_EPS = 0.1
-"""What is added to a width so that constant images can be divided, at most: it is left out here."""
+"""Largest term that may be added to the divisor so that constant images can be divided; it is left out here."""
 
 
-class Steps:
-    """The preprocessing of a network's input, put together to levels, a gain, an offset and a clipping.
+class Preprocessing:
+    """The steps before a network, combined into levels, a gain, an offset and a clipping.
 
     Parameters
     ----------
-    entering : dict
+    tensor : dict
         The description of the input.
 
     Attributes
     ----------
     levels : Levels, or None
         What becomes 0 and 1; None before any step.
-    is_undone : bool
-        Whether the package itself brings the result back to grey levels, once `check_result` has looked.
     gain, offset, lowest, highest : float
-        What is done after.
+        What is done after that, as in `napari_care_losses.models.program.Program`.
     """
 
-    def __init__(self, entering: dict[str, Any]) -> None:
+    def __init__(self, tensor: dict[str, Any]) -> None:
         self.levels: Levels | None = None
-        self.is_undone = False
         self.gain, self.offset, self.lowest, self.highest = 1.0, 0.0, -NO_BOUND, NO_BOUND
-        axes = entering.get("axes")
-        for name, kwargs in _listed(entering, "preprocessing"):
+        for name, kwargs in _listed(tensor, "preprocessing"):
             if name in {"zero_mean_unit_variance", "scale_range", "fixed_zero_mean_unit_variance"} and (
                 self.lowest > -NO_BOUND or self.highest < NO_BOUND
             ):
                 raise ModelFileError(f"The network's input is clipped before {name}: that is not done here.")
-            self._take(name, kwargs, axes)
+            self._take(name, kwargs)
         self._fix()
 
-    def check_result(self, leaving: dict[str, Any]) -> None:
-        """Refuse what is done to the result, unless it is the way back to grey levels that is gone here anyway."""
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done after the normalisation."""
+        return (self.gain, self.offset) == (1.0, 0.0) and self.lowest <= -NO_BOUND and self.highest >= NO_BOUND
+
+    def is_undone(self, tensor: dict[str, Any]) -> bool:
+        """Return whether the package itself scales the result `tensor` back to grey levels.
+
+        Raises
+        ------
+        ModelFileError
+            If anything else is done to the result.
+        """
         gain, offset, last = 1.0, 0.0, ""
-        for name, kwargs in _listed(leaving, "postprocessing"):
+        for name, kwargs in _listed(tensor, "postprocessing"):
             if name == "ensure_dtype" and str(kwargs.get("dtype")) in FLOATS:
                 continue
             if name != "scale_linear":
@@ -60,8 +67,7 @@ class Steps:
             factor, added = _number(kwargs, "gain", 1.0), _number(kwargs, "offset", 0.0)
             gain, offset, last = gain * factor, offset * factor + added, name
         if not last:
-            return
-        self.is_undone = True
+            return False
         fixed = self.levels if isinstance(self.levels, FixedLevels) else None
         if fixed is None or not (
             math.isclose(gain, (fixed.high - fixed.low) / self.gain, rel_tol=1e-3)
@@ -73,8 +79,9 @@ class Steps:
                 f"The network's result is to be treated by {last}, which is not the inverse of what is done to its "
                 "input: that is not done here."
             )
+        return True
 
-    def _take(self, name: str, kwargs: dict[str, Any], axes: Any) -> None:
+    def _take(self, name: str, kwargs: dict[str, Any]) -> None:
         mode = kwargs.get("mode")
         if name == "ensure_dtype":
             if str(kwargs.get("dtype")) not in FLOATS:
@@ -93,10 +100,10 @@ class Steps:
             mean, std = _number(kwargs, "mean"), _number(kwargs, "std")
             self._restart(FixedLevels(low=mean, high=mean + std), keeps_scale=True)
         elif name == "zero_mean_unit_variance":
-            self._check_statistics(name, kwargs, axes)
+            _check_statistics(name, kwargs)
             self._restart(Standardization())
         elif name == "scale_range":
-            self._check_statistics(name, kwargs, axes)
+            _check_statistics(name, kwargs)
             low, high = _number(kwargs, "min_percentile", 0.0), _number(kwargs, "max_percentile", 100.0)
             try:
                 self._restart(Normalization(low=low, high=high))
@@ -106,7 +113,7 @@ class Steps:
             raise ModelFileError(f"The network's input is to be treated by {name}: that is not done here.")
 
     def _restart(self, levels: Levels, *, keeps_scale: bool = False) -> None:
-        """Take new levels: statistics of scaled pixels are those of the pixels, scaled."""
+        """Set new levels: statistics of scaled pixels are those of the pixels, scaled."""
         if keeps_scale and isinstance(levels, FixedLevels):
             if self.levels is not None:
                 raise ModelFileError("The network's input is normalised twice: that is not done here.")
@@ -116,7 +123,7 @@ class Steps:
         self.levels, self.gain, self.offset = levels, 1.0, 0.0
 
     def _fix(self) -> None:
-        """Put fixed levels in the place of a gain and an offset alone: the result is in grey levels again then."""
+        """Replace a gain and an offset alone by fixed levels, so that the result is scaled back to grey levels."""
         if self.levels is None:
             self._restart(FixedLevels(low=-self.offset / self.gain, high=(1 - self.offset) / self.gain))
 
@@ -127,20 +134,19 @@ class Steps:
         self.lowest = max(self.lowest, _number(kwargs, "min", -NO_BOUND))
         self.highest = min(self.highest, _number(kwargs, "max", NO_BOUND))
 
-    def _check_statistics(self, name: str, kwargs: dict[str, Any], axes: Any) -> None:
-        if kwargs.get("reference_tensor") is not None:
-            raise ModelFileError(f"The network's input is treated by {name} of another tensor: that is not done here.")
-        if _number(kwargs, "eps", 1e-6) > LARGEST_EPS:
-            raise ModelFileError(f"The network's input is treated by {name} with an eps above {LARGEST_EPS:g}.")
-        over = kwargs.get("axes")
-        if over is not None and not (
-            {"y", "x"} <= {str(one) for one in over} if isinstance(over, list | str) else False
-        ):
-            raise ModelFileError(f"The network's input is treated by {name} over {shortened(over)}: expected y and x.")
+
+def _check_statistics(name: str, kwargs: dict[str, Any]) -> None:
+    if kwargs.get("reference_tensor") is not None:
+        raise ModelFileError(f"The network's input is treated by {name} of another tensor: that is not done here.")
+    if _number(kwargs, "eps", 1e-6) > LARGEST_EPS:
+        raise ModelFileError(f"The network's input is treated by {name} with an eps above {LARGEST_EPS:g}.")
+    axes = kwargs.get("axes")
+    if axes is not None and not (isinstance(axes, list | str) and {"y", "x"} <= {str(axis) for axis in axes}):
+        raise ModelFileError(f"The network's input is treated by {name} over {shortened(axes)}: expected y and x.")
 
 
 def _listed(tensor: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return the steps of a list by name, with their settings."""
+    """Return names and settings of the steps in a list."""
     steps = tensor.get(name) or []
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise ModelFileError(f"The package's description is damaged: its {name} is no list of steps.")
@@ -154,13 +160,13 @@ def _listed(tensor: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]
 
 
 def _number(kwargs: dict[str, Any], name: str, usual: float | None = None) -> float:
-    """Return a number, also one given as a list of one."""
+    """Return a number, also from a list with one item."""
     value = kwargs.get(name)
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
     value = usual if value is None else value
     if isinstance(value, str):
-        # YAML 1.1, which PyYAML reads, takes 1e-06 for a word
+        # YAML 1.1, which PyYAML reads, takes 1e-06 for text
         with suppress(ValueError):
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -24,11 +24,11 @@ LONGEST_NUMBER = 40
 """Characters of a whole number at most."""
 
 MOST_VALUES = 20_000
-"""Values in a description at most; real ones have some hundred."""
+"""Values in a description at most; real ones have some hundreds."""
 
 
 class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """Makes plain values only, and takes no aliases: a few lines of those can stand for gigabytes."""
+    """Makes plain values only, and refuses aliases: a few lines of those can stand for gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -39,7 +39,7 @@ class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
         return super().compose_node(parent, index)
 
     def construct_yaml_int(self, node: yaml.Node) -> int:
-        # of base 60 there are numbers that take seconds to work out
+        # numbers in base 60 can take seconds to compute
         if len(node.value) > LONGEST_NUMBER:
             raise yaml.YAMLError("a whole number is too large")
         return int(super().construct_yaml_int(node))
@@ -54,7 +54,7 @@ def read_description(contents: Contents, name: str) -> dict[str, Any]:
     Raises
     ------
     ModelFileError
-        If it is damaged, or describes something else.
+        If it is damaged, or does not describe a model.
     """
     try:
         described = checked(yaml.load(contents.read(name), _PlainLoader))
@@ -84,9 +84,9 @@ def copy_checked(contents: Contents, entry: Any, target: Path, what: str, limit:
     contents : Contents
         The package's files.
     entry : Any
-        With ``source`` and, if it says so, ``sha256``.
+        With ``source`` and perhaps ``sha256``.
     target : Path
-        Where to; a name of our own, for a path from a package is never used. It is returned.
+        Path of the copy, which is returned; paths from a package are never used.
     what : str
         What the file is, for messages.
     limit : int
@@ -95,7 +95,7 @@ def copy_checked(contents: Contents, entry: Any, target: Path, what: str, limit:
     Raises
     ------
     ModelFileError
-        If there is no such file, or it is another one.
+        If there is no such file, or its digest differs.
     """
     source, digest = at(entry, "source"), at(entry, "sha256")
     if not isinstance(source, str):

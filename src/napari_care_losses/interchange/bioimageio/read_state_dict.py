@@ -1,6 +1,6 @@
-"""A script: reads a PyTorch state dict, see `confined.py`. Imports nothing of this package.
+"""A script: reads a PyTorch state dict, see `sandbox.py`. Imports nothing of this package.
 
-Torch's restricted unpickler makes tensors and plain containers, and calls nothing that a file names.
+Torch's restricted unpickler makes tensors and plain containers, and calls no function that a file names.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_VALUES = 1 << 26
-"""Weights in all; a view can claim any number without holding them."""
+"""Weights in all, at most: a view can claim any number without holding them."""
 
 
-class Refused(Exception):
+class RefusedStateDict(Exception):
     """A file that is not read, with the reason."""
 
 
@@ -28,14 +28,14 @@ def read(path: str) -> dict[str, Tensor]:
     """Return the tensors of a state dict."""
     found: Any = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise Refused("it is no state dict of names and tensors")
+        raise RefusedStateDict("it is no state dict of names and tensors")
     left = MAX_VALUES
     for name, tensor in found.items():
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.dtype != torch.float32:
-            raise Refused(f"{name!r} is no plain tensor of float32 numbers")
+            raise RefusedStateDict(f"{name!r} is no plain tensor of float32 numbers")
         left -= tensor.numel()
         if left < 0:
-            raise Refused(f"{name!r} claims a tensor of shape {tuple(tensor.shape)}: too large")
+            raise RefusedStateDict(f"{name!r} claims a tensor of shape {tuple(tensor.shape)}: too large")
     return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in found.items()}
 
 
@@ -43,7 +43,7 @@ def main(source: str, target: str) -> int:
     """Read `source` into `target`; return the exit status."""
     try:
         tensors = read(source)
-    except Refused as refused:
+    except RefusedStateDict as refused:
         print(f"{refused}.", file=sys.stderr)
         return 2
     except pickle.UnpicklingError:

@@ -1,4 +1,4 @@
-"""What a bioimage.io package says of its model to people: the README in it."""
+"""The README of a bioimage.io package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str
     parts = [
         f"# {name}",
         "Restores 2D fluorescence images taken at low exposure. A CARE U-Net trained with the "
-        f"{card.loss} loss{_seen(card)}; packaged by napari-care-losses {__version__}.",
+        f"{card.loss} loss{_structure(card)}; packaged by napari-care-losses {__version__}.",
         "## What goes in and what comes out",
         f"One channel, one frame at a time. The package normalises it: {becomes} **The result "
         "stays in these normalised units:** the format has no way to say that a range found in the "
@@ -67,7 +67,7 @@ def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str
 
 
 def _normalized(levels: Levels) -> tuple[str, str, str]:
-    """Return what is done to the input, and what becomes 0 and how wide the range is, as a formula has it."""
+    """Return the normalisation in words, and offset and width of the range for a formula."""
     if isinstance(levels, FixedLevels):
         return (
             f"the grey level {levels.low:g} becomes 0 and {levels.high:g} becomes 1.",
@@ -89,15 +89,15 @@ def _normalized(levels: Levels) -> tuple[str, str, str]:
     )
 
 
-def _seen(card: ModelCard) -> str:
+def _structure(card: ModelCard) -> str:
     return "" if card.structure == "other" else f" on {card.structure} images"
 
 
 def _training(card: ModelCard) -> str:
-    """Return what the card knows of the training, one line each."""
+    """Return the training parameters in the card, one line each."""
     known = [
         f"- {key.replace('_', ' ')}: {value}"
         for key, value in {"loss parameters": card.loss_parameters or None, **card.training}.items()
         if isinstance(value, str | int | float | dict) and value not in ("", {})
     ]
-    return "\n".join(known) or "Nothing is recorded of it."
+    return "\n".join(known) or "Nothing is recorded."

@@ -1,6 +1,6 @@
-"""What a bioimage.io package says of its network: axes, sizes, halo, normalisation (model descriptions 0.4 and 0.5).
+"""Input and result of a bioimage.io package's network: axes, sizes, halo, processing (descriptions 0.4 and 0.5).
 
-Everything that would make the result another one than the package means is refused, by name.
+Statements that cannot be followed here are refused by name.
 """
 
 from __future__ import annotations
@@ -12,35 +12,32 @@ from typing import Any
 
 from napari_care_losses.errors import ModelFileError
 from napari_care_losses.images.normalization import FixedLevels, Levels
-from napari_care_losses.interchange.bioimageio.processing import FLOATS, Steps
-from napari_care_losses.models.program import NO_BOUND
+from napari_care_losses.interchange.bioimageio.processing import FLOATS, Preprocessing
 
 TOLERANCE = 1e-3
-"""Difference from a package's own result of its test image that passes, of its range."""
+"""Largest difference from a package's result for its test image, relative to the range of that."""
 
 _KINDS_OF_AXES = {"batch": "b", "channel": "c", "index": "i", "time": "t"}
 
 
 @dataclass(frozen=True)
 class Interface:
-    """How a network is fed.
+    """Form of a network's input and result.
 
     Attributes
     ----------
     axes_in, axes_out : str
-        A letter each.
+        One letter each.
     block, smallest, size : int
         Step of the sizes it takes, the smallest, and the only one, 0 for any.
     halo : int
-        Declared distance within which its result is wrong at the edges of a tile.
-    normalization : Levels
-        What becomes 0 and 1.
-    gain, offset, lowest, highest : float
-        What is done after that, as in `napari_care_losses.models.program.Program`.
+        Declared distance from the edges of a tile within which its result is wrong.
+    preprocessing : Preprocessing
+        What is done to the input.
     is_undone : bool
-        Whether the package brings the result back to grey levels.
+        Whether the package scales the result back to grey levels.
     test_input, test_output : Any
-        Where the package's test tensors are, in the description's own words.
+        Entries of the package's test tensors in its description.
     """
 
     axes_in: str
@@ -49,35 +46,30 @@ class Interface:
     smallest: int
     size: int
     halo: int
-    normalization: Levels
-    gain: float
-    offset: float
-    lowest: float
-    highest: float
+    preprocessing: Preprocessing
     is_undone: bool
     test_input: Any
     test_output: Any
 
     @property
-    def is_plain(self) -> bool:
-        """Whether nothing is done after the normalisation."""
-        return (self.gain, self.offset) == (1.0, 0.0) and self.lowest <= -NO_BOUND and self.highest >= NO_BOUND
+    def levels(self) -> Levels:
+        """What becomes 0 and 1."""
+        return self.preprocessing.levels or FixedLevels(low=0.0, high=1.0)
 
 
 def read_interface(described: dict[str, Any]) -> Interface:
-    """Return what a description says.
+    """Return the interface from a description.
 
     Raises
     ------
     ModelFileError
-        If it is damaged, or says something that cannot be done here.
+        If it is damaged, or demands what cannot be done here.
     """
     entering, leaving = (_only(described, name) for name in ("inputs", "outputs"))
     axes_in, axes_out = _axes(entering), _axes(leaving)
     block, smallest, size = _sizes(entering, axes_in)
     _check_result(entering, leaving, axes_out)
-    steps = Steps(entering)
-    steps.check_result(leaving)
+    preprocessing = Preprocessing(entering)
     is_new = isinstance(entering.get("axes"), list)
     return Interface(
         axes_in=axes_in,
@@ -86,12 +78,8 @@ def read_interface(described: dict[str, Any]) -> Interface:
         smallest=smallest,
         size=size,
         halo=_halo(leaving, axes_out),
-        normalization=steps.levels or FixedLevels(low=0.0, high=1.0),
-        gain=steps.gain,
-        offset=steps.offset,
-        lowest=steps.lowest,
-        highest=steps.highest,
-        is_undone=steps.is_undone,
+        preprocessing=preprocessing,
+        is_undone=preprocessing.is_undone(leaving),
         test_input=_test(entering.get("test_tensor") if is_new else described.get("test_inputs")),
         test_output=_test(leaving.get("test_tensor") if is_new else described.get("test_outputs")),
     )
@@ -99,7 +87,7 @@ def read_interface(described: dict[str, Any]) -> Interface:
 
 def _only(described: dict[str, Any], name: str) -> dict[str, Any]:
     found = described.get(name)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    if not isinstance(found, list) or not all(isinstance(tensor, dict) for tensor in found):
         raise ModelFileError(f"The package's description is damaged: it has no list of {name}.")
     if len(found) != 1:
         raise ModelFileError(f"The network has {len(found)} {name}: only those with 1 can be imported.")
@@ -108,7 +96,7 @@ def _only(described: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _axes(tensor: dict[str, Any]) -> str:
-    """Return the axes of a tensor, a letter each."""
+    """Return the axes of a tensor, one letter each."""
     found = tensor.get("axes")
     if isinstance(found, list) and all(isinstance(axis, dict) for axis in found):
         letters = [_KINDS_OF_AXES.get(str(axis.get("type")), str(axis.get("id"))) for axis in found]
@@ -140,7 +128,7 @@ def _sizes(tensor: dict[str, Any], axes: str) -> tuple[int, int, int]:
         return step, smallest, 0
     if step_y or step_x or least_y != least_x:
         raise ModelFileError(f"The network takes images of {least_y} x {least_x} px: only square ones can be imported.")
-    # by what steps it may be moved is not said: the trial finds out
+    # the description does not give the block: the trial finds it
     return 1, 1, least_y
 
 
@@ -169,7 +157,7 @@ def _whole(value: Any, *, least: int = 1) -> int:
 
 
 def _check_result(entering: dict[str, Any], leaving: dict[str, Any], axes: str) -> None:
-    """Refuse results of another size than the input, as far as the description tells; a trial tells the rest."""
+    """Refuse results of another size than the input, as far as described; the trial finds the rest."""
     kind = leaving.get("data", {}).get("type") if isinstance(leaving.get("data"), dict) else leaving.get("data_type")
     if kind is not None and kind not in FLOATS:
         raise ModelFileError(f"The network gives pixels of type {shortened(kind)}: a restored image is of float32.")

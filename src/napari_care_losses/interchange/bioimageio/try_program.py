@@ -1,4 +1,4 @@
-"""A script: runs a foreign network on its package's test image and measures how far it sees, see `confined.py`.
+"""A script: runs an external network on its package's test image and measures its receptive field, see `sandbox.py`.
 
 Its argument is a folder with ``model.safetensors``, ``input.npy`` (Y, X) in grey levels and ``expected.npy`` (Y, X).
 """
@@ -17,42 +17,42 @@ from napari_care_losses.images.normalization import frame_range
 from napari_care_losses.interchange.bioimageio.tensors import TOLERANCE
 from napari_care_losses.models.model import read_model
 from napari_care_losses.models.program import ONNX, Program
-from napari_care_losses.restoration.engines.programs import open_program
+from napari_care_losses.restoration.engines.choose import open_engine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.restoration.engines.base import Engine
 
-SEEN = 1e-3
-"""Change of the result, in its standard deviations, from which on a changed pixel is seen."""
+SMALLEST_CHANGE = 1e-3
+"""Smallest change of the result that counts, in its standard deviations."""
 
 MOVED = 1e-2
-"""Difference between the results of a moved image that passes, in their standard deviations."""
+"""Largest difference between the results of an image and the same image moved, in their standard deviations."""
 
 LARGEST = 1024
 """Width of the images tried at most."""
 
 BLOCKS = (1, 2, 4, 8, 16, 32, 64)
-"""Steps by which a network of one size may perhaps be moved: those of networks that halve an image."""
+"""Blocks that a network with one size may have: those of networks that halve an image."""
 
 _STRIP = 8
 
 
-class Refused(Exception):
+class UnusableNetwork(Exception):
     """A network that cannot be used, with the reason."""
 
 
 def main(folder: str, target: str) -> int:
-    """Try the network in `folder`; write what was found to `target`, and return the exit status."""
+    """Try the network in `folder`, write block and margin to `target`, and return the exit status."""
     try:
         found = _tried(Path(folder))
     except ComputeError as error:
-        # the last line says what failed; those before it are places in the library's sources
+        # the last line says what failed; the lines before it are places in the library's sources
         said = str(error.__cause__ or error).strip().splitlines() or [""]
         print(f"it fails on the package's own test image ({said[-1][-300:]}).", file=sys.stderr)
         return 2
-    except (Refused, CareError) as refused:
+    except (UnusableNetwork, CareError) as refused:
         print(refused, file=sys.stderr)
         return 2
     save_file({}, target, metadata={name: str(value) for name, value in found.items()})
@@ -65,7 +65,7 @@ def _tried(folder: Path) -> dict[str, int]:
     assert isinstance(program, Program)
     if program.kind == ONNX:
         _check_graph(model.program())
-    engine = open_program("auto", model, "cpu")
+    engine = open_engine("auto", model, "cpu")
     image, expected = (np.load(folder / f"{name}.npy") for name in ("input", "expected"))
     levels = frame_range(image, model.card.normalization)
     normalized = levels.apply(image)
@@ -75,24 +75,24 @@ def _tried(folder: Path) -> dict[str, int]:
     extent = float(np.ptp(expected))
     difference = float(np.abs(shown - expected).max()) / (extent if extent > 0 else 1.0)
     if not difference <= TOLERANCE:
-        raise Refused(
-            f"of its own test image it makes something else than the package says: they differ by {difference:.2g} of "
-            f"the range, expected at most {TOLERANCE:g}."
+        raise UnusableNetwork(
+            f"its result for the test image is not that of the package: they differ by {difference:.2g} of the range, "
+            f"expected at most {TOLERANCE:g}."
         )
     reach = max(program.margin, _reach(engine, program, normalized))
     for block in BLOCKS if program.size else (program.block,):
         margin = -(-reach // block) * block
         if program.size and 3 * margin > program.size:
-            raise Refused(
-                f"it takes images of {program.size} px only and sees as far as {margin} px: no tiles of a larger image "
-                "would fit together."
+            raise UnusableNetwork(
+                f"it takes images of {program.size} px only and its receptive field reaches {margin} px: tiles of a "
+                "larger image would not fit together."
             )
         moved = _difference_when_moved(engine, program, normalized, block, margin)
         if moved <= MOVED:
             return {"block": block, "margin": margin}
-    raise Refused(
-        f"its result depends on where in an image a place lies: moved by {block} px, it differs by {moved:.2g} "
-        "standard deviations. Tiles would not fit together."
+    raise UnusableNetwork(
+        f"its result depends on the position in the image: moved by {block} px, it differs by {moved:.2g} standard "
+        "deviations. Tiles would not fit together."
     )
 
 
@@ -102,53 +102,55 @@ def _check_graph(data: bytes) -> None:
     try:
         graph = openvino.Core().read_model(data)
     except RuntimeError as error:
-        raise Refused(f"it is no ONNX graph that OpenVINO reads: {str(error)[-300:]}") from error
+        raise UnusableNetwork(f"it is no ONNX graph that OpenVINO reads: {str(error)[-300:]}") from error
     kinds = {operation.get_type_name() for operation in graph.get_ops()}
     if loops := kinds & {"Loop", "TensorIterator", "If"}:
-        raise Refused(f"the graph has loops or branches ({', '.join(sorted(loops))}): only plain graphs are run.")
+        raise UnusableNetwork(
+            f"the graph has loops or branches ({', '.join(sorted(loops))}): only plain graphs are run."
+        )
 
 
 def _reach(engine: Engine, program: Program, image: NDArray[np.float32]) -> int:
-    """Return from how many pixels away a changed pixel is seen."""
+    """Return the distance in pixels from which a changed pixel changes the result."""
     width = program.valid(256)
     while True:
         base = _sample(image, width)
-        reach = max(_seen_from_the_left(engine, base), _seen_from_the_left(engine, base, is_turned=True))
+        reach = max(_reach_from_the_left(engine, base), _reach_from_the_left(engine, base, is_turned=True))
         if reach < width // 2:
             return reach
         if program.size or 2 * width > LARGEST:
-            raise Refused(
-                f"every place of its result depends on places {reach} px away and farther (as instance normalisation "
-                "does): tiles would not fit together."
+            raise UnusableNetwork(
+                f"every pixel of its result depends on pixels {reach} px away and farther (as with instance "
+                "normalisation): tiles would not fit together."
             )
         width = program.valid(2 * width)
 
 
-def _seen_from_the_left(engine: Engine, base: NDArray[np.float32], *, is_turned: bool = False) -> int:
+def _reach_from_the_left(engine: Engine, base: NDArray[np.float32], *, is_turned: bool = False) -> int:
     changed = base.copy()
     rng = np.random.default_rng(0)
     strip = changed[:_STRIP] if is_turned else changed[:, :_STRIP]
     strip[...] = rng.permutation(strip.ravel()).reshape(strip.shape) + rng.normal(0, 1, strip.shape) * base.std()
-    before, after = (engine.restore(one)[0] for one in (base, changed))
+    before, after = (engine.restore(each)[0] for each in (base, changed))
     change = np.abs(after - before).max(axis=1 if is_turned else 0)
-    seen = np.flatnonzero(change > SEEN * max(float(before.std()), 1e-12))
-    return max(0, int(seen[-1]) - (_STRIP - 1)) if len(seen) else 0
+    changes = np.flatnonzero(change > SMALLEST_CHANGE * max(float(before.std()), 1e-12))
+    return max(0, int(changes[-1]) - (_STRIP - 1)) if len(changes) else 0
 
 
 def _difference_when_moved(
     engine: Engine, program: Program, image: NDArray[np.float32], block: int, margin: int
 ) -> float:
-    """Return how much the result differs, in standard deviations, when an image is moved by a block."""
+    """Return the change of the result, in standard deviations, when the image is moved by a block."""
     width = program.valid(2 * margin + 2 * block + 64)
     base = _sample(image, width + block)
-    here, moved = (engine.restore(one)[0] for one in (base[:width, :width], base[block:, block:]))
+    here, moved = (engine.restore(each)[0] for each in (base[:width, :width], base[block:, block:]))
     first, last = slice(margin + block, width - margin), slice(margin, width - margin - block)
     difference = np.abs(here[first, first] - moved[last, last])
     return float(difference.max(initial=0)) / max(float(here.std()), 1e-12)
 
 
 def _sample(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Return an image of this width made of a smaller or larger one."""
+    """Return an image of this width, cropped from a larger one or made of a smaller one by reflection."""
     part = image[:width, :width]
     return np.pad(part, [(0, width - size) for size in part.shape], mode="symmetric")
 

@@ -1,4 +1,4 @@
-"""Keras' weights of a CARE U-Net as those of a `CareNetwork`."""
+"""Converting Keras' weights of a CARE U-Net into those of a `CareNetwork`."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ _NORMALIZATION = "batch_normalization"
 def care_weights(
     found: Tensors, architecture: Architecture, *, swaps_axes: bool = False
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the weights of a Keras model by the names that a `CareNetwork` gives them.
+    """Return the weights of a Keras model by the names of `CareNetwork`.
 
-    Convolutions are told by the names CSBDeep gives them. Where none has such a name, by their order, which is that of
-    the data: a CARE network is one chain of convolutions, up to the two heads at its end.
+    Convolutions are identified by the names that CSBDeep gives them. If none has such a name, they are taken in their
+    order: a CARE network is one chain of convolutions, up to the two heads at its end.
 
     Parameters
     ----------
     found : Tensors
         From `read_hdf5`.
     architecture : Architecture
-        What ``config.json`` says.
+        From ``config.json``.
     swaps_axes : bool
         Whether the network was made for images (X, Y).
 
     Raises
     ------
     ModelFileError
-        If the layers are not those of this architecture; the message names the first that is not.
+        If the layers are not those of this architecture; the message names the first that differs.
     """
     layers = _convolutions(found)
     expected = architecture.layers()

@@ -1,6 +1,6 @@
-"""CSBDeep's model folders: ``config.json`` and weights in HDF5, read without TensorFlow.
+"""Reading CSBDeep's model folders, ``config.json`` and weights in HDF5, without TensorFlow.
 
-The network is the same as ours to the weight; so are padding and normalisation when it restores, and so the images.
+Network, padding and normalisation are the same here, so an imported model restores the same images.
 
 References
 ----------
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 WEIGHTS = ("weights_best.h5", "weights_last.h5")
-"""The files of weights, the preferred first: CSBDeep itself takes the best where they are, and else the newest."""
+"""The files of weights, in the order in which CSBDeep prefers them."""
 
 READER = Path(__file__).with_name("read_hdf5.py")
 
@@ -48,28 +48,28 @@ _KNOWN = {
     "unet_dropout",
     "allow_new_parameters",
 }
-"""Settings that are understood or change nothing when restoring; those called ``train_...`` change nothing either."""
+"""Settings that are understood or do not matter for restoring, beside those called ``train_...``."""
 
 _PROVENANCE = ("train_epochs", "train_steps_per_epoch", "train_learning_rate", "train_batch_size")
 
 
 def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generator[None, None, Model]:
-    """Read a CARE model of CSBDeep, in steps.
+    """Read a CARE model of CSBDeep, step by step.
 
-    What the images show and by which percentiles they were normalised it does not store: the model gets the structure
-    "other" and the percentiles 2 and 99.8, CSBDeep's own defaults.
+    CSBDeep stores neither what the images show nor their percentiles: the model gets the structure "other" and
+    CSBDeep's default percentiles, 2 and 99.8.
 
     Parameters
     ----------
     contents : Contents
         The files of its folder.
     limits : Limits, optional
-        What reading the weights may use.
+        Of reading the weights.
 
     Raises
     ------
     ModelFileError
-        If it is no such model, is damaged, or is of a kind that cannot be imported.
+        If it is not such a model, is damaged, or is of a kind that cannot be imported.
     """
     config = _config(contents)
     architecture = _architecture(config)
@@ -113,7 +113,7 @@ def _is_preset(architecture: Architecture, preset: Architecture) -> bool:
 
 
 def _limits(weights: Path) -> Limits:
-    """Return what reading weights may take: HDF5 runs in circles in some damaged files."""
+    """Return the limits of reading weights: HDF5 never ends with some damaged files."""
     return Limits(work=4.0 + weights.stat().st_size / 2e7)
 
 
@@ -128,7 +128,7 @@ def _config(contents: Contents) -> dict[str, Any]:
 
 
 def _architecture(config: dict[str, Any]) -> Architecture:
-    """Return the shape of the network; anything that would make another one of it is refused by name."""
+    """Return the architecture; settings that would change the network are refused by name."""
     if any(key.startswith("n2v_") for key in config):
         raise ModelFileError("This is a Noise2Void model, which normalises and pads otherwise: it cannot be imported.")
     unknown = sorted(key for key in config if key not in _KNOWN and not key.startswith("train_"))
@@ -136,7 +136,7 @@ def _architecture(config: dict[str, Any]) -> Architecture:
     unknown = [key for key in unknown if not (key in {"batch_norm", "unet_batch_norm"} and config[key] is False)]
     if unknown:
         raise ModelFileError(
-            f"{CONFIG} has settings that CSBDeep's CARE has not ({shortened(unknown)}): the network may be another one."
+            f"{CONFIG} has settings that CSBDeep's CARE does not have ({shortened(unknown)}): the network may differ."
         )
     if _axes(config) not in {"YX", "XY"}:
         raise ModelFileError(

@@ -1,7 +1,7 @@
-"""A script: reads the weights of a Keras model from HDF5, see `confined.py`. Imports nothing of this package.
+"""A script: reads the weights of a Keras model from HDF5, see `sandbox.py`. Imports nothing of this package.
 
-Every layer's arrays go into the result as ``layer/array``; the names of all layers in Keras' order, also of those
-without weights, and Keras' version into its metadata.
+The result holds every layer's arrays as ``layer/array``. Its metadata hold Keras' version and the names of all layers
+in Keras' order, also of those without weights.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 from safetensors.numpy import save_file
 
 MAX_VALUES = 1 << 26
-"""Weights in all; a file can claim any number without holding them."""
+"""Weights in all, at most: a file can claim any number without holding them."""
 
 MAX_LAYERS = 2000
 MAX_DEPTH = 8
-"""How deep groups may nest below a layer."""
+"""Levels of groups below a layer, at most."""
 
 
-class Refused(Exception):
+class RefusedWeights(Exception):
     """A file that is not read, with the reason."""
 
 
@@ -33,10 +33,10 @@ def read(path: str) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
         # a whole model, saved with its optimiser, keeps the weights in a group
         root = _child(file, "model_weights") if "model_weights" in file else file
         if "layer_names" not in root.attrs and "layer_names0" not in root.attrs:
-            raise Refused("it has no list of Keras layers, as Keras 1 and 2 and CSBDeep write it")
+            raise RefusedWeights("it has no list of Keras layers, as Keras 1 and 2 and CSBDeep write it")
         names = _texts(root.attrs, "layer_names")
         if len(names) > MAX_LAYERS or len(set(names)) != len(names):
-            raise Refused(f"it lists {len(names)} layers, some of them twice or more than {MAX_LAYERS}")
+            raise RefusedWeights(f"it lists {len(names)} layers, some of them twice or more than {MAX_LAYERS}")
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         left = MAX_VALUES
         for name in names:
@@ -44,7 +44,7 @@ def read(path: str) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
                 left -= _checked_size(name, data, left)
                 key = f"{name}/{short}"
                 if key in arrays:
-                    raise Refused(f"layer {name!r} holds two arrays {short!r}")
+                    raise RefusedWeights(f"layer {name!r} holds two arrays {short!r}")
                 arrays[key] = np.ascontiguousarray(data[()], np.float32)
         version = root.attrs.get("keras_version", "")
         version = version.decode() if isinstance(version, bytes) else str(version)
@@ -55,17 +55,17 @@ def _child(group: Any, name: str) -> Any:
     """Return a member of a group; a link that leads elsewhere is not followed."""
     link = group.get(name, getlink=True)
     if link is None:
-        raise Refused(f"it lists a layer {name!r} that it does not hold")
+        raise RefusedWeights(f"it lists a layer {name!r} that it does not hold")
     if not isinstance(link, h5py.HardLink):
-        raise Refused(f"{name!r} is a link to somewhere else")
+        raise RefusedWeights(f"{name!r} is a link to somewhere else")
     return group[name]
 
 
 def _datasets(group: Any, depth: int) -> list[tuple[str, Any]]:
     if isinstance(group, h5py.Dataset):
-        raise Refused("a layer is an array")
+        raise RefusedWeights("a layer is an array")
     if depth == 0 or len(group) > MAX_LAYERS:
-        raise Refused("its groups are nested too deeply or hold too much")
+        raise RefusedWeights("its groups are nested too deeply or hold too much")
     found: list[tuple[str, Any]] = []
     for name in group:
         member = _child(group, name)
@@ -77,10 +77,10 @@ def _datasets(group: Any, depth: int) -> list[tuple[str, Any]]:
 
 def _checked_size(layer: str, data: Any, left: int) -> int:
     if data.dtype.kind != "f" or data.is_virtual or data.external:
-        raise Refused(f"layer {layer!r} holds an array that is not of plain numbers")
+        raise RefusedWeights(f"layer {layer!r} holds an array that is not of plain numbers")
     size: int = math.prod(data.shape)
     if size > left:
-        raise Refused(f"layer {layer!r} claims an array of shape {data.shape}: too large")
+        raise RefusedWeights(f"layer {layer!r} claims an array of shape {data.shape}: too large")
     return size
 
 
@@ -100,7 +100,7 @@ def main(source: str, target: str) -> int:
     """Read `source` into `target`; return the exit status."""
     try:
         arrays, notes = read(source)
-    except Refused as refused:
+    except RefusedWeights as refused:
         print(f"{refused}.", file=sys.stderr)
         return 2
     except (

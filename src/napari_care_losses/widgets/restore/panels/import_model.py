@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -98,10 +99,10 @@ class ImportPanel(JobPanel):
         """Import; `agreed` is the SHA-256 of a program that the user has agreed to run."""
         path, name = typed_path(self.source), self.name.value.strip()
         assert path is not None
-        structure, percentiles = self.structure.value, self.percentiles.value()
+        parameters = replace(self.percentiles.value(), structure=self.structure.value)
         self._name, self._asked = name, None
         self.run_bar.say(f"Reading {path.name}…")
-        self._job.start(lambda: _imported(path, name, structure, percentiles, agreed), title=f"Importing {name}")
+        self._job.start(lambda: _imported(path, name, parameters, agreed), title=f"Importing {name}")
 
     def _on_report(self, report: ForeignProgram | None) -> None:
         self._asked = report or self._asked
@@ -147,16 +148,10 @@ class ImportPanel(JobPanel):
 
 
 def _imported(
-    path: Path, name: str, structure: str | None, percentiles: ImportParameters, agreed: str
+    path: Path, name: str, parameters: ImportParameters, agreed: str
 ) -> Generator[ForeignProgram | None, None, None]:
-    """Import a model; end with the program to be asked about where it is one that was not agreed to."""
+    """Import a model; if it is a program that was not agreed to, report that program at the end."""
     try:
-        yield from importing(
-            path,
-            name,
-            structure=structure,
-            **percentiles.to_dict(),
-            agrees=lambda program: program.sha256 == agreed,
-        )
+        yield from importing(path, name, parameters, agrees=lambda program: program.sha256 == agreed)
     except UnagreedProgramError as error:
         yield error.program
