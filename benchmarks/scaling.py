@@ -29,7 +29,7 @@ from napari_care_losses.io.stacks import save_stack
 from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.model import SUFFIX, load_model, read_card
-from napari_care_losses.restoration.restore_stack import RestorationParameters
+from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 from napari_care_losses.restoration.to_file import restore_to_file
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 
@@ -93,7 +93,7 @@ def _restored(folder: Path, processes: int, _steps: int) -> dict[str, float]:
         def run(name: str) -> None:
             source = folder / f"{name}.tif"
             work = restore_to_file(
-                read_tiff(source), model, folder / "out.ome.zarr", settings, source=source, cluster=client
+                read_tiff(source), model, folder / "out.ome.zarr", settings, RunOptions(cluster=client), source=source
             )
             for _ in work:
                 pass

@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.library import find_model
 from napari_care_losses.models.model import load_model
-from napari_care_losses.restoration.restore_stack import RestorationParameters
+from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 from napari_care_losses.restoration.to_file import restore_to_file
 
 
@@ -20,8 +20,8 @@ def main(source: str, out: str, model_name: str) -> None:
         load_model(find_model(model_name)),
         Path(out),
         RestorationParameters(normalization="stack"),
+        RunOptions(resume=True),
         source=Path(source),
-        resume=True,
     )
     for progress in work:
         print(f"\r{progress.done} of {progress.total} tiles", end="")

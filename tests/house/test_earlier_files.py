@@ -20,6 +20,7 @@ from napari_care_losses.images.frames import Frames
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.model import load_model, read_card
+from napari_care_losses.restoration.parameters import RunOptions
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.restoration.to_file import restore_to_file
 from napari_care_losses.training.pairs import Pair
@@ -84,7 +85,8 @@ def test_the_stopped_training_is_resumed(earlier: Path) -> None:
 @pytest.mark.parametrize("name", ["stopped.tif", "stopped.ome.zarr"])
 def test_the_stopped_restoration_is_gone_on_with(earlier: Path, name: str) -> None:
     model = load_model(earlier / "model.safetensors")
-    resumed = restore_to_file(Frames(STACK, "TYX"), model, earlier / name, resume=True, device="cpu")
+    run = RunOptions(device="cpu", resume=True)
+    resumed = restore_to_file(Frames(STACK, "TYX"), model, earlier / name, run=run)
     assert [progress.frame.index for progress in resumed if progress.frame is not None] == [3]
     pixels = tifffile.imread(earlier / name) if name.endswith("tif") else zarr.open_group(earlier / name, mode="r")["0"]
     np.testing.assert_allclose(np.asarray(pixels), np.load(earlier / "restored.npy"), rtol=1e-4, atol=1e-2)

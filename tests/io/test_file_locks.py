@@ -15,6 +15,7 @@ from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.stacks import save_frames, save_stack
 from napari_care_losses.io.whole_files import locked
+from napari_care_losses.restoration.parameters import RunOptions
 from napari_care_losses.restoration.to_file import restore_to_file
 from napari_care_losses.training.checkpoint import state_path
 from napari_care_losses.training.to_file import train_to_file
@@ -85,10 +86,10 @@ def test_a_missing_folder_and_one_that_is_no_folder(tmp_path):
 @pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
 def test_two_restorations_never_make_one_file(tmp_path, name):
     out = tmp_path / name
-    first = restore_to_file(Frames(STACK), make_model(), out, device="cpu")
+    first = restore_to_file(Frames(STACK), make_model(), out, run=RunOptions(device="cpu"))
     list(islice(first, 2))
     for second in (
-        restore_to_file(Frames(STACK), make_model(), out, device="cpu", resume=True),
+        restore_to_file(Frames(STACK), make_model(), out, run=RunOptions(device="cpu", resume=True)),
         save_frames(out, Frames(STACK)),
     ):
         with pytest.raises(InputError, match="another run"):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.models.image_statistics import measure
 from napari_care_losses.models.library import bundled_folder, list_models
-from napari_care_losses.models.match import mismatches
+from napari_care_losses.models.match import reasons
 from napari_care_losses.models.model import load_model, read_card
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, Microscope, simulate_pair
@@ -48,9 +49,9 @@ def test_each_knows_what_it_was_trained_on(structure):
     assert all(each == stored[0] for each in stored)
     low, high = simulate_pair(structure, seed=43)
     other, _ = simulate_pair("actin" if structure == "mitochondria" else "mitochondria", seed=43)
-    assert mismatches(stored[0], [low]) == []
-    assert mismatches(stored[0], [high])
-    assert mismatches(stored[0], [other])
+    assert reasons(stored[0], [measure(low)]) == []
+    assert reasons(stored[0], [measure(high)])
+    assert reasons(stored[0], [measure(other)])
 
 
 @pytest.mark.parametrize(("structure", "high_ms"), [("actin", 400.0), ("dendra", 4000.0)])

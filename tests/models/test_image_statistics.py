@@ -1,4 +1,4 @@
-"""The figures of a noisy frame, and whether a model was trained on frames like it."""
+"""The statistics of a noisy frame, and whether a model was trained on frames like it."""
 
 import copy
 import dataclasses
@@ -17,7 +17,6 @@ from napari_care_losses.models.image_statistics import SMALLEST_SIDE, ImageStati
 from napari_care_losses.models.match import (
     MOST_REASONS,
     SAMPLED_IMAGES,
-    mismatches,
     noise_seen,
     reasons,
     summarize,
@@ -28,6 +27,10 @@ from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 STRUCTURES = ("actin", "mitochondria", "dendra")
 FIELDS = 24
 PROBES = 4
+
+
+def mismatches(stored, frames):
+    return reasons(stored, [measure(frame) for frame in frames])
 
 
 def values(image):
@@ -189,7 +192,7 @@ def test_other_structures_are_noticed_with_their_reason(structure, other, word, 
         assert any(word in reason for reason in said), said
 
 
-def test_a_reason_names_the_figure_and_what_was_trained_on(stored):
+def test_a_reason_names_the_statistic_and_what_was_trained_on(stored):
     logarithmic = ("noise", "noise_in_light", "fine", "medium", "coarse")
     usual = {name: 10**v if name in logarithmic else v for name, v in stored["actin"]["centre"].items()}
     centre = ImageStatistics(**usual)
@@ -200,7 +203,7 @@ def test_a_reason_names_the_figure_and_what_was_trained_on(stored):
     assert "; trained on " in said[0]
 
 
-def test_figures_that_only_do_not_go_together_are_a_reason_too():
+def test_an_unusual_combination_of_statistics_is_a_reason_too():
     """Noise relative to the range and to the light always rise together here."""
     rng = np.random.default_rng(0)
     base = dataclasses.asdict(measure(rng.gamma(2, 100, (64, 64))))
@@ -215,7 +218,7 @@ def test_figures_that_only_do_not_go_together_are_a_reason_too():
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_few_training_images_raise_no_alarm_over_their_like_but_over_long_exposures(count, fields):
+def test_few_training_images_match_similar_images_but_not_long_exposures(count, fields):
     low, high = fields["mitochondria"]
     summary = summarize_images(low[:count])
     assert summary["images"] == count
@@ -224,7 +227,7 @@ def test_few_training_images_raise_no_alarm_over_their_like_but_over_long_exposu
         assert all(mismatches(summary, [frame]) for frame in high[FIELDS:])
 
 
-def test_no_more_images_are_measured_than_needed(monkeypatch, fields):
+def test_at_most_fifty_images_are_measured(monkeypatch, fields):
     measured = []
     monkeypatch.setattr(
         "napari_care_losses.models.match.measure", lambda image: measured.append(image) or measure(image)
@@ -262,14 +265,14 @@ def test_nothing_stored_or_nothing_usable_matches_every_frame(fields, stored):
         assert mismatches(damaged, [frame]) == []
 
 
-def test_the_noise_seen_is_told(stored):
+def test_the_noise_of_the_training_images_is_returned(stored):
     low, high = (float(word) for word in noise_seen(stored["actin"]).removesuffix(" %").split(" to "))
     assert 1 < low < high < 50
     assert noise_seen({}) == noise_seen({"centre": 3, "spread": None}) == ""
     assert noise_seen({"centre": {"noise": 1e200}, "spread": {"noise": -1e308}}).endswith("%")
 
 
-def test_real_images_match_their_like_and_no_others(shared_data):
+def test_real_images_match_similar_images_only(shared_data):
     low, high = (
         {name: read_tiff(shared_data / "w2s" / f"{name}_{exposure}.tif") for name in ("actin", "mitochondria")}
         for exposure in ("low", "high")

@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from napari_care_losses.errors import InputError, ModelFileError
 from napari_care_losses.models import library
 from napari_care_losses.models.architecture import Architecture
-from napari_care_losses.models.library import find_model, library_folder, list_models, new_model_path
+from napari_care_losses.models.library import find_model, list_models, new_model_path
 from napari_care_losses.models.model import HEADER, Model, ModelCard
 from napari_care_losses.models.unet import CareNetwork
+from napari_care_losses.models.user_folder import library_folder
 
 TINY = Architecture(kernel_size=3, filters=1, depth=1)
 

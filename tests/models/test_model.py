@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from napari_care_losses.errors import InputError, ModelFileError, OutputError
 from napari_care_losses.images.normalization import Normalization
 from napari_care_losses.models.architecture import PRESETS, Architecture
-from napari_care_losses.models.model import FORMAT, HEADER, STRUCTURES, Model, ModelCard, load_model, read_card
+from napari_care_losses.models.model import FORMAT, HEADER, STRUCTURE_NAMES, Model, ModelCard, load_model, read_card
 from napari_care_losses.models.unet import CareNetwork
 
 TINY = Architecture(kernel_size=3, filters=2, depth=1)
@@ -69,7 +69,7 @@ def test_a_loaded_network_is_ready_to_restore():
     assert not network.training
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", STRUCTURE_NAMES)
 def test_the_card_survives_json(structure):
     card = ModelCard(
         structure=structure,

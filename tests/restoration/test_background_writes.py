@@ -12,6 +12,7 @@ from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.tiff_writer import TiffStackWriter
 from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.restoration.parameters import RunOptions
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.restoration.to_file import restore_to_file
 
@@ -25,7 +26,8 @@ WRITE = TiffStackWriter.write
 def job(folder, stack=STACK, engine="torch", **options):
     """Return the restoration of a stack in four tiles a frame."""
     parameters = RestorationParameters(engine=engine, tile_size=32)
-    return restore_to_file(Frames(stack), make_model(), folder / "out.tif", parameters, device="cpu", **options)
+    run = RunOptions(device="cpu", **options)
+    return restore_to_file(Frames(stack), make_model(), folder / "out.tif", parameters, run)
 
 
 def restored_frames(restoring):
@@ -159,9 +161,8 @@ def test_the_scale_is_written_beside_it_and_both_are_resumed_together(tmp_path, 
     model = make_model(Architecture(kernel_size=3, filters=2, depth=1, predicts_scale=True), "laplace")
 
     def scaled(**options):
-        return restore_to_file(
-            Frames(STACK), model, tmp_path / "out.tif", scale_out=tmp_path / "scale.tif", device="cpu", **options
-        )
+        run = RunOptions(device="cpu", **options)
+        return restore_to_file(Frames(STACK), model, tmp_path / "out.tif", run=run, scale_out=tmp_path / "scale.tif")
 
     def write(stack, index, image):
         if index == 2 and stack.path.name == "scale.tif":

@@ -17,6 +17,7 @@ from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.restoration.cluster import scheduler as cluster_module
+from napari_care_losses.restoration.parameters import RunOptions
 from napari_care_losses.restoration.restore_stack import RestorationParameters
 from napari_care_losses.restoration.to_file import restore_to_file
 
@@ -47,15 +48,15 @@ def movie(tmp_path):
     return path
 
 
-def restoration(path, out, model=None, *, frames=None, parameters=None, **options):
+def restoration(path, out, model=None, *, frames=None, parameters=None, scale_out=None, **options):
     return restore_to_file(
         read_stack(path) if frames is None else frames,
         model or make_model(),
         out,
         parameters or RestorationParameters(tile_size=32, engine="torch"),
+        RunOptions(device="cpu", **options),
         source=path,
-        device="cpu",
-        **options,
+        scale_out=scale_out,
     )
 
 

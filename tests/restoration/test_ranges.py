@@ -9,8 +9,7 @@ from napari_care_losses.errors import InputError, ParameterError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import SAMPLED_FRAMES, Normalization, frame_range, stack_ranges
 from napari_care_losses.restoration.parameters import RestorationParameters
-from napari_care_losses.restoration.ranges import chosen_levels, estimate_ranges, frames_to_sample
-from napari_care_losses.restoration.smoothing import smoothed
+from napari_care_losses.restoration.ranges import chosen_levels, estimate_ranges, frames_to_sample, smoothed
 
 MODES = ("frame", "stack", "bleaching")
 OFFSET = 100

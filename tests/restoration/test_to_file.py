@@ -23,6 +23,7 @@ from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.model import Model, ModelCard
 from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.restoration.engines.base import Engine
+from napari_care_losses.restoration.parameters import RunOptions
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.restoration.to_file import restore_to_file
 
@@ -46,9 +47,12 @@ def stack(tmp_path):
 
 def job(stack, out, model=None, frames=None, **options):
     """Return the restoration of a file in tiles of 32 px."""
-    options.setdefault("parameters", RestorationParameters(tile_size=32))
-    chosen = read_tiff(stack) if frames is None else frames
-    return restore_to_file(chosen, model or make_model(), out, source=stack, device="cpu", **options)
+    parameters, scale_out = (
+        options.pop("parameters", RestorationParameters(tile_size=32)),
+        options.pop("scale_out", None),
+    )
+    chosen, run = read_tiff(stack) if frames is None else frames, RunOptions(device="cpu", **options)
+    return restore_to_file(chosen, model or make_model(), out, parameters, run, source=stack, scale_out=scale_out)
 
 
 def run(restoring):
@@ -274,7 +278,7 @@ def test_a_frame_that_cannot_be_read_keeps_what_was_done(stack, tmp_path, suffix
     # read in the background while the frame before it is restored
     assert drive.was_read[2].wait(60)
     drive.is_there = False
-    with pytest.raises(UnreadableError, match=rf"cannot be read .* What is done stays beside .*out{suffix}: resume it"):
+    with pytest.raises(UnreadableError, match=rf"cannot be read .* frames stay beside .*out{suffix}: resume it"):
         list(stopped)
     drive.is_there = True
     assert run(job(stack, out, frames=Frames(drive, "TYX"), resume=True))[0] == [3]

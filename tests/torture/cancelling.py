@@ -19,7 +19,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_care_losses.models.library import FOLDER_VARIABLE
+from napari_care_losses.models.user_folder import FOLDER_VARIABLE
 from napari_care_losses.widgets.background.threads import thread_pool
 from napari_care_losses.widgets.compare.widget import CompareWidget
 from napari_care_losses.widgets.layers.restored_layers import is_result

@@ -21,7 +21,7 @@ from napari_care_losses.errors import CareError, OutputError, UnreadableError
 from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import load_model
-from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 from napari_care_losses.restoration.to_file import restore_to_file
 from napari_care_losses.training.pairs import pairs_from_frames
 from napari_care_losses.training.parameters import TrainingParameters
@@ -103,9 +103,8 @@ class Work:
         source = self.data / "low.ome.zarr" if self.out.suffix == ".zarr" else low
         model = load_model(self.data / "model.safetensors")
         parameters = RestorationParameters(engine="torch")
-        return restore_to_file(
-            read_stack(source), model, self.out, parameters, source=source, resume=True, device="cpu"
-        )
+        run = RunOptions(device="cpu", resume=True)
+        return restore_to_file(read_stack(source), model, self.out, parameters, run, source=source)
 
     def result(self) -> Any:
         """Return what was made, to be compared."""
@@ -194,7 +193,7 @@ def _vanish(work: Work, moments: random.Random, steps: int, expected: Any) -> in
     source = work.data / ("low.ome.zarr" if work.out.suffix == ".zarr" else "low.tif")
     saved = source.with_name("saved")
     said = work.stop_at(moments.randrange(2, steps - 3), lambda: _take_away(source, saved), UnreadableError)
-    assert f"What is done stays beside {work.out}" in said, said
+    assert f"The finished frames stay beside {work.out}" in said, said
     if source.is_file():
         source.unlink()
     os.replace(saved, source)

@@ -100,7 +100,8 @@ def use(path: Path, rng: random.Random) -> None:
     model = load_model(path)
     use_model(model, rng, path.parent)
     if rng.random() < 0.05:
-        from napari_care_losses.models.library import FOLDER_VARIABLE, list_models
+        from napari_care_losses.models.library import list_models
+        from napari_care_losses.models.user_folder import FOLDER_VARIABLE
 
         os.environ[FOLDER_VARIABLE] = str(path.parent)
         list_models()

@@ -30,7 +30,7 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.model import Model, ModelCard, load_model
 from napari_care_losses.models.unet import CareNetwork
-from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 from napari_care_losses.restoration.to_file import restore_to_file
 from napari_care_losses.training.checkpoint import read_state, state_path
 from napari_care_losses.training.pairs import pairs_from_frames
@@ -132,9 +132,8 @@ def _restore(reached: Any, folder: Path, out: Path) -> None:
     source = folder / "low.tif"
     parameters = RestorationParameters(engine="torch")
     model = load_model(folder / "model.safetensors")
-    for progress in restore_to_file(
-        read_stack(source), model, out, parameters, source=source, resume=True, device="cpu"
-    ):
+    run = RunOptions(device="cpu", resume=True)
+    for progress in restore_to_file(read_stack(source), model, out, parameters, run, source=source):
         if progress.frame is not None:
             reached.value += 1
 

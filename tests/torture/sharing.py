@@ -16,8 +16,9 @@ from killing import _model
 
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.losses.registry import LOSSES
-from napari_care_losses.models.library import FOLDER_VARIABLE, list_models
+from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
+from napari_care_losses.models.user_folder import FOLDER_VARIABLE
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.training.pairs import pairs_from_frames
 from napari_care_losses.training.parameters import TrainingParameters

@@ -265,8 +265,9 @@ def _finite(value: Any) -> Any:
 def models(options: argparse.Namespace) -> None:
     """List the library; for an image with the best match first."""
     from napari_care_losses.io.stacks import read_stack
-    from napari_care_losses.models.library import library_folder, list_models
+    from napari_care_losses.models.library import list_models
     from napari_care_losses.models.suggest import measure_frames, rank_models
+    from napari_care_losses.models.user_folder import library_folder
 
     entries = list_models()
     measured = [] if options.image is None else measure_frames(read_stack(options.image))

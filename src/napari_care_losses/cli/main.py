@@ -169,7 +169,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
 
 def _add_training_options(train: argparse.ArgumentParser) -> None:
     from napari_care_losses.losses.registry import LOSSES
-    from napari_care_losses.models.model import STRUCTURES
+    from napari_care_losses.models.model import STRUCTURE_NAMES
     from napari_care_losses.restoration.parameters import DEVICES
     from napari_care_losses.training.parameters import TrainingParameters
 
@@ -181,7 +181,7 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--out", type=_path, required=True, metavar="M.safetensors", help="The model file to make.")
     train.add_argument("--frames", type=_selection, metavar="A:B", help="Frames A up to, not including, B.")
     train.add_argument("--from", dest="start_from", metavar="MODEL", help="Start from this model's weights.")
-    train.add_argument("--structure", choices=STRUCTURES, default="other", help="What the images show.")
+    train.add_argument("--structure", choices=STRUCTURE_NAMES, default="other", help="What the images show.")
     budget = train.add_mutually_exclusive_group()
     for unit, kind in (("epochs", int), ("steps", int), ("minutes", float)):
         budget.add_argument(f"--{unit}", type=kind, help=f"Train this many {unit} (default: 100 epochs).")
@@ -264,10 +264,10 @@ def _add_experiment_options(experiment: argparse.ArgumentParser) -> None:
 
 
 def _add_import_options(bring: argparse.ArgumentParser) -> None:
-    from napari_care_losses.models.model import STRUCTURES
+    from napari_care_losses.models.model import STRUCTURE_NAMES
     from napari_care_losses.restoration.parameters import RestorationParameters
 
-    bring.add_argument("--structure", choices=STRUCTURES, help="What the images show (other).")
+    bring.add_argument("--structure", choices=STRUCTURE_NAMES, help="What the images show (other).")
     for name in ("low_percentile", "high_percentile"):
         info = RestorationParameters.described()[name]
         bring.add_argument(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from napari_care_losses.restoration.folders import FileProgress
+    from napari_care_losses.restoration.parameters import RunOptions
     from napari_care_losses.restoration.restore_stack import Progress
 
 
@@ -46,6 +47,18 @@ def _cluster(options: argparse.Namespace) -> AbstractContextManager[Client | Non
     return connected(scheduler=options.scheduler or "", workers=options.workers or 0)
 
 
+def _run_options(options: argparse.Namespace, cluster: Client | None) -> RunOptions:
+    from napari_care_losses.restoration.parameters import RunOptions
+
+    return RunOptions(
+        device=options.device,
+        dtype=options.dtype,
+        zarr_version=options.ome_zarr,
+        resume=options.resume,
+        cluster=cluster,
+    )
+
+
 def _restore_file(options: argparse.Namespace) -> None:
     from napari_care_losses.io.stacks import is_ome_zarr_name, read_stack
     from napari_care_losses.io.whole_files import check_folder
@@ -68,13 +81,9 @@ def _restore_file(options: argparse.Namespace) -> None:
             load_model(path),
             options.out,
             parameters,
+            _run_options(options, cluster),
             source=source,
             scale_out=options.scale_out,
-            dtype=options.dtype,
-            resume=options.resume,
-            device=options.device,
-            zarr_version=options.ome_zarr,
-            cluster=cluster,
         )
         with stoppable(work) as stopped:
             clipped, note = _show_restoring(work, stopped, "tile" if cluster is None else "frame")
@@ -124,14 +133,10 @@ def _restore_files(options: argparse.Namespace) -> None:
             load_model(model_path),
             options.out,
             RestorationParameters(**given_parameters(options, RestorationParameters)),
+            _run_options(options, cluster),
             model_name=model_path.stem,
-            dtype=options.dtype,
-            device=options.device,
             selection=options.frames,
-            resume=options.resume,
             file_format=options.format or ("" if cluster is None else "ome-zarr"),
-            zarr_version=options.ome_zarr,
-            cluster=cluster,
         )
         with stoppable(work) as stopped:
             _show_files(work, stopped, finished)

@@ -12,7 +12,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import read_stack
-from napari_care_losses.models.model import STRUCTURES
+from napari_care_losses.models.model import STRUCTURE_NAMES
 from napari_care_losses.training.pair_sources import stack_files
 from napari_care_losses.training.pairs import Pair, pairs_from_frames
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SIMULATED_STRUCTURES = tuple(name for name in STRUCTURES if name != "other")
+SIMULATED_STRUCTURES = tuple(name for name in STRUCTURE_NAMES if name != "other")
 
 
 class Stacks(NamedTuple):
@@ -42,7 +42,7 @@ class SimulatedSet:
     Attributes
     ----------
     structure : str
-        A key of `napari_care_losses.simulation.pairs_and_movies.STRUCTURES`.
+        A key of `napari_care_losses.simulation.pairs_and_movies.STRUCTURE_NAMES`.
     low_ms : tuple of float
         Low exposures in ms; of several, field i has the one at place i modulo their number.
     high_ms : float

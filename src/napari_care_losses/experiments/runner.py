@@ -151,7 +151,7 @@ def _train(
     method: TrainedMethod, path: Path, train_set: _LazySet, training: TrainingParameters, device: str
 ) -> Generator[ExperimentStep, None, list[str]]:
     """Train one network; return notes for the reader."""
-    from napari_care_losses.models.model import STRUCTURES
+    from napari_care_losses.models.model import STRUCTURE_NAMES
     from napari_care_losses.training.checkpoint import state_path
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
@@ -163,7 +163,7 @@ def _train(
         pairs,
         method.loss,
         replace(training, **method.training),
-        structure=structure if structure in STRUCTURES else "other",
+        structure=structure if structure in STRUCTURE_NAMES else "other",
         device=device,
     )
     try:

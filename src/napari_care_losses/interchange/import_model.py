@@ -36,7 +36,7 @@ class ImportParameters(Parameters):
     Attributes
     ----------
     structure : str, optional
-        One of `napari_care_losses.models.model.STRUCTURES`; by default the model's own, or "other".
+        One of `napari_care_losses.models.model.STRUCTURE_NAMES`; by default the model's own, or "other".
     low_percentile, high_percentile : float, optional
         Percentiles to use when restoring; by default the model's own, or CSBDeep's where it has none.
     """

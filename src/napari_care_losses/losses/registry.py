@@ -2,6 +2,14 @@
 
 To add a loss, write a class in a module of this folder and add it to `LOSSES`: forms, command line, experiments and
 contract tests go through the table. Torch is imported where a loss is called, so that the forms load without it.
+
+Examples
+--------
+>>> from napari_care_losses.losses.registry import LOSSES
+>>> list(LOSSES)[:4]
+['laplace', 'fft', 'bandpass', 'fft+bandpass']
+>>> LOSSES["bandpass"](sigma_large=8)
+Bandpass(sigma_small=0.5, sigma_large=8.0)
 """
 
 from __future__ import annotations
@@ -32,16 +40,7 @@ LOSSES: dict[str, type[Loss]] = {
         MeanSquaredError,
     )
 }
-"""Every loss by its name, the paper's three first.
-
-Examples
---------
->>> from napari_care_losses.losses.registry import LOSSES
->>> list(LOSSES)[:4]
-['laplace', 'fft', 'bandpass', 'fft+bandpass']
->>> LOSSES["bandpass"](sigma_large=8)
-Bandpass(sigma_small=0.5, sigma_large=8.0)
-"""
+"""Every loss by its name, the paper's three first."""
 
 
 def loss_class(name: str) -> type[Loss]:

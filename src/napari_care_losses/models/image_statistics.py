@@ -1,8 +1,7 @@
-"""What a noisy image looks like in eight figures.
+"""Eight statistics of a noisy image, compared by `models.match` with those of a model's training images.
 
-The figures depend neither on the gain nor on the offset of the grey levels, those of the structures hardly on the
-exposure, and little on how much of the frame the cells fill. `models.match` compares them with those of the images a
-model was trained on. How they were chosen, and how often the comparison is wrong: ``docs/explanation/model_match.md``.
+They do not depend on gain and offset of the grey levels, and little on how much of the frame the cells fill; those of
+structure hardly depend on the exposure. How they were chosen: ``docs/explanation/model_match.md``.
 """
 
 from __future__ import annotations
@@ -24,42 +23,42 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float32]
 
 SMALLEST_SIDE = 32
-"""Frames narrower than this, in px, show too little to be measured."""
+"""Smallest width and height of a frame that can be measured, in pixels."""
 
 WINDOW, WINDOWS = 256, 4
-"""Of a frame larger than that together, WINDOWS x WINDOWS windows of WINDOW px are measured, spread evenly."""
+"""Of larger frames, WINDOWS x WINDOWS evenly spaced windows of WINDOW px are measured."""
 
-# Each level of the pyramid is blurred by this, in px of its own grid, which doubles the width of the blur before:
-# 1, 2, 4, 8 px of the image.
+# Sigma of the blur from one level of the pyramid to the next, in px of its grid: it doubles the width of the blur,
+# to 1, 2, 4 and 8 px of the image.
 _DOUBLING = math.sqrt(3)
-# width of the neighbourhood whose direction is taken, in px of the level's grid
+# sigma of the neighbourhood in which directions are compared, in px of the level's grid
 _NEIGHBOURHOOD = 3.0
-# Power left after the noise is taken off is not let below this share of the noise taken off: it may come out negative.
+# Power without noise is at least this share of the noise's; the difference may be negative.
 _LEAST_SHARE = 0.03
-# in units of the squared range: nothing is left of patterns of a few pixels once blurred
+# least mean square of the light, relative to the squared range: blurring removes patterns of a few pixels
 _LEAST_LIGHT = 1e-8
 
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """Figures of one noisy frame.
+    """Statistics of one noisy frame.
 
     Attributes
     ----------
     noise : float
         Standard deviation of the noise, relative to the range from percentile 2 to 99.8.
     noise_in_light : float
-        The same, relative to the root mean square of the light: the image blurred by 8 px, above its darkest.
+        The same, relative to the root mean square of the light: the image blurred by 8 px, minus its darkest level.
     fine, medium, coarse : float
         Detail about 3, 6 and 13 px wide, relative to the same light: root mean square of the differences of images
         blurred by 1, 2, 4 and 8 px, without the noise in them.
     fine_lines, coarse_lines : float
-        How much of the detail runs in one direction, 0 (spots, texture) to 1 (parallel lines): coherence of the
-        structure tensor (Bigun and Granlund 1987) at 2 and 4 px, without the noise in it; estimated, so that it may
+        Share of the detail that runs in one direction, 0 (spots, texture) to 1 (parallel lines): coherence of the
+        structure tensor (Bigun and Granlund 1987) at 2 and 4 px, without the noise in it; an estimate, which may
         exceed 1 where noise prevails.
     bright : float
-        Percentile 90 of the image blurred by 2 px, relative to its percentile 98, both above the darkest: small where
-        little of the frame is bright.
+        Percentile 90 of the image blurred by 2 px, relative to its percentile 98, both above the darkest level: small
+        where little of the frame is bright.
     """
 
     noise: float
@@ -83,7 +82,7 @@ def measure(image: NDArray[Any]) -> ImageStatistics:
     Returns
     -------
     ImageStatistics
-        Its figures; the same for ``a * image + b`` with ``a`` above 0.
+        The statistics; the same for ``a * image + b`` with ``a`` above 0.
 
     Raises
     ------
@@ -95,7 +94,7 @@ def measure(image: NDArray[Any]) -> ImageStatistics:
     windows = finite(_windows(image))
     low, high = percentiles(windows, Normalization().low, Normalization().high)
     if not high > low:
-        raise InputError("Expected a frame with something to see in it, found hardly any differences of grey level.")
+        raise InputError("Expected a frame with structure, found one of nearly constant grey level.")
     normalized = (countable(windows).astype(np.float64) - low) / (high - low)
     return _measured(normalized.astype(np.float32))
 

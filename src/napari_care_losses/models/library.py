@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import platformdirs
-
 from napari_care_losses.errors import InputError, ModelFileError
 from napari_care_losses.models.model import SUFFIX, ModelCard, read_card
-
-FOLDER_VARIABLE = "NAPARI_CARE_LOSSES_LIBRARY"
-"""Environment variable that names another folder for the user's models."""
+from napari_care_losses.models.user_folder import library_folder
 
 AUTHOR, LICENSE = "anonymous", "CC-BY-4.0"
-"""What is said of a model whose maker says nothing."""
-
+"""Author and licence of a model where the user names none."""
 
 LONGEST_NAME = 200
-"""Bytes of a model's name: most systems take 255, of which some are needed while a file is written."""
+"""Largest length of a model's name, in bytes: most systems allow 255, and the temporary file needs some of them."""
 
-# Windows takes them for devices, whatever suffix they have
+# Windows reads these as devices, whatever their suffix.
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 
 
@@ -40,7 +34,7 @@ class LibraryEntry:
     bundled : bool
         Whether it came with the package.
     card : ModelCard
-        What it is.
+        Its card.
     """
 
     name: str
@@ -49,35 +43,29 @@ class LibraryEntry:
     card: ModelCard
 
 
-def library_folder() -> Path:
-    """Return the folder of the user's models, made if it is missing."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    folder = (
-        Path(named) if named else Path(platformdirs.user_data_dir("napari-care-losses", appauthor=False)) / "models"
-    )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The model library {folder} cannot be made: {error.strerror or error}.") from error
-    return folder
-
-
 def bundled_folder() -> Path:
     """Return the folder of the models that come with the package."""
     return Path(str(resources.files("napari_care_losses"))) / "models" / "bundled"
 
 
 def makers_of(path: Path) -> tuple[str, str]:
-    """Return whom to name as the author of a model and under which licence, where the user says nothing."""
+    """Return the author and the licence of a model where the user names none."""
     if path.parent == bundled_folder():
         return "the napari-care-losses developers", "BSD-3-Clause"
     return AUTHOR, LICENSE
 
 
 def list_models() -> list[LibraryEntry]:
-    """Return every readable model, the user's own first, each group by name.
+    """Return every readable model, the user's own first, each group sorted by name.
 
     A damaged file in the library is left out; `load_model` on its path says what is wrong with it.
+
+    Examples
+    --------
+    >>> from napari_care_losses.models.library import list_models
+    >>> actin = next(entry for entry in list_models() if entry.bundled and entry.card.loss == "bandpass")
+    >>> actin.name, actin.card.structure, actin.card.preset
+    ('actin-bandpass-care', 'actin', 'care')
     """
     entries = []
     for folder, bundled in ((library_folder(), False), (bundled_folder(), True)):
@@ -96,9 +84,15 @@ def find_model(name: str) -> Path:
     ------
     ModelFileError
         If there is none.
+
+    Examples
+    --------
+    >>> from napari_care_losses.models.library import find_model
+    >>> find_model("actin-bandpass-care").name
+    'actin-bandpass-care.safetensors'
     """
     path = Path(name)
-    # of what is too long for a path, nothing can be looked at
+    # A name that is too long for a path raises one.
     with suppress(OSError):
         if path.suffix == SUFFIX or path.is_file():
             return path

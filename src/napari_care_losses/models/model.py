@@ -1,4 +1,4 @@
-"""A trained model: the network's weights and a card that says what it is, in one ``.safetensors`` file."""
+"""A trained model: the network's weights and a card that describes them, in one ``.safetensors`` file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from napari_care_losses.io.untrusted_files import open_tensors, read_json
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.program import TENSOR, Program
+from napari_care_losses.models.user_folder import is_agreed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,31 +31,31 @@ FORMAT = 1
 """Version of the card's layout; files of a later one are refused."""
 
 LARGEST_NETWORK = 1 << 26
-"""Weights of a network at most; CARE's has a million."""
+"""Largest number of weights; CARE's network has a million."""
 
-STRUCTURES = ("actin", "mitochondria", "dendra", "other")
-"""What a model was trained to see."""
+STRUCTURE_NAMES = ("actin", "mitochondria", "dendra", "other")
+"""What the images that a model was trained on show."""
 
 CIRCUMSTANCES = ("seconds", "date")
-"""Entries of a card's provenance in which two runs of one training differ."""
+"""Entries of a card's provenance that differ between two runs of one training."""
 
+# words in file names that name a structure
 _WORDS = {"actin": "actin", "mito": "mitochondria", "dendra": "dendra"}
-"""By which names tell a structure."""
 
 
 def structure_named(text: str) -> str | None:
-    """Return which of `STRUCTURES` a name tells, such as that of a file; None if it tells none."""
+    """Return which of `STRUCTURE_NAMES` a text such as a file name mentions; None if none."""
     return next((structure for word, structure in _WORDS.items() if word in text.lower()), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What a model file says of itself.
+    """The description of a model in its file.
 
     Attributes
     ----------
     structure : str
-        One of `STRUCTURES`.
+        One of `STRUCTURE_NAMES`.
     loss : str
         Name of the training loss.
     loss_parameters : dict
@@ -62,13 +63,24 @@ class ModelCard:
     preset : str
         Name of the architecture's preset, or "custom".
     architecture : Architecture or Program
-        Shape of the network, or what there is to know of a foreign one.
+        Shape of the network, or the description of another tool's program.
     normalization : Levels
-        Percentiles to use when restoring, or what foreign networks have in their place.
+        Percentiles to use when restoring, or what another tool's network uses in their place.
     training : dict
         Provenance as plain values: settings, pairs, steps, losses reached, versions, date.
     statistics : dict
-        What the low-exposure images trained on look like, from `matching.summarize`; empty where unknown.
+        Statistics of the low-exposure training images, from `napari_care_losses.models.match.summarize`; empty where
+        unknown.
+
+    Examples
+    --------
+    >>> from napari_care_losses.models.architecture import Architecture
+    >>> from napari_care_losses.models.model import ModelCard
+    >>> card = ModelCard(structure="actin", loss="fft", architecture=Architecture(filters=16))
+    >>> card.normalization.high  # percentile, CARE's default
+    99.8
+    >>> ModelCard.from_json(card.to_json()) == card
+    True
     """
 
     structure: str
@@ -81,8 +93,10 @@ class ModelCard:
     statistics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.structure not in STRUCTURES:
-            raise InputError(f"structure must be one of {', '.join(STRUCTURES)}; found {shortened(self.structure)}.")
+        if self.structure not in STRUCTURE_NAMES:
+            raise InputError(
+                f"structure must be one of {', '.join(STRUCTURE_NAMES)}; found {shortened(self.structure)}."
+            )
 
     @property
     def care(self) -> Architecture:
@@ -91,7 +105,7 @@ class ModelCard:
         Raises
         ------
         InputError
-            If the model is a foreign program.
+            If the model is a program of another tool.
         """
         if isinstance(self.architecture, Program):
             raise InputError(
@@ -118,12 +132,12 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Return the card a JSON text describes.
+        """Return the card that a JSON text describes.
 
         Raises
         ------
         ModelFileError
-            If it is no card of this version or an earlier one.
+            If it is not a card of this version or an earlier one.
         """
         try:
             values = read_json(text)
@@ -139,7 +153,7 @@ class ModelCard:
                 ),
                 normalization=levels_from_dict(values["normalization"]),
                 training=dict(values["training"]),
-                # files of earlier versions have none
+                # Files of earlier versions have none.
                 statistics=dict(values.get("statistics", {})),
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -153,9 +167,20 @@ class Model:
     Attributes
     ----------
     card : ModelCard
-        What it is.
+        Its description.
     weights : dict of str to Tensor
-        The network's parameters by name, float32, and nothing else; of a foreign program its bytes.
+        The network's parameters by name, float32, and nothing else; of another tool's program its bytes.
+
+    Examples
+    --------
+    >>> from napari_care_losses.models.architecture import Architecture
+    >>> from napari_care_losses.models.model import Model, ModelCard
+    >>> from napari_care_losses.models.unet import CareNetwork
+    >>> architecture = Architecture(filters=4, depth=1)
+    >>> card = ModelCard(structure="other", loss="fft", architecture=architecture)
+    >>> model = Model(card, CareNetwork(architecture).state_dict())
+    >>> model.network().training  # a new network, ready to restore
+    False
     """
 
     card: ModelCard
@@ -167,7 +192,7 @@ class Model:
         Raises
         ------
         InputError
-            If the model is a foreign program.
+            If the model is a program of another tool.
         ModelFileError
             If the weights do not fit the architecture.
         """
@@ -177,12 +202,12 @@ class Model:
         return network.eval()
 
     def program(self) -> bytes:
-        """Return the foreign program.
+        """Return the bytes of another tool's program.
 
         Raises
         ------
         ModelFileError
-            If it is not the one that the card names.
+            If the program is not the one that the card names.
         """
         program, tensor = self.card.architecture, self.weights.get(TENSOR)
         data = b"" if tensor is None else tensor.numpy().tobytes()
@@ -192,7 +217,7 @@ class Model:
 
     def digest(self) -> str:
         """Return a short digest of card and weights: equal for equal models, whenever they were trained."""
-        # Image statistics change nothing of what the model does, and may be added to one that a training started from.
+        # Image statistics do not change what the model does, and may be added later.
         training = {name: value for name, value in self.card.training.items() if name not in CIRCUMSTANCES}
         digest = hashlib.sha256(replace(self.card, statistics={}, training=training).to_json().encode())
         for name in sorted(self.weights):
@@ -213,7 +238,7 @@ class Model:
 
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.weights.items()}
         with replacing(Path(path)) as temporary:
-            # Not `save_file`, which claims the whole length first: killed, it leaves a file that opens.
+            # Not `save_file`, which sets the full length first: a killed one leaves a file that opens.
             temporary.write_bytes(save(weights, metadata={HEADER: self.card.to_json()}))
 
 
@@ -223,29 +248,35 @@ def load_model(path: Path | str) -> Model:
     Raises
     ------
     ModelFileError
-        If the file is missing, damaged, not one of ours, or holds a foreign program that may not be run here.
+        If the file is missing, damaged, not one of ours, or holds a program of another tool that the user did not agree
+        to run here.
+
+    Examples
+    --------
+    >>> from napari_care_losses.models.library import find_model
+    >>> from napari_care_losses.models.model import load_model
+    >>> model = load_model(find_model("actin-bandpass-care"))
+    >>> model.card.loss, model.card.architecture.filters
+    ('bandpass', 32)
     """
     model = read_model(Path(path))
     program = model.card.architecture
-    if isinstance(program, Program):
-        from napari_care_losses.models.user_folder import is_agreed
-
-        if not is_agreed(program.sha256):
-            raise ModelFileError(
-                f"{path} holds a {program.kind} program of another tool that nobody has agreed to run on this machine: "
-                f"import the file first (napari-care-losses import {path} --name NAME)."
-            )
+    if isinstance(program, Program) and not is_agreed(program.sha256):
+        raise ModelFileError(
+            f"{path} holds a {program.kind} program of another tool that nobody has agreed to run on this machine: "
+            f"import the file first (napari-care-losses import {path} --name NAME)."
+        )
     return model
 
 
 def read_model(path: Path) -> Model:
-    """Read a model file without asking whether its program may be run; raises like `load_model` otherwise."""
+    """Read a model file as `load_model` does, a program that may not be run too."""
     import torch
 
     card = read_card(path)
     try:
         with open_tensors(path, "pt") as file:
-            # before any of them is read: a file can claim what no memory holds
+            # Checked before any is read: a file can claim more than the memory holds.
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
             if isinstance(card.architecture, Architecture):
                 _check_shapes(_empty_network(card.architecture), shapes)
@@ -264,7 +295,7 @@ def read_model(path: Path) -> Model:
 
 
 def _empty_network(architecture: Architecture) -> CareNetwork:
-    """Return a network without memory for its weights; a card may claim a far larger one than its file holds."""
+    """Return a network without memory for its weights; a card may claim a far larger network than its file holds."""
     import torch
 
     from napari_care_losses.models.unet import CareNetwork
@@ -277,7 +308,9 @@ def _check_shapes(network: CareNetwork, found: dict[str, tuple[int, ...]]) -> No
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     count = sum(map(math.prod, expected.values()))
     if count > LARGEST_NETWORK:
-        raise ModelFileError(f"The model's card claims a network of {count:,} weights: none has so many.")
+        raise ModelFileError(
+            f"The model's card claims a network of {count:,} weights; at most {LARGEST_NETWORK:,} are allowed."
+        )
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise ModelFileError(f"The weights do not fit the model's architecture (first: {wrong[0]!r}).")

@@ -1,4 +1,4 @@
-"""Which models of the library were trained on images like the ones to restore."""
+"""Suggests the models that were trained on images like the ones to restore."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_care_losses.models.library import LibraryEntry
 
 MEASURED_FRAMES = 5
-"""Frames of a stack that are measured, evenly chosen."""
+"""Largest number of frames of a stack that are measured."""
 
 
 class Match(NamedTuple):
@@ -29,9 +29,9 @@ class Match(NamedTuple):
     entry : LibraryEntry
         The model.
     distance : float
-        From `matching.distance`; infinite where the model does not store what it was trained on.
+        From `napari_care_losses.models.match.distance`; infinite where the model does not store statistics.
     reasons : list of str
-        In what the images differ from those it was trained on, in plain words; empty where they match.
+        How the images differ from those it was trained on; empty where they match.
     """
 
     entry: LibraryEntry
@@ -40,12 +40,21 @@ class Match(NamedTuple):
 
 
 def measure_frames(frames: Frames) -> list[ImageStatistics]:
-    """Measure `MEASURED_FRAMES` of a stack, or all if there are fewer; those that cannot be measured are left out.
+    """Measure `MEASURED_FRAMES` evenly chosen frames of a stack, without those that cannot be measured.
 
     Raises
     ------
     InputError
-        If none can be: what is wrong with the first.
+        If no frame can be measured, with the reason for the first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_care_losses.images.frames import Frames
+    >>> from napari_care_losses.models.suggest import measure_frames
+    >>> noise = np.random.default_rng(0).normal(100, 10, (2, 64, 64))
+    >>> [round(statistics.noise, 2) for statistics in measure_frames(Frames(noise))]
+    [0.21, 0.2]
     """
     measured, first_error = [], None
     for index in evenly_spaced(range(len(frames)), MEASURED_FRAMES):
@@ -59,17 +68,28 @@ def measure_frames(frames: Frames) -> list[ImageStatistics]:
 
 
 def rank_models(entries: Iterable[LibraryEntry], measured: list[ImageStatistics]) -> list[Match]:
-    """Sort models by how well they match images, the best first; equals stay as they were.
+    """Sort models by how well they match images, the best first; equal ones keep their order.
 
     Parameters
     ----------
     entries : iterable of LibraryEntry
         The models.
     measured : list of ImageStatistics
-        What the images look like, from `measure_frames`.
+        Statistics of the images, from `measure_frames`.
+
+    Examples
+    --------
+    >>> from napari_care_losses.images.frames import Frames
+    >>> from napari_care_losses.models.library import list_models
+    >>> from napari_care_losses.models.suggest import measure_frames, rank_models
+    >>> from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
+    >>> low, _ = simulate_pairs("actin", 1, (128, 128), seed=0)
+    >>> bundled = [entry for entry in list_models() if entry.bundled]
+    >>> rank_models(bundled, measure_frames(Frames(low)))[0].entry.card.structure
+    'actin'
     """
     matches = []
     for entry in entries:
-        far = distance(entry.card.statistics, measured)
-        matches.append(Match(entry, math.inf if far is None else far, reasons(entry.card.statistics, measured)))
+        how_far = distance(entry.card.statistics, measured)
+        matches.append(Match(entry, math.inf if how_far is None else how_far, reasons(entry.card.statistics, measured)))
     return sorted(matches, key=lambda match: match.distance)

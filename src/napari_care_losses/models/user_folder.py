@@ -1,36 +1,53 @@
-"""Which foreign programs may be run here: those the user agreed to, by their digest.
-
-A model file travels; the word of the user does not travel with it. The list lies beside the model library.
-"""
+"""The user's folder: their models, and the list of programs of other tools that they agreed to run on this machine."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
-from napari_care_losses.errors import ModelFileError
+import platformdirs
+
+from napari_care_losses.errors import InputError, ModelFileError
 from napari_care_losses.io.whole_files import replacing
-from napari_care_losses.models.library import library_folder
 
-if TYPE_CHECKING:
-    from pathlib import Path
+FOLDER_VARIABLE = "NAPARI_CARE_LOSSES_LIBRARY"
+"""Environment variable that names another folder for the user's models."""
 
 LIST = "agreed_programs.txt"
-"""In the library's folder: one SHA-256 a line."""
+"""In the folder: the SHA-256 digests of agreed programs, one a line. A model file that travels does not carry it."""
+
+
+def library_folder() -> Path:
+    """Return the folder of the user's models, made if it is missing.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    named = os.environ.get(FOLDER_VARIABLE)
+    default = Path(platformdirs.user_data_dir("napari-care-losses", appauthor=False)) / "models"
+    folder = Path(named) if named else default
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The model library {folder} cannot be made: {error.strerror or error}.") from error
+    return folder
 
 
 def is_agreed(sha256: str) -> bool:
-    """Return whether the program with this digest may be run here.
+    """Return whether the user agreed to run the program with this digest on this machine.
 
     Raises
     ------
     ModelFileError
         If the list cannot be read.
     """
-    return sha256 in _agreed(library_folder() / LIST)
+    return sha256 in _agreed()
 
 
 def agree(sha256: str) -> None:
-    """Note that the program with this digest may be run here.
+    """Note that the user agreed to run the program with this digest.
 
     Raises
     ------
@@ -39,14 +56,14 @@ def agree(sha256: str) -> None:
     OutputError
         If it cannot be written.
     """
-    path = library_folder() / LIST
-    agreed = _agreed(path)
+    agreed = _agreed()
     if sha256 not in agreed:
-        with replacing(path) as temporary:
-            temporary.write_text("".join(f"{one}\n" for one in [*agreed, sha256]), encoding="utf-8")
+        with replacing(library_folder() / LIST) as temporary:
+            temporary.write_text("".join(f"{digest}\n" for digest in [*agreed, sha256]), encoding="utf-8")
 
 
-def _agreed(path: Path) -> list[str]:
+def _agreed() -> list[str]:
+    path = library_folder() / LIST
     try:
         return path.read_text(encoding="utf-8").split() if path.is_file() else []
     except (OSError, UnicodeDecodeError) as error:

@@ -1,9 +1,9 @@
-"""Tying the low band of a restoration to its input's, where the training loss left it free.
+"""Replaces the low band of a restoration by its input's, where the training loss leaves it free.
 
-A loss that passes the images through a difference of Gaussians does not respond to slow changes of brightness: the
-restoration's low band is arbitrary. The input's low band is nearly free of noise (a blur of sigma 5 px divides the
-noise variance by 4 pi 25, about 314), so it can stand in. But input and clean image were normalised by percentiles of
-their own, so that the network's detail is larger than the input's by a gain, which is estimated where signal dominates.
+A loss of a difference of Gaussians does not respond to slow changes of brightness, so that the restoration's low band
+is arbitrary. The input's is nearly free of noise (a blur of sigma 5 px divides the noise variance by 4 pi 25, about
+314). Input and clean image were normalised by their own percentiles: the network's detail is larger than the input's by
+a gain, which is estimated where signal dominates.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ DEFAULT_SIGMA = 5.0
 """Sigma of the low band in pixels, that of the paper's bandpass loss."""
 
 NOISE_LEFT = 0.003
-"""Standard deviation of the noise that the input's low band may bring in, as a share of the range of grey levels."""
+"""Largest standard deviation of the noise in the input's low band, relative to the range of grey levels."""
 
 LARGEST_SIGMA = 12.0
-"""Up to which sigma is raised to keep that: further out than this a network of little depth sees nothing itself."""
+"""Largest sigma that noise raises the default to, in pixels: small receptive fields do not reach farther."""
 
 NOISE_PIXELS = 2**20
-"""Pixels that the noise of a frame is taken from, evenly chosen of more."""
+"""Largest number of pixels that a frame's noise is estimated from."""
 
 GAIN_BAND = (0.8, 1.6)
-"""Edges of the band the gain is taken from, relative to sigma.
+"""Sigmas of the band that the gain is estimated from, relative to sigma.
 
-Noise that the network let through correlates with the input's and makes the gain too small, the more the finer the
-band; what the network left out of the low band does so the more the coarser it is.
+In finer bands, noise that the network left correlates with the input's and lowers the gain; in coarser ones, what the
+network left out of the low band does.
 """
 
 GAIN_BOUNDS = (0.1, 10.0)
-"""Gains outside are those of images without structure: they are clipped, and 1 where the two do not correlate."""
+"""Gains outside are those of images without structure and are clipped; without correlation the gain is 1."""
 
 GRID_SIGMA, GRID_STEP = 0.5, 0.6
-"""Blur before an image is put on the coarse grid, and the grid's step at most, relative to sigma.
+"""Blur before an image is sampled on the coarse grid, and the grid's largest step, relative to sigma.
 
-Together they leave 1e-6 of what lies beyond the grid's frequencies, at any of them.
+Together they suppress frequencies that the grid cannot hold to 1e-6.
 """
 
 TRUNCATE = 4.0
 """Radius of a Gaussian's window, in sigmas."""
 
 LEAST_BAND = 1e-4
-"""What the gain's band holds of an image's contrast at least; of less, rounding would be felt in the gain.
+"""Least share of an image's contrast in the gain's band; with less, rounding would change the gain.
 
-Bands of real images hold a thousand times as much. One much coarser than the image holds next to nothing.
+Bands of real images hold a thousand times as much; a band much coarser than the image holds almost nothing.
 """
 
 
@@ -66,8 +66,7 @@ def noise_limited_sigma(image: NDArray[Any], least: float = DEFAULT_SIGMA, *, da
 
     .. math:: \sigma = \frac{s}{2 \sqrt{\pi} \cdot 0.003 R}
 
-    for noise of 0.003 of the data range :math:`R` (`NOISE_LEFT`), within `least` and `LARGEST_SIGMA`. The noise is that
-    of most pixels: the median of the absolute second differences along both axes, over 0.6745. How much it gains:
+    for noise of 0.003 of the data range :math:`R` (`NOISE_LEFT`), within `least` and `LARGEST_SIGMA`; see
     ``docs/explanation/low_band.md``.
 
     Parameters
@@ -75,23 +74,23 @@ def noise_limited_sigma(image: NDArray[Any], least: float = DEFAULT_SIGMA, *, da
     image : array (Y, X)
         The input.
     least : float
-        What the training loss left free is coarser than this, in pixels.
+        Sigma above which the training loss leaves structure free, in pixels.
     data_range : float
-        Of the image: 1 where it is normalised.
+        Range of the image's grey levels; 1 if it is normalised.
     """
     noise = median_difference_noise(image, most_pixels=NOISE_PIXELS)
     return max(least, min(LARGEST_SIGMA, noise / (2 * math.sqrt(math.pi) * NOISE_LEFT * data_range)))
 
 
 def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA) -> float:
-    r"""Return how much larger the restoration's structure is than the input's.
+    r"""Return the ratio of the restoration's structure to the input's.
 
     With :math:`d_r` and :math:`d_x` the bands between 0.8 and 1.6 sigma of restoration and input (`GAIN_BAND`),
 
     .. math:: a = \sum d_r^2 / \sum d_r d_x .
 
-    The input's noise is nearly uncorrelated with the restoration and drops out of the denominator; the regression of
-    :math:`d_r` on :math:`d_x` would have it squared there.
+    The input's noise is nearly uncorrelated with the restoration and drops out of the denominator; in a regression of
+    :math:`d_r` on :math:`d_x` its square would stay.
 
     Parameters
     ----------
@@ -106,10 +105,7 @@ def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sig
 
 
 def _gain(restored: NDArray[np.float32], image: NDArray[np.float32], grid: _Grid) -> float:
-    """Return the gain of two images on the grid; blurred as its bands are, they need no more pixels than it has.
-
-    Both are without their mean, whose rounding could be larger than what a coarse band holds.
-    """
+    """Return the gain of two images on the grid, without their mean, whose rounding could exceed a coarse band."""
     detail_restored, detail_image = _band(restored, grid), _band(image, grid)
     shared = float(np.vdot(detail_restored, detail_image))
     if _is_empty(detail_restored, restored) or _is_empty(detail_image, image) or shared <= 0:
@@ -138,12 +134,9 @@ def tie_low_band(
 
     .. math:: (r - G_\sigma r) / a + G_\sigma x
 
-    with the gain :math:`a` of `estimate_gain`. Up to the factor :math:`a` and a constant, which an affine alignment
-    does not see, this is :math:`r - G_\sigma r + a G_\sigma x`. Blurs reflect at the edge.
-
-    It is computed as :math:`r / a + G_\sigma (x - r / a)`, with one blur in place of two, and that one on a coarse
-    grid: a blur of :math:`\sigma / 2` first, the rest on the way back, which fills in the pixels between. It differs
-    from the blur in full by less than 1e-5 of the data range.
+    with the gain :math:`a` of `estimate_gain`. Blurs reflect at the edge. It is computed as
+    :math:`r / a + G_\sigma (x - r / a)`, with one blur, on a coarse grid: a blur of :math:`\sigma / 2` before the
+    sampling, the rest with the interpolation. This differs from the full blur by less than 1e-5 of the data range.
 
     Parameters
     ----------
@@ -152,7 +145,7 @@ def tie_low_band(
     sigma : float
         Structure coarser than this comes from the input, in pixels.
     gain : float, optional
-        Where it is known already: of part of an image, from more of it.
+        The gain where it is known, such as that of the whole image for a part of it.
     """
     grid = _Grid.over(restored.shape, sigma)
     (detail, _), (centred, level) = _centred(restored), _centred(image)
@@ -169,9 +162,7 @@ def tie_low_band(
 
 
 class _Grid(NamedTuple):
-    """A coarse grid over a frame; an image on it is blurred by `blur` and transposed, (X, Y).
-
-    The grid lies symmetric to the frame, so that both continue alike when reflected at the edge.
+    """A coarse grid over a frame, symmetric to it; an image on it is blurred by `blur` and transposed, (X, Y).
 
     Attributes
     ----------
@@ -182,7 +173,7 @@ class _Grid(NamedTuple):
     sigma : float
         Sigma of the low band, in pixels.
     blur : float
-        Sigma of the blur an image has on the grid, in pixels; 0 where the grid is the frame's own.
+        Sigma of the blur of an image on the grid, in pixels; 0 where the grid is the frame's own.
     """
 
     shape: tuple[int, int]
@@ -195,24 +186,24 @@ class _Grid(NamedTuple):
         """Return the grid for a frame (Y, X)."""
         height, width = shape
         step = GRID_STEP * sigma
-        # A sampled Gaussian much narrower than a pixel is none.
+        # A Gaussian much narrower than a pixel cannot be sampled.
         if step < 1:
             return cls((height, width), (height, width), sigma, 0)
         return cls((height, width), (math.ceil(height / step), math.ceil(width / step)), sigma, GRID_SIGMA * sigma)
 
     def sample(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Blur a frame and put it on the grid."""
+        """Blur a frame and sample it on the grid."""
         down_y, down_x = (_blur_matrix(*axis, self.blur) for axis in zip(self.shape, self.points, strict=True))
         return _product(down_x, _product(down_y, image).T)
 
     def fill(self, coarse: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take an image from the grid to the frame, and its blur to sigma."""
+        """Interpolate an image on the grid to the frame, and increase its blur to sigma."""
         rest = math.sqrt(self.sigma**2 - self.blur**2)
         up_y, up_x = (_blur_matrix(*axis, rest, in_targets=True) for axis in zip(self.points, self.shape, strict=True))
         return _product(up_y, _product(up_x, coarse).T)
 
     def blurred(self, coarse: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-        """Take the blur of an image on the grid to another sigma, in pixels."""
+        """Increase the blur of an image on the grid to another sigma, in pixels."""
         rest = math.sqrt(max(0.0, sigma**2 - self.blur**2))
         blur_y, blur_x = (
             _blur_matrix(count, count, rest * count / size) for size, count in zip(self.shape, self.points, strict=True)
@@ -228,8 +219,8 @@ def _band(coarse: NDArray[np.float32], grid: _Grid) -> NDArray[np.float32]:
 def _blur_matrix(samples: int, targets: int, sigma: float, *, in_targets: bool = False) -> sparse.csr_array:
     """Return the matrix that blurs `samples` values, reflected at both ends, and resamples them at `targets` points.
 
-    Both divide the same length evenly. Sparse, it is applied several times faster than scipy's filters blur, because
-    the product runs along whole rows.
+    Both divide the same length evenly. A product with a sparse matrix runs along whole rows, which is faster than
+    scipy's filters.
 
     Parameters
     ----------

@@ -1,12 +1,16 @@
-"""How frames are restored: a class of settings that loads without torch."""
+"""How frames are restored, and how a restoration runs: settings that load without torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.parameters import Parameters, parameter
 from napari_care_losses.restoration.engines import choose as engines
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 ENGINES = ("auto", *engines.ENGINES)
 """What can run a network: auto takes OpenVINO on CPUs that it supports, torch everywhere else."""
@@ -103,3 +107,29 @@ class RestorationParameters(Parameters):
                 f"low_percentile must be below high_percentile, found {self.low_percentile:g} % for both: "
                 "lower the one or raise the other."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where a restoration runs, how its result is stored, and whether a stopped run continues.
+
+    Attributes
+    ----------
+    device : str
+        One of `DEVICES`.
+    dtype : str
+        One of `napari_care_losses.io.stacks.OUTPUT_TYPES`; integers are rounded and clipped.
+    zarr_version : str, optional
+        One of `napari_care_losses.io.ome_zarr_reader.VERSIONS`, for OME-Zarr; by default the first.
+    resume : bool
+        Restore only the frames that a stopped run of the same job left out.
+    cluster : Client, optional
+        Client of a Dask cluster (`napari_care_losses.restoration.cluster.scheduler.connected`) whose workers restore
+        the frames; results must be OME-Zarr then.
+    """
+
+    device: str = "auto"
+    dtype: str = "float32"
+    zarr_version: str | None = None
+    resume: bool = False
+    cluster: Client | None = None

@@ -1,4 +1,4 @@
-"""The range of every frame of a stack: its own, one for all, or one that follows bleaching."""
+"""The range of every frame of a stack: its own, one for the stack, or one that follows bleaching."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from napari_care_losses.images.normalization import (
     stack_ranges,
 )
 from napari_care_losses.images.sampling import grid_over, one_a_cell, spread
-from napari_care_losses.restoration.smoothing import smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,19 +31,24 @@ if TYPE_CHECKING:
     from napari_care_losses.restoration.parameters import RestorationParameters
 
 FEWEST_TIMES = 3
-"""Time points below which there is no course to follow: one range for the stack then."""
+"""With fewer time points, one range for the stack stands in for one that follows bleaching."""
 
 _SEED = 0
-# time points that are sampled at least where there are several planes to be sampled too
+# least number of sampled time points where several planes are sampled too
 _TIMES = 10
-# a blank frame's width in place of 0, which has no logarithm, as a share of the widest
+# stands in for the width 0 of a blank frame, which has no logarithm, relative to the widest
 _BLANK = 1e-6
 # the logarithm of a width that is 0 in double precision
 _NO_WIDTH = -1e4
+# Each point of a smooth course is fitted to this share of all points, but to this many at least.
+_SPAN, _NEIGHBOURS = 0.25, 9
+_ITERATIONS = 3
+# residuals beyond this many median residuals get no weight (Cleveland 1979)
+_OUTLIER = 6.0
 
 
 class Ranges(ABC):
-    """The range of every frame of a stack; without its pixels, so that it can be sent to other processes."""
+    """The range of every frame of a stack, without its pixels: it can be sent to other processes."""
 
     @abstractmethod
     def of(self, index: int, frame: NDArray[Any]) -> Range:
@@ -53,9 +57,9 @@ class Ranges(ABC):
         Parameters
         ----------
         index : int
-            Its place in the stack.
+            Index of the frame in the stack.
         frame : array (Y, X) of any real dtype
-            Its pixels, which have been read already.
+            Its pixels.
 
         Raises
         ------
@@ -72,16 +76,16 @@ def estimate_ranges(
     Parameters
     ----------
     frames : Frames
-        The stack. Channels never share a range; the planes of a time point always do, but for every frame's own.
+        The stack. Channels never share a range; the planes of a time point do, unless every frame has its own.
     parameters : RestorationParameters
-        Whose percentiles, and which.
+        Kind of range, and percentiles.
     normalization : Levels
-        The model's: its percentiles, for those that the parameters leave to it.
+        The model's, for percentiles that the parameters leave to it.
 
     Yields
     ------
     int
-        Number of frames read so far; nothing where every frame has its own range.
+        Number of frames read so far; nothing if every frame has its own range.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def estimate_ranges(
     Raises
     ------
     InputError
-        If a sampled pixel is NaN or infinite, or if the percentiles do not go together.
+        If a sampled pixel is NaN or infinite, or the low percentile is not below the high one.
     """
     levels = chosen_levels(parameters, normalization)
     if parameters.normalization == "frame":
@@ -102,12 +106,12 @@ def estimate_ranges(
 
 
 def chosen_levels(parameters: RestorationParameters, normalization: Levels) -> Levels:
-    """Return the levels to be used: the user's percentiles, and the model's where the user leaves them to it.
+    """Return the percentiles to use: the user's, or the model's where the user gives none.
 
     Raises
     ------
     ParameterError
-        If the low one is not below the high one, or the model does not normalise by percentiles.
+        If the low one is not below the high one, or the model does not use percentiles.
     """
     low, high = parameters.low_percentile, parameters.high_percentile
     if not isinstance(normalization, Normalization):
@@ -165,7 +169,7 @@ class _OneRange(Ranges):
 
 @dataclass(frozen=True)
 class _Course:
-    """Low level and width of a range at sampled times; lines of the level and of the logarithm in between."""
+    """Low level and width of a range at sampled times; level and logarithm of the width are interpolated linearly."""
 
     times: NDArray[np.float64]
     lows: NDArray[np.float64]
@@ -213,10 +217,7 @@ def _sampled(times: int, planes: int) -> tuple[int, int]:
 
 
 def _courses(frames: Frames, levels: Levels) -> Generator[int, None, dict[int, _Course]]:
-    """Follow the range of every channel over time.
-
-    The same planes are sampled at every time: others would add the brightness of planes to that of times.
-    """
+    """Follow the range of every channel over time, in the same planes: their brightness may differ."""
     rng = np.random.default_rng(_SEED)
     read = 0
     courses = {}
@@ -249,3 +250,70 @@ def _course(times: NDArray[np.float64], found: NDArray[np.float64]) -> _Course:
         return _Course(times, smoothed(times, found[:, 0]), np.full(len(times), _NO_WIDTH))
     log_widths = np.log(np.maximum(widths, _BLANK * widest))
     return _Course(times, smoothed(times, found[:, 0]), smoothed(times, log_widths))
+
+
+def smoothed(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values smoothed along time by locally weighted linear regression, robust against outliers.
+
+    Each point is fitted to its nearest neighbours, a quarter of all points, with tricube weights; points far off
+    the curve lose their weight in further rounds (Cleveland 1979, doi:10.1080/01621459.1979.10481038). The first curve
+    is made of repeated medians (Siegel 1982, doi:10.1093/biomet/69.1.242), which outliers cannot move while they are
+    fewer than half of the neighbours, such as an object that stays for some frames. A straight line is not changed.
+
+    Parameters
+    ----------
+    times, values : float64 array (N,)
+        Times in ascending order, and the values there.
+
+    Returns
+    -------
+    float64 array (N,)
+        The smoothed values.
+    """
+    count = min(len(times), max(_NEIGHBOURS, round(_SPAN * len(times))))
+    distances = np.abs(times[:, None] - times)
+    reach = np.sort(distances, axis=1)[:, count - 1]
+    # The farthest neighbour keeps a small weight, so that all of three points count.
+    near = np.clip(1 - (distances / (1.001 * reach[:, None])) ** 3, 0, None) ** 3
+    curve = _repeated_medians(times, values, np.argsort(distances, axis=1, kind="stable")[:, :count])
+    for _ in range(_ITERATIONS):
+        residuals = np.abs(values - curve)
+        typical = float(np.median(residuals))
+        if typical <= 1e-9 * float(np.abs(values).max()):
+            trust = (residuals <= 1e-6 * np.abs(values).max()).astype(np.float64)
+        else:
+            trust = np.clip(1 - (residuals / (_OUTLIER * typical)) ** 2, 0, None) ** 2
+        curve = _local_lines(times, values, near * trust)
+    return curve
+
+
+def _repeated_medians(
+    times: NDArray[np.float64], values: NDArray[np.float64], neighbours: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return, at each time, the value of the line whose slope is the median of its neighbours' median slopes."""
+    near, level = times[neighbours], values[neighbours]
+    others = ~np.eye(neighbours.shape[1], dtype=bool)
+    # (points, neighbours, other neighbours)
+    runs = (near[:, None] - near[:, :, None])[:, others].reshape(*near.shape, -1)
+    rises = (level[:, None] - level[:, :, None])[:, others].reshape(*near.shape, -1)
+    slopes = np.median(np.median(rises / runs, axis=2), axis=1)
+    line: NDArray[np.float64] = np.median(level - slopes[:, None] * (near - times[:, None]), axis=1)
+    return line
+
+
+def _local_lines(
+    times: NDArray[np.float64], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return, at each time, the value of the least-squares line with the weights of its row."""
+    total = weights.sum(axis=1)
+    # Where every neighbour is an outlier, the nearest value is taken.
+    alone = total <= 1e-12
+    weights = np.where(alone[:, None], np.eye(len(times)), weights)
+    total = np.where(alone, 1.0, total)
+    mean_time = weights @ times / total
+    mean_value = weights @ values / total
+    centred = times - mean_time[:, None]
+    spread_of_times = (weights * centred**2).sum(axis=1)
+    slope = (weights * centred * values).sum(axis=1) / np.where(spread_of_times > 0, spread_of_times, 1)
+    line: NDArray[np.float64] = mean_value + slope * (times - mean_time)
+    return line

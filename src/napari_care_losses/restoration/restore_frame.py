@@ -1,4 +1,4 @@
-"""Restoring one frame: cut into tiles, run through the engine, put together, its range undone."""
+"""Restoring one frame: cut into tiles, run through the engine, stitched, its range undone."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 Flip = tuple[slice, slice]
 
 FLIPS: tuple[Flip, ...] = tuple((slice(None, None, y), slice(None, None, x)) for y in (1, -1) for x in (1, -1))
-"""The orientations that are averaged over, each its own inverse; the first is the frame's own.
+"""The orientations to average over, each its own inverse; the first is the frame's own.
 
-Frames are padded to multiples of the network's block and tiles start at such: flipped, the blocks are the same.
+Frames are padded to multiples of the network's block, at which tiles start too, so that flips keep the blocks.
 """
 
 
@@ -43,7 +43,7 @@ class RestoredFrame:
     Attributes
     ----------
     index : int
-        Its place in the stack.
+        Index of the frame in the stack.
     image : float32 array (Y, X)
         The restored frame.
     scale : float32 array (Y, X), or None
@@ -72,7 +72,7 @@ def read_inputs(frames: Frames, indices: Sequence[int], ranges: Ranges) -> Gener
 
 
 class FrameRestorer:
-    """Restores single frames of a stack, one at a time; what they share is made ready once.
+    """Restores frames of a stack, one at a time; engine and tiles are prepared once.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class FrameRestorer:
     model : Model
         The trained model.
     parameters : RestorationParameters
-        How to normalise, tile and put together.
+        How the frames are restored.
     device : str
         One of `napari_care_losses.restoration.parameters.DEVICES`.
 
@@ -100,23 +100,23 @@ class FrameRestorer:
 
     @property
     def note(self) -> str:
-        """What the user should know of the engine at work; may be empty."""
+        """Note of the engine for the user; may be empty."""
         return self._engine.note
 
     def prepare(self, ranges: Ranges) -> None:
-        """Let the engine see what it needs before the first frame, always the same of a stack.
+        """Calibrate the engine, if it needs that, on frames spread over the stack.
 
         Raises
         ------
         ComputeError
             If the device fails.
         """
-        # Of the whole stack, so that a resumed run computes like the one that was stopped.
+        # Always the same frames, so that a resumed run computes like the one that was stopped.
         samples = read_inputs(self._frames, evenly_spaced(range(len(self._frames)), self._engine.samples), ranges)
         self._engine.prepare(pad(sample.image, self._card.architecture.block) for sample in samples)
 
     def restored(self, given: Input) -> Generator[int, None, RestoredFrame]:
-        """Restore a frame; yields the number of its tiles done.
+        """Restore a frame; yields the number of its finished tiles.
 
         Raises
         ------
@@ -131,21 +131,21 @@ class FrameRestorer:
         return RestoredFrame(given.frame_index, given.grey_levels.undo(mean), scale)
 
     def left(self, filled: int, frames: int) -> int:
-        """Return the number of tiles still to be restored in a frame with `filled` done and in those after it."""
+        """Return the number of tiles left in `frames` frames, of which the first has `filled` finished ones."""
         return self._tiling.left(filled, frames)
 
     def close(self) -> None:
-        """Give working memory back."""
+        """Free the working memory."""
         self._engine.close()
 
 
 class _Tiling:
-    """How the frames of a stack are cut; finer once the device has failed.
+    """The tiles of every frame of a stack; smaller ones after the device failed.
 
     Attributes
     ----------
     tiles : list of Tile
-        Those of one frame.
+        The tiles of one frame.
     """
 
     def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int | None) -> None:
@@ -154,14 +154,13 @@ class _Tiling:
         self._cut(tile_size or largest_tile(self._architecture, engine.memory()))
 
     def fill(self, canvas: _Canvas) -> Iterator[int]:
-        """Restore a frame tile by tile, in smaller ones where the device fails; yields how many of them are done."""
+        """Restore a frame tile by tile, in smaller ones if the device fails; yields the number of finished tiles."""
         filled, has_failed = 0, False
         while filled < len(self.tiles):
             try:
                 canvas.fill(self.tiles[filled], self._engine)
             except ComputeError:
-                # Out of memory or another failure: the libraries do not tell them apart, and a smaller tile that
-                # fails too ends it.
+                # Libraries do not distinguish lack of memory from other failures; those fail with small tiles too.
                 if not self._can_halve():
                     raise
                 filled, has_failed = 0, True
@@ -173,7 +172,7 @@ class _Tiling:
             yield filled
 
     def left(self, filled: int, frames: int) -> int:
-        """Return the number of tiles still to be restored in this frame and those after it."""
+        """Do as `FrameRestorer.left` says."""
         return frames * len(self.tiles) - filled
 
     def _can_halve(self) -> bool:
@@ -188,7 +187,7 @@ class _Tiling:
 
 
 class _Canvas:
-    """One normalised frame being restored tile by tile."""
+    """A normalised frame and its restoration, filled tile by tile."""
 
     def __init__(self, image: NDArray[np.float32], card: ModelCard, flips: Sequence[Flip]) -> None:
         self._image, self._card, self._flips = image, card, flips
@@ -197,7 +196,7 @@ class _Canvas:
         self._scale = np.empty_like(self._padded) if card.architecture.predicts_scale else None
 
     def fill(self, tile: Tile, engine: Engine) -> None:
-        """Restore one tile in every orientation, and average."""
+        """Restore a tile in every orientation, and average."""
         for number, flip in enumerate(self._flips, start=1):
             mean, scale = engine.restore(self._padded[tile.source][flip])
             _average_into(self._mean[tile.target], mean[flip][tile.inner], number)
@@ -205,7 +204,7 @@ class _Canvas:
                 _average_into(self._scale[tile.target], scale[flip][tile.inner], number)
 
     def finished(self, tied_sigma: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Return mean and scale once every tile is filled, the low band tied where its least sigma is given."""
+        """Return mean and scale once all tiles are filled, with the low band tied if its smallest sigma is given."""
         mean = self._mean[self._crop]
         scale = None if self._scale is None else self._scale[self._crop]
         if tied_sigma is not None:
@@ -214,7 +213,7 @@ class _Canvas:
 
 
 def _average_into(mean: NDArray[np.float32], values: NDArray[np.float32], number: int) -> None:
-    """Make the mean of `number` - 1 arrays that of one more; the first replaces what is there."""
+    """Update the mean of `number` - 1 arrays with one more; the first replaces what is there."""
     if number == 1:
         mean[:] = values
     else:
@@ -222,7 +221,7 @@ def _average_into(mean: NDArray[np.float32], values: NDArray[np.float32], number
 
 
 def tied_sigma(card: ModelCard, low_band: str) -> float | None:
-    """Return the least sigma in pixels above which structure is tied to the input's; None where the network's stays."""
+    """Return the smallest sigma, in pixels, above which structure comes from the input; None for nowhere."""
     loss = LOSSES[card.loss].from_dict(card.loss_parameters) if card.loss in LOSSES else None
     free_above = None if loss is None else loss.free_above
     if low_band == "tied":
@@ -231,10 +230,10 @@ def tied_sigma(card: ModelCard, low_band: str) -> float | None:
 
 
 def keeps_levels(card: ModelCard, low_band: str) -> bool:
-    """Return whether restored grey levels can be compared with the input's and with those of other images.
+    """Return whether restored grey levels are comparable with the input's and with those of other images.
 
-    They can where the low band is the input's, or where the model was trained to leave grey levels as they are
-    (`TrainingParameters.match_levels`) by a loss that determines all of them.
+    They are if the low band is the input's, or if the model was trained to keep grey levels
+    (`TrainingParameters.match_levels`) with a loss that determines all of them.
     """
     if tied_sigma(card, low_band) is not None:
         return True

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Tile(NamedTuple):
-    """Where a tile reads from and writes to, in pixels of the padded frame."""
+    """The pixels of the padded frame that a tile reads, those of them it keeps, and where it writes these."""
 
     source: tuple[slice, slice]
     inner: tuple[slice, slice]
@@ -24,9 +24,9 @@ class Tile(NamedTuple):
 def plan_tiles(shape: tuple[int, int], architecture: Local, tile_size: int) -> list[Tile]:
     """Cut a frame into the fewest tiles of one size.
 
-    The frame is padded to multiples of the network's block; tiles start at multiples of it, so that pooling falls
-    alike, and read a margin of the receptive field around what they write, except at the frame's edge. All tiles of a
-    frame read the same number of pixels, so that an engine compiles one shape, and no more than they need.
+    The frame is padded to multiples of the network's block. Tiles start at multiples of the block, so that pooling
+    windows match those of the whole frame, and read a margin of the receptive field around what they write, except at
+    the frame's edge. All tiles of a frame read equally many pixels, so that an engine compiles one shape.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def plan_tiles(shape: tuple[int, int], architecture: Local, tile_size: int) -> l
     architecture : Local
         Gives block and margin.
     tile_size : int
-        Largest width of what a tile reads, in pixels; `smallest_tile` where that is larger.
+        Largest width that a tile reads, in pixels, but at least `smallest_tile`.
     """
     sizes = [_padded(size, architecture.block) for size in shape]
     (rows, height), (columns, width) = (_spans(size, architecture, tile_size) for size in sizes)
@@ -51,7 +51,7 @@ def plan_tiles(shape: tuple[int, int], architecture: Local, tile_size: int) -> l
 
 
 def smallest_tile(architecture: Local) -> int:
-    """Return the smallest width a tile can read: a margin on both sides and one to write."""
+    """Return the smallest width that a tile reads: a margin on both sides and one to write."""
     return 3 * architecture.margin
 
 
@@ -61,19 +61,19 @@ def largest_tile(architecture: Tiled, memory: int) -> int:
 
 
 def working_memory(architecture: Tiled, width: int) -> int:
-    """Return the bytes that a square tile of `width` pixels takes at most."""
+    """Return the largest memory, in bytes, that a square tile of `width` pixels needs."""
     return architecture.memory_per_pixel * width**2
 
 
 def pad(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
     """Return an image (Y, X) padded by reflection to multiples of the network's block, on both sides as in CSBDeep."""
-    # Reflection needs more pixels than it adds; a sliver of an image is repeated instead.
+    # Reflection needs more pixels than it adds; very narrow images are mirrored with their edge.
     mode: Any = "reflect" if min(image.shape) > block else "symmetric"
     return np.pad(image, [_padding(size, block) for size in image.shape], mode=mode)
 
 
 def crop(shape: tuple[int, ...], block: int) -> tuple[slice, ...]:
-    """Return where an image of this shape lies in what `pad` makes of it."""
+    """Return where an image of this shape lies after `pad`."""
     return tuple(slice(_padding(size, block)[0], _padding(size, block)[0] + size) for size in shape)
 
 
@@ -87,7 +87,7 @@ def _padded(size: int, block: int) -> int:
 
 
 def _spans(size: int, architecture: Local, tile_size: int) -> tuple[list[tuple[int, int, int]], int]:
-    """Return where every tile of one axis starts to read, starts and stops to write, and the width that it reads."""
+    """Return, along one axis, where every tile starts to read, starts and stops to write; and the width it reads."""
     block, margin = architecture.block, architecture.margin
     largest = max(tile_size, smallest_tile(architecture)) // block * block
     count = 1 if size <= largest else -(-(size - 2 * margin) // (largest - 2 * margin))

@@ -1,4 +1,4 @@
-"""The two long jobs from file to file: train to a model file, restore to TIFF or OME-Zarr; both can be resumed."""
+"""Restoring a stack into a TIFF file or an OME-Zarr image; a stopped run can be resumed."""
 
 from __future__ import annotations
 
@@ -9,21 +9,15 @@ from typing import TYPE_CHECKING, Any
 from napari_care_losses.errors import InputError, OutputError, UnreadableError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.stack_writer import clear_remains
-from napari_care_losses.io.stacks import (
-    cast_pixels,
-    is_ome_zarr_name,
-    size_and_time,
-    writer_for,
-)
+from napari_care_losses.io.stacks import cast_pixels, is_ome_zarr_name, size_and_time, writer_for
 from napari_care_losses.io.whole_files import locked
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
-from napari_care_losses.restoration.restore_stack import Progress, RestorationParameters, restore_frames
+from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
+from napari_care_losses.restoration.restore_stack import Progress, restore_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
-
-    from distributed import Client
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.io.stack_writer import StackWriter
@@ -36,14 +30,10 @@ def restore_to_file(
     model: Model,
     out: Path,
     parameters: RestorationParameters | None = None,
+    run: RunOptions | None = None,
     *,
     source: Path | None = None,
     scale_out: Path | None = None,
-    dtype: str = "float32",
-    resume: bool = False,
-    device: str = "auto",
-    zarr_version: str = VERSIONS[0],
-    cluster: Client | None = None,
 ) -> Generator[Progress, None, int]:
     """Restore a stack into a TIFF file or an OME-Zarr image, frame by frame.
 
@@ -54,29 +44,20 @@ def restore_to_file(
     model : Model
         The trained model.
     out : Path
-        The file to make, OME-Zarr where it ends in ``.zarr``; an existing one is replaced once the new one is whole.
+        The result, OME-Zarr where it ends in ``.zarr``; an existing file is replaced once the new one is whole.
     parameters : RestorationParameters, optional
-        How to normalise, tile and put together.
+        How the frames are restored.
+    run : RunOptions, optional
+        Where it runs and how the result is stored.
     source : Path, optional
         The file the stack was read from: it is not overwritten, and a run is only resumed on the same file.
     scale_out : Path, optional
-        A second file for the Laplace scale.
-    dtype : str
-        One of `napari_care_losses.io.stacks.OUTPUT_TYPES`; integers are rounded and clipped.
-    resume : bool
-        Do only the frames a stopped run of the same job left out.
-    device : str
-        One of `napari_care_losses.restoration.parameters.DEVICES`.
-    zarr_version : str
-        One of `napari_care_losses.io.ome_zarr_reader.VERSIONS`, for OME-Zarr.
-    cluster : Client, optional
-        Of a Dask cluster (`napari_care_losses.restoration.cluster.scheduler.connected`) whose workers restore the
-        frames; the results must be OME-Zarr then.
+        A second file, for the Laplace scale.
 
     Yields
     ------
     Progress
-        As `restore_frames` gives it.
+        As from `restore_frames`.
 
     Returns
     -------
@@ -86,74 +67,68 @@ def restore_to_file(
     Raises
     ------
     InputError
-        If input, model or paths cannot be used, or another run makes the same file; nothing is left behind then.
+        If input, model or paths cannot be used, or another run writes the same file; nothing is left behind then.
     UnreadableError, ComputeError, OutputError
-        If a frame cannot be read or the device or the disk fails; what is done stays for a later run.
+        If a frame cannot be read or the device or the disk fails; finished frames stay for a later run.
     """
-    parameters = parameters or RestorationParameters()
+    parameters, run = parameters or RestorationParameters(), run or RunOptions()
     outputs = [out] if scale_out is None else [out, scale_out]
-    for path in outputs:
-        if source is not None and _overwrites(path.resolve(), source.resolve()):
-            raise InputError(f"The result would overwrite its input {source}: choose another file.")
-    if scale_out is not None and not model.card.architecture.predicts_scale:
-        raise InputError(f"A model trained with the {model.card.loss} loss predicts no scale: leave it out.")
-    if scale_out is not None and scale_out.resolve() == out.resolve():
-        raise InputError("The restored stack and its scale need two different files.")
-    if cluster is not None and (source is None or not all(is_ome_zarr_name(path) for path in outputs)):
-        raise InputError("Several machines write side by side into OME-Zarr only: name the result *.ome.zarr.")
+    _check_outputs(outputs, model, source, run)
+    zarr_version = run.zarr_version or VERSIONS[0]
     job = {
         "input": _identity(frames, source),
         "model": model.digest(),
         "parameters": parameters.to_dict(),
-        "dtype": dtype,
+        "dtype": run.dtype,
     }
     if any(is_ome_zarr_name(path) for path in outputs):
         job["ome_zarr"] = zarr_version
     stacks: list[StackWriter] = []
-    claims = ExitStack()
-    try:
+    with ExitStack() as cleanup:
         for path in outputs:
-            claims.enter_context(locked(path))
-        if resume and all(writer_for(path).is_result_of(path, job) for path in outputs):
+            cleanup.enter_context(locked(path))
+        if run.resume and all(writer_for(path).is_result_of(path, job) for path in outputs):
             for path in outputs:
                 clear_remains(path)
             return 0
-        for path in outputs:
-            kind = dtype if path == out else "float32"
-            stacks.append(writer_for(path)(path, frames, dtype=kind, job=job, resume=resume, zarr_version=zarr_version))
-        done = set.intersection(*(stack.done for stack in stacks))
-        missing = [index for index in range(len(frames)) if index not in done]
-        if cluster is None:
-            work = restore_frames(frames, model, parameters, indices=missing, device=device)
-            clipped = yield from _write_behind(work, stacks, dtype)
-        else:
-            assert source is not None
-            clipped = yield from restore_on_cluster(
-                frames,
-                model,
-                stacks,
-                parameters,
-                client=cluster,
-                source=source,
-                indices=missing,
-                dtype=dtype,
-                device=device,
-            )
-        for stack in stacks:
-            stack.close()
-        return clipped
-    except UnreadableError as error:
-        if stacks and all(stack.done for stack in stacks):
-            raise UnreadableError(f"{error} What is done stays beside {out}: resume it.") from error
-        _discard(stacks)
-        raise
-    except InputError:
-        _discard(stacks)
-        raise
-    finally:
-        for stack in stacks:
-            stack.suspend()
-        claims.close()
+        try:
+            for path, dtype in zip(outputs, (run.dtype, "float32"), strict=False):
+                writer = writer_for(path)
+                stacks.append(writer(path, frames, dtype=dtype, job=job, resume=run.resume, zarr_version=zarr_version))
+                cleanup.callback(stacks[-1].suspend)
+            done = set.intersection(*(stack.done for stack in stacks))
+            missing = [index for index in range(len(frames)) if index not in done]
+            if run.cluster is None:
+                work = restore_frames(frames, model, parameters, indices=missing, device=run.device)
+                clipped = yield from _write_behind(work, stacks, run.dtype)
+            else:
+                assert source is not None
+                clipped = yield from restore_on_cluster(
+                    frames, model, stacks, parameters, run, source=source, indices=missing
+                )
+            for stack in stacks:
+                stack.close()
+        except UnreadableError as error:
+            if stacks and all(stack.done for stack in stacks):
+                raise UnreadableError(f"{error} The finished frames stay beside {out}: resume it.") from error
+            _discard(stacks)
+            raise
+        except InputError:
+            _discard(stacks)
+            raise
+    return clipped
+
+
+def _check_outputs(outputs: Sequence[Path], model: Model, source: Path | None, run: RunOptions) -> None:
+    for path in outputs:
+        if source is not None and _overwrites(path.resolve(), source.resolve()):
+            raise InputError(f"The result would overwrite its input {source}: choose another file.")
+    if len(outputs) > 1 and not model.card.architecture.predicts_scale:
+        raise InputError(f"A model trained with the {model.card.loss} loss predicts no scale: leave it out.")
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise InputError("The restored stack and its scale need two different files.")
+    if run.cluster is not None and (source is None or not all(is_ome_zarr_name(path) for path in outputs)):
+        raise InputError("Several machines write side by side into OME-Zarr only: name the result *.ome.zarr.")
 
 
 def _discard(stacks: list[StackWriter]) -> None:
@@ -174,7 +149,7 @@ def _write_behind(
         return outside
 
     clipped = 0
-    # Leaving it, by whatever way, waits for the frame being written.
+    # The end of the block, however it comes, waits for the frame being written.
     with closing(work), ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as thread:
         writing: Future[int] | None = None
         for progress in work:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_care_losses.io.stack_writer import StackWriter
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.cluster.worker import Done
-    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 
 PATIENCE = 120.0
 """Seconds without any worker after which a local cluster is given up; workers of others may come hours later."""
@@ -99,33 +99,21 @@ def restore_on_cluster(
     model: Model,
     stacks: Sequence[StackWriter],
     parameters: RestorationParameters,
+    run: RunOptions,
     *,
-    client: Client,
     source: Path,
     indices: Sequence[int],
-    dtype: str,
-    device: str,
 ) -> Generator[Progress, None, int]:
     """Restore frames of a stack into OME-Zarr images; yields at least twice a second and can be closed at any step.
 
     Parameters
     ----------
-    frames : Frames
-        The stack.
-    model : Model
-        The trained model.
+    frames, model, parameters, run, source
+        As in `napari_care_losses.restoration.to_file.restore_to_file`; `run` has a cluster.
     stacks : sequence of StackWriter
         Where the restored frames go, and the Laplace scale where it is wanted.
-    parameters : RestorationParameters
-        How to normalise, tile and put together.
-    client : Client
-        Of the cluster.
-    source : Path
-        The file the stack was read from.
     indices : sequence of int
-        Which frames, in this order.
-    dtype, device : str
-        As `napari_care_losses.restoration.to_file.restore_to_file` takes them.
+        The frames to restore, in this order.
 
     Yields
     ------
@@ -150,10 +138,13 @@ def restore_on_cluster(
     total, to_sample = len(indices), frames_to_sample(frames, parameters)
     for sampled in sampling:
         yield Progress(0, total, sampled=(sampled, to_sample))
-    if not indices:
+    client = run.cluster
+    if not indices or client is None:
         return 0
     outputs = [stack.partial.resolve() for stack in stacks]
-    job = ClusterJob(source.resolve(), frames.layout(), model, parameters, sampling.result, outputs, dtype, device)
+    job = ClusterJob(
+        source.resolve(), frames.layout(), model, parameters, sampling.result, outputs, run.dtype, run.device
+    )
     name = f"restore-{uuid.uuid4().hex[:12]}"
     is_local = client.cluster is not None
     try:

@@ -12,7 +12,7 @@ from napari_care_losses.comparison.baselines import BASELINES
 from napari_care_losses.comparison.compare import Method
 from napari_care_losses.losses.registry import LOSSES, loss_title
 from napari_care_losses.models.library import LibraryEntry
-from napari_care_losses.models.model import STRUCTURES, structure_named
+from napari_care_losses.models.model import STRUCTURE_NAMES, structure_named
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.library_watch import LibraryWatch
@@ -195,7 +195,7 @@ class MethodChooser(QWidget):
 def suggested(entries: Sequence[LibraryEntry], image_name: str) -> set[str]:
     """Return what to compare on an image of this name: the losses of the paper for its structure, and TV."""
     known = {entry.card.structure for entry in entries if entry.card.loss in PAPER_LOSSES}
-    structures = [structure for structure in STRUCTURES if structure in known]
+    structures = [structure for structure in STRUCTURE_NAMES if structure in known]
     named = structure_named(image_name)
     chosen = named if named in structures else (structures or [""])[0]
     models: dict[str, str] = {}
@@ -250,7 +250,7 @@ def _rank(entry: LibraryEntry) -> tuple[int, int]:
     """Return the place of a bundled model in the list: by structure, then by loss."""
     losses = [*LOSSES]
     loss = losses.index(entry.card.loss) if entry.card.loss in losses else len(losses)
-    return STRUCTURES.index(entry.card.structure), loss
+    return STRUCTURE_NAMES.index(entry.card.structure), loss
 
 
 def _choice(item: QTreeWidgetItem) -> Choice:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QFileSystemWatcher, QObject, Signal
 
 from napari_care_losses.errors import CareError
-from napari_care_losses.models.library import library_folder, list_models
+from napari_care_losses.models.library import list_models
+from napari_care_losses.models.user_folder import library_folder
 from napari_care_losses.widgets.shared.events import single_shot
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.models.library import list_models
-from napari_care_losses.models.model import STRUCTURES, structure_named
+from napari_care_losses.models.model import STRUCTURE_NAMES, structure_named
 from napari_care_losses.training.parameters import (
     DEFAULT_STEPS_PER_EPOCH,
     RECIPES,
@@ -97,7 +97,7 @@ class TrainingSettings(QWidget):
     def _build(self) -> None:
         self.loss = LossForm()
         self.structure = QComboBox()
-        self.structure.addItems(STRUCTURES)
+        self.structure.addItems(STRUCTURE_NAMES)
         self.structure.setToolTip(
             tooltip("What the images show. It is stored in the model, so that you can find the model later.")
         )

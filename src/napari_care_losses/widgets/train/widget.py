@@ -9,7 +9,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QGroupBox, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
-from napari_care_losses.models.library import library_folder, new_model_path
+from napari_care_losses.models.library import new_model_path
+from napari_care_losses.models.user_folder import library_folder
 from napari_care_losses.training.progress import Preview, Step
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.panel import Panel

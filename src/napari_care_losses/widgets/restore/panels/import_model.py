@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QMessageBox
 from napari_care_losses.errors import CareError, ForeignProgram, UnagreedProgramError
 from napari_care_losses.interchange.import_model import MARKERS, ImportParameters, importing
 from napari_care_losses.models.library import new_model_path
-from napari_care_losses.models.model import STRUCTURES, SUFFIX
+from napari_care_losses.models.model import STRUCTURE_NAMES, SUFFIX
 from napari_care_losses.widgets.background.worker import Outcome
 from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
 from napari_care_losses.widgets.shared.file_edit import FILE, file_edit, offer_folders, typed_path
@@ -55,7 +55,7 @@ class ImportPanel(JobPanel):
         self.structure = narrow(
             ComboBox(
                 label="Shows",
-                choices=[(AS_THE_MODEL, None), *((structure, structure) for structure in STRUCTURES)],
+                choices=[(AS_THE_MODEL, None), *((structure, structure) for structure in STRUCTURE_NAMES)],
                 tooltip=tooltip("What the model was trained on; models of CSBDeep do not say."),
             ),
             "Shows",
