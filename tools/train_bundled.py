@@ -119,7 +119,8 @@ def training_pairs(structures: Iterable[str], folder: Path | None, without: str)
 def train(task: Task, *, work: Path, folder: Path | None, without: str, device: str) -> Path:
     """Carry out a training, resuming a stopped one, and return the model's file."""
     path = work / task.file_name
-    if path.is_file():
+    # a stopped training leaves its best model, and the state beside it
+    if path.is_file() and not state_path(path).is_file():
         return path
     if task.structure:
         parameters = dataclasses.replace(OWN, preset=task.preset)

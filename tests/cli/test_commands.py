@@ -319,14 +319,38 @@ def test_ctrl_c_ends_a_training_that_resume_finishes(folder):
     running.send_signal(signal.SIGINT)
     said, errors = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "--resume goes on" in said
+    kept = "stopped: m.safetensors holds the best model so far; m.resume holds the training: repeat the command with"
+    assert sum(line.startswith(kept) for line in said.splitlines()) == 1
     assert "Traceback" not in errors
     assert (folder / "m.resume").is_file()
-    assert not (folder / "m.safetensors").exists()
+    assert load_model(folder / "m.safetensors").card.training["steps"] >= 50
     epochs = 1 + said.count("epoch ")
     budget = ("--steps-per-epoch", 50, "--epochs", epochs + 1, "--resume", "--from", "tiny.safetensors")
     assert train(steps=budget) == 0
     assert load_model(folder / "m.safetensors").card.training["steps"] == 50 * (epochs + 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C reaches a process in another way there")
+def test_ctrl_c_within_the_first_epoch_leaves_an_older_model_alone(folder):
+    (folder / "m.safetensors").write_text("an older model")
+    pair = ("--low", "low.tif", "--high", "high.tif")
+    more = ("--out", "m.safetensors", *QUICK, "--steps-per-epoch", 100_000, "--steps", 5_000)
+    command = in_a_process("train", *pair, "--loss", "mae", *more)
+    # progress is shown on a terminal only, and this one has no width
+    terminal, stderr = os.openpty()
+    wide = {**os.environ, "TQDM_NCOLS": "100"}
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=wide)
+    os.close(stderr)
+    shown = b""
+    while b"step " not in shown:
+        shown += os.read(terminal, 1000)
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate(timeout=60)
+    os.close(terminal)
+    assert running.returncode == 130
+    assert said.startswith("stopped: no epoch was complete, so there is no model; m.resume holds the training")
+    assert (folder / "m.resume").is_file()
+    assert (folder / "m.safetensors").read_text() == "an older model"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux has a device that is always full")

@@ -9,6 +9,7 @@ import torch
 from fixtures.cli_runs import names
 
 from napari_care_losses.errors import (
+    ComputeError,
     InputError,
     OutputError,
     ResumeError,
@@ -41,6 +42,19 @@ def trainer(loss="mae", **settings):
     return Trainer(pairs, LOSSES[loss](), TrainingParameters(**{**values, **settings}), device="cpu")
 
 
+def fail_at(patch, number, error):
+    """Let the training step of this number, counted from 1, fail."""
+    step, steps = Trainer._step, []
+
+    def failing(self):
+        steps.append(1)
+        if len(steps) == number:
+            raise error
+        return step(self)
+
+    patch.setattr(Trainer, "_step", failing)
+
+
 @pytest.mark.usefixtures("tiny_preset")
 class TestTraining:
     def train(self, path, training=None, **options):
@@ -65,7 +79,9 @@ class TestTraining:
         running.close()
         assert state_path(path).exists() == stopped.has_started
         assert stopped.is_finished == (stop == 12)
-        if not stopped.is_finished:
+        if stopped.history:
+            assert load_model(path).digest() == stopped.model().digest()
+        else:
             assert path.read_text() == "an older model"
         rest, resumed = self.train(path, resume=True)
         kept = [report for report in taken if isinstance(report, Epoch)]
@@ -139,31 +155,25 @@ class TestTraining:
         reports, _ = self.train(path, resume=True)
         assert [report.step for report in reports if isinstance(report, Epoch)] == [4, 5]
 
-    def test_a_divergence_keeps_the_best_model_and_the_last_state(self, tmp_path, monkeypatch):
-        path = tmp_path / "m.safetensors"
-        training, steps = trainer(), []
-        step = Trainer._step
-
-        def diverging(self, *batch):
-            steps.append(1)
-            if len(steps) == 4:
-                raise TrainingDivergedError("The loss became nan")
-            return step(self, *batch)
-
-        monkeypatch.setattr(Trainer, "_step", diverging)
-        with pytest.raises(TrainingDivergedError):
+    @pytest.mark.parametrize("error", [TrainingDivergedError("nan"), ComputeError("lost"), KeyboardInterrupt()])
+    def test_a_step_that_fails_keeps_the_best_model_and_the_state_of_the_last_epoch(self, tmp_path, monkeypatch, error):
+        _, whole = self.train(tmp_path / "whole.safetensors")
+        path, training = tmp_path / "m.safetensors", trainer()
+        path.write_text("an older model")
+        with monkeypatch.context() as patch, pytest.raises(type(error)):
+            fail_at(patch, 4, error)
             self.train(path, training)
-        assert load_model(path).digest() == training.model().digest()
-        again = trainer()
-        again.load_state(state_path(path))
-        assert again.history == training.history
-        assert [epoch.step for epoch in again.history] == [2]
+        assert load_model(path).digest() == training.model(with_started_epoch=False).digest()
+        _, again = self.train(path, resume=True)
+        assert again.history == whole.history
+        assert load_model(path).digest() == whole.model().digest()
 
-    def test_a_divergence_in_the_first_epoch_leaves_no_model(self, tmp_path, monkeypatch):
-        def diverging(self, *batch):
-            raise TrainingDivergedError("The loss became nan")
-
-        monkeypatch.setattr(Trainer, "_step", diverging)
-        with pytest.raises(TrainingDivergedError):
-            self.train(tmp_path / "m.safetensors")
-        assert names(tmp_path) == []
+    @pytest.mark.parametrize("error", [TrainingDivergedError("nan"), ComputeError("lost"), KeyboardInterrupt()])
+    def test_a_failure_in_the_first_epoch_leaves_an_older_model_alone(self, tmp_path, monkeypatch, error):
+        fail_at(monkeypatch, 2, error)
+        path = tmp_path / "m.safetensors"
+        path.write_text("an older model")
+        with pytest.raises(type(error)):
+            self.train(path)
+        assert names(tmp_path) == ["m.safetensors"]
+        assert path.read_text() == "an older model"

@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from napari_care_losses.errors import InputError
+from napari_care_losses.errors import ComputeError, InputError
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.losses.base import Loss
     from napari_care_losses.parameters import Parameters
+    from napari_care_losses.training.trainer import Trainer
 
 
 def train(options: argparse.Namespace) -> None:
@@ -32,7 +33,6 @@ def train(options: argparse.Namespace) -> None:
     from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.library import find_model
     from napari_care_losses.models.model import SUFFIX, load_model
-    from napari_care_losses.training.checkpoint import state_path
     from napari_care_losses.training.pair_checks import doubts_of
     from napari_care_losses.training.pairs import pairs_from_frames
     from napari_care_losses.training.parameters import RECIPES
@@ -74,16 +74,30 @@ def train(options: argparse.Namespace) -> None:
         reports = train_to_file(trainer, options.out, resume=options.resume)
         doubts = doubts_of(pairs) if team.is_first else []
         # a launcher passes Ctrl+C on to processes that the terminal has told of it already
-        with stoppable(reports, insists=team.size > 1) as stopped:
-            _show_training(reports, stopped, team, doubts)
-        if not trainer.is_finished:
+        try:
+            with stoppable(reports, insists=team.size > 1) as stopped:
+                _show_training(reports, stopped, team, doubts)
+            if not trainer.is_finished:
+                raise KeyboardInterrupt
+        except (ComputeError, KeyboardInterrupt):
             if team.is_first:
-                print(f"stopped; {state_path(options.out)} holds the state: --resume goes on")
-            raise KeyboardInterrupt
+                print(_kept(trainer, options.out))
+            raise
         if team.is_first:
             training = trainer.model().card.training
             best = training["best_validation_loss"]
             print(f"{options.out}: {training['steps']} steps, best validation loss {best:.5g}")
+
+
+def _kept(trainer: Trainer, out: Path) -> str:
+    """Return a line on what a training that has ended early leaves, and how to go on."""
+    from napari_care_losses.training.checkpoint import state_path
+
+    state = state_path(out)
+    has_state = trainer.has_started and state.is_file()
+    model = f"{out} holds the best model so far" if trainer.history else "no epoch was complete, so there is no model"
+    goes_on = f"; {state} holds the training: repeat the command with --resume to continue it" if has_state else ""
+    return f"stopped: {model}{goes_on}"
 
 
 def _loss(options: argparse.Namespace) -> Loss:

@@ -28,6 +28,7 @@ from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.model import SUFFIX, read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.training import progress as reports
+from napari_care_losses.training.checkpoint import state_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -104,7 +105,8 @@ def run_experiment(
     trained: dict[str, Path] = {}
     for method in experiment.methods:
         trained[method.name] = path = models / f"{_key(experiment.train, method, training)}{SUFFIX}"
-        if not path.is_file():
+        # a stopped training leaves its best model, and the state beside it
+        if not path.is_file() or state_path(path).is_file():
             notes += yield from _train(method, path, train_set, training, device)
     strengths: dict[str, float] = {}
     for name in experiment.baselines:
@@ -151,8 +153,12 @@ def _train(
     method: TrainedMethod, path: Path, train_set: _LazySet, training: TrainingParameters, device: str
 ) -> Generator[ExperimentStep, None, list[str]]:
     """Train one network; return notes for the reader."""
+<<<<<<< HEAD
     from napari_care_losses.models.model import STRUCTURE_NAMES
     from napari_care_losses.training.checkpoint import state_path
+=======
+    from napari_care_losses.models.model import STRUCTURES
+>>>>>>> e524ee5 (A stopped training leaves its best model wherever it was stopped; the policy stands once, in train_to_file)
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
@@ -166,8 +172,9 @@ def _train(
         structure=structure if structure in STRUCTURE_NAMES else "other",
         device=device,
     )
+    notes: list[str] = []
     try:
-        with closing(train_to_file(trainer, path, resume=True)) as running:  # type: ignore[type-var]
+        with closing(train_to_file(trainer, path, resume=True)) as running:
             for report in running:
                 if isinstance(report, reports.Preparing):
                     yield ExperimentStep(f"reading {report.total} pairs", report.done / report.total)
@@ -176,10 +183,10 @@ def _train(
     except TrainingDivergedError as error:
         if not path.is_file():
             raise
-        return [f"{method.name}: {error}"]
+        notes = [f"{method.name}: {error}"]
     # a finished network does not need its checkpoint, which is several times larger
     state_path(path).unlink(missing_ok=True)
-    return []
+    return notes
 
 
 def _tuned(name: str, folder: Path, train_set: _LazySet) -> Generator[ExperimentStep, None, float]:

@@ -1,34 +1,38 @@
-"""From pairs to a model file: stoppable, resumable."""
+"""From pairs to a model file: can be stopped anywhere, then keeps the best model, and can be resumed."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
-from napari_care_losses.errors import InputError, OutputError, TrainingDivergedError
+from napari_care_losses.errors import ComputeError, InputError, OutputError, TrainingDivergedError
 from napari_care_losses.io.whole_files import locked
 from napari_care_losses.training.checkpoint import state_path
-from napari_care_losses.training.trainer import Epoch, Report, Trainer
+from napari_care_losses.training.progress import Epoch, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
+    from napari_care_losses.training.trainer import Trainer
 
-def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iterator[Report]:
-    """Train and write the best model to `path`; the state to resume from is kept beside it.
 
-    The state is written at the end of every epoch and when the iterator is closed, the model once the budget is used
-    up; of several processes that train together, the first one writes, and all must see its files.
+def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Generator[Report, None, None]:
+    """Train and write the best model to `path`, and beside it the state that a stopped run is resumed from.
+
+    The model is written when the budget is used up and, if at least one epoch is complete, when the training ends
+    early: when the iterator is closed, by Ctrl+C, by an error of the device or by divergence. Until then an existing
+    file stays as it is. The state is written after every epoch and when the iterator is closed; after an error it is
+    that of the last epoch. Of several processes that train together, the first one writes, and all must see its files.
 
     Parameters
     ----------
     trainer : Trainer
         A new trainer.
     path : Path
-        The model file; an existing one is replaced at the end.
+        The model file, ending in ``.safetensors``; the state file ends in ``.resume``.
     resume : bool
-        Go on where a stopped run to the same file ended; start where there is none.
+        Continue a stopped run to the same file; start a new one if there is none.
 
     Yields
     ------
@@ -42,42 +46,68 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Iter
     ResumeError
         If the stopped run had other pairs, loss or settings.
     TrainingDivergedError
-        If the loss became NaN or exploded; the best model before that has been written if an epoch was completed.
+        If the loss became NaN or exploded.
     ComputeError, OutputError
-        If the device or the disk fails; the state of the last epoch saved stays.
+        If the device or the disk fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from napari_care_losses.losses.registry import LOSSES
+    >>> from napari_care_losses.models.model import load_model
+    >>> from napari_care_losses.training.pairs import Pair
+    >>> from napari_care_losses.training.parameters import TrainingParameters
+    >>> from napari_care_losses.training.trainer import Trainer
+    >>> rng = np.random.default_rng(0)
+    >>> clean = rng.random((3, 24, 24))
+    >>> pairs = [Pair(image + rng.normal(0, 0.2, image.shape), image, f"field {i}") for i, image in enumerate(clean)]
+    >>> settings = TrainingParameters(
+    ...     preset="lite", budget="steps", amount=4, steps_per_epoch=2, patch_size=16, batch_size=2
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "model.safetensors"
+    ...     for report in train_to_file(Trainer(pairs, LOSSES["mae"](), settings, device="cpu"), path):
+    ...         pass
+    ...     load_model(path).card.training["steps"]
+    4
     """
     with locked(path) if trainer.team.is_first else nullcontext():
         yield from _train(trainer, path, resume=resume)
 
 
-def _train(trainer: Trainer, path: Path, *, resume: bool) -> Iterator[Report]:
+def _train(trainer: Trainer, path: Path, *, resume: bool) -> Generator[Report, None, None]:
     state, writes = state_path(path), trainer.team.is_first
     if resume and state.is_file():
         trainer.load_state(state)
-    else:
-        if writes:
-            state.unlink(missing_ok=True)
+    elif writes:
+        state.unlink(missing_ok=True)
     if trainer.is_finished:
         if writes and not path.is_file():
             trainer.model().save(path)
         return
-    running = trainer.run()
     is_saved = False
-    try:
-        for report in running:
-            is_saved = isinstance(report, Epoch)
-            if is_saved and writes:
-                _save(trainer, path)
-            yield report
-    except TrainingDivergedError:
-        is_saved = True
-        if trainer.history and writes:
-            trainer.model().save(path)
-        raise
-    finally:
-        running.close()
-        if not is_saved and trainer.has_started and writes:
-            _save(trainer, path)
+    with closing(trainer.run()) as running:
+        try:
+            for report in running:
+                is_saved = isinstance(report, Epoch)
+                if is_saved and writes:
+                    _save(trainer, path)
+                yield report
+        except GeneratorExit:
+            running.close()
+            if writes and trainer.has_started and not trainer.is_finished:
+                if not is_saved:
+                    _save(trainer, path)
+                if trainer.history:
+                    trainer.model().save(path)
+            raise
+        except (TrainingDivergedError, ComputeError, KeyboardInterrupt):
+            # in the middle of a step: neither the weights nor the random generator stand where a run can go on
+            if writes and trainer.history:
+                trainer.model(with_started_epoch=False).save(path)
+            raise
 
 
 def _save(trainer: Trainer, path: Path) -> None:

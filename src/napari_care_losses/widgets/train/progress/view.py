@@ -74,6 +74,8 @@ def outcome_text(entry: QueuedTraining) -> str:
     if entry.problem:
         kept = f" The best model before that is in the library as {entry.name}." if entry.is_saved else ""
         return f"Failed: {entry.problem}{kept}"
+    if not entry.is_saved and entry.can_resume:
+        return f"Stopped after {entry.step:,} steps, within the first epoch: no model yet. Resume continues it."
     if not entry.is_saved:
         return "Stopped before the first step: nothing was saved."
     best = next((epoch for epoch in reversed(entry.epochs) if epoch.is_best), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.errors import InputError
@@ -74,7 +75,7 @@ class Resumed(NamedTuple):
 
 
 def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
-    """Train; when the iterator is closed after the first step, the best model so far is saved.
+    """Train; what a stopped training keeps is said in `train_to_file`.
 
     Yields
     ------
@@ -102,9 +103,8 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
         pairs, plan.loss, plan.parameters, structure=plan.structure, start_from=start_from, device=plan.device
     )
     previews = _Previews(trainer)
-    reports = train_to_file(trainer, plan.out, resume=plan.resume)
     is_resumed = plan.resume
-    try:
+    with closing(train_to_file(trainer, plan.out, resume=plan.resume)) as reports:
         for report in reports:
             if is_resumed and isinstance(report, Step):
                 yield Resumed(report.step - 1, trainer.history)
@@ -113,11 +113,6 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
             preview = previews.after(report)
             if preview is not None:
                 yield preview
-    except GeneratorExit:
-        reports.close()  # type: ignore[attr-defined]
-        if trainer.has_started:
-            trainer.model().save(plan.out)
-        raise
 
 
 def sample_patches_of(pairs: Sequence[PairSource], parameters: TrainingParameters, count: int) -> Iterator[Batch]:
