@@ -153,12 +153,7 @@ def _train(
     method: TrainedMethod, path: Path, train_set: _LazySet, training: TrainingParameters, device: str
 ) -> Generator[ExperimentStep, None, list[str]]:
     """Train one network; return notes for the reader."""
-<<<<<<< HEAD
     from napari_care_losses.models.model import STRUCTURE_NAMES
-    from napari_care_losses.training.checkpoint import state_path
-=======
-    from napari_care_losses.models.model import STRUCTURES
->>>>>>> e524ee5 (A stopped training leaves its best model wherever it was stopped; the policy stands once, in train_to_file)
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
