@@ -27,4 +27,5 @@ class Equations(griffe.Extension):
 def with_mathml(text: str) -> str:
     """Return a docstring with MathML in place of reStructuredText's equations."""
     text = BLOCK.sub(lambda found: found[1] + convert(found[2], display="block"), text)
-    return INLINE.sub(lambda found: convert(" ".join(found[1].split())), text)
+    # within a span, as an equation that begins a line is a paragraph of its own else
+    return INLINE.sub(lambda found: f"<span>{convert(' '.join(found[1].split()))}</span>", text)
