@@ -1,4 +1,4 @@
-"""Whether a restoration can be trusted where there is no ground truth: what it left out, and whether it flickers."""
+"""Checks of a restoration without a ground truth: structure left in the residual, and flicker."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def _gain(given: NDArray[np.float64], made: NDArray[np.float64]) -> float:
 
 
 def measurable(levels: GreyLevels) -> str:
-    """Say in words whether grey levels of a restoration may be measured.
+    """Return a sentence on whether grey levels of a restoration may be measured.
 
     They may where the slope of restored against true grey levels is within `SLOPE_TOLERANCE` of 1 and R2 above
     `LEAST_R2`; where the slope alone is off, ratios of grey levels above background still hold within the image.

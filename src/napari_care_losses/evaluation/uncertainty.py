@@ -1,4 +1,4 @@
-"""Whether the Laplace scale of a restoration tells its errors: how many true pixels lie within its intervals."""
+"""Whether the predicted Laplace scale of a restoration is right: how many true pixels lie within its intervals."""
 
 from __future__ import annotations
 

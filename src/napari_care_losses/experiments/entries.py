@@ -1,4 +1,4 @@
-"""What an experiment is, and the files it is described in."""
+"""Experiments, and the TOML files that describe them."""
 
 from __future__ import annotations
 
@@ -32,18 +32,12 @@ TRAINING_FRAMES, TEST_FRAMES = (0, 60), (60, 69)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedMethod:
-    """A network trained with a loss.
+    """A network trained with a loss, under a name that is unique in the experiment.
 
     Attributes
     ----------
-    name : str
-        Its label, unique in the experiment.
-    loss : Loss
-        The training loss.
-    training : dict
-        Fields of `TrainingParameters` in place of those of the run.
-    restoring : dict
-        Fields of `RestorationParameters` likewise.
+    training, restoring : dict
+        Fields of `TrainingParameters` and `RestorationParameters` that replace those of the run.
     """
 
     name: str
@@ -54,7 +48,7 @@ class TrainedMethod:
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """What a method must reach in the mean to be usable."""
+    """The mean score from which a method is usable."""
 
     metric: str
     value: float
@@ -67,19 +61,19 @@ class Experiment:
     Attributes
     ----------
     name, title : str
-        Its key and what it asks.
+        Its key and its question.
     train : PairSet
         Pairs to train and validate on, split 4:1.
     tests : dict of str to PairSet
         Pairs to test on by label; the label of a single one is empty.
     methods : tuple of TrainedMethod
-        What is trained.
+        The networks to train.
     baselines : tuple of str
         Names in `napari_care_losses.comparison.baselines.BASELINES`, their strength tuned on training pairs.
     reference : str
         The method that others are tested against.
     threshold : Threshold, optional
-        Of a study of ever less light: what must be reached.
+        The score to reach, in a study of ever less light.
     """
 
     name: str
@@ -117,7 +111,7 @@ class Experiment:
         )
 
     def smoke(self) -> Experiment:
-        """Return the experiment on a few small images: it only shows that everything runs."""
+        """Return the experiment on a few small images, which only shows that everything works."""
         return replace(
             self, train=self.train.smoke(5), tests={label: one.smoke(3) for label, one in self.tests.items()}
         )
@@ -130,13 +124,7 @@ def paper_experiments() -> dict[str, Experiment]:
 
 
 def read_experiments(path: Path) -> dict[str, Experiment]:
-    """Return the experiments that a TOML file describes, by name; its paths are relative to its folder.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read or an entry is wrong; the message names it.
-    """
+    """Return the experiments of a TOML file by name, paths relative to its folder; `InputError` names a wrong entry."""
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise InputError(f"{path} is larger than {LARGEST_FILE:,} bytes: no file of experiments is.")
@@ -195,7 +183,7 @@ def _experiment(name: str, entry: Any, folder: Path) -> Experiment:
 
 
 def _check_name(what: str, name: str) -> None:
-    """Refuse what could not be, or should not be, the name of a file."""
+    """Raise `InputError` unless files can be named after it."""
     if not re.fullmatch(r"[\w +,%.-]{1,100}", name) or name != name.strip(" ."):
         raise InputError(
             f"{what} must be up to 100 letters, digits, spaces and _ + , % . - : files are called after it."
@@ -205,7 +193,7 @@ def _check_name(what: str, name: str) -> None:
 def _method(entry: Any) -> TrainedMethod:
     _check_keys(entry, {"name", "loss"}, {"loss_parameters", "training", "restoring"})
     training, restoring = entry.get("training", {}), entry.get("restoring", {})
-    # checked here, with the entry's name at hand, not hours later
+    # checked here, where the error can name the entry, and not hours later
     TrainingParameters.from_dict(training)
     RestorationParameters.from_dict(restoring)
     return TrainedMethod(

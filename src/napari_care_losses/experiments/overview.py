@@ -39,19 +39,7 @@ _EXPLANATION = (
 
 
 class Table(NamedTuple):
-    """A table to be shown as HTML and as Markdown.
-
-    Attributes
-    ----------
-    title : str
-        Heading above it.
-    text : str
-        What the reader should know.
-    header : list of str
-        Titles of the columns.
-    rows : list of list of str
-        The first cell names the row.
-    """
+    """A table for HTML and Markdown, with a text above it; the first cell names the row."""
 
     title: str
     text: str
@@ -60,12 +48,7 @@ class Table(NamedTuple):
 
 
 def write_overview(folder: Path) -> Path:
-    """Write ``index.html``, ``overview.md`` and ``overview.csv`` of all experiments in a folder.
-
-    Returns
-    -------
-    Path
-        The page.
+    """Write ``index.html``, ``overview.md`` and ``overview.csv`` of all experiments in a folder; return the page.
 
     Raises
     ------

@@ -37,14 +37,14 @@ class Stacks(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedSet:
-    """Pairs drawn by `napari_care_losses.simulation.pairs_and_movies`.
+    """Simulated pairs; their values raise `InputError` if they cannot be used.
 
     Attributes
     ----------
     structure : str
         A key of `napari_care_losses.simulation.pairs_and_movies.STRUCTURE_NAMES`.
     low_ms : tuple of float
-        Low exposures in ms; of several, field i has the one at place i modulo their number.
+        Low exposures in ms; of several, field i has number i modulo their count.
     high_ms : float
         High exposure in ms.
     count : int
@@ -54,14 +54,9 @@ class SimulatedSet:
     size : int
         Height and width of a frame in pixels.
     seed : int
-        Field i is drawn with seed + i: training and test sets lie far apart.
+        Random seed; field i has seed + i, so seeds of training and test sets must lie far apart.
     brightness : float
         Factor on the light of both exposures.
-
-    Raises
-    ------
-    InputError
-        If a value cannot be used.
     """
 
     structure: str
@@ -95,7 +90,7 @@ class SimulatedSet:
 
     @property
     def title(self) -> str:
-        """What it is, in words."""
+        """Description for the user."""
         exposures = ", ".join(f"{value:g}" for value in self.low_ms)
         kind = "time points" if self.is_movie else "fields"
         dimmed = "" if self.brightness == 1 else f", {self.brightness:g} times as bright"
@@ -105,7 +100,7 @@ class SimulatedSet:
         )
 
     def smoke(self, count: int) -> SimulatedSet:
-        """Return a set so small that working on it only shows that everything runs."""
+        """Return a small set of at most `count` pairs, for a smoke run."""
         return replace(self, count=min(self.count, count), size=min(self.size, 128))
 
     def identity(self) -> dict[str, Any]:
@@ -113,7 +108,7 @@ class SimulatedSet:
         return {**vars(self), "low_ms": list(self.low_ms)}
 
     def stacks(self) -> Stacks:
-        """Draw it."""
+        """Simulate it."""
         from napari_care_losses.simulation.pairs_and_movies import (
             ImagingConditions,
             Microscope,
@@ -159,24 +154,18 @@ class FileSet:
 
     @property
     def title(self) -> str:
-        """What it is, in words."""
+        """Description for the user."""
         chosen = "" if self.frames is None else f", frames {self.frames[0]}:{self.frames[1]}"
         kind = " (one movie)" if self.is_movie else ""
         return f"{self.low.name} against {self.high.name}{chosen}{kind}"
 
     def smoke(self, count: int) -> FileSet:
-        """Return a set so small that working on it only shows that everything runs."""
+        """Return a small set of at most `count` pairs, for a smoke run."""
         start, stop = self.frames or (0, count)
         return replace(self, frames=(start, min(stop, start + count)))
 
     def identity(self) -> dict[str, Any]:
-        """Return plain values that are equal for equal sets, as long as the files are not written anew.
-
-        Raises
-        ------
-        InputError
-            If a file is missing.
-        """
+        """Return plain values that are equal for equal, unchanged files; raises `InputError` if one is missing."""
         sides: dict[str, Any] = {}
         for name, path in (("low", self.low), ("high", self.high)):
             try:
@@ -187,13 +176,7 @@ class FileSet:
         return {**sides, "frames": None if self.frames is None else list(self.frames), "is_movie": self.is_movie}
 
     def stacks(self) -> Stacks:
-        """Open it, lazily.
-
-        Raises
-        ------
-        InputError
-            If it cannot be read, or low and high do not fit.
-        """
+        """Open it, lazily; raises `InputError` if it cannot be read, or low and high do not fit."""
         low, high = (_opened(path) for path in (self.low, self.high))
         if low.shape != high.shape:
             raise InputError(

@@ -86,15 +86,8 @@ HALF_STEP = 0.0005
 def paper_scores(experiment: str) -> dict[str, dict[int, dict[str, float]]]:
     """Return the scores of one experiment as `napari_care_losses.evaluation.statistics.summarize` takes them.
 
-    Parameters
-    ----------
-    experiment : str
-        One of `EXPERIMENTS`.
-
-    Returns
-    -------
-    dict
-        ``scores[method][image][metric]``, the methods ``"input"`` and `LOSSES`, nine images, the metrics `METRICS`.
+    These are ``scores[method][image][metric]`` of one of `EXPERIMENTS`: the methods ``"input"`` and `LOSSES`, nine
+    images, the metrics `METRICS`.
     """
     scores: dict[str, dict[int, dict[str, float]]] = {"input": {}, **{loss: {} for loss in LOSSES}}
     with Path(__file__).with_name("paper_tables.csv").open(newline="", encoding="utf-8") as file:
@@ -106,17 +99,9 @@ def paper_scores(experiment: str) -> dict[str, dict[int, dict[str, float]]]:
 
 
 def p_range(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-    """Return the smallest and largest p-value of all values that round to those of a printed table.
+    """Return the smallest and largest p-value of the paired t-test over all values that round to those given.
 
-    Parameters
-    ----------
-    first, second : (N,) array of float
-        Paired values, rounded to three decimals.
-
-    Returns
-    -------
-    low, high : float
-        Of the paired, two-sided t-test; between them lies that of the values before they were rounded.
+    `first` and `second` are paired values (N,), rounded to three decimals.
     """
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     if differences.mean() < 0:

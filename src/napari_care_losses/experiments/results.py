@@ -1,4 +1,4 @@
-"""What an experiment found, as plain values: what resumes it, what its report and the overview are made from."""
+"""The result of an experiment as plain values: it can be resumed, and reports are made from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_care_losses.evaluation.statistics import Row
 
 FULL = {"steps": 800, "batch_pixels": 16 * 64 * 64, "frame": 512, "fields": 9, "time_points": 200}
-"""The scale from which a result is reported as one; anything smaller only shows that everything runs."""
+"""The smallest full run; a smaller one is a smoke run, which only shows that everything works."""
 
 Scores = dict[str, dict[int, dict[str, float]]]
 
@@ -34,7 +34,7 @@ class Result:
     experiment, label : str
         The experiment's own name, and the test's label, empty for a single test.
     identity : str
-        Digest of all that decides the scores.
+        Digest of everything that determines the scores.
     methods : list of str
         Input, baselines and trained methods, in the order of the tables.
     reference : str
@@ -48,7 +48,7 @@ class Result:
     notes : list of str
         What the reader should know.
     shortfalls : list of str
-        In what the run is smaller than `FULL`; empty for one that counts.
+        In what respects the run is smaller than `FULL`; empty for a full run.
     threshold : dict, optional
         ``metric`` and ``value`` that a method must reach.
     """
@@ -67,17 +67,13 @@ class Result:
     shortfalls: list[str] = field(default_factory=list)
     threshold: dict[str, Any] | None = None
 
-    def add(self, method: str, image: int, scores: dict[str, float]) -> None:
-        """Note the scores of one image."""
-        self.scores.setdefault(method, {})[image] = scores
-
     def pending(self, images: int) -> list[int]:
         """Return the images that not every method has scores of."""
         return [i for i in range(images) if any(i not in self.scores.get(method, {}) for method in self.methods)]
 
     @property
     def has_even_scores(self) -> bool:
-        """Whether every method has scores, and all of them the same ones: what tables are made from."""
+        """Whether every method has the same scores, as tables need."""
         tables = [self.scores.get(method, {}) for method in self.methods]
         found = [set().union(*table.values()) for table in tables]
         needed = set() if self.threshold is None else {self.threshold["metric"]}
@@ -94,26 +90,14 @@ class Result:
         return summarize(self.scores, reference=self.reference, independent=self.independent)
 
     def save(self, path: Path) -> None:
-        """Write it; an existing file is replaced once the new one is whole.
-
-        Raises
-        ------
-        OutputError
-            If the file cannot be written.
-        """
+        """Write it; an existing file is replaced once the new one is whole. Raises `OutputError` if it cannot."""
         values = {**asdict(self), "rows": [asdict(row) for row in self.rows()]}
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(_plain(values), indent=1), encoding="utf-8")
 
 
 def load_result(path: Path) -> Result:
-    """Return what `Result.save` wrote.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged or of another version.
-    """
+    """Return what `Result.save` wrote; raises `InputError` if the file is damaged or of another version."""
     try:
         values = read_json(path.read_text(encoding="utf-8"))
         values.pop("rows")

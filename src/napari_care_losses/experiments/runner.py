@@ -43,15 +43,7 @@ TUNING_PAIRS = 6
 
 
 class ExperimentStep(NamedTuple):
-    """A step of an experiment.
-
-    Attributes
-    ----------
-    what : str
-        What is being done, in words.
-    fraction : float
-        Part of it that is done, 0 to 1.
-    """
+    """A step of an experiment: what is being done, in words, and the fraction of it that is done, 0 to 1."""
 
     what: str
     fraction: float
@@ -153,20 +145,13 @@ def _train(
     method: TrainedMethod, path: Path, train_set: _LazySet, training: TrainingParameters, device: str
 ) -> Generator[ExperimentStep, None, list[str]]:
     """Train one network; return notes for the reader."""
-    from napari_care_losses.models.model import STRUCTURE_NAMES
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
     yield ExperimentStep(f"preparing {train_set.pairs.title}", 0)
     pairs = train_set.stacks.pairs(train_set.pairs.title)
     structure = train_set.pairs.structure if isinstance(train_set.pairs, SimulatedSet) else "other"
-    trainer = Trainer(
-        pairs,
-        method.loss,
-        replace(training, **method.training),
-        structure=structure if structure in STRUCTURE_NAMES else "other",
-        device=device,
-    )
+    trainer = Trainer(pairs, method.loss, replace(training, **method.training), structure=structure, device=device)
     notes: list[str] = []
     try:
         with closing(train_to_file(trainer, path, resume=True)) as running:
@@ -200,7 +185,7 @@ def _tuned(name: str, folder: Path, train_set: _LazySet) -> Generator[Experiment
 
 
 def _started(experiment: Experiment, label: str, pairs: PairSet, methods: list[Method], out: Path) -> Result:
-    """Return the result of a test as far as an earlier run got, or an empty one."""
+    """Return the result of a test with the scores of an earlier run, or an empty one."""
     name = f"{experiment.name}_{label}" if label else experiment.name
     strengths = [(method.name, method.strength) for method in methods if method.baseline]
     models = [
@@ -248,7 +233,7 @@ def _trainings(methods: list[Method]) -> dict[str, str]:
 
 
 def _shortfalls(methods: list[Method], stacks: Stacks, *, is_movie: bool) -> list[str]:
-    """Return in what a run is too small to count."""
+    """Return in what respects a run is smaller than `FULL`."""
     found = []
     cards = [read_card(method.model) for method in methods if method.model is not None]
     if any(card.preset != "care" for card in cards):
@@ -272,23 +257,21 @@ def _scored(result: Result, pairs: PairSet, methods: list[Method], out: Path) ->
     yield ExperimentStep(f"preparing {pairs.title}", 0)
     stacks = pairs.stacks()
     result.shortfalls = _shortfalls(methods, stacks, is_movie=pairs.is_movie)
-    count = len(stacks.low)
-    pending = result.pending(count)
+    pending = result.pending(len(stacks.low))
     if pending:
         with closing(compare(stacks.low, methods, truth=stacks.high, indices=pending)) as steps:
             for step in steps:
                 if step.image is not None and step.frame_index is not None:
-                    result.add(
-                        step.method,
-                        step.frame_index,
-                        {**step.scores, **agreement(step.image, stacks.high[step.frame_index])},
-                    )
+                    detail = agreement(step.image, stacks.high[step.frame_index])
+                    result.scores.setdefault(step.method, {})[step.frame_index] = {**step.scores, **detail}
                     if step.method == methods[-1].name:
                         result.save(path)
                 yield ExperimentStep(f"restoring {result.name}", step.done / max(1, step.total))
     result.save(path)
     if pending or not path.with_suffix(".html").is_file():
-        shown = _median_image(result)
+        # the image whose input is of median quality
+        ranked = sorted((scores["psnr"], image) for image, scores in result.scores[INPUT].items())
+        shown = ranked[len(ranked) // 2][1]
         images: list[ReportImage] = []
         with closing(compare(stacks.low, methods, truth=stacks.high, indices=[shown])) as steps:
             for step in steps:
@@ -298,12 +281,6 @@ def _scored(result: Result, pairs: PairSet, methods: list[Method], out: Path) ->
         write_report(path.with_suffix(".html"), _report(result, images, stacks, shown))
 
 
-def _median_image(result: Result) -> int:
-    """Return the image whose input is of median quality: the one that is shown."""
-    ranked = sorted((scores["psnr"], image) for image, scores in result.scores[INPUT].items())
-    return ranked[len(ranked) // 2][1]
-
-
 def _report(result: Result, images: list[ReportImage], stacks: Stacks, shown: int) -> ComparisonReport:
     pixel = stacks.low.calibration.pixel_size
     title = f"{result.name}: {result.title}"
@@ -311,16 +288,14 @@ def _report(result: Result, images: list[ReportImage], stacks: Stacks, shown: in
     if result.shortfalls:
         title = f"Smoke run of {title}"
         notes.insert(0, f"A smoke run, whose values say nothing about the methods: {'; '.join(result.shortfalls)}.")
+    taken = {name: getattr(result, name) for name in ("scores", "settings", "reference", "independent")}
     return ComparisonReport(
+        **taken,
         title=title,
         images=images,
         truth=stacks.high[shown].astype("float32"),
         rows=result.rows(),
-        scores=result.scores,
-        settings=result.settings,
         notes=notes,
         frame_index=shown,
         pixel_size=None if pixel is None else pixel[1],
-        reference=result.reference,
-        independent=result.independent,
     )

@@ -12,7 +12,7 @@ FloatImage = NDArray[np.float32]
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
-# How far in px a cell is drawn beyond the field, so that it can move in.
+# pixels by which cells are drawn beyond the field, so that they can move into it
 MARGIN = 64
 ANGLES = 2048
 _ATTEMPTS = 20
@@ -98,7 +98,7 @@ def place_bodies(
     spiky: float,
     avoidance: float = 0.95,
 ) -> list[Body]:
-    """Scatter cells over a field of view: it shows some of their insides and, where it is large, some background.
+    """Scatter cells over a field of view, so that it shows parts of cells and, where it is large, some background.
 
     Parameters
     ----------
@@ -106,19 +106,12 @@ def place_bodies(
         Height and width of the field in px.
     rng : numpy.random.Generator
         Random generator.
-    zoom : float
-        Size relative to a pixel of 0.108 um.
+    zoom, avoidance : float
+        As in `Body`.
     size : tuple of float
         Smallest and largest radius of a round cell in px, at zoom 1.
     spiky : float
         From 0, round, to 1, drawn out into tips with hollow edges between them.
-    avoidance : float
-        As in `Body`.
-
-    Returns
-    -------
-    list of Body
-        At least one.
     """
     typical = zoom * (size[0] + size[1]) / 2
     most = 0.93 if min(shape) > 2 * typical else 1.0

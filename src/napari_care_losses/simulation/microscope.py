@@ -1,4 +1,4 @@
-"""The microscope of the simulation: a density of fluorophores in, a frame of the camera out."""
+"""The simulated microscope: from the density of fluorophores to a frame of the camera."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Frame = NDArray[np.uint16]
 
 SMALLEST_SIDE = 16
 LARGEST = 1_000_000
-"""Of exposures in milliseconds, and of factors: a quarter of an hour."""
+"""Largest exposure in milliseconds (a quarter of an hour), and largest factor."""
 
 _HIGHEST_LEVEL = 65535
 
@@ -79,14 +79,14 @@ class Microscope(Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class MicroscopeRange:
-    """Ranges of microscopes, of which every field of view is seen through another; drawn evenly in the logarithm.
+    """Ranges from which every field of view draws its microscope, evenly in the logarithm.
 
     Attributes
     ----------
     pixel_size : tuple of float
-        In um: how finely the spot is sampled. What is drawn in pixels keeps its size.
+        In um: how finely the spot is sampled. Cells keep their size in pixels.
     haze, haze_radius, background, read_noise, gain : tuple of float
-        As in `Microscope`, each above zero. Every field has another sensor.
+        As in `Microscope`, each above zero. Every field has its own sensor.
     """
 
     pixel_size: tuple[float, float] = (0.108, 0.108)
@@ -97,13 +97,7 @@ class MicroscopeRange:
     gain: tuple[float, float] = (2.0, 2.0)
 
     def draw(self, rng: np.random.Generator) -> Microscope:
-        """Draw a microscope.
-
-        Raises
-        ------
-        ParameterError
-            If a range leads out of the bounds of `Microscope`.
-        """
+        """Draw a microscope; raises `ParameterError` if a range leaves the bounds of `Microscope`."""
         drawn = {name: math.exp(rng.uniform(*np.log(ends))) for name, ends in vars(self).items()}
         return Microscope(**drawn, sensor=int(rng.integers(2**31)))
 
@@ -133,7 +127,7 @@ def blur(density: NDArray[np.floating], microscope: Microscope) -> FloatImage:
     if not np.isfinite(density).all() or density.min() < 0:
         raise InputError("A density must be finite and not negative; found other values. Clip it before exposing it.")
     sharp = gaussian_filter(density, microscope.psf_sigma, mode="reflect")
-    # Three running means are within a few percent of a Gaussian, at a cost that does not grow with its radius.
+    # three running means approximate a Gaussian, at a cost that does not grow with its radius
     width = max(1, round(2 * microscope.haze_radius / microscope.pixel_size))
     haze = density
     for _ in range(3):
@@ -145,21 +139,11 @@ def blur(density: NDArray[np.floating], microscope: Microscope) -> FloatImage:
 def record(
     image: FloatImage, exposure_ms: float, microscope: Microscope, rng: np.random.Generator, photons_per_ms: float
 ) -> Frame:
-    """Record an image with an sCMOS camera: Poisson photons, Gaussian read noise, gain, offset, of every pixel its own.
+    """Record an image with an sCMOS camera: Poisson photons, and read noise, gain and offset of each pixel.
 
     ``level = offset + gain * (Poisson(image * photons_per_ms * exposure_ms) + Normal(0, read_noise))``, rounded and
-    clipped; the parameters are those of `expose`, the image that of `blur`. Offset, gain and read noise of a pixel are
-    the sensor's, the same in every frame it takes (Huang et al. 2013).
-
-    Returns
-    -------
-    ndarray of uint16, shape (Y, X)
-        Grey levels.
-
-    Raises
-    ------
-    ParameterError
-        If the exposure is not positive or the photon rate negative.
+    clipped; parameters, result and errors are those of `expose`, the image that of `blur`. Offset, gain and read noise
+    of a pixel belong to the sensor and are the same in every frame (Huang et al. 2013).
     """
     exposure_ms = checked_positive("exposure_ms", exposure_ms)
     if not (math.isfinite(photons_per_ms) and photons_per_ms >= 0):
@@ -172,7 +156,7 @@ def record(
 
 
 class _Sensor(NamedTuple):
-    """What the pixels of a camera are like: offset, gain and read noise of each, float32 arrays (Y, X)."""
+    """Offset, gain and read noise of each pixel of a camera, float32 arrays (Y, X)."""
 
     offset: FloatImage
     gain: FloatImage
@@ -196,7 +180,7 @@ def expose(
     rng: np.random.Generator,
     photons_per_ms: float,
 ) -> Frame:
-    """Take one frame of a density: `blur`, then `record`.
+    """Record one frame of a density: `blur`, then `record`.
 
     Parameters
     ----------
@@ -227,13 +211,7 @@ def expose(
 
 
 def checked_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the shape of an image as two plain integers.
-
-    Raises
-    ------
-    InputError
-        If it is not a height and a width of at least 16 px.
-    """
+    """Return a shape as two plain integers; raises `InputError` unless height and width are at least 16 px."""
     if len(shape) != 2 or any(side != int(side) or side < SMALLEST_SIDE for side in shape):
         raise InputError(
             f"A simulated image needs a height and a width of at least {SMALLEST_SIDE} px, found {tuple(shape)}."
@@ -242,13 +220,7 @@ def checked_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def checked_positive(name: str, value: float) -> float:
-    """Return the value as a plain float.
-
-    Raises
-    ------
-    ParameterError
-        If it is not a number above zero, `LARGEST` at most.
-    """
+    """Return a value as a plain float; raises `ParameterError` unless it is above zero and at most `LARGEST`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LARGEST:
         raise ParameterError(f"{name} must be a number above zero, found {shortened(value)} (at most {LARGEST:,}).")
     return float(value)

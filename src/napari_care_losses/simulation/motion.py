@@ -53,24 +53,12 @@ class MovingCell:
 
     @classmethod
     def drawn(cls, cell: Cell, frames: int, rng: np.random.Generator, *, divides: bool = False) -> MovingCell:
-        """Draw the motion of a cell.
-
-        Parameters
-        ----------
-        cell : Cell
-            The cell in the first frame.
-        frames : int
-            Time points.
-        rng : numpy.random.Generator
-            Random generator.
-        divides : bool
-            Whether it may divide.
-        """
+        """Draw the motion of a cell over a number of frames; it may divide where `divides` says so."""
         speed, course = rng.uniform(0.25, 0.8), rng.uniform(0, 2 * np.pi)
         time = np.arange(frames)
         wave = 2 * np.pi * time / rng.uniform(25, 60)
         sway = gaussian_filter1d(rng.standard_normal((frames, 2)), 4, axis=0) * 2
-        # A cell turns back before the end of what was drawn of it beyond the field comes into view.
+        # the cell turns back before its edge, which is cut off beyond the field, comes into view
         along = 26 * np.sin(speed * time / 26)
         path = along[:, None] * [np.sin(course), np.cos(course)] + sway - sway[:1]
         daughters: tuple[Cell, ...] = ()

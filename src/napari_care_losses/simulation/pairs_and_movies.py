@@ -59,14 +59,14 @@ Variation = float | tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """What can be simulated: how it is drawn, how bright it is and the paper's exposures.
+    """A kind of cells that can be simulated.
 
     Attributes
     ----------
     title : str
         Name shown to users.
     draw : callable
-        Takes shape in px, random generator and zoom; returns the cells of a field of view.
+        From shape in px, random generator and zoom to the cells of a field of view.
     photons_per_ms : float
         Photons detected per pixel and millisecond at a density of 1.
     low_ms, high_ms : float
@@ -134,30 +134,9 @@ class ImagingConditions:
 
 
 def draw_structure(name: str, shape: tuple[int, int], rng: np.random.Generator, *, zoom: float = 1.0) -> FloatImage:
-    """Draw a field of view of labelled cells, before any optics.
+    """Return the fluorophore density (Y, X) of a field of view: about 1 in the mean of a cell, 0 in the background.
 
-    Parameters
-    ----------
-    name : str
-        A key of `STRUCTURES`.
-    shape : tuple of int
-        Height and width in px, each at least 16.
-    rng : numpy.random.Generator
-        Random generator.
-    zoom : float
-        As in `ImagingConditions`.
-
-    Returns
-    -------
-    ndarray of float32, shape (Y, X)
-        Fluorophore density, not negative; the mean within a cell is about 1, the background 0.
-
-    Raises
-    ------
-    InputError
-        If the structure is unknown or the shape unusable.
-    ParameterError
-        If the zoom is not positive.
+    Parameters and errors are those of `simulate_pair`, the zoom that of `ImagingConditions`.
     """
     structure, shape = _structure(name), checked_shape(shape)
     return assemble(structure.draw(shape, rng, checked_positive("zoom", zoom)), shape)

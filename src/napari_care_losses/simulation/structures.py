@@ -1,8 +1,8 @@
 """Drawings of labelled cells: actin, mitochondria and dendra, as fluorophore density before any optics.
 
-Every structure is a list of `Cell`, so that a field of view is their sum and a movie moves each on its own. Lengths
-are in pixels of 0.108 um (60x, sCMOS) at ``zoom`` 1. Curves are streamlines of a flow around the nucleus, with a smooth
-wander, splatted with bilinear weights; nothing is looped over pixels or over curves.
+Every structure is a list of `Cell`: a field of view is their sum, and a movie moves each on its own. Lengths are in
+pixels of 0.108 um (60x, sCMOS) at ``zoom`` 1. Curves are streamlines of a flow around the nucleus that bend smoothly,
+drawn with bilinear weights.
 """
 
 from __future__ import annotations
@@ -43,20 +43,7 @@ class Cell:
 
 
 def assemble(cells: list[Cell], shape: tuple[int, int]) -> FloatImage:
-    """Add up cells and their vesicles.
-
-    Parameters
-    ----------
-    cells : list of Cell
-        The cells; what lies outside the field is left out.
-    shape : tuple of int
-        Height and width of the field in px.
-
-    Returns
-    -------
-    ndarray of float32, shape (Y, X)
-        Fluorophore density.
-    """
+    """Return the fluorophore density (Y, X) of a field of view: the sum of the cells and their vesicles in it."""
     field = np.zeros(shape, np.float32)
     for cell in cells:
         y, x = cell.corner
@@ -99,7 +86,7 @@ def _actin_cell(body: Body, rng: np.random.Generator) -> Cell:
     level = body.level(grid)
     inside = np.clip((1 - level) * body.axes.imag / 3, 0, 1)
     area = float(inside.sum())
-    # A thick, hazy cell and a flat, fibrous one are both common; most are between.
+    # from thick and hazy to flat and fibrous
     fibrous = rng.uniform(0.1, 1.0)
     haze = rng.uniform(0.6, 1.0) * (1.4 - fibrous) * rng.choice([1.0, 1.0, 3.0])
     crossing = rng.uniform(0.3, 1.3) * rng.choice([-1, 1])

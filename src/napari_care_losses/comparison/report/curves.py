@@ -49,7 +49,7 @@ def curves_section(report: ComparisonReport, frame: ShownFrame) -> str:
         rings = {name: fourier_ring_correlation(image, truth) for name, image in frame.images.items() if name != TRUTH}
         limit = f"{THRESHOLD:.3f} (1/7)"
         scaled = {name: _scaled((x, averaged_rings(y)), scale) for name, (x, y) in rings.items()}
-        axis = Axis("correlation with the truth", (min(-0.1, *_lowest(scaled)), 1.02))
+        axis = Axis("correlation with the truth", (min(-0.1, *(float(y.min()) for _, y in scaled.values())), 1.02))
         parts.append(_figure(_curves(scaled), across, axis, "Fourier ring correlation", (THRESHOLD, limit)))
         table = _resolution_table(rings, report.pixel_size)
     return f'{_explained(report, frame)}<div class="plots">{"".join(parts)}</div>{table}'
@@ -87,7 +87,7 @@ def _figure(curves: list[Curve], x: Axis, y: Axis, title: str, level: tuple[floa
 
 
 def _curves(lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> list[Curve]:
-    """Return named lines as curves: the input grey, the truth black, the methods in colours."""
+    """Return named lines as curves: input in grey, truth in black, methods in colours."""
     curves, methods = [], 0
     for name, (x, y) in lines.items():
         if name == INPUT:
@@ -105,10 +105,6 @@ def _scaled(
     line: tuple[NDArray[np.float64], NDArray[np.float64]], scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return line[0] * scale, line[1]
-
-
-def _lowest(lines: Lines) -> list[float]:
-    return [float(y.min()) for _, y in lines.values()]
 
 
 def _explained(report: ComparisonReport, frame: ShownFrame) -> str:
@@ -138,7 +134,7 @@ def _explained(report: ComparisonReport, frame: ShownFrame) -> str:
 
 
 def _resolution_table(rings: Lines, pixel_size: float | None) -> str:
-    """Return where every image's correlation falls below the threshold."""
+    """Return the limit of resolution of every image."""
     lines = "".join(
         f"<tr><th>{escape(name)}</th><td>{_resolution_text(resolution(*line), pixel_size)}</td></tr>"
         for name, line in rings.items()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TRUTH = "ground truth"
 
 LARGEST_PERCENTILE = 99.0
-"""Of the absolute differences of all methods: what the colours of differences end at."""
+"""Percentile of the absolute differences of all methods at which the colours end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +73,7 @@ class ShownFrame:
 
 
 def shown_frame(report: ComparisonReport) -> ShownFrame:
-    """Bring the images of a report to one contrast.
-
-    Raises
-    ------
-    InputError
-        If there is no image but the truth, names or shapes do not fit, or an image cannot be aligned.
-    """
+    """Bring the images of a report to one contrast; raises `InputError` if they cannot be shown together."""
     images, truth = _images(report)
     is_aligned = truth is not None and report.aligned
     if truth is None:
@@ -138,7 +132,7 @@ def limits_in(frame: ShownFrame, window: Region) -> tuple[float, float]:
 def cards(
     report: ComparisonReport, frame: ShownFrame, window: Region | None = None, *, marked: Region | None = None
 ) -> str:
-    """Return one card an image: the image, its name and scores, and its difference.
+    """Return a card for each image: the image, its name and scores, and its difference.
 
     Parameters
     ----------

@@ -33,13 +33,7 @@ _LIBRARIES = ("numpy", "scipy", "scikit-image", "torch", "openvino")
 
 
 def page(report: ComparisonReport) -> str:
-    """Return a report as one HTML page that needs no other file.
-
-    Raises
-    ------
-    InputError
-        If its images cannot be shown together.
-    """
+    """Return a report as one HTML page; raises `InputError` if its images cannot be shown together."""
     frame = shown_frame(report)
     sections = (
         ("Scores", _scores(report)),
@@ -70,7 +64,7 @@ def _images_scored(report: ComparisonReport) -> int:
 
 
 def _scores(report: ComparisonReport) -> str:
-    """Return the table of methods, and how its figures were made."""
+    """Return the table of methods, and how its values were computed."""
     if not report.rows:
         if report.truth is None:
             return (
@@ -98,7 +92,7 @@ def _scores(report: ComparisonReport) -> str:
 
 
 def _score_texts(report: ComparisonReport) -> list[str]:
-    """Return how scores, differences and tests were made."""
+    """Return how scores, differences and tests were computed."""
     count = max(row.count for row in report.rows)
     alignment = (
         "and each image aligned to it by the affine map of least squared error (the protocol of CARE, which hides "
@@ -154,7 +148,7 @@ def _images(report: ComparisonReport, frame: ShownFrame) -> str:
     factor = -(-max(frame.shape) // LARGEST)
     if factor > 1:
         texts.append(
-            f"The whole frame is averaged over {factor} \u00d7 {factor} px, which hides noise: judge it in the detail."
+            f"The whole frame is averaged over {factor} \u00d7 {factor} px, which hides noise: look at the detail."
         )
     if report.profile_line is not None:
         texts.append("The line in the first image is that of the profile below.")

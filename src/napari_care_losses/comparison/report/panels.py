@@ -1,4 +1,4 @@
-"""Still pictures of image comparisons: panels side by side, alike in contrast, each with its label."""
+"""Pictures of image comparisons: labelled panels side by side."""
 
 from __future__ import annotations
 
@@ -37,18 +37,11 @@ def save_panels(
     panels : mapping of str to array (Y, X)
         Images of one shape by their labels; a label may have two lines.
     columns : int
-        Panels a row.
+        Panels in each row.
     zoom : int
-        Screen pixels an image pixel takes along each side.
+        Factor by which images are enlarged.
     limits : tuple of float, optional
         Grey levels shown black and white in every panel; by default each panel's percentiles 0.1 and 99.9.
-
-    Raises
-    ------
-    InputError
-        If the folder does not exist.
-    OutputError
-        If the file cannot be written.
     """
     tiles = {label: _shaded(np.asarray(image), limits, zoom) for label, image in panels.items()}
     width = max(tile.width for tile in tiles.values()) + GAP

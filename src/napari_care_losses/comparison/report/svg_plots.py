@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 640, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 68, 14, 12, 48
 
 COLOURS = ("#e69f00", "#3d9be0", "#00a37a", "#d55e00", "#cc79a7", "#8a6fd6")
-"""After Okabe and Ito, told apart with any colour vision: those that the Compare widget gives its methods."""
+"""Colours of the methods, after Okabe and Ito: distinguishable with any colour vision."""
 
 _DASHES = ("", "7 3", "2 3")
 
@@ -68,30 +68,20 @@ class Axis:
 
 
 def style_of(number: int) -> tuple[str, str]:
-    """Return colour and dashes of the curve with this number: no two of the first eighteen are alike."""
+    """Return colour and dashes of the curve with this number; the first eighteen all differ."""
     return COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)]
 
 
 def plot(curves: Sequence[Curve], x: Axis, y: Axis, *, level: tuple[float, str] | None = None) -> str:
-    """Return a plot as an SVG element, without a legend.
-
-    Parameters
-    ----------
-    curves : sequence of Curve
-        What to draw; later ones on top.
-    x, y : Axis
-        The axes.
-    level : tuple of float and str, optional
-        A horizontal line at this value with this label.
-
-    Returns
-    -------
-    str
-        ``<svg>...</svg>``.
-    """
+    """Return a plot as an SVG element, without a legend; `level` draws a horizontal line at a value, with a label."""
     across = _Scale.over([curve.x for curve in curves], x, _LEFT, WIDTH - _RIGHT)
     up = _Scale.over([curve.y for curve in curves], y, HEIGHT - _BOTTOM, _TOP)
-    parts = [*_grid(across, up), *_labels(x, y)]
+    middle = (_TOP + HEIGHT - _BOTTOM) / 2
+    parts = [
+        *_grid(across, up),
+        f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x.label)}</text>',
+        f'<text transform="translate(15 {middle}) rotate(-90)" text-anchor="middle">{escape(y.label)}</text>',
+    ]
     if level is not None:
         height = f"{up.place(level[0]):.1f}"
         parts.append(
@@ -108,7 +98,7 @@ def plot(curves: Sequence[Curve], x: Axis, y: Axis, *, level: tuple[float, str] 
 
 
 def legend(curves: Sequence[Curve]) -> str:
-    """Return the legend of a plot as an HTML list, which wraps where an SVG would not."""
+    """Return the legend of a plot as an HTML list, which wraps."""
     items = "".join(
         f'<li><svg xmlns="http://www.w3.org/2000/svg" width="30" height="8" aria-hidden="true">'
         f'<line x1="0" x2="30" y1="4" y2="4" stroke="{curve.colour}" stroke-width="2.5"'
@@ -120,7 +110,7 @@ def legend(curves: Sequence[Curve]) -> str:
 
 @dataclass(frozen=True)
 class _Scale:
-    """From values to places along one axis."""
+    """Maps values to pixels along one axis."""
 
     low: float
     high: float
@@ -130,7 +120,7 @@ class _Scale:
 
     @classmethod
     def over(cls, values: Sequence[NDArray[np.float64]], axis: Axis, start: float, stop: float) -> _Scale:
-        """Return the scale of an axis for these values, between two places in px."""
+        """Return the scale of an axis for these values, between two positions in px."""
         low, high = _limits(values, axis)
         return cls(low, high, start, stop, axis.is_logarithmic)
 
@@ -139,7 +129,7 @@ class _Scale:
         return float(self.places(np.array([value]))[0])
 
     def places(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return where values lie, in px, those beyond the axis at its ends."""
+        """Return where values lie, in px; values beyond the axis lie at its ends."""
         low, high = self.low, self.high
         if self.is_logarithmic:
             values, low, high = np.log10(np.maximum(values, low)), math.log10(low), math.log10(high)
@@ -148,7 +138,7 @@ class _Scale:
         return places
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return where ticks stand and what they say."""
+        """Return values and labels of the ticks."""
         if self.is_logarithmic:
             decades = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
             labelled = decades[:: max(1, math.ceil(len(decades) / 7))]
@@ -160,16 +150,16 @@ class _Scale:
 
 
 def nice_step(about: float) -> float:
-    """Return the number 1, 2 or 5 times a power of ten that is the nearest above `about`, which must be above 0."""
+    """Return the smallest number of 1, 2 or 5 times a power of ten that is at least `about`, which is above 0."""
     power = 10.0 ** math.floor(math.log10(about))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= about * (1 - 1e-9))
 
 
 def _limits(values: Sequence[NDArray[np.float64]], axis: Axis) -> tuple[float, float]:
-    """Return the ends of an axis: those given, or those of the values with a little room."""
+    """Return the ends of an axis: its own, or those of the values with a margin."""
     if axis.limits is not None:
         return axis.limits
-    pooled = np.concatenate([np.ravel(one) for one in values]) if values else np.empty(0)
+    pooled = np.concatenate([np.ravel(each) for each in values]) if values else np.empty(0)
     pooled = pooled[np.isfinite(pooled) & ((pooled > 0) | (not axis.is_logarithmic))]
     if not pooled.size:
         return (1, 10) if axis.is_logarithmic else (0, 1)
@@ -200,14 +190,6 @@ def _grid(across: _Scale, up: _Scale) -> list[str]:
         f'<rect x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" fill="none" stroke="#777"/>'
     )
     return parts
-
-
-def _labels(x: Axis, y: Axis) -> list[str]:
-    middle = (_TOP + HEIGHT - _BOTTOM) / 2
-    return [
-        f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x.label)}</text>',
-        f'<text transform="translate(15 {middle}) rotate(-90)" text-anchor="middle">{escape(y.label)}</text>',
-    ]
 
 
 def _line(curve: Curve, across: _Scale, up: _Scale) -> str:

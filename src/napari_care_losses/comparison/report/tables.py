@@ -9,8 +9,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from napari_care_losses.comparison.compare import INPUT
-from napari_care_losses.evaluation.metrics import METRICS
-from napari_care_losses.evaluation.spectra import DETAIL_SCORES
+from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
 from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.evaluation.statistics import HEADER, Row, cells
 
@@ -20,21 +19,13 @@ if TYPE_CHECKING:
     from napari_care_losses.comparison.report.content import ComparisonReport
 
 LISTED_IMAGES = 60
-"""Images whose scores the page lists at most; the CSV file holds all."""
+"""Largest number of images whose scores the page lists; the CSV file holds all."""
 
 
 def score_table(rows: Sequence[Row], reference: str | None) -> str:
-    """Return a table with one row a method, and under each metric mean, spread, difference and tests.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        What `napari_care_losses.evaluation.statistics.summarize` returns.
-    reference : str, optional
-        The method that others are compared with.
-    """
+    """Return the rows of `summarize` as a table: a row for each method, with mean, difference and tests by metric."""
     by_name = {(row.method, row.metric): row for row in rows}
-    methods, metrics = _distinct(row.method for row in rows), _distinct(row.metric for row in rows)
+    methods, metrics = (list(dict.fromkeys(getattr(row, name) for row in rows)) for name in ("method", "metric"))
     columns = {metric: _columns(metric, [row for row in rows if row.metric == metric]) for metric in metrics}
     best = {metric: _best(rows, metric) for metric in metrics}
     groups = "".join(
@@ -57,7 +48,7 @@ def score_table(rows: Sequence[Row], reference: str | None) -> str:
 
 
 def image_table(report: ComparisonReport) -> str:
-    """Return a table with the scores of every image, at most `LISTED_IMAGES`, every metric of `METRICS`."""
+    """Return a table with the scores of the first `LISTED_IMAGES` images."""
     methods = list(report.scores)
     frames = sorted({frame for rows in report.scores.values() for frame in rows})
     metrics = [name for name in METRICS if any(name in row for rows in report.scores.values() for row in rows.values())]
@@ -91,7 +82,7 @@ def scores_csv(scores: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
     """Return the scores of every image as CSV: one line an image and method, in the order of the images."""
     every = [(frame, method, row) for method, rows in scores.items() for frame, row in rows.items()]
     every.sort(key=lambda entry: entry[0])
-    metrics = _distinct(metric for _, _, row in every for metric in row)
+    metrics = list(dict.fromkeys(metric for _, _, row in every for metric in row))
     lines = []
     for frame, method, row in every:
         values = (row.get(metric, math.nan) for metric in metrics)
@@ -116,8 +107,8 @@ _COLUMN_HEADS = {
 
 
 def _columns(metric: str, rows: Sequence[Row]) -> list[str]:
-    """Return the columns that hold something in these rows, only means for what is no metric of quality."""
-    if not _is_quality(metric):
+    """Return the columns that are not empty in these rows; only means for grey levels, where no value is best."""
+    if metric in GREY_LEVEL_SCORES:
         return ["mean"]
     has_p = any(not math.isnan(row.p_value) for row in rows)
     held = {
@@ -156,13 +147,9 @@ def _cell(row: Row, column: str, *, is_best: bool) -> str:
 
 
 def _best(rows: Sequence[Row], metric: str) -> set[str]:
-    """Return the methods with the best mean under a metric of quality."""
+    """Return the methods with the best mean, besides the input; none for grey levels."""
     means = {row.method: row.mean for row in rows if row.metric == metric and row.method != INPUT}
-    return describe_score(metric).best(means) if _is_quality(metric) else set()
-
-
-def _is_quality(metric: str) -> bool:
-    return metric in METRICS or metric in DETAIL_SCORES
+    return set() if metric in GREY_LEVEL_SCORES else describe_score(metric).best(means)
 
 
 def csv_text(lines: Iterable[Sequence[object]]) -> str:
@@ -170,7 +157,3 @@ def csv_text(lines: Iterable[Sequence[object]]) -> str:
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
-
-
-def _distinct(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
