@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_care_losses.evaluation.metrics import METRICS as SCORES
 from napari_care_losses.evaluation.statistics import holm, summarize
 from napari_care_losses.experiments.paper import (
     EXPERIMENTS,
@@ -27,16 +28,15 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).with_name("paper_tables.md")
 DIGITS = {"psnr": 3, "ssim": 4}
-TITLES = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
 FRAMES = 200
 
 INTRODUCTION = """\
 # The paper's own tables, tested again
 
 Nguyen, Hagen and Ventura, "Deep Learning for Denoising of Fluorescence Microscopy Images", print the scores of nine
-test images under every loss (Tables 2 to 9, as data in `src/napari_care_losses/core/paper_tables.csv`). Here they go
-through the statistics that this project's own reports use. `python docs/make_paper_tables.py` makes this page, and
-`tests/core/test_paper.py` holds what it says.
+test images under every loss (Tables 2 to 9, as data in `src/napari_care_losses/experiments/paper_tables.csv`). Here
+they go through the statistics that this project's own reports use. `python docs/make_paper_tables.py` makes this
+page, and `tests/experiments/test_paper.py` tests what it says.
 
 Experiments are named by what was trained and tested on: M mitochondria, A actin.
 """
@@ -95,8 +95,8 @@ would in another movie: of movies there is one, and from one there is no p-value
 
 Nor are the frames independent within the movie. Where neighbours correlate by 0, 0.6 and 0.9, the interval of a
 t-test over 200 frames, meant to hold the mean 95 times in a hundred, holds it 94, 69 and 36 times. The moving-block
-bootstrap, which the reports use for movies, holds it 95, 92 and 91 times (`core/bootstrap.py`); it, too, speaks of
-that one movie. The paper does not print the scores of the frames, so that no such interval can be given for its
+bootstrap, which the reports use for movies, holds it 95, 92 and 91 times (`evaluation/bootstrap.py`); it, too, speaks
+of that one movie. The paper does not print the scores of the frames, so that no such interval can be given for its
 movies (this one, and that of dendra, for which it prints no test).
 """
 
@@ -126,7 +126,7 @@ def _tests(metric: str) -> str:
     every = [(key, row) for key in _KEYS for row in rows_of(*key) if row.method != "laplace"]
     of_all = holm([row.p_value for _, row in every])
     lines = [
-        f"### {TITLES[metric]}",
+        f"### {SCORES[metric].label}",
         "",
         "| experiment | loss | difference [95 %] | d_z | p | rounding allows | p printed | Holm, 2 | Holm, 16 |",
         "|---|---|---|---|---|---|---|---|---|",

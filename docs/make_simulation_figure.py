@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_care_losses.comparison.report.panels import save_panels
-from napari_care_losses.comparison.report.svg_plots import COLOURS, Axis, Curve, plot
+from napari_care_losses.comparison.report.svg_plots import COLOURS, Axis, PlotLine, plot
 from napari_care_losses.evaluation.spectra import radial_power
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.image_statistics import measure
@@ -80,10 +80,10 @@ def _draw(structure: str, sets: dict[str, Pairs]) -> None:
         powers = [radial_power(_ranged(high)) for _, high in pairs]
         frequency = powers[0][0]
         mean = np.exp(np.mean([np.log(np.maximum(power, 1e-12)) for _, power in powers], axis=0))
-        spectra.append(Curve(label, frequency[1:], mean[1:], colour))
+        spectra.append(PlotLine(label, frequency[1:], mean[1:], colour))
         counts = np.mean([np.histogram(_ranged(high), LEVELS)[0] / high.size for _, high in pairs], axis=0)
-        histograms.append(Curve(label, (LEVELS[1:] + LEVELS[:-1]) / 2, np.maximum(counts, 1e-5), colour))
-        noise.append(Curve(label, *_noise(pairs), colour))
+        histograms.append(PlotLine(label, (LEVELS[1:] + LEVELS[:-1]) / 2, np.maximum(counts, 1e-5), colour))
+        noise.append(PlotLine(label, *_noise(pairs), colour))
     for name, curves, x, y in (
         ("spectrum", spectra, Axis("frequency (cycles/px)"), Axis("power of the long exposure", is_logarithmic=True)),
         ("histogram", histograms, Axis("grey level of its range"), Axis("share of the pixels", is_logarithmic=True)),
@@ -92,7 +92,7 @@ def _draw(structure: str, sets: dict[str, Pairs]) -> None:
         _save(IMAGES / f"simulation_{structure}_{name}.svg", curves, x, y)
 
 
-def _save(path: Path, curves: list[Curve], x: Axis, y: Axis) -> None:
+def _save(path: Path, curves: list[PlotLine], x: Axis, y: Axis) -> None:
     top = 30 if y.is_logarithmic else 230
     names = "".join(
         f'<text x="620" y="{top + 17 * i}" text-anchor="end" fill="{curve.colour}">{curve.name}</text>'

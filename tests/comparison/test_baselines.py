@@ -59,11 +59,11 @@ def test_tiles_give_the_image_of_the_whole(name: str, photons: float, monkeypatc
 
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("factor", [1 / 6, 6])
-def test_default_strength_beats_a_careless_one(name: str, factor: float) -> None:
+def test_default_strength_beats_other_strengths(name: str, factor: float) -> None:
     truth = blobs()
     noisy = exposed(truth, 50)
-    careless = restore_with(name, noisy, strength=BASELINES[name].strength * factor)
-    assert score(restore_with(name, noisy), truth)["psnr"] > score(careless, truth)["psnr"] + 1
+    other = restore_with(name, noisy, strength=BASELINES[name].strength * factor)
+    assert score(restore_with(name, noisy), truth)["psnr"] > score(other, truth)["psnr"] + 1
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -123,7 +123,7 @@ def test_small_frames_keep_their_shape(name: str, shape: tuple[int, int]) -> Non
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_frame_with_hardly_a_photon_is_denoised(name: str) -> None:
+def test_frame_with_few_photons_is_denoised(name: str) -> None:
     truth = blobs()
     counts = np.random.default_rng(3).poisson(0.3 * truth).astype(np.uint8)
     assert (counts == 0).mean() > 0.9

@@ -84,7 +84,7 @@ def test_a_range_for_the_stack_is_that_of_the_whole_stack(methods, model_files):
     assert images["first"] != pytest.approx(restore(LOW[1], model_files[1]["first"]), rel=1e-3)
 
 
-def test_the_baselines_strength_is_told(methods):
+def test_the_note_states_the_strength_of_a_baseline(methods):
     notes = {step.method: step.note for step in compare(Frames(LOW), methods, indices=[0])}
     assert "2.2 x the estimated noise" in notes["TV"]
 
@@ -161,7 +161,7 @@ def test_baselines_alone_need_no_torch():
         ({"name": "  ", "baseline": "tv"}, "empty"),
     ],
 )
-def test_what_is_no_method_is_refused(arguments, message):
+def test_wrong_methods_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         Method(**arguments)
 
@@ -181,14 +181,14 @@ TV = Method("TV", baseline="tv")
         ([TV], {"indices": [1, 1]}, "twice"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_before_anything_is_computed(methods, options, message):
+def test_wrong_input_is_refused_before_anything_is_computed(methods, options, message):
     spy = Spy(LOW)
     with pytest.raises(InputError, match=message):
         next(compare(Frames(spy), methods, **options))
     assert spy.read == []
 
 
-def test_a_missing_model_is_told_before_anything_is_computed(tmp_path, methods):
+def test_a_missing_model_is_refused_before_anything_is_computed(tmp_path, methods):
     missing = Method("gone", model=tmp_path / "gone.safetensors")
     with pytest.raises(ModelFileError, match=r"gone\.safetensors"):
         next(compare(Frames(LOW), [*methods, missing]))
@@ -202,7 +202,7 @@ def test_a_frame_that_cannot_be_restored_is_named(methods, chosen):
         list(compare(Frames(broken), [method for method in methods if method.name == chosen]))
 
 
-def test_nan_in_the_input_are_not_laid_to_a_restored_image(methods):
+def test_nan_in_the_input_are_reported_as_such(methods):
     broken = LOW.copy()
     broken[1, 5, 5] = np.nan
     with pytest.raises(InputError, match=r"Frame 1: 1 of 1280 pixels are NaN or infinite"):

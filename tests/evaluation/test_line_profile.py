@@ -73,6 +73,6 @@ def test_a_point_has_the_intensity_of_its_place():
         ((IMAGE, (0, 0), (1, 1), 0), "at least 1 pixel wide"),
     ],
 )
-def test_what_has_no_profile_is_refused(arguments, message):
+def test_images_without_a_profile_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         line_profile(*arguments)

@@ -67,7 +67,7 @@ class TestResidual:
             (np.zeros((20, 20), complex), "The restored image must hold real numbers"),
         ],
     )
-    def test_what_cannot_be_compared_is_refused(self, restored, message):
+    def test_images_that_cannot_be_compared_are_refused(self, restored, message):
         with pytest.raises(InputError, match=message):
             residual(np.ones((20, 20)), restored)
 
@@ -81,7 +81,7 @@ class TestStructureLeft:
             signal = 100 * np.exp(-np.square(np.linspace(-3, 3, shape[1]))) + 10 + np.zeros(shape)
             assert structure_left(rng.poisson(signal), signal) < (0.1 if min(shape) < 100 else 0.02)
 
-    def test_it_tells_the_signal_lost_by_blurring(self, mitochondria):
+    def test_blurring_loses_signal(self, mitochondria):
         clean, first, _ = mitochondria
         assert structure_left(first, clean) < 0.01
         found = []
@@ -172,7 +172,7 @@ class TestRegionMeans:
             (np.zeros((8, 8), complex), "real numbers"),
         ],
     )
-    def test_what_is_no_frame_is_refused(self, image, said):
+    def test_other_than_a_frame_is_refused(self, image, said):
         with pytest.raises(InputError, match=said):
             region_means(image)
 
@@ -196,7 +196,7 @@ class TestFlicker:
         assert flicker(means, gain * means + offset) == pytest.approx(1)
 
     @pytest.mark.parametrize("strength", [3.0, 10.0])
-    def test_brightness_that_jumps_is_told_by_its_size(self, means, strength):
+    def test_flicker_grows_with_the_jumps_of_brightness(self, means, strength):
         jumps = np.random.default_rng(1).normal(0, strength, (40, 1))
         assert flicker(means, means + jumps) == pytest.approx(math.hypot(1, strength), rel=0.25)
 
@@ -212,7 +212,7 @@ class TestFlicker:
         assert flicker(means + moving, means + moving) == pytest.approx(1)
         assert flicker(means + moving, means + moving + jumps) > 3
 
-    def test_where_nothing_can_be_said_it_is_nan(self, means):
+    def test_it_is_nan_for_few_frames_and_constant_input(self, means):
         assert math.isnan(flicker(means[:2], means[:2]))
         assert math.isnan(flicker(np.ones((5, 64)), np.random.default_rng(0).random((5, 64))))
 
@@ -249,5 +249,5 @@ class TestFlicker:
         (float("nan"), float("nan"), "Do not measure"),
     ],
 )
-def test_the_verdict_on_grey_levels(slope, r2, verdict):
+def test_whether_grey_levels_are_measurable(slope, r2, verdict):
     assert measurable(GreyLevels(slope=slope, intercept=3, r2=r2)).startswith(verdict)

@@ -59,7 +59,7 @@ def scored(timeline: ScoresOverTime, index: int) -> None:
         timeline.add(key, value)
 
 
-def judge_all(timeline: ScoresOverTime, shown: int = 0, line: range = range(SHAPE[0])) -> list[int]:
+def score_all(timeline: ScoresOverTime, shown: int = 0, line: range = range(SHAPE[0])) -> list[int]:
     order = []
     while (index := timeline.next_index(shown, line)) is not None:
         order.append(index)
@@ -84,7 +84,7 @@ def test_values_against_a_truth_are_those_of_the_metrics(images, stacks, aligned
     assert found.problem == ""
 
 
-def test_values_without_a_truth_are_those_of_the_diagnostics(images, stacks) -> None:
+def test_values_without_a_truth_are_those_of_the_residual(images, stacks) -> None:
     timeline = ScoresOverTime()
     timeline.compare(Comparison(stacks["input"], stacks["restored"]), {2})
     scored(timeline, 2)
@@ -110,16 +110,16 @@ def test_a_frame_that_is_not_restored_has_its_input_scored(stacks) -> None:
 def test_the_shown_frame_comes_first_then_its_line_outward_then_the_others(stacks) -> None:
     timeline = ScoresOverTime()
     timeline.compare(Comparison(stacks["input"], stacks["restored"]), {0, 1, 2, 4, 5})
-    assert judge_all(timeline, 2, range(0, 6, 2)) == [2, 0, 4, 1, 5]
+    assert score_all(timeline, 2, range(0, 6, 2)) == [2, 0, 4, 1, 5]
     timeline.renew(3)
-    assert judge_all(timeline, 0) == [3]
+    assert score_all(timeline, 0) == [3]
     assert timeline.next_index(0, range(6)) is None
 
 
 def test_a_shown_frame_that_is_not_restored_comes_before_restored_ones(stacks) -> None:
     timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0, 5})
-    assert judge_all(timeline, 3) == [3, 5, 0]
+    assert score_all(timeline, 3) == [3, 5, 0]
 
 
 def test_nothing_is_scored_twice(stacks) -> None:
@@ -127,57 +127,57 @@ def test_nothing_is_scored_twice(stacks) -> None:
     with_truth, without = Comparison(**stacks), Comparison(stacks["input"], stacks["restored"])
     for comparison in (with_truth, without):
         timeline.compare(comparison, set(range(6)))
-        assert len(judge_all(timeline)) == 6
+        assert len(score_all(timeline)) == 6
     for comparison in (with_truth, without):
         timeline.compare(comparison, set(range(6)))
-        assert judge_all(timeline) == []
+        assert score_all(timeline) == []
         assert timeline.frame(5) != ScoresOverTime().frame(5)
 
 
 def test_grey_levels_do_not_depend_on_the_switch(stacks) -> None:
     timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0})
-    judge_all(timeline)
+    score_all(timeline)
     timeline.compare(Comparison(**stacks, aligned=False), {0})
     assert "levels" not in {key.kind for key in timeline.missing(0)}
     assert {key.kind for key in timeline.missing(0)} == {*METRICS, "coverage"}
 
 
-def test_a_frame_restored_anew_is_scored_anew_and_its_input_is_not(images, stacks) -> None:
+def test_a_frame_restored_again_is_scored_again_but_not_its_input(images, stacks) -> None:
     timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0, 1})
-    judge_all(timeline)
+    score_all(timeline)
     before = timeline.frame(1)
     images["restored"][1] = images["truth"][1] + 1
     timeline.renew(1)
     assert timeline.frame(1).scores == {INPUT: before.scores[INPUT]}
     assert {key.row for key in timeline.missing(1)} == {RESTORED}
-    assert judge_all(timeline) == [1]
+    assert score_all(timeline) == [1]
     assert timeline.frame(1).scores[RESTORED]["ssim"] > before.scores[RESTORED]["ssim"]
 
 
-def test_other_data_are_scored_anew(images, stacks) -> None:
+def test_changed_data_are_scored_again(images, stacks) -> None:
     timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0})
-    judge_all(timeline)
+    score_all(timeline)
     stacks["truth"] = ScoredStack(Frames(images["truth"] + 1))
     timeline.compare(Comparison(**stacks), {0})
-    assert judge_all(timeline) == [0]
+    assert score_all(timeline) == [0]
 
 
 def test_a_stack_forgotten_leaves_no_values(stacks) -> None:
     timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0, 1})
-    judge_all(timeline)
+    score_all(timeline)
     timeline.forget(stacks["restored"])
     assert {key.row for key in timeline.missing(1)} == {RESTORED}
-    assert judge_all(timeline) == [0, 1]
+    assert score_all(timeline) == [0, 1]
 
 
 def test_values_keep_no_pixels_in_memory(images) -> None:
     timeline, restored = ScoresOverTime(), Frames(images["restored"].copy())
     timeline.compare(Comparison(ScoredStack(Frames(images["input"])), ScoredStack(restored)), {0})
-    judge_all(timeline)
+    score_all(timeline)
     pixels = weakref.ref(restored.data)
     timeline.compare(None, set())
     del restored
@@ -185,11 +185,11 @@ def test_values_keep_no_pixels_in_memory(images) -> None:
     assert pixels() is None
 
 
-def test_a_frame_without_values_says_why_and_holds_up_nothing(images, stacks) -> None:
+def test_a_frame_that_cannot_be_scored_says_why_and_the_next_follow(images, stacks) -> None:
     images["truth"][1] = 7
     timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0, 1, 2})
-    assert judge_all(timeline) == [0, 1, 2]
+    assert score_all(timeline) == [0, 1, 2]
     assert "must have contrast" in timeline.frame(1).problem
     assert timeline.frame(1).scores == {}
     plotted = timeline.series("psnr", RESTORED, range(3))
@@ -200,7 +200,7 @@ def test_a_perfect_restoration_is_not_plotted_at_infinity(images, stacks) -> Non
     stacks["restored"] = ScoredStack(Frames(images["truth"].copy()))
     timeline = ScoresOverTime()
     timeline.compare(Comparison(**stacks), {0})
-    judge_all(timeline)
+    score_all(timeline)
     assert timeline.frame(0).scores[RESTORED]["psnr"] == np.inf
     assert np.isnan(timeline.series("psnr", RESTORED, range(1))[0])
 
@@ -220,10 +220,10 @@ def test_every_frame_is_read_once_and_only_when_its_turn_comes(images) -> None:
 def test_flicker_takes_the_longest_run_of_frames(images, stacks) -> None:
     timeline = ScoresOverTime()
     timeline.compare(Comparison(stacks["input"], stacks["restored"]), {0, 1, 3, 4})
-    judge_all(timeline)
+    score_all(timeline)
     assert timeline.flicker(range(6)) is None
     timeline.renew(5)
-    judge_all(timeline)
+    score_all(timeline)
     means = [[region_means(images[name][index]) for index in (3, 4, 5)] for name in ("input", "restored")]
     assert timeline.flicker(range(6)) == flicker(*means)
     assert timeline.flicker(range(0, 6, 2)) is None

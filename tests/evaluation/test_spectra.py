@@ -154,7 +154,7 @@ def test_no_limit_without_a_crossing_and_zero_where_nothing_correlates():
         (np.full((32, 32), np.nan), "finite"),
     ],
 )
-def test_what_has_no_spectrum_is_refused(image, message):
+def test_images_without_a_spectrum_are_refused(image, message):
     with pytest.raises(InputError, match=message):
         radial_power(image)
     with pytest.raises(InputError, match=message):

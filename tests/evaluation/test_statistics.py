@@ -144,7 +144,7 @@ def test_perfect_images_have_a_mean_but_no_difference(independent):
 
 
 @pytest.mark.parametrize("scores", [{}, {"a": {}}, {"a": {0: {"psnr": 1.0}}, "b": {1: {"psnr": 1.0}}}, {"a": {0: {}}}])
-def test_nothing_shared_is_no_row(scores):
+def test_methods_without_a_shared_frame_give_no_row(scores):
     assert summarize(scores, reference=None, independent=True) == []
 
 
@@ -164,14 +164,14 @@ def test_the_bootstrap_interval_covers_the_mean_about_as_often_as_it_says(correl
     assert np.mean(covered) < 0.99
 
 
-def test_blocks_are_as_long_as_neighbours_are_alike():
+def test_blocks_grow_with_the_correlation_of_neighbours():
     assert 15 <= block_length(np.arange(60.0)) <= 20
     assert block_length(np.random.default_rng(0).normal(size=300)) <= 5
     assert block_length(np.full(50, 3.0)) == 1
 
 
 @pytest.mark.parametrize("values", [np.arange(9.0), [*np.arange(20.0), np.nan], []])
-def test_too_little_to_draw_from_has_no_interval(values):
+def test_few_values_have_no_interval(values):
     assert np.isnan(block_interval(values)).all()
 
 

@@ -25,7 +25,7 @@ def test_laplace_errors_of_the_scale_predicted_are_covered_as_promised(aligned):
 
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("factor", [0.25, 0.5, 2, 4])
-def test_a_wrong_scale_is_covered_as_its_size_says(aligned, factor):
+def test_a_wrong_scale_changes_the_coverage(aligned, factor):
     restored, scale, truth = restored_with_errors()
     # the share of a Laplace distribution of scale 1 within -factor ln(1 - p)
     expected = {share: 1 - (1 - share) ** factor for share in (0.5, 0.9)}

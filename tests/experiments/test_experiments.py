@@ -86,7 +86,7 @@ def finished_run(tmp_path_factory):
     return experiment, folder / "out", result
 
 
-def test_the_paper_s_experiments_are_those_of_its_table_1():
+def test_the_experiments_are_those_of_the_papers_table_1():
     entries = paper_experiments()
     table = {
         "MM": ("mitochondria", "mitochondria", 1, 100),
@@ -190,7 +190,7 @@ def test_a_run_leaves_networks_scores_and_a_page(finished_run):
     assert json.loads((out / "tiny.json").read_text())["rows"][0]["method"] == INPUT
 
 
-def test_what_is_finished_is_not_done_again(finished_run, tmp_path, monkeypatch):
+def test_finished_work_is_not_repeated(finished_run, tmp_path, monkeypatch):
     experiment, out, result = finished_run
     shutil.copytree(out, tmp_path / "again")
     stamp = (tmp_path / "again" / "tiny.html").stat().st_mtime_ns
@@ -206,7 +206,7 @@ def test_what_is_finished_is_not_done_again(finished_run, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("share", [0.15, 0.4, 0.55, 0.7, 0.85, 0.97])
-def test_a_stopped_run_goes_on_to_the_same_table(finished_run, tmp_path, share):
+def test_a_stopped_run_continues_to_the_same_table(finished_run, tmp_path, share):
     experiment, _, result = finished_run
     steps = sum(1 for _ in run_experiment(experiment, tmp_path / "counted", TRAINING, device="cpu"))
     work = run_experiment(experiment, tmp_path / "stopped", TRAINING, device="cpu")

@@ -63,7 +63,7 @@ def test_each_experiment_has_nine_images_under_every_method_and_metric(experimen
 
 
 @pytest.mark.parametrize(("experiment", "metric"), CELLS)
-def test_means_and_increases_come_back_but_for_one_printed_wrong(experiment, metric):
+def test_means_and_increases_match_except_one_misprint(experiment, metric):
     rows = summarize(paper_scores(experiment), reference="input", independent=True)
     means = {row.method: row.mean for row in rows if row.metric == metric}
     printed = dict(PRINTED_MEANS[experiment, metric])
@@ -125,7 +125,7 @@ def test_the_inputs_of_actin_differ_in_one_cell():
         assert (column("MM", metric, "input") == column("AM", metric, "input")).all()
 
 
-def test_frames_of_a_movie_get_no_p_value_however_alike_they_differ():
+def test_frames_of_a_movie_get_no_p_value():
     # what the paper's p-value of AAS says of the spread, with an effect size that no field of view has
     t = -stdtrit(199, float(PRINTED_P["AAS", "psnr"]["fft"]) / 2)
     assert t / math.sqrt(200) == pytest.approx(14.3, abs=0.05)
@@ -142,7 +142,7 @@ def test_frames_of_a_movie_get_no_p_value_however_alike_they_differ():
 
 
 @pytest.mark.parametrize("key", TESTED[::3])
-def test_no_values_that_round_to_the_table_leave_the_range(key):
+def test_values_that_round_to_the_table_stay_in_the_range(key):
     first, second = column(*key), column(*key[:2], "laplace")
     low, high = p_range(first, second)
     assert low < t_test(first, second).p_value < high

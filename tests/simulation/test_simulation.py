@@ -155,7 +155,7 @@ def test_bright_light_saturates_at_the_highest_level():
     assert (frame == 65535).all()
 
 
-def test_the_spot_of_the_papers_microscope():
+def test_the_spot_has_the_width_of_the_papers_microscope():
     assert Microscope().psf_sigma == pytest.approx(0.21 * 0.58 / 1.3 / 0.108)
     assert 0.8 < Microscope().psf_sigma < 0.9
 
@@ -214,7 +214,7 @@ def test_gains_differ_by_the_share_stated():
     assert signal.std() / signal.mean() == pytest.approx(0.05, rel=0.1)
 
 
-def test_every_field_of_a_range_is_seen_through_another_microscope():
+def test_every_field_draws_its_own_microscope():
     microscopes = MicroscopeRange(haze=(0.01, 0.9), background=(0.01, 5.0), gain=(1.0, 4.0))
     drawn = [microscopes.draw(rng(seed)) for seed in range(40)]
     assert min(each.haze for each in drawn) < 0.05

@@ -232,6 +232,7 @@ def _shared_tile(architecture: Tiled, models: int) -> int:
 
 
 def _counted(latest: list[_Step], inputs: int, frames: int) -> tuple[int, int]:
+    """Return the steps done and in all."""
     return inputs + sum(step.done for step in latest), frames + sum(step.total for step in latest)
 
 

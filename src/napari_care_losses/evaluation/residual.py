@@ -31,7 +31,7 @@ _ROUNDING = 1e-6
 
 
 def residual(image: ArrayLike, restored: ArrayLike) -> NDArray[np.float32]:
-    """Return what the restoration left out: input minus restored, in the grey levels of the input.
+    """Return input minus restored image, in the grey levels of the input.
 
     The restored image is first brought to the input by the affine map of least squared error: a restoration that is
     brighter or darker by a gain or an offset has lost no signal.
@@ -39,7 +39,7 @@ def residual(image: ArrayLike, restored: ArrayLike) -> NDArray[np.float32]:
     Parameters
     ----------
     image, restored : (Y, X) array of any real dtype
-        The input and what was made of it.
+        Input and restored frame.
 
     Returns
     -------
@@ -61,15 +61,14 @@ def residual(image: ArrayLike, restored: ArrayLike) -> NDArray[np.float32]:
 def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
     """Return the share of the residual's power that is structure and not noise: signal lost or invented.
 
-    Noise has the same power at all frequencies, optics pass structure at the lower ones only: what those hold above
-    the highest is structure (see `noise_power.structure_power`, which also knows interpolated noise, and leaves stripes
-    of a camera aside). It errs on the low side: noise that the restored image shares with its input is missing from
-    the residual and hides structure of the same frequencies.
+    Noise has the same power at all frequencies, and optics pass structure at the lower ones only: power there above
+    that of the highest is structure (see `napari_care_losses.images.noise_power.structure_power`). The share is a lower
+    bound: noise that the restored image shares with its input is missing from the residual and hides structure.
 
     Parameters
     ----------
     image, restored : (Y, X) array of any real dtype
-        The input and what was made of it.
+        Input and restored frame.
 
     Returns
     -------
@@ -176,9 +175,9 @@ def measurable(levels: GreyLevels) -> str:
     levels : GreyLevels
         What `napari_care_losses.evaluation.metrics.grey_levels` gives.
     """
-    figures = f"slope {levels.slope:.2f}, R2 {levels.r2:.3f}"
+    found = f"slope {levels.slope:.2f}, R2 {levels.r2:.3f}"
     if not (levels.r2 > LEAST_R2 and levels.slope > 0):
-        return f"Do not measure grey levels: {figures}."
+        return f"Do not measure grey levels: {found}."
     if abs(levels.slope - 1) <= SLOPE_TOLERANCE + _ROUNDING:
-        return f"Grey levels may be measured: {figures}."
-    return f"Measure only ratios within this image, background subtracted: {figures}."
+        return f"Grey levels may be measured: {found}."
+    return f"Measure only ratios within this image, background subtracted: {found}."

@@ -148,21 +148,16 @@ class ScoresOverTime:
         return result
 
     def series(self, kind: str, row: str, line: Sequence[int]) -> NDArray[np.float64]:
-        """Return one value of many frames, for a plot.
+        """Return one value of many frames (N,) for a plot, NaN where it is not known.
 
         Parameters
         ----------
         kind : str
-            A name in `METRICS`, `STRUCTURE` or `MEANS` (of which the mean over the frame is taken).
+            A name in `METRICS`, `STRUCTURE` or `MEANS` (the mean over the frame).
         row : str
             `INPUT` or `RESTORED`.
         line : sequence of int
             The frames.
-
-        Returns
-        -------
-        (frames,) float64
-            NaN where the value is not known.
         """
         values = (self._value(kind, row, index) for index in line)
         if kind == MEANS:
@@ -172,17 +167,9 @@ class ScoresOverTime:
         return plotted
 
     def flicker(self, line: Sequence[int]) -> float | None:
-        """Return the flicker of the restored frames against the input's, in the longest run without a gap.
+        """Return `napari_care_losses.evaluation.residual.flicker` in the longest run of known frames of a line in time.
 
-        Parameters
-        ----------
-        line : sequence of int
-            Frames that follow one another in time.
-
-        Returns
-        -------
-        float, or None
-            See `napari_care_losses.evaluation.residual.flicker`; None for fewer than three consecutive frames.
+        None for fewer than three consecutive frames.
         """
         means = [[self._value(MEANS, row, index) for row in (INPUT, RESTORED)] for index in line]
         run = _longest_run([all(value is not None for value in pair) for pair in means])

@@ -38,7 +38,7 @@ def evaluate(stacks: Mapping[str, Frames], truth: Frames, *, aligned: bool = Tru
     Returns
     -------
     dict
-        ``frames``: a list with, for every name, the metrics and slope, intercept and R2 of its grey levels against the
+        ``frames``: for every frame, by name, the metrics and slope, intercept and R2 of the grey levels against the
         truth's; ``mean``: their means over the frames.
 
     Raises

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.comparison.report.page import STYLE
-from napari_care_losses.comparison.report.svg_plots import Axis, Curve, legend, plot, style_of
+from napari_care_losses.comparison.report.svg_plots import Axis, PlotLine, legend, plot, style_of
 from napari_care_losses.comparison.report.tables import csv_text
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import METRICS
@@ -198,7 +198,7 @@ def _plots(results: Sequence[Result]) -> str:
         for place, method in enumerate(study[0].methods):
             colour, dashes = ("#8c8c8c", "") if method == INPUT else style_of(place - 1)
             means = np.array([_mean(result, method, metric) for result in study])
-            curves.append(Curve(method, exposures, means, colour, dashes))
+            curves.append(PlotLine(method, exposures, means, colour, dashes))
         x, y = Axis("log10 of the exposure in ms"), Axis(describe_score(metric).label)
         drawn = plot(curves, x, y, level=(value, f"threshold {value:g}"))
         title = f"{escape(study[0].experiment)}: quality against light"

@@ -17,6 +17,6 @@ def test_panels_stand_in_rows_each_in_its_own_contrast(tmp_path):
     assert (first.min(), first.max()) == (0, 255)
 
 
-def test_a_missing_folder_is_said(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         save_panels(tmp_path / "no" / "p.png", {"a": np.zeros((4, 4))})

@@ -221,7 +221,7 @@ def test_grey_levels_have_few_digits_and_a_minus_sign(tmp_path):
     assert re.search("black is \u2212\\d+(\\.\\d)? and white \u2212?\\d+(\\.\\d+)? grey levels", text)
 
 
-def test_a_spread_that_rounds_to_nothing_is_not_none(tmp_path):
+def test_a_tiny_spread_is_not_shown_as_zero(tmp_path):
     scores = scores_of(6)
     for rows in scores.values():
         for index, row in rows.items():
@@ -281,7 +281,7 @@ def test_residuals_are_input_minus_restored_in_one_contrast():
     assert frame.limits == pytest.approx(np.percentile([SMOOTH, 2 * SMOOTH + 7], (0.1, 99.9)))
 
 
-def test_the_truths_own_panel_is_not_taken_for_a_method(tmp_path):
+def test_the_image_of_the_truth_is_no_method(tmp_path):
     panels = [ReportImage(INPUT, LOW), ReportImage("truth", CLEAN.copy()), ReportImage("laplace", SMOOTH)]
     frame = shown_frame(report(images=panels))
     assert list(frame.images) == [INPUT, "laplace", TRUTH]
@@ -374,7 +374,7 @@ def test_the_scale_bar_is_as_long_as_it_says(width, pixel_size, expected):
     assert "µm" not in picture("data:,", (width, width), "x")
 
 
-def test_marks_lie_where_they_are_said_to():
+def test_marks_lie_at_their_coordinates():
     drawing = picture("data:,", (60, 80), "x", marked=Region(10, 40, 20, 60), line=((1, 2), (3, 4)))
     assert '<rect x="20" y="10" width="40" height="30"' in drawing
     assert '<line x1="2.50" y1="1.50" x2="4.50" y2="3.50"' in drawing

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.comparison.report.image_cards import TRUTH, ShownFrame
-from napari_care_losses.comparison.report.svg_plots import Axis, Curve, legend, plot, style_of
+from napari_care_losses.comparison.report.svg_plots import Axis, PlotLine, legend, plot, style_of
 from napari_care_losses.evaluation.line_profile import line_profile
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.spectra import (
@@ -81,12 +81,12 @@ def time_section(report: ComparisonReport) -> str:
     return f'<div class="plots">{"".join(parts)}</div>' if parts else ""
 
 
-def _figure(curves: list[Curve], x: Axis, y: Axis, title: str, level: tuple[float, str] | None = None) -> str:
+def _figure(curves: list[PlotLine], x: Axis, y: Axis, title: str, level: tuple[float, str] | None = None) -> str:
     head = f"<h3>{title}</h3>" if title else ""
     return f"<figure>{head}{plot(curves, x, y, level=level)}{legend(curves)}</figure>"
 
 
-def _curves(lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> list[Curve]:
+def _curves(lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> list[PlotLine]:
     """Return named lines as curves: input in grey, truth in black, methods in colours."""
     curves, methods = [], 0
     for name, (x, y) in lines.items():
@@ -97,7 +97,7 @@ def _curves(lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
         else:
             colour, dashes = style_of(methods)
             methods += 1
-        curves.append(Curve(name, x, y, colour, dashes))
+        curves.append(PlotLine(name, x, y, colour, dashes))
     return curves
 
 

@@ -26,7 +26,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u207
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class PlotLine:
     """One line of a plot.
 
     Attributes
@@ -72,7 +72,7 @@ def style_of(number: int) -> tuple[str, str]:
     return COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)]
 
 
-def plot(curves: Sequence[Curve], x: Axis, y: Axis, *, level: tuple[float, str] | None = None) -> str:
+def plot(curves: Sequence[PlotLine], x: Axis, y: Axis, *, level: tuple[float, str] | None = None) -> str:
     """Return a plot as an SVG element, without a legend; `level` draws a horizontal line at a value, with a label."""
     across = _Scale.over([curve.x for curve in curves], x, _LEFT, WIDTH - _RIGHT)
     up = _Scale.over([curve.y for curve in curves], y, HEIGHT - _BOTTOM, _TOP)
@@ -97,7 +97,7 @@ def plot(curves: Sequence[Curve], x: Axis, y: Axis, *, level: tuple[float, str] 
     )
 
 
-def legend(curves: Sequence[Curve]) -> str:
+def legend(curves: Sequence[PlotLine]) -> str:
     """Return the legend of a plot as an HTML list, which wraps."""
     items = "".join(
         f'<li><svg xmlns="http://www.w3.org/2000/svg" width="30" height="8" aria-hidden="true">'
@@ -192,7 +192,7 @@ def _grid(across: _Scale, up: _Scale) -> list[str]:
     return parts
 
 
-def _line(curve: Curve, across: _Scale, up: _Scale) -> str:
+def _line(curve: PlotLine, across: _Scale, up: _Scale) -> str:
     xs, ys = across.places(np.asarray(curve.x, np.float64)), up.places(np.asarray(curve.y, np.float64))
     path, is_down = [], False
     for x, y in zip(xs, ys, strict=True):
@@ -206,5 +206,5 @@ def _line(curve: Curve, across: _Scale, up: _Scale) -> str:
     )
 
 
-def _dash_attribute(curve: Curve) -> str:
+def _dash_attribute(curve: PlotLine) -> str:
     return f' stroke-dasharray="{curve.dashes}"' if curve.dashes else ""

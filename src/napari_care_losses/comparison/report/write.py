@@ -17,19 +17,8 @@ if TYPE_CHECKING:
 def write_report(path: Path, report: ComparisonReport) -> Path:
     """Write a comparison as one HTML page, with two CSV files beside it.
 
-    ``name.html`` needs no other file. ``name.csv`` holds the scores of every image, ``name_summary.csv`` the table.
-
-    Parameters
-    ----------
-    path : Path
-        The page to make; existing files are replaced once the new ones are whole.
-    report : ComparisonReport
-        What to show.
-
-    Returns
-    -------
-    Path
-        The CSV file of every image's scores.
+    ``name.html`` needs no other file. ``name.csv``, whose path is returned, holds the scores of every image,
+    ``name_summary.csv`` the table. Existing files are replaced once the new ones are whole.
 
     Raises
     ------
