@@ -84,15 +84,15 @@ def _show_restoring(viewer: napari.Viewer, restore: RestoreWidget, truth: Image,
 
 def _show_training(viewer: napari.Viewer, train: TrainWidget, low: Image, truth: Image, out: Path) -> None:
     train.pairs.rows[0].choose(low, truth)
-    train.structure.setCurrentText("actin")
-    train.loss.choose("fft")
+    train.structure.value = "actin"
+    train.loss.combo.value = "fft"
     train.form.set_values({"amount": 1.0, "steps_per_epoch": 25})
     train.patches.button.click()
     _wait(lambda: not train.patches.is_running, 120)
     train.bring_into_view(train.patches)
     _take(viewer, out / "train_patches.png")
     train.queue_button.click()
-    train.loss.choose("bandpass")
+    train.loss.combo.value = "bandpass"
     train.queue_button.click()
     train.run_bar.start_button.click()
     _wait(lambda: train.run_bar.progress.value() > 700, 300)

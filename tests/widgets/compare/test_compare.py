@@ -47,7 +47,7 @@ def test_one_frame_takes_the_room_of_one_and_lies_where_it_belongs(viewer, open_
     source = viewer.add_image(stack, scale=(2, 0.1, 0.1), translate=(5, 3, 4), rotate=10, name="cells")
     widget = open_widget("tv")
     viewer.dims.set_point(0, 5 + 2 * 2)
-    widget.settings.which.setCurrentIndex(1)
+    widget.settings.which.value = False
     results = press_compare(widget, qtbot)
     assert results.frames_done() == [2]
     assert "not compared" in show(widget, 0, qtbot)["TV"]
@@ -128,8 +128,8 @@ def test_the_button_is_enabled_only_when_its_press_succeeds(prepare, reason, vie
 def test_a_single_image_needs_no_questions_on_frames(viewer, open_widget, stack, qtbot) -> None:
     layer = viewer.add_image(stack[0])
     widget = open_widget("tv")
-    assert not widget.settings.rows.isRowVisible(widget.settings.which)
-    assert not widget.settings.rows.isRowVisible(widget.settings.fields)
+    assert not widget.settings.which.native.isVisibleTo(widget)
+    assert not widget.settings.fields.native.isVisibleTo(widget)
     press_compare(widget, qtbot)
     assert not widget.view.slider.isVisible()
     widget.summary.layers.click()

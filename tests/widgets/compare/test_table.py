@@ -60,7 +60,7 @@ def test_frames_of_a_movie_are_not_tested(viewer, open_widget, truth, stack, qtb
     _, clean = add_pair(viewer, *many, axis_labels=("t", "y", "x"))
     widget = open_widget()
     widget.settings.truth.value = clean
-    assert widget.settings.fields.currentText() == "one movie or z-stack"
+    assert widget.settings.fields.native.currentText() == "one movie or z-stack"
     press_compare(widget, qtbot)
     assert "no p-value; in brackets the 95 % interval of the difference to Input" in widget.summary.about.text()
     assert cell(widget.summary.table, 1, 1).partition("\n")[2].startswith("[")
@@ -77,7 +77,7 @@ def test_frames_of_a_movie_are_not_tested(viewer, open_widget, truth, stack, qtb
 )
 def test_what_the_frames_are_is_guessed_from_the_axes(labels, text, viewer, open_widget, stack) -> None:
     viewer.add_image(stack, axis_labels=labels)
-    assert open_widget().settings.fields.currentText().startswith(text)
+    assert open_widget().settings.fields.native.currentText().startswith(text)
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,7 @@ def test_the_profile_follows_the_line(scale, unit, size, make_results, open_view
     distance, intensity = line_profile(drawn(view, "FFT"), (3, 2), (20, 30))
     assert np.allclose(curves["FFT"].x, distance * size)
     assert np.allclose(curves["FFT"].y, intensity)
-    view.tabs.line_width.setValue(5)
+    view.tabs.line_width.value = 5
     settle(view, qtbot)
     assert np.allclose(view.tabs.profile.curves["FFT"].y, line_profile(drawn(view, "FFT"), (3, 2), (20, 30), 5)[1])
 
@@ -372,9 +372,9 @@ def test_the_table_holds_every_frame_and_its_click_shows_it(make_results, open_v
     with qtbot.waitSignal(view.frame_chosen) as chosen:
         table.cellClicked.emit(2, 1)
     assert chosen.args == [2]
-    frames.score.setCurrentIndex(1)
+    frames.score.value = "ssim"
     assert table.item(1, 1).text() == "0.800"
-    frames.score.setCurrentIndex(frames.score.findData("slope"))
+    frames.score.value = "slope"
     assert not any(table.item(1, column).font().bold() for column in range(3))
     settle(view, qtbot)
 

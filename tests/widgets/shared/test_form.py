@@ -235,10 +235,10 @@ def test_every_loss_can_be_chosen_and_is_explained(qtbot: QtBot) -> None:
     form = LossForm()
     qtbot.addWidget(form)
     for name, kind in LOSSES.items():
-        form.choose(name)
+        form.combo.value = name
         assert form.value() == kind()
-        assert form.combo.currentText() == kind.title
-        assert "L = " in form.combo.toolTip()
+        assert form.combo.native.currentText() == kind.title
+        assert "L = " in form.combo.tooltip
         assert "\\" not in explain(kind), "an equation with commands Qt does not know"
 
 
@@ -246,12 +246,12 @@ def test_a_losses_own_parameters_are_asked_for(qtbot: QtBot) -> None:
     form = LossForm()
     qtbot.addWidget(form)
     form.show()
-    form.choose("bandpass")
-    assert form.form().visible
+    form.combo.value = "bandpass"
+    assert form.form.visible
     with qtbot.waitSignal(form.changed):
-        form.form().editors["sigma_large"].value = 7.5
+        form.form.editors["sigma_large"].value = 7.5
     assert form.value() == LOSSES["bandpass"](sigma_large=7.5)
-    form.form().set_values({"sigma_small": 9.0})
+    form.form.set_values({"sigma_small": 9.0})
     with pytest.raises(InputError, match="smaller"):
         form.value()
 

@@ -34,9 +34,9 @@ def stopped_midway(widget: TrainWidget, qtbot: QtBot, amount: float = 1e6) -> No
 def test_queued_losses_are_trained_one_after_the_other(widget, qtbot) -> None:
     assert not widget.trainings.isVisibleTo(widget)
     for loss in ("mae", "mse"):
-        widget.loss.choose(loss)
+        widget.loss.combo.value = loss
         widget.queue_button.click()
-    widget.loss.choose("fft")
+    widget.loss.combo.value = "fft"
     widget.queue_button.click()
     assert states(widget) == {"my-actin-mae": "waiting", "my-actin-mse": "waiting", "my-actin-fft": "waiting"}
     assert widget.run_bar.start_button.text() == "Start queue (3)"
@@ -56,10 +56,10 @@ def test_queued_losses_are_trained_one_after_the_other(widget, qtbot) -> None:
 def test_a_training_queued_while_another_runs_follows_it(widget, qtbot) -> None:
     widget.form.set_values({"amount": 60})
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
-    assert widget.name.text() == "my-actin-laplace-2"
+    assert widget.name.value == "my-actin-laplace-2"
     assert not widget.run_bar.start_button.isEnabled()
     widget.form.set_values({"amount": 6})
-    widget.loss.choose("mae")
+    widget.loss.combo.value = "mae"
     widget.queue_button.click()
     assert "my-actin-laplace (" in widget.view.title.text(), "the running one stays in view"
     qtbot.waitUntil(lambda: not widget.is_running and not widget.queue.waiting, timeout=60_000)
@@ -68,7 +68,7 @@ def test_a_training_queued_while_another_runs_follows_it(widget, qtbot) -> None:
 
 def test_a_name_in_the_queue_is_taken(widget, qtbot) -> None:
     widget.queue_button.click()
-    widget.name.setText("my-actin-laplace")
+    widget.name.value = "my-actin-laplace"
     assert "in the list already" in widget.run_bar.reason.text()
     assert not widget.queue_button.isEnabled()
     assert widget.run_bar.start_button.isEnabled(), "the queue can start"
@@ -88,7 +88,7 @@ def test_a_failed_training_does_not_hold_up_the_next(widget, monkeypatch, qtbot)
         "napari_care_losses.widgets.background.worker.notification_manager.receive_error", lambda *_: None
     )
     for loss in ("mae", "mse"):
-        widget.loss.choose(loss)
+        widget.loss.combo.value = loss
         widget.queue_button.click()
     press_start(widget, qtbot, until=lambda: not widget.is_running and not widget.queue.waiting)
     assert states(widget) == {"my-actin-mae": "failed", "my-actin-mse": "done"}
@@ -123,15 +123,15 @@ def test_a_stopped_training_resumed_is_the_uninterrupted_one(widget, viewer, lay
     assert [step.step for step in entry.steps][-(200 - before) :] == list(range(before + 1, 201))
     assert len(entry.steps) <= 200
     assert [epoch.epoch for epoch in entry.epochs] == list(range(1, 68))
-    widget.name.setText("whole")
+    widget.name.value = "whole"
     press_start(widget, qtbot)
     resumed, whole = (load_model(model.path) for model in list_models())
     assert all(bool((resumed.weights[name] == value).all()) for name, value in whole.weights.items())
 
 
 def test_a_stopped_training_is_offered_after_reopening(widget, viewer, layers, qtbot) -> None:
-    widget.loss.choose("bandpass")
-    widget.loss.form().editors["sigma_large"].native.setValue(4)
+    widget.loss.combo.value = "bandpass"
+    widget.loss.form.editors["sigma_large"].native.setValue(4)
     stopped_midway(widget, qtbot, amount=200)
     reached = widget.queue.entries[0].step
     again = TrainWidget(viewer)
@@ -167,7 +167,7 @@ def test_a_stopped_fine_tuning_needs_its_model(widget, viewer, layers, add_model
     add_model("origin")
     widget.start_from.reload()
     widget.start_from.choose("origin")
-    widget.loss.choose("mae")
+    widget.loss.combo.value = "mae"
     stopped_midway(widget, qtbot, amount=200)
     again = TrainWidget(viewer)
     qtbot.addWidget(again)
@@ -215,7 +215,7 @@ def test_a_finished_training_taken_off_the_list_stays_in_the_library(widget, qtb
 
 def test_the_curve_of_a_selected_training_is_shown(widget, qtbot) -> None:
     press_start(widget, qtbot)
-    widget.loss.choose("mae")
+    widget.loss.combo.value = "mae"
     widget.form.set_values({"amount": 3})
     press_start(widget, qtbot)
     assert len(widget.view.curve.raw.getData()[0]) == 3

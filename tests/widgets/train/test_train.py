@@ -32,10 +32,10 @@ def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widge
     restore = RestoreWidget(viewer)
     qtbot.addWidget(restore)
     assert restore.model.value is None
-    widget.structure.setCurrentText("mitochondria")
-    widget.loss.choose("bandpass")
-    widget.loss.form().editors["sigma_large"].native.setValue(4)
-    assert widget.name.text() == "my-mitochondria-bandpass"
+    widget.structure.value = "mitochondria"
+    widget.loss.combo.value = "bandpass"
+    widget.loss.form.editors["sigma_large"].native.setValue(4)
+    assert widget.name.value == "my-mitochondria-bandpass"
     press_start(widget, qtbot)
     (entry,) = list_models()
     assert entry.name == "my-mitochondria-bandpass"
@@ -53,15 +53,15 @@ def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widge
 def test_the_structure_follows_the_names_of_the_pairs_until_it_is_chosen(viewer, stack, qtbot) -> None:
     widget = TrainWidget(viewer)
     qtbot.addWidget(widget)
-    assert widget.structure.currentText() == "actin"
+    assert widget.structure.value == "actin"
     for name in ("Mito_low", "Mito_high", "dendra low", "dendra high"):
         viewer.add_image(stack, name=name)
     widget.pairs.rows[0].choose(viewer.layers["Mito_low"], viewer.layers["Mito_high"])
-    assert widget.structure.currentText() == "mitochondria"
-    assert widget.name.text() == "my-mitochondria-laplace"
-    widget.structure.setCurrentText("other")
+    assert widget.structure.value == "mitochondria"
+    assert widget.name.value == "my-mitochondria-laplace"
+    widget.structure.value = "other"
     widget.pairs.rows[0].choose(viewer.layers["dendra low"], viewer.layers["dendra high"])
-    assert widget.structure.currentText() == "other"
+    assert widget.structure.value == "other"
 
 
 def test_the_curve_shows_every_step_and_epoch(widget, qtbot) -> None:
@@ -92,7 +92,7 @@ def test_stop_saves_the_best_model_so_far(widget, model_library, qtbot) -> None:
     assert "Stopped after" in widget.run_bar.status.text()
     assert state_path(entry.path).is_file()
     load_model(entry.path)
-    assert widget.name.text() == "my-actin-laplace-2", "the next model needs another name"
+    assert widget.name.value == "my-actin-laplace-2", "the next model needs another name"
     assert widget.run_bar.start_button.isEnabled()
 
 
@@ -135,7 +135,7 @@ def test_fine_tuning_starts_from_the_chosen_model(widget, add_model, qtbot) -> N
     widget.start_from.reload()
     widget.start_from.choose("origin")
     assert not widget.form.editors["preset"].native.isEnabled()
-    widget.loss.choose("mae")
+    widget.loss.combo.value = "mae"
     press_start(widget, qtbot)
     trained = next(entry for entry in list_models() if entry.name != "origin")
     origin = next(entry for entry in list_models() if entry.name == "origin")
@@ -147,17 +147,17 @@ def test_fine_tuning_starts_from_the_chosen_model(widget, add_model, qtbot) -> N
 )
 def test_a_name_that_cannot_be_used_is_explained(name, reason, widget, add_model, qtbot) -> None:
     add_model("taken")
-    widget.name.selectAll()
-    qtbot.keyClicks(widget.name, name) if name else widget.name.clear()
+    widget.name.native.selectAll()
+    qtbot.keyClicks(widget.name.native, name) if name else widget.name.native.clear()
     assert reason in widget.run_bar.reason.text()
     assert not widget.run_bar.start_button.isEnabled()
 
 
 def test_a_name_typed_by_the_user_stays(widget, qtbot) -> None:
-    widget.name.selectAll()
-    qtbot.keyClicks(widget.name, "tuesday")
-    widget.loss.choose("fft")
-    assert widget.name.text() == "tuesday"
+    widget.name.native.selectAll()
+    qtbot.keyClicks(widget.name.native, "tuesday")
+    widget.loss.combo.value = "fft"
+    assert widget.name.value == "tuesday"
 
 
 def test_the_epoch_length_follows_the_kind_of_budget_until_it_is_edited(viewer, qtbot) -> None:
@@ -178,20 +178,18 @@ def test_a_recipe_sets_what_belongs_together_and_names_what_the_form_holds(viewe
     widget = TrainWidget(viewer)
     qtbot.addWidget(widget)
     recipe = widget.settings.recipe
-    assert recipe.currentData() == "robust"
+    assert recipe.value == "robust"
     assert widget.form.editors["average_weights"].value
-    recipe.setCurrentIndex(recipe.findData("paper"))
-    recipe.activated.emit(recipe.currentIndex())
+    recipe.value = "paper"
     for name, value in RECIPES["paper"].items():
         assert widget.form.editors[name].value == value == getattr(TrainingParameters(), name)
     widget.form.editors["vary_noise"].native.click()
-    assert recipe.currentIndex() == -1
-    assert recipe.placeholderText() == "custom"
+    assert recipe.value == "custom"
     widget.form.editors["vary_noise"].native.click()
-    assert recipe.currentData() == "paper"
+    assert recipe.value == "paper"
     widget.form.set_values(RECIPES["robust"])
     widget.form.editors["patch_size"].native.setValue(32)
-    assert recipe.currentData() == "robust"
+    assert recipe.value == "robust"
 
 
 def test_starting_from_a_model_takes_the_recipe_that_goes_with_it(viewer, add_model, qtbot) -> None:
@@ -200,14 +198,13 @@ def test_starting_from_a_model_takes_the_recipe_that_goes_with_it(viewer, add_mo
     qtbot.addWidget(widget)
     recipe, start = widget.settings.recipe, widget.settings.start_from
     start.choose("given")
-    assert recipe.currentData() == "fine-tune"
+    assert recipe.value == "fine-tune"
     assert widget.form.editors["learning_rate"].value == 3e-4
     start.value = None
-    assert recipe.currentData() == "robust"
-    recipe.setCurrentIndex(recipe.findData("paper"))
-    recipe.activated.emit(recipe.currentIndex())
+    assert recipe.value == "robust"
+    recipe.value = "paper"
     start.choose("given")
-    assert recipe.currentData() == "paper"
+    assert recipe.value == "paper"
 
 
 def test_starting_from_a_model_takes_its_loss_unless_one_was_chosen(viewer, add_model, model_library, qtbot) -> None:
@@ -217,14 +214,14 @@ def test_starting_from_a_model_takes_its_loss_unless_one_was_chosen(viewer, add_
     widget = TrainWidget(viewer)
     qtbot.addWidget(widget)
     widget.start_from.choose("given")
-    assert widget.loss.name() == "bandpass"
+    assert widget.loss.combo.value == "bandpass"
     assert widget.loss.value().to_dict() == values
-    assert widget.name.text() == "my-actin-bandpass"
+    assert widget.name.value == "my-actin-bandpass"
     widget.start_from.value = None
-    widget.loss.choose("mae")
-    widget.loss.combo.activated.emit(widget.loss.combo.currentIndex())
+    widget.loss.combo.value = "mae"
+    widget.loss.combo.native.activated.emit(1)
     widget.start_from.choose("given")
-    assert widget.loss.name() == "mae"
+    assert widget.loss.combo.value == "mae"
 
 
 def test_settings_that_do_not_go_together_disable_start(widget) -> None:
@@ -320,8 +317,8 @@ def test_from_the_menu_to_the_model_in_the_library(plugin, make_napari_viewer, q
     assert widget.run_bar.isVisible(), "the run bar stays in sight"
     press(qtbot, widget.patches.button)
     qtbot.waitUntil(lambda: widget.patches.picture.isVisible(), timeout=60_000)
-    qtbot.keyClicks(widget.loss.combo, LOSSES["mae"].title)
-    assert widget.loss.name() == "mae"
+    qtbot.keyClicks(widget.loss.combo.native, LOSSES["mae"].title)
+    assert widget.loss.combo.value == "mae"
     budget = widget.form.editors["budget"].native
     budget.setCurrentIndex(budget.findData("steps"))
     type_number(qtbot, widget.form.editors["amount"].native, "3")

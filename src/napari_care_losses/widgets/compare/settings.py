@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from magicgui.widgets import CheckBox, ComboBox
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.errors import InputError
@@ -14,7 +15,7 @@ from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.compare.method_chooser import MethodChooser
 from napari_care_losses.widgets.compare.results import ComparisonPlan, check_truth, is_one_series
 from napari_care_losses.widgets.layers.conversion import layer_frames, shown_first, shown_index
-from napari_care_losses.widgets.shared.form import ParameterForm, fold, make_rows, scroll_past, tooltip
+from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, narrow, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ class ComparisonSettings(QWidget):
             truth=truth,
             methods=tuple(self.methods.methods()),
             parameters=self.form.value(),
-            indices=tuple(shown_first(shown, len(frames))) if self.which.currentData() else (shown,),
-            aligned=self.aligned.isChecked(),
-            independent=bool(self.fields.currentData()),
+            indices=tuple(shown_first(shown, len(frames))) if self.which.value else (shown,),
+            aligned=self.aligned.value,
+            independent=self.fields.value,
             reference=self.methods.reference() or INPUT,
         )
 
@@ -84,57 +85,46 @@ class ComparisonSettings(QWidget):
             "true resolution. Without it you can compare residuals, spectra and profiles.",
             none="none",
         )
-        self.which = _choice("Compare all frames, or only the frame shown. It comes first, then the nearest ones.")
-        self.fields = _choice(
-            "Independent fields of view can be tested statistically. Frames of one movie or planes of one z-stack "
-            "cannot, however many there are."
+        self.which = ComboBox(
+            label="Frames",
+            choices=[("all", True), ("only the frame shown", False)],
+            tooltip=tooltip("Compare all frames, or only the frame shown. It comes first, then the nearest ones."),
         )
-        self.fields.addItem("independent fields of view", True)
-        self.fields.addItem("one movie or z-stack", False)
+        self.fields = ComboBox(
+            label="They are",
+            choices=[("independent fields of view", True), ("one movie or z-stack", False)],
+            tooltip=tooltip(
+                "Independent fields of view can be tested statistically. Frames of one movie or planes of one z-stack "
+                "cannot, however many there are."
+            ),
+        )
+        for widget in (self.which, self.fields):
+            narrow(widget, widget.label)
+        self.rows = Rows(self.image, self.truth, self.which, self.fields)
         self.methods = MethodChooser(self._viewer.theme)
-        self.aligned = QCheckBox("Align brightness before scoring")
-        self.aligned.setChecked(True)
-        self.aligned.setToolTip(tooltip(ALIGNMENT_HELP))
+        self.aligned = CheckBox(text="Align brightness before scoring", value=True, tooltip=tooltip(ALIGNMENT_HELP))
         self.form = ParameterForm(RestorationParameters)
-        self.rows = make_rows()
-        self.rows.addRow("Image", self.image.native)
-        self.rows.addRow("Ground truth", self.truth.native)
-        self.rows.addRow("Frames", self.which)
-        self.rows.addRow("They are", self.fields)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self.rows)
-        layout.addWidget(QLabel("Methods"))
-        for widget in (self.methods, self.aligned, fold("Restoration settings", self.form.native)):
-            layout.addWidget(widget)
+        folded = fold("Restoration settings", self.form.native)
+        for part in (self.rows.native, QLabel("Methods"), self.methods, self.aligned.native, folded):
+            layout.addWidget(part)
 
     def _on_image_changed(self) -> None:
         layer = self.image.value
         count = 1
         if layer is not None:
             self.methods.suggest_for(layer.name)
-            self.fields.setCurrentIndex(self.fields.findData(not is_one_series(layer)))
+            self.fields.value = not is_one_series(layer)
             try:
                 count = len(layer_frames(layer))
             except InputError:
                 count = 1
-        chosen = max(0, self.which.currentIndex())
-        self.which.clear()
-        self.which.addItem(f"all {count}", True)
-        self.which.addItem("only the frame shown", False)
-        self.which.setCurrentIndex(chosen)
+        self.which.native.setItemText(0, f"all {count}")
         for widget in (self.which, self.fields):
-            self.rows.setRowVisible(widget, count > 1)
+            widget.visible = count > 1
         self.changed.emit()
 
     def _on_truth_changed(self) -> None:
-        self.aligned.setVisible(self.truth.value is not None)
+        self.aligned.visible = self.truth.value is not None
         self.changed.emit()
-
-
-def _choice(help: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tooltip(help))
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    scroll_past(combo)
-    return combo

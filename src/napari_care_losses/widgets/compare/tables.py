@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from magicgui.widgets import ComboBox
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHeaderView,
     QLabel,
     QSizePolicy,
@@ -23,7 +23,7 @@ from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
 from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.widgets.compare.results import TITLES
-from napari_care_losses.widgets.shared.form import make_rows, tooltip
+from napari_care_losses.widgets.shared.form import Rows, narrow, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -96,12 +96,13 @@ class FrameTable(QWidget):
         self._scores: Scores = {}
         self._frames: list[int] = []
         self._shown = -1
-        self.score = QComboBox()
-        for name in (*METRICS, *GREY_LEVEL_SCORES):
-            score = describe_score(name)
-            self.score.addItem(score.title, name)
-            self.score.setItemData(self.score.count() - 1, tooltip(score.help), Qt.ItemDataRole.ToolTipRole)
-        self.score.currentIndexChanged.connect(self._fill)
+        scores = {name: describe_score(name) for name in (*METRICS, *GREY_LEVEL_SCORES)}
+        self.score = narrow(
+            ComboBox(label="Score", choices=[(score.title, name) for name, score in scores.items()]), "Score"
+        )
+        for place, score in enumerate(scores.values()):
+            self.score.native.setItemData(place, tooltip(score.help), Qt.ItemDataRole.ToolTipRole)
+        self.score.changed.connect(self._fill)
         self.table = QTableWidget()
         _make_plain(self.table)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -109,11 +110,9 @@ class FrameTable(QWidget):
         self.table.cellClicked.connect(self._on_clicked)
         self.message = QLabel("There are no scores without a ground truth.")
         self.message.setWordWrap(True)
-        rows = make_rows()
-        rows.addRow("Score", self.score)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
-        layout.addLayout(rows)
+        layout.addWidget(Rows(self.score).native)
         layout.addWidget(self.message)
         layout.addWidget(self.table, 1)
 
@@ -131,12 +130,12 @@ class FrameTable(QWidget):
         else:
             self.table.clearSelection()
 
-    def _fill(self, _index: int = 0) -> None:
-        metric = self.score.currentData()
+    def _fill(self) -> None:
+        metric = self.score.value
         has_scores = bool(self._scores)
         self.message.setVisible(not has_scores)
         self.table.setVisible(has_scores)
-        self.score.setEnabled(has_scores)
+        self.score.enabled = has_scores
         if not has_scores:
             return
         self._frames = sorted({frame for rows in self._scores.values() for frame in rows})

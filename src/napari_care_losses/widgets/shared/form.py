@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_type_hint
 
 from magicgui.widgets import CheckBox, ComboBox, Container
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 from superqt import QCollapsible
 
 from napari_care_losses.parameters import Parameters
@@ -123,22 +123,15 @@ def tooltip(text: str) -> str:
     return f"<qt>{text}</qt>" if text else ""
 
 
-def align_labels(*forms: Container | QFormLayout) -> None:
+def align_labels(*forms: Container) -> None:
     """Give the labels of several forms one width, so that their fields line up."""
-    labels = [label for form in forms for label in _labels(form)]
+    rows = [(widget.native.parentWidget(), form) for form in forms for widget in form]
+    labels = [row.layout().itemAt(0).widget() for row, form in rows if row is not form.native]
     for label in labels:
         label.ensurePolished()
     width = max((max(label.sizeHint().width(), label.minimumWidth()) for label in labels), default=0)
     for label in labels:
         label.setMinimumWidth(width)
-
-
-def _labels(form: Container | QFormLayout) -> list[QWidget]:
-    if isinstance(form, QFormLayout):
-        items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for row in range(form.rowCount())]
-        return [label for item in items if item is not None and (label := item.widget()) is not None]
-    rows = [widget.native.parentWidget() for widget in form]
-    return [row.layout().itemAt(0).widget() for row in rows if row is not form.native]
 
 
 def align_when_shown(*forms: Container) -> None:
@@ -170,15 +163,6 @@ class _WheelFilter(QObject):
             return False
         event.ignore()
         return True
-
-
-def make_rows() -> QFormLayout:
-    """Return a compact form layout whose fields fill the width."""
-    rows = QFormLayout()
-    rows.setContentsMargins(0, 0, 0, 0)
-    rows.setVerticalSpacing(4)
-    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    return rows
 
 
 def fold(title: str, content: QWidget) -> QCollapsible:

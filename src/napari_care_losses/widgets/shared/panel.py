@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QDockWidget, QFormLayout, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.layers.canvas import make_canvas_current
 from napari_care_losses.widgets.shared.closing import CloseGuard, ancestor
@@ -42,7 +42,7 @@ class Panel(QWidget):
         self._viewer = napari_viewer
         self.closing = CloseGuard(self)
         napari_viewer.layers.events.removing.connect(self._before_removal)
-        self._aligned: tuple[Container | QFormLayout, ...] = ()
+        self._aligned: tuple[Container, ...] = ()
         self._joining = single_shot(self, 0, self._join)
         self._was_shown = False
         content = QWidget()
@@ -84,7 +84,7 @@ class Panel(QWidget):
             # once napari has placed the dock
             self._joining.start()
 
-    def line_up(self, *forms: Container | QFormLayout) -> None:
+    def line_up(self, *forms: Container) -> None:
         """Let the fields of several forms begin at one edge."""
         self._aligned = forms
 

@@ -7,12 +7,13 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from magicgui.widgets import ComboBox
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.losses.registry import LOSSES
-from napari_care_losses.widgets.shared.form import ParameterForm, make_rows, scroll_past, tooltip
+from napari_care_losses.widgets.shared.form import ParameterForm, Rows, narrow, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,45 +43,33 @@ class LossForm(QWidget):
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.combo = QComboBox()
-        self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        scroll_past(self.combo)
-        self._forms: dict[str, ParameterForm[Loss]] = {}
-        rows = make_rows()
-        self.rows: list[Any] = [rows]
-        rows.addRow("Loss", self.combo)
+        self.combo = narrow(
+            ComboBox(label="Loss", choices=[(kind.title, name) for name, kind in LOSSES.items()]), "Loss"
+        )
+        self.rows = Rows(self.combo)
+        self.forms: dict[str, ParameterForm[Loss]] = {name: ParameterForm(kind) for name, kind in LOSSES.items()}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(rows)
-        for index, (name, kind) in enumerate(LOSSES.items()):
-            self.combo.addItem(kind.title, name)
-            self.combo.setItemData(index, tooltip(explain(kind)), Qt.ItemDataRole.ToolTipRole)
-            form: ParameterForm[Loss] = ParameterForm(kind)
+        layout.addWidget(self.rows.native)
+        for index, (name, form) in enumerate(self.forms.items()):
+            help = tooltip(explain(LOSSES[name]))
+            self.combo.native.setItemData(index, help, Qt.ItemDataRole.ToolTipRole)
             form.changed.connect(lambda: self.changed.emit())
             layout.addWidget(form.native)
-            self._forms[name] = form
-            self.rows.append(form)
-        self.combo.currentIndexChanged.connect(self._on_chosen)
-        self._on_chosen()
+        self.combo.changed.connect(self._on_chosen)
+        self._on_chosen(self.combo.value)
 
-    def name(self) -> str:
-        """Return the name of the chosen loss."""
-        return str(self.combo.currentData())
-
+    @property
     def form(self) -> ParameterForm[Loss]:
-        """Return the form of the chosen loss's parameters."""
-        return self._forms[self.name()]
-
-    def choose(self, name: str) -> None:
-        """Choose a loss by its name."""
-        self.combo.setCurrentIndex(self.combo.findData(name))
+        """The form of the chosen loss's parameters."""
+        return self.forms[self.combo.value]
 
     def show_loss(self, name: str, parameters: Mapping[str, Any]) -> None:
         """Show the loss that a model was trained with; nothing changes if the loss is unknown."""
         with suppress(CareError):
-            if name in self._forms:
-                self._forms[name].set_value(LOSSES[name].from_dict(parameters))
-                self.choose(name)
+            if name in self.forms:
+                self.forms[name].set_value(LOSSES[name].from_dict(parameters))
+                self.combo.value = name
 
     def value(self) -> Loss:
         """Return the loss.
@@ -90,13 +79,12 @@ class LossForm(QWidget):
         InputError
             If its parameters do not fit together.
         """
-        return self.form().value()
+        return self.form.value()
 
-    def _on_chosen(self, _index: int = 0) -> None:
-        name = self.name()
-        for other, form in self._forms.items():
+    def _on_chosen(self, name: str) -> None:
+        for other, form in self.forms.items():
             form.visible = other == name and bool(LOSSES[name].described())
-        self.combo.setToolTip(tooltip(explain(LOSSES[name])))
+        self.combo.tooltip = tooltip(explain(LOSSES[name]))
         self.changed.emit()
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from magicgui.widgets import ComboBox, LineEdit
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QStandardItemModel
-from qtpy.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.models.library import list_models
@@ -19,7 +19,7 @@ from napari_care_losses.training.parameters import (
     DeviceParameters,
     TrainingParameters,
 )
-from napari_care_losses.widgets.shared.form import ParameterForm, make_rows, scroll_past, tooltip
+from napari_care_losses.widgets.shared.form import ParameterForm, Rows, narrow, tooltip
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
 from napari_care_losses.widgets.train.loss_form import LossForm
 
@@ -41,12 +41,18 @@ START = TrainingParameters(
 )
 """The first values of the form."""
 
+CUSTOM = "custom"
 RECIPE_WORDS = {
     "robust": "robust (recommended)",
     "fine-tune": "fine-tune (robust, from a model)",
     "paper": "paper (as CARE trains)",
+    CUSTOM: CUSTOM,
 }
-OWN_RECIPE = "custom"
+RECIPE_HELP = (
+    "Robust: patches from everywhere in the images, varied in brightness, size and noise, and averaged weights, so "
+    "that the model also works on images unlike those it was trained on. Fine-tune: the same with a lower learning "
+    "rate, to start from a model. Paper: as CARE trains. The values are under More settings."
+)
 
 FIXED_BY_MODEL = "The network is that of the model to start from."
 
@@ -68,70 +74,64 @@ class TrainingSettings(QWidget):
         self._names_in_use = names_in_use
         self._has_own_epoch_length = self._has_own_structure = self._has_own_loss = False
         self._build()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        # in the order they are used in, which is also that of the Tab key
-        rows, named = make_rows(), make_rows()
-        rows.addRow("Structure", self.structure)
-        rows.addRow(self.start_from.rows.native)
-        rows.addRow("Recipe", self.recipe)
-        named.addRow("Model name", self.name)
-        layout.addWidget(self.loss)
-        layout.addLayout(rows)
-        layout.addWidget(self.form.native)
-        layout.addWidget(self.device.native)
-        layout.addLayout(named)
-        self.rows = [rows, named, self.start_from.rows, self.form, self.device, *self.loss.rows]
-        self.loss.changed.connect(self._on_kind_changed)
-        self.loss.combo.activated.connect(lambda _: self._on_loss_chosen())
-        self.structure.currentIndexChanged.connect(self._on_structure_chosen)
-        self.start_from.changed.connect(self._on_start_chosen)
-        for name in ("budget", "steps_per_epoch"):
-            self.form.editors[name].changed.connect(partial(self._on_edited, name))
-        self.form.changed.connect(self._on_form_changed)
-        self.recipe.activated.connect(lambda _: self._on_recipe_chosen())
-        self.name.textChanged.connect(lambda _: self.changed.emit())
+        self._connect()
         self._on_start_chosen()
         self.suggest_name()
 
     def _build(self) -> None:
         self.loss = LossForm()
-        self.structure = QComboBox()
-        self.structure.addItems(STRUCTURE_NAMES)
-        self.structure.setToolTip(
-            tooltip("What the images show. It is stored in the model, so that you can find the model later.")
+        self.structure = ComboBox(
+            label="Structure",
+            choices=STRUCTURE_NAMES,
+            tooltip=tooltip("What the images show. It is stored in the model, so that you can find the model later."),
         )
-        scroll_past(self.structure)
         self.start_from = ModelChooser(
             "Start",
             "Adapt a trained model to your images (fine-tuning), which needs less training. The loss of the model "
             "is used too, unless you have chosen one.",
             none="from scratch",
         )
+        self.recipe = ComboBox(
+            label="Recipe",
+            choices=[(words, name) for name, words in RECIPE_WORDS.items()],
+            tooltip=tooltip(RECIPE_HELP),
+        )
+        disable_choice(self.recipe, CUSTOM, "Shown when the settings are not those of a recipe.")
         self.form = ParameterForm(TrainingParameters)
         self.form.set_value(START)
-        self.recipe = QComboBox()
-        for name in RECIPES:
-            self.recipe.addItem(RECIPE_WORDS[name], name)
-        self.recipe.setPlaceholderText(OWN_RECIPE)
-        self.recipe.setToolTip(
-            tooltip(
-                "Robust: patches from everywhere in the images, varied in brightness, size and noise, and averaged "
-                "weights, so that the model also works on images unlike those it was trained on. Fine-tune: the same "
-                "with a lower learning rate, to start from a model. Paper: as CARE trains. The values are under More "
-                "settings."
-            )
-        )
-        scroll_past(self.recipe)
-        self._set_budget_unit()
         self.form.editors["budget"].tooltip = tooltip(
             TrainingParameters.described()["budget"].help
             + " The paper: 100 epochs of 400 steps with the care network, about 5 hours without a graphics card."
         )
+        self._set_budget_unit()
         self.device = ParameterForm(DeviceParameters)
-        _mark_missing(self.device.editors["device"].native)
-        self.name = QLineEdit()
-        self.name.setToolTip(tooltip("Name of the model in the library, where Restore finds it."))
+        # training itself reports any other device that is missing
+        never, why = ("cuda", "No Mac has it.") if sys.platform == "darwin" else ("mps", "Only Macs have it.")
+        disable_choice(self.device.editors["device"], never, why)
+        self.name = LineEdit(
+            label="Model name", tooltip=tooltip("Name of the model in the library, where Restore finds it.")
+        )
+        for widget in (self.structure, self.recipe, self.name):
+            narrow(widget, widget.label)
+        first, recipe, last = Rows(self.structure), Rows(self.recipe), Rows(self.name)
+        self.rows = [self.loss.rows, first, self.start_from.rows, recipe, self.form, self.device, last]
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.loss)
+        for rows in self.rows[1:]:
+            layout.addWidget(rows.native)
+        self.rows += self.loss.forms.values()
+
+    def _connect(self) -> None:
+        self.loss.changed.connect(self._on_kind_changed)
+        self.loss.combo.native.activated.connect(lambda _: self._on_loss_chosen())
+        self.structure.changed.connect(self._on_structure_chosen)
+        self.start_from.changed.connect(self._on_start_chosen)
+        self.recipe.changed.connect(self._on_recipe_chosen)
+        self.form.editors["budget"].changed.connect(self._on_budget_chosen)
+        self.form.editors["steps_per_epoch"].changed.connect(self._on_epoch_length_set)
+        self.form.changed.connect(self._on_form_changed)
+        self.name.changed.connect(lambda: self.changed.emit())
 
     def start_path(self) -> Path | None:
         """Return the model to start from."""
@@ -140,49 +140,50 @@ class TrainingSettings(QWidget):
 
     def suggest_name(self, *, replacing: bool = False) -> None:
         """Fill in a free name; a name typed by the user stays unless `replacing`."""
-        if self.name.isModified() and not replacing:
+        if self.name.native.isModified() and not replacing:
             return
-        stem = f"my-{self.structure.currentText()}-{self.loss.name()}"
+        stem = f"my-{self.structure.value}-{self.loss.combo.value}"
         try:
             taken = {entry.name for entry in list_models()} | self._names_in_use()
         except CareError:
             taken = set()
         names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
-        self.name.setText(next(name for name in names if name not in taken))
-        self.name.setModified(False)
-
-    def _on_recipe_chosen(self) -> None:
-        self.form.set_values(RECIPES[self.recipe.currentData()])
-        self.changed.emit()
-
-    def _show_recipe(self) -> None:
-        """Show the recipe that the values of the form belong to."""
-        shown = {name: editor.value for name, editor in self.form.editors.items()}
-        held = (name for name, values in RECIPES.items() if shown == shown | values)
-        self.recipe.setCurrentIndex(self.recipe.findData(next(held, OWN_RECIPE)))
+        self.name.value = next(name for name in names if name not in taken)
+        self.name.native.setModified(False)
 
     def suggest_structure(self, names: Iterable[str]) -> None:
         """Choose the structure found in the first of these names; one chosen by the user stays."""
         found = next(filter(None, map(structure_named, names)), None)
-        if found is None or self._has_own_structure or found == self.structure.currentText():
+        if found is None or self._has_own_structure or found == self.structure.value:
             return
-        with QSignalBlocker(self.structure):
-            self.structure.setCurrentText(found)
+        with self.structure.changed.blocked():
+            self.structure.value = found
         self._on_kind_changed()
 
-    def _on_structure_chosen(self, _index: int) -> None:
+    def _show_recipe(self) -> None:
+        """Show the recipe that the values of the form belong to."""
+        shown = {name: editor.value for name, editor in self.form.editors.items()}
+        matching = (name for name, values in RECIPES.items() if shown == shown | values)
+        with self.recipe.changed.blocked():
+            self.recipe.value = next(matching, CUSTOM)
+
+    def _on_recipe_chosen(self, name: str) -> None:
+        self.form.set_values(RECIPES[name])
+        self.changed.emit()
+
+    def _on_structure_chosen(self) -> None:
         self._has_own_structure = True
         self._on_kind_changed()
 
-    def _on_edited(self, name: str, _value: object) -> None:
-        self._has_own_epoch_length |= name == "steps_per_epoch"
-        if name == "budget":
-            budget = self.form.editors["budget"].value
-            values: dict[str, Any] = {"amount": AMOUNTS[budget]}
-            if not self._has_own_epoch_length:
-                values["steps_per_epoch"] = DEFAULT_STEPS_PER_EPOCH[budget]
-            self.form.set_values(values)
-            self._set_budget_unit()
+    def _on_epoch_length_set(self) -> None:
+        self._has_own_epoch_length = True
+
+    def _on_budget_chosen(self, budget: str) -> None:
+        values: dict[str, Any] = {"amount": AMOUNTS[budget]}
+        if not self._has_own_epoch_length:
+            values["steps_per_epoch"] = DEFAULT_STEPS_PER_EPOCH[budget]
+        self.form.set_values(values)
+        self._set_budget_unit()
 
     def _on_form_changed(self) -> None:
         self._show_recipe()
@@ -207,18 +208,16 @@ class TrainingSettings(QWidget):
         preset.enabled = not is_fixed
         preset.tooltip = tooltip(FIXED_BY_MODEL if is_fixed else TrainingParameters.described()["preset"].help)
         fitting, other = ("fine-tune", "robust") if is_fixed else ("robust", "fine-tune")
-        if self.recipe.currentData() == other:
+        if self.recipe.value == other:
             self.form.set_values(RECIPES[fitting])
             self._show_recipe()
         self.changed.emit()
 
 
-def _mark_missing(devices: QWidget) -> None:
-    """Disable the device that this kind of computer never has; training itself reports other missing ones."""
-    missing, why = ("cuda", "No Mac has it.") if sys.platform == "darwin" else ("mps", "Only Macs have it.")
-    assert isinstance(devices, QComboBox)
-    model = devices.model()
+def disable_choice(combo: ComboBox, choice: str, why: str) -> None:
+    """Show a choice of a combo box that the user cannot take, with the reason as tooltip."""
+    model = combo.native.model()
     assert isinstance(model, QStandardItemModel)
-    item = model.item(devices.findData(missing))
+    item = model.item(combo.native.findData(choice))
     item.setEnabled(False)
     item.setToolTip(tooltip(why))

@@ -100,13 +100,13 @@ class TrainWidget(Panel):
         CareError
             If something is missing or does not fit.
         """
-        out = new_model_path(self.name.text())
+        out = new_model_path(self.name.value)
         self.queue.check_name(out)
         return TrainingPlan(
             pairs=self.pairs.pairs(),
             loss=self.loss.value(),
             parameters=self.form.value(),
-            structure=self.structure.currentText(),
+            structure=self.structure.value,
             start_from=self.settings.start_path(),
             out=out,
             device=self.settings.device.editors["device"].value,

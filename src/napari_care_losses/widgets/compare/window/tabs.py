@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QSpinBox, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.spectra import THRESHOLD
@@ -16,7 +16,8 @@ from napari_care_losses.widgets.compare.tables import FrameTable
 from napari_care_losses.widgets.compare.window.curves import PlotCurve, correlations, profiles, spectra
 from napari_care_losses.widgets.compare.window.plots import CurvePlot, CurveStyle
 from napari_care_losses.widgets.shared.events import single_shot
-from napari_care_losses.widgets.shared.form import make_rows, tooltip
+from napari_care_losses.widgets.shared.form import Rows, narrow, tooltip
+from napari_care_losses.widgets.shared.number_edit import NumberEdit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -139,21 +140,20 @@ class CurveTabs(QTabWidget):
             help="Grey levels along the yellow line. Drag its ends, or Shift + drag in a panel to draw a new one.",
         )
         self.profile.set_horizontal(f"distance ({length})")
-        self.line_width = QSpinBox()
-        self.line_width.setRange(1, WIDEST_LINE)
-        self.line_width.setSuffix(" px")
-        self.line_width.setKeyboardTracking(False)
-        self.line_width.setToolTip(
-            tooltip("Average over parallel lines: this reduces noise and keeps structure along the line.")
+        self.line_width = NumberEdit(
+            min=1,
+            max=WIDEST_LINE,
+            is_whole=True,
+            unit="px",
+            label="Line width",
+            tooltip=tooltip("Average over parallel lines: this reduces noise and keeps structure along the line."),
         )
-        self.line_width.valueChanged.connect(lambda _: self._request())
+        narrow(self.line_width, "Line width").changed.connect(self._request)
         self._profile_tab = QWidget()
-        rows = make_rows()
-        rows.addRow("Line width", self.line_width)
         layout = QVBoxLayout(self._profile_tab)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.profile, 1)
-        layout.addLayout(rows)
+        layout.addWidget(Rows(self.line_width).native)
         self.spectrum = CurvePlot(
             theme,
             vertical="power",
@@ -199,7 +199,7 @@ class CurveTabs(QTabWidget):
     def _make_iterator(self) -> tuple[CurvePlot, Callable[[], Iterator[CurveReport]]] | None:
         """Return the visible plot and the function that computes its curves; None if there is nothing to compute."""
         shown, results, pixel_size = self._shown, self._results, self._pixel_size
-        width, line = self.line_width.value(), shown.line
+        width, line = self.line_width.value, shown.line
         if not shown.images:
             return None
         if self.wants_line:
