@@ -17,7 +17,6 @@ RESTORE = "restore good.safetensors low.tif --out out.tif"
 EVALUATE = "evaluate --restored low.tif --truth high.tif"
 COMPARE = "compare low.tif --methods good.safetensors --truth high.tif --out report.html"
 BAD = {
-    "no command": ("", "required"),
     "unknown command": ("improve", "invalid choice"),
     "train: missing input": (TRAIN.replace("low.tif", "none.tif"), "no file none.tif"),
     "train: missing folder": (TRAIN.replace("m.safetensors", "none/m.safetensors"), "folder none does not exist"),

@@ -25,6 +25,20 @@ from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
 
 
+INTERRUPTED_IN_ITS_THIRD_STEP = """
+import os, signal, sys
+from napari_care_losses.cli.main import main
+from napari_care_losses.training.trainer import Trainer
+step = Trainer._step
+def interrupted(self):
+    if self._progress.step == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return step(self)
+Trainer._step = interrupted
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 class TestTrain:
     def test_makes_a_model_and_says_what_it_did(self, folder, capsys):
         assert train("--structure", "actin", "--frames", "1:4", loss="laplace") == 0
@@ -305,6 +319,8 @@ def test_help_of_every_command_and_the_version(capsys):
         assert status_of(*command.split(), "--help") == 0
         assert "usage: napari-care-losses" in capsys.readouterr().out
     assert status_of("--version") == 0
+    assert status_of() == 0
+    assert capsys.readouterr().out.count("usage: napari-care-losses") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C reaches a process in another way there")
@@ -334,20 +350,12 @@ def test_ctrl_c_ends_a_training_that_resume_finishes(folder):
 def test_ctrl_c_within_the_first_epoch_leaves_an_older_model_alone(folder):
     (folder / "m.safetensors").write_text("an older model")
     pair = ("--low", "low.tif", "--high", "high.tif")
-    more = ("--out", "m.safetensors", *QUICK, "--steps-per-epoch", 100_000, "--steps", 5_000)
-    command = in_a_process("train", *pair, "--loss", "mae", *more)
-    # progress is shown on a terminal only, and this one has no width
-    terminal, stderr = os.openpty()
-    wide = {**os.environ, "TQDM_NCOLS": "100"}
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=wide)
-    os.close(stderr)
-    shown = b""
-    while b"step " not in shown:
-        shown += os.read(terminal, 1000)
-    running.send_signal(signal.SIGINT)
-    said, _ = running.communicate(timeout=60)
-    os.close(terminal)
-    assert running.returncode == 130
+    more = ("--out", "m.safetensors", *QUICK, "--steps-per-epoch", 100, "--steps", 100)
+    arguments = in_a_process("train", *pair, "--loss", "mae", *more)
+    command = [sys.executable, "-c", INTERRUPTED_IN_ITS_THIRD_STEP, *arguments[arguments.index("train") :]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    said = done.stdout
     assert said.startswith("stopped: no epoch was complete, so there is no model; m.resume holds the training")
     assert (folder / "m.resume").is_file()
     assert (folder / "m.safetensors").read_text() == "an older model"

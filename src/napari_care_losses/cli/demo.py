@@ -5,26 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_care_losses.comparison.baselines import BASELINES, restore_with
-from napari_care_losses.comparison.report.panels import save_panels
-from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.stack_scores import evaluate
-from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.stacks import save_stack
-from napari_care_losses.losses.registry import LOSSES
-from napari_care_losses.models.library import bundled_folder
-from napari_care_losses.models.model import SUFFIX, load_model
-from napari_care_losses.restoration.restore_stack import restore
-from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_pairs
+from napari_care_losses.cli.common import make_folder, path_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import argparse
 
+    import numpy as np
     from numpy.typing import NDArray
 
 STRUCTURE, PRESET = "actin", "lite"
@@ -33,83 +22,73 @@ FRAMES, SIZE, SEED = 6, 384, 7
 CROP = (slice(64, 256), slice(64, 256))
 
 
-@dataclass(frozen=True)
-class Method:
-    """One row of the table.
-
-    Attributes
-    ----------
-    title : str
-        Its name.
-    stack : array (N, Y, X)
-        Its restoration, or the input itself.
-    seconds : float
-        Time it took.
-    """
-
-    title: str
-    stack: NDArray[np.generic]
-    seconds: float
+def add_demo_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--out", type=path_option, default=Path("demo"), help="Folder for picture and stacks (demo).")
+    parser.add_argument("--no-viewer", action="store_true", help="Do not open napari.")
 
 
-def run_demo(folder: Path, *, opens_viewer: bool = True) -> None:
-    """Restore, score, write a picture and the stacks into `folder`, and open napari where there is a display.
+def run_demo(options: argparse.Namespace) -> None:
+    """Restore, score, write a picture and the stacks, and open napari where there is a display."""
+    import numpy as np
 
-    Raises
-    ------
-    InputError
-        If the folder cannot be made.
-    """
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+    from napari_care_losses.comparison.baselines import BASELINES, restore_with
+    from napari_care_losses.comparison.report.panels import save_panels
+    from napari_care_losses.images.frames import Calibration, Frames
+    from napari_care_losses.io.stacks import save_stack
+    from napari_care_losses.losses.registry import LOSSES
+    from napari_care_losses.models.library import bundled_folder
+    from napari_care_losses.models.model import SUFFIX, load_model
+    from napari_care_losses.restoration.restore_stack import restore
+    from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_pairs
+
+    folder = options.out
+    make_folder(folder)
     print(f"Simulating {FRAMES} fields of {STRUCTURE} at 1 ms and 100 ms, {SIZE} x {SIZE} px ...")
     low, truth = simulate_pairs(STRUCTURE, FRAMES, (SIZE, SIZE), seed=SEED)
-    methods = [Method("Input (1 ms)", low, 0.0)]
+    stacks, seconds = {"Input (1 ms)": low}, [0.0]
     for name, baseline in BASELINES.items():
         begun = time.perf_counter()
-        stack = np.stack([restore_with(name, frame) for frame in low])
-        methods.append(Method(baseline.title, stack, time.perf_counter() - begun))
+        stacks[baseline.title] = np.stack([restore_with(name, frame) for frame in low])
+        seconds.append(time.perf_counter() - begun)
     for loss in TRAINED_LOSSES:
         begun = time.perf_counter()
         model = load_model(bundled_folder() / f"{STRUCTURE}-{loss}-{PRESET}{SUFFIX}")
-        stack = restore(low, model)
-        methods.append(Method(f"CARE {LOSSES[loss].title}", stack, time.perf_counter() - begun))
-    labels = _print_table(methods, truth)
-    panels = {label: method.stack[0][CROP] for label, method in zip(labels, methods, strict=True)}
+        stacks[f"CARE {LOSSES[loss].title}"] = restore(low, model)
+        seconds.append(time.perf_counter() - begun)
+    labels = _print_table(stacks, seconds, truth)
+    panels = {label: stack[0][CROP] for label, stack in zip(labels, stacks.values(), strict=True)}
     save_panels(folder / "comparison.png", {**panels, "Ground truth\n(100 ms)": truth[0][CROP]}, zoom=2)
     pixel = Microscope().pixel_size
     calibration = Calibration(pixel_size=(pixel, pixel))
-    for name, array in {"truth": truth, "input": low, **_file_names(methods)}.items():
+    files = {"input" if stack is low else title.lower().replace(" ", "-"): stack for title, stack in stacks.items()}
+    for name, array in {"truth": truth, **files}.items():
         save_stack(folder / f"{name}.tif", Frames(array, "TYX", calibration))
     print(f"Picture: {folder / 'comparison.png'}; stacks beside it.")
-    if not opens_viewer:
+    if options.no_viewer:
         return
     if not _has_display():
         print(
             "No display here: napari is not opened. Where there is one, this opens the layers and the Restore widget."
         )
         return
-    _open_viewer(methods, truth, pixel)
+    _open_viewer(stacks, truth, pixel)
 
 
-def _print_table(methods: list[Method], truth: NDArray[np.generic]) -> list[str]:
+def _print_table(stacks: dict[str, NDArray[np.generic]], seconds: list[float], truth: NDArray[np.generic]) -> list[str]:
     """Print PSNR and SSIM of every method, means over the frames; return a panel label for each."""
-    scores = evaluate({method.title: Frames(method.stack) for method in methods}, Frames(truth))
+    from napari_care_losses.evaluation.stack_scores import evaluate
+    from napari_care_losses.images.frames import Frames
+
+    scores = evaluate({title: Frames(stack) for title, stack in stacks.items()}, Frames(truth))
     print(f"\n{'Method':<20}{'PSNR (dB)':>11}{'SSIM':>8}{'s/frame':>10}")
     labels = []
-    for method in methods:
-        mean = scores["mean"][method.title]
-        print(f"{method.title:<20}{mean['psnr']:>11.2f}{mean['ssim']:>8.3f}{method.seconds / FRAMES:>10.2f}")
-        shown = scores["frames"][0][method.title]
-        labels.append(f"{method.title}\n{shown['psnr']:.1f} dB, SSIM {shown['ssim']:.3f}")
+    for title, duration in zip(stacks, seconds, strict=True):
+        mean, first = scores["mean"][title], scores["frames"][0][title]
+        print(f"{title:<20}{mean['psnr']:>11.2f}{mean['ssim']:>8.3f}{duration / FRAMES:>10.2f}")
+        labels.append(f"{title}\n{first['psnr']:.1f} dB, SSIM {first['ssim']:.3f}")
     print(f"Means over {FRAMES} frames against 100 ms, after the CARE protocol's affine alignment.\n")
     return labels
-
-
-def _file_names(methods: list[Method]) -> dict[str, NDArray[np.generic]]:
-    return {method.title.lower().replace(" ", "-"): method.stack for method in methods[1:]}
 
 
 def _has_display() -> bool:
@@ -118,12 +97,13 @@ def _has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _open_viewer(methods: list[Method], truth: NDArray[np.generic], pixel: float) -> None:
+def _open_viewer(stacks: dict[str, NDArray[np.generic]], truth: NDArray[np.generic], pixel: float) -> None:
     import napari
+    import numpy as np
 
     viewer = napari.Viewer(title="napari-care-losses demo")
     shown = {"scale": (1, pixel, pixel), "units": ("pixel", "um", "um"), "axis_labels": ("t", "y", "x")}
-    for title, stack in [("Ground truth (100 ms)", truth), *((m.title, m.stack) for m in reversed(methods))]:
+    for title, stack in [("Ground truth (100 ms)", truth), *reversed(stacks.items())]:
         limits = tuple(float(level) for level in np.percentile(stack, (0.1, 99.9)))
         layer = viewer.add_image(stack, name=title, contrast_limits=limits, **shown)
         # Older versions of napari cannot label the panels of its grid.

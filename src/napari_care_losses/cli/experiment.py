@@ -7,6 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_care_losses.cli.common import (
+    add_parameters,
+    add_recipe,
+    given_parameters,
+    make_folder,
+    path_option,
+    stoppable,
+)
 from napari_care_losses.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,13 +46,46 @@ def parse_budget(text: str) -> tuple[str, float]:
     return _UNITS[found[2] or "step"], float(found[1])
 
 
-def run(options: argparse.Namespace) -> None:
+def add_experiment_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    from napari_care_losses.losses.registry import LOSSES
+    from napari_care_losses.restoration.parameters import DEVICES, RestorationParameters
+    from napari_care_losses.training.parameters import TrainingParameters
+
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="MM, AA, MA, AM, DDS, AAS, AAE, patch-size, losses, lowest-light; all."
+    )
+    parser.add_argument(
+        "--out", type=path_option, required=True, help="Folder of the run; the same command goes on in it."
+    )
+    parser.add_argument(
+        "--source",
+        default=SIMULATED,
+        metavar="FOLDER",
+        help="A folder with STRUCTURE_low.tif and STRUCTURE_high.tif in place of simulated images.",
+    )
+    parser.add_argument("--file", type=path_option, metavar="TOML", help="Entries of your own in place of the paper's.")
+    parser.add_argument(
+        "--budget",
+        dest="run_budget",
+        default=BUDGET,
+        help=f"Of every training, in steps, minutes or epochs ({BUDGET}).",
+    )
+    parser.add_argument("--losses", nargs="+", choices=tuple(LOSSES), help="Only methods trained with these losses.")
+    parser.add_argument("--smoke", action="store_true", help="A few small images, just to see that all of it runs.")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="Where to compute (auto).")
+    add_recipe(parser)
+    add_parameters(parser, TrainingParameters, skipped={"budget", "amount"})
+    add_parameters(parser, RestorationParameters)
+
+
+def run_experiment(options: argparse.Namespace) -> None:
     """Run experiments one after the other, each to its report, and write the overview."""
     from tqdm import tqdm
 
-    from napari_care_losses.cli.common import given_parameters, stoppable
+    from napari_care_losses.compute.steps import Steps
     from napari_care_losses.experiments.overview import write_overview
-    from napari_care_losses.experiments.runner import run_experiment
+    from napari_care_losses.experiments.runner import run_experiment as run
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, RECIPES, TrainingParameters
 
@@ -59,29 +100,24 @@ def run(options: argparse.Namespace) -> None:
     settings |= (SMOKE if options.smoke else {}) | given_parameters(options, TrainingParameters)
     training = TrainingParameters(**settings)
     restoring = RestorationParameters(**given_parameters(options, RestorationParameters))
-    _make_folder(options.out)
+    make_folder(options.out, parents=True)
     for experiment in experiments:
-        work = run_experiment(experiment, options.out, training, restoring, device=options.device)
-        results: list[Result] = []
+        work = run(experiment, options.out, training, restoring, device=options.device)
+        steps = Steps(work)
         layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed}"
         with stoppable(work) as stopped, tqdm(total=1.0, disable=None, bar_format=layout) as bar:
             doing = ""
-            while not stopped:
-                try:
-                    step = next(work)
-                except StopIteration as finished:
-                    results = finished.value
-                    break
+            for step in steps:
                 if step.what != doing:
                     doing = step.what
                     tqdm.write(f"{experiment.name}: {doing}")
                     bar.reset(total=1.0)
                     bar.set_description_str(f"{experiment.name}: {doing}"[:60])
                 bar.update(max(0.0, min(1.0, step.fraction) - bar.n))
-            else:
-                print(f"stopped; the same command goes on in {options.out}")
-                raise KeyboardInterrupt
-        for result in results:
+                if stopped:
+                    print(f"stopped: repeat the command to continue in {options.out}")
+                    raise KeyboardInterrupt
+        for result in steps.result:
             _print(result)
     print(write_overview(options.out))
 
@@ -110,13 +146,6 @@ def _only(experiment: Experiment, losses: Sequence[str]) -> Experiment:
     names = [method.name for method in methods]
     reference = experiment.reference if experiment.reference in names else names[0]
     return replace(experiment, methods=methods, reference=reference)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
 
 
 def _print(result: Result) -> None:

@@ -6,7 +6,15 @@ import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from napari_care_losses.cli.common import given_parameters, selected, stoppable
+from napari_care_losses.cli.common import (
+    add_frames,
+    add_parameters,
+    given_parameters,
+    path_option,
+    selected,
+    stoppable,
+)
+from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import FilesError, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -22,8 +30,43 @@ if TYPE_CHECKING:
     from napari_care_losses.restoration.restore_stack import Progress
 
 
-def run(options: argparse.Namespace) -> None:
-    """Restore what was named."""
+def add_restore_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    from napari_care_losses.io.ome_zarr_reader import VERSIONS
+    from napari_care_losses.io.stacks import NEW_SUFFIXES
+    from napari_care_losses.restoration.parameters import RestorationParameters
+
+    parser.add_argument("model", metavar="MODEL", help="A model file, or a name in the library.")
+    parser.add_argument(
+        "input", type=path_option, nargs="+", metavar="INPUT", help="TIFF files, OME-Zarr images, or folders of them."
+    )
+    parser.add_argument(
+        "--out",
+        type=path_option,
+        required=True,
+        help="The file to make, OME-Zarr where it ends in .zarr, else TIFF; a folder for several inputs.",
+    )
+    add_frames(parser)
+    parser.add_argument("--scale-out", type=path_option, help="Also write the Laplace scale to this file.")
+    parser.add_argument("--dtype", choices=("float32", "uint16", "uint8"), default="float32", help="Pixel type.")
+    parser.add_argument(
+        "--format", choices=tuple(NEW_SUFFIXES), help="Of the files in the folder (default: that of each input)."
+    )
+    parser.add_argument(
+        "--ome-zarr", choices=VERSIONS, default=VERSIONS[0], help=f"Version of OME-Zarr written ({VERSIONS[0]})."
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps.")
+    parser.add_argument("--resume", action="store_true", help="Do only what a stopped run left out.")
+    cluster = parser.add_mutually_exclusive_group()
+    cluster.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Restore on the Dask cluster of this scheduler, into OME-Zarr."
+    )
+    cluster.add_argument("--workers", type=int, metavar="N", help="Restore in N processes, into OME-Zarr.")
+    add_parameters(parser, RestorationParameters)
+
+
+def run_restore(options: argparse.Namespace) -> None:
+    """Restore one file into a file, or several into a folder."""
     if len(options.input) > 1 or _is_folder(options.input[0]) or _is_folder(options.out):
         _restore_files(options)
     else:
@@ -88,7 +131,7 @@ def _restore_file(options: argparse.Namespace) -> None:
         with stoppable(work) as stopped:
             clipped, note = _show_restoring(work, stopped, "tile" if cluster is None else "frame")
     if stopped:
-        print("stopped; --resume goes on")
+        print("stopped: repeat the command with --resume to continue")
         raise KeyboardInterrupt
     if note:
         print(note)
@@ -101,17 +144,15 @@ def _show_restoring(work: Generator[Progress, None, int], stopped: list[bool], u
     """Show the progress; return the number of pixels clipped and what the engine has to say."""
     from tqdm import tqdm
 
-    note = ""
+    steps, note = Steps(work), ""
     with tqdm(disable=None, unit=unit) as bar:
-        while not stopped:
-            try:
-                progress = next(work)
-            except StopIteration as finished:
-                return int(finished.value), note
+        for progress in steps:
             note = progress.note
             bar.total = progress.total
             bar.update(progress.done - bar.n)
-    return 0, note
+            if stopped:
+                return 0, note
+    return steps.result, note
 
 
 def _restore_files(options: argparse.Namespace) -> None:
@@ -146,7 +187,7 @@ def _restore_files(options: argparse.Namespace) -> None:
         print(f"{clipped} pixels did not fit {options.dtype} and were clipped")
     print(f"{options.out}: {len(finished) - len(failed)} of {len(paths)} files restored, {len(failed)} failed")
     if stopped:
-        print("stopped; --resume goes on")
+        print("stopped: repeat the command with --resume to continue")
         raise KeyboardInterrupt
     if failed:
         raise FilesError("; ".join(f"{report.path}: {report.problem}" for report in failed))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.statistics import summarize
-from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.io.untrusted_files import nan_as_null, read_json
 from napari_care_losses.io.whole_files import replacing
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Result:
         """Write it; an existing file is replaced once the new one is whole. Raises `OutputError` if it cannot."""
         values = {**asdict(self), "rows": [asdict(row) for row in self.rows()]}
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(_plain(values), indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(nan_as_null(values), indent=1), encoding="utf-8")
 
 
 def load_result(path: Path) -> Result:
@@ -126,12 +126,3 @@ def _check_kinds(result: Result) -> None:
     if result.threshold is not None:
         if not isinstance(result.threshold["metric"], str) or not isinstance(result.threshold["value"], int | float):
             raise TypeError(f"expected a metric and a number, found {result.threshold!r:.60}")
-
-
-def _plain(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON has no word for, by null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

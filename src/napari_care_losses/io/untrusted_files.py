@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,15 @@ def read_json(text: str | bytes) -> Any:
         return checked(json.loads(text))
     except RecursionError:
         raise ValueError(f"more than {DEEPEST} levels of lists and tables") from None
+
+
+def nan_as_null(value: Any) -> Any:
+    """Return plain values for a JSON text: NaN and infinities, which JSON does not have, become None."""
+    if isinstance(value, dict):
+        return {key: nan_as_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_as_null(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

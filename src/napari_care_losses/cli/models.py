@@ -1,0 +1,149 @@
+"""The commands for the model library: ``models``, ``import``, ``export``."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.cli.common import path_option
+from napari_care_losses.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from napari_care_losses.errors import ForeignProgram
+
+
+def add_models_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "--for",
+        type=path_option,
+        dest="image",
+        metavar="IMAGE",
+        help="Sort by how well each model's training images match this image or stack, the best first.",
+    )
+    parser.add_argument("--json", action="store_true", help="Print a JSON list.")
+
+
+def run_models(options: argparse.Namespace) -> None:
+    """List the library; for an image with the best match first."""
+    from napari_care_losses.io.stacks import read_stack
+    from napari_care_losses.models.library import list_models
+    from napari_care_losses.models.suggest import measure_frames, rank_models
+    from napari_care_losses.models.user_folder import library_folder
+
+    entries = list_models()
+    measured = [] if options.image is None else measure_frames(read_stack(options.image))
+    rows: list[dict[str, Any]] = [
+        {
+            "name": entry.name,
+            "structure": entry.card.structure,
+            "loss": entry.card.loss,
+            "preset": entry.card.preset,
+            "bundled": entry.bundled,
+            "path": str(entry.path),
+            **(
+                {"distance": round(distance, 2) if math.isfinite(distance) else None, "reasons": reasons}
+                if measured
+                else {}
+            ),
+        }
+        for entry, distance, reasons in rank_models(entries, measured)
+    ]
+    if options.json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        kind = "bundled" if row["bundled"] else "yours"
+        line = f"{row['name']:<28}{row['structure']:<14}{row['loss']:<10}{row['preset']:<8}{kind:<9}"
+        if measured:
+            match = "not known" if row["distance"] is None else f"{row['distance']:.1f} "
+            if row["distance"] is not None:
+                match += "differs" if row["reasons"] else "matches"
+            line += f"{match:<14}"
+        print(f"{line}{row['path']}")
+    if measured and rows:
+        print(f"{rows[0]['name']}: {' '.join(rows[0]['reasons']) or 'trained on images like this one.'}")
+    print(f"your models: {library_folder()}")
+
+
+def add_import_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    from napari_care_losses.models.model import STRUCTURE_NAMES
+    from napari_care_losses.restoration.parameters import RestorationParameters
+
+    parser.add_argument(
+        "path",
+        type=path_option,
+        metavar="PATH",
+        help="A CSBDeep model folder, a zip archive of it, or a package for bioimage.io.",
+    )
+    parser.add_argument("--name", required=True, help="What the library is to call it.")
+    parser.add_argument(
+        "--run-its-code",
+        action="store_true",
+        help="Run the package's TorchScript program, now and when restoring: code of its authors, with your rights.",
+    )
+    parser.add_argument("--structure", choices=STRUCTURE_NAMES, help="What the images show (other).")
+    for name in ("low_percentile", "high_percentile"):
+        info = RestorationParameters.described()[name]
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=float,
+            metavar="PERCENT",
+            help=f"{info.help} (default: as the model says, else CARE's).".replace("%", "%%"),
+        )
+
+
+def run_import(options: argparse.Namespace) -> None:
+    """Add a foreign model to the library."""
+    from napari_care_losses.errors import UnagreedProgramError
+    from napari_care_losses.interchange.import_model import ImportParameters, import_model
+    from napari_care_losses.models.model import read_card
+
+    def agrees(program: ForeignProgram) -> bool:
+        if options.run_its_code:
+            print(program)
+        return bool(options.run_its_code)
+
+    try:
+        parameters = ImportParameters(
+            structure=options.structure,
+            low_percentile=options.low_percentile,
+            high_percentile=options.high_percentile,
+        )
+        made = import_model(options.path, options.name, parameters, agrees=agrees)
+    except UnagreedProgramError as error:
+        raise InputError(
+            f"{error.program} Nothing of it has been run. If you trust its authors, repeat the command with "
+            "--run-its-code."
+        ) from error
+    card = read_card(made)
+    print(f"{made.stem}: {card.structure}, {card.loss} loss, {card.preset} network; {made}")
+
+
+def add_export_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("model", metavar="MODEL", help="A model file, or a name in the library.")
+    parser.add_argument("--out", type=path_option, required=True, metavar="PACKAGE.zip", help="The package to make.")
+    parser.add_argument("--author", action="append", metavar="NAME", help="Who made the model; may be given again.")
+    parser.add_argument("--license", metavar="SPDX", help="The licence of the weights, such as CC-BY-4.0.")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Pack a model for other tools."""
+    from napari_care_losses.interchange.bioimageio.export import export_bioimageio
+    from napari_care_losses.io.whole_files import check_folder
+    from napari_care_losses.models.library import find_model, makers_of
+    from napari_care_losses.models.model import load_model
+
+    if options.out.suffix != ".zip":
+        raise InputError(f"--out must end in .zip, found {options.out}.")
+    check_folder(options.out)
+    path = find_model(options.model)
+    author, usual_license = makers_of(path)
+    authors, license = options.author or [author], options.license or usual_license
+    export_bioimageio(load_model(path), options.out, name=path.stem, authors=authors, license=license)
+    print(f"{options.out}: by {', '.join(authors)}, licence {license}")

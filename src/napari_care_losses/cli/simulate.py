@@ -1,0 +1,49 @@
+"""The command ``simulate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_care_losses.cli.common import make_folder, path_option
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_simulate_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("structure", choices=("actin", "mitochondria", "dendra"), help="What to simulate.")
+    parser.add_argument(
+        "--out", type=path_option, required=True, help="Folder for low.tif and high.tif; made if missing."
+    )
+    parser.add_argument("--count", type=int, default=9, help="Fields of view, or frames of a dendra movie (9).")
+    parser.add_argument("--size", type=int, default=512, help="Width and height in pixels (512).")
+    parser.add_argument("--low-ms", type=float, help="Low exposure in milliseconds.")
+    parser.add_argument("--high-ms", type=float, help="High exposure in milliseconds.")
+    parser.add_argument("--seed", type=int, default=0, help="Random seed (0).")
+
+
+def run_simulate(options: argparse.Namespace) -> None:
+    """Write simulated pairs."""
+    from napari_care_losses.images.frames import Calibration, Frames
+    from napari_care_losses.io.stacks import save_stack
+    from napari_care_losses.simulation.pairs_and_movies import (
+        ImagingConditions,
+        Microscope,
+        simulate_movie,
+        simulate_pairs,
+    )
+
+    simulated = (simulate_movie if options.structure == "dendra" else simulate_pairs)(
+        options.structure,
+        options.count,
+        (options.size, options.size),
+        ImagingConditions(low_ms=options.low_ms, high_ms=options.high_ms),
+        seed=options.seed,
+    )
+    make_folder(options.out)
+    pixel = Microscope().pixel_size
+    for name, stack in zip(("low", "high"), simulated, strict=True):
+        path = options.out / f"{name}.tif"
+        save_stack(path, Frames(stack, "TYX", Calibration(pixel_size=(pixel, pixel))))
+        print(path)

@@ -1,0 +1,198 @@
+"""The command ``train``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.cli.common import (
+    add_frames,
+    add_parameters,
+    add_recipe,
+    given_parameters,
+    path_option,
+    selected,
+    stoppable,
+)
+from napari_care_losses.errors import ComputeError, InputError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_care_losses.compute.distributed import Team
+    from napari_care_losses.losses.base import Loss
+    from napari_care_losses.models.model import Model
+    from napari_care_losses.training.pairs import Pair
+    from napari_care_losses.training.parameters import TrainingParameters
+    from napari_care_losses.training.trainer import Trainer
+
+
+def add_train_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    from napari_care_losses.losses.registry import LOSSES
+    from napari_care_losses.models.model import STRUCTURE_NAMES
+    from napari_care_losses.restoration.parameters import DEVICES
+    from napari_care_losses.training.parameters import TrainingParameters
+
+    parser.add_argument(
+        "--low",
+        type=path_option,
+        nargs="+",
+        required=True,
+        metavar="STACK",
+        help="Low-exposure stacks, TIFF or OME-Zarr.",
+    )
+    parser.add_argument(
+        "--high",
+        type=path_option,
+        nargs="+",
+        required=True,
+        metavar="STACK",
+        help="High exposures of the same fields, in the same order.",
+    )
+    parser.add_argument("--loss", choices=tuple(LOSSES), required=True, help="The training loss.")
+    parser.add_argument(
+        "--out", type=path_option, required=True, metavar="M.safetensors", help="The model file to make."
+    )
+    add_frames(parser)
+    parser.add_argument("--from", dest="start_from", metavar="MODEL", help="Start from this model's weights.")
+    parser.add_argument("--structure", choices=STRUCTURE_NAMES, default="other", help="What the images show.")
+    budget = parser.add_mutually_exclusive_group()
+    for unit, kind in (("epochs", int), ("steps", int), ("minutes", float)):
+        budget.add_argument(f"--{unit}", type=kind, help=f"Train this many {unit} (default: 100 epochs).")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="Where to compute (default: auto).")
+    parser.add_argument("--resume", action="store_true", help="Continue a stopped training.")
+    add_recipe(parser)
+    add_parameters(parser, TrainingParameters, skipped={"budget", "amount"})
+    added: set[str] = set()
+    for loss in LOSSES.values():
+        # losses that share a parameter share its option
+        add_parameters(parser, loss, skipped=added)
+        added |= set(loss.described())
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train a model on pairs of files."""
+    from napari_care_losses.compute.distributed import joined
+    from napari_care_losses.io.whole_files import check_folder
+    from napari_care_losses.models.model import SUFFIX
+    from napari_care_losses.training.pair_checks import doubts_of
+    from napari_care_losses.training.to_file import train_to_file
+    from napari_care_losses.training.trainer import Trainer
+
+    if options.out.suffix != SUFFIX:
+        raise InputError(f"--out must end in {SUFFIX}, found {options.out}.")
+    check_folder(options.out)
+    if len(options.low) != len(options.high):
+        raise InputError(f"Every --low needs its --high, found {len(options.low)} low and {len(options.high)} high.")
+    parameters, loss, start_from = _parameters(options), _loss(options), _starting_model(options)
+    pairs = _pairs(options)
+    with joined(options.device) as team:
+        trainer = Trainer(
+            pairs,
+            loss,
+            parameters,
+            structure=options.structure,
+            start_from=start_from,
+            device=options.device,
+            team=team,
+        )
+        reports = train_to_file(trainer, options.out, resume=options.resume)
+        warnings = doubts_of(pairs) if team.is_first else []
+        try:
+            # a launcher passes Ctrl+C on to processes that the terminal has told of it already
+            with stoppable(reports, insists=team.size > 1) as stopped:
+                _show(reports, stopped, team, warnings)
+            if not trainer.is_finished:
+                raise KeyboardInterrupt
+        except (ComputeError, KeyboardInterrupt):
+            if team.is_first:
+                print(_kept(trainer, options.out))
+            raise
+        if team.is_first:
+            training = trainer.model().card.training
+            best = training["best_validation_loss"]
+            print(f"{options.out}: {training['steps']} steps, best validation loss {best:.5g}")
+
+
+def _parameters(options: argparse.Namespace) -> TrainingParameters:
+    from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, RECIPES, TrainingParameters
+
+    given = vars(options)
+    unit = next((unit for unit in ("epochs", "steps", "minutes") if given[unit] is not None), "epochs")
+    settings = RECIPES[options.recipe] | given_parameters(options, TrainingParameters)
+    settings.setdefault("steps_per_epoch", DEFAULT_STEPS_PER_EPOCH[unit])
+    return TrainingParameters(**settings, budget=unit, amount=100 if given[unit] is None else given[unit])
+
+
+def _loss(options: argparse.Namespace) -> Loss:
+    from napari_care_losses.losses.registry import LOSSES
+
+    every = {name for loss in LOSSES.values() for name in loss.described()}
+    return LOSSES[options.loss].from_dict({name: value for name, value in vars(options).items() if name in every})
+
+
+def _starting_model(options: argparse.Namespace) -> Model | None:
+    from napari_care_losses.models.library import find_model
+    from napari_care_losses.models.model import load_model
+
+    if not options.start_from:
+        return None
+    model, preset = load_model(find_model(options.start_from)), vars(options).get("preset")
+    if preset not in (None, model.card.preset):
+        raise InputError(f"--preset {preset} does not fit --from, a {model.card.preset} model.")
+    return model
+
+
+def _pairs(options: argparse.Namespace) -> list[Pair]:
+    from napari_care_losses.images.frames import in_order
+    from napari_care_losses.io.stacks import bare_name, read_stack
+    from napari_care_losses.training.pairs import pairs_from_frames
+
+    pairs = []
+    for low, high in zip(options.low, options.high, strict=True):
+        low_frames = read_stack(low)
+        high_frames = in_order(read_stack(high), low_frames.axes)
+        pairs += pairs_from_frames(
+            selected(low_frames, options.frames, low), selected(high_frames, options.frames, high), bare_name(low)
+        )
+    return pairs
+
+
+def _kept(trainer: Trainer, out: Path) -> str:
+    """Return a line on what a training that has ended early leaves, and how to go on."""
+    from napari_care_losses.training.checkpoint import state_path
+
+    state = state_path(out)
+    model = f"{out} holds the best model so far" if trainer.history else "no epoch was complete, so there is no model"
+    if not trainer.has_started or not state.is_file():
+        return f"stopped: {model}"
+    return f"stopped: {model}; {state} holds the training: repeat the command with --resume to continue it"
+
+
+def _show(reports: Iterator[Any], stopped: list[bool], team: Team, warnings: list[str]) -> None:
+    """Show the progress in the first process of a team, and warnings once it trains; all stop at the same step."""
+    from tqdm import tqdm
+
+    from napari_care_losses.training.progress import Epoch, Step
+
+    layout = "{l_bar}{bar}| {elapsed} {postfix}"
+    with tqdm(total=1.0, disable=None if team.is_first else True, bar_format=layout) as bar:
+        for report in reports:
+            if isinstance(report, Epoch) and team.is_first:
+                best = " best" if report.is_best else ""
+                tqdm.write(
+                    f"epoch {report.epoch} step {report.step} training {report.training_loss:.5f} "
+                    f"validation {report.validation_loss:.5f} rate {report.learning_rate:.2e}{best}"
+                )
+                sys.stdout.flush()
+            elif isinstance(report, Step):
+                while warnings:
+                    tqdm.write(f"napari-care-losses: warning: {warnings.pop(0)}", file=sys.stderr)
+                bar.update(report.fraction - bar.n)
+                left = tqdm.format_interval(report.seconds_left)
+                bar.set_postfix_str(f"step {report.step}, {report.steps_per_second:.2f}/s, {left} left", refresh=False)
+            if team.any(bool(stopped)):
+                break
