@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -239,6 +240,51 @@ def _tolerance(v0_5: Any, folder: Path, output: str) -> Any:
     )
 
 
+def _hashed(v0_5: Any, folder: Path, name: str) -> dict[str, Any]:
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return {"source": v0_5.RelativeFilePath(PurePosixPath(name)), "sha256": v0_5.Sha256(digest)}
+
+
+def _file(v0_5: Any, folder: Path, name: str) -> Any:
+    return v0_5.FileDescr(**_hashed(v0_5, folder, name))
+
+
+def _tensors(v0_5: Any, card: ModelCard, folder: Path) -> dict[str, list[Any]]:
+    """Return the descriptions of inputs and outputs."""
+    architecture = card.care
+
+    def described(kind: Any, name: str, text: str, space: list[Any], **more: Any) -> Any:
+        return kind(
+            id=v0_5.TensorId(name),
+            description=text,
+            axes=[v0_5.BatchAxis(), v0_5.ChannelAxis(channel_names=["intensity"]), *space],
+            test_tensor=_file(v0_5, folder, f"{name}.npy"),
+            data=v0_5.IntervalOrRatioDataDescr(type="float32"),
+            **more,
+        )
+
+    axes = [v0_5.AxisId(axis) for axis in "yx"]
+    size = v0_5.ParameterizedSize(min=smallest_input(architecture), step=architecture.block)
+    space_in = [v0_5.SpaceInputAxis(id=axis, size=size) for axis in axes]
+    space_out = [
+        v0_5.SpaceOutputAxisWithHalo(
+            id=axis, halo=architecture.margin, size=v0_5.SizeReference(tensor_id=v0_5.TensorId(INPUT), axis_id=axis)
+        )
+        for axis in axes
+    ]
+    steps = [_preprocessing(v0_5, card.normalization)]
+    texts = {
+        OUTPUT: "Restored image in normalised units: see the documentation for grey levels",
+        SCALE: "Laplace scale of every pixel in normalised units",
+    }
+    return {
+        "inputs": [
+            described(v0_5.InputTensorDescr, INPUT, "Low-exposure image in grey levels", space_in, preprocessing=steps)
+        ],
+        "outputs": [described(v0_5.OutputTensorDescr, name, texts[name], space_out) for name in _outputs(card)],
+    }
+
+
 def _description(
     v0_5: Any, model: Model, folder: Path, *, name: str, authors: Sequence[str], license: str, count: int
 ) -> Any:
@@ -247,54 +293,7 @@ def _description(
     card = model.card
     architecture = card.care
 
-    def hashed(name: str) -> dict[str, Any]:
-        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        return {"source": v0_5.RelativeFilePath(PurePosixPath(name)), "sha256": v0_5.Sha256(digest)}
-
-    def file(name: str) -> Any:
-        return v0_5.FileDescr(**hashed(name))
-
-    def output(name: str, description: str) -> Any:
-        return v0_5.OutputTensorDescr(
-            id=v0_5.TensorId(name),
-            description=description,
-            axes=[
-                v0_5.BatchAxis(),
-                v0_5.ChannelAxis(channel_names=["intensity"]),
-                *(
-                    v0_5.SpaceOutputAxisWithHalo(
-                        id=v0_5.AxisId(axis),
-                        halo=architecture.margin,
-                        size=v0_5.SizeReference(tensor_id=v0_5.TensorId(INPUT), axis_id=v0_5.AxisId(axis)),
-                    )
-                    for axis in "yx"
-                ),
-            ],
-            test_tensor=file(f"{name}.npy"),
-            data=v0_5.IntervalOrRatioDataDescr(type="float32"),
-        )
-
-    entering = v0_5.InputTensorDescr(
-        id=v0_5.TensorId(INPUT),
-        description="Low-exposure image in grey levels",
-        axes=[
-            v0_5.BatchAxis(),
-            v0_5.ChannelAxis(channel_names=["intensity"]),
-            *(
-                v0_5.SpaceInputAxis(
-                    id=v0_5.AxisId(axis),
-                    size=v0_5.ParameterizedSize(min=smallest_input(architecture), step=architecture.block),
-                )
-                for axis in "yx"
-            ),
-        ],
-        test_tensor=file(f"{INPUT}.npy"),
-        data=v0_5.IntervalOrRatioDataDescr(type="float32"),
-        preprocessing=[_preprocessing(v0_5, card.normalization)],
-    )
-    outputs = [output(OUTPUT, "Restored image in normalised units: see the documentation for grey levels")]
-    if architecture.predicts_scale:
-        outputs.append(output(SCALE, "Laplace scale of every pixel in normalised units"))
+    hashed, file = partial(_hashed, v0_5, folder), partial(_file, v0_5, folder)
     version = v0_5.Version(torch.__version__.partition("+")[0])
     if not all(author.strip() for author in authors):
         raise InputError("The name of an author is empty.")
@@ -309,8 +308,7 @@ def _description(
         documentation=file("README.md"),
         covers=[file("cover.png")],
         tags=["2d", "denoising", "restoration", "fluorescence-light-microscopy", "care", "unet", "pytorch", "napari"],
-        inputs=[entering],
-        outputs=outputs,
+        **_tensors(v0_5, card, folder),
         weights=v0_5.WeightsDescr(
             pytorch_state_dict=v0_5.PytorchStateDictWeightsDescr(
                 **hashed("weights.pt"),
