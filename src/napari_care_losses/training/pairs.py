@@ -37,6 +37,14 @@ class Pair:
     ------
     InputError
         If the shapes differ, an image is constant or holds NaN or infinite values, or the two are identical.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> clean = rng.random((64, 64))
+    >>> pair = Pair(clean + rng.normal(0, 0.1, clean.shape), clean, "field 1")
+    >>> pair.low.shape
+    (64, 64)
     """
 
     low: NDArray[Any]
@@ -57,6 +65,14 @@ def pairs_from_frames(low: Frames, high: Frames, name: str) -> list[Pair]:
     ------
     InputError
         If the stacks differ in number or shape of frames, or a pair is unusable.
+
+    Examples
+    --------
+    >>> from napari_care_losses.images.frames import Frames
+    >>> clean = np.random.default_rng(0).random((3, 64, 64))
+    >>> noisy = clean + np.random.default_rng(1).normal(0, 0.1, clean.shape)
+    >>> [pair.name for pair in pairs_from_frames(Frames(noisy), Frames(clean), "movie")]
+    ['movie[0]', 'movie[1]', 'movie[2]']
     """
     if low.shape != high.shape:
         raise InputError(f"{name}: low and high must have the same shape, found {low.shape} and {high.shape}.")

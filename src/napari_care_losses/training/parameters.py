@@ -1,4 +1,4 @@
-"""How a network is trained: the settings, known without torch."""
+"""Settings of a training; importing them does not load torch."""
 
 from __future__ import annotations
 
@@ -18,12 +18,22 @@ DEFAULT_STEPS_PER_EPOCH = {"epochs": 400, "steps": 100, "minutes": 100}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParameters(Parameters):
-    """How a network is trained; the defaults are the paper's."""
+    """How a network is trained; the defaults are the paper's.
+
+    Examples
+    --------
+    >>> parameters = TrainingParameters(preset="lite", budget="steps", amount=1000)
+    >>> parameters.fraction(step=250, seconds=0)
+    0.25
+    >>> TrainingParameters(**RECIPES["robust"]).learning_rate
+    0.001
+    """
 
     preset: str = parameter(
         "care",
         "Network",
-        "Size of the network: care is CSBDeep's; lite costs an eleventh; deep, an eighth, sees twice as far.",
+        "Size of the network. care: the network of CARE. lite: 11 times less computation. deep: 8 times less, with "
+        "twice the receptive field of lite.",
         choices=tuple(PRESETS),
         words={
             "care": "care (as in the paper)",
@@ -33,65 +43,83 @@ class TrainingParameters(Parameters):
     )
     budget: str = parameter(
         "epochs",
-        "Budget in",
-        "What ends the training. In epochs the rate halves when the validation loss stops falling (the paper's "
-        "schedule); in steps or minutes it falls along a cosine to zero.",
+        "Budget unit",
+        "Whether the budget counts epochs, steps or minutes. With epochs, the learning rate halves when the validation "
+        "loss stops falling (the paper's schedule); with steps or minutes, it falls to zero along a cosine.",
         choices=BUDGETS,
     )
-    amount: float = parameter(100.0, "Budget", "How many epochs, steps or minutes to train.", low=1e-3, high=1e7)
+    amount: float = parameter(100.0, "Budget", "Number of epochs, steps or minutes to train.", low=1e-3, high=1e7)
     steps_per_epoch: int = parameter(
-        400, "Steps per epoch", "Steps between two validations.", low=1, high=100_000, advanced=True
+        400, "Steps per epoch", "Number of training steps between two validations.", low=1, high=100_000, advanced=True
     )
-    patch_size: int = parameter(64, "Patch size", "Width of the square patches.", unit="px", low=16, high=1024)
-    batch_size: int = parameter(16, "Batch size", "Patches a step.", low=1, high=1024, advanced=True)
-    learning_rate: float = parameter(4e-4, "Learning rate", "Initial rate of Adam.", low=1e-8, high=1.0, advanced=True)
+    patch_size: int = parameter(
+        64, "Patch size", "Width of the square patches the network is trained on.", unit="px", low=16, high=1024
+    )
+    batch_size: int = parameter(
+        16, "Batch size", "Number of patches in every training step.", low=1, high=1024, advanced=True
+    )
+    learning_rate: float = parameter(
+        4e-4, "Learning rate", "Initial learning rate of the optimizer (Adam).", low=1e-8, high=1.0, advanced=True
+    )
     background_filter: bool = parameter(
-        True, "Skip background", "Whether patches without signal near their centre are left out.", advanced=True
+        True, "Skip background", "Leave out patches without signal near their centre.", advanced=True
     )
     vary_levels: bool = parameter(
         False,
         "Vary brightness",
-        "Whether gain and offset of every patch are drawn at random: the model then bears images whose percentiles lie "
-        "elsewhere.",
+        "Change gain and offset of every patch at random, so the model also works on images with other brightness and "
+        "contrast.",
         advanced=True,
     )
     vary_noise: bool = parameter(
         False,
         "Vary noise",
-        "Whether noise of random strength is added to low patches: the model then bears other exposures.",
+        "Add noise of random strength to the low-exposure patches, so the model also works on other exposures.",
         advanced=True,
     )
     redraw_noise: bool = parameter(
         False,
-        "Redraw noise",
-        "Whether low patches are made from the high ones with noise of the same pair, drawn anew every time: the model "
-        "cannot learn by heart the noise of few pairs.",
+        "Resample noise",
+        "Make low-exposure patches from the high ones, with noise taken at random from the same pair, so the model "
+        "cannot memorise the noise of a few pairs.",
         advanced=True,
     )
     vary_size: bool = parameter(
         False,
         "Vary size",
-        "Whether structure is enlarged or shrunk up to twofold, its noise redrawn: the model then bears structure of "
-        "other sizes.",
+        "Enlarge or shrink the structures up to twofold and resample the noise, so the model also works on structures "
+        "of other sizes.",
         advanced=True,
     )
     match_levels: bool = parameter(
         False,
         "Keep grey levels",
-        "Whether clean images are brought to the grey levels of their noisy ones: the model then takes the noise away "
-        "and nothing else, and its results can be compared in brightness.",
+        "Map the high-exposure images to the grey levels of the low ones, so the model only removes noise and keeps "
+        "the brightness.",
         advanced=True,
     )
     average_weights: bool = parameter(
         False,
         "Average weights",
-        "Whether the model is a moving average over the last steps' weights in place of the last ones.",
+        "Use a moving average of the weights over the last steps instead of the weights of the last step.",
         advanced=True,
     )
     validation_patches: int = parameter(
-        128, "Validation patches", "Patches the validation loss is taken over.", low=1, high=10_000, advanced=True
+        128,
+        "Validation patches",
+        "Number of patches that the validation loss is computed on.",
+        low=1,
+        high=10_000,
+        advanced=True,
     )
-    seed: int = parameter(0, "Seed", "Equal seeds give equal models.", low=0, high=2**31 - 1, advanced=True)
+    seed: int = parameter(
+        0,
+        "Random seed",
+        "Training again with the same seed gives the same model.",
+        low=0,
+        high=2**31 - 1,
+        advanced=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +146,7 @@ _ROBUST: dict[str, Any] = {
 
 RECIPES: dict[str, dict[str, Any]] = {
     "robust": _ROBUST,
-    # what the model that is started from has learned is not to be lost in the first steps
+    # a low rate: the first steps must not destroy what the starting model has learned
     "fine-tune": {**_ROBUST, "learning_rate": 3e-4},
     "paper": {
         "learning_rate": 4e-4,
@@ -131,8 +159,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "average_weights": False,
     },
 }
-"""Settings of training that belong together, by name: those of docs/how_to/train.md, the same to train a
-model further, and the paper's."""
+"""Settings that belong together, by name: robust is explained in docs/how_to/train.md, fine-tune is the same for
+training a model further, paper is that of the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +170,8 @@ class DeviceParameters(Parameters):
     device: str = parameter(
         "auto",
         "Device",
-        "Where to compute: auto takes an NVIDIA graphics card (cuda) where there is one, then Apple's (mps), then the "
-        "processor (cpu).",
+        "Where to compute: auto takes an NVIDIA graphics card (cuda) if there is one, else an Apple one (mps), else "
+        "the CPU (cpu).",
         choices=DEVICES,
     )
 

@@ -74,6 +74,22 @@ class Trainer:
     ------
     InputError
         If there is no pair, an image is too small, the device does not exist, or the team does not fit the batch.
+
+    Examples
+    --------
+    >>> from napari_care_losses.losses.registry import LOSSES
+    >>> from napari_care_losses.training.pairs import Pair
+    >>> rng = np.random.default_rng(0)
+    >>> clean = rng.random((3, 24, 24))
+    >>> pairs = [Pair(image + rng.normal(0, 0.2, image.shape), image, f"field {i}") for i, image in enumerate(clean)]
+    >>> settings = TrainingParameters(
+    ...     preset="lite", budget="steps", amount=4, steps_per_epoch=2, patch_size=16, batch_size=2
+    ... )
+    >>> trainer = Trainer(pairs, LOSSES["mae"](), settings, device="cpu")
+    >>> [report.step for report in trainer.run() if isinstance(report, Epoch)]
+    [2, 4]
+    >>> trainer.model().card.training["steps"]
+    4
     """
 
     def __init__(
