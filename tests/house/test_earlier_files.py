@@ -83,7 +83,7 @@ def test_the_stopped_training_is_resumed(earlier: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["stopped.tif", "stopped.ome.zarr"])
-def test_the_stopped_restoration_is_gone_on_with(earlier: Path, name: str) -> None:
+def test_the_stopped_restoration_is_resumed(earlier: Path, name: str) -> None:
     model = load_model(earlier / "model.safetensors")
     run = RunOptions(device="cpu", resume=True)
     resumed = restore_to_file(Frames(STACK, "TYX"), model, earlier / name, run=run)

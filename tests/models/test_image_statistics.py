@@ -82,7 +82,7 @@ def test_pure_noise_has_hardly_any_detail():
     assert max(found.fine, found.medium, found.coarse) < 0.05 < found.noise
 
 
-def test_lines_are_told_from_spots():
+def test_lines_differ_from_spots():
     rng = np.random.default_rng(0)
     grains = rng.random((256, 256)) < 0.01
     lines = gaussian_filter(grains.astype(float), (30, 2))
@@ -163,18 +163,18 @@ def test_frames_like_the_training_images_match(fields, stored):
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_a_long_exposure_is_said_to_be_less_noisy(structure, fields, stored):
+def test_a_long_exposure_is_reported_as_less_noisy(structure, fields, stored):
     for frame in fields[structure][1][FIELDS:]:
-        said = mismatches(stored[structure], [frame])
-        assert "less noisy than those the model was trained on (noise " in said[0]
-        assert len(said) <= MOST_REASONS
+        message = mismatches(stored[structure], [frame])
+        assert "less noisy than those the model was trained on (noise " in message[0]
+        assert len(message) <= MOST_REASONS
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_a_shorter_exposure_is_said_to_be_noisier(structure, fields):
+def test_a_shorter_exposure_is_reported_as_noisier(structure, fields):
     low, high = fields[structure]
-    said = mismatches(summarize_images(high[:FIELDS]), [low[-1]])
-    assert "much noisier" in said[0]
+    message = mismatches(summarize_images(high[:FIELDS]), [low[-1]])
+    assert "much noisier" in message[0]
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_a_shorter_exposure_is_said_to_be_noisier(structure, fields):
 )
 def test_other_structures_are_noticed_with_their_reason(structure, other, word, fields, stored):
     for frame in fields[other][0][FIELDS:]:
-        said = mismatches(stored[structure], [frame])
-        assert any(word in reason for reason in said), said
+        message = mismatches(stored[structure], [frame])
+        assert any(word in reason for reason in message), message
 
 
 def test_a_reason_names_the_statistic_and_what_was_trained_on(stored):
@@ -197,10 +197,10 @@ def test_a_reason_names_the_statistic_and_what_was_trained_on(stored):
     usual = {name: 10**v if name in logarithmic else v for name, v in stored["actin"]["centre"].items()}
     centre = ImageStatistics(**usual)
     assert reasons(stored["actin"], [centre]) == []
-    said = reasons(stored["actin"], [dataclasses.replace(centre, noise=0.5, noise_in_light=10**0.5)])
-    assert said[0].startswith("The image is much noisier than those the model was trained on (noise ")
-    assert any(part in said[0] for part in ("noise 50 % of the range", "noise 316 % of the light"))
-    assert "; trained on " in said[0]
+    message = reasons(stored["actin"], [dataclasses.replace(centre, noise=0.5, noise_in_light=10**0.5)])
+    assert message[0].startswith("The image is much noisier than those the model was trained on (noise ")
+    assert any(part in message[0] for part in ("noise 50 % of the range", "noise 316 % of the light"))
+    assert "; trained on " in message[0]
 
 
 def test_an_unusual_combination_of_statistics_is_a_reason_too():
@@ -212,9 +212,9 @@ def test_an_unusual_combination_of_statistics_is_a_reason_too():
         noise = {"noise": 0.1 * 4**step, "noise_in_light": 0.3 * 4 ** (step + 0.02 * rng.normal())}
         seen.append(ImageStatistics(**{**base, **noise}))
     odd = ImageStatistics(**{**base, "noise": 0.1 * 4**0.9, "noise_in_light": 0.3 * 4**-0.9})
-    said = reasons(summarize(seen), [odd])
-    assert len(said) == 1
-    assert "that are otherwise like it (noise " in said[0]
+    message = reasons(summarize(seen), [odd])
+    assert len(message) == 1
+    assert "that are otherwise like it (noise " in message[0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

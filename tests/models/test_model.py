@@ -115,7 +115,7 @@ def card_with(**changes):
 
 
 @pytest.mark.parametrize(
-    ("card", "said"),
+    ("card", "message"),
     [
         ("{", "damaged"),
         ("[]", "damaged"),
@@ -140,13 +140,13 @@ def card_with(**changes):
         (card_with(normalization={"high": 101}), "high must lie between"),
     ],
 )
-def test_a_card_that_cannot_be_true_is_refused_before_anything_is_built(tmp_path, monkeypatch, card, said):
+def test_a_card_that_cannot_be_true_is_refused_before_anything_is_built(tmp_path, monkeypatch, card, message):
     path = tmp_path / "m.safetensors"
     text = card if isinstance(card, str) else json.dumps(card)
     save_file(make_model().weights, path, metadata={HEADER: text})
     monkeypatch.setattr("napari_care_losses.models.unet.CareNetwork", None)
     for read in (read_card, load_model):
-        with pytest.raises(ModelFileError, match=said):
+        with pytest.raises(ModelFileError, match=message):
             read(path)
 
 
@@ -206,7 +206,7 @@ def without(weights, name):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda w: without(w, "mean.bias"), "do not fit.*mean.bias"),
         (lambda w: {**w, "extra": torch.zeros(1)}, "do not fit.*extra"),
@@ -217,10 +217,10 @@ def without(weights, name):
         (lambda w: {}, "do not fit"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(tmp_path, change, said):
+def test_weights_that_do_not_fit_are_refused(tmp_path, change, message):
     model = make_model()
     save_file(change(model.weights), tmp_path / "m", metadata={HEADER: model.card.to_json()})
-    with pytest.raises(ModelFileError, match=said):
+    with pytest.raises(ModelFileError, match=message):
         load_model(tmp_path / "m")
 
 

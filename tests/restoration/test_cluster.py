@@ -174,7 +174,7 @@ class TestWithWorkers:
 
 
 class TestConnecting:
-    def test_a_missing_package_is_said_with_the_command_that_installs_it(self, monkeypatch):
+    def test_a_missing_package_is_reported_with_the_command_that_installs_it(self, monkeypatch):
         monkeypatch.setattr(cluster_module, "find_spec", lambda name: None)
         with (
             pytest.raises(InputError, match=r'pip install "napari-care-losses\[cluster\]"'),
@@ -187,7 +187,7 @@ class TestConnecting:
         with pytest.raises(InputError, match="Expected either"), cluster_module.connected(**options):
             pass
 
-    def test_an_address_without_a_scheduler_is_said(self, monkeypatch):
+    def test_an_address_without_a_scheduler_is_reported(self, monkeypatch):
         with pytest.raises(InputError, match="no Dask scheduler at none"), cluster_module.connected(scheduler="none"):
             pass
 
@@ -253,9 +253,9 @@ class TestCommand:
             time.sleep(0.05)
         # as a terminal does: to the command and its workers alike
         os.killpg(process.pid, signal.SIGINT)
-        said, complained = process.communicate(timeout=60)
+        message, complained = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "stopped; --resume goes on" in said
+        assert "stopped; --resume goes on" in message
         assert "Traceback" not in complained
         assert journal.exists()
         assert not (folder / "two.ome.zarr").exists()

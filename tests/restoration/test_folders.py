@@ -86,7 +86,7 @@ def test_a_stopped_run_with_other_settings_starts_afresh(folder) -> None:
     )
 
 
-def test_what_cannot_be_a_folder_of_stacks_is_said(tmp_path) -> None:
+def test_what_cannot_be_a_folder_of_stacks_is_reported(tmp_path) -> None:
     with pytest.raises(InputError, match="no folder"):
         stacks_in(tmp_path / "no")
     (tmp_path / "notes.txt").write_text("")

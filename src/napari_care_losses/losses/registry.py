@@ -28,16 +28,8 @@ if TYPE_CHECKING:
 LOSSES: dict[str, type[Loss]] = {
     loss.name: loss
     for loss in (
-        Laplace,
-        Fourier,
-        Bandpass,
-        FourierBandpass,
-        MsSsimL1,
-        Ssim,
-        Sobel,
-        Adversarial,
-        MeanAbsoluteError,
-        MeanSquaredError,
+        *(Laplace, Fourier, Bandpass, FourierBandpass, MsSsimL1, Ssim, Sobel, Adversarial),
+        *(MeanAbsoluteError, MeanSquaredError),
     )
 }
 """Every loss by its name, the paper's three first."""

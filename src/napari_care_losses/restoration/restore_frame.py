@@ -76,14 +76,8 @@ class FrameRestorer:
 
     Parameters
     ----------
-    frames : Frames
-        The stack.
-    model : Model
-        The trained model.
-    parameters : RestorationParameters
-        How the frames are restored.
-    device : str
-        One of `napari_care_losses.restoration.parameters.DEVICES`.
+    frames, model, parameters, device
+        As in `napari_care_losses.restoration.restore_stack.restore_frames`.
 
     Raises
     ------

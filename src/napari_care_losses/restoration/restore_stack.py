@@ -127,14 +127,10 @@ def restore(
     ----------
     image : array (..., Y, X), or Frames
         Any real dtype; up to three axes (T, Z, C) in front.
-    model : Model
-        The trained model.
-    parameters : RestorationParameters, optional
-        How the image is restored.
+    model, parameters, device
+        As in `restore_frames`.
     axes : str, optional
         Of an array, one letter for each axis, as in `napari_care_losses.images.frames.Frames`.
-    device : str
-        One of `napari_care_losses.restoration.parameters.DEVICES`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Restoring a stack on many machines: frames are tasks of a Dask cluster, written in parallel into one OME-Zarr image.
 
-Workers read the input and write the output themselves, so every machine must see the same files. The model is sent to
-every worker once. Frames of a worker that is lost are done again by another.
+Workers read the input and write the output themselves, so every machine must see the same files. Every worker gets the
+model once. Another worker repeats the frames of one that is lost.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 
 PATIENCE = 120.0
-"""Seconds without any worker after which a local cluster is given up; workers of others may come hours later."""
+"""Seconds without any worker after which a local cluster has failed; workers of others may join hours later."""
 
-_INTERVAL = 0.5  # seconds after which progress is shown and Ctrl+C looked at
+_INTERVAL = 0.5  # seconds between two reports, at which Ctrl+C is noticed
 _FAILURES = (OSError, TimeoutError, CancelledError)
 
 
@@ -71,9 +71,9 @@ def connected(*, scheduler: str = "", workers: int = 0) -> Iterator[Client]:
             n_workers=workers,
             threads_per_worker=threads,
             processes=True,
-            # any port: several runs on one machine must not dispute one
+            # Any free port: several runs may share a machine.
             dashboard_address="127.0.0.1:0",
-            # tiles are as large as the free memory allows, and no larger
+            # Tiles are sized by the free memory.
             memory_limit=None,
         )
         with cluster, Client(cluster) as client:
@@ -86,8 +86,8 @@ def connected(*, scheduler: str = "", workers: int = 0) -> Iterator[Client]:
     except (OSError, ValueError, TypeError) as error:
         problem = str(error)
     if client is None:
-        # What Dask made of it ends when it is collected as garbage. In the thread of a later client that would wait for
-        # a lock which is held until that thread runs; so it is done here, with no error left that refers to it.
+        # The garbage collector ends what Dask started. In a later client's thread it would deadlock, so it runs here,
+        # when no error refers to the client any more.
         gc.collect()
         raise InputError(f"There is no Dask scheduler at {scheduler} ({problem}): is it running, is the address right?")
     with client:
@@ -155,7 +155,7 @@ def restore_on_cluster(
     except _FAILURES as error:
         raise ComputeError(f"The cluster was lost ({error or type(error).__name__}); --resume goes on.") from error
     finally:
-        # a client closed before this is a RuntimeError of its loop
+        # A client that was closed before raises a RuntimeError.
         with suppress(*_FAILURES, ValueError, RuntimeError):
             client.unregister_worker_plugin(name)
     return clipped
@@ -164,7 +164,7 @@ def restore_on_cluster(
 def _frames_done(
     client: Client, name: str, stacks: Sequence[StackWriter], indices: Sequence[int]
 ) -> Generator[Progress, None, int]:
-    """Give out frames as workers become free, and note those that are done."""
+    """Submit frames as workers become free, and record finished ones."""
     from distributed import wait
 
     from napari_care_losses.restoration.cluster.worker import restore_frame
@@ -176,7 +176,7 @@ def _frames_done(
     patience = _Patience(client)
     try:
         while True:
-            # Twice as many as can be computed at once: no worker ever waits for the next.
+            # Twice as many as can be computed at once, so that no worker waits.
             room = 2 * patience.threads() + 1 - len(at_work)
             for index in itertools.islice(waiting, max(room, 0)):
                 at_work[client.submit(restore_frame, name, index, pure=False)] = index
@@ -194,7 +194,7 @@ def _frames_done(
                 done, clipped, note = done + 1, clipped + result.clipped, result.note
             yield Progress(done, len(indices), note=note if patience.has_workers else "waiting for workers")
     except InputError:
-        # All of it is discarded: what workers have begun must not be written into it afterwards.
+        # The output is discarded: workers must not write into it afterwards.
         with suppress(*_FAILURES):
             wait(list(at_work), timeout=PATIENCE)
         raise
@@ -205,12 +205,12 @@ def _frames_done(
 
 
 def _result(future: Future) -> Done:
-    """Return what a task returned.
+    """Return the result of a task.
 
     Raises
     ------
     CareError
-        What the task raised, or an error that says how the cluster failed.
+        If the task raised one, or the cluster failed.
     """
     from distributed import KilledWorker
 
@@ -225,7 +225,7 @@ def _result(future: Future) -> Done:
 
 
 class _Patience:
-    """Counts the cluster's threads, and how long there have been none."""
+    """Counts the cluster's threads, and the time without any."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -238,12 +238,12 @@ class _Patience:
         return self._threads > 0
 
     def threads(self) -> int:
-        """Return how many threads the workers have, looked up once in a while.
+        """Return the number of threads of all workers, at most a second old.
 
         Raises
         ------
         ComputeError
-            If the workers of a local cluster do not come back.
+            If a local cluster has had no worker for `PATIENCE`.
         """
         now = time.monotonic()
         if now - self._looked > 1.0:

@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster does: it gets the model once, then reads, restores and writes frames."""
+"""The work of a Dask cluster's worker: it gets the model once, then reads, restores and writes frames."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """All that a worker needs to restore any frame of a stack.
+    """Everything that a worker needs to restore any frame of a stack.
 
     Attributes
     ----------
@@ -36,18 +36,12 @@ class ClusterJob:
         The file, under the same path on every machine.
     layout : Frames
         The stack without its pixels.
-    model : Model
-        The trained model.
-    parameters : RestorationParameters
-        How to normalise, tile and put together.
+    model, parameters, dtype, device
+        As in `napari_care_losses.restoration.to_file.restore_to_file`.
     ranges : Ranges
         The range of every frame.
     outputs : list of Path
-        OME-Zarr images being written: restored, and the Laplace scale where it is wanted.
-    dtype : str
-        One of `napari_care_losses.io.stacks.OUTPUT_TYPES`.
-    device : str
-        One of `napari_care_losses.restoration.parameters.DEVICES`.
+        The OME-Zarr images being written: restored, and optionally the Laplace scale.
     """
 
     source: Path
@@ -61,14 +55,14 @@ class ClusterJob:
 
 
 class Done(NamedTuple):
-    """A frame has been restored and written.
+    """The result of restoring and writing a frame.
 
     Attributes
     ----------
     clipped : int
         Pixels clipped to fit an integer type.
     note : str
-        What the user should know of the engine at work; may be empty.
+        Note of the engine for the user; may be empty.
     """
 
     clipped: int
@@ -76,9 +70,9 @@ class Done(NamedTuple):
 
 
 class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
-    """Holds a job on a worker, one that joins or is restarted later too, and does its frames.
+    """Holds a job on every worker, including those that join or restart later, and restores its frames.
 
-    Frames are computed one at a time with as many threads as Dask gives the worker; with more than one, the next frame
+    Frames are computed one at a time with all threads that Dask gives the worker; if there are several, the next frame
     is read and the last one written meanwhile.
 
     Parameters
@@ -86,10 +80,9 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
     job : ClusterJob
         The job.
     name : str
-        Of this job, different from others at work.
+        Unique name of the job.
     ignores_interrupts : bool
-        Whether the worker goes on when Ctrl+C is pressed in the terminal it shares with the command: it is closed then
-        by the command itself.
+        Whether the worker ignores Ctrl+C in the terminal that it shares with the command, which then closes it.
     """
 
     def __init__(self, job: ClusterJob, name: str, *, ignores_interrupts: bool) -> None:
@@ -97,7 +90,7 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
         self._job, self._ignores_interrupts = job, ignores_interrupts
 
     def setup(self, worker: Any) -> None:
-        """Get ready; the model is put to use at the first frame."""
+        """Prepare the worker; the model is loaded at the first frame."""
         self._threads = worker.state.nthreads
         self._opening, self._computing = Lock(), Lock()
         self._restorer: FrameRestorer | None = None
@@ -106,7 +99,7 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def teardown(self, worker: Any) -> None:
-        """Give working memory back."""
+        """Free the working memory."""
         if self._restorer is not None:
             self._restorer.close()
 

@@ -1,4 +1,4 @@
-"""Restoring what is looked at, as the restoration of the whole stack will, at once."""
+"""Restores the visible part of a frame at once, as the restoration of the whole stack will."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Image = NDArray[np.float32]
 
 KEPT_PIXELS = 16 << 20
-"""Restored pixels that are kept, so that what is looked at again is there at once (64 MiB)."""
+"""Restored pixels that are kept for when they are looked at again (64 MiB)."""
 
 
 class PreviewTile(NamedTuple):
@@ -39,13 +39,13 @@ class PreviewTile(NamedTuple):
     Attributes
     ----------
     done, total : int
-        Tiles restored and tiles in all; 0 of 0 before the first is begun.
+        Tiles restored and tiles in all; 0 and 0 before the first begins.
     position : tuple of slice, or None
-        Where the tile lies in the frame; it may reach out of the window. None for a step that restored none.
+        Where the tile lies in the frame; it may extend beyond the window. None for a step without a tile.
     image : float32 array (Y, X), or None
         The restored tile in the input's units.
     note : str
-        What the user should know; may be empty.
+        Note for the user; may be empty.
     """
 
     done: int
@@ -56,10 +56,9 @@ class PreviewTile(NamedTuple):
 
 
 class Previewer:
-    """Restores windows of frames, and keeps what the next one needs: engine, ranges, frame and restored tiles.
+    """Restores windows of frames; keeps engine, ranges, frame and restored tiles for the next window.
 
-    One preview at a time: when another is begun, the one before must have ended or been closed. They may run in
-    different threads.
+    Only one preview runs at a time: it must have ended or been closed before the next. Threads may differ.
 
     Parameters
     ----------
@@ -91,29 +90,28 @@ class Previewer:
     ) -> Generator[PreviewTile, None, None]:
         """Restore a window of a frame, from the cursor outward; can be closed at any step.
 
-        Where the low band is not tied, the pixels are those of the restoration of the whole stack, to rounding. Where
-        it is, they are so up to the gain: it is the whole frame's where that is one tile, else that of the part with
-        most structure.
+        The pixels equal those of the restoration of the whole stack, to rounding. If the low band is tied, they do so
+        up to the gain, which is estimated from the part with most structure unless the frame is one tile.
 
         Parameters
         ----------
         frames : Frames
-            The stack; what is known of it is kept as long as the same object comes.
+            The stack; its ranges are kept as long as the same object is passed.
         index : int
-            Which frame.
+            Index of the frame.
         window : Region
-            Which part of it.
+            The part to restore.
         cursor : tuple of float, optional
-            (y, x) in pixels of the frame: where to begin.
+            (y, x) in pixels of the frame, where to begin.
         path : Path
             The model's file.
         parameters : RestorationParameters
-            As for the restoration. Where 8 bits are asked for the preview is in float32: to calibrate takes seconds.
+            As for the restoration. With the 8-bit engine the preview uses float32, because calibration takes seconds.
 
         Yields
         ------
         PreviewTile
-            First what else takes time, each step before it is taken; then one a tile.
+            First one before every other slow step, then one for every tile.
 
         Raises
         ------
@@ -136,12 +134,12 @@ class Previewer:
             yield PreviewTile(number, len(tiles), frame.position(tile), image, self._note)
 
     def close(self) -> None:
-        """Give the engine's working memory back; the previewer stays usable."""
+        """Free the engine's working memory; the previewer stays usable."""
         if self._engine is not None:
             self._engine.close()
 
     def _opened(self, path: Path, name: str) -> Generator[PreviewTile, None, Engine]:
-        """Return the engine for a model, another one if the file has changed."""
+        """Return the engine for a model; a new one if the file has changed."""
         key = path, path.stat().st_mtime_ns if path.exists() else None, name
         if self._engine is None or self._engine_key != key:
             yield PreviewTile(0, 0, note="loading the model")
@@ -160,9 +158,9 @@ class Previewer:
     def _estimated(
         self, frames: Frames, parameters: RestorationParameters, engine: Engine
     ) -> Generator[PreviewTile, None, Ranges]:
-        """Return the ranges of the stack; their estimation goes on where an earlier preview was closed."""
+        """Return the ranges of the stack; the estimation continues where an earlier preview was closed."""
         normalization = engine.model.card.normalization
-        # of the parameters, those that the range depends on
+        # the parameters that the range depends on
         key = frames, replace(parameters, low_band="auto", engine="auto", tile_size=None), normalization
         if self._ranges_key[0] is not frames or self._ranges_key[1:] != key[1:]:
             self._ranges_key, self._ranges, self._estimation, self._frame = key, None, None, None
@@ -192,7 +190,7 @@ class Previewer:
         return sigma
 
     def _restored(self, frame: _Frame, tile: Tile, width: int, sigma: float | None) -> Image:
-        """Return what a tile writes, in grey levels."""
+        """Return the restored pixels of a tile, in grey levels."""
         key = frame.index, *((span.start, span.stop) for span in tile.target)
         if key in self._tiles:
             self._tiles.move_to_end(key)
@@ -205,12 +203,12 @@ class Previewer:
 
 
 class _Frame:
-    """The frame looked at.
+    """The visible frame.
 
     Attributes
     ----------
     index : int
-        Its place in the stack.
+        Index of the frame in the stack.
     grey_levels : Range
         Its range.
     architecture : Tiled
@@ -222,13 +220,13 @@ class _Frame:
         self.architecture: Tiled = engine.model.card.architecture
         self._engine, self._image = engine, image
         self._shape = int(image.shape[0]), int(image.shape[1])
-        # padded before it is normalised, of which large frames only need a part: the order does not matter
+        # Padded before it is normalised, because only parts of large frames are; the order makes no difference.
         self._padded = pad(image, self.architecture.block)
         self._gain: float | None = None
         self._sigma: float | None = None
 
     def position(self, tile: Tile) -> tuple[slice, slice]:
-        """Return where in the frame, unpadded, a tile writes."""
+        """Return where a tile writes in the unpadded frame."""
         rows, columns = (
             slice(target.start - inside.start, target.stop - inside.start)
             for target, inside in zip(tile.target, self._inside, strict=True)
@@ -236,15 +234,12 @@ class _Frame:
         return rows, columns
 
     def run(self, tile: Tile) -> tuple[Image, Image]:
-        """Return what the network makes of all that a tile reads, and what it reads, normalised."""
+        """Return the network's output for the pixels a tile reads, and these pixels, normalised."""
         read = self.grey_levels.apply(self._padded[tile.source])
         return self._engine.restore(read)[0], read
 
     def tied(self, tile: Tile, width: int, least: float) -> Image:
-        """Return what a tile writes, normalised and its low band tied, of at least that sigma.
-
-        The margin a tile reads is surroundings enough: where noise makes the low band coarse it ends within two sigmas.
-        """
+        """Return the restored pixels of a tile, normalised, the low band tied above a sigma of at least `least`."""
         from napari_care_losses.restoration.low_band import estimate_gain, noise_limited_sigma, tie_low_band
 
         if self._sigma is None:
@@ -252,10 +247,10 @@ class _Frame:
         sigma = self._sigma
         mean, read = self.run(tile)
         if self._gain is None:
-            sample = self._telling_tile(width)
-            its_mean, its_read = (mean, read) if sample.source == tile.source else self.run(sample)
+            sample = self._gain_tile(width)
+            output, pixels = (mean, read) if sample.source == tile.source else self.run(sample)
             unpadded = self._unpadded(sample)
-            self._gain = estimate_gain(its_mean[unpadded], its_read[unpadded], sigma)
+            self._gain = estimate_gain(output[unpadded], pixels[unpadded], sigma)
         unpadded = self._unpadded(tile)
         tied = tie_low_band(mean[unpadded], read[unpadded], sigma, gain=self._gain)
         rows, columns = (
@@ -264,11 +259,10 @@ class _Frame:
         )
         return tied[rows, columns]
 
-    def _telling_tile(self, width: int) -> Tile:
-        """Return what the gain is estimated from.
+    def _gain_tile(self, width: int) -> Tile:
+        """Return the tile to estimate the gain from: the whole frame if that is one tile, else the richest part.
 
-        The whole frame where it is one tile; else the part with most structure, because parts without any have
-        gains of their own, of noise, that would blow it up.
+        The gain of a part without structure would be that of noise.
         """
         if max(self._shape) <= width:
             return cut(Region(0, self._shape[0], 0, self._shape[1]), self._shape, self.architecture, width)
@@ -276,11 +270,11 @@ class _Frame:
 
     @property
     def _inside(self) -> tuple[slice, ...]:
-        """Where the frame lies within its padding."""
+        """Where the frame lies in the padded frame."""
         return crop(self._shape, self.architecture.block)
 
     def _unpadded(self, tile: Tile) -> tuple[slice, slice]:
-        """Return which part of what a tile reads is no padding."""
+        """Return the part of the pixels a tile reads that is not padding."""
         rows, columns = (
             slice(max(inside.start, read.start) - read.start, min(inside.stop, read.stop) - read.start)
             for inside, read in zip(self._inside, tile.source, strict=True)

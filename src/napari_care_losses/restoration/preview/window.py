@@ -1,4 +1,4 @@
-"""Which part of a frame a preview restores, and in which tiles."""
+"""Chooses the part of a frame that a preview restores, and its tiles."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from napari_care_losses.models.architecture import Tiled
 
 LARGEST_WINDOW = 512
-"""Height and width of what is restored at most, in pixels."""
+"""Largest height and width of a window, in pixels."""
 
 WIDTHS = (128, 256, LARGEST_WINDOW)
-"""Widths of what a tile writes: few, because an engine compiles anew for every one."""
+"""Widths that tiles write, in pixels: few, because an engine compiles each anew."""
 
 COST = 4e9
-"""What a tile may cost on a processor, as `cost` counts it: 0.2 s on two cores."""
+"""Largest cost of a tile on a CPU, as from `cost`: 0.2 s on two cores."""
 
 _BLOCK_MEAN = 8
 
@@ -33,25 +33,24 @@ def choose_window(
     cursor: tuple[float, float] | None = None,
     current: Region | None = None,
 ) -> Region | None:
-    """Return the window to restore: what is visible, along an axis that shows more than 512 px those at the cursor.
+    """Return the window to restore: the visible part, and of it at most 512 px along each axis, around the cursor.
 
     Parameters
     ----------
     shape : tuple of int
         (Y, X) of the frame.
     visible : tuple of float
-        First and last visible y, first and last visible x, in pixels of the frame. Pixel i reaches from i - 0.5 to
-        i + 0.5 and is visible where more than its edge shows: of two pixels that meet exactly where the view ends,
-        only the inner one is. May reach out of the frame.
+        First and last visible y, first and last visible x, in pixels of the frame; may lie outside. Pixel i reaches
+        from i - 0.5 to i + 0.5 and is visible if more than its edge is.
     cursor : tuple of float, optional
-        (y, x) in the same pixels; the middle of what is visible where it is missing or lies outside.
+        (y, x) in the same pixels; by default, and if it lies outside, the middle of the visible part.
     current : Region, optional
-        The window there is: it stays as long as it will do.
+        The present window, which is kept while it fits.
 
     Returns
     -------
     Region, or None
-        None where no pixel of the frame is visible, as in a view without height or width.
+        None if no pixel of the frame is visible.
     """
     (y0, y1), (x0, x1) = seen = [
         _visible_span(first, last, size) for first, last, size in zip(visible[::2], visible[1::2], shape, strict=True)
@@ -64,7 +63,7 @@ def choose_window(
     centre = cursor if cursor is not None and is_inside else ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
     rows, columns = (_span(low, high, at) for at, (low, high) in zip(centre, seen, strict=True))
     window = Region(*rows, *columns)
-    will_do = (
+    fits = (
         current is not None
         and current.shape == window.shape
         and y0 <= current.y0
@@ -73,16 +72,16 @@ def choose_window(
         and current.x1 <= x1
         and (not is_inside or _distance(current, centre) == 0)
     )
-    return current if will_do else window
+    return current if fits else window
 
 
 def cost(architecture: Tiled, width: int) -> float:
-    """Return what a tile that writes `width` pixels costs, in multiply-adds up to a factor."""
+    """Return the cost of a tile that writes `width` pixels, in multiply-adds up to a factor."""
     return architecture.cost_per_pixel * (width + 2 * architecture.margin) ** 2
 
 
 def tile_width(architecture: Tiled, *, on_processor: bool) -> int:
-    """Return the width of tiles that appear at once: one of `WIDTHS`, in pixels."""
+    """Return the width of tiles that are restored without noticeable delay: one of `WIDTHS`, in pixels."""
     affordable = [width for width in WIDTHS if not on_processor or cost(architecture, width) <= COST]
     return max(affordable, default=WIDTHS[0])
 
@@ -96,13 +95,13 @@ def plan_window(
 ) -> list[Tile]:
     """Cut a window into tiles, from the cursor outward.
 
-    One tile that writes just the window where that may be as wide as the largest window; else those tiles of a fixed
-    grid that meet the window, so that the same tiles return when the window moves.
+    One tile that writes just the window if `width` is that of the largest window; else the tiles of a fixed grid that
+    overlap the window, which are the same when the window moves.
 
     Parameters
     ----------
     window : Region
-        What is to be restored.
+        The part to restore.
     shape : tuple of int
         (Y, X) of the frame.
     architecture : Tiled
@@ -110,29 +109,29 @@ def plan_window(
     width : int
         One of `WIDTHS`.
     cursor : tuple of float, optional
-        (y, x) in pixels of the frame; the middle of the window if missing.
+        (y, x) in pixels of the frame; by default the middle of the window.
     """
     if width >= LARGEST_WINDOW:
         needed = next(size for size in WIDTHS if size >= min(max(window.shape), LARGEST_WINDOW))
         return [cut(window, shape, architecture, needed)]
     at = cursor or _middle(window)
-    met = [cell for cell in cells(shape, width) if _meet(cell, window)]
-    met.sort(key=lambda cell: (_distance(cell, at), math.dist(_middle(cell), at)))
-    return [cut(cell, shape, architecture, width) for cell in met]
+    overlapping = [cell for cell in cells(shape, width) if _overlap(cell, window)]
+    overlapping.sort(key=lambda cell: (_distance(cell, at), math.dist(_middle(cell), at)))
+    return [cut(cell, shape, architecture, width) for cell in overlapping]
 
 
 def cut(window: Region, shape: tuple[int, int], architecture: Tiled, width: int) -> Tile:
-    """Return the tile that writes a window at most `width` wide; its restoration equals the whole frame's there.
+    """Return the tile that writes a window of at most `width` pixels; its restoration equals that of the whole frame.
 
-    What it reads has one size for every window, wherever it lies, as long as the frame is that large.
+    Tiles read equally many pixels for all windows, unless the frame is smaller.
 
     Returns
     -------
     Tile
-        In pixels of the frame as `napari_care_losses.restoration.tiles.pad` pads it.
+        In pixels of the frame padded by `napari_care_losses.restoration.tiles.pad`.
     """
     block, margin = architecture.block, architecture.margin
-    # a block more than it needs, for windows that do not start at a multiple of it
+    # One block more than needed, for windows that do not start at a multiple of the block.
     reading = (-(-(width + 2 * margin) // block) + 1) * block
     spans = []
     for wanted, inside, size in zip(window.slices, crop(shape, block), shape, strict=True):
@@ -169,10 +168,7 @@ def _structure(part: NDArray[Any], high: float) -> float:
 
 
 def _visible_span(first: float, last: float, size: int) -> tuple[int, int]:
-    """Return where the visible pixels of an axis start and stop; the stop is not above the start where there are none.
-
-    By comparisons: rounding `first + 0.5` may step over the edge of a pixel.
-    """
+    """Return start and stop of the visible pixels of an axis, by comparisons: `first + 0.5` may be rounded up."""
     if first >= last:
         return 0, 0
     start, stop = math.floor(first), math.ceil(last)
@@ -180,7 +176,7 @@ def _visible_span(first: float, last: float, size: int) -> tuple[int, int]:
 
 
 def _span(low: int, high: int, at: float) -> tuple[int, int]:
-    """Return where a window starts and stops along an axis: on the grid of the narrowest tiles where there is room."""
+    """Return start and stop of a window along an axis, on the grid of the narrowest tiles if there is room."""
     if high - low <= LARGEST_WINDOW:
         return low, high
     step = WIDTHS[0]
@@ -189,12 +185,12 @@ def _span(low: int, high: int, at: float) -> tuple[int, int]:
     return start, start + LARGEST_WINDOW
 
 
-def _meet(one: Region, other: Region) -> bool:
-    return one.y0 < other.y1 and other.y0 < one.y1 and one.x0 < other.x1 and other.x0 < one.x1
+def _overlap(first: Region, second: Region) -> bool:
+    return first.y0 < second.y1 and second.y0 < first.y1 and first.x0 < second.x1 and second.x0 < first.x1
 
 
 def _distance(window: Region, at: tuple[float, float]) -> float:
-    """Return how far a place is from the nearest pixel of a window; 0 inside."""
+    """Return the distance of a place from the nearest pixel of a window; 0 inside."""
     spans = ((window.y0, window.y1), (window.x0, window.x1))
     return math.hypot(
         *(max(low - 0.5 - place, place - (high - 0.5), 0.0) for place, (low, high) in zip(at, spans, strict=True))
