@@ -1,4 +1,4 @@
-"""The scores of a restoration over time: what is known of each frame, and which frame is scored next.
+"""The scores of a restoration over time: those of each frame so far, and which frame is scored next.
 
 Every value is kept under the state of the images it was computed from: a frame is not scored twice, and it is scored
 again when its pixels change.
@@ -38,7 +38,7 @@ FEWEST_FOR_FLICKER = 3
 
 @dataclass
 class FrameScores:
-    """What is known of one frame.
+    """The scores of one frame so far.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class FrameScores:
 
 
 class ScoresOverTime:
-    """What is known of every frame of a restoration; used from one thread.
+    """The scores of every frame of a restoration so far; used from one thread.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class ScoresOverTime:
         self._known[key] = value
 
     def frame(self, index: int) -> FrameScores:
-        """Return what is known of a frame."""
+        """Return the scores of a frame so far."""
         result = FrameScores()
         for key in self._wanted(index):
             value = self._known.get(key)

@@ -193,7 +193,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def table_text(rows: Sequence[Row]) -> str:
     """Return the rows of `summarize` as tab-separated lines, a header first: for the clipboard and spreadsheets."""
     # white space in a name must not end its cell
-    lines = [HEADER, *([" ".join(cell.split()) for cell in cells(row)] for row in rows)]
+    lines = [HEADER, *([" ".join(cell.split()) for cell in row_cells(row)] for row in rows)]
     return "".join("\t".join(line) + "\n" for line in lines)
 
 
@@ -212,10 +212,10 @@ HEADER = (
     "p (Holm)",
     "effect size (Cohen's d_z)",
 )
-"""Of the columns that `cells` fills."""
+"""Titles of the columns that `row_cells` fills."""
 
 
-def cells(row: Row) -> list[str]:
+def row_cells(row: Row) -> list[str]:
     """Return the cells of one row of a table, empty where there is no value."""
     numbers = (row.mean, row.spread, row.count, row.difference, *row.interval, *row.mean_interval)
     tested = (row.p_value, row.p_corrected, row.effect_size)

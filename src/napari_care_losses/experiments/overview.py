@@ -16,7 +16,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 from napari_care_losses.evaluation.stack_scores import describe_score
-from napari_care_losses.evaluation.statistics import HEADER, cells
+from napari_care_losses.evaluation.statistics import HEADER, row_cells
 from napari_care_losses.experiments.results import Result, load_result
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.version import __version__
@@ -246,6 +246,8 @@ def _section(table: Table) -> str:
 
 def _csv(results: Sequence[Result]) -> str:
     lines = [
-        [result.name, "yes" if result.shortfalls else "no", *cells(row)] for result in results for row in result.rows()
+        [result.name, "yes" if result.shortfalls else "no", *row_cells(row)]
+        for result in results
+        for row in result.rows()
     ]
     return csv_text([["experiment", "smoke", *HEADER], *lines])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
 from napari_care_losses.evaluation.stack_scores import describe_score
-from napari_care_losses.evaluation.statistics import HEADER, Row, cells
+from napari_care_losses.evaluation.statistics import HEADER, Row, row_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -92,7 +92,7 @@ def scores_csv(scores: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
 
 def summary_csv(rows: Sequence[Row]) -> str:
     """Return the table of methods as CSV: one line a method and metric."""
-    return csv_text([HEADER, *(cells(row) for row in rows)])
+    return csv_text([HEADER, *(row_cells(row) for row in rows)])
 
 
 _DASH = "\u2013"
