@@ -1,4 +1,4 @@
-"""What is wrong or doubtful of a pair is said before a training wastes a night on it."""
+"""Unusable and suspicious pairs are reported before a training begins."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_pairs
-from napari_care_losses.training.pair_checks import doubts, doubts_of
+from napari_care_losses.training.pair_checks import warnings_of, warnings_of_pairs
 from napari_care_losses.training.pairs import Pair, check_images
 
 LOW, HIGH = simulate_pairs("actin", 4, (128, 128), ImagingConditions(low_ms=1, high_ms=100), seed=1)
@@ -18,30 +18,30 @@ def moved(image, down, right):
 
 
 @pytest.mark.parametrize("structure", ["actin", "mitochondria", "dendra"])
-def test_sound_pairs_raise_no_doubt(structure):
+def test_sound_pairs_give_no_warning(structure):
     for exposure in (0.3, 1, 10):
         for low, high in zip(
             *simulate_pairs(structure, 5, (128, 128), ImagingConditions(low_ms=exposure), seed=2), strict=True
         ):
-            assert doubts(low, high) == []
-            assert doubts(low.astype(np.float64), high.astype(">f4")) == []
+            assert warnings_of(low, high) == []
+            assert warnings_of(low.astype(np.float64), high.astype(">f4")) == []
 
 
-def test_the_real_pairs_raise_none(shared_data):
+def test_real_pairs_give_no_warning(shared_data):
     import tifffile
 
     for structure in ("mitochondria", "actin"):
         low, high = (tifffile.imread(shared_data / "w2s" / f"{structure}_{side}.tif") for side in ("low", "high"))
         for index in (0, 20, 40):
-            assert doubts(low[index], high[index]) == []
-            (said,) = doubts(moved(low[index], 0, 7)[8:-8, 8:-8], high[index][8:-8, 8:-8])
+            assert warnings_of(low[index], high[index]) == []
+            (said,) = warnings_of(moved(low[index], 0, 7)[8:-8, 8:-8], high[index][8:-8, 8:-8])
             assert re.search(r"(6\.9|7\.0|7\.1) px right", said)
 
 
 @pytest.mark.parametrize(("down", "right", "said"), [(3, -5, "below left"), (-12, 8, "above right"), (0, 2, "right")])
 def test_a_shift_is_estimated(down, right, said):
     for low, high in zip(LOW, HIGH, strict=True):
-        (found,) = doubts(moved(low, down, right)[16:-16, 16:-16], high[16:-16, 16:-16])
+        (found,) = warnings_of(moved(low, down, right)[16:-16, 16:-16], high[16:-16, 16:-16])
         assert all(word in found for word in said.split())
         amounts = [float(number) for number in re.findall(r"(\d+\.\d) px", found)]
         assert amounts == pytest.approx([abs(down), abs(right)], abs=1)
@@ -50,36 +50,36 @@ def test_a_shift_is_estimated(down, right, said):
 
 def test_swapped_exposures_are_told_by_their_noise():
     for low, high in zip(LOW, HIGH, strict=True):
-        assert doubts(high, low) == ["The low image is less noisy than the high one: have the two been swapped?"]
+        assert warnings_of(high, low) == ["The low image is less noisy than the high one: have the two been swapped?"]
 
 
 def test_saturated_images_are_told():
     high = np.minimum(HIGH[0], np.percentile(HIGH[0], 90)).astype(np.float64)
     full = np.rint(high / high.max() * 4095).astype(np.uint16)
-    (said,) = doubts(LOW[0], full)
+    (said,) = warnings_of(LOW[0], full)
     assert said.startswith("More than 1% of the high image's pixels are saturated, at 4095")
-    assert doubts(LOW[0], full + 1) == []
+    assert warnings_of(LOW[0], full + 1) == []
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_the_units_do_not_matter(scale):
     low, high = (image.astype(np.float32) * np.float32(scale) for image in (LOW[0], HIGH[0]))
-    assert doubts(low, high) == []
-    assert len(doubts(high, low)) == 1
+    assert warnings_of(low, high) == []
+    assert len(warnings_of(high, low)) == 1
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (1, 40), (31, 200)])
 def test_tiny_images_tell_nothing(shape):
     rng = np.random.default_rng(0)
-    assert doubts(rng.random(shape), rng.random(shape)) == []
+    assert warnings_of(rng.random(shape), rng.random(shape)) == []
 
 
-def test_doubts_about_many_pairs_are_summed_up():
+def test_warnings_about_many_pairs_are_summarised():
     pairs = [Pair(high, low, f"p[{i}]") for i, (low, high) in enumerate(zip(LOW, HIGH, strict=True))]
-    assert doubts_of(pairs) == [
+    assert warnings_of_pairs(pairs) == [
         "Pair p[0] and 3 more: The low image is less noisy than the high one: have the two been swapped?"
     ]
-    assert doubts_of([]) == []
+    assert warnings_of_pairs([]) == []
 
 
 @pytest.mark.parametrize(

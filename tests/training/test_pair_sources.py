@@ -200,7 +200,7 @@ def test_an_examination_looks_at_every_frame():
         examined(pair_of(broken, high))
 
 
-def test_an_examination_tells_the_first_frame_that_is_doubtful():
+def test_an_examination_warns_of_the_first_suspicious_frame():
     low, high = images(5, (64, 64))
     high = np.repeat(np.repeat(high[:, :16, :16], 4, 1), 4, 2)
     low = high + np.random.default_rng(0).normal(0, 20, high.shape)

@@ -78,7 +78,7 @@ def run_train(options: argparse.Namespace) -> None:
     from napari_care_losses.compute.distributed import joined
     from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.model import SUFFIX
-    from napari_care_losses.training.pair_checks import doubts_of
+    from napari_care_losses.training.pair_checks import warnings_of_pairs
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
@@ -100,7 +100,7 @@ def run_train(options: argparse.Namespace) -> None:
             team=team,
         )
         reports = train_to_file(trainer, options.out, resume=options.resume)
-        warnings = doubts_of(pairs) if team.is_first else []
+        warnings = warnings_of_pairs(pairs) if team.is_first else []
         try:
             # a launcher passes Ctrl+C on to processes that the terminal has told of it already
             with stoppable(reports, insists=team.size > 1) as stopped:

@@ -29,7 +29,7 @@ STATE_SUFFIX = ".resume"
 
 
 class StoppedTraining(NamedTuple):
-    """What the state of a training says of it.
+    """A stopped training, as its state file describes it.
 
     Attributes
     ----------
@@ -119,16 +119,16 @@ def progress_of(values: dict[str, Any]) -> RunProgress:
     """
     progress = RunProgress(**values["progress"])
     if not isinstance(progress.epoch_losses, list) or not isinstance(progress.history, list):
-        raise TypeError("its losses are no list")
+        raise TypeError("its losses are not a list")
     if not _are(int, [progress.step]) or not _are(
         float, [progress.seconds, progress.best_loss, *progress.epoch_losses]
     ):
-        raise TypeError("what it notes of its progress are no numbers")
+        raise TypeError("its progress holds values that are not numbers")
     if not 0 <= progress.step <= LAST_STEP or not 0 <= progress.seconds <= LAST_STEP:
         raise ValueError("its progress is below 0 or beyond all bounds")
     for epoch in progress.history:
         if not _are(int, Epoch(*epoch)[:2]) or not _are(float, Epoch(*epoch)[2:5]) or not isinstance(epoch[5], bool):
-            raise TypeError("what it notes of its epochs are no numbers")
+            raise TypeError("its epochs hold values that are not numbers")
     return progress
 
 
@@ -146,7 +146,7 @@ def _are(kind: type, values: Iterable[object]) -> bool:
 
 
 def read_stopped(path: Path) -> StoppedTraining:
-    """Return what the state file `path` says of its training, without torch.
+    """Return the training that the state file `path` belongs to, without loading torch.
 
     Raises
     ------
@@ -192,13 +192,13 @@ def _values(metadata: dict[str, str] | None) -> dict[str, Any]:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a damaged state file into the one error that says so."""
+    """Turn every error of a damaged state file into a `ResumeError`."""
     try:
         yield
     except (
         *(SafetensorError, OSError, InputError),
         *(KeyError, ValueError, TypeError, AttributeError, OverflowError),
-        # RuntimeError is how torch says that tensors do not fit
+        # torch raises RuntimeError for tensors that do not fit
         RuntimeError,
     ) as error:
         raise ResumeError(f"{path} holds no resumable training ({error}): start afresh.") from error

@@ -1,4 +1,4 @@
-"""A training that has run away: when, how it came to it, and what may have been the cause."""
+"""Detects a diverging loss; the error says when it happened, the probable cause and what is kept."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from napari_care_losses.training.progress import RunProgress
 
 EXPLODED = 1e4
-"""A loss beyond which no training comes back to what it was: those of normalised images are about 1 at most."""
+"""A loss above which training does not recover: losses of normalised images are about 1 at most."""
 
 BROKEN_PIXEL = 1e3
-"""How far beyond its image's range a pixel must lie to be the likelier cause."""
+"""A normalised pixel value above which a broken image is the probable cause."""
 
 
 def check_loss(value: float, progress: RunProgress, rate: float, batch: Batch | None = None) -> None:
-    """Check that a loss is a number of a usual size.
+    """Check that a loss is finite and not huge.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def check_loss(value: float, progress: RunProgress, rate: float, batch: Batch | 
     Raises
     ------
     TrainingDivergedError
-        If it is none.
+        If it is not.
     """
     if math.isfinite(value) and abs(value) < EXPLODED:
         return

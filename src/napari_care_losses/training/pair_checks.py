@@ -1,4 +1,4 @@
-"""Whether two images can be a pair to learn from, and what is doubtful of a pair that can."""
+"""Warnings about pairs that can be trained on but are probably wrong: shifted, swapped, saturated."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ if TYPE_CHECKING:
     from napari_care_losses.training.pairs import Pair
 
 SMALLEST = 32
-"""Height and width below which images tell too little for doubts."""
+"""Height and width below which there are too few pixels for a warning."""
 
 SMALLEST_SHIFT = 0.75
-"""In pixels: between the exposures of sound pairs, real and simulated, up to 0.4 were found."""
+"""Smallest shift that is reported, in pixels: sound pairs, real and simulated, are shifted by up to 0.4."""
 
 LEAST_EVIDENCE = 1.0
-"""By how many standard deviations of independent pixels a shift must raise the correlation; 0.4 came by chance."""
+"""Smallest gain in correlation for a shift, in standard deviations of independent pixels: chance gives up to 0.4."""
 
 LEAST_EXCESS = 1.25
-"""How many times as noisy as the low image, each by its own contrast, the high one must be to be taken for it."""
+"""Noise of the high image relative to the low one's, each divided by its contrast, above which the two seem swapped."""
 
-LARGEST_LOOKED_AT = 1024
-"""Height and width of the part, in the middle, that a shift is found from."""
+MAX_SIZE = 1024
+"""Largest height and width of the central part that the shift is estimated from."""
 
 FULL_WELLS = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 """Grey levels that cameras and files cannot exceed."""
 
 MOST_SATURATED = 0.01
-"""Share of an image's pixels that may reach such a level: more have lost structure."""
+"""Largest share of an image's pixels that may reach such a level."""
 
-MOST_SAID = 5
-"""Doubts about a set of pairs that are said one by one."""
+MAX_SHOWN = 5
+"""Most warnings about a set of pairs that are shown one by one."""
 
-FRAMES_LOOKED_AT = 20
-"""Frames of a set of pairs that doubts are looked for in."""
+MAX_CHECKED_PAIRS = 20
+"""Most pairs of a set that are checked."""
 
 
-def doubts(low: NDArray[Any], high: NDArray[Any]) -> list[str]:
-    """Return what is doubtful of a pair that can be learnt from, in sentences; nothing of a sound one.
+def warnings_of(low: NDArray[Any], high: NDArray[Any]) -> list[str]:
+    """Return warnings about a usable pair, one sentence each; none for a sound one.
 
     Parameters
     ----------
     low, high : array (Y, X) of any real dtype
-        As `check_images` lets them pass.
+        Images that pass `pairs.check_images`.
     """
     if min(low.shape) < SMALLEST:
         return []
@@ -71,32 +71,32 @@ def doubts(low: NDArray[Any], high: NDArray[Any]) -> list[str]:
     return found
 
 
-def doubts_of(pairs: Sequence[Pair]) -> list[str]:
-    """Return what is doubtful of pairs, each with its pair's name; of many, some spread over all are looked at."""
-    said: dict[str, list[str]] = {}
-    for pair in evenly_spaced(pairs, FRAMES_LOOKED_AT):
-        for doubt in doubts(pair.low, pair.high):
-            said.setdefault(doubt, []).append(pair.name)
+def warnings_of_pairs(pairs: Sequence[Pair]) -> list[str]:
+    """Return warnings about pairs with the pairs' names; of many pairs, some spread over all are checked."""
+    names_of: dict[str, list[str]] = {}
+    for pair in evenly_spaced(pairs, MAX_CHECKED_PAIRS):
+        for warning in warnings_of(pair.low, pair.high):
+            names_of.setdefault(warning, []).append(pair.name)
     lines = [
-        f"Pair {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {doubt}"
-        for doubt, names in said.items()
+        f"Pair {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {warning}"
+        for warning, names in names_of.items()
     ]
-    return lines if len(lines) <= MOST_SAID else [*lines[:MOST_SAID], f"{len(lines) - MOST_SAID} more of these."]
+    return lines if len(lines) <= MAX_SHOWN else [*lines[:MAX_SHOWN], f"{len(lines) - MAX_SHOWN} more of these."]
 
 
 def _shift(low: NDArray[Any], high: NDArray[Any]) -> tuple[float, float]:
-    """Return by how many pixels, down and right, the low image lies off the high one; 0 where that explains nothing."""
+    """Return the shift of the low image, down and right in pixels; 0 if no shift explains the images better."""
     low, high = _middle(low), _middle(high)
     down, right = (round(part) for part in _estimated(low, high))
     if _is_far(down, right, low.shape):
         return 0.0, 0.0
-    # once more where they overlap: the window pulls a large shift towards 0
+    # again where they overlap: the window biases a large shift towards 0
     moved, still = _overlapping(low, high, down, right)
     more_down, more_right = _estimated(moved, still)
     down, right = down + round(more_down), right + round(more_right)
     if _is_far(down, right, low.shape):
         return 0.0, 0.0
-    # Fisher's transformation: of correlations, differences of which are then equally likely to be chance
+    # Fisher's transformation makes differences of correlations comparable
     gain = np.arctanh(_correlation(*_overlapping(low, high, down, right))) - np.arctanh(_correlation(low, high))
     if gain * np.sqrt(low.size) < LEAST_EVIDENCE:
         return 0.0, 0.0
@@ -104,16 +104,16 @@ def _shift(low: NDArray[Any], high: NDArray[Any]) -> tuple[float, float]:
 
 
 def _is_far(down: int, right: int, shape: tuple[int, ...]) -> bool:
-    """Return whether less than half of the images would overlap: then it is chance that they resemble each other."""
+    """Return whether less than half of the images would overlap: then similarity is chance."""
     return 2 * abs(down) > shape[0] or 2 * abs(right) > shape[1]
 
 
 def _estimated(low: NDArray[np.float32], high: NDArray[np.float32]) -> tuple[float, float]:
-    """Return how far the low image lies down and right of the high one, by the peak of their cross-correlation."""
+    """Return the shift of the low image, down and right, from the peak of the cross-correlation."""
     from skimage.registration import phase_cross_correlation
 
     window = np.outer(np.hanning(low.shape[0] + 2)[1:-1], np.hanning(low.shape[1] + 2)[1:-1]).astype(np.float32)
-    # Not the phase alone: the noise of the low image would count as much as its structure.
+    # no phase correlation: it would give the noise of the low image the weight of its structure
     found = phase_cross_correlation(  # type: ignore[no-untyped-call]
         high * window, low * window, upsample_factor=10, normalization=None
     )
@@ -133,12 +133,11 @@ def _overlapping(
 def _middle(image: NDArray[Any]) -> NDArray[np.float32]:
     """Return the middle part of an image, of mean 0 and at most 1."""
     part = tuple(
-        slice(max(0, (size - LARGEST_LOOKED_AT) // 2), max(0, (size - LARGEST_LOOKED_AT) // 2) + LARGEST_LOOKED_AT)
-        for size in image.shape
+        slice(max(0, (size - MAX_SIZE) // 2), max(0, (size - MAX_SIZE) // 2) + MAX_SIZE) for size in image.shape
     )
     cut = image[part].astype(np.float64)
     cut -= cut.mean()
-    # of a usual size: squares of the largest numbers that float32 holds are none
+    # scaled: squares of the largest float32 values would overflow
     scaled: NDArray[np.float32] = (cut / (np.abs(cut).max() or 1.0)).astype(np.float32)
     return scaled
 
@@ -146,7 +145,7 @@ def _middle(image: NDArray[Any]) -> NDArray[np.float32]:
 def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Return how well two images of mean 0 correlate."""
     size = float(np.sqrt((one**2).sum() * (other**2).sum()))
-    # below 1, of which the transformation is infinite
+    # below 1, for which Fisher's transformation is infinite
     return 0.999999 * float((one * other).sum()) / size if size else 0.0
 
 
@@ -159,7 +158,7 @@ def _relative_noise(image: NDArray[Any]) -> float:
 
 
 def _saturated(image: NDArray[Any]) -> float:
-    """Return the share of pixels at a level that could not be exceeded."""
+    """Return the share of pixels at the largest level of a camera or file."""
     highest = image.max()
     if image.dtype.kind not in "iu" or int(highest) not in FULL_WELLS:
         return 0.0

@@ -1,4 +1,4 @@
-"""Which low exposure belongs to which high one, told from names."""
+"""Matches low and high exposures by their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 LOW_WORDS = frozenset("low lo short raw noisy noise input source dim dark weak fast undersampled underexposed".split())
 HIGH_WORDS = frozenset("high hi long gt truth groundtruth target clean bright strong slow reference ref".split())
-"""Words that tell the two exposures of a field of view apart, in lower case."""
+"""Words for the low and the high exposure of a field of view, in lower case."""
 
 UNITS = {
     "ns": ("time", 1e-9),
@@ -26,13 +26,13 @@ UNITS = {
     "percent": ("share", 1.0),
     "%": ("share", 1.0),
 }
-"""What an exposure is given in: exposure time, laser power or a share of it."""
+"""Units of exposure time, laser power, or a share of the power."""
 
 COUNTS = frozenset("avg average averages av shots".split())
-"""Words before a number of images averaged: avg1 and avg400."""
+"""Words before a number of averaged images, as in avg1 and avg400."""
 
 MOST_TOKENS = 4
-"""Exposure tokens looked at in a name; the subsets of more would be many."""
+"""Most exposure tokens of a name that are used; more would have too many subsets."""
 
 _QUANTITY = re.compile(
     rf"(?<![\d.,])(\d+(?:[.,]\d+)?)[ _-]?({'|'.join(sorted(UNITS, key=len, reverse=True))})(?![a-z])"
@@ -52,7 +52,7 @@ class Matching(NamedTuple):
     alone : list of str
         Names without a partner.
     by_order : bool
-        Whether the names did not say it, and the order of the files did.
+        Whether the files were paired by their order because the names did not help.
     """
 
     pairs: list[tuple[str, str]]
@@ -83,7 +83,7 @@ Edge = tuple[str, str]
 
 
 def match_names(names: Sequence[str]) -> Matching:
-    """Pair names that differ only by the exposure they tell: low/high, 1ms/100ms, raw/gt, noisy/clean, avg1/avg400.
+    """Pair names that differ only in the exposure: low/high, 1ms/100ms, raw/gt, noisy/clean, avg1/avg400.
 
     Words decide before quantities, and fewer differences before more; last, a name without any word for an exposure
     may be the partner of one that has one ("cell" and "cell_gt"). A name that fits several partners is left out.
@@ -108,8 +108,7 @@ def match_names(names: Sequence[str]) -> Matching:
 def match_files(low: Sequence[str], high: Sequence[str]) -> Matching:
     """Pair the file names of two folders: equal ones, then those equal but for the exposure, then by order.
 
-    By order only where no name says anything, the counts are equal, and the names differ by nothing but exposure and
-    numbers.
+    By order only if no names match, the counts are equal, and the names differ only in exposure and numbers.
 
     Parameters
     ----------
@@ -125,7 +124,7 @@ def match_files(low: Sequence[str], high: Sequence[str]) -> Matching:
         for other in by_key.get(form.key, []):
             edge = (f"<{form.name}", f">{other.name}")
             levels.setdefault(len(form.removed) + len(other.removed), set()).add(edge)
-    # One name may stand in both folders: marked, the two are told apart.
+    # marked: one name may be in both folders
     matching = _matched(
         [f"<{name}" for name in low], [f">{name}" for name in high], (levels[level] for level in sorted(levels))
     )
@@ -202,10 +201,10 @@ def _edge(first: _Form, second: _Form) -> tuple[tuple[int, int], Edge | None]:
     if values is None or others is None:
         return nothing
     if not first.removed or not second.removed:
-        said, sign = (values, 1) if first.removed else (others, -1)
-        if set(said) != {"word"}:
+        found, sign = (values, 1) if first.removed else (others, -1)
+        if set(found) != {"word"}:
             return nothing
-        return (2, count), _ordered(first, second, sign * said["word"])
+        return (2, count), _ordered(first, second, sign * found["word"])
     signs = {(values[kind] > others[kind]) - (values[kind] < others[kind]) for kind in values.keys() & others.keys()}
     if len(signs) != 1 or 0 in signs:
         return nothing
@@ -217,7 +216,7 @@ def _ordered(first: _Form, second: _Form, sign: float) -> Edge:
 
 
 def _values(form: _Form) -> dict[str, float] | None:
-    """Return what the tokens removed say, by kind; None where they contradict one another."""
+    """Return the values of the removed tokens by kind; None if they contradict one another."""
     values: dict[str, float] = {}
     for token in form.removed:
         if values.setdefault(token.kind, token.value) != token.value:

@@ -1,4 +1,4 @@
-"""Pairs as chosen: stacks at hand or files not opened yet, and whether they can be used."""
+"""Pairs as the user chose them, in memory or in files, and checks of whether they can be used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames, in_order
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.stacks import bare_name, is_stack
-from napari_care_losses.training.pair_checks import doubts
+from napari_care_losses.training.pair_checks import warnings_of
 from napari_care_losses.training.pair_names import natural_key
 from napari_care_losses.training.pairs import check_images
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-DOUBTED_FRAMES = 3
-"""Frames of a pair in which doubts are looked for, spread over all: that takes longer than reading them."""
+WARNED_FRAMES = 3
+"""Frames of a pair, spread over all, that are checked for warnings: this takes longer than reading them."""
 
 
 class PairSource(NamedTuple):
@@ -52,7 +52,7 @@ class PairSource(NamedTuple):
 
     @property
     def is_at_hand(self) -> bool:
-        """Whether both are in memory, where looking at a frame takes no time."""
+        """Whether both are in memory, so that reading a frame takes no time."""
         return all(isinstance(side, Frames) and type(side.data) is np.ndarray for side in (self.low, self.high))
 
     @property
@@ -91,7 +91,7 @@ def examine_pair(source: PairSource) -> Generator[int, None, list[str]]:
     Returns
     -------
     list of str
-        What is doubtful of it, in sentences: of the first frame, among some spread over all, that is.
+        Warnings, of the first of the checked frames that has any.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def examine_pair(source: PairSource) -> Generator[int, None, list[str]]:
     """
     low, high = source.opened()
     count = len(low)
-    doubted = evenly_spaced(range(count), DOUBTED_FRAMES)
+    warned = evenly_spaced(range(count), WARNED_FRAMES)
     found: list[str] = []
     for index in range(count):
         images = _check_frame(low, high, index)
-        if index in doubted and not found:
-            found = [f"Frame {index}: {doubt}" if count > 1 else doubt for doubt in doubts(*images)]
+        if index in warned and not found:
+            found = [f"Frame {index}: {warning}" if count > 1 else warning for warning in warnings_of(*images)]
         yield index + 1
     return found
 
@@ -115,8 +115,8 @@ def _check_frame(low: Frames, high: Frames, index: int) -> tuple[NDArray[Any], N
     try:
         check_images(*images)
     except InputError as error:
-        said = str(error)
-        raise InputError(f"Frame {index}: {said}" if index else said[:1].upper() + said[1:]) from error
+        text = str(error)
+        raise InputError(f"Frame {index}: {text}" if index else text[:1].upper() + text[1:]) from error
     return images
 
 

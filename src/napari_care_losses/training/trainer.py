@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from napari_care_losses.training.pairs import Pair
     from napari_care_losses.training.patches import Batch
     from napari_care_losses.training.progress import Preview
-    from napari_care_losses.training.validation_preview import View
+    from napari_care_losses.training.validation_preview import PreviewRegion
 
 __all__ = ["DEFAULT_STEPS_PER_EPOCH", "Epoch", "Preparing", "Report", "Step", "Trainer", "TrainingParameters"]
 
@@ -123,7 +123,7 @@ class Trainer:
         self._best = copied_weights(self._learner.network)
         self._sources: list[PatchSource] = []
         self._validation: list[Batch] = []
-        self._view: View | None = None
+        self._view: PreviewRegion | None = None
         self._drawn: Iterator[tuple[Batch, np.random.Generator]] = iter(())
 
     @property

@@ -1,4 +1,4 @@
-"""A fixed region of a validation image, restored again and again while a training runs."""
+"""The preview: a fixed region of a validation image, restored repeatedly during a training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STRIDE = 16
 """Distance of the places looked at, in pixels."""
 
 
-class View(NamedTuple):
+class PreviewRegion(NamedTuple):
     """What a preview shows besides the restoration.
 
     Attributes
@@ -44,7 +44,7 @@ class View(NamedTuple):
     truth: ScaledTruth
 
 
-def choose_view(shares: Sequence[Share], block: int) -> View | None:
+def choose_view(shares: Sequence[Share], block: int) -> PreviewRegion | None:
     """Return the region with the most signal of the first image that validates; None if none has contrast.
 
     Nothing is drawn at random: the choice is the same after a resumption, and changes nothing of a training.
@@ -65,14 +65,14 @@ def choose_view(shares: Sequence[Share], block: int) -> View | None:
         window = brightest.slices
         levels = frame_range(share.pair.low, Normalization())
         try:
-            return View(levels.apply(low[window]), scale_truth(high[window]))
+            return PreviewRegion(levels.apply(low[window]), scale_truth(high[window]))
         except InputError:
             # without contrast there is nothing to see or to score
             continue
     return None
 
 
-def make_preview(view: View, restored: NDArray[np.float32], loss: Loss) -> Preview | None:
+def make_preview(view: PreviewRegion, restored: NDArray[np.float32], loss: Loss) -> Preview | None:
     """Return the preview of a restoration of `view.low`; None where it is not finite.
 
     What the loss leaves free is tied to the input, as a restoration does it.
