@@ -140,7 +140,7 @@ def test_a_program_of_others_is_run_only_after_a_yes(viewer, open_widget, stack,
     assert "Not imported" not in panel.run_bar.status.text()
     box.button(QMessageBox.StandardButton[answer]).click()
     if answer == "No":
-        assert panel.run_bar.status.text() == "Not imported: its program was not to be run."
+        assert panel.run_bar.status.text() == "Not imported: you chose not to run its program."
         assert all(entry.bundled for entry in list_models())
         return
     qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
@@ -170,7 +170,7 @@ class Endless:
         self.has_begun = False
         self.closed_in: threading.Thread | None = None
 
-    def __call__(self, path: Path, name: str, **_settings: object) -> Iterator[None]:
+    def __call__(self, *_options: object, **_more: object) -> Iterator[None]:
         try:
             while True:
                 self.has_begun = True

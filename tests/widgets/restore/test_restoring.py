@@ -209,8 +209,8 @@ def test_the_range_is_in_plain_sight(viewer, open_widget, add_model, stack, qtbo
     viewer.dims.set_current_step(0, 1)
     for mode, pixels, meaning in (
         ("frame", stack[1], "Right for separate fields"),
-        ("stack", stack, "Nothing flickers; the faded"),
-        ("bleaching", None, "Follows the fading"),
+        ("stack", stack, "No flicker; worse at the end"),
+        ("bleaching", None, "follows the bleaching"),
     ):
         widget.form.editors["normalization"].value = mode
         qtbot.waitUntil(lambda: not widget.range.is_running, timeout=10_000)

@@ -1,4 +1,4 @@
-"""A note under the model: why it does not match the shown frame; nothing where it does."""
+"""A note under the model: why it does not match the shown frame."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _STYLE = "MatchNote { border-left: 4px solid #e08a00; padding-left: 6px; }"
 
 
 class MatchNote(QLabel):
-    """Says why a model does not match the shown frame; takes no room where it does, or where nothing can be said.
+    """Says why a model does not match the shown frame; takes no room where it does, or where that is not known.
 
-    A frame is measured once, in the background, however many models it is compared with.
+    Frames are measured once, in the background.
     """
 
     measured = Signal(object)
-    """A stack was looked at for the first time: the `ImageStatistics` of the shown frame."""
+    """The `ImageStatistics` of the first frame of a stack that was measured."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,33 +63,33 @@ class MatchNote(QLabel):
         return self._measuring.is_running
 
     def check(self, frames: Frames | None, index: int, entry: LibraryEntry | None) -> None:
-        """Compare frame `index` with what a model was trained on; cheap enough for every step of the slider.
+        """Compare frame `index` with the training images of a model.
 
         Parameters
         ----------
         frames : Frames, optional
-            The stack the frame is one of; without one nothing is said.
+            The stack of the frame; without one there is no note.
         index : int
             Number of the shown frame.
         entry : LibraryEntry, optional
-            The model; of one that stores nothing on its training images nothing is said.
+            The model; one that stores nothing on its training images has no note.
         """
         if frames is None or not self._is_known(frames):
             self._measured = {}
-            self._say([])
+            self._show([])
         if entry is None or self._entry is None or entry.path != self._entry.path:
-            self._say([])
+            self._show([])
         self._frames, self._index, self._entry = frames, index, entry
         self._measuring.cancel()
         if frames is None or entry is None or not entry.card.statistics:
-            self._say([])
+            self._show([])
         elif index in self._measured:
             self._compare()
         else:
             self._measuring.request(lambda: _measurements(frames, index))
 
     def _is_known(self, frames: Frames) -> bool:
-        """Whether these are the frames that were measured; a layer's are wrapped anew for every check."""
+        """Return whether these are the frames that were measured; a layer's are new objects in every check."""
         known = self._frames
         return known is not None and (known.data is frames.data) and _place(known) == _place(frames)
 
@@ -106,9 +106,9 @@ class MatchNote(QLabel):
     def _compare(self) -> None:
         statistics = self._measured[self._index]
         stored = {} if self._entry is None else self._entry.card.statistics
-        self._say([] if statistics is None else reasons(stored, [statistics]))
+        self._show([] if statistics is None else reasons(stored, [statistics]))
 
-    def _say(self, found: Sequence[str]) -> None:
+    def _show(self, found: Sequence[str]) -> None:
         if list(found) == self.reasons:
             return
         self.reasons = list(found)
@@ -118,10 +118,7 @@ class MatchNote(QLabel):
 
 
 def note(found: Sequence[str]) -> str:
-    """Return the first reason as rich text; empty where there is none.
-
-    A line or two for each of them would push the settings below about at every step of the slider.
-    """
+    """Return the first reason as rich text: all of them would move the settings below at every step of the slider."""
     return "<br>".join([f"<b>{TITLE}</b>", escape(found[0]), f"<i>{ADVICE}</i>"]) if found else ""
 
 
@@ -133,6 +130,6 @@ def _measurements(frames: Frames, index: int) -> Iterator[tuple[Frames, int, Ima
     try:
         statistics = measure(frames[index])
     except CareError:
-        # Nothing is known of a frame that cannot be measured; restoring it says what is wrong with it.
+        # restoring the frame says what is wrong with it
         statistics = None
     yield frames, index, statistics

@@ -1,4 +1,4 @@
-"""Which grey levels become 0 and 1 in the frame shown, and what the choice means for a time-lapse."""
+"""Which grey levels become 0 and 1 in the shown frame, and what the choice means for a time-lapse."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 MEANING = {
     "frame": "Right for separate fields; a movie may flicker.",
-    "stack": "Nothing flickers; the faded end of a movie that bleaches suffers.",
-    "bleaching": "Follows the fading, which stays in the result; nothing flickers.",
+    "stack": "No flicker; worse at the end of a movie that bleaches.",
+    "bleaching": "No flicker; follows the bleaching, which stays visible in the result.",
 }
 """By `RestorationParameters.normalization`, for stacks."""
 
 RESCALES = (
-    "This model sets brightness by itself: its grey levels cannot be compared between images. With the low band tied "
-    "they can."
+    "This model changes the brightness: grey levels cannot be compared between images. They can with the low band "
+    "from the input."
 )
 
 
@@ -47,19 +47,19 @@ class RangeNote(QLabel):
 
     @property
     def is_running(self) -> bool:
-        """Whether a range is being looked for."""
+        """Whether a range is being estimated."""
         return self._job.is_running
 
     def show_range(
         self, frames: Frames | None, index: int, card: ModelCard | None, parameters: RestorationParameters
     ) -> None:
-        """Look up the range of frame `index` in the background and show it; nothing without frames or model."""
+        """Estimate the range of frame `index` in the background and show it; nothing without frames or model."""
         self._job.cancel()
         if frames is None or card is None:
             self.setVisible(False)
             return
         meaning = MEANING[parameters.normalization] if len(frames) > 1 else ""
-        # the data themselves, for their id alone might come back with others
+        # the data themselves: an id may be used again
         wanted = (frames.data, frames.axes, parameters, card.normalization)
         self._job.request(lambda: self._look_up(wanted, card, frames, index, meaning))
 
@@ -73,7 +73,7 @@ class RangeNote(QLabel):
                 total = frames_to_sample(frames, parameters)
                 estimating = Steps(estimate_ranges(frames, parameters, normalization))
                 for done in estimating:
-                    yield f"Looking at the stack, {done} of {total} frames…"
+                    yield f"Estimating the range, {done} of {total} frames…"
                 known = self._known = (wanted, estimating.result)
             assert known is not None
             low, high = known[1].of(index, frames[index])

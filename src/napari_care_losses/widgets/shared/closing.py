@@ -1,4 +1,4 @@
-"""Noticing that a widget's dock, or the viewer, is closed."""
+"""Detects that the dock of a widget, or the viewer, is closed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Ancestor = TypeVar("Ancestor", bound=QWidget)
 
 
 class CloseGuard(QObject):
-    """Stops jobs when the dock of their widget, or the viewer, is closed; a dock that is only hidden lets them go on.
+    """Tells when the dock of a widget, or the viewer, is closed; a dock that is only hidden is not.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ class CloseGuard(QObject):
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Look out for the events that closing brings about."""
+        """Watch for the events of closing."""
         assert event is not None
         kind = event.type()
         if watched is self._widget and kind == QEvent.Type.ParentChange and self._widget.parent() is None:
             self._close()
-            # Left to the garbage collector, it could be deleted in the thread that collects.
+            # the garbage collector could delete it in another thread
             self._widget.deleteLater()
         elif watched is self._widget and kind == QEvent.Type.Show and self.window is None:
             self.window = ancestor(self._widget, QMainWindow)
@@ -52,13 +52,13 @@ class CloseGuard(QObject):
     def _close(self) -> None:
         self.closed.emit()
         if self.window is not None:
-            # Whoever still holds the widget does not hold the viewer.
+            # a reference to the widget must not keep the viewer alive
             self.window.removeEventFilter(self)
             self.window = None
 
 
 def ancestor(widget: QWidget, kind: type[Ancestor]) -> Ancestor | None:
-    """Return the widget of a kind that another one lies in; None if it lies in none."""
+    """Return the closest parent of a kind, if there is one."""
     parent = widget.parentWidget()
     while parent is not None and not isinstance(parent, kind):
         parent = parent.parentWidget()

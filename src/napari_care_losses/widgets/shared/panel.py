@@ -1,4 +1,4 @@
-"""A panel for docks on small screens: its body scrolls, its foot stays in sight."""
+"""Base of the plugin's widgets: a body that scrolls, above a foot that stays in sight."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Panel(QWidget):
         self._area.ensureWidgetVisible(widget)
 
     def _join(self) -> None:
-        """Share the place of the plugin's other docks, as tabs: one below the other, a small screen has no room."""
+        """Share the place of the plugin's other docks, as tabs: a small screen has no room for two."""
         window, dock = self.closing.window, ancestor(self, QDockWidget)
         if window is None or dock is None or dock.isFloating():
             return

@@ -1,4 +1,4 @@
-"""Start and stop buttons with the reason why not, a progress bar and a line that says what happened."""
+"""Start and stop buttons, a progress bar and lines of text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEPS = 1000
 
 
 class RunBar(QWidget):
-    """Starts and stops one job and shows how far it is.
+    """Starts and stops one job and shows its progress.
 
     Parameters
     ----------
@@ -52,19 +52,19 @@ class RunBar(QWidget):
         self._buttons.insertWidget(1, button, 1)
 
     def set_state(self, *, is_running: bool, is_stopping: bool = False, reason: str = "") -> None:
-        """Enable the buttons that would do something; `reason` says why Start would not."""
+        """Enable the buttons that can be used; `reason` says why Start cannot."""
         self.start_button.setEnabled(not is_running and not reason)
         self.stop_button.setEnabled(is_running and not is_stopping)
         self.progress.setVisible(is_running)
         show_text(self.reason, "" if is_running else reason)
 
     def show_progress(self, fraction: float) -> None:
-        """Show the part done, 0 to 1; below 0 for work whose length is not known yet."""
+        """Show the part done, 0 to 1; below 0 where it is not known yet."""
         self.progress.setRange(0, 0 if fraction < 0 else STEPS)
         self.progress.setValue(round(max(0.0, fraction) * STEPS))
 
     def say(self, text: str) -> None:
-        """Show a line on what is going on or what happened."""
+        """Show a line of text."""
         show_text(self.status, text)
 
 
@@ -85,7 +85,7 @@ class Clock:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people write it: 8 s, 1:05 min, 2:03 h."""
+    """Return a duration as text: 8 s, 1:05 min, 2:03 h."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -96,13 +96,13 @@ def duration(seconds: float) -> str:
 
 
 def show_text(label: QLabel, text: str) -> None:
-    """Show a text; a label without one takes no room."""
+    """Show a text, or hide the label if it is empty."""
     label.setText(text)
     label.setVisible(bool(text))
 
 
 def text_line() -> QLabel:
-    """Return a label for a line that can be selected and takes no room while it is empty."""
+    """Return a label for text that can be selected; hidden while it is empty."""
     line = QLabel()
     line.setWordWrap(True)
     line.setTextFormat(Qt.TextFormat.PlainText)

@@ -1,4 +1,4 @@
-"""Packing the chosen model for other tools, from the Restore widget."""
+"""The panel that exports the chosen model for other tools."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_care_losses.models.library import LibraryEntry
 
 LICENSES = ("CC-BY-4.0", "CC0-1.0", "BSD-3-Clause", "MIT")
-"""Licences that are offered; others of SPDX can be typed."""
+"""Licences offered; others of SPDX can be typed."""
 
 
 class ExportPanel(JobPanel):
@@ -29,8 +29,8 @@ class ExportPanel(JobPanel):
     def __init__(self) -> None:
         super().__init__(
             "Export",
-            start_help="Pack the chosen model for DeepImageJ, ilastik, bioimageio.core and others: as PyTorch, "
-            "TorchScript and ONNX, with a test image and documentation, in the format of bioimage.io.",
+            start_help="Export the chosen model for DeepImageJ, ilastik, bioimageio.core and others, in the format of "
+            "bioimage.io: PyTorch, TorchScript and ONNX weights, a test image and documentation.",
             stop_help="Stop; nothing is written.",
             failed="Not exported",
         )
@@ -39,7 +39,7 @@ class ExportPanel(JobPanel):
         self._suggested: Path | None = None
         self.target = file_edit(
             "To",
-            "The package to make; an existing file is replaced once the new one is whole.",
+            "The package to write. An existing file is replaced once the new one is complete.",
             NEW,
             filters="Packages (*.zip)",
         )
@@ -60,7 +60,7 @@ class ExportPanel(JobPanel):
         self._update()
 
     def set_model(self, entry: LibraryEntry | None) -> None:
-        """Say which model is chosen; suggest its name, author and licence, unless others have been written."""
+        """Set the model; suggest its name, author and licence, unless others have been typed."""
         if entry is not None and entry != self._entry:
             if self.target.value in {None, self._suggested}:
                 self.target.value = self._suggested = Path.home() / f"{entry.path.stem}.zip"
@@ -74,11 +74,11 @@ class ExportPanel(JobPanel):
         if self._entry is None:
             return "Choose a model above."
         if isinstance(self._entry.card.architecture, Program):
-            return "This model is a program of another tool: it cannot be packed again."
+            return "This model is a program of another tool: it cannot be exported."
         try:
             target = typed_path(self.target)
             if target is None or target.suffix != ".zip":
-                return "Choose a file to make whose name ends in .zip."
+                return "Choose a file name that ends in .zip."
             folder = target.parent
             return "" if folder.is_dir() else f"There is no folder {folder}: make it first, or choose another."
         except (OSError, RuntimeError) as error:
@@ -102,7 +102,7 @@ class ExportPanel(JobPanel):
 
 
 def _exported(path: Path, target: Path, authors: list[str], license: str) -> Generator[str, None, None]:
-    # torch and what describes a package take seconds to load: they do so here, in the background
+    # torch takes seconds to load
     from napari_care_losses.interchange.bioimageio.export import exporting
     from napari_care_losses.models.model import load_model
 

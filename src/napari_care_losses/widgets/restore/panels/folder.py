@@ -1,4 +1,4 @@
-"""Restoring a folder of files from the Restore widget."""
+"""The panel that restores a folder of files."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class FolderPanel(JobPanel):
-    """Restores every TIFF file and OME-Zarr image of a folder with the model and the settings chosen for the layer."""
+    """Restores the TIFF files and OME-Zarr images of a folder with the model and the settings chosen for the layer."""
 
     changed = Signal()
-    """The work has begun or ended."""
+    """The job has started or ended."""
 
     def __init__(self) -> None:
         super().__init__(
             "Restore folder",
             start_help="Restore all files, one after the other, with the model and the settings above.",
-            stop_help="Stop; started again, it goes on where it stood.",
+            stop_help="Stop. Start again to continue.",
             failed="Failed",
         )
         self._entry: LibraryEntry | None = None
@@ -46,8 +46,8 @@ class FolderPanel(JobPanel):
         )
         self.target = file_edit(
             "Results to",
-            "Where the results go, as NAME_restored-MODEL.tif or .ome.zarr. Left empty: into the same folder. Files "
-            "that are there already, made by the same model with the same settings, are not made again.",
+            "Folder of the results, NAME_restored-MODEL.tif or .ome.zarr; empty for the same folder. Results that "
+            "are there already, of the same model and settings, are not made again.",
             FOLDER,
             placeholder="the same folder",
         )
@@ -57,7 +57,7 @@ class FolderPanel(JobPanel):
         self._update()
 
     def set_job(self, entry: LibraryEntry | None, parameters: RestorationParameters, *, is_held_up: bool) -> None:
-        """Say what restores the files, and whether a layer is being restored meanwhile."""
+        """Set what restores the files, and whether a layer is being restored meanwhile."""
         self._entry, self._parameters, self._is_held_up = entry, parameters, is_held_up
         self._update()
 
@@ -110,7 +110,7 @@ class FolderPanel(JobPanel):
                 f"Restored {restored} of {self._count} files in {duration(self._clock.seconds)}.{self._failures()}"
             )
         elif outcome is Outcome.STOPPED:
-            self.run_bar.say(f"Stopped; started again, it goes on where it stood.{self._failures()}")
+            self.run_bar.say(f"Stopped. Start again to continue.{self._failures()}")
         self.changed.emit()
 
     def _failures(self) -> str:

@@ -1,4 +1,4 @@
-"""Adding a model of another tool to the library, from the Restore widget."""
+"""The panel that imports models of other tools."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ImportPanel(JobPanel):
     """Reads a model of CSBDeep or a package for bioimage.io into the library, in the background."""
 
     imported = Signal(str)
-    """The name of a model that has come into the library."""
+    """The name of a model that was added to the library."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -45,8 +45,8 @@ class ImportPanel(JobPanel):
         self._asked: ForeignProgram | None = None
         self.source = file_edit(
             "From",
-            "A model folder of CSBDeep (with config.json and weights_best.h5) or a zip archive of it; or a package for "
-            "bioimage.io. If a package holds a program of others, you are asked before it is run.",
+            "A model folder of CSBDeep (with config.json and weights_best.h5), a zip archive of it, or a package of "
+            "bioimage.io. You are asked before a program in a package is run.",
             FILE,
             filters=FILES,
         )
@@ -109,7 +109,7 @@ class ImportPanel(JobPanel):
 
     def _ended(self, outcome: Outcome) -> None:
         if outcome is Outcome.DONE and self._asked is not None:
-            self.run_bar.say("The network is a program of others: nothing of it has been run.")
+            self.run_bar.say("The network is a program: it has not been run.")
             self._ask(self._asked)
         elif outcome is Outcome.DONE:
             self.imported.emit(self._name)
@@ -120,16 +120,16 @@ class ImportPanel(JobPanel):
             self.run_bar.say("Stopped: nothing was added.")
 
     def _ask(self, program: ForeignProgram) -> None:
-        """Ask whether a program may be run, and go on if so."""
+        """Ask whether a program may be run, and run it if so."""
         box = self.question = QMessageBox(self)
         box.setIcon(QMessageBox.Icon.Warning)
-        box.setWindowTitle("Run a program of others?")
+        box.setWindowTitle("Run a program?")
         box.setText(f"Run the program {escape(program.file)} of this package?")
         authors = escape(", ".join(program.authors) or "unknown authors")
         box.setInformativeText(
-            f"<qt><p>The network of <b>{escape(program.package)}</b>, by {authors}, is no list of numbers but a "
-            "TorchScript program. It runs with all your rights: it could read and change your files.</p>"
-            "<p>Answer Yes only if you trust its authors and where you have it from.</p>"
+            f"<qt><p>The network of <b>{escape(program.package)}</b>, by {authors}, is a TorchScript program. It runs "
+            "with all your rights: it could read and change your files.</p>"
+            "<p>Answer Yes only if you trust its authors and the site you have it from.</p>"
             f"<p>SHA-256: <code>{program.sha256[:32]}<br>{program.sha256[32:]}</code></p></qt>"
         )
         box.setStandardButtons(QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No)
@@ -140,7 +140,7 @@ class ImportPanel(JobPanel):
     def _on_answer(self, answer: int, program: ForeignProgram) -> None:
         self.question.deleteLater()
         if answer != QMessageBox.StandardButton.Yes.value:
-            self.run_bar.say("Not imported: its program was not to be run.")
+            self.run_bar.say("Not imported: you chose not to run its program.")
         elif not self._job.is_running and not self._problem():
             self.run_bar.show_progress(-1)
             self._start(program.sha256)
@@ -150,7 +150,7 @@ class ImportPanel(JobPanel):
 def _imported(
     path: Path, name: str, parameters: ImportParameters, agreed: str
 ) -> Generator[ForeignProgram | None, None, None]:
-    """Import a model; if it is a program that was not agreed to, report that program at the end."""
+    """Import a model; yields the program that the user must agree to, if there is one."""
     try:
         yield from importing(path, name, parameters, agrees=lambda program: program.sha256 == agreed)
     except UnagreedProgramError as error:

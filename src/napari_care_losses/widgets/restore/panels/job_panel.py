@@ -1,4 +1,4 @@
-"""What the panels that do one job share: rows, a run bar, the job and its end with the window."""
+"""Base of the panels that do one job."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from napari_care_losses.widgets.shared.run_bar import RunBar
 
 
 class JobPanel(QWidget):
-    """Rows of what a job needs, and a bar that runs it; its owners say what the job is.
+    """The settings of a job, and a bar that runs it.
 
     Parameters
     ----------
     start, start_help, stop_help : str
         Text of the button that starts the job, and the tooltips of both.
     failed : str
-        What is said before the reason of a failure.
+        Text before the reason of a failure.
     """
 
     def __init__(self, start: str, *, start_help: str, stop_help: str, failed: str) -> None:
@@ -39,7 +39,7 @@ class JobPanel(QWidget):
 
     @property
     def is_running(self) -> bool:
-        """Whether the job is under way."""
+        """Whether the job runs."""
         return self._job.is_running
 
     @abstractmethod
@@ -51,7 +51,7 @@ class JobPanel(QWidget):
         """Start the job."""
 
     def _ended(self, outcome: Outcome) -> None:
-        """Say how the job ended."""
+        """Show how the job ended."""
 
     def _update(self) -> None:
         self.run_bar.set_state(

@@ -1,4 +1,4 @@
-"""Saving what was restored, from a button."""
+"""The button that saves a restored layer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SaveButton(QPushButton):
     """Saves a restored layer, in the background."""
 
     said = Signal(str)
-    """What is going on, for a status line."""
+    """A text for a status line."""
 
     def __init__(self) -> None:
         super().__init__("Save as…")
@@ -54,7 +54,7 @@ class SaveButton(QPushButton):
         return self._job.is_running
 
     def offer(self, layer: Image | None, reason: str = "") -> None:
-        """Offer a restored layer to be saved; `reason` says why there is none."""
+        """Offer to save a restored layer; `reason` says why there is none."""
         self._layer = layer
         self.setEnabled(layer is not None and not self._job.is_running)
         self.setToolTip(tooltip(HELP if layer is not None else f"{HELP} {reason}"))

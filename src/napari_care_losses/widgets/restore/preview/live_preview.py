@@ -1,4 +1,4 @@
-"""The shown part of the shown frame, restored at once and laid over in place while the user looks around."""
+"""The visible part of the shown frame, restored at once and laid over the image."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from napari_care_losses.widgets.restore.preview.work import (
     Complete,
     PreviewRequest,
     modified,
+    preview_note,
     previewed,
     released,
-    summary,
 )
 from napari_care_losses.widgets.shared.events import Links, single_shot
 
@@ -47,7 +47,7 @@ DELAY_MS = 30
 """Time without another move after which one is followed."""
 
 REST_MS = 250
-"""Time for which the cursor must rest before the window follows it: passing over the image moves nothing."""
+"""Time for which the cursor must rest before the window follows it."""
 
 PLACING = ("scale", "translate", "rotate", "shear", "affine", "units")
 """Events of a layer that move its frames."""
@@ -62,16 +62,21 @@ class LivePreview(QObject):
         The viewer.
     parent : QWidget
         The widget it belongs to: when that, its dock or the viewer is closed, the preview goes.
+
+    Attributes
+    ----------
+    is_enabled : bool
+        Whether the preview is switched on.
     """
 
     said = Signal(str)
-    """What the preview does, or why it does nothing, in a line; empty where there is nothing to say."""
+    """What the preview does, or why it does nothing, in a line; may be empty."""
 
     painted = Signal(float)
     """Restored pixels are laid over the image: seconds since the move that asked for them."""
 
     switched_off = Signal()
-    """The user has deleted the preview's layer, and with it switched the preview off."""
+    """The user has switched the preview off by deleting its layer."""
 
     def __init__(self, viewer: ViewerModel, *, parent: QWidget) -> None:
         super().__init__(parent)
@@ -80,7 +85,7 @@ class LivePreview(QObject):
         self._frames: Frames | None = None
         self._entry: LibraryEntry | None = None
         self._parameters: RestorationParameters | None = None
-        self._is_enabled = False
+        self.is_enabled = False
         self._is_finished: Callable[[int], bool] = lambda _: False
         self._problem = ""
         self._version = 0
@@ -100,18 +105,13 @@ class LivePreview(QObject):
         self._connect()
         CloseGuard(parent).closed.connect(self.close)
         links, overlay = (self._links, self._source_links), self._overlay
-        # not a method of this object: destroyed, it can do nothing any more
+        # not a method of this object, which is gone by then
         self.destroyed.connect(lambda: _end(links, overlay))
 
     @property
     def is_running(self) -> bool:
-        """Whether restored pixels are waited for."""
+        """Whether restored pixels are still to come."""
         return self._delay.isActive() or self._job.is_running
-
-    @property
-    def is_enabled(self) -> bool:
-        """Whether the preview is switched on."""
-        return self._is_enabled
 
     @property
     def layer(self) -> Image | None:
@@ -136,9 +136,9 @@ class LivePreview(QObject):
 
     def set_enabled(self, is_enabled: bool) -> None:
         """Switch the preview on, or off: its layer goes."""
-        if is_enabled == self._is_enabled:
+        if is_enabled == self.is_enabled:
             return
-        self._is_enabled = is_enabled
+        self.is_enabled = is_enabled
         if is_enabled:
             self.refresh()
             return
@@ -147,13 +147,13 @@ class LivePreview(QObject):
         self._job.request(lambda: released(previewer))
 
     def set_finished(self, is_finished: Callable[[int], bool]) -> None:
-        """Set what tells of the frames, by index, that need no preview because their restoration is there."""
+        """Set which frames, by index, need no preview because they are restored."""
         self._is_finished = is_finished
         self.refresh()
 
     def refresh(self) -> None:
-        """PreviewedFrame again at what is shown."""
-        if not self._is_enabled:
+        """Preview what is shown now."""
+        if not self.is_enabled:
             return
         if not self._delay.isActive():
             self._moved = time.perf_counter()
@@ -161,7 +161,7 @@ class LivePreview(QObject):
 
     def close(self) -> None:
         """End the preview for good."""
-        self._is_enabled = False
+        self.is_enabled = False
         for timer in (self._delay, self._rest, self._removal):
             timer.stop()
         self._job.cancel()
@@ -175,7 +175,7 @@ class LivePreview(QObject):
             self._links.add(emitter, self._on_move)
         self._links.add(self._viewer.dims.events.ndisplay, self._on_ndisplay)
         for emitter in camera_events(self._viewer):
-            self._links.add(emitter, self._on_camera)
+            self._links.add(emitter, self._on_rest)
         self._links.add(self._viewer.cursor.events.position, self._on_cursor)
         self._links.add(self._viewer.layers.events.removed, self._on_removed)
 
@@ -186,7 +186,7 @@ class LivePreview(QObject):
             self._source_links.add(getattr(layer.events, name), self._on_placed)
 
     def _read_frames(self) -> None:
-        """Take the layer's data for a stack of its own, of which nothing is known yet."""
+        """Read the frames of the layer, and forget those of another."""
         self._frames, self._problem, self._cursor = None, "", None
         self._version += 1
         if self._source is not None:
@@ -200,25 +200,18 @@ class LivePreview(QObject):
 
     def _on_ndisplay(self, _event: object = None) -> None:
         self.refresh()
-        if self._is_enabled and self._viewer.dims.ndisplay != 2:
+        if self.is_enabled and self._viewer.dims.ndisplay != 2:
             # at once, before the preview is drawn as a volume
             self._follow()
 
-    def _on_camera(self, _event: object = None) -> None:
-        self._take_cursor()
-        self.refresh()
-
     def _on_cursor(self, _event: object = None) -> None:
-        if self._is_enabled:
+        if self.is_enabled:
             self._rest.start()
 
-    def _on_rest(self) -> None:
-        self._take_cursor()
-        self.refresh()
-
-    def _take_cursor(self) -> None:
-        if self._source is not None and self._is_enabled:
+    def _on_rest(self, _event: object = None) -> None:
+        if self._source is not None and self.is_enabled:
             self._cursor = cursor_place(self._viewer, self._source) or self._cursor
+        self.refresh()
 
     def _on_data(self, _event: object = None) -> None:
         self._overlay.remove()
@@ -231,7 +224,7 @@ class LivePreview(QObject):
         self.refresh()
 
     def _on_removed(self, event: Any) -> None:
-        # Looked at later: within the event, layers must not be removed, and others may be about to be.
+        # later: within the event, no layer must be removed
         if event.value is self._source or event.value is self._overlay.layer:
             self._removal.start()
 
@@ -245,7 +238,7 @@ class LivePreview(QObject):
             self.switched_off.emit()
 
     def _follow(self) -> None:
-        """Ask for what is shown now, unless it is there or under way."""
+        """Restore what is shown now, unless it is there or under way."""
         source, entry, parameters = self._source, self._entry, self._parameters
         if source is None or entry is None or parameters is None:
             self._pause("")
@@ -290,8 +283,8 @@ class LivePreview(QObject):
         self._rest_upon(text)
         self._overlay.remove()
 
-    def _on_report(self, asked_and_given: tuple[PreviewRequest, PreviewTile | Complete | str]) -> None:
-        request, report = asked_and_given
+    def _on_report(self, report_of_request: tuple[PreviewRequest, PreviewTile | Complete | str]) -> None:
+        request, report = report_of_request
         if request is not self._request or request.shown.source not in self._viewer.layers:
             return
         seconds = time.perf_counter() - self._asked
@@ -299,7 +292,7 @@ class LivePreview(QObject):
             self.said.emit(f"Preview: {report}")
         elif isinstance(report, Complete):
             self._overlay.settle_contrast(report.limits)
-            self.said.emit(summary(request, seconds, report.note))
+            self.said.emit(preview_note(request, seconds, report.note))
         elif report.image is None or report.position is None:
             self.said.emit(f"Preview: {report.note}…")
         else:

@@ -1,4 +1,4 @@
-"""The layer that a live preview lies in: a window of one frame, exactly over the layer it was made from."""
+"""The layer of the live preview: a part of one frame, exactly over the layer it was made from."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PreviewedFrame(NamedTuple):
     index : int
         The frame.
     version : object
-        Changes with whatever makes pixels restored before outdated.
+        Changes when the pixels restored before are outdated.
     """
 
     source: Image

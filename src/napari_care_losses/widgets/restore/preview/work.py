@@ -1,4 +1,4 @@
-"""What a live preview asks for and gets, as iterators without Qt."""
+"""The work of a live preview, as iterators without Qt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PreviewRequest(NamedTuple):
-    """What a preview is asked for; the same again is not computed again.
+    """What to preview; the same again is not computed again.
 
     Attributes
     ----------
@@ -73,18 +73,18 @@ def previewed(
                     note = tile.note
         yield request, Complete(comparable_limits(np.concatenate(images)), note)
     except CareError as error:
-        # Shown in a line only: a message that pops up at every step of the slider would be in the way.
+        # in a line only: a message at every step of the slider would be in the way
         yield request, str(error)
 
 
 def released(previewer: Previewer) -> Iterator[None]:
-    """Give the previewer's working memory back, after whatever it is at."""
+    """Free the previewer's working memory."""
     previewer.close()
     yield from ()
 
 
-def summary(request: PreviewRequest, seconds: float, note: str) -> str:
-    """Return what a complete preview says of itself."""
+def preview_note(request: PreviewRequest, seconds: float, note: str) -> str:
+    """Return the line shown for a complete preview."""
     height, width = request.window.shape
     where = "around the cursor" if request.is_part else "in view"
     return f"Preview: {height} x {width} px {where}, {seconds:.2f} s" + (f" ({note})" if note else "")

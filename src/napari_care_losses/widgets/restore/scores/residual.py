@@ -1,4 +1,4 @@
-"""The residual as a layer: what a restoration took away from its input, computed when it is looked at."""
+"""The residual as a layer: what a restoration removed from its input, computed when it is shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RESIDUAL = "residual"
 """The kind of these layers in their metadata."""
 
 COLORMAP = "PiYG"
-"""Diverging: lost light and invented light have colours of their own, nothing lost is near white."""
+"""Diverging: white where nothing changed."""
 
 LIMIT_PERCENTILE = 99.8
 
@@ -39,13 +39,12 @@ def residual_stack(source: Frames, restored: Frames, done: Collection[int]) -> A
     source, restored : Frames
         Stacks of one shape.
     done : collection of int
-        Frames that are restored; asked anew whenever a frame is computed, so it may grow. The others are NaN, which
-        napari draws as transparent.
+        Frames that are restored; it may grow. The others are NaN, which napari draws as transparent.
 
     Returns
     -------
     dask array of the stack's shape, float32
-        One chunk a frame; see `diagnostics.residual`.
+        One chunk a frame; see `evaluation.residual.residual`.
     """
     import dask.array
 
@@ -61,7 +60,7 @@ def residual_stack(source: Frames, restored: Frames, done: Collection[int]) -> A
         chunks=(*((1,) * size for size in leading), *((size,) for size in frame_shape)),
         dtype=np.float32,
         meta=np.empty((0,) * len(source.shape), np.float32),
-        # dask would make up a name from all pixels of both stacks
+        # dask would hash all pixels of both stacks for a name
         name=f"{RESIDUAL}-{uuid4().hex}",
     )
 
@@ -79,7 +78,7 @@ def residual_limit(source: Frames, restored: Frames, index: int) -> float:
 
 
 def find_residual(viewer: ViewerModel, source: Image, restored: Image) -> Image | None:
-    """Return the layer that shows what `restored` took away from `source`, if there is one."""
+    """Return the layer with the residual of `source` and `restored`, if there is one."""
     wanted = _mark(source, restored)
     for layer in viewer.layers:
         if isinstance(layer, Image) and layer.metadata.get(KEY) == wanted:
@@ -106,7 +105,7 @@ def _frame(source: Frames, restored: Frames, index: int) -> NDArray[np.float32]:
     try:
         return residual(source[index], restored[index])
     except InputError:
-        # a message at every drawing would be in the way: the frame stays empty, and the figures say why
+        # the frame stays empty, and the scores say why
         return np.full(source.frame_shape, np.nan, np.float32)
 
 

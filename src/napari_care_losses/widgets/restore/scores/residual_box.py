@@ -1,4 +1,4 @@
-"""The switch that shows the residual of the restoration at hand."""
+"""The switch that shows the residual of the restoration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Shown:
-    """What a residual layer is made of; `done` is read by the layer's data, and grows."""
+    """What a residual layer shows; its data read `done`, which grows."""
 
     source: Frames
     restored: Frames
@@ -38,7 +38,7 @@ class _Shown:
 
 
 class ResidualBox(QCheckBox):
-    """Checked while the residual of the restoration at hand is a visible layer.
+    """Checked while the residual of the restoration is a visible layer.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ class ResidualBox(QCheckBox):
         super().__init__("Show the residual (input minus restored)")
         self.setToolTip(
             tooltip(
-                "A layer with what the restoration took away. It should hold noise alone: shapes known from the image "
-                "are signal lost. Green: brighter in the input, pink: brighter in the restored image."
+                "A layer with what the restoration removed. It should be noise alone: structure in it is lost signal. "
+                "Green is brighter in the input, pink is brighter in the restored image."
             )
         )
         self._viewer = viewer
@@ -73,7 +73,7 @@ class ResidualBox(QCheckBox):
         return self._job.is_running
 
     def show_frame(self, source: Image | None, restored: Image | None, index: int, done: Collection[int]) -> None:
-        """Take the restoration at hand: the layers, the frame shown, and which frames of the restored one are there."""
+        """Take the layers, the shown frame, and the frames that are restored."""
         self._source, self._restored, self._index, self._done = source, restored, index, set(done)
         layer = self._layer()
         if layer is not None:
@@ -81,7 +81,7 @@ class ResidualBox(QCheckBox):
         self._sync()
 
     def frame_done(self, index: int) -> None:
-        """Note that a frame has been restored, for the first time or anew."""
+        """Note that a frame has been restored, also again."""
         self._done.add(index)
         layer = self._layer()
         if layer is not None:
@@ -89,7 +89,7 @@ class ResidualBox(QCheckBox):
         self._sync()
 
     def stop(self) -> None:
-        """Stop what is under way."""
+        """Stop making the layer."""
         self._job.stop()
 
     def _layer(self) -> Image | None:
@@ -98,7 +98,7 @@ class ResidualBox(QCheckBox):
         return find_residual(self._viewer, self._source, self._restored)
 
     def _fill(self, layer: Image, *, renewed: int | None = None) -> None:
-        """Let a residual layer show the stacks as they are now."""
+        """Show the stacks as they are now."""
         assert self._source is not None and self._restored is not None
         source, restored = layer_frames(self._source), layer_frames(self._restored)
         shown = self._shown.get(layer)
@@ -127,7 +127,7 @@ class ResidualBox(QCheckBox):
             self._job.start(lambda: iter([(source, restored, residual_limit(frames, of_restored, nearest))]))
 
     def _add(self, source: Image, restored: Image, limit: float) -> None:
-        # either may have gone, or been replaced, while the limit was computed
+        # either may have been removed meanwhile
         if (source, restored) != (self._source, self._restored) or source not in self._viewer.layers:
             return
         frames, of_restored = layer_frames(source), layer_frames(restored)

@@ -1,4 +1,4 @@
-"""The axis of a layer that figures are plotted over, and the way back from a frame to the viewer's slider."""
+"""The axis that scores are plotted over, and moving the viewer's slider along it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _NAMELESS = re.compile(r"(axis )?-?\d*")
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """An axis in front of Y and X, along which figures are plotted.
+    """An axis in front of Y and X, along which scores are plotted.
 
     Attributes
     ----------
     length : int
         Frames along it.
     stride : int
-        Distance of two neighbours along it, in the count of all frames.
+        Number of frames from one to the next along it.
     label : str
-        What is counted, with its unit: "frame", "time (s)", "z (µm)", "field".
+        Name and unit: "frame", "time (s)", "z (µm)", "field".
     start, step : float
         Value of the first frame, and between two frames, in that unit.
     is_time : bool
-        Whether frames follow one another in time, as far as the layer says.
+        Whether the axis is time, as far as the layer says.
     """
 
     length: int
@@ -50,7 +50,7 @@ class TimeAxis:
         return index // self.stride % self.length
 
     def line(self, index: int) -> range:
-        """Return the frames that differ from a frame in their place along the axis alone."""
+        """Return the frames that differ from a frame only in their place along the axis."""
         first = index - self.step_of(index) * self.stride
         return range(first, first + self.length * self.stride, self.stride)
 
@@ -87,16 +87,7 @@ def time_axis(layer: Image) -> TimeAxis | None:
 
 
 def move_slider(viewer: ViewerModel, layer: Image, index: int) -> None:
-    """Let the viewer show one of a layer's frames: the inverse of `layers.shown_index`.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        The viewer that holds the layer.
-    layer : Image
-        The layer.
-    index : int
-        The frame, counted as in `layer_frames`.
+    """Let the viewer show frame `index` of a layer: the inverse of `shown_index`.
 
     Raises
     ------
