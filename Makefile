@@ -57,7 +57,7 @@ format: $(INSTALLED_DEV) ## rewrite the code in the project's style
 	$(BIN)/ruff format
 
 docs: $(INSTALLED) ## build the site of the documentation into build/site
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 models: $(INSTALLED) ## train the bundled models anew; PAIRS=folder for real images besides
 	$(BIN)/python tools/train_bundled.py $(if $(PAIRS),--pairs "$(PAIRS)")

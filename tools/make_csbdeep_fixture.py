@@ -1,6 +1,6 @@
 """Make the CSBDeep models that the tests read, in an environment with CSBDeep: see `benchmarks/peers.sh`.
 
-    build/bench/env/csbdeep/bin/python tools/make_csbdeep_fixture.py tests/core/data/csbdeep
+    build/bench/env/csbdeep/bin/python tools/make_csbdeep_fixture.py tests/data/csbdeep
 
 Three small models as CSBDeep itself trains and leaves them, an image, and what CSBDeep makes of it.
 """

@@ -56,7 +56,7 @@ def test_the_site_holds_every_page(site):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 def test_a_browser_finds_no_broken_link_or_image_and_fetches_nothing(site):
-    names = [str(page.relative_to(site)) for page in sorted(site.glob("**/*.html")) if page.name != "404.html"]
+    names = [page.relative_to(site).as_posix() for page in sorted(site.glob("**/*.html")) if page.name != "404.html"]
     opener = site / "opened.html"
     opener.write_text(OPENED % "".join(f'<iframe src="{name}"></iframe>' for name in names), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
