@@ -3,6 +3,8 @@
 # Any Python of 3.11 or newer; tools/environment.sh looks for one where this is empty.
 PYTHON ?=
 PYTEST_ARGS ?=
+# Several processes share the test files; PARALLEL= runs them in one.
+PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile
 # A folder with mitochondria_low.tif and mitochondria_high.tif, for benchmarks and models on real images.
 PAIRS ?=
 # A Python of 3.9 to 3.11 for CSBDeep; benchmarks/peers.sh looks for one where this is empty.
@@ -38,7 +40,7 @@ demo: $(INSTALLED) system-libraries ## restore a low-exposure stack; opens napar
 	$(BIN)/napari-care-losses demo
 
 test: $(INSTALLED) system-libraries ## run the tests that take seconds each
-	$(ON_A_SCREEN) $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(ON_A_SCREEN) $(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
 
 test-slow: $(INSTALLED) system-libraries ## run the tests that take minutes each
 	$(ON_A_SCREEN) $(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST_ARGS)

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from napari_care_losses.core.low_band import noise_limited_sigma, tie_low_band
-from napari_care_losses.core.metrics import score
-from napari_care_losses.core.model import load_model
-from napari_care_losses.core.normalization import Normalization, frame_range
-from napari_care_losses.core.restoration import RestorationParameters, restore
+
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.images.normalization import Normalization, frame_range
+from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.low_band import noise_limited_sigma, tie_low_band
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.restoration.restore_stack import restore
 
 SIGMAS = (5.0, 8.0, 12.0, 20.0)
 
