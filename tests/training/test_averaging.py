@@ -2,17 +2,10 @@
 
 import copy
 
-import pytest
 import torch
-from fixtures.toy_trainings import ARCHITECTURE, finished, trainer
+from fixtures.toy_trainings import finished, trainer
 
-from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.training.learner import DECAY
-
-
-@pytest.fixture(autouse=True)
-def tiny_preset(monkeypatch):
-    monkeypatch.setitem(PRESETS, "lite", ARCHITECTURE)
 
 
 def test_the_average_is_that_of_the_formula():

@@ -3,19 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from fixtures.toy_trainings import ARCHITECTURE, finished, make_pairs, trainer
+from fixtures.toy_trainings import finished, make_pairs, trainer
 
 from napari_care_losses.errors import ComputeError, TrainingDivergedError
-from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.training.divergence import EXPLODED, check_loss
 from napari_care_losses.training.learner import Learner
 from napari_care_losses.training.progress import RunProgress
-
-
-@pytest.fixture(autouse=True)
-def tiny_preset(monkeypatch):
-    monkeypatch.setitem(PRESETS, "lite", ARCHITECTURE)
 
 
 def exploding(monkeypatch, training, step, value=1e5):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from fixtures.toy_trainings import (
-    ARCHITECTURE,
     assert_equal_runs,
     broken_loss,
     finished,
@@ -22,15 +21,9 @@ from safetensors.torch import load_file, save_file
 
 from napari_care_losses.errors import ResumeError, TrainingDivergedError
 from napari_care_losses.losses.frequency import Bandpass
-from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.training.checkpoint import STATE_HEADER, list_stopped, read_stopped
 from napari_care_losses.training.patches import draw_batch
 from napari_care_losses.training.trainer import Preparing, Step, Trainer
-
-
-@pytest.fixture(autouse=True)
-def tiny_preset(monkeypatch):
-    monkeypatch.setitem(PRESETS, "lite", ARCHITECTURE)
 
 
 @pytest.mark.parametrize("loss", ["laplace", "fft", "bandpass", "gan"])
@@ -80,7 +73,7 @@ def test_a_run_closed_and_called_again_goes_on():
 
 
 def drawing_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])

@@ -3,9 +3,9 @@
 import os
 from itertools import islice
 
-import numpy as np
 import pytest
 import torch
+from fixtures import toy_trainings
 from fixtures.cli_runs import names
 
 from napari_care_losses.errors import (
@@ -15,31 +15,16 @@ from napari_care_losses.errors import (
     ResumeError,
     TrainingDivergedError,
 )
-from napari_care_losses.losses.registry import LOSSES
-from napari_care_losses.models.architecture import PRESETS, Architecture
+from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.model import load_model
 from napari_care_losses.training.checkpoint import state_path
-from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.to_file import train_to_file
-from napari_care_losses.training.trainer import Epoch, Trainer, TrainingParameters
-
-TINY = Architecture(kernel_size=3, filters=2, depth=1)
+from napari_care_losses.training.trainer import Epoch, Trainer
 
 
 def trainer(loss="mae", **settings):
-    rng = np.random.default_rng(0)
-    high = rng.random((3, 20, 20))
-    pairs = [Pair(image + rng.normal(0, 0.2, image.shape), image, f"toy[{i}]") for i, image in enumerate(high)]
-    values = {
-        "preset": "lite",
-        "budget": "steps",
-        "amount": 5,
-        "steps_per_epoch": 2,
-        "patch_size": 16,
-        "batch_size": 2,
-        "validation_patches": 2,
-    }
-    return Trainer(pairs, LOSSES[loss](), TrainingParameters(**{**values, **settings}), device="cpu")
+    values = {"amount": 5, "steps_per_epoch": 2, "validation_patches": 2, **settings}
+    return toy_trainings.trainer(loss, toy_trainings.make_pairs(3, size=20), **values)
 
 
 def fail_at(patch, number, error):
@@ -55,7 +40,6 @@ def fail_at(patch, number, error):
     patch.setattr(Trainer, "_step", failing)
 
 
-@pytest.mark.usefixtures("tiny_preset")
 class TestTraining:
     def train(self, path, training=None, **options):
         training = training or trainer()
@@ -151,7 +135,7 @@ class TestTraining:
         with pytest.raises(OutputError, match=r"No space left .*m\.resume holds all but the last epoch"):
             self.train(path)
         monkeypatch.undo()
-        monkeypatch.setitem(PRESETS, "lite", TINY)
+        monkeypatch.setitem(PRESETS, "lite", toy_trainings.ARCHITECTURE)
         reports, _ = self.train(path, resume=True)
         assert [report.step for report in reports if isinstance(report, Epoch)] == [4, 5]
 

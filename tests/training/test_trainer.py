@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from fixtures.toy_trainings import (
-    ARCHITECTURE,
     TINY,
     assert_equal_runs,
     broken_loss,
@@ -25,11 +24,6 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.trainer import Epoch, Preparing, Step, Trainer, TrainingParameters
-
-
-@pytest.fixture(autouse=True)
-def tiny_preset(monkeypatch):
-    monkeypatch.setitem(PRESETS, "lite", ARCHITECTURE)
 
 
 def test_reports_come_in_order():

@@ -7,18 +7,12 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from fixtures.toy_trainings import ARCHITECTURE, assert_equal_runs, finished, make_pairs, trainer
+from fixtures.toy_trainings import assert_equal_runs, finished, make_pairs, trainer
 
 from napari_care_losses.evaluation.metrics import score
-from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.training.pairs import Pair, Share
 from napari_care_losses.training.progress import Epoch, Step
 from napari_care_losses.training.validation_preview import choose_view
-
-
-@pytest.fixture(autouse=True)
-def tiny_preset(monkeypatch):
-    monkeypatch.setitem(PRESETS, "lite", ARCHITECTURE)
 
 
 def share(shape=(300, 400), *, spot=(200, 300), validates=True, region=None):
