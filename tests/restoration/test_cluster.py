@@ -255,7 +255,7 @@ class TestCommand:
         os.killpg(process.pid, signal.SIGINT)
         message, complained = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "stopped; --resume goes on" in message
+        assert "stopped: repeat the command with --resume to continue" in message
         assert "Traceback" not in complained
         assert journal.exists()
         assert not (folder / "two.ome.zarr").exists()

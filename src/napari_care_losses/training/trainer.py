@@ -230,15 +230,7 @@ class Trainer:
         return make_preview(self._view, restored, self.loss)
 
     def save_state(self, path: Path) -> None:
-        """Write all that `load_state` needs to go on exactly where this run stands.
-
-        Raises
-        ------
-        InputError
-            If the folder does not exist.
-        OutputError
-            If the file cannot be written.
-        """
+        """Write all that `load_state` needs to continue exactly here; raises as `checkpoint.write_state` does."""
         values = {
             "identity": self._identity(),
             "amount": self.parameters.amount,
@@ -251,7 +243,7 @@ class Trainer:
         states.write_state(path, values, self._learner.pack(self._best))
 
     def load_state(self, path: Path) -> None:
-        """Go on where the run that wrote `path` stood; the budget may be another one.
+        """Continue the run that wrote `path`; the budget may differ.
 
         Raises
         ------
