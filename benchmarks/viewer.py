@@ -4,13 +4,14 @@
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/viewer.py
 
 Opens a real viewer with the plugin's widgets on its samples, every part in a fresh process. While the slider moves, a
-timer that should fire every 10 ms notes how late it is: that long a click would have waited. Figures of "training" and
-"restoring" hold all of it, from the moment the widget is open through the loading of torch (also on its own, as
-"start") to the last frame. The last line is one JSON object.
+timer that should fire every 10 ms notes how late it is: a click would have waited as long. The values of "training" and
+"restoring" cover everything from the opened widget to the last frame; the loading of torch is also measured alone, as
+"start". The last line is one JSON object.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -71,7 +72,7 @@ class Lateness:
         finally:
             self._names = before
 
-    def figures(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         """Return 99th percentile and maximum of everything noted, in ms."""
         found = {}
         for name, late in self.of.items():
@@ -87,48 +88,26 @@ class Lateness:
             self.of.setdefault(name, []).append(late)
 
 
-class Slider:
-    """Moves the viewer's slider back and forth."""
-
-    def __init__(self, viewer: napari.Viewer) -> None:
-        self._viewer = viewer
-        self._timer = QTimer()
-        self._timer.setInterval(SLIDER_MS)
-        self._timer.timeout.connect(self.move)
-        self._step, self._by = 0, 1
-
-    def move(self) -> None:
-        """Move by one frame."""
-        last = self._viewer.dims.nsteps[0] - 1
-        if not 0 <= self._step + self._by <= last:
-            self._by = -self._by
-        self._step += self._by
-        self._viewer.dims.set_current_step(0, self._step)
-
-    @contextmanager
-    def moving(self) -> Iterator[None]:
-        """Move every 150 ms meanwhile."""
-        self._timer.start()
-        try:
-            yield
-        finally:
-            self._timer.stop()
-
-
 @contextmanager
 def slider_moving(viewer: napari.Viewer) -> Iterator[Lateness]:
-    """Move the slider meanwhile; yield what notes the lateness, with that of a viewer at rest in it."""
-    late, slider = Lateness(), Slider(viewer)
+    """Move the slider back and forth; yield what notes the lateness, with that of a viewer at rest in it."""
+    late, timer, last = Lateness(), QTimer(), viewer.dims.nsteps[0] - 1
+    steps = itertools.cycle([*range(1, last), *range(last, -1, -1)])
+    timer.setInterval(SLIDER_MS)
+    timer.timeout.connect(lambda: viewer.dims.set_current_step(0, next(steps)))
     pause(2)
-    with slider.moving():
+    timer.start()
+    try:
         pause(1)
         with late.noted("idle"):
             pause(5)
         yield late
+    finally:
+        timer.stop()
 
 
 def wait(is_done: Callable[[], bool], seconds: float = PATIENCE, *, must_end: bool = True) -> None:
-    """Let the viewer live until something is true or time is up."""
+    """Process the viewer's events until something is true or time is up."""
     loop, end = QEventLoop(), time.monotonic() + seconds
     timer = QTimer()
     timer.setInterval(5)
@@ -230,7 +209,7 @@ def measure_training() -> dict[str, float]:
                 train.run_bar.stop_button.click()
                 wait(lambda: not train.is_running)
     viewer.close()
-    return late.figures() | speeds
+    return late.summary() | speeds
 
 
 def measure_restoring() -> dict[str, float]:
@@ -260,7 +239,7 @@ def measure_restoring() -> dict[str, float]:
                     restore.run_bar.stop_button.click()
                 wait(lambda: not restore.is_running)
     viewer.close()
-    return late.figures() | speeds
+    return late.summary() | speeds
 
 
 def measure_preview() -> dict[str, float]:
@@ -294,7 +273,7 @@ def measure_preview() -> dict[str, float]:
             found[f"first_preview_s_{kind}"] = round(float(np.median(seconds)), 3)
             found[f"first_preview_max_s_{kind}"] = round(max(seconds), 3)
     viewer.close()
-    return found | late.figures()
+    return found | late.summary()
 
 
 def measure_scores() -> dict[str, float]:

@@ -96,6 +96,8 @@ class ComparisonResults:
         self.plan = plan
         self.scores: Scores = {}
         self.notes: dict[str, str] = {}
+        # a single frame needs no stack of all
+        self._is_whole = len(plan.indices) == len(plan.frames)
         self._arrays: dict[str, NDArray[np.float32]] = {}
         self._done: dict[str, set[int]] = {name: set() for name in plan.names}
 
@@ -183,16 +185,13 @@ class ComparisonResults:
         """Keep a restored frame."""
         if name not in self._arrays:
             frames = self.plan.frames
-            # a single frame needs no stack of all
-            is_whole = len(self.plan.indices) == len(frames)
-            leading = frames.leading_shape if is_whole else (1,) * len(frames.leading_shape)
+            leading = frames.leading_shape if self._is_whole else (1,) * len(frames.leading_shape)
             self._arrays[name] = new_array((*leading, *frames.frame_shape))
         self._arrays[name][self._position(index)] = image
 
     def _position(self, index: int) -> tuple[int, ...]:
         frames = self.plan.frames
-        is_whole = len(self.plan.indices) == len(frames)
-        return frames.position(index) if is_whole else (0,) * len(frames.leading_shape)
+        return frames.position(index) if self._is_whole else (0,) * len(frames.leading_shape)
 
 
 def check_truth(frames: Frames, truth: Frames) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QDockWidget, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_care_losses.widgets.layers.canvas import make_canvas_current
 from napari_care_losses.widgets.shared.closing import CloseGuard, ancestor
 from napari_care_losses.widgets.shared.events import single_shot
 from napari_care_losses.widgets.shared.form import align_labels
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import napari.viewer
     from magicgui.widgets import Container
     from qtpy.QtGui import QShowEvent
+    from qtpy.QtWidgets import QMainWindow
 
 WIDTH = 340
 """Least width, in pixels."""
@@ -107,3 +109,16 @@ class Panel(QWidget):
 
     def _before_removal(self, _event: object) -> None:
         make_canvas_current(self.closing.window)
+
+
+def make_canvas_current(window: QMainWindow | None) -> None:
+    """Make the OpenGL context of the viewer's canvas current, before a layer is removed.
+
+    napari deletes the buffers of the layer in the context that is current (0.9.2: they are flushed in
+    `VispyCanvas._clean_and_update_scenegraph`). Outside its own drawing that is another one: the canvas then still uses
+    the buffers, and the process crashes when the next layer is added.
+    """
+    centre = window.centralWidget() if window is not None and isalive(window) else None
+    if centre is not None:
+        for canvas in centre.findChildren(QOpenGLWidget):
+            canvas.makeCurrent()

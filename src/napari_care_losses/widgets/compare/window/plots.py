@@ -79,6 +79,7 @@ class CurvePlot(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self._is_logarithmic = is_logarithmic
         self._styles: dict[str, CurveStyle] = {}
         self._curves: dict[str, PlotCurve] = {}
         self._hidden: set[str] = set()
@@ -165,10 +166,6 @@ class CurvePlot(QWidget):
         if self._threshold is not None:
             self._threshold.setPen(pyqtgraph.mkPen(theme.highlight.as_hex(), width=1, style=Qt.PenStyle.DashLine))
         self._write_legend()
-
-    @property
-    def _is_logarithmic(self) -> bool:
-        return bool(self.plot.getPlotItem().ctrl.logYCheck.isChecked())
 
     def _dress(self, name: str) -> None:
         style = self._styles[name]

@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from napari.layers import Image
+
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import InputError
+from napari_care_losses.training.pair_names import explain_unmatched, match_names
 from napari_care_losses.training.pair_sources import PairSource, check_pair, examine_pair, shape_text
 from napari_care_losses.widgets.layers.conversion import layer_frames
+from napari_care_losses.widgets.layers.restored_layers import is_result
+from napari_care_losses.widgets.shared.events import Links
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from napari.layers import Image
+    from napari.layers import Layer
 
 UNSET = "choose…"
 
@@ -72,6 +77,7 @@ class PairRow:
     def __init__(self, on_changed: Callable[[PairRow], None], files: PairSource | None = None) -> None:
         self._on_changed = on_changed
         self._files = files
+        self._links = Links()
         self.layers: tuple[Image | None, Image | None] = (None, None)
         self.source = files
         self.shape: tuple[int, ...] | None = None
@@ -130,16 +136,14 @@ class PairRow:
         self.release()
         self.layers = (low, high)
         for layer in {id(layer): layer for layer in self.layers if layer is not None}.values():
-            layer.events.name.connect(self._on_renamed)
-            layer.events.data.connect(self._on_data)
+            self._links.add(layer.events.name, self._on_renamed)
+            self._links.add(layer.events.data, self._on_data)
         self.check()
         self._on_changed(self)
 
     def release(self) -> None:
         """Disconnect from the layers."""
-        for layer in {id(layer): layer for layer in self.layers if layer is not None}.values():
-            layer.events.name.disconnect(self._on_renamed)
-            layer.events.data.disconnect(self._on_data)
+        self._links.cut()
         self.layers = (None, None)
 
     def check(self) -> None:
@@ -183,6 +187,53 @@ def layer_pair(low: Image | None, high: Image | None) -> PairSource:
     if low is None or high is None:
         raise InputError("Choose a low and a high exposure.")
     return PairSource(low.name, layer_frames(low), layer_frames(high))
+
+
+class LayerMatches(NamedTuple):
+    """Pairs of layers found by their names.
+
+    Attributes
+    ----------
+    new : list of tuple of Image
+        Low and high layer of every pair that is not in the table yet.
+    about : str
+        What adding them does, or why there is nothing to add.
+    result : str
+        What to say once they are added.
+    """
+
+    new: list[tuple[Image, Image]]
+    about: str
+    result: str
+
+
+def match_layers(layers: Iterable[Layer], listed: Sequence[tuple[Image | None, Image | None]]) -> LayerMatches:
+    """Return the pairs that image layers form by their names; layers restored by this plugin are left out.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        The viewer's layers.
+    listed : sequence of tuple of Image
+        The pairs in the table.
+    """
+    images = {layer.name: layer for layer in layers if isinstance(layer, Image) and not is_result(layer)}
+    matching = match_names(list(images))
+    known = {tuple(map(id, pair)) for pair in listed}
+    found = [(images[low], images[high]) for low, high in matching.pairs]
+    new = [pair for pair in found if tuple(map(id, pair)) not in known]
+    left_out = explain_unmatched(matching._replace(alone=[]))
+    count = f"{len(new)} pair{'s' if len(new) != 1 else ''}"
+    if new:
+        about = f"Add the {count} found by the layers' names."
+    elif found:
+        about = "All pairs found by the layers' names are in the table."
+    else:
+        about = (
+            "No two layers have names that differ only in the exposure, such as actin low and actin high, or 1 ms "
+            f"and 100 ms. {left_out}"
+        ).strip()
+    return LayerMatches(new, about, f"{count} matched by name. {left_out}".strip())
 
 
 def check_pairs(rows: Sequence[tuple[int, PairSource]]) -> Iterator[PairCheck | None]:

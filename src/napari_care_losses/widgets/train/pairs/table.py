@@ -10,13 +10,13 @@ from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 from napari_care_losses.errors import InputError
 from napari_care_losses.training.pair_sources import first_listing
 from napari_care_losses.widgets.background.worker import LatestJob
+from napari_care_losses.widgets.shared.events import Links
 from napari_care_losses.widgets.shared.form import Rows, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 from napari_care_losses.widgets.train.pairs.folder_dialog import FoldersDialog
 from napari_care_losses.widgets.train.pairs.grid import PairGrid
-from napari_care_losses.widgets.train.pairs.layer_matches import LayerMatches, match_layers
-from napari_care_losses.widgets.train.pairs.row import PairCheck, PairRow, check_pairs
+from napari_care_losses.widgets.train.pairs.row import LayerMatches, PairCheck, PairRow, check_pairs, match_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,8 +44,9 @@ class PairTable(QWidget):
         self._being_checked: list[PairRow] = []
         self._is_settling = False
         self._build()
+        self._links = Links()
         for name in ("inserted", "removed", "renamed"):
-            getattr(viewer.layers.events, name).connect(self._on_layers)
+            self._links.add(getattr(viewer.layers.events, name), self._on_layers)
         self.add_row()
 
     def add_row(self) -> PairRow:
@@ -121,8 +122,7 @@ class PairTable(QWidget):
         self._checks.cancel()
         for chooser in (self.low, self.high):
             chooser.changed.disconnect(self._on_chosen)
-        for name in ("inserted", "removed", "renamed"):
-            getattr(self._viewer.layers.events, name).disconnect(self._on_layers)
+        self._links.cut()
         for row in self.rows:
             row.release()
 

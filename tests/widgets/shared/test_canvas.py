@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtGui import QOpenGLContext
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 
-from napari_care_losses.widgets.layers.canvas import make_canvas_current
+from napari_care_losses.widgets.shared.panel import make_canvas_current
 
 
 @pytest.mark.parametrize("name", ["Restore", "Train", "Compare"])
@@ -31,5 +31,7 @@ def test_the_canvas_is_current_when_a_layer_is_removed(name: str, plugin, make_n
     qtbot.wait(50)
 
 
-def test_without_a_window_there_is_nothing_to_make_current() -> None:
+def test_without_a_window_the_context_stays() -> None:
+    before = QOpenGLContext.currentContext()
     make_canvas_current(None)
+    assert QOpenGLContext.currentContext() is before
