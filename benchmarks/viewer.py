@@ -65,7 +65,7 @@ class Lateness:
 
     @contextmanager
     def noted(self, *names: str) -> Iterator[None]:
-        """Note the lateness under these names meanwhile."""
+        """Note the lateness under these names."""
         before, self._names = self._names, names
         try:
             yield
@@ -203,9 +203,9 @@ def measure_training() -> dict[str, float]:
             speeds[f"first_step_s_{preset}"] = round(time.perf_counter() - begun, 2)
             with late.noted("training", f"training_{preset}"):
                 pause(SECONDS)
-                said = re.search(r"([\d.,]+) steps a second", train.run_bar.status.text())
-                assert said is not None, train.run_bar.status.text()
-                speeds[f"steps_per_s_{preset}"] = float(said[1])
+                status = re.search(r"([\d.,]+) steps a second", train.run_bar.status.text())
+                assert status is not None, train.run_bar.status.text()
+                speeds[f"steps_per_s_{preset}"] = float(status[1])
                 train.run_bar.stop_button.click()
                 wait(lambda: not train.is_running)
     viewer.close()

@@ -44,7 +44,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     get_qapp()
     with tempfile.TemporaryDirectory() as library:
-        # The pictures must not depend on, nor add to, the models of whoever takes them.
+        # The pictures must not depend on, nor add to, the models of the user who takes them.
         os.environ["NAPARI_CARE_LOSSES_LIBRARY"] = library
         _register()
         napari.settings.get_settings().appearance.theme = options.theme

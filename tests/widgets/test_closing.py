@@ -1,4 +1,4 @@
-"""Whatever is closed or deleted while work is under way, in a real viewer: the work ends, and nobody complains."""
+"""Docks, viewers and layers closed or deleted during work, in a real viewer: the work ends without errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Scene(NamedTuple):
         self.qtbot.waitUntil(is_so, timeout=10_000)
 
     def lengthen(self) -> None:
-        """Make stacks of the layers that nobody gets through."""
+        """Make the stacks too long to finish."""
         for layer in (self.low, self.truth):
             layer.data = np.broadcast_to(layer.data[0], (MANY, WIDTH, WIDTH))
 
@@ -204,10 +204,10 @@ DELETED = {
     delete_truth: [restores, scores, compares],
     delete_all: [begins_to_restore, previews, trains, begins_to_compare],
 }
-"""Work that the layers deleted are part of."""
+"""Work that uses the deleted layers."""
 
 GOES_ON = {saves, restores_a_folder, prepares, trains, reports}
-"""Work that holds what it needs, and is not ended by a layer that goes."""
+"""Work that holds its data and goes on without the layer."""
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def open_scene(
 
 
 @pytest.fixture(autouse=True)
-def no_complaint(notified: list) -> Iterator[None]:
+def no_warning_shown(notified: list) -> Iterator[None]:
     yield
     assert not [said for said in notified if said.severity >= NotificationSeverity.WARNING]
 
@@ -253,7 +253,7 @@ def threads() -> set[threading.Thread]:
 
 @contextmanager
 def comes_to_rest(scene: Scene, *what: Callable[[Scene], None]) -> Iterator[None]:
-    """Look whether all work ends that is begun here."""
+    """Check that all work begun here ends."""
     before = threads()
     try:
         yield
@@ -312,7 +312,7 @@ def test_deleting_layers_in_mid_work(name: str, open_scene) -> None:
 
 
 def use(viewer: napari.Viewer) -> None:
-    """Use the viewer, in which nothing of ours must answer that has been closed."""
+    """Use the viewer: nothing that was closed may react."""
     viewer.add_image(noisy(50, (3, 30, 40)), name="another")
     viewer.dims.set_current_step(0, 2)
     viewer.layers.remove("another")

@@ -1,4 +1,4 @@
-"""What opening a widget may load, looked at in a fresh process with a viewer."""
+"""What opening a widget loads, in a fresh process with a viewer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers made by a restoration: how they are marked, found again and filled frame by frame."""
+"""Restored layers: how they are marked, found again and filled frame by frame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_care_losses.restoration.parameters import RestorationParameters
 
 KEY = "napari-care-losses"
-"""Under which a result layer's metadata say what it is."""
+"""Key of our entry in the metadata of a layer."""
 
 RESTORED, UNCERTAINTY = "restored", "uncertainty"
 
@@ -40,17 +40,17 @@ class Filled(NamedTuple):
     Attributes
     ----------
     done, total : int
-        Steps taken and steps in all.
+        Steps done and total steps.
     frame_index : int, or None
-        The frame that has just been completed, if one was.
+        The frame completed by this step.
     stacks : dict of str to PartialStack
-        Restored stack, and its Laplace scale if asked for, filled so far.
+        Restored stack, and its Laplace scale if asked for, by kind.
     limits : dict of str to tuple of float
-        Contrast limits of every stack, from the frame completed.
+        Contrast limits of every stack, from the completed frame.
     note : str
-        What the user should know of the engine at work; may be empty.
+        What the user should know of the engine; may be empty.
     sampled : tuple of int, or None
-        Before the first tile, frames read so far to find the range, and frames to be read for it.
+        Before the first tile: frames read so far to find the range, and frames to read.
     """
 
     done: int
@@ -64,7 +64,7 @@ class Filled(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """A restoration to be made, or to be gone on with.
+    """A restoration to start or to continue.
 
     Attributes
     ----------
@@ -75,11 +75,11 @@ class Plan:
     frames : Frames
         The layer's frames.
     parameters : RestorationParameters
-        How they are restored.
+        How to restore them.
     kinds : list of str
-        What is wanted: `RESTORED`, and `UNCERTAINTY` where the model gives it.
+        `RESTORED`, and `UNCERTAINTY` if it is asked for and the model predicts it.
     stacks : dict of str to PartialStack
-        By kind, the stacks of an earlier run of the same job; empty for a new one.
+        The stacks of an earlier run of the same job, by kind; empty for a new job.
     order : NearestFirst
         The frames that are missing; its `shown` may follow the viewer.
     """
@@ -93,7 +93,7 @@ class Plan:
     order: NearestFirst
 
     def mark(self, kind: str) -> dict[str, Any]:
-        """Return what the metadata of a result say: whose it is and how it was made."""
+        """Return our metadata of a restored layer: its source, model, kind and job."""
         return {**_whose(self.source, self.entry, kind), "job": _job(self.source, self.entry, self.parameters)}
 
 
@@ -105,7 +105,7 @@ def make_plan(
     *,
     with_uncertainty: bool,
 ) -> Plan:
-    """Plan a restoration of a layer: what an earlier run of the same job has done is not done again.
+    """Plan the restoration of a layer; frames done by an earlier run of the same job are kept.
 
     Raises
     ------
@@ -113,8 +113,8 @@ def make_plan(
         If the layer cannot be restored.
     """
     frames = layer_frames(source)
-    can_tell = entry.card.architecture.predicts_scale
-    kinds = [RESTORED, UNCERTAINTY] if with_uncertainty and can_tell else [RESTORED]
+    predicts_scale = entry.card.architecture.predicts_scale
+    kinds = [RESTORED, UNCERTAINTY] if with_uncertainty and predicts_scale else [RESTORED]
     job = _job(source, entry, parameters)
     stacks = {}
     for kind in kinds:
@@ -129,7 +129,7 @@ def make_plan(
 
 
 def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
-    """Restore the frames that are missing into the plan's stacks, or into new ones."""
+    """Restore the missing frames into the stacks of the plan, or into new ones."""
     # imported here, in the background: torch takes seconds
     from napari_care_losses.restoration.restore_stack import restore_frames
 
@@ -150,12 +150,12 @@ def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
 
 
 def is_result(layer: Layer) -> bool:
-    """Return whether a layer was made by a restoration."""
+    """Return whether a layer was restored by this plugin."""
     return KEY in layer.metadata
 
 
 def find_result(viewer: ViewerModel, source: Image, entry: LibraryEntry, kind: str = RESTORED) -> Image | None:
-    """Return the layer that holds what a model made of a layer, if there is one."""
+    """Return the layer that a model restored from a source layer, if there is one."""
     wanted = _whose(source, entry, kind)
     for layer in viewer.layers:
         mark = layer.metadata.get(KEY, {})
@@ -165,19 +165,19 @@ def find_result(viewer: ViewerModel, source: Image, entry: LibraryEntry, kind: s
 
 
 def frames_done(layer: Image | None) -> set[int]:
-    """Return which frames of a result layer have been restored; none without a layer."""
+    """Return the restored frames of a restored layer; none without a layer."""
     return layer.data.done if layer is not None and isinstance(layer.data, PartialStack) else set()
 
 
 def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
-    """Show stacks as layers on their source: new ones, or in place of what the same model made of it before."""
+    """Show stacks as layers on their source; they replace those of an earlier run of the same model."""
     for kind in reversed(filled.stacks):
         stack, limits = filled.stacks[kind], filled.limits[kind]
         layer = find_result(viewer, plan.source, plan.entry, kind)
         if layer is None:
             layer = viewer.add_image(
                 stack,
-                # what it is comes first: napari's list shortens long names in their middle
+                # the kind comes first: napari's list shortens long names in the middle
                 name=f"{kind} {plan.source.name} ({plan.entry.path.stem})",
                 contrast_limits=limits,
                 colormap=plan.source.colormap if kind == RESTORED else "magma",
@@ -193,7 +193,7 @@ def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
 
 
 def show_done(viewer: ViewerModel, plan: Plan) -> None:
-    """Draw a frame that has just been restored."""
+    """Draw the layers again after a frame was restored."""
     for kind in plan.kinds:
         layer = find_result(viewer, plan.source, plan.entry, kind)
         if layer is not None:
@@ -201,7 +201,7 @@ def show_done(viewer: ViewerModel, plan: Plan) -> None:
 
 
 def match_contrast(layers: Iterable[Image], dims: Dims) -> None:
-    """Give layers contrast limits by the same percentiles of the frame shown, so that they can be compared by eye.
+    """Set comparable contrast limits: the same percentiles of the frame shown in every layer.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def _whose(source: Image, entry: LibraryEntry, kind: str) -> dict[str, Any]:
 
 
 def _job(source: Image, entry: LibraryEntry, parameters: RestorationParameters) -> dict[str, Any]:
-    """Return what the pixels of a result depend on."""
+    """Return what the pixels of a restored layer depend on."""
     try:
         written = entry.path.stat().st_mtime_ns
     except OSError:

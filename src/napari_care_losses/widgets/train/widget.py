@@ -68,7 +68,7 @@ class TrainWidget(Panel):
             "Waiting trainings do not start.",
         )
         self.run_bar.add_button(self.queue_button)
-        self.body.addWidget(_group("Pairs to learn from", self.pairs))
+        self.body.addWidget(_group("Training pairs", self.pairs))
         for widget in (self.settings, self.patches, self.trainings, self.view):
             self.body.addWidget(widget)
         self.line_up(*self.settings.rows)

@@ -71,16 +71,16 @@ class FoldersDialog(QDialog):
         self._match()
 
     def _match(self) -> None:
-        self._pairs, said = [], "Choose the folder of the low exposures and the folder of the high exposures."
+        self._pairs, message = [], "Choose the folder of the low exposures and the folder of the high exposures."
         low, high = typed_path(self.low), typed_path(self.high)
         if low is not None and high is not None:
             try:
-                self._pairs, said = match_folders(low, high)
+                self._pairs, message = match_folders(low, high)
             except InputError as error:
-                said = str(error)
+                message = str(error)
         self.found.clear()
         self.found.addItems([f"{pair.low.name}   —   {pair.high.name}" for pair in self._pairs])
-        self.summary.setText(said)
+        self.summary.setText(message)
         self.add_button.setEnabled(bool(self._pairs))
 
     def _add(self) -> None:

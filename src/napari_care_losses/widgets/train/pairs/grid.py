@@ -26,7 +26,7 @@ class PairGrid(CompactTable):
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         columns = ("", "Low", "High", "Shape")
-        super().__init__(columns, wide=(1, 2), most_rows=6, accessible_name="Pairs to learn from", parent=parent)
+        super().__init__(columns, wide=(1, 2), most_rows=6, accessible_name="Training pairs", parent=parent)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Emit `delete_pressed` for the Delete key."""

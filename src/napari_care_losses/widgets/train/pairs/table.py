@@ -97,7 +97,7 @@ class PairTable(QWidget):
             If there is no row, or one cannot be used.
         """
         if all(row.is_empty for row in self.rows):
-            raise InputError("Choose a low and a high exposure to learn from.")
+            raise InputError("Choose a low and a high exposure to train on.")
         for number, row in enumerate(self.rows, 1):
             if row.is_empty:
                 raise InputError(f"Row {number} is empty: choose its low and its high exposure, or remove it.")

@@ -75,16 +75,16 @@ class Resumed(NamedTuple):
 
 
 def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
-    """Train; what a stopped training keeps is said in `train_to_file`.
+    """Train; for a stopped training see `train_to_file`.
 
     Yields
     ------
     Preparing, Step or Epoch
-        As the trainer reports them; images being read and checked count as preparing.
+        The reports of the trainer; reading and checking the images counts as preparing.
     Resumed
-        Once, before the first of these of a stopped training that goes on.
+        Once, before the first step of a resumed training.
     Preview
-        After the first step and every epoch, and less often where epochs are shorter than previews.
+        After the first step and every epoch; less often if epochs are very short.
     """
     # imported here, in the background: torch takes seconds
     from napari_care_losses.training.pairs import pairs_from_frames
@@ -92,7 +92,7 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     from napari_care_losses.training.trainer import Trainer
 
     if plan.out.exists() and not plan.resume:
-        # it was not when the training was queued: another viewer has made it meanwhile
+        # another viewer may have made it since the training was queued
         raise InputError(f"The library already has a model {plan.out.stem!r}: choose another name.")
     pairs: list[Pair] = []
     for done, source in enumerate(plan.pairs):
@@ -126,7 +126,7 @@ def sample_patches_of(pairs: Sequence[PairSource], parameters: TrainingParameter
 
 
 class _Previews:
-    """Asks the trainer for previews, not so often that the training is held up."""
+    """Asks the trainer for previews, so rarely that they do not slow the training down."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
