@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_care_losses.images.normalization import Normalization, percentiles
+from napari_care_losses.images.normalization import PercentileNormalization, percentiles
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.model import SUFFIX, load_model
 from napari_care_losses.restoration.restore_stack import restore
@@ -69,7 +69,7 @@ def _names(structure: str) -> list[str]:
 
 
 def _normalized(frame: NDArray[np.float32]) -> NDArray[np.float32]:
-    low, high = percentiles(frame, Normalization().low, Normalization().high)
+    low, high = percentiles(frame, PercentileNormalization().low, PercentileNormalization().high)
     return (frame - np.float32(low)) / np.float32(high - low)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 
 from napari_care_losses.evaluation.metrics import score
-from napari_care_losses.images.normalization import Normalization, frame_range
+from napari_care_losses.images.normalization import PercentileNormalization, frame_range
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.low_band import noise_limited_sigma, tie_low_band
 from napari_care_losses.restoration.parameters import RestorationParameters
@@ -33,7 +33,7 @@ def main(model_file: str, low_file: str, high_file: str, frames: str) -> None:
     rows: dict[str, list[float]] = {}
     sigmas = []
     for image, given, truth in zip(restored, low, high, strict=True):
-        levels = frame_range(given, Normalization())
+        levels = frame_range(given, PercentileNormalization())
         mean, noisy = levels.apply(image), levels.apply(given)
         sigmas.append(noise_limited_sigma(noisy))
         ways = {"plain": mean, **{f"{sigma:g} px": tie_low_band(mean, noisy, sigma) for sigma in SIGMAS}}

@@ -16,7 +16,7 @@ from fixtures.random_models import TINY, make_model
 from safetensors.torch import save_file
 
 from napari_care_losses.errors import CareError, InputError, ModelFileError, ParameterError, ResumeError, printable
-from napari_care_losses.images.normalization import Normalization
+from napari_care_losses.images.normalization import PercentileNormalization
 from napari_care_losses.interchange.archives import open_contents
 from napari_care_losses.interchange.bioimageio.rdf import read_description
 from napari_care_losses.io.stacks import read_stack
@@ -226,7 +226,7 @@ class TestSizes:
     @pytest.mark.parametrize("number", [10**400, -(10**400), 10**18, float("nan"), float("inf")])
     def test_numbers_that_no_float_holds_are_out_of_bounds(self, number):
         with pytest.raises(ParameterError, match="low must lie between"):
-            Normalization(low=number)
+            PercentileNormalization(low=number)
 
     def test_deeply_nested_provenance_is_no_card(self, tmp_path):
         nested = []

@@ -11,7 +11,7 @@ from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import (
     SAMPLED_FRAMES,
     SAMPLED_PIXELS,
-    Normalization,
+    PercentileNormalization,
     Range,
     frame_range,
     percentiles,
@@ -59,7 +59,7 @@ def run(generator):
 @given(st.sampled_from(DTYPES), st.integers(0, 50))
 def test_undoing_gives_the_image_back(dtype, seed):
     image = image_of(dtype, seed)
-    grey_levels = frame_range(image, Normalization())
+    grey_levels = frame_range(image, PercentileNormalization())
     normalized = grey_levels.apply(image)
     assert normalized.dtype == np.float32
     assert normalized.dtype.isnative
@@ -72,7 +72,7 @@ def test_undoing_gives_the_image_back(dtype, seed):
 @given(st.sampled_from(DTYPES), st.floats(0, 50), st.floats(50, 100), st.integers(0, 50))
 def test_a_frame_s_range_is_numpy_s_percentiles(dtype, low, high, seed):
     image = image_of(dtype, seed)
-    found = frame_range(image, Normalization(low=low, high=high))
+    found = frame_range(image, PercentileNormalization(low=low, high=high))
     exact = np.percentile(image.astype(np.float64), [low, high])
     np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-6 * float(np.abs(exact).max()))
 
@@ -109,19 +109,19 @@ def test_a_frame_counted_in_several_blocks_has_numpy_s_percentiles(monkeypatch):
 
 def test_signed_integers_at_both_ends_do_not_overflow():
     image = np.array([[-128, 127]], np.int8)
-    assert frame_range(image, Normalization(low=0, high=50)) == pytest.approx((-128, -0.5))
+    assert frame_range(image, PercentileNormalization(low=0, high=50)) == pytest.approx((-128, -0.5))
 
 
 def test_large_integers_keep_their_small_differences():
     image = np.int32(2_000_000_000) + np.arange(100, dtype=np.int32).reshape(10, 10)
-    normalized = frame_range(image, Normalization(low=0, high=100)).apply(image)
+    normalized = frame_range(image, PercentileNormalization(low=0, high=100)).apply(image)
     np.testing.assert_allclose(normalized.ravel(), np.arange(100) / 99, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_constant_image_becomes_zero_and_comes_back(dtype):
     image = np.full((8, 8), 1 if dtype == "bool" else 100).astype(dtype)
-    grey_levels = frame_range(image, Normalization())
+    grey_levels = frame_range(image, PercentileNormalization())
     normalized = grey_levels.apply(image)
     np.testing.assert_array_equal(normalized, np.zeros((8, 8)))
     np.testing.assert_array_equal(grey_levels.undo(normalized), image)
@@ -136,20 +136,20 @@ def test_nan_and_infinity_are_refused_with_their_count():
     image = np.zeros((10, 10), np.float32)
     image[0, :3] = np.nan, np.inf, -np.inf
     with pytest.raises(InputError, match="3 of 100 pixels"):
-        frame_range(image, Normalization())
+        frame_range(image, PercentileNormalization())
 
 
 def test_the_percentiles_are_bounded():
     with pytest.raises(ParameterError, match="low must lie between 0 and 50"):
-        Normalization(low=60)
+        PercentileNormalization(low=60)
     with pytest.raises(ParameterError, match="high must lie between 50 and 100"):
-        Normalization(high=101)
+        PercentileNormalization(high=101)
 
 
 def test_every_channel_has_a_range_of_its_own():
     stack = np.random.default_rng(0).random((3, 2, 16, 16))
     stack[:, 1] = 1000 + 50 * stack[:, 1]
-    yielded, ranges = run(stack_ranges(Frames(stack, "TCYX"), Normalization()))
+    yielded, ranges = run(stack_ranges(Frames(stack, "TCYX"), PercentileNormalization()))
     assert yielded == [1, 2, 3, 4, 5, 6]
     for channel in (0, 1):
         assert ranges[channel] == pytest.approx(np.percentile(stack[:, channel], [2, 99.8]))
@@ -170,7 +170,7 @@ class Counting:
 
 def test_a_long_stack_is_sampled_one_frame_at_a_time():
     stack = Counting((4 * SAMPLED_FRAMES, 32, 32))
-    sampling = stack_ranges(Frames(stack), Normalization())
+    sampling = stack_ranges(Frames(stack), PercentileNormalization())
     for count in (1, 2, 3):
         assert next(sampling) == count
         assert len(stack.read) == count
@@ -184,14 +184,14 @@ def test_a_long_stack_is_sampled_one_frame_at_a_time():
 
 def test_a_short_stack_of_small_frames_is_used_whole():
     stack = image_of("u2", 0, (SAMPLED_FRAMES, 20, 30))
-    _, ranges = run(stack_ranges(Frames(stack), Normalization()))
+    _, ranges = run(stack_ranges(Frames(stack), PercentileNormalization()))
     assert ranges[0] == pytest.approx(np.percentile(stack, [2, 99.8]))
 
 
 def test_the_sample_is_the_same_every_time(monkeypatch):
     monkeypatch.setattr("napari_care_losses.images.normalization.SAMPLED_PIXELS", 2_000)
     stack = np.random.default_rng(0).normal(size=(2 * SAMPLED_FRAMES, 20, 24))
-    first, second = (run(stack_ranges(Frames(stack), Normalization())) for _ in range(2))
+    first, second = (run(stack_ranges(Frames(stack), PercentileNormalization())) for _ in range(2))
     assert first == second
 
 
@@ -216,7 +216,7 @@ def bleaching():
 @pytest.mark.parametrize("pixels", [4_000, 40_000, 400_000, SAMPLED_PIXELS])
 def test_the_error_of_a_bleaching_movie_s_range_is_as_stated(bleaching, monkeypatch, pixels):
     monkeypatch.setattr("napari_care_losses.images.normalization.SAMPLED_PIXELS", pixels)
-    _, ranges = run(stack_ranges(Frames(Bleaching()), Normalization()))
+    _, ranges = run(stack_ranges(Frames(Bleaching()), PercentileNormalization()))
     for level, p in zip(ranges[0], (0.02, 0.998), strict=True):
         rank_in_frames = (bleaching <= level).mean(axis=(1, 2))
         from_pixels = math.sqrt(p * (1 - p) / min(pixels, SAMPLED_FRAMES * bleaching[0].size))
@@ -233,7 +233,7 @@ def test_periodic_structure_is_not_seen_at_one_phase(monkeypatch, period):
     t, y, x = np.ogrid[: 16 * SAMPLED_FRAMES, :120, :120]
     for phase in (t, y, x):
         stack = np.broadcast_to((phase % period).astype(np.float32), (16 * SAMPLED_FRAMES, 120, 120))
-        _, ranges = run(stack_ranges(Frames(stack), Normalization()))
+        _, ranges = run(stack_ranges(Frames(stack), PercentileNormalization()))
         assert ranges[0] == pytest.approx(np.percentile(stack[:16, :16, :16], [2, 99.8]))
 
 
@@ -249,7 +249,7 @@ def test_large_frames_are_sampled_from_everywhere(monkeypatch, shape):
 
     monkeypatch.setattr("napari_care_losses.images.normalization.percentiles", spy)
     places = np.arange(math.prod(shape), dtype=np.float64).reshape(1, *shape)
-    run(stack_ranges(Frames(np.repeat(places, 5, axis=0)), Normalization()))
+    run(stack_ranges(Frames(np.repeat(places, 5, axis=0)), PercentileNormalization()))
     (sample,) = samples
     assert 1_500 < sample.size <= 2_000
     rows, columns = np.divmod(sample, shape[1])
@@ -263,4 +263,4 @@ def test_a_sampled_frame_with_nan_is_named():
     stack = np.zeros((3, 8, 8))
     stack[2, 0, 0] = np.nan
     with pytest.raises(InputError, match="Frame 2: 1 of 64 pixels"):
-        run(stack_ranges(Frames(stack), Normalization()))
+        run(stack_ranges(Frames(stack), PercentileNormalization()))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from napari_care_losses.errors import InputError, ModelFileError, OutputError
-from napari_care_losses.images.normalization import Normalization
+from napari_care_losses.images.normalization import PercentileNormalization
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.models.model import FORMAT, HEADER, STRUCTURE_NAMES, Model, ModelCard, load_model, read_card
 from napari_care_losses.models.unet import CareNetwork
@@ -77,7 +77,7 @@ def test_the_card_survives_json(structure):
         loss_parameters={"sigma_small": 0.5, "sigma_large": 4.0},
         preset="care",
         architecture=PRESETS["care"],
-        normalization=Normalization(low=1, high=99),
+        normalization=PercentileNormalization(low=1, high=99),
         training={"steps": 10, "best_validation_loss": None, "versions": {"torch": "2"}},
         statistics={"version": 1, "images": 2, "centre": {"noise": -1.25}, "correlation": [[1.0]]},
     )

@@ -7,9 +7,9 @@ from fixtures.random_models import Spy
 from napari_care_losses.cli.main import main
 from napari_care_losses.errors import InputError, ParameterError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.normalization import SAMPLED_FRAMES, Normalization, frame_range, stack_ranges
+from napari_care_losses.images.normalization import SAMPLED_FRAMES, PercentileNormalization, frame_range, stack_ranges
 from napari_care_losses.restoration.parameters import RestorationParameters
-from napari_care_losses.restoration.ranges import chosen_levels, estimate_ranges, frames_to_sample, smoothed
+from napari_care_losses.restoration.ranges import chosen_normalization, estimate_ranges, frames_to_sample, smoothed
 
 MODES = ("frame", "stack", "bleaching")
 OFFSET = 100
@@ -35,7 +35,7 @@ def run(generator):
 
 def estimated(stack, mode="bleaching", axes="", normalization=None, **parameters):
     parameters = RestorationParameters(normalization=mode, **parameters)
-    return run(estimate_ranges(Frames(stack, axes), parameters, normalization or Normalization()))
+    return run(estimate_ranges(Frames(stack, axes), parameters, normalization or PercentileNormalization()))
 
 
 def ranges_of(stack, ranges):
@@ -63,7 +63,7 @@ def test_bleaching_is_followed_and_jitter_is_not(frames, decay, has_flash):
     movie, expected = fading(frames, decay=decay, flash=flash)
     yielded, ranges = estimated(movie)
     assert yielded == list(range(1, min(frames, SAMPLED_FRAMES) + 1))
-    own = np.array([frame_range(frame, Normalization()) for frame in movie])
+    own = np.array([frame_range(frame, PercentileNormalization()) for frame in movie])
     errors, own_errors = (
         np.diff(each - expected)[:, 0] / np.diff(expected)[:, 0] for each in (ranges_of(movie, ranges), own)
     )
@@ -155,7 +155,7 @@ def test_without_a_course_it_is_the_stack_s_range(shape, axes, percentiles):
     stack = np.random.default_rng(0).gamma(2, 100, shape)
     for mode in ("stack", "bleaching"):
         _, ranges = estimated(stack, mode, axes, **percentiles)
-        normalization = chosen_levels(RestorationParameters(**percentiles), Normalization())
+        normalization = chosen_normalization(RestorationParameters(**percentiles), PercentileNormalization())
         _, expected = run(stack_ranges(Frames(stack, axes), normalization))
         frames = Frames(stack, axes)
         assert {ranges.of(index, frames[index]) for index in range(len(frames))} == {expected[0]}
@@ -172,7 +172,7 @@ def test_no_more_frames_are_read_than_sampled(mode, shape, axes):
     frames = Frames(spy, axes)
     expected = frames_to_sample(frames, parameters)
     assert expected <= min(len(frames), SAMPLED_FRAMES * (2 if "C" in axes else 1))
-    sampling = estimate_ranges(frames, parameters, Normalization())
+    sampling = estimate_ranges(frames, parameters, PercentileNormalization())
     assert spy.read == []
     for count, read in enumerate(sampling, 1):
         assert read == len(spy.read) == count
@@ -181,7 +181,7 @@ def test_no_more_frames_are_read_than_sampled(mode, shape, axes):
 
 def test_many_planes_are_sampled_alike_at_every_time():
     spy = Places(np.random.default_rng(0).random((40, 30, 6, 6)))
-    run(estimate_ranges(Frames(spy), RestorationParameters(normalization="bleaching"), Normalization()))
+    run(estimate_ranges(Frames(spy), RestorationParameters(normalization="bleaching"), PercentileNormalization()))
     planes = {}
     for time, plane in spy.read:
         planes.setdefault(time, []).append(plane)
@@ -200,7 +200,9 @@ def test_the_sample_is_the_same_every_time():
 def test_a_selection_is_followed_from_its_own_start():
     movie, _ = fading(frames=30)
     selected = Frames(movie).select(10, 25)
-    ranges = run(estimate_ranges(selected, RestorationParameters(normalization="bleaching"), Normalization()))[1]
+    ranges = run(
+        estimate_ranges(selected, RestorationParameters(normalization="bleaching"), PercentileNormalization())
+    )[1]
     _, alone = estimated(movie[10:25])
     for index in range(15):
         assert ranges.of(index, selected[index]) == pytest.approx(alone.of(index, movie[10 + index]))
@@ -228,7 +230,7 @@ def test_the_user_s_percentiles_are_used_and_the_model_s_where_there_are_none(mo
         ({"high_percentile": 99.9}, (10, 99.9)),
         ({"low_percentile": 5, "high_percentile": 80}, (5, 80)),
     ):
-        _, ranges = estimated(movie, mode, normalization=Normalization(low=10, high=95), **given)
+        _, ranges = estimated(movie, mode, normalization=PercentileNormalization(low=10, high=95), **given)
         assert ranges.of(1, frame) == pytest.approx(np.percentile(frame, expected), rel=0.01)
 
 
@@ -250,7 +252,7 @@ def test_impossible_percentiles_are_refused(values, message):
 
 def test_a_user_s_percentile_at_the_model_s_other_is_refused():
     with pytest.raises(ParameterError, match="The low percentile must be below the high one"):
-        chosen_levels(RestorationParameters(low_percentile=50), Normalization(low=2, high=50))
+        chosen_normalization(RestorationParameters(low_percentile=50), PercentileNormalization(low=2, high=50))
 
 
 def test_the_command_line_offers_them(capsys):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from napari_care_losses.errors import InputError, ParameterError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.normalization import Normalization, frame_range
+from napari_care_losses.images.normalization import PercentileNormalization, frame_range
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.restoration.engines.base import Engine
 from napari_care_losses.restoration.low_band import noise_limited_sigma, tie_low_band
@@ -111,7 +111,7 @@ def test_one_range_for_the_stack_keeps_frames_comparable():
     stack = np.stack([rng.random((16, 16)), 10 * rng.random((16, 16)) + 5]).astype(np.float32)
     model = make_model()
     together = restore(stack, model, STACK)
-    normalization = Normalization()
+    normalization = PercentileNormalization()
     grey_levels = frame_range(stack, normalization)
     with torch.inference_mode():
         expected = model.network()(torch.from_numpy(grey_levels.apply(stack))[:, None]).mean[:, 0].numpy()
@@ -135,7 +135,7 @@ def test_following_bleaching_every_frame_is_restored_with_its_place_on_the_cours
 def test_the_user_s_percentiles_replace_the_model_s():
     image = image_of((24, 24))
     chosen = restore(image, make_model(), RestorationParameters(low_percentile=0, high_percentile=90))
-    same = restore(image, make_model(normalization=Normalization(low=0, high=90)))
+    same = restore(image, make_model(normalization=PercentileNormalization(low=0, high=90)))
     np.testing.assert_array_equal(chosen, same)
     assert np.abs(chosen - restore(image, make_model())).max() > 1
 
@@ -274,7 +274,7 @@ def test_the_low_band_is_tied_where_the_loss_leaves_it_free_or_when_asked(loss, 
     model = make_model(loss=loss, loss_parameters=own)
     image = image_of((40, 44))
     plain, _ = by_hand(image, model)
-    grey_levels = frame_range(image, Normalization())
+    grey_levels = frame_range(image, PercentileNormalization())
     noisy = grey_levels.apply(image)
     band = noise_limited_sigma(noisy, own.get("sigma_large", 5.0))
     tied = grey_levels.undo(tie_low_band(grey_levels.apply(plain), noisy, band))
@@ -289,7 +289,7 @@ def test_a_card_with_impossible_loss_parameters_is_refused():
 
 
 def test_the_card_s_percentiles_are_used():
-    model = make_model(normalization=Normalization(low=10, high=90))
+    model = make_model(normalization=PercentileNormalization(low=10, high=90))
     image = image_of((16, 16))
     np.testing.assert_allclose(restore(image, model), by_hand(image, model)[0], atol=1e-5 * np.ptp(image))
     assert np.abs(restore(image, make_model()) - restore(image, model)).max() > 1

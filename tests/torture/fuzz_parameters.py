@@ -201,7 +201,7 @@ def _forms() -> dict[str, Any]:
     """Return every form of the viewer by the name of its parameters."""
     from qtpy.QtWidgets import QApplication
 
-    from napari_care_losses.images.normalization import Normalization
+    from napari_care_losses.images.normalization import PercentileNormalization
     from napari_care_losses.losses.registry import LOSSES
     from napari_care_losses.models.architecture import Architecture
     from napari_care_losses.restoration.parameters import RestorationParameters
@@ -210,7 +210,14 @@ def _forms() -> dict[str, Any]:
     from napari_care_losses.widgets.train.settings import TrainingSettings
 
     _forms.application = QApplication.instance() or QApplication([])  # type: ignore[attr-defined]
-    kinds = (RestorationParameters, TrainingParameters, DeviceParameters, Normalization, Architecture, *LOSSES.values())
+    kinds = (
+        RestorationParameters,
+        TrainingParameters,
+        DeviceParameters,
+        PercentileNormalization,
+        Architecture,
+        *LOSSES.values(),
+    )
     forms = {kind.__name__: ParameterForm(kind) for kind in kinds}
     settings = _forms.settings = TrainingSettings(set)  # type: ignore[attr-defined]
     return forms | {"settings": settings.form, "settings.device": settings.device}

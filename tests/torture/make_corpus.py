@@ -19,7 +19,7 @@ from fixtures.random_models import make_model
 from numcodecs import Blosc, Delta, Zlib
 
 from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.images.normalization import Normalization
+from napari_care_losses.images.normalization import PercentileNormalization
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
@@ -56,7 +56,7 @@ def main() -> None:
 
 def _package(path: Path) -> None:
     """Export a package, and leave in it what is read of it."""
-    model = make_model(PLAIN, normalization=Normalization(low=1, high=99.9))
+    model = make_model(PLAIN, normalization=PercentileNormalization(low=1, high=99.9))
     export_bioimageio(model, path, name="mine")
     with zipfile.ZipFile(path) as whole:
         files = {name: whole.read(name) for name in whole.namelist() if name in {"rdf.yaml", "weights.pt"}}

@@ -51,12 +51,12 @@ class Range(NamedTuple):
 
     @property
     def width(self) -> float:
-        """Distance of the two levels; 1 for a constant image, which then stays as it is."""
+        """Distance of the two grey levels; 1 for a constant image, which then stays as it is."""
         width = self.high - self.low
         return width if width > 0 else 1.0
 
 
-class Levels(Parameters, ABC):
+class Normalization(Parameters, ABC):
     """Which grey levels become 0 and 1 before the network sees an image."""
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Levels(Parameters, ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Normalization(Levels):
+class PercentileNormalization(Normalization):
     """Percentiles of the image become 0 and 1 (CARE: 2 and 99.8)."""
 
     low: float = parameter(2.0, "Low percentile", "The percentile that becomes 0.", unit="%", low=0, high=50)
@@ -84,7 +84,7 @@ class Normalization(Levels):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standardization(Levels):
+class Standardization(Normalization):
     """The image's mean becomes 0, and its mean plus its standard deviation 1."""
 
     def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:  # noqa: D102
@@ -93,7 +93,7 @@ class Standardization(Levels):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FixedLevels(Levels):
+class FixedLevels(Normalization):
     """The same two grey levels for every image."""
 
     low: float = parameter(0.0, "Low level", "The grey level that becomes 0.")
@@ -103,22 +103,26 @@ class FixedLevels(Levels):
         return Range(self.low, self.high)
 
 
-_KINDS: dict[str, type[Levels]] = {"percentiles": Normalization, "mean": Standardization, "fixed": FixedLevels}
+_KINDS: dict[str, type[Normalization]] = {
+    "percentiles": PercentileNormalization,
+    "mean": Standardization,
+    "fixed": FixedLevels,
+}
 
 
-def levels_to_dict(levels: Levels) -> dict[str, Any]:
-    """Return levels as plain values, ready for JSON."""
-    kind = next(kind for kind, owner in _KINDS.items() if type(levels) is owner)
-    return levels.to_dict() if kind == "percentiles" else {"kind": kind, **levels.to_dict()}
+def normalization_to_dict(normalization: Normalization) -> dict[str, Any]:
+    """Return a normalization as plain values, ready for JSON."""
+    kind = next(kind for kind, owner in _KINDS.items() if type(normalization) is owner)
+    return normalization.to_dict() if kind == "percentiles" else {"kind": kind, **normalization.to_dict()}
 
 
-def levels_from_dict(values: dict[str, Any]) -> Levels:
-    """Return the levels that plain values describe.
+def normalization_from_dict(values: dict[str, Any]) -> Normalization:
+    """Return the normalization that plain values describe.
 
     Raises
     ------
     ParameterError
-        If there are no such levels.
+        If there is no such normalization.
     """
     kind = values.get("kind", "percentiles")
     if kind not in _KINDS:
@@ -126,7 +130,7 @@ def levels_from_dict(values: dict[str, Any]) -> Levels:
     return _KINDS[kind].from_dict({name: value for name, value in values.items() if name != "kind"})
 
 
-def frame_range(image: NDArray[Any], levels: Levels) -> Range:
+def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
     """Return the range of one frame.
 
     Raises
@@ -134,10 +138,10 @@ def frame_range(image: NDArray[Any], levels: Levels) -> Range:
     InputError
         If the frame holds NaN or infinite values.
     """
-    return levels.range_of(finite(image))
+    return normalization.range_of(finite(image))
 
 
-def stack_ranges(frames: Frames, levels: Levels) -> Generator[int, None, dict[int, Range]]:
+def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int, None, dict[int, Range]]:
     r"""Estimate one range a channel for a whole stack, from a sample of its frames and pixels; the same every time.
 
     Up to `SAMPLED_FRAMES` frames of a channel are all read; of more, one out of each of as many equal stretches, the
@@ -182,7 +186,7 @@ def stack_ranges(frames: Frames, levels: Levels) -> Generator[int, None, dict[in
             row[:] = finite(one_a_cell(frames[index], grid, rng), f"Frame {index}: ").ravel()
             read += 1
             yield read
-        ranges[channel] = levels.range_of(sample, overwrites=True)
+        ranges[channel] = normalization.range_of(sample, overwrites=True)
     return ranges
 
 
@@ -206,13 +210,13 @@ def percentiles(pixels: NDArray[Any], low: float, high: float, *, overwrites: bo
 
 def _percentiles_by_count(pixels: NDArray[Any], low: float, high: float) -> tuple[float, float]:
     lowest = 0 if pixels.dtype.kind == "b" else int(np.iinfo(pixels.dtype).min)
-    levels = 1 << (8 * pixels.dtype.itemsize)
-    counts = np.zeros(levels, np.int64)
+    values = 1 << (8 * pixels.dtype.itemsize)
+    counts = np.zeros(values, np.int64)
     flat = pixels.ravel()
     for start in range(0, flat.size, _BLOCK):
         block = flat[start : start + _BLOCK]
         # subtracted in the type of an index: in the image's own it would overflow
-        counts += np.bincount(np.subtract(block, lowest, dtype=np.intp) if lowest else block, minlength=levels)
+        counts += np.bincount(np.subtract(block, lowest, dtype=np.intp) if lowest else block, minlength=values)
     below = counts.cumsum()
 
     def level(rank: int) -> float:

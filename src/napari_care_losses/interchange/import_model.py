@@ -16,7 +16,7 @@ from napari_care_losses.models.model import SUFFIX, read_model
 from napari_care_losses.models.program import Program
 from napari_care_losses.parameters import Parameters
 from napari_care_losses.restoration.parameters import RestorationParameters
-from napari_care_losses.restoration.ranges import chosen_levels
+from napari_care_losses.restoration.ranges import chosen_normalization
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -139,6 +139,6 @@ def reading(
     card = replace(
         model.card,
         structure=parameters.structure or model.card.structure,
-        normalization=chosen_levels(parameters.percentiles(), model.card.normalization),
+        normalization=chosen_normalization(parameters.percentiles(), model.card.normalization),
     )
     return replace(model, card=card)

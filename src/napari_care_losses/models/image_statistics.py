@@ -15,7 +15,7 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.checks import countable, finite
 from napari_care_losses.images.noise import mean_difference_noise
-from napari_care_losses.images.normalization import Normalization, percentiles
+from napari_care_losses.images.normalization import PercentileNormalization, percentiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,7 @@ def measure(image: NDArray[Any]) -> ImageStatistics:
     if image.ndim != 2 or min(image.shape) < SMALLEST_SIDE:
         raise InputError(f"Expected one frame of at least {SMALLEST_SIDE} px a side, found shape {image.shape}.")
     windows = finite(_windows(image))
-    low, high = percentiles(windows, Normalization().low, Normalization().high)
+    low, high = percentiles(windows, PercentileNormalization().low, PercentileNormalization().high)
     if not high > low:
         raise InputError("Expected a frame with structure, found one of nearly constant grey level.")
     normalized = (countable(windows).astype(np.float64) - low) / (high - low)

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from napari_care_losses.errors import InputError, ModelFileError
-from napari_care_losses.images.normalization import Levels, Normalization, levels_from_dict, levels_to_dict
+from napari_care_losses.images.normalization import (
+    Normalization,
+    PercentileNormalization,
+    normalization_from_dict,
+    normalization_to_dict,
+)
 from napari_care_losses.io.untrusted_files import open_tensors, read_json
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.architecture import Architecture
@@ -64,7 +69,7 @@ class ModelCard:
         Name of the architecture's preset, or "custom".
     architecture : Architecture or Program
         Shape of the network, or the description of another tool's program.
-    normalization : Levels
+    normalization : Normalization
         Percentiles to use when restoring, or what another tool's network uses in their place.
     training : dict
         Provenance as plain values: settings, pairs, steps, losses reached, versions, date.
@@ -88,7 +93,7 @@ class ModelCard:
     loss_parameters: dict[str, Any] = field(default_factory=dict)
     preset: str = "custom"
     architecture: Architecture | Program
-    normalization: Levels = field(default_factory=Normalization)
+    normalization: Normalization = field(default_factory=PercentileNormalization)
     training: dict[str, Any] = field(default_factory=dict)
     statistics: dict[str, Any] = field(default_factory=dict)
 
@@ -123,7 +128,7 @@ class ModelCard:
             "loss_parameters": self.loss_parameters,
             "preset": self.preset,
             "architecture": self.architecture.to_dict(),
-            "normalization": levels_to_dict(self.normalization),
+            "normalization": normalization_to_dict(self.normalization),
             "training": self.training,
         }
         if self.statistics:
@@ -151,7 +156,7 @@ class ModelCard:
                 architecture=(Program if "kind" in values["architecture"] else Architecture).from_dict(
                     values["architecture"]
                 ),
-                normalization=levels_from_dict(values["normalization"]),
+                normalization=normalization_from_dict(values["normalization"]),
                 training=dict(values["training"]),
                 # Files of earlier versions have none.
                 statistics=dict(values.get("statistics", {})),

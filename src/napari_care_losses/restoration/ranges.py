@@ -14,8 +14,8 @@ from napari_care_losses.images.checks import finite
 from napari_care_losses.images.normalization import (
     SAMPLED_FRAMES,
     SAMPLED_PIXELS,
-    Levels,
     Normalization,
+    PercentileNormalization,
     Range,
     frame_range,
     stack_ranges,
@@ -69,7 +69,7 @@ class Ranges(ABC):
 
 
 def estimate_ranges(
-    frames: Frames, parameters: RestorationParameters, normalization: Levels
+    frames: Frames, parameters: RestorationParameters, normalization: Normalization
 ) -> Generator[int, None, Ranges]:
     """Estimate the ranges of a stack from a sample of it; the same every time.
 
@@ -79,7 +79,7 @@ def estimate_ranges(
         The stack. Channels never share a range; the planes of a time point do, unless every frame has its own.
     parameters : RestorationParameters
         Kind of range, and percentiles.
-    normalization : Levels
+    normalization : Normalization
         The model's, for percentiles that the parameters leave to it.
 
     Yields
@@ -97,15 +97,15 @@ def estimate_ranges(
     InputError
         If a sampled pixel is NaN or infinite, or the low percentile is not below the high one.
     """
-    levels = chosen_levels(parameters, normalization)
+    chosen = chosen_normalization(parameters, normalization)
     if parameters.normalization == "frame":
-        return _OwnRanges(levels)
+        return _OwnRanges(chosen)
     if not _follows(frames, parameters):
-        return _OneRange(frames.layout(), (yield from stack_ranges(frames, levels)))
-    return _Courses(frames.layout(), (yield from _courses(frames, levels)))
+        return _OneRange(frames.layout(), (yield from stack_ranges(frames, chosen)))
+    return _Courses(frames.layout(), (yield from _courses(frames, chosen)))
 
 
-def chosen_levels(parameters: RestorationParameters, normalization: Levels) -> Levels:
+def chosen_normalization(parameters: RestorationParameters, normalization: Normalization) -> Normalization:
     """Return the percentiles to use: the user's, or the model's where the user gives none.
 
     Raises
@@ -114,22 +114,20 @@ def chosen_levels(parameters: RestorationParameters, normalization: Levels) -> L
         If the low one is not below the high one, or the model does not use percentiles.
     """
     low, high = parameters.low_percentile, parameters.high_percentile
-    if not isinstance(normalization, Normalization):
+    if not isinstance(normalization, PercentileNormalization):
         if low is not None or high is not None:
             raise ParameterError(
                 "This model does not normalise by percentiles: leave the low and the high one to the model (-1)."
             )
         return normalization
-    levels = Normalization(
-        low=normalization.low if low is None else low,
-        high=normalization.high if high is None else high,
-    )
-    if not levels.low < levels.high:
+    low = normalization.low if low is None else low
+    high = normalization.high if high is None else high
+    if not low < high:
         raise ParameterError(
-            f"The low percentile must be below the high one, found {levels.low:g} % and {levels.high:g} %: lower the "
-            "one or raise the other."
+            f"The low percentile must be below the high one, found {low:g} % and {high:g} %: lower the one or raise "
+            "the other."
         )
-    return levels
+    return PercentileNormalization(low=low, high=high)
 
 
 def frames_to_sample(frames: Frames, parameters: RestorationParameters) -> int:
@@ -146,11 +144,11 @@ def frames_to_sample(frames: Frames, parameters: RestorationParameters) -> int:
 class _OwnRanges(Ranges):
     """Every frame its own."""
 
-    levels: Levels
+    normalization: Normalization
 
     def of(self, index: int, frame: NDArray[Any]) -> Range:
         try:
-            return frame_range(frame, self.levels)
+            return frame_range(frame, self.normalization)
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
 
@@ -216,7 +214,7 @@ def _sampled(times: int, planes: int) -> tuple[int, int]:
     return some, min(planes, max(1, SAMPLED_FRAMES // some))
 
 
-def _courses(frames: Frames, levels: Levels) -> Generator[int, None, dict[int, _Course]]:
+def _courses(frames: Frames, normalization: Normalization) -> Generator[int, None, dict[int, _Course]]:
     """Follow the range of every channel over time, in the same planes: their brightness may differ."""
     rng = np.random.default_rng(_SEED)
     read = 0
@@ -234,7 +232,7 @@ def _courses(frames: Frames, levels: Levels) -> Generator[int, None, dict[int, _
                 pixels[:] = finite(one_a_cell(frames[index], grid, rng), f"Frame {index}: ")
                 read += 1
                 yield read
-            found.append(levels.range_of(sample, overwrites=True))
+            found.append(normalization.range_of(sample, overwrites=True))
         courses[channel] = _course(np.array(times, np.float64), np.array(found))
     return courses
 

@@ -9,7 +9,7 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import ScaledTruth, align, psnr, scale_truth
 from napari_care_losses.images.checks import countable
-from napari_care_losses.images.normalization import Normalization, frame_range
+from napari_care_losses.images.normalization import PercentileNormalization, frame_range
 from napari_care_losses.images.regions import best_window, sum_over
 from napari_care_losses.restoration.low_band import noise_limited_sigma, tie_low_band
 from napari_care_losses.training.progress import Preview
@@ -63,9 +63,9 @@ def choose_view(shares: Sequence[Share], block: int) -> PreviewRegion | None:
         height, width = (min(LARGEST, size) // block * block for size in high.shape)
         brightest = best_window(high.shape, (height, width), (STRIDE, STRIDE), sum_over(countable(high)))
         window = brightest.slices
-        levels = frame_range(share.pair.low, Normalization())
+        grey_range = frame_range(share.pair.low, PercentileNormalization())
         try:
-            return PreviewRegion(levels.apply(low[window]), scale_truth(high[window]))
+            return PreviewRegion(grey_range.apply(low[window]), scale_truth(high[window]))
         except InputError:
             # without contrast there is nothing to see or to score
             continue

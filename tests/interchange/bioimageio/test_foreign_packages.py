@@ -26,7 +26,7 @@ from fixtures.random_models import image_of, make_model, needs_openvino
 
 from napari_care_losses.errors import ModelFileError, UnagreedProgramError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.normalization import FixedLevels, Normalization, Standardization
+from napari_care_losses.images.normalization import FixedLevels, PercentileNormalization, Standardization
 from napari_care_losses.images.regions import Region
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio
 from napari_care_losses.interchange.import_model import import_model
@@ -51,11 +51,11 @@ class TestRestoring:
     @pytest.mark.parametrize(
         ("preprocessing", "levels"),
         [
-            (PERCENTILES, Normalization(low=1.0, high=99.8)),
+            (PERCENTILES, PercentileNormalization(low=1.0, high=99.8)),
             (STANDARD, Standardization()),
             (FIXED, FixedLevels(low=150.0, high=230.0)),
             ([{"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}, LINEAR], FixedLevels(low=100.0, high=200.0)),
-            ([PERCENTILES, CLIP], Normalization(low=1.0, high=99.8)),
+            ([PERCENTILES, CLIP], PercentileNormalization(low=1.0, high=99.8)),
             ([LINEAR, STANDARD, {"id": "scale_linear", "kwargs": {"gain": 2.0, "offset": 0.5}}], Standardization()),
             ([], FixedLevels(low=0.0, high=1.0)),
         ],

@@ -20,7 +20,7 @@ from fixtures.random_models import image_of, make_model, tile_of
 from onnx.reference import ReferenceEvaluator
 
 from napari_care_losses.errors import InputError, MissingLibraryError, ModelFileError, OutputError
-from napari_care_losses.images.normalization import Normalization, frame_range
+from napari_care_losses.images.normalization import PercentileNormalization, frame_range
 from napari_care_losses.interchange import archives
 from napari_care_losses.interchange.bioimageio import network_source, read_state_dict
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio, smallest_input
@@ -37,7 +37,7 @@ ARCHITECTURES = [
 
 @pytest.fixture(scope="module")
 def model():
-    return make_model(SCALED, "laplace", normalization=Normalization(low=1, high=99.9), training={"steps": 7})
+    return make_model(SCALED, "laplace", normalization=PercentileNormalization(low=1, high=99.9), training={"steps": 7})
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ class TestPackage:
 
     def test_another_structure_and_other_percentiles_can_be_given(self, package):
         card = read_foreign(package, structure="dendra", low_percentile=3).card
-        assert (card.structure, card.normalization) == ("dendra", Normalization(low=3, high=99.9))
+        assert (card.structure, card.normalization) == ("dendra", PercentileNormalization(low=3, high=99.9))
 
 
 def _from_source(files, architecture):

@@ -13,7 +13,7 @@ from fixtures.imported_models import read_foreign
 
 from napari_care_losses.errors import InputError, ModelFileError, ParameterError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.normalization import Normalization
+from napari_care_losses.images.normalization import PercentileNormalization
 from napari_care_losses.interchange.import_model import import_model
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.model import load_model
@@ -54,7 +54,7 @@ def test_an_image_is_restored_as_by_csbdeep(name):
     expected = np.load(CSBDEEP / "restored.npz")
     model = read_foreign(CSBDEEP / name)
     assert model.card.architecture == ARCHITECTURES[name]
-    assert model.card.normalization == Normalization(low=2, high=99.8)
+    assert model.card.normalization == PercentileNormalization(low=2, high=99.8)
     assert model.card.loss == {"residual": "mae", "probabilistic": "laplace", "direct": "mse"}[name]
     assert (model.card.preset, model.card.structure) == ("custom", "other")
     frame = restored(model, expected["image"])
@@ -272,7 +272,7 @@ class TestCommandLine:
         said = capsys.readouterr()
         assert said.out.startswith("cells: dendra, mae loss, custom network; ")
         card = load_model(model_library / "cells.safetensors").card
-        assert (card.structure, card.normalization) == ("dendra", Normalization(low=2, high=99.9))
+        assert (card.structure, card.normalization) == ("dendra", PercentileNormalization(low=2, high=99.9))
         assert card.training["imported_from"] == "CSBDeep"
         before = (model_library / "cells.safetensors").read_bytes()
         assert status_of("import", CSBDEEP / "direct", "--name", "cells") == 2
@@ -319,4 +319,4 @@ def test_a_structure_must_be_known():
     with pytest.raises(InputError, match="structure must be one of"):
         read_foreign(CSBDEEP / "residual", structure="cheese")
     with pytest.raises(ParameterError):
-        Normalization(low=60)
+        PercentileNormalization(low=60)

@@ -8,7 +8,7 @@ from fixtures.random_models import Spy, image_of, make_model
 
 from napari_care_losses.errors import InputError, ModelFileError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.normalization import Normalization, frame_range
+from napari_care_losses.images.normalization import PercentileNormalization, frame_range
 from napari_care_losses.images.regions import Region
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.restoration.engines.torch_engine import TorchEngine
@@ -104,7 +104,7 @@ def test_a_tied_window_without_structure_takes_the_gain_from_where_there_is(in_t
     image = blobs((301, 333))
     expected = restore(image, model, TORCH, device="cpu")
     plain = restore(image, model, RestorationParameters(engine="torch", low_band="plain"), device="cpu")
-    grey_levels = frame_range(image, Normalization())
+    grey_levels = frame_range(image, PercentileNormalization())
     empty = Region(0, 120, 200, 333)
     gain, own_gain = (
         estimate_gain(grey_levels.apply(plain[part]), grey_levels.apply(image[part]))

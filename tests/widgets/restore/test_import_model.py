@@ -11,7 +11,7 @@ from fixtures.bioimageio_packages import Denoiser, seeded, torchscript, write_pa
 from fixtures.restore_widget import press_restore
 from qtpy.QtWidgets import QMainWindow, QMessageBox
 
-from napari_care_losses.images.normalization import Normalization
+from napari_care_losses.images.normalization import PercentileNormalization
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.widgets.layers.restored_layers import find_result
@@ -160,7 +160,7 @@ def test_percentiles_can_be_said(open_widget, qtbot) -> None:
     press_import(panel, qtbot)
     entry = widget.model.value
     assert entry is not None
-    assert entry.card.normalization == Normalization(low=5, high=99.8)
+    assert entry.card.normalization == PercentileNormalization(low=5, high=99.8)
 
 
 class Endless:

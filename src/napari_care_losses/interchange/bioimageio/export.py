@@ -22,7 +22,7 @@ from PIL import Image
 
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import InputError, MissingLibraryError
-from napari_care_losses.images.normalization import FixedLevels, Normalization, Standardization, frame_range
+from napari_care_losses.images.normalization import FixedLevels, PercentileNormalization, Standardization, frame_range
 from napari_care_losses.interchange.bioimageio import network_source
 from napari_care_losses.interchange.bioimageio.onnx_graph import OPSET, onnx_model
 from napari_care_losses.interchange.bioimageio.own_package import CONFIG_KEY
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.images.normalization import Levels
+    from napari_care_losses.images.normalization import Normalization
     from napari_care_losses.models.architecture import Architecture
     from napari_care_losses.models.model import Model, ModelCard
 
@@ -215,16 +215,17 @@ def smallest_input(architecture: Architecture) -> int:
     return 2 * architecture.margin + architecture.block
 
 
-def _preprocessing(v0_5: Any, levels: Levels) -> Any:
+def _preprocessing(v0_5: Any, normalization: Normalization) -> Any:
     axes = [v0_5.AxisId("y"), v0_5.AxisId("x")]
-    if isinstance(levels, FixedLevels):
-        fixed = v0_5.FixedZeroMeanUnitVarianceKwargs(mean=levels.low, std=levels.high - levels.low)
+    if isinstance(normalization, FixedLevels):
+        fixed = v0_5.FixedZeroMeanUnitVarianceKwargs(mean=normalization.low, std=normalization.high - normalization.low)
         return v0_5.FixedZeroMeanUnitVarianceDescr(kwargs=fixed)
-    if isinstance(levels, Standardization):
+    if isinstance(normalization, Standardization):
         return v0_5.ZeroMeanUnitVarianceDescr(kwargs=v0_5.ZeroMeanUnitVarianceKwargs(axes=axes, eps=EPS))
-    assert isinstance(levels, Normalization)
+    assert isinstance(normalization, PercentileNormalization)
+    low, high = normalization.low, normalization.high
     return v0_5.ScaleRangeDescr(
-        kwargs=v0_5.ScaleRangeKwargs(axes=axes, min_percentile=levels.low, max_percentile=levels.high, eps=EPS)
+        kwargs=v0_5.ScaleRangeKwargs(axes=axes, min_percentile=low, max_percentile=high, eps=EPS)
     )
 
 

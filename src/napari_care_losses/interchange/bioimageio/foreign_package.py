@@ -190,8 +190,8 @@ def _recognized(
         return None
     import torch
 
-    levels = frame_range(test.image, interface.levels)
-    given = torch.from_numpy(levels.apply(test.image))[None, None]
+    grey_range = frame_range(test.image, interface.normalization)
+    given = torch.from_numpy(grey_range.apply(test.image))[None, None]
     extent = float(np.ptp(test.expected))
     for architecture, weights in care_candidates(found.tensors, order):
         if any(size % architecture.block for size in test.image.shape):
@@ -200,13 +200,13 @@ def _recognized(
             structure="other",
             loss=UNKNOWN,
             architecture=architecture,
-            normalization=interface.levels,
+            normalization=interface.normalization,
             training=_provenance(described, "pytorch_state_dict"),
         )
         model = Model(card, {name: torch.from_numpy(value) for name, value in weights.items()})
         with torch.inference_mode():
             made = model.network()(given).mean[0, 0].numpy()
-        shown = levels.undo(made) if interface.is_undone else made
+        shown = grey_range.undo(made) if interface.is_undone else made
         if float(np.abs(shown - test.expected).max()) <= TOLERANCE * extent:
             return model
         yield
@@ -246,7 +246,7 @@ def _tried(
         loss=UNKNOWN,
         preset=kind,
         architecture=program,
-        normalization=interface.levels,
+        normalization=interface.normalization,
         training=_provenance(described, kind),
     )
     model = Model(card, {TENSOR: torch.frombuffer(bytearray(data), dtype=torch.uint8)})

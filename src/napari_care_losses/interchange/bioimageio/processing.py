@@ -8,7 +8,7 @@ from reprlib import repr as shortened
 from typing import Any
 
 from napari_care_losses.errors import ModelFileError, ParameterError
-from napari_care_losses.images.normalization import FixedLevels, Levels, Normalization, Standardization
+from napari_care_losses.images.normalization import FixedLevels, Normalization, PercentileNormalization, Standardization
 from napari_care_losses.models.program import NO_BOUND
 
 FLOATS = {"float32", "float64", "float16"}
@@ -19,7 +19,7 @@ LARGEST_EPS = 0.1
 
 
 class Preprocessing:
-    """The steps before a network, combined into levels, a gain, an offset and a clipping.
+    """The steps before a network, combined into a normalization, a gain, an offset and a clipping.
 
     Parameters
     ----------
@@ -28,14 +28,14 @@ class Preprocessing:
 
     Attributes
     ----------
-    levels : Levels, or None
+    normalization : Normalization, or None
         What becomes 0 and 1; None before any step.
     gain, offset, lowest, highest : float
         What is done after that, as in `napari_care_losses.models.program.Program`.
     """
 
     def __init__(self, tensor: dict[str, Any]) -> None:
-        self.levels: Levels | None = None
+        self.normalization: Normalization | None = None
         self.gain, self.offset, self.lowest, self.highest = 1.0, 0.0, -NO_BOUND, NO_BOUND
         for name, kwargs in _listed(tensor, "preprocessing"):
             if name in {"zero_mean_unit_variance", "scale_range", "fixed_zero_mean_unit_variance"} and (
@@ -68,7 +68,7 @@ class Preprocessing:
             gain, offset, last = gain * factor, offset * factor + added, name
         if not last:
             return False
-        fixed = self.levels if isinstance(self.levels, FixedLevels) else None
+        fixed = self.normalization if isinstance(self.normalization, FixedLevels) else None
         if fixed is None or not (
             math.isclose(gain, (fixed.high - fixed.low) / self.gain, rel_tol=1e-3)
             and math.isclose(
@@ -106,25 +106,25 @@ class Preprocessing:
             _check_statistics(name, kwargs)
             low, high = _number(kwargs, "min_percentile", 0.0), _number(kwargs, "max_percentile", 100.0)
             try:
-                self._restart(Normalization(low=low, high=high))
+                self._restart(PercentileNormalization(low=low, high=high))
             except ParameterError as error:
                 raise ModelFileError(f"The network's input is scaled by percentiles: {error}") from error
         else:
             raise ModelFileError(f"The network's input is to be treated by {name}: that is not done here.")
 
-    def _restart(self, levels: Levels, *, keeps_scale: bool = False) -> None:
-        """Set new levels: statistics of scaled pixels are those of the pixels, scaled."""
-        if keeps_scale and isinstance(levels, FixedLevels):
-            if self.levels is not None:
+    def _restart(self, normalization: Normalization, *, keeps_scale: bool = False) -> None:
+        """Set a new normalization: statistics of scaled pixels are those of the pixels, scaled."""
+        if keeps_scale and isinstance(normalization, FixedLevels):
+            if self.normalization is not None:
                 raise ModelFileError("The network's input is normalised twice: that is not done here.")
-            levels = FixedLevels(
-                low=(levels.low - self.offset) / self.gain, high=(levels.high - self.offset) / self.gain
+            normalization = FixedLevels(
+                low=(normalization.low - self.offset) / self.gain, high=(normalization.high - self.offset) / self.gain
             )
-        self.levels, self.gain, self.offset = levels, 1.0, 0.0
+        self.normalization, self.gain, self.offset = normalization, 1.0, 0.0
 
     def _fix(self) -> None:
-        """Replace a gain and an offset alone by fixed levels, so that the result is scaled back to grey levels."""
-        if self.levels is None:
+        """Replace a gain and an offset alone by fixed grey levels, so that the result is scaled back to grey levels."""
+        if self.normalization is None:
             self._restart(FixedLevels(low=-self.offset / self.gain, high=(1 - self.offset) / self.gain))
 
     def _clip(self, kwargs: dict[str, Any]) -> None:

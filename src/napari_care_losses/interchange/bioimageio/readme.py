@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_care_losses.images.normalization import FixedLevels, Normalization, Standardization
+from napari_care_losses.images.normalization import FixedLevels, PercentileNormalization, Standardization
 from napari_care_losses.restoration.restore_frame import tied_sigma
 from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
-    from napari_care_losses.images.normalization import Levels
+    from napari_care_losses.images.normalization import Normalization
     from napari_care_losses.models.model import ModelCard
 
 CARE_DOI = "10.1038/s41592-018-0216-7"
@@ -66,22 +66,22 @@ def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str
     return "\n\n".join(parts) + "\n"
 
 
-def _normalized(levels: Levels) -> tuple[str, str, str]:
+def _normalized(normalization: Normalization) -> tuple[str, str, str]:
     """Return the normalisation in words, and offset and width of the range for a formula."""
-    if isinstance(levels, FixedLevels):
+    if isinstance(normalization, FixedLevels):
         return (
-            f"the grey level {levels.low:g} becomes 0 and {levels.high:g} becomes 1.",
-            f"{levels.low:g}",
-            f"{levels.high - levels.low:g}",
+            f"the grey level {normalization.low:g} becomes 0 and {normalization.high:g} becomes 1.",
+            f"{normalization.low:g}",
+            f"{normalization.high - normalization.low:g}",
         )
-    if isinstance(levels, Standardization):
+    if isinstance(normalization, Standardization):
         return (
             "its mean becomes 0 and its standard deviation 1 (`zero_mean_unit_variance`, over y and x).",
             "mean",
             "standard_deviation",
         )
-    assert isinstance(levels, Normalization)
-    low, high = f"{levels.low:g}", f"{levels.high:g}"
+    assert isinstance(normalization, PercentileNormalization)
+    low, high = f"{normalization.low:g}", f"{normalization.high:g}"
     return (
         f"its percentiles {low} and {high} become 0 and 1 (`scale_range`, over y and x).",
         f"p{low}",

@@ -11,7 +11,7 @@ from reprlib import repr as shortened
 from typing import Any
 
 from napari_care_losses.errors import ModelFileError
-from napari_care_losses.images.normalization import FixedLevels, Levels
+from napari_care_losses.images.normalization import FixedLevels, Normalization
 from napari_care_losses.interchange.bioimageio.processing import FLOATS, Preprocessing
 
 TOLERANCE = 1e-3
@@ -52,9 +52,9 @@ class Interface:
     test_output: Any
 
     @property
-    def levels(self) -> Levels:
+    def normalization(self) -> Normalization:
         """What becomes 0 and 1."""
-        return self.preprocessing.levels or FixedLevels(low=0.0, high=1.0)
+        return self.preprocessing.normalization or FixedLevels(low=0.0, high=1.0)
 
 
 def read_interface(described: dict[str, Any]) -> Interface:

@@ -67,11 +67,11 @@ def _tried(folder: Path) -> dict[str, int]:
         _check_graph(model.program())
     engine = open_engine("auto", model, "cpu")
     image, expected = (np.load(folder / f"{name}.npy") for name in ("input", "expected"))
-    levels = frame_range(image, model.card.normalization)
-    normalized = levels.apply(image)
+    grey_range = frame_range(image, model.card.normalization)
+    normalized = grey_range.apply(image)
     restored = engine.restore(normalized)[0]
     is_undone = (folder / "undone").exists()
-    shown = levels.undo(restored) if is_undone else restored * np.float32(program.gain) + np.float32(program.offset)
+    shown = grey_range.undo(restored) if is_undone else restored * np.float32(program.gain) + np.float32(program.offset)
     extent = float(np.ptp(expected))
     difference = float(np.abs(shown - expected).max()) / (extent if extent > 0 else 1.0)
     if not difference <= TOLERANCE:

@@ -15,7 +15,7 @@ from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import ModelFileError, ParameterError, printable
-from napari_care_losses.images.normalization import Normalization
+from napari_care_losses.images.normalization import PercentileNormalization
 from napari_care_losses.interchange.csbdeep.keras_weights import care_weights
 from napari_care_losses.interchange.sandbox import Limits, read_confined
 from napari_care_losses.io.untrusted_files import read_json
@@ -89,7 +89,7 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
         loss=loss,
         preset=next((name for name, preset in PRESETS.items() if _is_preset(architecture, preset)), "custom"),
         architecture=architecture,
-        normalization=Normalization(low=2.0, high=99.8),
+        normalization=PercentileNormalization(low=2.0, high=99.8),
         training={
             "imported_from": "CSBDeep",
             "keras_version": printable(found.notes.get("keras_version", "")),
