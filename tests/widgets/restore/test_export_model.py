@@ -43,7 +43,7 @@ def test_what_the_format_does_not_take_is_said(open_widget, add_model, tmp_path,
     panel.license.native.setCurrentText("my own")
     panel.run_bar.start_button.click()
     qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
-    assert panel.run_bar.status.text().startswith("Not exported: The format does not take what is said")
+    assert panel.run_bar.status.text().startswith("Not exported: The format does not allow this description")
     assert [*notified]
     assert list(tmp_path.iterdir()) == []
 

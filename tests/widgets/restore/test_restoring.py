@@ -28,19 +28,12 @@ if TYPE_CHECKING:
 
 def cancel_after_one_frame(widget: RestoreWidget, qtbot: QtBot) -> None:
     """Let a real restoration run until a frame is there, then cancel it."""
-    started = []
-    show = widget._show_frame
-
-    def show_and_cancel(filled: Filled, plan: Plan) -> None:
-        show(filled, plan)
-        started.append(filled.frame_index)
-        widget.run_bar.stop_button.click()
-
-    widget._show_frame = show_and_cancel
-    widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=20_000)
-    widget._show_frame = show
-    assert len(started) == 1
+    restored: list[int] = []
+    for slot in (restored.append, lambda _: widget.run_bar.stop_button.click()):
+        widget.frame_restored.connect(slot)
+    press_restore(widget, qtbot)
+    widget.frame_restored.disconnect()
+    assert len(restored) == 1
 
 
 @pytest.fixture
@@ -105,7 +98,7 @@ def test_frames_nearest_to_the_slider_come_next(viewer, open_widget, add_model, 
     widget = open_widget()
     came: list[int] = []
     has_moved = threading.Event()
-    show, restore_all = widget._show_frame, restore_module.restore_into_stacks
+    restore_all = restore_module.restore_into_stacks
 
     def restore_and_wait(plan: Plan) -> Iterator[Filled]:
         for filled in restore_all(plan):
@@ -113,14 +106,13 @@ def test_frames_nearest_to_the_slider_come_next(viewer, open_widget, add_model, 
             if filled.frame_index is not None:
                 assert has_moved.wait(10)
 
-    def show_and_move(filled: Filled, plan: Plan) -> None:
-        show(filled, plan)
-        came.append(filled.frame_index)
+    def move(index: int) -> None:
+        came.append(index)
         viewer.dims.set_current_step(0, 50)
         has_moved.set()
 
     monkeypatch.setattr(restore_module, "restore_into_stacks", restore_and_wait)
-    widget._show_frame = show_and_move
+    widget.frame_restored.connect(move)
     press_restore(widget, qtbot)
     assert came[0] == 0
     # one frame has been read ahead
@@ -251,6 +243,7 @@ def test_a_folder_is_restored_from_here(viewer, open_widget, add_model, stack, t
     for name in ("a", "b"):
         save_stack(tmp_path / f"{name}.tif", Frames(stack, "TYX"))
     (tmp_path / "broken.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:500])
+    viewer.add_image(stack)
     widget = open_widget()
     folder = widget.folder
     assert "Choose a folder" in folder.run_bar.reason.text()
@@ -259,7 +252,7 @@ def test_a_folder_is_restored_from_here(viewer, open_widget, add_model, stack, t
     folder.source.value = tmp_path
     assert folder.run_bar.start_button.isEnabled()
     folder.run_bar.start_button.click()
-    assert "folder is being restored" in widget._problem() or widget.image.value is None
+    assert "folder is being restored" in widget.run_bar.reason.text()
     qtbot.waitUntil(lambda: not folder.is_running, timeout=20_000)
     assert "Restored 2 of 3 files" in folder.run_bar.status.text()
     assert "broken.tif" in folder.run_bar.status.text()

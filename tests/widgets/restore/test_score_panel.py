@@ -43,7 +43,7 @@ def test_a_slider_that_comes_back_finds_the_figures_at_once(bench, qtbot) -> Non
         assert not bench.panel.is_busy
         assert bench.shown()[PSNR] == f"{bench.expected(index)['psnr']:.2f}"
         assert bench.panel.of_truth.heading.text() == f"Frame {index}"
-        assert bench.panel.plot._marker.value() == index
+        assert bench.panel.plot.marker.value() == index
 
 
 def test_the_shown_frame_comes_first_and_others_make_way(bench, qtbot) -> None:
@@ -190,7 +190,7 @@ def test_fields_of_view_do_not_flicker(viewer, qtbot) -> None:
     bench = Bench(viewer, qtbot, axis_labels=("field", "y", "x"))
     bench.restore(*range(FRAMES))
     assert bench.panel.blind.flicker.text() == ""
-    assert bench.panel.plot._plot.getAxis("bottom").labelText == "field"
+    assert bench.panel.plot.plot.getAxis("bottom").labelText == "field"
 
 
 def test_a_single_image_has_no_plot(viewer, qtbot) -> None:
@@ -274,9 +274,9 @@ def test_removed_layers_are_let_go(bench) -> None:
 def test_the_theme_is_followed(bench) -> None:
     bench.restore(0)
     bench.viewer.theme = "light"
-    light = bench.panel.plot._plot.backgroundBrush().color().name()
+    light = bench.panel.plot.plot.backgroundBrush().color().name()
     bench.viewer.theme = "dark"
-    assert bench.panel.plot._plot.backgroundBrush().color().name() != light
+    assert bench.panel.plot.plot.backgroundBrush().color().name() != light
 
 
 def test_stopped_it_judges_nothing_more(bench) -> None:

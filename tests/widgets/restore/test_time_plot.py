@@ -28,8 +28,8 @@ def plot(qtbot) -> TimePlot:
 
 def click(plot: TimePlot, value: float, button: Qt.MouseButton = Qt.MouseButton.LeftButton) -> None:
     """Click into the plot at a value of its axis, as pyqtgraph's scene reports it."""
-    scene = plot._plot.getPlotItem().vb.mapViewToScene(QPointF(value, 0.5))
-    plot._plot.scene().sigMouseClicked.emit(SimpleNamespace(button=lambda: button, scenePos=lambda: scene))
+    scene = plot.plot.getPlotItem().vb.mapViewToScene(QPointF(value, 0.5))
+    plot.plot.scene().sigMouseClicked.emit(SimpleNamespace(button=lambda: button, scenePos=lambda: scene))
 
 
 @pytest.mark.parametrize(("value", "step"), [(3.0, 0), (4.7, 3), (4.8, 4), (6.5, 7), (99.0, 7), (-5.0, 0)])
@@ -48,11 +48,11 @@ def test_a_click_with_another_button_does_nothing(plot, qtbot) -> None:
 def test_frames_that_are_missing_are_gaps(plot) -> None:
     values = np.array([1, np.nan, 2, 3, np.nan, np.nan, 4, 5.0])
     plot.set_lines({RESTORED: values})
-    x, y = plot._lines[RESTORED].getData()
+    x, y = plot.lines[RESTORED].getData()
     assert np.array_equal(y, values, equal_nan=True)
     assert np.array_equal(x, 3 + 0.5 * np.arange(8))
-    assert plot._lines[INPUT].getData()[0] is None or not len(plot._lines[INPUT].getData()[0])
-    assert [plot._legend[row].isVisible() for row in (INPUT, RESTORED)] == [False, True]
+    assert plot.lines[INPUT].getData()[0] is None or not len(plot.lines[INPUT].getData()[0])
+    assert [plot.legend[row].isVisible() for row in (INPUT, RESTORED)] == [False, True]
 
 
 def test_nothing_known_yet_can_be_drawn(plot, qtbot) -> None:
@@ -77,7 +77,7 @@ def test_the_means_of_the_frames_known_of_both_are_written_below(plot) -> None:
 def test_small_values_look_small_where_that_is_asked_for(plot) -> None:
     def shown() -> list[float]:
         plot.grab()
-        return plot._plot.getPlotItem().vb.viewRange()[1]
+        return plot.plot.getPlotItem().vb.viewRange()[1]
 
     values = np.array([0, 0, 0.1, 0, 0, np.nan, 0, 0])
     plot.set_lines({RESTORED: values}, least_top=2)
@@ -93,14 +93,14 @@ def test_a_single_frame_among_many_is_seen(plot) -> None:
     values = np.full(1000, np.nan)
     values[500] = 1
     plot.set_lines({RESTORED: values})
-    assert plot._lines[RESTORED].opts["symbol"] == "o"
+    assert plot.lines[RESTORED].opts["symbol"] == "o"
     plot.set_lines({RESTORED: np.ones(1000)})
-    assert plot._lines[RESTORED].opts["symbol"] is None
+    assert plot.lines[RESTORED].opts["symbol"] is None
 
 
 def test_the_shown_frame_is_marked(plot) -> None:
     plot.set_shown(4)
-    assert plot._marker.value() == 5.0
+    assert plot.marker.value() == 5.0
 
 
 def test_the_figure_chosen_stays_while_it_is_offered(plot, qtbot) -> None:
@@ -118,7 +118,7 @@ def test_the_figure_chosen_stays_while_it_is_offered(plot, qtbot) -> None:
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_themes(plot, theme) -> None:
     plot.set_theme(theme)
-    image = plot._plot.grab().toImage()
+    image = plot.plot.grab().toImage()
     corner = image.pixelColor(1, 1)
     assert corner.name() == get_theme(theme).background.as_hex(format="long")
     assert set(COLOURS) == {INPUT, RESTORED}

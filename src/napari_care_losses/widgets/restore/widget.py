@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import CheckBox, PushButton
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
@@ -55,6 +56,9 @@ NO_UNCERTAINTY = "Only models trained with the Laplace loss give an uncertainty.
 
 class RestoreWidget(Panel):
     """Restores an image layer with a model of the library. Its parameters are those of a `Panel`."""
+
+    frame_restored = Signal(int)
+    """A frame has been restored and is shown."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
@@ -263,25 +267,26 @@ class RestoreWidget(Panel):
         self._note = filled.note
         self.run_bar.show_progress(filled.done / filled.total)
         if filled.frame_index is not None:
-            self._show_frame(filled, plan)
+            self._show_frame(filled, filled.frame_index, plan)
         count = len(plan.order)
         parts = [f"{self._before + self._done} of {len(plan.frames)} frames"] if len(plan.frames) > 1 else []
         parts += [f"tile {filled.done} of {filled.total}"] if filled.total > count else []
         parts += [f"{duration(self._clock.seconds_left(filled.done, filled.total))} left"]
         self.run_bar.say(", ".join(parts))
 
-    def _show_frame(self, filled: Filled, plan: Plan) -> None:
+    def _show_frame(self, filled: Filled, index: int, plan: Plan) -> None:
         if not self._is_shown:
             self._is_shown = True
             show_stacks(self._viewer, plan, filled)
         self._done += 1
-        is_shown = filled.frame_index == shown_index(plan.source, self._viewer.dims)
+        is_shown = index == shown_index(plan.source, self._viewer.dims)
         if is_shown or self._viewer.dims.ndisplay > 2:
             show_done(self._viewer, plan)
         if is_shown:
             self._look()
-        elif filled.frame_index is not None:
-            self.scores.frame_done(filled.frame_index)
+        else:
+            self.scores.frame_done(index)
+        self.frame_restored.emit(index)
 
     def _on_finished(self, outcome: Outcome) -> None:
         plan, self._plan = self._plan, None

@@ -107,9 +107,9 @@ def _editor(name: str, kind: Any, info: ParameterInfo) -> ValueWidget[Any]:
     return narrow(editor, info.title)
 
 
-def narrow(editor: Any, title: str) -> Any:
+def narrow(editor: Any, title: str = "") -> Any:
     """Fit an editor of magicgui for docks that are narrow and scroll, name it for screen readers, and return it."""
-    editor.native.setAccessibleName(title)
+    editor.native.setAccessibleName(title or editor.label)
     if not isinstance(editor, CheckBox):
         if isinstance(editor.native, QComboBox):
             editor.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

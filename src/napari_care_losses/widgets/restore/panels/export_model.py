@@ -43,14 +43,13 @@ class ExportPanel(JobPanel):
             NEW,
             filters="Packages (*.zip)",
         )
-        self.author = LineEdit(
-            label="Author", tooltip=tooltip("Who made the model; several names separated by commas.")
+        self.author = narrow(
+            LineEdit(label="Author", tooltip=tooltip("Who made the model; several names separated by commas."))
         )
         self.license = narrow(
             ComboBox(
                 label="Licence", choices=LICENSES, tooltip=tooltip("The licence of the weights, an SPDX identifier.")
-            ),
-            "Licence",
+            )
         )
         # magicgui's combo box has no typed choices
         self.license.native.setEditable(True)

@@ -51,14 +51,13 @@ class ImportPanel(JobPanel):
             filters=FILES,
         )
         self.folder_button = offer_folders(self.source)
-        self.name = LineEdit(label="Name", tooltip=tooltip("The model's name in your library."))
+        self.name = narrow(LineEdit(label="Name", tooltip=tooltip("The model's name in your library.")))
         self.structure = narrow(
             ComboBox(
                 label="Shows",
                 choices=[(AS_THE_MODEL, None), *((structure, structure) for structure in STRUCTURE_NAMES)],
                 tooltip=tooltip("What the model was trained on; models of CSBDeep do not say."),
-            ),
-            "Shows",
+            )
         )
         self.percentiles = ParameterForm(ImportParameters)
         self.rows.extend([self.source, self.name, self.structure])

@@ -35,6 +35,11 @@ class TimePlot(QWidget):
     ----------
     theme : str
         Name of napari's theme.
+
+    Attributes
+    ----------
+    plot, lines, marker, legend : objects of pyqtgraph and Qt
+        The plot, its lines and their legend by image, and the line at the shown frame.
     """
 
     clicked = Signal(int)
@@ -53,29 +58,29 @@ class TimePlot(QWidget):
             choices=lambda _: [(title, name) for name, title in self._titles.items()],
         )
         self.quantity.changed.connect(lambda: self.chosen.emit())
-        self._legend = {row: QLabel() for row in COLOURS}
-        self._plot = row_plot(
+        self.legend = {row: QLabel() for row in COLOURS}
+        self.plot = row_plot(
             HEIGHT,
             "One point a frame, as frames are restored and scored. The vertical line marks the frame shown. "
             "Click to go to a frame.",
         )
-        self._plot.setCursor(Qt.CursorShape.PointingHandCursor)
-        self._plot.setAccessibleName("Plot over time")
-        self._lines = {row: self._plot.plot(connect="finite") for row in COLOURS}
-        self._marker = pyqtgraph.InfiniteLine(angle=90, movable=False)
-        self._plot.addItem(self._marker, ignoreBounds=True)
-        self._plot.scene().sigMouseClicked.connect(self._on_clicked)
+        self.plot.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.plot.setAccessibleName("Plot over time")
+        self.lines = {row: self.plot.plot(connect="finite") for row in COLOURS}
+        self.marker = pyqtgraph.InfiniteLine(angle=90, movable=False)
+        self.plot.addItem(self.marker, ignoreBounds=True)
+        self.plot.scene().sigMouseClicked.connect(self._on_clicked)
         self.means = text_line()
         header = QHBoxLayout()
         header.addWidget(self.quantity.native)
         header.addStretch(1)
-        for label in self._legend.values():
+        for label in self.legend.values():
             header.addWidget(label)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addLayout(header)
-        layout.addWidget(self._plot)
+        layout.addWidget(self.plot)
         layout.addWidget(self.means)
         self.set_theme(theme)
 
@@ -89,13 +94,13 @@ class TimePlot(QWidget):
     def set_axis(self, label: str, values: NDArray[np.float64]) -> None:
         """Set what the values are plotted over: the value of every frame, of equal steps."""
         self._values = values
-        self._plot.setLabel("bottom", label)
+        self.plot.setLabel("bottom", label)
         margin = abs(values[-1] - values[0]) * 0.02
-        self._plot.setXRange(min(values[0], values[-1]) - margin, max(values[0], values[-1]) + margin, padding=0)
+        self.plot.setXRange(min(values[0], values[-1]) - margin, max(values[0], values[-1]) + margin, padding=0)
 
     def set_shown(self, step: int) -> None:
         """Mark the frame that the viewer shows."""
-        self._marker.setValue(self._values[step])
+        self.marker.setValue(self._values[step])
 
     def set_lines(self, lines: Mapping[str, NDArray[np.float64]], *, least_top: float | None = None) -> None:
         """Plot values by image (`INPUT`, `RESTORED`), one value a frame; NaN where there is none yet.
@@ -110,11 +115,11 @@ class TimePlot(QWidget):
         """
         show_text(self.means, means_text(lines))
         if least_top is None:
-            self._plot.enableAutoRange(axis="y")
+            self.plot.enableAutoRange(axis="y")
         else:
             highest = np.nanmax([least_top, *(value for line in lines.values() for value in line)])
-            self._plot.setYRange(0, float(highest), padding=0.05)
-        for row, line in self._lines.items():
+            self.plot.setYRange(0, float(highest), padding=0.05)
+        for row, line in self.lines.items():
             values = lines.get(row, np.full(len(self._values), np.nan))
             known = np.isfinite(values)
             # A frame between two that are missing has no line through it.
@@ -123,24 +128,24 @@ class TimePlot(QWidget):
             # pyqtgraph takes the bounds of what it is given, and nothing has none
             kept = slice(None) if known.any() else slice(0)
             line.setData(self._values[kept], values[kept])
-            self._legend[row].setVisible(row in lines)
+            self.legend[row].setVisible(row in lines)
 
     def set_theme(self, name: str) -> None:
         """Take the colours of one of napari's themes."""
-        text = take_theme(self._plot, name).text.as_hex()
-        self._marker.setPen(pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine))
+        text = take_theme(self.plot, name).text.as_hex()
+        self.marker.setPen(pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine))
         for row, colour in COLOURS.items():
-            line = self._lines[row]
+            line = self.lines[row]
             line.setPen(pyqtgraph.mkPen(colour, width=2))
             line.setSymbolBrush(colour)
             line.setSymbolPen(None)
             line.setSymbolSize(4)
-            self._legend[row].setText(f'<span style="color:{colour}">●</span> {NAMES[row]}')
+            self.legend[row].setText(f'<span style="color:{colour}">●</span> {NAMES[row]}')
 
     def _on_clicked(self, event: Any) -> None:
         if event.button() != Qt.MouseButton.LeftButton or not len(self._values):
             return
-        value = self._plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x()
+        value = self.plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x()
         self.clicked.emit(int(np.abs(self._values - value).argmin()))
 
 
