@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fixtures.scored_layers import FRAMES, PSNR, SHAPE, SSIM, Bench, Slow, is_seen
 from napari.utils.notifications import notification_manager
+from qtpy.QtWidgets import QApplication
 
 from napari_care_losses.evaluation.frame_scores import INPUT
 from napari_care_losses.evaluation.residual import structure_left
@@ -59,6 +60,8 @@ def test_the_shown_frame_comes_first_and_others_make_way(bench, qtbot) -> None:
     assert bench.panel.is_scoring
     left: list[int] = []
     bench.panel.scored.connect(lambda: left.append(len(bench.panel._background.timeline.missing(3))))
+    # the work on frame 3 is told to stop before it can go on
+    QApplication.processEvents()
     slow.go.set()
     bench.wait()
     assert slow.read[:2] == [3, 5]
