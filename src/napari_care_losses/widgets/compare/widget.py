@@ -67,7 +67,6 @@ class CompareWidget(Panel):
         )
         for widget in (self.settings, self.summary):
             self.body.addWidget(widget)
-        self.line_up(self.settings.rows)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
 

@@ -33,7 +33,7 @@ from napari_care_losses.widgets.restore.panels.save import SaveButton
 from napari_care_losses.widgets.restore.preview.live_preview import LivePreview
 from napari_care_losses.widgets.restore.range_note import RangeNote
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
-from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, tooltip
+from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, line_up, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
 from napari_care_losses.widgets.shared.panel import Panel
@@ -141,7 +141,7 @@ class RestoreWidget(Panel):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
         self.body.addWidget(fold("Restore a folder of files", self.folder))
-        self.line_up(rows, self.model.rows, self.form)
+        line_up(rows, self.model.rows, self.form)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
 

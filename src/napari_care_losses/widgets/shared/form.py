@@ -43,7 +43,7 @@ class Rows(Container):
         super().__init__(widgets=widgets, **options)
         self.margins = (0, 0, 0, 0)
         self.native.layout().setSpacing(4)
-        align_when_shown(self)
+        line_up(self)
 
 
 class ParameterForm(Rows, Generic[Kind]):
@@ -123,31 +123,30 @@ def tooltip(text: str) -> str:
     return f"<qt>{text}</qt>" if text else ""
 
 
-def align_labels(*forms: Container) -> None:
-    """Give the labels of several forms one width, so that their fields line up."""
-    rows = [(widget.native.parentWidget(), form) for form in forms for widget in form]
-    labels = [row.layout().itemAt(0).widget() for row, form in rows if row is not form.native]
-    for label in labels:
-        label.ensurePolished()
-    width = max((max(label.sizeHint().width(), label.minimumWidth()) for label in labels), default=0)
-    for label in labels:
-        label.setMinimumWidth(width)
+def line_up(*forms: Container) -> None:
+    """Give the labels of forms one width, so that their fields line up.
 
-
-def align_when_shown(*forms: Container) -> None:
-    """Line up the fields of forms once the first is shown: only then do their labels have the viewer's style."""
-    first = forms[0].native
-    first.installEventFilter(_Aligner(first, forms))
+    That is done whenever one is shown: only then do labels have the viewer's style.
+    """
+    aligner = _Aligner(forms)
+    for form in forms:
+        form.native.installEventFilter(aligner)
 
 
 class _Aligner(QObject):
-    def __init__(self, parent: QWidget, forms: tuple[Container, ...]) -> None:
-        super().__init__(parent)
+    def __init__(self, forms: tuple[Container, ...]) -> None:
+        super().__init__(forms[0].native)
         self._forms = forms
 
     def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
         if event is not None and event.type() == QEvent.Type.Show:
-            align_labels(*self._forms)
+            rows = [(widget.native.parentWidget(), form) for form in self._forms for widget in form]
+            labels = [row.layout().itemAt(0).widget() for row, form in rows if row is not form.native]
+            for label in labels:
+                label.ensurePolished()
+            width = max((max(label.sizeHint().width(), label.minimumWidth()) for label in labels), default=0)
+            for label in labels:
+                label.setMinimumWidth(width)
         return False
 
 

@@ -11,11 +11,9 @@ from qtpy.QtWidgets import QDockWidget, QFrame, QScrollArea, QSizePolicy, QVBoxL
 
 from napari_care_losses.widgets.shared.closing import CloseGuard, ancestor
 from napari_care_losses.widgets.shared.events import single_shot
-from napari_care_losses.widgets.shared.form import align_labels
 
 if TYPE_CHECKING:
     import napari.viewer
-    from magicgui.widgets import Container
     from qtpy.QtGui import QShowEvent
     from qtpy.QtWidgets import QMainWindow
 
@@ -44,7 +42,6 @@ class Panel(QWidget):
         self._viewer = napari_viewer
         self.closing = CloseGuard(self)
         napari_viewer.layers.events.removing.connect(self._before_removal)
-        self._aligned: tuple[Container, ...] = ()
         self._joining = single_shot(self, 0, self._join)
         self._was_shown = False
         content = QWidget()
@@ -78,17 +75,12 @@ class Panel(QWidget):
         return QSize(self.minimumSizeHint().width(), super().sizeHint().height())
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Line up the fields: only now do the labels have the viewer's style."""
+        """Join the plugin's other docks when shown for the first time."""
         super().showEvent(event)
-        align_labels(*self._aligned)
         if not self._was_shown:
             self._was_shown = True
             # once napari has placed the dock
             self._joining.start()
-
-    def line_up(self, *forms: Container) -> None:
-        """Let the fields of several forms begin at one edge."""
-        self._aligned = forms
 
     def bring_into_view(self, widget: QWidget) -> None:
         """Scroll to a widget of the body."""

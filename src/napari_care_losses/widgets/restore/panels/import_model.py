@@ -17,7 +17,7 @@ from napari_care_losses.models.model import STRUCTURE_NAMES, SUFFIX
 from napari_care_losses.widgets.background.worker import Outcome
 from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
 from napari_care_losses.widgets.shared.file_edit import FILE, file_edit, offer_folders, typed_path
-from napari_care_losses.widgets.shared.form import ParameterForm, align_when_shown, narrow, tooltip
+from napari_care_losses.widgets.shared.form import ParameterForm, line_up, narrow, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -62,7 +62,7 @@ class ImportPanel(JobPanel):
         self.percentiles = ParameterForm(ImportParameters)
         self.rows.extend([self.source, self.name, self.structure])
         self.rows.native.layout().addWidget(self.percentiles.native)
-        align_when_shown(self.percentiles, self.rows)
+        line_up(self.percentiles, self.rows)
         self.source.changed.connect(self._on_source)
         for form in (self.rows, self.percentiles):
             form.changed.connect(self._update)
