@@ -33,7 +33,7 @@ def block_interval(values: ArrayLike, *, seed: int = 0) -> tuple[float, float]:
     values : (N,) array of float
         In the order of time.
     seed : int
-        Random seed.
+        Of the drawings.
 
     Returns
     -------
@@ -62,20 +62,10 @@ def _widening(blocks: float) -> float:
 
 
 def block_length(values: ArrayLike) -> int:
-    """Return the block length with which the bootstrap estimates the variance of a mean best.
+    """Return the block length with which the bootstrap estimates the variance of a mean best: from 1 to N / 3.
 
     The rule of Politis and White 2004 (doi:10.1081/ETC-120028836) for blocks of fixed length, with the correction of
-    Patton, Politis and White 2009 (doi:10.1080/07474930802459016).
-
-    Parameters
-    ----------
-    values : (N,) array of float
-        A time series.
-
-    Returns
-    -------
-    int
-        From 1 to a third of the values.
+    Patton, Politis and White 2009 (doi:10.1080/07474930802459016). `values` are a time series (N,).
     """
     series = np.asarray(values, np.float64)
     count = series.size

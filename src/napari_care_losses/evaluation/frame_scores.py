@@ -25,13 +25,7 @@ LEVELS, COVERAGE, STRUCTURE, MEANS = "levels", "coverage", "structure", "means"
 
 
 class ScoredStack:
-    """A stack of frames that may change while it is scored.
-
-    Parameters
-    ----------
-    frames : Frames
-        The frames.
-    """
+    """A stack of frames that may change while it is scored."""
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
@@ -54,26 +48,13 @@ class ScoredStack:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared with what.
-
-    Attributes
-    ----------
-    input : ScoredStack
-        The noisy stack.
-    restored : ScoredStack, optional
-        What was made of it so far.
-    truth : ScoredStack, optional
-        The ground truth.
-    uncertainty : ScoredStack, optional
-        The Laplace scale of every restored pixel.
-    aligned : bool
-        Whether images are aligned to the truth before they are scored.
-    """
+    """What is compared with what; `aligned` images are aligned to the truth before they are scored."""
 
     input: ScoredStack
     restored: ScoredStack | None = None
     truth: ScoredStack | None = None
     uncertainty: ScoredStack | None = None
+    """The Laplace scale of every restored pixel."""
     aligned: bool = True
 
     def stack(self, row: str) -> ScoredStack | None:
@@ -100,9 +81,10 @@ class Problem:
 
 def score_frame(comparison: Comparison, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
     """Compute values of one frame, all named by `keys`; yields each with its key, or a `Problem` in its place."""
-    images = _Images(comparison, keys[0].frame) if keys else None
+    if not keys:
+        return
+    images = _Images(comparison, keys[0].frame)
     for key in keys:
-        assert images is not None
         try:
             yield key, images.value(key)
         except CareError as error:

@@ -53,7 +53,11 @@ def line_profile(
     offsets = (np.arange(width) - (width - 1) / 2)[:, None]
     y = start[0] + distance * direction[0] - offsets * direction[1]
     x = start[1] + distance * direction[1] + offsets * direction[0]
-    return distance, _row_means(_interpolated(array, y, x))
+    lines = _interpolated(array, y, x)
+    # parallel lines are averaged where they lie inside the image
+    is_inside = np.isfinite(lines)
+    counts, sums = is_inside.sum(axis=0), np.where(is_inside, lines, 0).sum(axis=0)
+    return distance, np.divide(sums, counts, out=np.full(distance.size, np.nan), where=counts > 0)
 
 
 def _interpolated(image: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -69,11 +73,3 @@ def _interpolated(image: NDArray[np.float64], y: NDArray[np.float64], x: NDArray
     upper = image[top, left] * (1 - across) + image[top, right] * across
     lower = image[below, left] * (1 - across) + image[below, right] * across
     return np.where(is_inside, upper * (1 - down) + lower * down, np.nan)
-
-
-def _row_means(lines: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average parallel lines where they lie inside the image."""
-    counts = np.isfinite(lines).sum(axis=0)
-    sums = np.where(np.isfinite(lines), lines, 0).sum(axis=0)
-    means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(lines.shape[1], np.nan), where=counts > 0)
-    return means

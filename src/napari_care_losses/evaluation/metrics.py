@@ -43,15 +43,6 @@ _PERFECT = 1e-20
 class Metric(Score):
     """One entry of `METRICS`: a score of a restored image against its ground truth.
 
-    Attributes
-    ----------
-    function : callable
-        From a restored image and its ground truth, both (Y, X) with a data range of 1, to the value.
-    definition : str
-        What a reader needs to compute the same value, after the title.
-    source : str
-        The paper that defines it; empty for common knowledge.
-
     Examples
     --------
     >>> from napari_care_losses.evaluation.metrics import METRICS
@@ -62,21 +53,16 @@ class Metric(Score):
     """
 
     function: Callable[[ArrayLike, ArrayLike], float]
+    """From a restored image and its ground truth, both (Y, X) with a data range of 1, to the value."""
     definition: str
+    """What a reader needs to compute the same value, after the title."""
     source: str = ""
+    """The paper that defines it; empty for common knowledge."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScaledTruth:
-    """A ground truth scaled to 0..1 by its own percentiles.
-
-    Attributes
-    ----------
-    image : (Y, X) float64
-        The scaled ground truth, not clipped.
-    low, high : float
-        Its percentiles 0.1 and 99.9, in its own grey levels.
-    """
+    """A ground truth (Y, X) scaled to 0..1 by `low` and `high`, its own percentiles 0.1 and 99.9, and not clipped."""
 
     image: NDArray[np.float64]
     low: float
@@ -92,14 +78,8 @@ class ScaledTruth:
 class GreyLevels:
     """The regression line of restored against true grey levels: ``restored = slope * truth + intercept``.
 
-    Attributes
-    ----------
-    slope : float
-        Restored grey levels for each true one; 1 where brightness differences may be measured as they are.
-    intercept : float
-        Restored grey level where the truth is 0.
-    r2 : float
-        Share of the restored image's variance that the line explains, 0..1; 0 for a constant image.
+    Differences of brightness may be measured as they are where the slope is 1. `r2` is the share of the restored
+    image's variance that the line explains, 0..1; 0 for a constant image.
     """
 
     slope: float
@@ -113,17 +93,12 @@ def psnr(restored: ArrayLike, truth: ArrayLike) -> float:
     Parameters
     ----------
     restored, truth : (Y, X) array of any real dtype
-        Images of equal shape, scaled so that the truth spans about 0..1.
+        Images of equal shape, scaled so that the truth spans about 0..1; the errors are those of `score`.
 
     Returns
     -------
     float
         In dB; ``math.inf`` for images that are equal to rounding (200 dB).
-
-    Raises
-    ------
-    InputError
-        If the images cannot be compared; see `score`.
 
     Examples
     --------
@@ -142,22 +117,8 @@ def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
     """Return the mean structural similarity for a data range of 1 (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
 
     Gaussian weights of sigma 1.5 px in a window of 11 px, population covariance, without the border of 5 px: equal to
-    scikit-image's, and faster, because the two second moments are filtered as their sum, a few rows at a time.
-
-    Parameters
-    ----------
-    restored, truth : (Y, X) array of any real dtype
-        Images of equal shape, scaled so that the truth spans about 0..1.
-
-    Returns
-    -------
-    float
-        At most 1, reached by equal images only.
-
-    Raises
-    ------
-    InputError
-        If the images cannot be compared; see `score`.
+    scikit-image's, and faster, because the two second moments are filtered as their sum, a few rows at a time. At most
+    1, reached by equal images only; parameters and errors are those of `psnr`.
 
     Examples
     --------
@@ -217,17 +178,7 @@ ALIGNMENT_HELP = (
 
 
 def scale_truth(truth: ArrayLike) -> ScaledTruth:
-    """Scale a ground truth to 0..1 by its percentiles 0.1 and 99.9, without clipping.
-
-    Parameters
-    ----------
-    truth : (Y, X) array of any real dtype
-        The ground truth in its own grey levels.
-
-    Returns
-    -------
-    ScaledTruth
-        The scaled image and its range.
+    """Scale a ground truth, a (Y, X) array of any real dtype, to 0..1 by its percentiles 0.1 and 99.9.
 
     Raises
     ------
@@ -247,20 +198,8 @@ def scale_truth(truth: ArrayLike) -> ScaledTruth:
 def align(restored: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     """Map a restored image to its truth by the ``a * restored + b`` of least squared error, ``a = cov / var``.
 
-    Parameters
-    ----------
-    restored, truth : (Y, X) array of any real dtype
-        Images of equal shape, each in its own grey levels.
-
-    Returns
-    -------
-    (Y, X) float64
-        The aligned image in the grey levels of the truth; a constant image becomes the mean of the truth.
-
-    Raises
-    ------
-    InputError
-        If the images cannot be compared; see `score`.
+    Both are (Y, X), of any real dtype, each in its own grey levels; the result is float64, in those of the truth. A
+    constant image becomes the mean of the truth. The errors are those of `score`.
 
     Examples
     --------
@@ -291,7 +230,7 @@ def score(restored: ArrayLike, truth: ArrayLike | ScaledTruth, *, aligned: bool 
     Returns
     -------
     dict of str to float
-        The value of each metric under its name.
+        By metric.
 
     Raises
     ------
@@ -317,20 +256,7 @@ def score(restored: ArrayLike, truth: ArrayLike | ScaledTruth, *, aligned: bool 
 def grey_levels(restored: ArrayLike, truth: ArrayLike) -> GreyLevels:
     """Fit a line to restored against true grey levels, unaligned: it shows whether brightness may be measured.
 
-    Parameters
-    ----------
-    restored, truth : (Y, X) array of any real dtype
-        Images of equal shape in their own units.
-
-    Returns
-    -------
-    GreyLevels
-        Slope, intercept and R2 of the line of least squares.
-
-    Raises
-    ------
-    InputError
-        If the images cannot be compared; see `score`.
+    Parameters and errors are those of `align`.
 
     Examples
     --------

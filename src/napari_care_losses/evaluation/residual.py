@@ -31,20 +31,10 @@ _ROUNDING = 1e-6
 
 
 def residual(image: ArrayLike, restored: ArrayLike) -> NDArray[np.float32]:
-    """Return input minus restored image, in the grey levels of the input.
+    """Return input minus restored image, in the grey levels of the input: noise alone where nothing was lost.
 
     The restored image is first brought to the input by the affine map of least squared error: a restoration that is
-    brighter or darker by a gain or an offset has lost no signal.
-
-    Parameters
-    ----------
-    image, restored : (Y, X) array of any real dtype
-        Input and restored frame.
-
-    Returns
-    -------
-    (Y, X) float32
-        Noise alone where nothing was lost.
+    brighter or darker by a gain or an offset has lost no signal. Both are (Y, X), of any real dtype.
 
     Raises
     ------
@@ -63,22 +53,10 @@ def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
 
     Noise has the same power at all frequencies, and optics pass structure at the lower ones only: power there above
     that of the highest is structure (see `napari_care_losses.images.noise_power.structure_power`). The share is a lower
-    bound: noise that the restored image shares with its input is missing from the residual and hides structure.
+    bound: noise that the restored image shares with its input is missing from the residual and hides structure. It is
+    0..1: about 0 where the residual is white noise, and for a restored image that is its input.
 
-    Parameters
-    ----------
-    image, restored : (Y, X) array of any real dtype
-        Input and restored frame.
-
-    Returns
-    -------
-    float
-        0..1; about 0 where the residual is white noise, and for a restored image that is its input.
-
-    Raises
-    ------
-    InputError
-        If the images are not 2D, real and finite, differ in shape or are smaller than 16 x 16 px.
+    Parameters and errors are those of `residual`; images must be at least 16 x 16 px.
     """
     left = residual(image, restored)
     if min(left.shape) < _SMALLEST:
@@ -91,24 +69,10 @@ def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
 
 
 def region_means(image: ArrayLike, grid: int = GRID) -> NDArray[np.float64]:
-    """Return the means of ``grid`` x ``grid`` equal regions of a frame, row by row.
+    """Return the means (grid * grid,) of equal regions of a frame (Y, X), row by row, in grey levels.
 
-    Parameters
-    ----------
-    image : (Y, X) array of any real dtype
-        A frame of at least ``grid`` px a side.
-    grid : int
-        Regions along each side.
-
-    Returns
-    -------
-    float64 array (grid * grid,)
-        Their means, in grey levels; sizes differ by a pixel where the frame cannot be divided.
-
-    Raises
-    ------
-    InputError
-        If the image is not 2D and real, or smaller than the grid.
+    Sizes differ by a pixel where the frame cannot be divided. Raises `InputError` if the image is not 2D and real, or
+    smaller than the grid.
     """
     array = real_frame(image, smallest=grid)
     edges = [np.arange(grid + 1) * size // grid for size in array.shape]
@@ -123,8 +87,7 @@ def flicker(input_means: ArrayLike, restored_means: ArrayLike) -> float:
     A jump is the distance of a region's mean from the mean of the frames before and after, which bleaching and steady
     motion leave at 0. Of each region the root mean square of its jumps is taken, over that of the input's jumps; the
     median of the regions is returned, so that a region that something moves through does not decide. A gain between
-    input and restored image is no flicker: the restored means are first divided by the slope of their regression on
-    the input's.
+    input and restored image is no flicker: restored means are first divided by the slope of their line on the input's.
 
     Parameters
     ----------
@@ -147,7 +110,8 @@ def flicker(input_means: ArrayLike, restored_means: ArrayLike) -> float:
         raise InputError(f"Expected region means (T, regions) of equal shape, found {given.shape} and {made.shape}.")
     if len(given) < 3:
         return math.nan
-    expected, found = _jumps(given), _jumps(made) / _gain(given, made)
+    slope, _ = fit_line(given, made)
+    expected, found = _jumps(given), _jumps(made) / (slope if slope > 0 else 1.0)
     changes = expected > _ROUNDING * max(float(np.abs(given).max()), 1e-300)
     return float(np.median(found[changes] / expected[changes])) if changes.any() else math.nan
 
@@ -158,22 +122,11 @@ def _jumps(means: NDArray[np.float64]) -> NDArray[np.float64]:
     return jumps
 
 
-def _gain(given: NDArray[np.float64], made: NDArray[np.float64]) -> float:
-    """Return the slope of restored against input means; 1 where they do not go together."""
-    slope, _ = fit_line(given, made)
-    return slope if slope > 0 else 1.0
-
-
 def measurable(levels: GreyLevels) -> str:
     """Return a sentence on whether grey levels of a restoration may be measured.
 
     They may where the slope of restored against true grey levels is within `SLOPE_TOLERANCE` of 1 and R2 above
     `LEAST_R2`; where the slope alone is off, ratios of grey levels above background still hold within the image.
-
-    Parameters
-    ----------
-    levels : GreyLevels
-        What `napari_care_losses.evaluation.metrics.grey_levels` gives.
     """
     found = f"slope {levels.slope:.2f}, R2 {levels.r2:.3f}"
     if not (levels.r2 > LEAST_R2 and levels.slope > 0):

@@ -12,27 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Title, unit, explanation and digits of a score; tables, reports and forms read them here.
-
-    Attributes
-    ----------
-    title : str
-        Label in tables and plots.
-    unit : str
-        Unit of the value; empty for pure numbers.
-    digits : int
-        Decimals in tables.
-    help : str
-        Explanation for tooltips.
-    higher_is_better : bool or None
-        Whether a larger value means a better restoration; None where neither is better.
-    """
+    """Title, unit, explanation and decimals of a score; tables, reports and forms read them here."""
 
     title: str
     unit: str = ""
     digits: int = 4
     help: str
     higher_is_better: bool | None = True
+    """Whether a larger value means a better restoration; None where neither is better."""
 
     @property
     def label(self) -> str:

@@ -38,42 +38,23 @@ FEWEST_FOR_FLICKER = 3
 
 @dataclass
 class FrameScores:
-    """The scores of one frame so far.
-
-    Attributes
-    ----------
-    scores : dict of str to dict of str to float
-        By image (`INPUT`, `RESTORED`), the entries of `METRICS`.
-    levels : GreyLevels, optional
-        Restored against true grey levels.
-    coverage : dict of float to float
-        By interval (0.5, 0.9), the fraction of true pixels within it.
-    structure_left : float, optional
-        Share of the input's structure that is left in the residual.
-    problem : str
-        Why values are missing; empty if none is, or if they are still to come.
-    """
+    """The scores of one frame so far."""
 
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By image (`INPUT`, `RESTORED`), the entries of `METRICS`."""
     levels: GreyLevels | None = None
     coverage: dict[float, float] = field(default_factory=dict)
     structure_left: float | None = None
     problem: str = ""
+    """Why values are missing; empty if none is, or if they are still to come."""
 
 
 class ScoresOverTime:
-    """The scores of every frame of a restoration so far; used from one thread.
-
-    Attributes
-    ----------
-    comparison : Comparison, or None
-        What is compared.
-    done : set of int
-        Frames of the restored stack that are there.
-    """
+    """The scores of every frame of a restoration so far; used from one thread."""
 
     def __init__(self) -> None:
         self.comparison: Comparison | None = None
+        # frames of the restored stack that are there
         self.done: set[int] = set()
         self._known: dict[Key, Any] = {}
         self._complete: set[int] = set()
@@ -109,12 +90,7 @@ class ScoresOverTime:
     def next_index(self, shown: int, line: range) -> int | None:
         """Return which frame is to be scored: the shown one, then restored ones outward from it.
 
-        Parameters
-        ----------
-        shown : int
-            The frame the viewer shows.
-        line : range
-            The frames that come before others: those of the shown plane and channel.
+        Frames of `line`, those of the shown plane and channel, come before others.
         """
         if shown not in self._complete and self.missing(shown):
             return shown
@@ -148,16 +124,9 @@ class ScoresOverTime:
         return result
 
     def series(self, kind: str, row: str, line: Sequence[int]) -> NDArray[np.float64]:
-        """Return one value of many frames (N,) for a plot, NaN where it is not known.
+        """Return one value of the frames of a line (N,) for a plot, NaN where it is not known.
 
-        Parameters
-        ----------
-        kind : str
-            A name in `METRICS`, `STRUCTURE` or `MEANS` (the mean over the frame).
-        row : str
-            `INPUT` or `RESTORED`.
-        line : sequence of int
-            The frames.
+        `kind` is a name in `METRICS`, `STRUCTURE` or `MEANS` (the mean over the frame); `row` is `INPUT` or `RESTORED`.
         """
         values = (self._value(kind, row, index) for index in line)
         if kind == MEANS:

@@ -70,25 +70,15 @@ def fourier_ring_correlation(image: ArrayLike, truth: ArrayLike) -> tuple[NDArra
 
     .. math:: \mathrm{Re} \sum F(x) F(t)^* / \sqrt{\sum |F(x)|^2 \sum |F(t)|^2}
 
-    over each ring (van Heel and Schatz 2005, doi:10.1016/j.jsb.2005.05.009), of images windowed as in `radial_power`
-    and over the same rings. Brightness and contrast of the images do not matter.
-
-    Parameters
-    ----------
-    image, truth : (Y, X) array of any real dtype
-        Images of one shape, at least 16 x 16 px.
+    over each ring (van Heel and Schatz 2005, doi:10.1016/j.jsb.2005.05.009), of images windowed as in `radial_power`.
+    Brightness and contrast of the images do not matter. They must have one shape; else as in `radial_power`.
 
     Returns
     -------
     frequency : (N // 2,) float64
-        Centre of every ring in cycles per pixel, above 0 up to 0.5.
+        As in `radial_power`.
     correlation : (N // 2,) float64
         -1..1; 0 in a ring that one of the images leaves empty.
-
-    Raises
-    ------
-    InputError
-        If an image is not 2D, real and finite, or too small, or if their shapes differ.
 
     Examples
     --------
@@ -112,14 +102,7 @@ def resolution(frequency: ArrayLike, correlation: ArrayLike, threshold: float = 
     """Return the spatial frequency at which a Fourier ring correlation first falls below a threshold.
 
     The correlation is averaged by `averaged_rings`, because that of a single ring fluctuates; the crossing is
-    interpolated between rings.
-
-    Parameters
-    ----------
-    frequency, correlation : (N,) array of float
-        What `fourier_ring_correlation` returns.
-    threshold : float
-        Correlation at the limit of resolution.
+    interpolated between rings. Parameters are what `fourier_ring_correlation` returns.
 
     Returns
     -------
@@ -150,21 +133,8 @@ def resolution(frequency: ArrayLike, correlation: ArrayLike, threshold: float = 
 def agreement(image: ArrayLike, truth: ArrayLike) -> dict[str, float]:
     """Return how much detail of the ground truth an image holds, as two values.
 
-    Parameters
-    ----------
-    image, truth : (Y, X) array of any real dtype
-        Images of one shape.
-
-    Returns
-    -------
-    dict of str to float
-        ``frc``, the mean of the Fourier ring correlation over all rings, and ``cutoff``, its `resolution` in cycles per
-        pixel, 0.5 where it never falls below the threshold. Empty for images too small for a spectrum.
-
-    Raises
-    ------
-    InputError
-        If an image is not 2D, real and finite, or if their shapes differ.
+    ``frc`` is the mean of `fourier_ring_correlation` over all rings, ``cutoff`` its `resolution` in cycles per pixel,
+    0.5 where it never falls below the threshold. Empty for images too small for a spectrum.
 
     Examples
     --------
@@ -193,17 +163,9 @@ DETAIL_SCORES: dict[str, Score] = {
 
 
 def averaged_rings(values: ArrayLike) -> NDArray[np.float64]:
-    """Return a quantity of rings averaged over five of them, as `resolution` looks at a correlation.
+    """Return values of rings (N,) averaged over five of them, as `resolution` looks at a correlation.
 
-    Parameters
-    ----------
-    values : (N,) array of float
-        One value a ring.
-
-    Returns
-    -------
-    (N,) float64
-        Means over each ring and its neighbours, as many on one side as on the other; fewer at the ends.
+    A ring has as many neighbours on one side as on the other; fewer at the ends.
     """
     values = np.asarray(values, np.float64)
     sums = np.concatenate([[0.0], np.cumsum(values)])

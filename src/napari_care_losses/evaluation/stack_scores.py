@@ -24,16 +24,14 @@ def describe_score(name: str) -> Score:
 
 
 def evaluate(stacks: Mapping[str, Frames], truth: Frames, *, aligned: bool = True) -> dict[str, Any]:
-    """Score stacks frame by frame against the ground truth.
+    """Score stacks frame by frame against their ground truth.
 
     Parameters
     ----------
     stacks : mapping of str to Frames
         What to score, by name; frame i belongs to frame i of the truth.
-    truth : Frames
-        The ground truth.
     aligned : bool
-        Whether each frame is first brought to the truth by the affine map of least squared error (the CARE protocol).
+        As in `score`.
 
     Returns
     -------

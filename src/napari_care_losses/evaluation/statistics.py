@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,58 +26,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One method under one metric.
-
-    Attributes
-    ----------
-    method, metric : str
-        Names.
-    mean, spread : float
-        Mean and standard deviation (of the sample, ``ddof=1``; NaN for one value) over the images.
-    count : int
-        Number of images.
-    difference : float
-        Mean over the images of method minus reference; NaN in the reference's own row or without one.
-    p_value : float
-        Of the paired, two-sided t-test against the reference; NaN where it is not allowed.
-    p_corrected : float
-        The same after Holm's correction for the number of methods tested under this metric.
-    interval : tuple of float
-        95 % confidence interval of the difference.
-    mean_interval : tuple of float
-        95 % confidence interval of the mean.
-    effect_size : float
-        Of the difference to the reference, as in `TTest`; NaN where a test is not allowed.
-    """
+    """One method under one metric, over `count` images; intervals are 95 % confidence intervals."""
 
     method: str
     metric: str
     mean: float
     spread: float
+    """Standard deviation of the sample (``ddof=1``); NaN for one value."""
     count: int
     difference: float = math.nan
+    """Mean of method minus reference; NaN in the reference's own row or without one."""
     p_value: float = math.nan
+    """Of the paired, two-sided t-test against the reference; NaN where it is not allowed."""
     p_corrected: float = math.nan
+    """The same after Holm's correction for the number of methods tested under this metric."""
     interval: tuple[float, float] = NO_INTERVAL
+    """Of the difference."""
     mean_interval: tuple[float, float] = NO_INTERVAL
     effect_size: float = math.nan
+    """Of the difference, as in `TTest`; NaN where a test is not allowed."""
 
 
 class TTest(NamedTuple):
-    """A paired t-test.
+    """A paired t-test: Student's t, the two-sided p-value, the mean of first minus second and its 95 % interval.
 
-    Attributes
-    ----------
-    statistic, p_value : float
-        Student's t and the two-sided probability of one as large by chance; NaN for fewer than two pairs or where no
-        pair differs.
-    difference : float
-        Mean of first minus second.
-    interval : tuple of float
-        95 % confidence interval of the difference.
-    effect_size : float
-        Cohen's :math:`d_z` (Cohen 1988, Statistical Power Analysis, eq. 2.3.5): the mean difference in standard
-        deviations (``ddof=1``) of the paired differences; NaN for fewer than two pairs or where all differ alike.
+    The effect size is Cohen's :math:`d_z` (Cohen 1988, Statistical Power Analysis, eq. 2.3.5), the mean difference in
+    standard deviations (``ddof=1``) of the paired differences. Values are NaN for fewer than two pairs or where no pair
+    differs; the effect size also where all differ alike.
     """
 
     statistic: float
@@ -89,11 +63,7 @@ class TTest(NamedTuple):
 
 
 def summarize(
-    scores: Mapping[str, Mapping[int, Mapping[str, float]]],
-    *,
-    reference: str | None,
-    independent: bool,
-    seed: int = 0,
+    scores: Mapping[str, Mapping[int, Mapping[str, float]]], *, reference: str | None, independent: bool, seed: int = 0
 ) -> list[Row]:
     """Summarize scores over images, and compare every method with a reference.
 
@@ -105,9 +75,7 @@ def summarize(
         The method that others are compared with.
     independent : bool
         Whether the frames are independent (different fields of view). Frames of one movie are not: they get no p-value,
-        and intervals from a moving-block bootstrap over time.
-    seed : int
-        Random seed of the bootstrap.
+        and intervals from a moving-block bootstrap over time, whose random seed is `seed`.
 
     Returns
     -------
@@ -124,7 +92,10 @@ def summarize(
     frames = sorted(set.intersection(*(set(rows) for rows in scores.values()))) if scores else []
     if not frames:
         return []
-    interval_of: _Interval = _student_interval if independent else partial(block_interval, seed=seed)
+
+    def interval_of(values: NDArray[np.float64]) -> tuple[float, float]:
+        return _mean_test(values).interval if independent else block_interval(values, seed=seed)
+
     every = [scores_of[frame] for scores_of in scores.values() for frame in frames]
     rows = []
     for metric in (metric for metric in every[0] if all(metric in found for found in every)):
@@ -143,17 +114,7 @@ def summarize(
 
 
 def t_test(first: ArrayLike, second: ArrayLike) -> TTest:
-    """Compare paired values by Student's two-sided t-test.
-
-    Parameters
-    ----------
-    first, second : (N,) array of float
-        Value i of both belongs to the same image.
-
-    Raises
-    ------
-    InputError
-        If their numbers differ.
+    """Compare paired values (N,) by Student's two-sided t-test; raises `InputError` if their numbers differ.
 
     Examples
     --------
@@ -171,15 +132,7 @@ def t_test(first: ArrayLike, second: ArrayLike) -> TTest:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for their number by Holm's step-down method (Holm 1979, Scand. J. Stat. 6, 65-70).
 
-    Parameters
-    ----------
-    p_values : sequence of float
-        NaN where there was no test: those stay NaN and do not count.
-
-    Returns
-    -------
-    list of float
-        In the order given, at most 1.
+    NaN, where there was no test, stays NaN and does not count.
     """
     tested = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
     corrected = [math.nan] * len(p_values)
@@ -232,10 +185,6 @@ def _compared(
     test = t_test(values, reference)
     row = replace(row, difference=test.difference, interval=interval_of(values - reference))
     return replace(row, p_value=test.p_value, effect_size=test.effect_size) if is_tested else row
-
-
-def _student_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    return _mean_test(values).interval
 
 
 def _mean_test(values: NDArray[np.float64]) -> TTest:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.metrics import align
 from napari_care_losses.images.line_fit import fit_line
 
 if TYPE_CHECKING:
@@ -25,10 +26,8 @@ def coverage(restored: ArrayLike, scale: ArrayLike, truth: ArrayLike, *, aligned
 
     Parameters
     ----------
-    restored : (Y, X) array of any real dtype
-        The restored image, in its own grey levels.
-    scale : (Y, X) array of any real dtype
-        The Laplace scale of every pixel, in the same grey levels.
+    restored, scale : (Y, X) array of any real dtype
+        The restored image and the Laplace scale of every pixel, in the same grey levels.
     truth : (Y, X) array of any real dtype
         The ground truth.
     aligned : bool
@@ -48,8 +47,6 @@ def coverage(restored: ArrayLike, scale: ArrayLike, truth: ArrayLike, *, aligned
         If the images are not 2D, real and finite, differ in shape, if the truth has no contrast, or if a scale is
         negative.
     """
-    from napari_care_losses.evaluation.metrics import align
-
     mean, width, target = (np.asarray(each) for each in (restored, scale, truth))
     if width.dtype.kind not in "biuf" or width.shape != mean.shape or not np.isfinite(width).all() or (width < 0).any():
         raise InputError(
@@ -57,9 +54,9 @@ def coverage(restored: ArrayLike, scale: ArrayLike, truth: ArrayLike, *, aligned
             f"{mean.shape}, found {width.dtype} of shape {width.shape}."
         )
     placed = align(mean, target)
-    slope = abs(fit_line(mean, target)[0]) if aligned else 1.0
+    slope = abs(fit_line(mean, target)[0])
     if not aligned:
-        placed = mean.astype(np.float64)
+        placed, slope = mean.astype(np.float64), 1.0
     distances = np.abs(target - placed)
     half_widths = slope * width.astype(np.float64)
     return {share: float((distances <= -math.log(1 - share) * half_widths).mean()) for share in INTERVALS}
