@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ import pytest
 from fixtures.train_widget import FEW, is_stepping
 from napari.utils import progress
 from napari.utils.notifications import NotificationSeverity
+from qtpy.QtWidgets import QApplication
 from superqt.utils import WorkerBase
 
 from napari_care_losses.images.frames import Frames
@@ -76,13 +78,13 @@ def previews(scene: Scene) -> None:
     scene.wait(lambda: not live.is_running and live.layer is not None)
     scene.viewer.dims.set_current_step(0, 3)
 
-    def is_at_work() -> bool:
-        # it may be done before it is looked at: then once more
+    # checked after every round of events, and not now and then: a preview may end at once
+    deadline = time.monotonic() + 10
+    while live._delay.isActive() or not live._job.is_running:
+        assert time.monotonic() < deadline
         if not live.is_running:
             live.refresh()
-        return live._job.is_running and not live._delay.isActive()
-
-    scene.wait(is_at_work)
+        QApplication.processEvents()
 
 
 def is_restored(scene: Scene) -> None:

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
-import tifffile
-
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames
 from napari_care_losses.io.units import calibration_of
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import tifffile
     import zarr
 
 LARGEST_PAGE = 256 * 2**20
@@ -42,6 +41,9 @@ def read_tiff(path: Path) -> Frames:
     InputError
         If the file is missing, is no readable TIFF, or holds no stack of grey-level frames.
     """
+    # loaded when a file is read, not when a widget is opened
+    import tifffile
+
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
     try:
@@ -68,6 +70,8 @@ def read_tiff(path: Path) -> Frames:
 
 def smaller_copies(path: Path) -> list[zarr.Array[Any]]:
     """Return the coarser resolutions, read lazily, of a TIFF file that `read_tiff` can read; often none."""
+    import tifffile
+
     with tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
         return [_level(path, series, number) for number in range(1, len(series.levels))]
@@ -75,6 +79,7 @@ def smaller_copies(path: Path) -> list[zarr.Array[Any]]:
 
 def _level(path: Path, series: tifffile.TiffPageSeries, number: int) -> zarr.Array[Any]:
     """Return one resolution of a series as a lazy array."""
+    import tifffile
     import zarr
 
     page = series.levels[number].keyframe
@@ -147,6 +152,8 @@ def _calibration(tiff: tifffile.TiffFile) -> Calibration:
 
 
 def _ome_calibration(xml: str) -> Calibration:
+    import tifffile
+
     pixels = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
     pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {})
     return calibration_of(

@@ -8,7 +8,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 
 from napari_care_losses.errors import InputError, ResumeError
 from napari_care_losses.io.stack_writer import StackWriter
@@ -54,6 +53,9 @@ class TiffStackWriter(StackWriter):
         return self.partial.stat().st_size >= offset + len(self._like) * self._frame_bytes
 
     def _create(self) -> dict[str, Any]:
+        # loaded when a file is written, not when a widget is opened
+        import tifffile
+
         like = self._like
         with (
             _Headless(self.partial, "w+") as file,
@@ -90,6 +92,8 @@ class TiffStackWriter(StackWriter):
 
     @staticmethod
     def _read_mark(path: Path) -> str | None:
+        import tifffile
+
         if not path.is_file():
             return None
         try:

@@ -15,7 +15,8 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 from napari_care_losses.errors import InputError
 from napari_care_losses.widgets.background.imports import NICENESS
 from napari_care_losses.widgets.background.threads import REPORTS_AHEAD
-from napari_care_losses.widgets.background.worker import REPORT_PAUSE_MS, TURN_MS, CloseGuard, Job, LatestJob, Outcome
+from napari_care_losses.widgets.background.worker import REPORT_PAUSE_MS, TURN_MS, Job, LatestJob, Outcome
+from napari_care_losses.widgets.shared.closing import CloseGuard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,6 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_care_losses.errors import CareError
 from napari_care_losses.widgets.background.activity import ActivityBar
 from napari_care_losses.widgets.background.threads import Outcome, Worker
-from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.events import single_shot
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.widgets.background.threads import MakeIterator
 
-__all__ = ["CloseGuard", "Job", "LatestJob", "Outcome"]
+__all__ = ["Job", "LatestJob", "Outcome"]
 
 REPORT_PAUSE_MS = 50
 """Time between two turns in which the main thread handles reports."""

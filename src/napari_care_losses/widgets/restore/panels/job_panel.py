@@ -6,7 +6,8 @@ from abc import abstractmethod
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_care_losses.widgets.background.worker import CloseGuard, Job, Outcome
+from napari_care_losses.widgets.background.worker import Job, Outcome
+from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.run_bar import RunBar
 

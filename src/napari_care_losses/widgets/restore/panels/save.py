@@ -9,9 +9,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_care_losses.io.stacks import NEW_SUFFIXES, Saved, bare_name, is_ome_zarr_name, save_frames
-from napari_care_losses.widgets.background.worker import CloseGuard, Job, Outcome
+from napari_care_losses.widgets.background.worker import Job, Outcome
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.layers.restored_layers import frames_done
+from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.form import tooltip
 
 if TYPE_CHECKING:

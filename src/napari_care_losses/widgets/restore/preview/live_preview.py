@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_care_losses.errors import InputError
 from napari_care_losses.restoration.preview.previewer import Previewer
 from napari_care_losses.restoration.preview.window import LARGEST_WINDOW, choose_window
-from napari_care_losses.widgets.background.worker import CloseGuard, LatestJob
+from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.restore.preview.overlay import PreviewedFrame, PreviewOverlay
 from napari_care_losses.widgets.restore.preview.visible_region import (
@@ -29,6 +29,7 @@ from napari_care_losses.widgets.restore.preview.work import (
     previewed,
     released,
 )
+from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.events import Links, single_shot
 
 if TYPE_CHECKING:

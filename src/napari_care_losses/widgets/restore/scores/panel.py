@@ -11,11 +11,11 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.frame_scores import INPUT, MEANS, RESTORED, STRUCTURE
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import FrameScores
-from napari_care_losses.widgets.background.worker import CloseGuard
 from napari_care_losses.widgets.restore.scores.background_scores import BackgroundScores
 from napari_care_losses.widgets.restore.scores.residual_box import ResidualBox
 from napari_care_losses.widgets.restore.scores.shown_scores import STRUCTURE_WORDS, BlindScores, TruthScores
 from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, move_slider, time_axis
+from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.events import single_shot
 from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
