@@ -347,8 +347,10 @@ def test_ctrl_c_ends_a_training_that_resume_finishes(folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C reaches a process in another way there")
-def test_ctrl_c_within_the_first_epoch_leaves_an_older_model_alone(folder):
-    (folder / "m.safetensors").write_text("an older model")
+@pytest.mark.parametrize("older", [False, True])
+def test_ctrl_c_within_the_first_epoch_keeps_the_weights_unless_there_is_a_file(folder, older):
+    if older:
+        (folder / "m.safetensors").write_text("an older model")
     pair = ("--low", "low.tif", "--high", "high.tif")
     more = ("--out", "m.safetensors", *QUICK, "--steps-per-epoch", 100, "--steps", 100)
     arguments = in_a_process("train", *pair, "--loss", "mae", *more)
@@ -356,9 +358,17 @@ def test_ctrl_c_within_the_first_epoch_leaves_an_older_model_alone(folder):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
     said = done.stdout
-    assert said.startswith("stopped: no epoch was complete, so there is no model; m.resume holds the training")
+    kept = (
+        "no epoch was complete, so m.safetensors, which was there before, is unchanged"
+        if older
+        else "m.safetensors holds the weights after 3 steps, within the first epoch"
+    )
+    assert said == f"stopped: {kept}; m.resume holds the training: repeat the command with --resume to continue it\n"
     assert (folder / "m.resume").is_file()
-    assert (folder / "m.safetensors").read_text() == "an older model"
+    if older:
+        assert (folder / "m.safetensors").read_text() == "an older model"
+    else:
+        assert load_model(folder / "m.safetensors").card.training["steps"] == 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux has a device that is always full")

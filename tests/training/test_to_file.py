@@ -1,5 +1,6 @@
 """Trainings from pairs to a model file: stopped and resumed, refused, failed."""
 
+import math
 import os
 from itertools import islice
 
@@ -18,8 +19,8 @@ from napari_care_losses.errors import (
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.model import load_model
 from napari_care_losses.training.checkpoint import state_path
-from napari_care_losses.training.to_file import train_to_file
-from napari_care_losses.training.trainer import Epoch, Trainer
+from napari_care_losses.training.to_file import holds_weights_after, train_to_file
+from napari_care_losses.training.trainer import Epoch, Step, Trainer
 
 
 def trainer(loss="mae", **settings):
@@ -61,18 +62,60 @@ class TestTraining:
         running = train_to_file(stopped, path)
         taken = list(islice(running, stop))
         running.close()
-        assert state_path(path).exists() == stopped.has_started
+        assert state_path(path).exists() == (stopped.step > 0)
         assert stopped.is_finished == (stop == 12)
         if stopped.history:
             assert load_model(path).digest() == stopped.model().digest()
         else:
             assert path.read_text() == "an older model"
+            assert not holds_weights_after(path, stopped.step)
         rest, resumed = self.train(path, resume=True)
         kept = [report for report in taken if isinstance(report, Epoch)]
         assert [*kept, *(report for report in rest if isinstance(report, Epoch))] == whole.history
         assert resumed.history == whole.history
         weights = load_model(path).weights
         assert all(torch.equal(value, whole.model().weights[name]) for name, value in weights.items())
+
+    @pytest.mark.parametrize("averages", [False, True])
+    def test_stopped_within_the_first_epoch_the_model_is_the_weights_so_far(self, tmp_path, averages):
+        settings = {"steps_per_epoch": 4, "amount": 6, "average_weights": averages}
+        _, whole = self.train(tmp_path / "whole.safetensors", trainer(**settings))
+        path = tmp_path / "m.safetensors"
+        digests = set()
+        for step in (1, 3, 4):
+            stopped = trainer(**settings)
+            running = train_to_file(stopped, path, resume=True)
+            for report in running:
+                if isinstance(report, Step) and report.step == step:
+                    break
+            running.close()
+            model = load_model(path)
+            assert model.card.training["steps"] == step
+            assert holds_weights_after(path, step)
+            for name, value in stopped._learner.result.state_dict().items():
+                assert torch.equal(model.weights[name], value)
+            digests.add(model.digest())
+        assert len(digests) == 3
+        _, resumed = self.train(path, trainer(**settings), resume=True)
+        assert resumed.history == whole.history
+        assert load_model(path).digest() == whole.model().digest()
+
+    def test_stopped_within_the_first_epoch_twice_an_older_model_stays(self, tmp_path):
+        path = tmp_path / "m.safetensors"
+        self.train(path, trainer("mse"))
+        older = path.read_bytes()
+        for resume in (False, True):
+            running = train_to_file(trainer(steps_per_epoch=5), path, resume=resume)
+            next(report for report in running if isinstance(report, Step))
+            running.close()
+            assert path.read_bytes() == older
+
+    def test_weights_whose_loss_is_no_number_are_no_model(self, tmp_path, monkeypatch):
+        toy_trainings.validating(monkeypatch, [math.nan])
+        running = train_to_file(trainer(), tmp_path / "m.safetensors")
+        next(report for report in running if isinstance(report, Step))
+        running.close()
+        assert names(tmp_path) == ["m.resume"]
 
     def test_a_finished_run_resumed_returns_at_once(self, tmp_path):
         path = tmp_path / "m.safetensors"
@@ -119,7 +162,7 @@ class TestTraining:
         training = trainer()
         with pytest.raises(InputError, match="none does not exist"):
             self.train(tmp_path / "none" / "m.safetensors", training)
-        assert not training.has_started
+        assert training.step == 0
 
     def test_a_disk_that_fills_up_keeps_the_state_and_says_so(self, tmp_path, monkeypatch):
         path, saves = tmp_path / "m.safetensors", []
@@ -153,11 +196,13 @@ class TestTraining:
         assert load_model(path).digest() == whole.model().digest()
 
     @pytest.mark.parametrize("error", [TrainingDivergedError("nan"), ComputeError("lost"), KeyboardInterrupt()])
-    def test_a_failure_in_the_first_epoch_leaves_an_older_model_alone(self, tmp_path, monkeypatch, error):
+    @pytest.mark.parametrize("older", [True, False])
+    def test_a_failure_in_the_first_epoch_makes_no_model(self, tmp_path, monkeypatch, error, older):
         fail_at(monkeypatch, 2, error)
         path = tmp_path / "m.safetensors"
-        path.write_text("an older model")
+        if older:
+            path.write_text("an older model")
         with pytest.raises(type(error)):
             self.train(path)
-        assert names(tmp_path) == ["m.safetensors"]
-        assert path.read_text() == "an older model"
+        assert names(tmp_path) == ["m.safetensors"] * older
+        assert not older or path.read_text() == "an older model"

@@ -232,5 +232,5 @@ def test_a_step_that_the_memory_cannot_hold_is_refused_before_it_is_taken(left, 
         patched.setattr(free_memory, "free_memory", lambda: left)
         with pytest.raises(ComputeError, match=rf"Only {left >> 20} MB .* takes about 6\d MB: choose a smaller batch"):
             finished(training)
-    assert not training.has_started
+    assert training.step == 0
     assert finished(training).is_finished

@@ -164,10 +164,18 @@ def _pairs(options: argparse.Namespace) -> list[Pair]:
 def _kept(trainer: Trainer, out: Path) -> str:
     """Return a line on what a training that has ended early leaves, and how to go on."""
     from napari_care_losses.training.checkpoint import state_path
+    from napari_care_losses.training.to_file import holds_weights_after
 
     state = state_path(out)
-    model = f"{out} holds the best model so far" if trainer.history else "no epoch was complete, so there is no model"
-    if not trainer.has_started or not state.is_file():
+    if trainer.history:
+        model = f"{out} holds the best model so far"
+    elif trainer.step and holds_weights_after(out, trainer.step):
+        model = f"{out} holds the weights after {trainer.step} steps, within the first epoch"
+    elif out.exists():
+        model = f"no epoch was complete, so {out}, which was there before, is unchanged"
+    else:
+        model = "no epoch was complete, so there is no model"
+    if not trainer.step or not state.is_file():
         return f"stopped: {model}"
     return f"stopped: {model}; {state} holds the training: repeat the command with --resume to continue it"
 

@@ -161,7 +161,7 @@ def _train(
                 elif isinstance(report, reports.Step):
                     yield ExperimentStep(f"training {method.name}", report.fraction)
     except TrainingDivergedError as error:
-        if not path.is_file():
+        if not trainer.history:
             raise
         notes = [f"{method.name}: {error}"]
     # a finished network does not need its checkpoint, which is several times larger

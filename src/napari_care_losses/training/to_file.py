@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
-from napari_care_losses.errors import ComputeError, InputError, OutputError, TrainingDivergedError
+from napari_care_losses.errors import ComputeError, InputError, ModelFileError, OutputError, TrainingDivergedError
 from napari_care_losses.io.whole_files import locked
+from napari_care_losses.models.model import read_card
 from napari_care_losses.training.checkpoint import state_path
 from napari_care_losses.training.progress import Epoch, Report
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Generator[Report, None, None]:
     """Train and write the best model to `path`, and beside it the state that a stopped run is resumed from.
 
-    The model is written when the budget is used up and, if at least one epoch is complete, when the training ends
-    early: when the iterator is closed, by Ctrl+C, by an error of the device or by divergence. Until then an existing
-    file stays as it is. The state is written after every epoch and when the iterator is closed; after an error it is
-    that of the last epoch. Of several processes that train together, the first one writes, and all must see its files.
+    The model is written when the budget is used up, and when the training ends early: when the iterator is closed, by
+    Ctrl+C, by an error of the device or by divergence. Until then an existing file stays as it is. Closed within the
+    first epoch, the model is that of the weights so far, and an existing file stays; after an error within the first
+    epoch there is no model. The state is written after every epoch and when the iterator is closed; after an error it
+    is that of the last epoch. Of several processes that train together, the first one writes, and all must see its
+    files.
 
     Parameters
     ----------
@@ -77,10 +80,20 @@ def train_to_file(trainer: Trainer, path: Path, *, resume: bool = False) -> Gene
         yield from _train(trainer, path, resume=resume)
 
 
+def holds_weights_after(path: Path, step: int) -> bool:
+    """Return whether a file is a model after so many steps, as a training stopped within its first epoch leaves it."""
+    try:
+        return read_card(path).training.get("steps") == step
+    except ModelFileError:
+        return False
+
+
 def _train(trainer: Trainer, path: Path, *, resume: bool) -> Generator[Report, None, None]:
     state, writes = state_path(path), trainer.team.is_first
+    is_own = False
     if resume and state.is_file():
         trainer.load_state(state)
+        is_own = holds_weights_after(path, trainer.step)
     elif writes:
         state.unlink(missing_ok=True)
     if trainer.is_finished:
@@ -97,11 +110,14 @@ def _train(trainer: Trainer, path: Path, *, resume: bool) -> Generator[Report, N
                 yield report
         except GeneratorExit:
             running.close()
-            if writes and trainer.has_started and not trainer.is_finished:
+            if writes and trainer.step and not trainer.is_finished:
                 if not is_saved:
                     _save(trainer, path)
-                if trainer.history:
-                    trainer.model().save(path)
+                if trainer.history or is_own or not path.exists():
+                    model = trainer.model()
+                    # None where the weights so far give a loss that is no number
+                    if model.card.training["best_validation_loss"] is not None:
+                        model.save(path)
             raise
         except (TrainingDivergedError, ComputeError, KeyboardInterrupt):
             # in the middle of a step: neither the weights nor the random generator stand where a run can go on

@@ -127,9 +127,9 @@ class Trainer:
         self._drawn: Iterator[tuple[Batch, np.random.Generator]] = iter(())
 
     @property
-    def has_started(self) -> bool:
-        """Whether a step was taken."""
-        return self._progress.step > 0
+    def step(self) -> int:
+        """Steps taken so far."""
+        return self._progress.step
 
     @property
     def is_finished(self) -> bool:

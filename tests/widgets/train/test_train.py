@@ -96,6 +96,25 @@ def test_stop_saves_the_best_model_so_far(widget, model_library, qtbot) -> None:
     assert widget.run_bar.start_button.isEnabled()
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_stop_within_the_first_epoch_keeps_the_weights_so_far(older, widget, model_library, qtbot) -> None:
+    widget.form.set_values({"amount": 1e6, "steps_per_epoch": 100_000})
+    press_start(widget, qtbot, until=lambda: "steps a second" in widget.run_bar.status.text())
+    path = model_library / "my-actin-laplace.safetensors"
+    if older:
+        path.write_text("another model")
+    stop(widget, qtbot)
+    said = widget.run_bar.status.text()
+    assert "within the first epoch" in said
+    assert state_path(path).is_file()
+    if older:
+        assert "Another model named my-actin-laplace in the library is unchanged." in said
+        assert path.read_text() == "another model"
+    else:
+        assert "The weights so far are in the library as my-actin-laplace" in said
+        assert load_model(path).card.training["best_validation_loss"] > -np.inf
+
+
 def test_stop_before_the_first_step_saves_nothing(widget, qtbot) -> None:
     widget.run_bar.start_button.click()
     stop(widget, qtbot)

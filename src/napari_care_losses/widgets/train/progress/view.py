@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.training.progress import Epoch, Preparing, Preview, Step
+from napari_care_losses.training.to_file import holds_weights_after
 from napari_care_losses.widgets.shared.run_bar import duration
 from napari_care_losses.widgets.train.progress.loss_curve import LossCurve
 from napari_care_losses.widgets.train.progress.pictures import PreviewPanels
@@ -74,8 +75,14 @@ def outcome_text(entry: QueuedTraining) -> str:
     if entry.problem:
         kept = f" The best model before that is in the library as {entry.name}." if entry.is_saved else ""
         return f"Failed: {entry.problem}{kept}"
-    if not entry.is_saved and entry.can_resume:
-        return f"Stopped after {entry.step:,} steps, within the first epoch: no model yet. Resume continues it."
+    if not entry.epochs and entry.can_resume:
+        if holds_weights_after(entry.out, entry.step):
+            kept = f"The weights so far are in the library as {entry.name}: choose it in Restore."
+        elif entry.is_saved:
+            kept = f"Another model named {entry.name} in the library is unchanged."
+        else:
+            kept = "There is no model yet."
+        return f"Stopped after {entry.step:,} steps, within the first epoch. {kept} Resume continues it."
     if not entry.is_saved:
         return "Stopped before the first step: nothing was saved."
     best = next((epoch for epoch in reversed(entry.epochs) if epoch.is_best), None)
