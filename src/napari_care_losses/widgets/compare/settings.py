@@ -99,7 +99,7 @@ class ComparisonSettings(QWidget):
             ),
         )
         for widget in (self.which, self.fields):
-            narrow(widget, widget.label)
+            narrow(widget)
         self.rows = Rows(self.image, self.truth, self.which, self.fields)
         self.methods = MethodChooser(self._viewer.theme)
         self.aligned = CheckBox(text="Align brightness before scoring", value=True, tooltip=tooltip(ALIGNMENT_HELP))

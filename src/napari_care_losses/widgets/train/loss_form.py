@@ -50,6 +50,7 @@ class LossForm(QWidget):
         self.forms: dict[str, ParameterForm[Loss]] = {name: ParameterForm(kind) for name, kind in LOSSES.items()}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
         layout.addWidget(self.rows.native)
         for index, (name, form) in enumerate(self.forms.items()):
             help = tooltip(explain(LOSSES[name]))

@@ -19,7 +19,7 @@ from napari_care_losses.training.parameters import (
     DeviceParameters,
     TrainingParameters,
 )
-from napari_care_losses.widgets.shared.form import ParameterForm, Rows, narrow, tooltip
+from napari_care_losses.widgets.shared.form import ParameterForm, Rows, line_up, narrow, tooltip
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
 from napari_care_losses.widgets.train.loss_form import LossForm
 
@@ -112,15 +112,15 @@ class TrainingSettings(QWidget):
             label="Model name", tooltip=tooltip("Name of the model in the library, where Restore finds it.")
         )
         for widget in (self.structure, self.recipe, self.name):
-            narrow(widget, widget.label)
-        first, recipe, last = Rows(self.structure), Rows(self.recipe), Rows(self.name)
-        self.rows = [self.loss.rows, first, self.start_from.rows, recipe, self.form, self.device, last]
+            narrow(widget)
+        structure, recipe, name = Rows(self.structure), Rows(self.recipe), Rows(self.name)
+        rows = [structure, self.start_from.rows, recipe, self.form, self.device, name]
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.loss)
-        for rows in self.rows[1:]:
-            layout.addWidget(rows.native)
-        self.rows += self.loss.forms.values()
+        layout.setSpacing(4)
+        for widget in (self.loss, *(each.native for each in rows)):
+            layout.addWidget(widget)
+        line_up(self.loss.rows, *self.loss.forms.values(), *rows)
 
     def _connect(self) -> None:
         self.loss.changed.connect(self._on_kind_changed)

@@ -12,7 +12,7 @@ from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.models.library import new_model_path
 from napari_care_losses.models.user_folder import library_folder
 from napari_care_losses.training.progress import Preview, Step
-from napari_care_losses.widgets.shared.form import line_up, tooltip
+from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.panel import Panel
 from napari_care_losses.widgets.shared.run_bar import RunBar, show_text
 from napari_care_losses.widgets.train.pairs.table import PairTable
@@ -71,7 +71,6 @@ class TrainWidget(Panel):
         self.body.addWidget(_group("Training pairs", self.pairs))
         for widget in (self.settings, self.patches, self.trainings, self.view):
             self.body.addWidget(widget)
-        line_up(*self.settings.rows)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
 

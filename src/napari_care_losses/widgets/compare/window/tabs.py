@@ -148,7 +148,7 @@ class CurveTabs(QTabWidget):
             label="Line width",
             tooltip=tooltip("Average over parallel lines: this reduces noise and keeps structure along the line."),
         )
-        narrow(self.line_width, "Line width").changed.connect(self._request)
+        narrow(self.line_width).changed.connect(self._request)
         self._profile_tab = QWidget()
         layout = QVBoxLayout(self._profile_tab)
         layout.setContentsMargins(0, 4, 0, 0)
