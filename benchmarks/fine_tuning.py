@@ -22,8 +22,8 @@ from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.model import SUFFIX, Model, load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.training.pairs import Pair
-from napari_care_losses.training.parameters import RECIPES
-from napari_care_losses.training.trainer import Trainer, TrainingParameters
+from napari_care_losses.training.parameters import RECIPES, TrainingParameters
+from napari_care_losses.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

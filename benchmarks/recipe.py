@@ -26,7 +26,8 @@ from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.training.pairs import Pair, split_pairs
 from napari_care_losses.training.parameters import RECIPES as TRAINING_RECIPES
-from napari_care_losses.training.trainer import Trainer, TrainingParameters
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.trainer import Trainer
 
 STRUCTURES = ("mitochondria", "actin")
 FRAMES = slice(0, 60)

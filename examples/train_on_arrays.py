@@ -13,7 +13,9 @@ from napari_care_losses.models.model import Model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 from napari_care_losses.training.pairs import pairs_from_frames
-from napari_care_losses.training.trainer import Epoch, Trainer, TrainingParameters
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.progress import Epoch
+from napari_care_losses.training.trainer import Trainer
 
 
 def main(steps: int = 4) -> Model:

@@ -35,9 +35,10 @@ from napari_care_losses.simulation.microscope import MicroscopeRange
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, ImagingConditions, simulate_pair
 from napari_care_losses.training.checkpoint import state_path
 from napari_care_losses.training.pairs import Pair
-from napari_care_losses.training.parameters import RECIPES
+from napari_care_losses.training.parameters import RECIPES, TrainingParameters
+from napari_care_losses.training.progress import Epoch
 from napari_care_losses.training.to_file import train_to_file
-from napari_care_losses.training.trainer import Epoch, Trainer, TrainingParameters
+from napari_care_losses.training.trainer import Trainer
 
 BUNDLED_LOSSES = ("laplace", "fft", "bandpass")
 BUNDLED_PRESETS = ("care", "lite")

@@ -22,7 +22,9 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore, restore_frames
 from napari_care_losses.training.pairs import Pair
-from napari_care_losses.training.trainer import Epoch, Step, Trainer, TrainingParameters
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.progress import Epoch, Step
+from napari_care_losses.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch.profiler import ProfilerActivity, profile
 
 from napari_care_losses.restoration.restore_stack import restore
-from napari_care_losses.training.trainer import Step
+from napari_care_losses.training.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,7 +28,8 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.models.match import summarize_images
 from napari_care_losses.training.pairs import Pair
-from napari_care_losses.training.trainer import Trainer, TrainingParameters
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.trainer import Trainer
 
 CORPUS = Path(__file__).with_name("corpus")
 PLAIN = Architecture(depth=1, kernel_size=3, filters=2)

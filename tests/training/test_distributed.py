@@ -21,7 +21,8 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import load_model
 from napari_care_losses.models.unet import Prediction
 from napari_care_losses.training.learner import Learner
-from napari_care_losses.training.trainer import Trainer, TrainingParameters
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.trainer import Trainer
 
 QUICK = {"preset": "lite", "patch_size": 16, "batch_size": 3, "validation_patches": 2, "steps_per_epoch": 2}
 

@@ -23,7 +23,8 @@ from napari_care_losses.errors import ResumeError, TrainingDivergedError
 from napari_care_losses.losses.frequency import Bandpass
 from napari_care_losses.training.checkpoint import STATE_HEADER, list_stopped, read_stopped
 from napari_care_losses.training.patches import draw_batch
-from napari_care_losses.training.trainer import Preparing, Step, Trainer
+from napari_care_losses.training.progress import Preparing, Step
+from napari_care_losses.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("loss", ["laplace", "fft", "bandpass", "gan"])

@@ -19,8 +19,9 @@ from napari_care_losses.errors import (
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.model import load_model
 from napari_care_losses.training.checkpoint import state_path
+from napari_care_losses.training.progress import Epoch, Step
 from napari_care_losses.training.to_file import holds_weights_after, train_to_file
-from napari_care_losses.training.trainer import Epoch, Step, Trainer
+from napari_care_losses.training.trainer import Trainer
 
 
 def trainer(loss="mae", **settings):

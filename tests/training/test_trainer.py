@@ -23,7 +23,9 @@ from napari_care_losses.losses.frequency import Bandpass
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.training.pairs import Pair
-from napari_care_losses.training.trainer import Epoch, Preparing, Step, Trainer, TrainingParameters
+from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.progress import Epoch, Preparing, Step
+from napari_care_losses.training.trainer import Trainer
 
 
 def test_reports_come_in_order():

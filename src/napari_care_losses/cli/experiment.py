@@ -56,7 +56,7 @@ def add_experiment_options(parser: argparse.ArgumentParser) -> None:
         "names", nargs="+", metavar="NAME", help="MM, AA, MA, AM, DDS, AAS, AAE, patch-size, losses, lowest-light; all."
     )
     parser.add_argument(
-        "--out", type=path_option, required=True, help="Folder of the run; the same command goes on in it."
+        "--out", type=path_option, required=True, help="Folder of the run; the same command continues in it."
     )
     parser.add_argument(
         "--source",

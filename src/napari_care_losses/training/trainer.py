@@ -28,7 +28,7 @@ from napari_care_losses.training import checkpoint as states
 from napari_care_losses.training.divergence import check_loss
 from napari_care_losses.training.learner import Learner
 from napari_care_losses.training.pairs import fingerprint, split_pairs
-from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters, check_patch_size
+from napari_care_losses.training.parameters import TrainingParameters, check_patch_size
 from napari_care_losses.training.patches import PatchSource, draw_batch, draw_validation
 from napari_care_losses.training.progress import Epoch, Preparing, Report, RunProgress, Step
 from napari_care_losses.training.validation_preview import choose_view, make_preview
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from napari_care_losses.training.patches import Batch
     from napari_care_losses.training.progress import Preview
     from napari_care_losses.training.validation_preview import PreviewRegion
-
-__all__ = ["DEFAULT_STEPS_PER_EPOCH", "Epoch", "Preparing", "Report", "Step", "Trainer", "TrainingParameters"]
 
 MAX_NAMED_PAIRS = 100
 """Most pairs whose names a model's card holds."""

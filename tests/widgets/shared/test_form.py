@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QLabel, QLineEdit, QVBoxLayout, QWidget
 from napari_care_losses.errors import InputError
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.restore_stack import RestorationParameters
-from napari_care_losses.training.trainer import TrainingParameters
+from napari_care_losses.training.parameters import TrainingParameters
 from napari_care_losses.widgets.shared.form import ParameterForm, fold
 from napari_care_losses.widgets.shared.number_edit import NumberBox, NumberEdit
 from napari_care_losses.widgets.train.loss_form import LossForm, explain

@@ -153,7 +153,8 @@ def restore_on_cluster(
     except CareError:
         raise
     except _FAILURES as error:
-        raise ComputeError(f"The cluster was lost ({error or type(error).__name__}); --resume goes on.") from error
+        cause = error or type(error).__name__
+        raise ComputeError(f"The cluster was lost ({cause}); continue with --resume.") from error
     finally:
         # A client that was closed before raises a RuntimeError.
         with suppress(*_FAILURES, ValueError, RuntimeError):
@@ -219,7 +220,7 @@ def _result(future: Future) -> Done:
     except KilledWorker as error:
         raise ComputeError(
             "Several workers ended while they restored one and the same frame: memory may have run out. Choose a "
-            "smaller tile size or fewer workers; --resume goes on."
+            "smaller tile size or fewer workers; continue with --resume."
         ) from error
     return result
 
@@ -252,5 +253,5 @@ class _Patience:
         if self._threads:
             self._seen = now
         elif self._client.cluster is not None and now - self._seen > PATIENCE:
-            raise ComputeError(f"There has been no worker for {PATIENCE:.0f} s; what is done stays: --resume goes on.")
+            raise ComputeError(f"No worker for {PATIENCE:.0f} s. Finished frames are kept: continue with --resume.")
         return self._threads
