@@ -34,6 +34,8 @@ class Choice(ComboBox):
         self.was_chosen = self._is_resetting = False
         self.null_string = none or ""
         super().__init__(label=label, tooltip=tooltip(help), nullable=none is not None, **options)
+        # the choices do not depend on where the widget lies
+        self.native_parent_changed.disconnect(self.reset_choices)
         narrow(self, label)
         self.native.activated.connect(self._on_activated)
 

@@ -41,6 +41,8 @@ class Rows(Container):
 
     def __init__(self, *widgets: Widget, **options: Any) -> None:
         super().__init__(widgets=widgets, **options)
+        # no choice depends on where the form lies
+        self.native_parent_changed.disconnect(self.reset_choices)
         self.margins = (0, 0, 0, 0)
         self.native.layout().setSpacing(4)
         line_up(self)

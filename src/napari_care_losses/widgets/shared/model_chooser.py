@@ -80,7 +80,7 @@ class ModelChooser(Choice):
         self.rows.native.layout().addWidget(self.about)
         self.rows.native.layout().addLayout(self._buttons)
         self.changed.connect(self._show_about)
-        self.reload()
+        self._show_about(self.value)
 
     @property
     def problem(self) -> str:
