@@ -117,3 +117,18 @@ def test_the_lines_of_python_run(page, tmp_path, monkeypatch):
 def test_the_pages_name_what_is_public():
     used = set(re.findall(r"\bncl\.(\w+)", "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)))
     assert used == set(napari_care_losses.__all__) - {"__version__"}
+
+
+def test_the_architecture_lists_every_file():
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    listed, folders = set(), []
+    for line in page.partition("<!-- files -->\n```\n")[2].partition("```")[0].splitlines():
+        name = line.split()[0]
+        del folders[(len(line) - len(line.lstrip())) // 2 :]
+        if name.endswith("/"):
+            folders.append(name.strip("/"))
+        elif name.endswith(".py"):
+            listed.add("/".join([*folders, name]))
+    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("src/**/*.py")}
+    package = "src/napari_care_losses/__init__.py"
+    assert listed == {name for name in files if not name.endswith("/__init__.py")} | {package}
