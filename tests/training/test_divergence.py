@@ -7,8 +7,7 @@ from fixtures.toy_trainings import finished, make_pairs, trainer
 
 from napari_care_losses.errors import ComputeError, TrainingDivergedError
 from napari_care_losses.models.unet import CareNetwork
-from napari_care_losses.training.divergence import EXPLODED, check_loss
-from napari_care_losses.training.learner import Learner
+from napari_care_losses.training.learner import EXPLODED, Learner, check_loss
 from napari_care_losses.training.progress import RunProgress
 
 

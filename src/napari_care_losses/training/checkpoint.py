@@ -23,41 +23,23 @@ if TYPE_CHECKING:
 
     from napari_care_losses.losses.base import Loss
 
-
 STATE_HEADER = "napari_care_losses_training"
 STATE_SUFFIX = ".resume"
 
 
 class StoppedTraining(NamedTuple):
-    """A stopped training, as its state file describes it.
-
-    Attributes
-    ----------
-    path : Path
-        The model file it belongs to, which may not exist yet.
-    loss : Loss
-        The training loss.
-    parameters : TrainingParameters
-        How it was trained.
-    structure : str
-        What the images show.
-    starts_from_model : bool
-        Whether it began with the weights of a model (fine-tuning), which is needed again.
-    step : int
-        Steps taken.
-    fraction : float
-        Part of the budget used, 0 to 1.
-    history : list of Epoch
-        Its epochs.
-    """
+    """A stopped training, as its state file describes it."""
 
     path: Path
+    """The model file it belongs to, which may not exist yet."""
     loss: Loss
     parameters: TrainingParameters
     structure: str
     starts_from_model: bool
+    """Whether it began with the weights of a model (fine-tuning), which is needed again."""
     step: int
     fraction: float
+    """Part of the budget used, 0 to 1."""
     history: list[Epoch]
 
 
@@ -67,19 +49,11 @@ def state_path(path: Path) -> Path:
 
 
 def write_state(path: Path, values: dict[str, Any], tensors: Tensors) -> None:
-    """Write a state; an existing one is replaced once the new one is whole.
-
-    Raises
-    ------
-    InputError
-        If the folder does not exist.
-    OutputError
-        If the file cannot be written.
-    """
+    """Write a state; replaces and raises as `Model.save` does."""
     from safetensors.torch import save
 
     with replacing(path) as temporary:
-        # as `Model.save` does it, and for the same reason
+        # not `save_file`: see `Model.save`
         temporary.write_bytes(save(tensors, metadata={STATE_HEADER: json.dumps(values)}))
 
 
@@ -110,19 +84,12 @@ def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def progress_of(values: dict[str, Any]) -> RunProgress:
-    """Return the progress that a state notes.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        If it is not what a training notes.
-    """
+    """Return the progress that a state notes; a KeyError, TypeError or ValueError says what is wrong with it."""
     progress = RunProgress(**values["progress"])
     if not isinstance(progress.epoch_losses, list) or not isinstance(progress.history, list):
         raise TypeError("its losses are not a list")
-    if not _are(int, [progress.step]) or not _are(
-        float, [progress.seconds, progress.best_loss, *progress.epoch_losses]
-    ):
+    numbers = [progress.seconds, progress.best_loss, *progress.epoch_losses]
+    if not _are(int, [progress.step]) or not _are(float, numbers):
         raise TypeError("its progress holds values that are not numbers")
     if not 0 <= progress.step <= LAST_STEP or not 0 <= progress.seconds <= LAST_STEP:
         raise ValueError("its progress is below 0 or beyond all bounds")
@@ -146,18 +113,12 @@ def _are(kind: type, values: Iterable[object]) -> bool:
 
 
 def read_stopped(path: Path) -> StoppedTraining:
-    """Return the training that the state file `path` belongs to, without loading torch.
-
-    Raises
-    ------
-    ResumeError
-        If the file is damaged, no state, or of a version that did not note the budget.
-    """
+    """Return the training that a state file belongs to, without loading torch; raises as `read_state` does."""
     with readable(path):
         with open_tensors(path, "numpy") as file:
             values = _values(file.metadata())
         identity, progress = values["identity"], progress_of(values)
-        loss = dict(identity.pop("loss"))
+        loss = dict(identity["loss"])
         settings = {name: identity[name] for name in TrainingParameters.described() if name in identity}
         parameters = TrainingParameters(**settings, amount=values["amount"])
         return StoppedTraining(

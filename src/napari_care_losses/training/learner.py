@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 
 from napari_care_losses.compute import optimizer_state
-from napari_care_losses.errors import ComputeError
+from napari_care_losses.errors import ComputeError, TrainingDivergedError
 from napari_care_losses.models.unet import CareNetwork, copied_weights, training_layout
-from napari_care_losses.training.divergence import check_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_care_losses.compute.distributed import Team
@@ -34,6 +34,12 @@ PLATEAU_PATIENCE = 9
 DECAY = 0.999
 """Largest share of the average that a step keeps."""
 
+EXPLODED = 1e4
+"""A loss above which training does not recover: losses of normalised images are about 1 at most."""
+
+BROKEN_PIXEL = 1e3
+"""A normalised pixel value above which a broken image is the probable cause."""
+
 
 class Learner:
     r"""A network on its device, with its optimizer (Adam) and, if asked for, the average of its weights.
@@ -45,27 +51,7 @@ class Learner:
     after step n, counted from 1, so that the first steps are soon forgotten.
     Source: Polyak and Juditsky 1992, doi:10.1137/0330046 (averaging); Tarvainen and Valpola 2017, arXiv:1703.01780.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Of the network.
-    loss : Loss
-        The training loss.
-    parameters : TrainingParameters
-        Random seed, learning rate, batch size, and whether weights are averaged.
-    start_from : Model, optional
-        Model whose weights to start from, as far as the networks share them.
-    device : torch.device
-        Where to compute.
-    team : Team
-        The processes that train together.
-
-    Attributes
-    ----------
-    network : CareNetwork
-        The network that is trained.
-    average : CareNetwork or None
-        A network with the averaged weights.
+    Parameters as in `Trainer`; of a model to start from, the weights that both networks have are taken.
     """
 
     def __init__(
@@ -85,9 +71,7 @@ class Learner:
             network.load_state_dict({**network.state_dict(), **shared})
         layout = training_layout(architecture, device)
         self.network: CareNetwork = network.to(device, memory_format=layout)  # type: ignore[call-overload]
-        self.average: CareNetwork | None = (
-            copy.deepcopy(self.network).requires_grad_(False) if parameters.average_weights else None
-        )
+        self.average = copy.deepcopy(self.network).requires_grad_(False) if parameters.average_weights else None
         self.optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, eps=1e-7)
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=0.5, patience=PLATEAU_PATIENCE, threshold=0.0
@@ -197,6 +181,33 @@ class Learner:
                 "If memory ran out, choose a smaller batch or patch, or close other programs."
             ) from error
 
-    def _to_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        low, high = (torch.from_numpy(images).to(self._device) for images in batch)
-        return low, high
+    def _to_device(self, batch: Batch) -> list[torch.Tensor]:
+        return [torch.from_numpy(images).to(self._device) for images in batch]
+
+
+def check_loss(value: float, progress: RunProgress, rate: float, batch: Batch | None = None) -> None:
+    """Check the loss of a step, given its batch, or of a validation; `progress` is that before the step.
+
+    Raises
+    ------
+    TrainingDivergedError
+        If it is NaN, infinite or huge; says when, the probable cause, and what is kept.
+    """
+    if math.isfinite(value) and abs(value) < EXPLODED:
+        return
+    which, step = ("validation loss", progress.step) if batch is None else ("loss", progress.step + 1)
+    before = ", ".join(f"{loss:.3g}" for loss in progress.epoch_losses[-3:])
+    when = f"at step {step}, in epoch {len(progress.history) + 1}" + (f", after {before}" if before else "")
+    kept = "No epoch was completed before it, so there is no model."
+    if progress.history:
+        kept = f"The best weights before it are kept, of validation loss {progress.best_loss:.4g}."
+    raise TrainingDivergedError(f"The {which} became {value:.3g} {when}. {_cause(rate, batch)} {kept}")
+
+
+def _cause(rate: float, batch: Batch | None) -> str:
+    for which, patches in zip(("low", "high"), batch or (), strict=False):
+        highest = float(np.abs(patches).max())
+        if not highest < BROKEN_PIXEL:
+            what = f"a value {highest:.0f} times its image's range" if math.isfinite(highest) else "NaN"
+            return f"A {which} patch of that step holds {what}: look for broken images among the pairs."
+    return f"The patches are sound, so the weights diverged: lower the learning rate, {rate:.2g} at that step."

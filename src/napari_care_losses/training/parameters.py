@@ -148,16 +148,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "robust": _ROBUST,
     # a low rate: the first steps must not destroy what the starting model has learned
     "fine-tune": {**_ROBUST, "learning_rate": 3e-4},
-    "paper": {
-        "learning_rate": 4e-4,
-        "background_filter": True,
-        "vary_levels": False,
-        "vary_noise": False,
-        "redraw_noise": False,
-        "vary_size": False,
-        "match_levels": False,
-        "average_weights": False,
-    },
+    "paper": {name: getattr(TrainingParameters, name) for name in _ROBUST},
 }
 """Settings that belong together, by name: robust is explained in docs/how_to/train.md, fine-tune is the same for
 training a model further, paper is that of the paper."""

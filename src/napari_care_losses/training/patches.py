@@ -26,20 +26,17 @@ LOW_PERCENTILES = (1.0, 3.0)
 HIGH_PERCENTILES = (99.5, 99.9)
 """Ranges of the percentiles that become 0 and 1: drawn at random for every patch (CSBDeep: for every image)."""
 
-BACKGROUND_THRESHOLD = 0.4
-BACKGROUND_PERCENTILE = 99.9
-"""A patch is background if the brightest pixel of the high image near its centre is below this part of that
-percentile."""
+BACKGROUND_THRESHOLD, BACKGROUND_PERCENTILE = 0.4, 99.9
+"""A patch is background if the brightest pixel near its centre is below this part of the high image's percentile."""
 
 GAIN, OFFSET, NOISE = 0.5, 0.1, 0.1
-"""Bounds of the random changes: a gain of 2**-0.5 to 2**0.5; offset and standard deviation of added noise in units of
-the image's range."""
+"""Limits of the random changes: gain 2**-0.5 to 2**0.5; offset and noise's standard deviation in units of the range."""
 
 MAX_CENTRES = 200_000
-"""Most patch centres kept of one image; of more, some are chosen at random."""
+"""Largest number of patch centres kept for one image; of more, some are chosen at random."""
 
 MAX_SAMPLED_IMAGES = 6
-"""Most images that sample patches come from: every one has to be read."""
+"""Largest number of images that sample patches come from: every one has to be read."""
 
 Batch = tuple["NDArray[np.float32]", "NDArray[np.float32]"]
 """Low and high patches, float32 arrays (N, 1, Y, X), normalised."""
@@ -48,17 +45,18 @@ Batch = tuple["NDArray[np.float32]", "NDArray[np.float32]"]
 class PatchSource:
     """Draws normalised patches from one pair.
 
+    Percentiles are those of the whole images. With `background_filter`, patches have signal near the centre as in
+    CSBDeep: ``maximum_filter(high, patch_size // 2) > 0.4 * percentile(high, 99.9)``. With `redraw_noise` or
+    `vary_size`, a pair whose noise `synthetic_noise.noise_pool` cannot use gives its own low patches.
+
     Parameters
     ----------
     share : Share
-        The images and the region to draw from. Percentiles are those of the whole images.
+        The images and the region to draw from.
     parameters : TrainingParameters
-        The patch size, and how patches are chosen and varied. With `background_filter`, patches have signal near the
-        centre as in CSBDeep: ``maximum_filter(high, patch_size // 2) > 0.4 * percentile(high, 99.9)``. With
-        `redraw_noise` or `vary_size`, a pair for which `synthetic_noise.noise_pool` finds no usable noise gives its
-        own low patches.
+        The patch size, and how patches are chosen and varied.
     rng : numpy.random.Generator
-        Chooses the centres kept where there are more than `MAX_CENTRES`.
+        Chooses the centres and the noise that are kept.
 
     Raises
     ------
@@ -94,15 +92,10 @@ class PatchSource:
         self._corners = self._corners.astype(np.uint32)
 
     def draw(self, rng: np.random.Generator, *, augmented: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Draw one pair of patches, float32 arrays (Y, X), normalised.
+        """Draw a low and a high patch, float32 arrays (Y, X), normalised.
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Chooses place, percentiles and augmentation.
-        augmented : bool
-            Vary percentiles, flip and rotate, and vary what the parameters say; otherwise the mean percentiles are
-            used.
+        Augmented patches are flipped, rotated and varied as the parameters say, and their percentiles are random;
+        the others have the mean percentiles.
         """
         top, left = divmod(int(self._corners[rng.integers(self._corners.size)]), self._columns)
         low, high = self._exposures(top, left, rng, augmented=augmented)
@@ -113,7 +106,12 @@ class PatchSource:
         if augmented:
             turns, flipped = int(rng.integers(4)), bool(rng.integers(2))
             low, high = (np.rot90(patch[:, ::-1] if flipped else patch, turns) for patch in (low, high))
-            low, high = self._varied(low, high, rng)
+            if self._parameters.vary_levels:
+                gain, offset = np.float32(2 ** rng.uniform(-GAIN, GAIN)), np.float32(rng.uniform(-OFFSET, OFFSET))
+                low, high = low * gain + offset, high * gain + offset
+            if self._parameters.vary_noise:
+                strength = np.float32(rng.uniform(0, NOISE))
+                low = low + strength * rng.standard_normal(low.shape, np.float32)
         return low, high
 
     def _exposures(
@@ -126,17 +124,6 @@ class PatchSource:
         factor = 2 ** rng.uniform(-SIZE, SIZE) if self._parameters.vary_size else 1.0
         high = resized_window(self._high_image, (top, left), size, factor)
         return self._noise.expose(high, 2 ** rng.uniform(-STRENGTH, STRENGTH), rng), high
-
-    def _varied(
-        self, low: NDArray[np.float32], high: NDArray[np.float32], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        if self._parameters.vary_levels:
-            gain, offset = np.float32(2 ** rng.uniform(-GAIN, GAIN)), np.float32(rng.uniform(-OFFSET, OFFSET))
-            low, high = low * gain + offset, high * gain + offset
-        if self._parameters.vary_noise:
-            strength = np.float32(rng.uniform(0, NOISE))
-            low = low + strength * rng.standard_normal(low.shape, np.float32)
-        return low, high
 
 
 def draw_batch(
@@ -159,18 +146,7 @@ def draw_validation(sources: Sequence[PatchSource], parameters: TrainingParamete
 def sample_patches(
     sources: Sequence[PairSource], parameters: TrainingParameters, count: int, rng: np.random.Generator
 ) -> Batch:
-    """Draw patches as a training does, from a few frames chosen at random.
-
-    Parameters
-    ----------
-    sources : sequence of PairSource
-        The pairs.
-    parameters : TrainingParameters
-        As for `PatchSource`.
-    count : int
-        Number of patches.
-    rng : numpy.random.Generator
-        Chooses frames and patches.
+    """Draw `count` patches as a training does, from a few frames chosen at random.
 
     Raises
     ------
@@ -196,7 +172,7 @@ def sample_patches(
 class _Levels:
     """Percentiles of an image in the ranges that training draws from, linear between knots.
 
-    Grey levels of patches are first mapped by a gain and an offset, 1 and 0 unless made by `matched_to`.
+    Patches are first mapped by a gain and an offset, which `matched_to` sets.
     """
 
     KNOTS = 9
@@ -209,7 +185,7 @@ class _Levels:
         self._low_levels, self._high_levels = levels[: self.KNOTS], levels[self.KNOTS :]
 
     def matched_to(self, pair: Pair) -> _Levels:
-        """Return the percentiles of a pair's low image, with the map from its high image to them."""
+        """Return these levels of a pair's low image, with the map from its high image's levels to them."""
         gain, offset = fit_line(pair.high, pair.low)
         if gain < 0:
             # an empty field: without its noise, the low image is constant

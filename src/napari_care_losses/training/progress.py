@@ -19,72 +19,46 @@ class Preparing(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One optimisation step was taken.
-
-    Attributes
-    ----------
-    step : int
-        Steps taken so far.
-    fraction : float
-        Part of the budget used, 0 to 1.
-    loss : float
-        Training loss of the step's batch.
-    steps_per_second : float
-        Speed since the run or its resumption began.
-    seconds_left : float
-        Estimate at that speed.
-    learning_rate : float
-        Rate of the step.
-    """
+    """One optimisation step was taken."""
 
     step: int
     fraction: float
+    """Part of the budget used, 0 to 1."""
     loss: float
+    """Training loss of the step's batch."""
     steps_per_second: float
+    """Speed since the run or its resumption began."""
     seconds_left: float
+    """Estimate at that speed."""
     learning_rate: float = math.nan
 
 
 class Epoch(NamedTuple):
-    """An epoch ended and the model was validated.
-
-    Attributes
-    ----------
-    epoch, step : int
-        Epochs and steps so far.
-    training_loss : float
-        Mean over the epoch's steps.
-    validation_loss : float
-        Over fixed patches of images not trained on.
-    learning_rate : float
-        Rate of the epoch's last step.
-    is_best : bool
-        Whether the validation loss is the lowest so far; the best weights are kept.
-    """
+    """An epoch ended and the model was validated."""
 
     epoch: int
     step: int
+    """Steps so far."""
     training_loss: float
+    """Mean over the epoch's steps."""
     validation_loss: float
+    """Over fixed patches of images not trained on."""
     learning_rate: float
+    """Rate of the epoch's last step."""
     is_best: bool
+    """Whether the validation loss is the lowest so far; the best weights are kept."""
 
 
 class Preview(NamedTuple):
-    """A region of a validation image as the network restores it now; asked for, not reported.
-
-    Attributes
-    ----------
-    low, restored, truth : float32 array (Y, X)
-        In normalised units, the restoration aligned to the truth: contrast limits of the truth serve all three.
-    low_psnr, restored_psnr : float
-        Of the region against the truth, aligned, in dB.
-    """
+    """A region of a validation image as the network restores it now; asked for, not reported."""
 
     low: NDArray[np.float32]
+    """(Y, X) in normalised units; contrast limits of the truth serve all three."""
     restored: NDArray[np.float32]
+    """Aligned to the truth."""
     truth: NDArray[np.float32]
     low_psnr: float
+    """Of the region against the truth, aligned, in dB."""
     restored_psnr: float
 
 

@@ -1,4 +1,4 @@
-"""New low-exposure patches from clean ones, with the noise of their own pair: the same field seen again, or larger."""
+"""Makes low-exposure patches from high-exposure ones with the noise of their own pair."""
 
 from __future__ import annotations
 
@@ -16,43 +16,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POOL = 65_536
-"""Pixels of a pair whose noise is kept."""
+"""Number of pixels of a pair whose noise is kept."""
 
 STEPS = 16_384
-"""Steps of brightness a pool is looked up in: a table of them is twenty times as fast as a search."""
+"""Entries of the table from brightness to the place in the pool, which is faster than a search."""
 
 NEIGHBOURS = 0.005
-"""Share of the pool, either way in order of brightness, that noise is drawn from."""
+"""Noise is drawn from the pixels closest in brightness: this part of the pool on either side."""
 
 STRENGTH = 0.5
-"""Noise is made up to a factor of 2**0.5 stronger or weaker."""
+"""The noise is made stronger or weaker by a factor of up to 2**0.5."""
 
 SIZE = 1.0
-"""Structure is made up to a factor of 2 larger or smaller."""
+"""Structures are enlarged or shrunk by a factor of up to 2**1."""
 
 MOST_CORRELATED = 0.1
-"""Noise that neighbours share more of is not independent from pixel to pixel, and cannot be drawn anew so."""
+"""Largest correlation of the noise in neighbouring pixels: drawn pixel by pixel, noise has none."""
 
 MOST_NOISE_IN_HIGH = 0.3
-"""The clean image's noise relative to the low one's: of more, low patches made from it would show it again, and a
-network would learn to keep it."""
+"""Largest noise of the high image relative to the low one's: the network would learn to keep more."""
 
 
 class NoisePool:
-    r"""The noise of a pair, in order of the brightness it fell on.
+    r"""The noise of a pair, sorted by the brightness of its pixels in the high image; made by `noise_pool`.
 
-    With the affine map of least squares from the high to the low image, :math:`l = a h + b + n`, the noise :math:`n` of
-    pixels about as bright as a pixel of the clean image is noise it could have had: drawn among them, it has their
-    variance and skewness, whatever the camera. Made by `noise_pool`.
+    The affine map of least squares from the high to the low image, :math:`l = a h + b + n`, leaves the noise :math:`n`.
+    New noise of a pixel is drawn from pixels of about the same brightness, so it has their variance and skewness,
+    whatever the camera.
 
     Parameters
     ----------
     gain, offset : float
         The map from high to low grey levels.
     levels : float32 array (N,)
-        Grey levels of the clean image, ascending.
+        Grey levels of the high image, ascending.
     noise : float32 array (N,)
-        Noise that fell on them, in the low image's grey levels.
+        Noise of these pixels, in the low image's grey levels.
     """
 
     def __init__(self, gain: float, offset: float, levels: NDArray[np.float32], noise: NDArray[np.float32]) -> None:
@@ -63,11 +62,11 @@ class NoisePool:
         self._places = np.searchsorted(levels, self._darkest + self._step * np.arange(STEPS, dtype=np.float32))
 
     def expose(self, high: NDArray[np.float32], strength: float, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return a low-exposure image of a clean one, float32 array (Y, X), with noise `strength` times as strong."""
+        """Return the low-exposure image of a high one (Y, X), with noise `strength` times as strong as the pair's."""
         steps = np.clip((high.ravel() - self._darkest) / self._step, 0, STEPS - 1)
         places = self._places[steps.astype(np.intp)]
         places += rng.integers(-self._reach, self._reach + 1, places.size)
-        # at both ends what lies outside is reflected, or the outermost pixel's noise would be drawn again and again
+        # reflected at both ends: clipped, the noise of the darkest and brightest pixels would be drawn too often
         last = len(self._noise) - 1
         places = np.clip(last - np.abs(last - np.abs(places)), 0, last)
         noise = self._noise[places].reshape(high.shape)
@@ -76,17 +75,10 @@ class NoisePool:
 
 
 def noise_pool(low: NDArray[Any], high: NDArray[Any], rng: np.random.Generator) -> NoisePool | None:
-    """Return the noise of a pair, or None where it cannot be drawn anew.
+    """Return the noise of a low and a high image (Y, X), or None where it cannot be drawn pixel by pixel.
 
-    That is where it correlates between neighbours, or the map between the images leaves structure, or where the high
-    image is not much cleaner than the low one.
-
-    Parameters
-    ----------
-    low, high : array (Y, X)
-        Any real dtype; same shape.
-    rng : numpy.random.Generator
-        Chooses the pixels kept, `POOL` at most.
+    It cannot where neighbouring pixels correlate, as they also do where the map between the images leaves structure,
+    or where the high image is not much cleaner than the low one. `rng` chooses the pixels kept.
     """
     low, high = low.astype(np.float32), high.astype(np.float32)
     gain, offset = fit_line(high, low)
@@ -94,27 +86,20 @@ def noise_pool(low: NDArray[Any], high: NDArray[Any], rng: np.random.Generator) 
     spread = float(noise.std())
     if spread == 0 or gain <= 0 or gain * wavelet_noise(high) > MOST_NOISE_IN_HIGH * spread:
         return None
-    if max(_shared(noise[1:], noise[:-1]), _shared(noise[:, 1:], noise[:, :-1])) > MOST_CORRELATED * spread**2:
+    covariances = (noise[1:] * noise[:-1]).mean(), (noise[:, 1:] * noise[:, :-1]).mean()
+    if float(max(covariances)) > MOST_CORRELATED * spread**2:
         return None
     kept = rng.choice(noise.size, POOL, replace=False) if noise.size > POOL else rng.permutation(noise.size)
-    # the random order of what is kept stays among equal levels: their noise must not be sorted by place
+    # stable: pixels of equal brightness stay in random order, not in that of their places
     kept = kept[np.argsort(high.ravel()[kept], kind="stable")]
     return NoisePool(float(gain), float(offset), high.ravel()[kept], noise.ravel()[kept])
 
 
 def resized_window(image: NDArray[Any], corner: tuple[int, int], size: int, factor: float) -> NDArray[np.float32]:
-    """Return a square window of an image, its structure `factor` times as large, float32 array (size, size).
+    """Return a square window of an image (Y, X), its structures `factor` times as large: float32 (size, size).
 
-    Parameters
-    ----------
-    image : array (Y, X)
-        At least `size` a side.
-    corner : tuple of int
-        Where the window begins, moved inward where it would end outside.
-    size : int
-        Width of the result, in pixels.
-    factor : float
-        Above one magnifies. An image too small for the window limits how far it is made smaller.
+    The window begins at `corner` and is moved inward where it would end outside; an image too small for the window
+    limits how far structures are shrunk.
     """
     width = min(round(size / factor), *image.shape)
     top, left = (min(start, extent - width) for start, extent in zip(corner, image.shape, strict=True))
@@ -123,7 +108,3 @@ def resized_window(image: NDArray[Any], corner: tuple[int, int], size: int, fact
         return window
     resized = Image.fromarray(window).resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(resized, dtype=np.float32)
-
-
-def _shared(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    return float(np.mean(one * other))

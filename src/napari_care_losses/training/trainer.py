@@ -25,8 +25,7 @@ from napari_care_losses.models.match import summarize_images
 from napari_care_losses.models.model import Model, ModelCard
 from napari_care_losses.models.unet import copied_weights
 from napari_care_losses.training import checkpoint as states
-from napari_care_losses.training.divergence import check_loss
-from napari_care_losses.training.learner import Learner
+from napari_care_losses.training.learner import Learner, check_loss
 from napari_care_losses.training.pairs import fingerprint, split_pairs
 from napari_care_losses.training.parameters import TrainingParameters, check_patch_size
 from napari_care_losses.training.patches import PatchSource, draw_batch, draw_validation
