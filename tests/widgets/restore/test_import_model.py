@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fixtures.bioimageio_packages import Denoiser, seeded, torchscript, write_package
 from fixtures.restore_widget import press_restore
+from magicgui.types import FileDialogMode
 from qtpy.QtWidgets import QMainWindow, QMessageBox
 
 from napari_care_losses.images.normalization import PercentileNormalization
@@ -103,18 +104,26 @@ def test_files_and_folders_can_be_looked_for(open_widget, monkeypatch) -> None:
     panel = widget.importing
     asked = []
 
-    def answer(mode, **options):
-        asked.append((mode.value, options["filter"]))
-        return "/models/package.zip" if mode.value == "r" else "/models/folder"
+    def answer(path):
+        def asking(parent, *options):
+            asked.append(options)
+            return (path, "") if path.endswith(".zip") else path
 
-    monkeypatch.setattr(panel.source, "_show_file_dialog", answer)
+        return asking
+
+    dialogs = {
+        FileDialogMode.EXISTING_FILE: answer("/models/package.zip"),
+        FileDialogMode.EXISTING_DIRECTORY: answer("/models/folder"),
+    }
+    monkeypatch.setattr("magicgui.backends._qtpy.widgets.QFILE_DIALOG_MODES", dialogs)
     panel.source.choose_btn.native.click()
     assert panel.source.value == Path("/models/package.zip")
     panel.folder_button.native.click()
     assert panel.source.value == Path("/models/folder")
     panel.source.choose_btn.native.click()
-    assert [mode for mode, _ in asked] == ["r", "d", "r"]
-    assert "*.zip" in asked[0][1]
+    assert [title for title, *_ in asked] == 3 * ["Import a model"]
+    assert [len(options) for options in asked] == [3, 2, 3]
+    assert "*.zip" in asked[0][2]
 
 
 def theirs(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from magicgui.widgets import CheckBox, ComboBox
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QValidator, QWheelEvent
 from qtpy.QtWidgets import QApplication, QLabel, QLineEdit, QVBoxLayout, QWidget
+from superqt import QCollapsible
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.losses.registry import LOSSES
@@ -272,3 +273,23 @@ def test_what_is_unfolded_grows_with_what_it_shows(qtbot) -> None:
     qtbot.waitUntil(lambda: label.height() >= label.sizeHint().height(), timeout=5000)
     folded.toggleButton().click()
     qtbot.waitUntil(lambda: label.height() == 0, timeout=5000)
+
+
+def test_the_tab_key_passes_over_what_is_folded(qtbot: QtBot) -> None:
+    form = ParameterForm(TrainingParameters)
+    qtbot.addWidget(form.native)
+    form.native.show()
+    folded = form.native.findChild(QCollapsible)
+
+    def reached() -> list[QWidget]:
+        form.editors["preset"].native.setFocus()
+        found = []
+        while form.native.focusNextChild() and form.native.focusWidget() not in found:
+            found.append(form.native.focusWidget())
+        return found
+
+    editor = form.editors["learning_rate"].native
+    assert folded.toggleButton() in reached()
+    assert editor not in reached()
+    folded.toggleButton().click()
+    assert editor in reached()

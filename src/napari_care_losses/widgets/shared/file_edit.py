@@ -13,7 +13,7 @@ FILE, FOLDER, NEW = "r", "d", "w"
 """magicgui's modes: a file there is, a folder there is, a file to be made."""
 
 
-def file_edit(label: str, help: str, mode: str, *, filters: str = "", placeholder: str = "") -> FileEdit:
+def file_edit(label: str, help: str, mode: str, *, title: str, filters: str = "", placeholder: str = "") -> FileEdit:
     """Return a line for a path, typed or looked for.
 
     Parameters
@@ -22,12 +22,16 @@ def file_edit(label: str, help: str, mode: str, *, filters: str = "", placeholde
         Label and tooltip.
     mode : str
         What is looked for: FILE, FOLDER or NEW.
+    title : str
+        Title of the dialog.
     filters : str, optional
         Which files the dialog shows, as Qt takes them.
     placeholder : str, optional
         What an empty line shows.
     """
     edit = FileEdit(mode=mode, filter=filters or None, nullable=True, label=label, tooltip=tooltip(help))
+    ask, options = edit._show_file_dialog, {"caption": title, "parent": edit.native}
+    edit._show_file_dialog = lambda mode, **others: ask(mode, **others | options)
     line, button = edit.line_edit.native, edit.choose_btn.native
     line.setToolTip(tooltip(help))
     line.setAccessibleName(label)

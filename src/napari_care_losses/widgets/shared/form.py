@@ -171,9 +171,11 @@ def fold(title: str, content: QWidget) -> QCollapsible:
     folded = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
     folded.setDuration(0)
     folded.setContent(content)
-    folded.collapse(animate=False)
     # it would keep the height that the content had when it was unfolded
     folded.toggled.connect(lambda is_unfolded: content.setMaximumHeight(NO_LIMIT if is_unfolded else 0))
+    # the Tab key reaches what is only of no height
+    folded.toggled.connect(content.setVisible)
+    folded.collapse(animate=False)
     layout = folded.layout()
     assert layout is not None
     layout.setContentsMargins(0, 0, 0, 0)

@@ -41,6 +41,7 @@ class ExportPanel(JobPanel):
             "To",
             "The package to write. An existing file is replaced once the new one is complete.",
             NEW,
+            title="Export the model",
             filters="Packages (*.zip)",
         )
         self.author = narrow(

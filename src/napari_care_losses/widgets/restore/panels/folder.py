@@ -43,12 +43,14 @@ class FolderPanel(JobPanel):
             "Files in",
             "The folder with the TIFF files and OME-Zarr images to restore; each may be an image or a stack.",
             FOLDER,
+            title="Files to restore",
         )
         self.target = file_edit(
             "Results to",
             "Folder of the results, NAME_restored-MODEL.tif or .ome.zarr; empty for the same folder. Results that "
             "are there already, of the same model and settings, are not made again.",
             FOLDER,
+            title="Restored files",
             placeholder="the same folder",
         )
         self.rows.extend([self.source, self.target])

@@ -48,6 +48,7 @@ class ImportPanel(JobPanel):
             "A model folder of CSBDeep (with config.json and weights_best.h5), a zip archive of it, or a package of "
             "bioimage.io. You are asked before a program in a package is run.",
             FILE,
+            title="Import a model",
             filters=FILES,
         )
         self.folder_button = offer_folders(self.source)

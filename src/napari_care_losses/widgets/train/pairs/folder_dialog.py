@@ -44,6 +44,7 @@ class FoldersDialog(QDialog):
                 label,
                 f"The folder with the TIFF files or OME-Zarr images of the {what}.",
                 FOLDER,
+                title=f"Folder of the {what}",
                 placeholder=f"folder of the {what}",
             )
             for label, what in (("Low", "low exposures"), ("High", "high exposures"))
