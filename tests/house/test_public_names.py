@@ -26,6 +26,11 @@ def test_every_public_name_is_there_and_has_a_docstring() -> None:
         assert isinstance(value, dict) or inspect.getdoc(value)
 
 
+@pytest.mark.parametrize("name", sorted(set(ncl.__all__) - {"LOSSES", "METRICS", "__version__"}))
+def test_every_public_name_has_an_example(name: str) -> None:
+    assert ">>> " in (inspect.getdoc(getattr(ncl, name)) or "")
+
+
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = ncl.nothing  # type: ignore[attr-defined]
