@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,7 @@ from qtpy.QtWidgets import QApplication, QLabel, QWidget
 from napari_care_losses.errors import InputError
 from napari_care_losses.widgets.background import activity
 from napari_care_losses.widgets.background.worker import Job, LatestJob
+from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,6 +146,35 @@ def test_anything_may_end_in_the_events_that_the_dock_has_processed(
     if what != "widget":
         qtbot.waitUntil(lambda: label.text() == "stopped", timeout=5000)
         widget.deleteLater()
+
+
+@pytest.mark.parametrize("run", [0, 1, *(pytest.param(run, marks=pytest.mark.slow) for run in range(2, 20))])
+def test_the_viewer_lives_on_where_the_dock_draws_slowly(run: int) -> None:
+    script = Path(__file__).parents[2] / "fixtures" / "slow_dock.py"
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=150, check=False)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "all is well"), ended.stderr[-2000:]
+
+
+def test_a_call_that_processes_events_is_not_called_again_within(owner: QObject, qtbot: QtBot) -> None:
+    calls: list[str] = []
+
+    def call() -> None:
+        calls.append("begun")
+        if len(calls) == 1:
+            timer.start()
+            assert timer.isActive()
+            QApplication.processEvents()
+        calls.append("ended")
+
+    timer = SingleShot(owner, 0, call)
+    timer.start()
+    qtbot.waitUntil(lambda: len(calls) == 4, timeout=5000)
+    assert calls == ["begun", "ended"] * 2
+    assert not timer.isActive()
+    timer.start()
+    timer.stop()
+    qtbot.wait(20)
+    assert len(calls) == 4
 
 
 def test_a_training_shows_with_its_part_done(viewer, stack, qtbot: QtBot) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class GarbageGuard(QObject):
         super().__init__(parent)
         self._has_work = has_work
         self._is_holding = False
-        self._timer = single_shot(self, HOLD_MS, self._check)
+        self._timer = SingleShot(self, HOLD_MS, self._check)
 
     @property
     def is_holding(self) -> bool:

@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_care_losses.errors import CareError
 from napari_care_losses.widgets.background.activity import ActivityBar
 from napari_care_losses.widgets.background.threads import Outcome, Worker
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ class Job(QObject):
         self._has_ended = False
         self._bar: ActivityBar | None = None
         self._fraction: Callable[[Any], float | None] | None = None
-        self._pause = single_shot(self, REPORT_PAUSE_MS, self._take_reports)
+        self._pause = SingleShot(self, REPORT_PAUSE_MS, self._take_reports)
 
     @property
     def is_running(self) -> bool:
@@ -100,7 +100,7 @@ class Job(QObject):
             raise RuntimeError("a job runs one piece of work at a time")
         worker = self._worker = Worker(make_iterator, uses_torch=self._uses_torch)
         self._error, self._has_ended, self._fraction = None, False, fraction
-        self._bar = ActivityBar(title, parent=self) if title else None
+        self._bar = ActivityBar(title) if title else None
         queued = Qt.ConnectionType.QueuedConnection
         signals: Any = worker.signals
         signals.yielded.connect(self._on_yielded, queued)
@@ -109,6 +109,8 @@ class Job(QObject):
         signals.warned.connect(self._on_warned, queued)
         # Connected to the worker, not to the job: a destroyed job runs no slots.
         self.destroyed.connect(worker.quit)
+        if self._bar is not None:
+            self.destroyed.connect(self._bar.close)
         worker.start()
 
     def stop(self) -> None:
@@ -155,6 +157,7 @@ class Job(QObject):
     def _end(self, worker: Worker) -> None:
         self.destroyed.disconnect(worker.quit)
         if self._bar is not None:
+            self.destroyed.disconnect(self._bar.close)
             self._bar.close()
             self._bar = None
         error, self._error = self._error, None
@@ -191,7 +194,7 @@ class LatestJob(QObject):
         self._job.reported.connect(self.reported)
         self._job.failed.connect(self.failed)
         self._job.finished.connect(self._run_next)
-        self._timer = single_shot(self, delay_ms, self._run_next)
+        self._timer = SingleShot(self, delay_ms, self._run_next)
 
     @property
     def is_running(self) -> bool:

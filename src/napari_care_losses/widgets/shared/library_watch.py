@@ -9,7 +9,7 @@ from qtpy.QtCore import QFileSystemWatcher, QObject, Signal
 from napari_care_losses.errors import CareError
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.user_folder import library_folder
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
     from napari_care_losses.models.library import LibraryEntry
@@ -38,7 +38,7 @@ class LibraryWatch(QObject):
     def __init__(self, *, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.problem = ""
-        quiet = single_shot(self, RELOAD_DELAY_MS, self.changed)
+        quiet = SingleShot(self, RELOAD_DELAY_MS, self.changed.emit)
         self._watcher = QFileSystemWatcher(self)
         self._watcher.directoryChanged.connect(lambda _: quiet.start())
         try:

@@ -10,7 +10,7 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QDockWidget, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.shared.closing import CloseGuard, ancestor
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -42,7 +42,7 @@ class Panel(QWidget):
         self._viewer = napari_viewer
         self.closing = CloseGuard(self)
         napari_viewer.layers.events.removing.connect(self._before_removal)
-        self._joining = single_shot(self, 0, self._join)
+        self._joining = SingleShot(self, 0, self._join)
         self._was_shown = False
         content = QWidget()
         self.body = QVBoxLayout(content)

@@ -8,7 +8,7 @@ from qtpy.QtCore import QEvent, QRectF, Signal
 from qtpy.QtWidgets import QGridLayout, QWidget
 
 from napari_care_losses.widgets.compare.window.image_panel import ImagePanel, Line
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class PanelGrid(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(SPACING)
         self._columns = 0
-        self._settling = single_shot(self, 0, lambda: self._set_view(self._view))
+        self._settling = SingleShot(self, 0, lambda: self._set_view(self._view))
         for panel in self.panels.values():
             panel.moved.connect(self._set_view)
             panel.line_changed.connect(self._on_line_changed)

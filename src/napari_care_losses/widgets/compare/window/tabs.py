@@ -15,7 +15,7 @@ from napari_care_losses.widgets.compare.results import TITLES, TRUTH
 from napari_care_losses.widgets.compare.tables import FrameTable
 from napari_care_losses.widgets.compare.window.curves import PlotCurve, correlations, profiles, spectra
 from napari_care_losses.widgets.compare.window.plots import CurvePlot, CurveStyle
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import Rows, narrow, tooltip
 from napari_care_losses.widgets.shared.number_edit import NumberEdit
 
@@ -86,7 +86,7 @@ class CurveTabs(QTabWidget):
         self._target: CurvePlot | None = None
         self._computing = LatestJob(parent=self, delay_ms=CURVES_DELAY_MS)
         self._computing.reported.connect(self._on_report)
-        self._filling = single_shot(self, TABLE_DELAY_MS, self._fill_table)
+        self._filling = SingleShot(self, TABLE_DELAY_MS, self._fill_table)
         self._build(theme)
         self.set_colours(colours)
         self.currentChanged.connect(self._on_tab_changed)

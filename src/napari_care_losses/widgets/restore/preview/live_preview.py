@@ -30,7 +30,7 @@ from napari_care_losses.widgets.restore.preview.work import (
     released,
 )
 from napari_care_losses.widgets.shared.closing import CloseGuard
-from napari_care_losses.widgets.shared.events import Links, single_shot
+from napari_care_losses.widgets.shared.events import Links, SingleShot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,9 +99,9 @@ class LivePreview(QObject):
         self._job = LatestJob(parent=self, delay_ms=0, uses_torch=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.said.emit(f"Preview: {error}"))
-        self._delay = single_shot(self, DELAY_MS, self._follow)
-        self._rest = single_shot(self, REST_MS, self._on_rest)
-        self._removal = single_shot(self, 0, self._on_removal)
+        self._delay = SingleShot(self, DELAY_MS, self._follow)
+        self._rest = SingleShot(self, REST_MS, self._on_rest)
+        self._removal = SingleShot(self, 0, self._on_removal)
         self._links, self._source_links = Links(), Links()
         self._connect()
         CloseGuard(parent).closed.connect(self.close)

@@ -13,7 +13,7 @@ from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -56,7 +56,7 @@ class BackgroundScores(QObject):
         self._job.failed.connect(self._on_failed)
         self._job.finished.connect(self._on_finished)
         # A viewer that closes removes its layers one by one first: work starts after that.
-        self._starting = single_shot(self, 0, self._advance)
+        self._starting = SingleShot(self, 0, self._advance)
 
     @property
     def is_scoring(self) -> bool:

@@ -16,7 +16,7 @@ from napari_care_losses.widgets.restore.scores.residual_box import ResidualBox
 from napari_care_losses.widgets.restore.scores.shown_scores import STRUCTURE_WORDS, BlindScores, TruthScores
 from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, move_slider, time_axis
 from napari_care_losses.widgets.shared.closing import CloseGuard
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.run_bar import show_text
@@ -84,8 +84,8 @@ class ScorePanel(QGroupBox):
         self._layout = QVBoxLayout(self)
         for widget in (Rows(self.truth).native, self.of_truth, self.blind, self.message, self.residual):
             self._layout.addWidget(widget)
-        self._redrawing = single_shot(self, REDRAW_MS, self._redraw)
-        self._patience = single_shot(self, PATIENCE_MS, self._show)
+        self._redrawing = SingleShot(self, REDRAW_MS, self._redraw)
+        self._patience = SingleShot(self, PATIENCE_MS, self._show)
         self._connect()
         self.rescore()
 

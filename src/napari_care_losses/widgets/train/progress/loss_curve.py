@@ -9,7 +9,7 @@ import numpy as np
 import pyqtgraph
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.plotting import row_plot, take_theme
 
@@ -63,7 +63,7 @@ class LossCurve(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.plot)
         layout.addWidget(self.logarithmic)
-        self._timer = single_shot(self, CURVE_DELAY_MS, self.redraw)
+        self._timer = SingleShot(self, CURVE_DELAY_MS, self.redraw)
         self.set_theme(theme)
         self.clear()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_care_losses.widgets.shared.events import single_shot
+from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.train.compact_table import CompactTable
 from napari_care_losses.widgets.train.queue.queue import QueuedTraining, State
@@ -40,7 +40,7 @@ class QueueTable(QWidget):
         self.resume_button, self.discard_button = QPushButton("Resume"), QPushButton()
         self.resume_button.clicked.connect(lambda: self.resume_pressed.emit(self.current()))
         self.discard_button.clicked.connect(self._on_discard)
-        self.confirmation = single_shot(self, CONFIRM_MS, self.update_buttons)
+        self.confirmation = SingleShot(self, CONFIRM_MS, self.update_buttons)
         buttons = QHBoxLayout()
         buttons.addWidget(self.resume_button, 1)
         buttons.addWidget(self.discard_button, 1)
