@@ -116,6 +116,27 @@ def test_the_resolution_of_plain_tiff_is_per_inch_or_centimetre(tmp_path: Path, 
     assert read_stack(tmp_path / "a.tif").calibration.pixel_size == expected
 
 
+@pytest.mark.parametrize(
+    ("unit", "resolution"),
+    [
+        *(("INCH", one) for one in (1, 72, 96, 150, 300, 600, 1200, 2400, 4800)),
+        ("CENTIMETER", 28.35),
+        ("CENTIMETER", 118.1),
+    ],
+)
+def test_a_printers_resolution_is_no_pixel_size(tmp_path: Path, unit: str, resolution: float) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0, 0], resolution=(resolution, resolution), resolutionunit=unit)
+    assert read_stack(tmp_path / "a.tif").calibration == Calibration()
+
+
+@pytest.mark.parametrize("unit", ["INCH", "CENTIMETER"])
+def test_a_stack_of_imagej_without_a_unit_has_no_size(tmp_path: Path, unit: str) -> None:
+    described = "ImageJ=1.53t\nimages=2\nslices=2\nspacing=2.0\n"
+    options: dict[str, Any] = {"resolution": (1e5, 1e5), "resolutionunit": unit, "description": described}
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0], photometric="minisblack", metadata=None, **options)
+    assert read_stack(tmp_path / "a.tif").calibration == Calibration()
+
+
 def test_what_a_file_leaves_out_has_the_units_of_its_format(tmp_path: Path) -> None:
     sizes = {"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.1, "PhysicalSizeZ": 0.5, "TimeIncrement": 3}
     tifffile.imwrite(tmp_path / "a.tif", STACK, ome=True, metadata={"axes": "TZYX", **sizes})

@@ -17,7 +17,8 @@ from napari_care_losses.errors import (
     UnreadableError,
 )
 from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.stacks import OUTPUT_TYPES, cast_pixels, read_stack, save_stack
+from napari_care_losses.io.pixel_types import OUTPUT_TYPES, cast_pixels
+from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.model import Model, ModelCard

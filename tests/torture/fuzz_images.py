@@ -191,8 +191,8 @@ def use(path: Path, rng: random.Random) -> None:
 
     import numpy as np
 
-    from napari_care_losses.io.stacks import read_stack
-    from napari_care_losses.io.tiff_reader import smaller_copies
+    from napari_care_losses.io.stacks import list_images, read_stack
+    from napari_care_losses.io.tiff_reader import open_tiff
     from napari_care_losses.plugin.reader import get_reader
 
     reader = get_reader(str(path))
@@ -216,4 +216,5 @@ def use(path: Path, rng: random.Random) -> None:
             frame = frames[index]
             assert frame.shape == frames.frame_shape, (frame.shape, frames.frame_shape)
     if path.is_file():
-        smaller_copies(path)
+        for image in list_images(path):
+            open_tiff(image, incomplete=True)

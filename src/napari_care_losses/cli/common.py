@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,12 @@ def given_parameters(options: argparse.Namespace, owner: type[Parameters]) -> di
 
 
 def selected(frames: Frames, selection: tuple[int, int] | None, path: Path) -> Frames:
-    """Return the frames selected, all of them without a selection; `path` is named where they are not there."""
+    """Return the frames selected, all of them without a selection; `path` is named where they are not there.
+
+    What the file has to say of itself is printed.
+    """
+    if frames.note:
+        print(frames.note, file=sys.stderr)
     if selection is None:
         return frames
     try:

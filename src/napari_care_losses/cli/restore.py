@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -18,7 +19,6 @@ from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import FilesError, InputError, OutputError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Generator
     from contextlib import AbstractContextManager
     from pathlib import Path
@@ -47,6 +47,18 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
         help="The file to make, OME-Zarr where it ends in .zarr, else TIFF; a folder for several inputs.",
     )
     add_frames(parser)
+    parser.add_argument(
+        "--series",
+        type=_series,
+        metavar="N|all",
+        help="Of files that hold several images, the one of this number, from 0, or all of them, into a folder.",
+    )
+    parser.add_argument(
+        "--incomplete",
+        action="store_true",
+        help="Restore TIFF stacks of which frames are missing: time points (or planes, channels) that are not whole "
+        "are left out, and said. Without it such files are refused.",
+    )
     parser.add_argument("--scale-out", type=path_option, help="Also write the Laplace scale to this file.")
     parser.add_argument("--dtype", choices=("float32", "uint16", "uint8"), default="float32", help="Pixel type.")
     parser.add_argument(
@@ -67,10 +79,32 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
 
 def run_restore(options: argparse.Namespace) -> None:
     """Restore one file into a file, or several into a folder."""
+    options.input = _images(options.input, options.series)
     if len(options.input) > 1 or _is_folder(options.input[0]) or _is_folder(options.out):
         _restore_files(options)
     else:
         _restore_file(options)
+
+
+def _series(text: str) -> str:
+    if text != "all" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number from 0, or all, found {text!r}")
+    return text
+
+
+def _images(inputs: list[Path], series: str | None) -> list[Path]:
+    """Return the images that the inputs and ``--series`` name; folders stay folders without it."""
+    from napari_care_losses.io.stacks import list_images
+
+    if series is None:
+        return inputs
+    images: list[Path] = []
+    for path in _files(inputs):
+        if series == "all":
+            images += list_images(path)
+        else:
+            images.append(path / series if len(list_images(path)) > 1 else path)
+    return images
 
 
 def _is_folder(path: Path) -> bool:
@@ -112,7 +146,7 @@ def _restore_file(options: argparse.Namespace) -> None:
         raise InputError(f"--format {options.format} does not fit --out {options.out}: leave it out, or rename --out.")
     path = find_model(options.model)
     (source,) = options.input
-    frames = selected(read_stack(source), options.frames, source)
+    frames = selected(read_stack(source, incomplete=options.incomplete), options.frames, source)
     from napari_care_losses.models.model import load_model
     from napari_care_losses.restoration.restore_stack import RestorationParameters
     from napari_care_losses.restoration.to_file import restore_to_file
@@ -177,6 +211,7 @@ def _restore_files(options: argparse.Namespace) -> None:
             _run_options(options, cluster),
             model_name=model_path.stem,
             selection=options.frames,
+            incomplete=options.incomplete,
             file_format=options.format or ("" if cluster is None else "ome-zarr"),
         )
         with stoppable(work) as stopped:
@@ -202,6 +237,8 @@ def _show_files(work: Generator[FileProgress, None, None], stopped: list[bool], 
             if report.fraction == 1.0:
                 finished.append(report)
                 tqdm.write(f"{report.path}: {f'failed. {report.problem}' if report.problem else 'restored'}")
+                if report.note:
+                    tqdm.write(report.note)
                 sys.stdout.flush()
             bar.set_postfix_str(f"{report.path.name}, {report.number + 1} of {report.total}", refresh=False)
             bar.update((report.number + report.fraction) / report.total - bar.n)

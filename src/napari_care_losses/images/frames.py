@@ -22,6 +22,9 @@ LARGEST_UNASKED = 1 << 28
 MOST_PIECES = 1 << 18
 """Chunks of a frame up to which it is read; each takes some tenth of a millisecond at least."""
 
+MOST_CHANNELS_LAST = 5
+"""Pixels of the last axis up to which it may be the channel, where both axes before it are far longer."""
+
 LEADING_AXES = "TZC"
 """Axes that may stand in front of Y and X, in any combination and order."""
 
@@ -58,11 +61,14 @@ class Frames:
         given to the leading axes from the last to the first ("YX", "TYX", "ZTYX", ...).
     calibration : Calibration
         Pixel size and steps, carried along to files written.
+    note : str
+        What is to be known of the file they were read from, such as frames that are not in it; often empty.
 
     Raises
     ------
     InputError
-        If the array has no Y and X, too many axes, an RGB axis, or values that are not real numbers.
+        If the array has no Y and X, too many axes, an RGB axis, or values that are not real numbers; without `axes`,
+        also if its last axis looks like the channel.
     """
 
     data: Any
@@ -70,6 +76,7 @@ class Frames:
     calibration: Calibration = field(default_factory=Calibration)
     start: int = 0
     stop: int | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
@@ -77,9 +84,9 @@ class Frames:
             raise InputError(
                 f"Expected an image (Y, X) or a stack with up to three axes (T, Z, C) in front, found shape {shape}."
             )
-        axes = self.axes or _default_axes(len(shape))
+        axes = self.axes or _default_axes(shape)
         if "S" in axes:
-            raise InputError(f"Expected grey levels, found a colour (RGB) image of shape {shape}: convert it first.")
+            raise InputError(_colour_problem(shape, dtype))
         leading = axes[:-2]
         if (
             len(axes) != len(shape)
@@ -240,6 +247,38 @@ class Rearranged:
         return self._data[tuple(there)]
 
 
+class SomeSteps:
+    """An array of which some steps along a leading axis are left out; reads nothing before it is asked.
+
+    Parameters
+    ----------
+    data : array (..., Y, X)
+        Anything with ``shape``, ``dtype``, ``chunks`` and indexing.
+    axis : int
+        One of its leading axes.
+    steps : sequence of int
+        The steps along it that are kept.
+
+    Attributes
+    ----------
+    shape, dtype, chunks
+        As of an array.
+    """
+
+    def __init__(self, data: Any, axis: int, steps: Sequence[int]) -> None:
+        self._data, self._axis, self._steps = data, axis, list(steps)
+        self.shape: tuple[int, ...] = (*data.shape[:axis], len(self._steps), *data.shape[axis + 1 :])
+        self.dtype, self.chunks = data.dtype, data.chunks
+
+    def __getitem__(self, place: tuple[Any, ...]) -> Any:
+        """Return the pixels at a place: integers and slices, one an axis, those of the last axes may be left out."""
+        before, step, after = place[: self._axis], place[self._axis], place[self._axis + 1 :]
+        if not isinstance(step, slice):
+            return self._data[(*before, self._steps[step], *after)]
+        parts = [self._data[(*before, one, *after)] for one in self._steps[step]]
+        return np.stack(parts, axis=sum(isinstance(one, slice) for one in before))
+
+
 def in_order(frames: Frames, axes: str) -> Frames:
     """Return a whole stack with its axes in the order of `axes`; as it is where it has others than those.
 
@@ -248,12 +287,24 @@ def in_order(frames: Frames, axes: str) -> Frames:
     if axes == frames.axes or sorted(axes) != sorted(frames.axes):
         return frames
     order = [frames.axes.index(axis) for axis in axes[:-2]]
-    return Frames(Rearranged(frames.data, order), axes, frames.calibration)
+    return replace(frames, data=Rearranged(frames.data, order), axes=axes, start=0, stop=None)
 
 
 def _selected_axis(axes: str) -> int | None:
     return next((i for i, axis in enumerate(axes[:-2]) if axis != "C"), None)
 
 
-def _default_axes(ndim: int) -> str:
-    return {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}[ndim]
+def _default_axes(shape: tuple[int, ...]) -> str:
+    if len(shape) > 2 and 1 < shape[-1] <= MOST_CHANNELS_LAST and min(shape[-3:-1]) >= 8 * shape[-1]:
+        raise InputError(
+            f"Are channels last in shape {shape}? Then put them in front of Y and X (numpy.moveaxis(image, -1, -3)) "
+            f"and save it so; if each frame is {shape[-2]} x {shape[-1]} px, name its axes (T, Z, C, Y, X)."
+        )
+    return {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}[len(shape)]
+
+
+def _colour_problem(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    if shape[-1] == 2:
+        return f"Expected grey levels, found an image with transparency (alpha) of shape {shape}: save it without."
+    channels = "" if dtype == np.uint8 else ", or, if the last axis is channels, put it in front: C, Y, X"
+    return f"Expected grey levels, found a colour (RGB) image of shape {shape}: convert it first{channels}."

@@ -162,6 +162,23 @@ def list_images(path: Path) -> list[Path]:
     )
 
 
+def list_fields(path: Path) -> list[Path]:
+    """Return the groups of all images in an OME-Zarr file, as `list_images`; of a plate or well, of all its fields."""
+    wells = _listed(path, "plate", "wells") or [path]
+    return [image for well in wells for image in _listed(well, "well", "images") or list_images(well)]
+
+
+def _listed(path: Path, kind: str, parts: str) -> list[Path]:
+    """Return the groups that a plate or a well lists; none where the group is something else."""
+    found = _metadata(path).get(kind)
+    listed = found.get(parts) if isinstance(found, dict) else None
+    names = [one.get("path") if isinstance(one, dict) else None for one in listed or ()]
+    try:
+        return [path / _inner_name(name, parts) for name in names]
+    except InputError as error:
+        raise InputError(f"{path}: {error}.") from error
+
+
 def _metadata(path: Path) -> dict[str, Any]:
     """Return the OME attributes of a group, wherever its version keeps them."""
     import zarr
@@ -236,11 +253,7 @@ def _letter(axis: dict[str, Any]) -> str:
 def _array(path: Path, dataset: Any, ndim: int) -> Any:
     import zarr
 
-    name = dataset.get("path") if isinstance(dataset, dict) else None
-    if not isinstance(name, str) or not name:
-        raise InputError(f"every entry of 'datasets' must name the path of its array, found {dataset!r:.60}")
-    if PureWindowsPath(name).drive or "\0" in name or {"", ".."} & set(name.replace("\\", "/").split("/")):
-        raise InputError(f"it names an array {name!r:.60}, outside its folder")
+    name = _inner_name(dataset.get("path") if isinstance(dataset, dict) else None, "datasets")
     try:
         array = zarr.open_array(path / name, mode="r")
     except Exception as error:  # as in `_metadata`
@@ -251,6 +264,15 @@ def _array(path: Path, dataset: Any, ndim: int) -> Any:
     if array.ndim != ndim:
         raise InputError(f"its array {name!r} has {array.ndim} axes where its metadata name {ndim}")
     return array
+
+
+def _inner_name(name: Any, kind: str) -> str:
+    """Return the name of a group or array, which must lie in the folder that names it."""
+    if not isinstance(name, str) or not name:
+        raise InputError(f"every entry of {kind!r} must name the path of its array or group, found {name!r:.60}")
+    if PureWindowsPath(name).drive or "\0" in name or {"", ".."} & set(name.replace("\\", "/").split("/")):
+        raise InputError(f"it names {name!r:.60} in {kind!r}, outside its folder")
+    return name
 
 
 def _codecs(metadata: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,14 +11,16 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr, read_ome_zarr
+from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr, list_fields, read_ome_zarr
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
+from napari_care_losses.io.pixel_types import OUTPUT_TYPES, cast_pixels, check_cast
+from napari_care_losses.io.tiff_reader import list_images as list_tiff_images
 from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.io.tiff_writer import TiffStackWriter
 from napari_care_losses.io.whole_files import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -28,25 +31,21 @@ ZARR_SUFFIX = ".zarr"
 
 
 class StackFormat(NamedTuple):
-    """A file format of stacks: how its names end, how new names end, and what reads and writes it."""
+    """A file format of stacks: how its names end, how new names end, and what writes it."""
 
     suffixes: tuple[str, ...]
     new_suffix: str
-    read: Callable[[Path], Frames]
     writer: type[StackWriter]
 
 
 FORMATS = {
-    "tiff": StackFormat(TIFF_SUFFIXES, ".tif", read_tiff, TiffStackWriter),
-    "ome-zarr": StackFormat((ZARR_SUFFIX,), ".ome.zarr", read_ome_zarr, OmeZarrStackWriter),
+    "tiff": StackFormat(TIFF_SUFFIXES, ".tif", TiffStackWriter),
+    "ome-zarr": StackFormat((ZARR_SUFFIX,), ".ome.zarr", OmeZarrStackWriter),
 }
-"""The formats by name; other files are taken for TIFF."""
+"""The formats by name; other files are read as TIFF."""
 
 NEW_SUFFIXES = {name: one.new_suffix for name, one in FORMATS.items()}
 """How the names of new files end, by format."""
-
-OUTPUT_TYPES = ("float32", "uint16", "uint8")
-"""Pixel types that results are cast to."""
 
 
 class Saved(NamedTuple):
@@ -57,13 +56,16 @@ class Saved(NamedTuple):
     clipped: int
 
 
-def read_stack(path: Path | str) -> Frames:
+def read_stack(path: Path | str, *, incomplete: bool = False) -> Frames:
     """Open a file as lazy frames, with pixel size and steps.
 
     Parameters
     ----------
     path : Path or str
-        A TIFF file, or an OME-Zarr image.
+        A TIFF file, or an OME-Zarr image; one of several images in a file as ``FILE/NUMBER``.
+    incomplete : bool
+        Whether a TIFF stack of which frames are missing is opened without the steps (time points, planes) that are not
+        whole.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def read_stack(path: Path | str) -> Frames:
     Raises
     ------
     InputError
-        If the file is missing, damaged, or holds no stack of grey-level frames.
+        If the file is missing, damaged or incomplete, holds several images, or no stack of grey-level frames.
 
     Examples
     --------
@@ -87,8 +89,30 @@ def read_stack(path: Path | str) -> Frames:
     ('TYX', (3, 8, 8), 64)
     """
     path = Path(path)
+    with _readable(path):
+        return read_ome_zarr(path) if _is_zarr_like(path) else read_tiff(path, incomplete=incomplete)
+
+
+def list_images(path: Path) -> list[Path]:
+    """Return the images of a file, each as a path that `read_stack` takes; a file of one image is its own.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or holds no image.
+    """
+    with _readable(path):
+        return list_fields(path) if _is_zarr_like(path) else list_tiff_images(path)
+
+
+def _is_zarr_like(path: Path) -> bool:
+    return is_zarr(path) or is_ome_zarr_name(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return (FORMATS["ome-zarr"] if is_zarr(path) else _format_of(path)).read(path)
+        yield
     except OSError as error:
         # a folder that may not be looked into, a name that is too long
         raise InputError(f"{str(path)[:200]} cannot be read: {error.strerror or error}.") from error
@@ -170,9 +194,12 @@ def save_frames(
     """
     if dtype not in (None, *OUTPUT_TYPES):
         raise InputError(f"Pixels can be saved as {', '.join(OUTPUT_TYPES)}, found {dtype!r}.")
+    make = writer_for(path)
     with locked(path):
+        if dtype is not None:
+            check_cast(frames, dtype)
         kind = frames.dtype if dtype is None else dtype
-        stack = writer_for(path)(path, frames, dtype=kind, job={}, resume=False, zarr_version=zarr_version)
+        stack = make(path, frames, dtype=kind, job={}, resume=False, zarr_version=zarr_version)
         clipped = 0
         try:
             for index, frame in enumerate(frames):
@@ -191,19 +218,20 @@ def save_frames(
         stack.close()
 
 
-def cast_pixels(image: NDArray[Any], dtype: str) -> tuple[NDArray[Any], int]:
-    """Return the image in one of `OUTPUT_TYPES` and the number of pixels that had to be clipped."""
-    if dtype == "float32":
-        return image.astype(np.float32, copy=False), 0
-    bounds = np.iinfo(dtype)
-    rounded = np.rint(image)
-    clipped = int(((rounded < bounds.min) | (rounded > bounds.max)).sum())
-    return np.clip(rounded, bounds.min, bounds.max).astype(dtype), clipped
-
-
 def writer_for(path: Path) -> type[StackWriter]:
-    """Return what writes a file of this name."""
-    return _format_of(path).writer
+    """Return what writes a file of this name.
+
+    Raises
+    ------
+    InputError
+        If its name ends otherwise than the formats do.
+    """
+    suffix = path.suffix.lower()
+    for one in FORMATS.values():
+        if suffix in one.suffixes:
+            return one.writer
+    known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
+    raise InputError(f"{path} cannot be written in the format of its name: name it {known}.")
 
 
 def is_stack(path: Path) -> bool:
@@ -216,6 +244,20 @@ def is_stack(path: Path) -> bool:
 def is_ome_zarr_name(path: Path) -> bool:
     """Return whether a file of this name is written as OME-Zarr."""
     return path.suffix.lower() == ZARR_SUFFIX
+
+
+def container_of(path: Path) -> Path:
+    """Return the TIFF file or the outermost folder of OME-Zarr that an image lies in; often it is the image itself."""
+    if path.parent.is_file():
+        return path.parent
+    return next((one for one in reversed(path.parents) if is_ome_zarr_name(one) and is_zarr(one)), path)
+
+
+def image_name(path: Path) -> str:
+    """Return the bare name of an image: that of its file, then what names it there (row, column and field)."""
+    file = container_of(path)
+    inside = path.relative_to(file).parts
+    return "_".join([bare_name(file).removesuffix(".ome"), *inside]) if inside else bare_name(file)
 
 
 def bare_name(path: Path) -> str:
@@ -232,11 +274,8 @@ def size_and_time(path: Path) -> tuple[int, int]:
     OSError
         If it cannot be read.
     """
+    if path.parent.is_file():
+        path = path.parent
     files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names] or [str(path)]
     statuses = [os.stat(file) for file in files]
     return sum(status.st_size for status in statuses), max(status.st_mtime_ns for status in statuses)
-
-
-def _format_of(path: Path) -> StackFormat:
-    suffix = path.suffix.lower()
-    return next((one for one in FORMATS.values() if suffix in one.suffixes), FORMATS["tiff"])

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError, printable
-from napari_care_losses.io.ome_zarr_reader import is_zarr, list_images, open_ome_zarr
-from napari_care_losses.io.stacks import TIFF_SUFFIXES, bare_name
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.ome_zarr_reader import is_zarr, open_ome_zarr
+from napari_care_losses.io.ome_zarr_reader import list_images as list_zarr_images
+from napari_care_losses.io.stacks import TIFF_SUFFIXES, bare_name, list_images
 from napari_care_losses.io.units import steps_of, unit_factor
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class _Image(NamedTuple):
     units: Sequence[str]
     name: str
     channels: list[dict[str, Any]]
+    note: str
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
@@ -54,26 +57,36 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
     except InputError:
         return None
     # opened once: these images become the layers
-    return (lambda _: [_layer(image) for image in images]) if images else None
+    return (lambda _: _layers(images)) if images else None
+
+
+def _layers(images: list[_Image]) -> list[LayerData]:
+    from napari.utils.notifications import show_warning
+
+    for image in images:
+        if image.note:
+            show_warning(image.note)
+    return [_layer(image) for image in images]
 
 
 def _open(path: Path) -> list[_Image]:
     if is_zarr(path):
-        return [_from_zarr(open_ome_zarr(one), path) for one in list_images(path)]
+        return [_from_zarr(open_ome_zarr(one), path) for one in list_zarr_images(path)]
     if path.suffix.lower() in TIFF_SUFFIXES and path.is_file():
-        return [_from_tiff(path)]
+        return [_from_tiff(one, path) for one in list_images(path)]
     return []
 
 
-def _from_tiff(path: Path) -> _Image:
-    from napari_care_losses.io.tiff_reader import read_tiff, smaller_copies
+def _from_tiff(path: Path, file: Path) -> _Image:
+    from napari_care_losses.io.tiff_reader import open_tiff
 
-    frames = read_tiff(path)
+    image = open_tiff(path, incomplete=True)
+    frames = Frames(image.levels[0], image.axes, image.calibration)
     steps = steps_of(frames.calibration)
     scale = [steps.get(axis) or 1.0 for axis in frames.axes]
     units = [_unit(axis) if steps.get(axis) else "pixel" for axis in frames.axes]
-    levels = [frames.data, *smaller_copies(path)]
-    return _Image(levels, frames.axes, scale, [0.0] * len(scale), units, bare_name(path).removesuffix(".ome"), [])
+    name = " ".join([bare_name(file).removesuffix(".ome"), *path.relative_to(file).parts])
+    return _Image(image.levels, frames.axes, scale, [0.0] * len(scale), units, name, [], image.note)
 
 
 def _from_zarr(image: OmeZarrImage, path: Path) -> _Image:
@@ -84,7 +97,7 @@ def _from_zarr(image: OmeZarrImage, path: Path) -> _Image:
         translation.append(start * (factor or 1.0))
         units.append(_unit(axis) if factor else "pixel")
     name = bare_name(path) if image.path == path else f"{bare_name(path)} {image.path.relative_to(path)}"
-    return _Image(image.present(), image.axes, scale, translation, units, name, image.channels)
+    return _Image(image.present(), image.axes, scale, translation, units, name, image.channels, "")
 
 
 def _unit(axis: str) -> str:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, InputError, ResumeError
 from napari_care_losses.io.ome_zarr_reader import is_zarr
-from napari_care_losses.io.stacks import NEW_SUFFIXES, bare_name, is_stack, read_stack
+from napari_care_losses.io.stacks import NEW_SUFFIXES, image_name, is_stack, read_stack
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
+    from napari_care_losses.images.frames import Frames
     from napari_care_losses.models.model import Model
 
 RESTORED_MARK = "_restored-"
@@ -37,6 +38,8 @@ class FileProgress(NamedTuple):
         Why the file could not be restored; empty otherwise.
     clipped : int
         Pixels clipped to fit an integer type, once the file has ended.
+    note : str
+        What is to be known of the file, once it has ended; often empty.
     """
 
     number: int
@@ -45,6 +48,7 @@ class FileProgress(NamedTuple):
     fraction: float
     problem: str = ""
     clipped: int = 0
+    note: str = ""
 
 
 def stacks_in(folder: Path) -> list[Path]:
@@ -66,7 +70,7 @@ def stacks_in(folder: Path) -> list[Path]:
 def output_path(path: Path, folder: Path, model_name: str, file_format: str = "") -> Path:
     """Return the path of a file's restoration in `folder`; without a format, in that of the file."""
     suffix = NEW_SUFFIXES[file_format or ("ome-zarr" if is_zarr(path) else "tiff")]
-    return folder / f"{bare_name(path)}{RESTORED_MARK}{model_name}{suffix}"
+    return folder / f"{image_name(path)}{RESTORED_MARK}{model_name}{suffix}"
 
 
 def restore_files(
@@ -78,6 +82,7 @@ def restore_files(
     *,
     model_name: str,
     selection: tuple[int, int] | None = None,
+    incomplete: bool = False,
     file_format: str = "",
 ) -> Generator[FileProgress, None, None]:
     """Restore files into another folder.
@@ -96,6 +101,8 @@ def restore_files(
         Name of the model in the names of the results.
     selection : tuple of int, optional
         Of every file, only the frames from the first number up to, not including, the second.
+    incomplete : bool
+        As in `napari_care_losses.io.stacks.read_stack`.
     file_format : str
         One of `napari_care_losses.io.stacks.NEW_SUFFIXES`; by default that of each file.
 
@@ -118,33 +125,33 @@ def restore_files(
                 "rename one of them."
             )
     for number, (path, out) in enumerate(zip(paths, outputs, strict=True)):
-        problem, clipped = "", 0
+        problem, clipped, note = "", 0, ""
         try:
-            with closing(_restored(path, model, out, parameters, run, selection)) as work:
+            frames = read_stack(path, incomplete=incomplete)
+            frames, note = frames if selection is None else frames.select(*selection), frames.note
+            with closing(_restored(path, frames, model, out, parameters, run)) as work:
                 steps = Steps(work)
                 for share in steps:
                     yield FileProgress(number, len(paths), path, share)
                 clipped = steps.result
         except CareError as error:
             problem = str(error)
-        yield FileProgress(number, len(paths), path, 1.0, problem, clipped)
+        yield FileProgress(number, len(paths), path, 1.0, problem, clipped, note)
 
 
 def _restored(
     path: Path,
+    frames: Frames,
     model: Model,
     out: Path,
     parameters: RestorationParameters | None,
     run: RunOptions,
-    selection: tuple[int, int] | None,
 ) -> Generator[float, None, int]:
     """Restore one file, and resume a stopped run of the same job; yields the share that is done, below 1."""
     # torch takes seconds to load
     from napari_care_losses.restoration.to_file import restore_to_file
 
     for options in (run, replace(run, resume=False)):
-        frames = read_stack(path)
-        frames = frames if selection is None else frames.select(*selection)
         try:
             with closing(restore_to_file(frames, model, out, parameters, options, source=path)) as work:
                 steps = Steps(work)

@@ -118,7 +118,7 @@ class RunOptions:
     device : str
         One of `DEVICES`.
     dtype : str
-        One of `napari_care_losses.io.stacks.OUTPUT_TYPES`; integers are rounded and clipped.
+        One of `napari_care_losses.io.pixel_types.OUTPUT_TYPES`; integers are rounded and clipped.
     zarr_version : str, optional
         One of `napari_care_losses.io.ome_zarr_reader.VERSIONS`, for OME-Zarr; by default the first.
     resume : bool

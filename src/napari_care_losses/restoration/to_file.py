@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError, OutputError, UnreadableError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
+from napari_care_losses.io.pixel_types import cast_pixels, check_cast
 from napari_care_losses.io.stack_writer import clear_remains
-from napari_care_losses.io.stacks import cast_pixels, is_ome_zarr_name, size_and_time, writer_for
+from napari_care_losses.io.stacks import is_ome_zarr_name, size_and_time, writer_for
 from napari_care_losses.io.whole_files import locked
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
@@ -74,6 +75,7 @@ def restore_to_file(
     parameters, run = parameters or RestorationParameters(), run or RunOptions()
     outputs = [out] if scale_out is None else [out, scale_out]
     _check_outputs(outputs, model, source, run)
+    check_cast(frames, run.dtype)
     zarr_version = run.zarr_version or VERSIONS[0]
     job = {
         "input": _identity(frames, source),

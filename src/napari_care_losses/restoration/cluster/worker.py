@@ -14,7 +14,8 @@ from distributed import WorkerPlugin, get_worker
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import InputError
 from napari_care_losses.io.ome_zarr_writer import FrameWriter
-from napari_care_losses.io.stacks import cast_pixels, read_stack
+from napari_care_losses.io.pixel_types import cast_pixels
+from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.restoration.restore_frame import FrameRestorer, read_inputs
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def _open(self) -> None:
         job, layout = self._job, self._job.layout
-        frames = replace(read_stack(job.source), start=layout.start, stop=layout.stop)
+        frames = replace(read_stack(job.source, incomplete=True), start=layout.start, stop=layout.stop)
         if (frames.axes, frames.shape, frames.dtype) != (layout.axes, layout.shape, layout.dtype):
             raise InputError(f"{job.source} is another stack on a worker: every machine must see the same files.")
         torch.set_num_threads(self._threads)
