@@ -18,7 +18,8 @@ from napari_care_losses.images.normalization import PercentileNormalization, per
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.model import SUFFIX, load_model
 from napari_care_losses.restoration.restore_stack import restore
-from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, Microscope, simulate_movie, simulate_pairs
+from napari_care_losses.simulation.microscope import Microscope
+from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

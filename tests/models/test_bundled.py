@@ -11,7 +11,8 @@ from napari_care_losses.models.library import bundled_folder, list_models
 from napari_care_losses.models.match import reasons
 from napari_care_losses.models.model import load_model, read_card
 from napari_care_losses.restoration.restore_stack import restore
-from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, Microscope, simulate_pair
+from napari_care_losses.simulation.microscope import Microscope
+from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_pair
 
 STRUCTURES = ("actin", "mitochondria", "dendra")
 LOSSES = ("laplace", "fft", "bandpass")

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 
 from napari_care_losses.errors import InputError, ParameterError
-from napari_care_losses.simulation.microscope import blur
+from napari_care_losses.simulation.microscope import Microscope, MicroscopeRange, blur, record
 from napari_care_losses.simulation.motion import MovingCell
 from napari_care_losses.simulation.pairs_and_movies import (
     STRUCTURES,
     ImagingConditions,
-    Microscope,
-    MicroscopeRange,
     draw_structure,
-    expose,
     simulate_movie,
     simulate_pair,
     simulate_pairs,
@@ -28,6 +25,10 @@ every_structure = pytest.mark.parametrize("name", STRUCTURES)
 
 def rng(seed=0):
     return np.random.default_rng(seed)
+
+
+def expose(density, exposure_ms, microscope, random, photons_per_ms):
+    return record(blur(density, microscope), exposure_ms, microscope, random, photons_per_ms)
 
 
 def correlation(a, b):

@@ -40,7 +40,8 @@ def run_demo(options: argparse.Namespace) -> None:
     from napari_care_losses.models.library import bundled_folder
     from napari_care_losses.models.model import SUFFIX, load_model
     from napari_care_losses.restoration.restore_stack import restore
-    from napari_care_losses.simulation.pairs_and_movies import Microscope, simulate_pairs
+    from napari_care_losses.simulation.microscope import Microscope
+    from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 
     folder = options.out
     make_folder(folder)

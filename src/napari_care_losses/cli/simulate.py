@@ -27,12 +27,8 @@ def run_simulate(options: argparse.Namespace) -> None:
     """Write simulated pairs."""
     from napari_care_losses.images.frames import Calibration, Frames
     from napari_care_losses.io.stacks import save_stack
-    from napari_care_losses.simulation.pairs_and_movies import (
-        ImagingConditions,
-        Microscope,
-        simulate_movie,
-        simulate_pairs,
-    )
+    from napari_care_losses.simulation.microscope import Microscope
+    from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pairs
 
     simulated = (simulate_movie if options.structure == "dendra" else simulate_pairs)(
         options.structure,

@@ -39,25 +39,17 @@ _TILE = 512
 
 @dataclass(frozen=True)
 class Baseline:
-    """One entry of `BASELINES`.
-
-    Attributes
-    ----------
-    title : str
-        Label in tables and forms.
-    source : str
-        The paper it comes from.
-    strength : float
-        Default strength relative to the estimated noise, the best on average over the five structures of W2S (every
-        sixth of the frames 0-59) and of the High Low pairs.
-    denoiser : callable
-        From an image (Y, X) float64, the standard deviation of its noise and a strength to a denoiser of its parts.
-    """
+    """One entry of `BASELINES`, with the paper it comes from."""
 
     title: str
     source: str
     strength: float
+    """Default strength relative to the estimated noise.
+
+    The best on average over the five structures of W2S (every sixth of the frames 0-59) and of the High Low pairs.
+    """
     denoiser: Callable[[NDArray[np.float64], float, float], _Denoiser]
+    """From an image (Y, X) float64, the standard deviation of its noise and a strength to a denoiser of its parts."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +136,7 @@ def restore_in_steps(
 ) -> Generator[NDArray[np.float32] | None, None, None]:
     """Denoise as `restore_with`, tile by tile; can be closed at any step.
 
-    Yields
-    ------
-    (Y, X) float32 or None
-        None after every tile, then the denoised frame; it equals the frame denoised whole but for rounding.
+    Yields None after every tile, then the denoised frame; it equals the frame denoised whole but for rounding.
     """
     baseline = _baseline(name)
     strength = baseline.strength if strength is None else strength
@@ -185,7 +174,7 @@ def tune(name: str, pairs: Iterable[tuple[ArrayLike, ArrayLike]]) -> float:
     Returns
     -------
     float
-        Strength relative to the estimated noise, from a grid of nine around the default, a factor of 2**0.5 apart.
+        From a grid of nine around the default, a factor of 2**0.5 apart.
 
     Raises
     ------

@@ -37,19 +37,6 @@ _KEPT_FRAMES = 3
 class Method:
     """A model or a baseline that restores images.
 
-    Parameters
-    ----------
-    name : str
-        Label of its panel and row, unique in one comparison.
-    model : Path, optional
-        A model file.
-    baseline : str, optional
-        Or a name in `napari_care_losses.comparison.baselines.BASELINES`.
-    strength : float, optional
-        Strength of the baseline relative to the estimated noise; by default the baseline's own.
-    parameters : RestorationParameters, optional
-        How the model restores, in place of the parameters of the comparison.
-
     Raises
     ------
     InputError
@@ -58,10 +45,15 @@ class Method:
     """
 
     name: str
+    """Label of its panel and row, unique in one comparison."""
     model: Path | None = None
+    """A model file."""
     baseline: str = ""
+    """Or a name in `napari_care_losses.comparison.baselines.BASELINES`."""
     strength: float | None = None
+    """Strength of the baseline relative to the estimated noise; by default the baseline's own."""
     parameters: RestorationParameters | None = None
+    """How the model restores, in place of the parameters of the comparison."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or self.name == INPUT:
@@ -73,31 +65,20 @@ class Method:
 
 
 class Compared(NamedTuple):
-    """A step of a comparison.
-
-    Attributes
-    ----------
-    done, total : int
-        Steps taken and steps in all; the total may change while tiles are being planned.
-    method : str
-        `INPUT` or the name of the method this step completed a frame of; empty for a step that completed none.
-    frame_index : int or None
-        The frame's place in the stack.
-    image : (Y, X) float32, or None
-        The restored frame in the input's grey levels; the input itself for `INPUT`.
-    scores : dict of str to float
-        The metrics, and ``slope`` and ``r2`` of the grey levels against the truth's; empty without a truth.
-    note : str
-        What the user should know about how it was made; may be empty.
-    """
+    """A step of a comparison."""
 
     done: int
     total: int
+    """Steps in all; may change while tiles are being planned."""
     method: str
+    """`INPUT` or the name of the method this step completed a frame of; empty for a step that completed none."""
     frame_index: int | None
     image: NDArray[np.float32] | None
+    """The restored frame (Y, X) in the input's grey levels; the input itself for `INPUT`."""
     scores: dict[str, float]
+    """The metrics, and ``slope`` and ``r2`` of the grey levels against the truth's; empty without a truth."""
     note: str = ""
+    """What the user should know about how it was made; may be empty."""
 
 
 def compare(
@@ -115,10 +96,8 @@ def compare(
 
     Parameters
     ----------
-    frames : Frames
-        The input.
     methods : sequence of Method
-        How to restore it, at least one.
+        How to restore the frames, at least one.
     truth : Frames, optional
         The ground truth: frame i belongs to frame i of the input.
     parameters : RestorationParameters, optional

@@ -33,7 +33,9 @@ def compare_to_file(
     parameters: RestorationParameters | None = None,
     options: ReportOptions | None = None,
 ) -> Generator[Compared, None, ComparisonReport]:
-    """Compare methods on a stack and write the report; only the images of one frame are kept in memory.
+    """Compare methods on a stack, step by step as `compare`; write the report and return it.
+
+    Only the images of one frame are kept in memory.
 
     Parameters
     ----------
@@ -44,16 +46,6 @@ def compare_to_file(
     options : ReportOptions, optional
         Title, settings to state besides those of the comparison, frame to show, and how to score and test. The default
         reference is the first model trained with the Laplace loss or, where there is none, the first method.
-
-    Yields
-    ------
-    Compared
-        As in `compare`.
-
-    Returns
-    -------
-    ComparisonReport
-        What was written.
 
     Raises
     ------

@@ -37,36 +37,21 @@ class Stacks(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedSet:
-    """Simulated pairs; their values raise `InputError` if they cannot be used.
-
-    Attributes
-    ----------
-    structure : str
-        A key of `napari_care_losses.simulation.pairs_and_movies.STRUCTURE_NAMES`.
-    low_ms : tuple of float
-        Low exposures in ms; of several, field i has number i modulo their count.
-    high_ms : float
-        High exposure in ms.
-    count : int
-        Fields of view, or time points of one movie.
-    is_movie : bool
-        Whether it is a movie.
-    size : int
-        Height and width of a frame in pixels.
-    seed : int
-        Random seed; field i has seed + i, so seeds of training and test sets must lie far apart.
-    brightness : float
-        Factor on the light of both exposures.
-    """
+    """Simulated pairs; their values raise `InputError` if they cannot be used."""
 
     structure: str
     low_ms: tuple[float, ...]
+    """Low exposures in ms; of several, field i has number i modulo their count."""
     high_ms: float
     count: int
+    """Fields of view, or time points of one movie."""
     is_movie: bool = False
     size: int = 512
+    """Height and width of a frame in pixels."""
     seed: int
+    """Random seed; field i has seed + i, so seeds of training and test sets must lie far apart."""
     brightness: float = 1.0
+    """Factor on the light of both exposures."""
 
     def __post_init__(self) -> None:
         if self.structure not in SIMULATED_STRUCTURES:
@@ -109,12 +94,8 @@ class SimulatedSet:
 
     def stacks(self) -> Stacks:
         """Simulate it."""
-        from napari_care_losses.simulation.pairs_and_movies import (
-            ImagingConditions,
-            Microscope,
-            simulate_movie,
-            simulate_pair,
-        )
+        from napari_care_losses.simulation.microscope import Microscope
+        from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pair
 
         shape = (self.size, self.size)
         conditions = [
@@ -128,29 +109,20 @@ class SimulatedSet:
                 for i in range(self.count)
             ]
             low, high = (np.stack(images) for images in zip(*fields, strict=True))
-        pixel = Microscope().pixel_size
-        calibration = Calibration(pixel_size=(pixel, pixel))
+        calibration = Calibration(pixel_size=(Microscope().pixel_size,) * 2)
         return Stacks(Frames(low, "TYX", calibration), Frames(high, "TYX", calibration))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileSet:
-    """Pairs in TIFF files.
-
-    Attributes
-    ----------
-    low, high : Path
-        A stack, or a folder of single frames, taken in the order of their names.
-    frames : tuple of int, optional
-        First frame and the one after the last; all by default.
-    is_movie : bool
-        Whether the frames are time points of one movie, not independent fields of view.
-    """
+    """Pairs in TIFF files: stacks, or folders of single frames, taken in the order of their names."""
 
     low: Path
     high: Path
     frames: tuple[int, int] | None = None
+    """First frame and the one after the last; all by default."""
     is_movie: bool = False
+    """Whether the frames are time points of one movie, not independent fields of view."""
 
     @property
     def title(self) -> str:

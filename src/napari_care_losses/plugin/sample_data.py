@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, Microscope, simulate_movie, simulate_pairs
+from napari_care_losses.simulation.microscope import Microscope
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_movie, simulate_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

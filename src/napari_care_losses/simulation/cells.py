@@ -20,42 +20,26 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """Outline, nucleus and pixel grid of a cell; complex numbers are positions x + iy in px about its centre.
-
-    Attributes
-    ----------
-    centre : complex
-        Position in the field, in px.
-    axes : complex
-        Half the length (real) and half the width (imaginary), in px.
-    turn : complex
-        Direction of the long axis, of modulus 1.
-    radius : ndarray of float64, shape (2048,)
-        Outline relative to the axes, over the full circle.
-    nucleus : complex
-        Middle of the nucleus.
-    nucleus_radius : float
-        In px.
-    avoidance : float
-        From 0, where curves run straight over the nucleus, to 1, where they run around it.
-    fan : float
-        How far curves spread out (above 0) or draw together towards the tips.
-    zoom : float
-        Size relative to a pixel of 0.108 um.
-    corner, shape : tuple of int
-        First pixel (y, x) of the cell's box in the field, and the size of the box, in px.
-    """
+    """Outline, nucleus and pixel grid of a cell; complex numbers are positions x + iy in px about its centre."""
 
     centre: complex
+    """Position in the field, in px."""
     axes: complex
+    """Half the length (real) and half the width (imaginary), in px."""
     turn: complex
+    """Direction of the long axis, of modulus 1."""
     radius: Real
+    """Outline (2048,) relative to the axes, over the full circle."""
     nucleus: complex
     nucleus_radius: float
     avoidance: float
+    """From 0, where curves run straight over the nucleus, to 1, where they run around it."""
     fan: float
+    """How far curves spread out (above 0) or draw together towards the tips."""
     zoom: float
+    """Size relative to a pixel of 0.108 um."""
     corner: tuple[int, int]
+    """First pixel (y, x) of the cell's box in the field; `shape` is the size of the box, in px."""
     shape: tuple[int, int]
 
     def grid(self) -> Complex:
@@ -104,8 +88,6 @@ def place_bodies(
     ----------
     shape : tuple of int
         Height and width of the field in px.
-    rng : numpy.random.Generator
-        Random generator.
     zoom, avoidance : float
         As in `Body`.
     size : tuple of float

@@ -81,12 +81,8 @@ class Microscope(Parameters):
 class MicroscopeRange:
     """Ranges from which every field of view draws its microscope, evenly in the logarithm.
 
-    Attributes
-    ----------
-    pixel_size : tuple of float
-        In um: how finely the spot is sampled. Cells keep their size in pixels.
-    haze, haze_radius, background, read_noise, gain : tuple of float
-        As in `Microscope`, each above zero. Every field has its own sensor.
+    Values are those of `Microscope`, each above zero. Cells keep their size in pixels, whatever the size of a pixel.
+    Every field has its own sensor.
     """
 
     pixel_size: tuple[float, float] = (0.108, 0.108)
@@ -105,22 +101,8 @@ class MicroscopeRange:
 def blur(density: NDArray[np.floating], microscope: Microscope) -> FloatImage:
     """Form the image of a density: a Gaussian spot in focus, wide haze, and the background of the medium.
 
-    Parameters
-    ----------
-    density : ndarray of float, shape (Y, X)
-        Fluorophore density, as from `draw_structure`.
-    microscope : Microscope
-        The optics.
-
-    Returns
-    -------
-    ndarray of float32, shape (Y, X)
-        Expected light, in units of the density.
-
-    Raises
-    ------
-    InputError
-        If the density is not a 2D image of finite, non-negative numbers.
+    Density (as from `draw_structure`) and the expected light returned, in its units, are (Y, X). Raises `InputError` if
+    the density is not a 2D image of finite, non-negative numbers.
     """
     checked_shape(density.shape)
     density = np.asarray(density, dtype=np.float32)
@@ -142,8 +124,27 @@ def record(
     """Record an image with an sCMOS camera: Poisson photons, and read noise, gain and offset of each pixel.
 
     ``level = offset + gain * (Poisson(image * photons_per_ms * exposure_ms) + Normal(0, read_noise))``, rounded and
-    clipped; parameters, result and errors are those of `expose`, the image that of `blur`. Offset, gain and read noise
-    of a pixel belong to the sensor and are the same in every frame (Huang et al. 2013).
+    clipped. Offset, gain and read noise of a pixel belong to the sensor and are the same in every frame (Huang et al.
+    2013).
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (Y, X)
+        What `blur` returns.
+    exposure_ms : float
+        Exposure in ms, above zero.
+    photons_per_ms : float
+        Photons detected per pixel and millisecond at a density of 1; zero leaves the camera dark.
+
+    Returns
+    -------
+    ndarray of uint16, shape (Y, X)
+        Grey levels of the camera.
+
+    Raises
+    ------
+    ParameterError
+        If the exposure is not positive or the photon rate negative.
     """
     exposure_ms = checked_positive("exposure_ms", exposure_ms)
     if not (math.isfinite(photons_per_ms) and photons_per_ms >= 0):
@@ -171,43 +172,6 @@ class _Sensor(NamedTuple):
             microscope.gain * (1 + np.float32(microscope.gain_spread) * gain),
             microscope.read_noise * np.exp(np.float32(microscope.read_noise_spread) * noise),
         )
-
-
-def expose(
-    density: NDArray[np.floating],
-    exposure_ms: float,
-    microscope: Microscope,
-    rng: np.random.Generator,
-    photons_per_ms: float,
-) -> Frame:
-    """Record one frame of a density: `blur`, then `record`.
-
-    Parameters
-    ----------
-    density : ndarray of float, shape (Y, X)
-        Fluorophore density, as from `draw_structure`.
-    exposure_ms : float
-        Exposure in ms, above zero.
-    microscope : Microscope
-        Optics and camera.
-    rng : numpy.random.Generator
-        Random generator.
-    photons_per_ms : float
-        Photons detected per pixel and millisecond at a density of 1; zero leaves the camera dark.
-
-    Returns
-    -------
-    ndarray of uint16, shape (Y, X)
-        Grey levels of the camera.
-
-    Raises
-    ------
-    InputError
-        If the density is not a 2D image of finite, non-negative numbers.
-    ParameterError
-        If the exposure is not positive or the photon rate negative.
-    """
-    return record(blur(density, microscope), exposure_ms, microscope, rng, photons_per_ms)
 
 
 def checked_shape(shape: tuple[int, ...]) -> tuple[int, int]:

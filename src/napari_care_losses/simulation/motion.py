@@ -24,32 +24,23 @@ _PARTING_FRAMES = 25.0
 
 @dataclass(frozen=True)
 class MovingCell:
-    """A cell and its motion.
-
-    Attributes
-    ----------
-    cell : Cell
-        As it was drawn.
-    drift : ndarray of float64, shape (T, 2)
-        Displacement (y, x) in px.
-    angle, strain, phase : ndarray of float64, shape (T,)
-        Turn in radians, stretch along y, phase of the wave that bends it.
-    spots : ndarray of float64, shape (T, N, 2)
-        Displacement (y, x) in px of each vesicle besides.
-    daughters : tuple of Cell
-        The two that it divides into, empty where it does not.
-    parting : ndarray of float64, shape (T, 2)
-        Displacement (y, x) in px of the first daughter; the second goes the other way.
-    """
+    """A cell and its motion over T frames."""
 
     cell: Cell
     drift: Real
+    """Displacement (T, 2) along y and x in px."""
     angle: Real
+    """Turn (T,) in radians."""
     strain: Real
+    """Stretch (T,) along y."""
     phase: Real
+    """Phase (T,) of the wave that bends it."""
     spots: Real
+    """Displacement (T, N, 2) in px of each vesicle besides."""
     daughters: tuple[Cell, ...]
+    """The two that it divides into, empty where it does not."""
     parting: Real
+    """Displacement (T, 2) in px of the first daughter; the second goes the other way."""
 
     @classmethod
     def drawn(cls, cell: Cell, frames: int, rng: np.random.Generator, *, divides: bool = False) -> MovingCell:

@@ -22,30 +22,10 @@ from napari_care_losses.simulation.microscope import (
     blur,
     checked_positive,
     checked_shape,
-    expose,
     record,
 )
 from napari_care_losses.simulation.motion import MovingCell
-from napari_care_losses.simulation.structures import (
-    Cell,
-    assemble,
-    draw_actin,
-    draw_dendra,
-    draw_mitochondria,
-)
-
-__all__ = [
-    "STRUCTURES",
-    "ImagingConditions",
-    "Microscope",
-    "MicroscopeRange",
-    "Structure",
-    "draw_structure",
-    "expose",
-    "simulate_movie",
-    "simulate_pair",
-    "simulate_pairs",
-]
+from napari_care_losses.simulation.structures import Cell, assemble, draw_actin, draw_dendra, draw_mitochondria
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,28 +39,17 @@ Variation = float | tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """A kind of cells that can be simulated.
-
-    Attributes
-    ----------
-    title : str
-        Name shown to users.
-    draw : callable
-        From shape in px, random generator and zoom to the cells of a field of view.
-    photons_per_ms : float
-        Photons detected per pixel and millisecond at a density of 1.
-    low_ms, high_ms : float
-        The paper's short and long exposure in ms.
-    divides : bool
-        Whether cells divide in a movie.
-    """
+    """A kind of cells that can be simulated, with the paper's short and long exposure in ms."""
 
     title: str
     draw: Callable[[tuple[int, int], np.random.Generator, float], list[Cell]]
+    """From shape in px, random generator and zoom to the cells of a field of view."""
     photons_per_ms: float
+    """Photons detected per pixel and millisecond at a density of 1."""
     low_ms: float
     high_ms: float
     divides: bool = False
+    """Whether cells divide in a movie."""
 
 
 STRUCTURES: dict[str, Structure] = {
@@ -96,17 +65,6 @@ STRUCTURES: dict[str, Structure] = {
 class ImagingConditions:
     """How fields of view are lit, magnified and recorded; the defaults are the paper's.
 
-    Attributes
-    ----------
-    low_ms, high_ms : float, optional
-        Short and long exposure in ms; by default the paper's for the structure.
-    microscope : Microscope or MicroscopeRange
-        Optics and camera, or ranges from which each field draws its own.
-    brightness : float or tuple of two floats
-        Factor on the light of both exposures, or a range from which each field draws one (evenly in the logarithm).
-    zoom : float or tuple of two floats
-        Size of the cells relative to a pixel of 0.108 um, or a range likewise; 0.33 looks like a 20x objective.
-
     Raises
     ------
     ParameterError
@@ -114,10 +72,14 @@ class ImagingConditions:
     """
 
     low_ms: float | None = None
+    """Short exposure in ms; by default the paper's for the structure, as for `high_ms`, the long one."""
     high_ms: float | None = None
     microscope: Microscope | MicroscopeRange = field(default_factory=Microscope)
+    """Optics and camera, or ranges from which each field draws its own."""
     brightness: Variation = 1.0
+    """Factor on the light of both exposures, or a range from which each field draws one (evenly in the logarithm)."""
     zoom: Variation = 1.0
+    """Size of the cells relative to a pixel of 0.108 um, or a range likewise; 0.33 looks like a 20x objective."""
 
     def __post_init__(self) -> None:
         for name in ("low_ms", "high_ms"):
@@ -156,7 +118,7 @@ def simulate_pair(
     conditions : ImagingConditions, optional
         Exposures, microscope, brightness and zoom; by default the paper's.
     seed : int
-        Random seed, zero or more; the same seed gives the same images.
+        Zero or more; the same seed gives the same images.
 
     Returns
     -------
@@ -180,7 +142,8 @@ def simulate_pair(
     True
     """
     structure, shape = _structure(name), checked_shape(shape)
-    return _pair(structure, shape, conditions or ImagingConditions(), np.random.default_rng(_seed(seed)))
+    rng = np.random.default_rng(_whole("seed", seed, 0))
+    return _pair(structure, shape, conditions or ImagingConditions(), rng)
 
 
 def simulate_pairs(
@@ -191,21 +154,13 @@ def simulate_pairs(
     *,
     seed: int,
 ) -> tuple[Frame, Frame]:
-    """Simulate independent fields of view; field i does not depend on how many there are.
+    """Simulate `count` independent fields of view, (N, Y, X); field i does not depend on how many there are.
 
-    Parameters
-    ----------
-    count : int
-        How many fields, at least 1; the other parameters and the errors are those of `simulate_pair`.
-
-    Returns
-    -------
-    low, high : ndarray of uint16, shape (N, Y, X)
-        The pairs, in grey levels of the same camera.
+    The other parameters and the errors are those of `simulate_pair`.
     """
     structure, shape = _structure(name), checked_shape(shape)
     low, high = _stacks(_whole("count", count), shape)
-    for index, child in enumerate(np.random.SeedSequence(_seed(seed)).spawn(len(low))):
+    for index, child in enumerate(np.random.SeedSequence(_whole("seed", seed, 0)).spawn(len(low))):
         rng = np.random.default_rng(child)
         low[index], high[index] = _pair(structure, shape, conditions or ImagingConditions(), rng)
     return low, high
@@ -223,20 +178,9 @@ def simulate_movie(
     """Simulate moving cells; every time point is recorded at both exposures.
 
     Each cell drifts, turns and deforms a little on its own; its vesicles also move within it. Some dendra cells divide,
-    and their light is shared between the daughters.
-
-    Parameters
-    ----------
-    frames : int
-        Time points, at least 1.
-    bleaching : float
-        Share of the light lost by the last time point, at least 0 and below 1; the light fades exponentially. The other
-        parameters and the errors are those of `simulate_pair`.
-
-    Returns
-    -------
-    low, high : ndarray of uint16, shape (T, Y, X)
-        The movie at the short and at the long exposure, in grey levels of the same camera.
+    and their light is shared between the daughters. The light fades exponentially: `bleaching` is the share lost by the
+    last of the `frames` time points, at least 0 and below 1. The other parameters and the errors are those of
+    `simulate_pair`; the movies are (T, Y, X).
 
     Examples
     --------
@@ -249,7 +193,7 @@ def simulate_movie(
     if not 0 <= bleaching < 1:
         raise ParameterError(f"bleaching must be at least 0 and below 1, found {bleaching!r}.")
     low, high = _stacks(_whole("frames", frames), shape)
-    rng = np.random.default_rng(_seed(seed))
+    rng = np.random.default_rng(_whole("seed", seed, 0))
     rate, cells = _lit_cells(structure, shape, conditions, rng)
     moving = [MovingCell.drawn(cell, len(low), rng, divides=structure.divides) for cell in cells]
     microscope = conditions.microscope.draw(rng)
@@ -315,7 +259,3 @@ def _whole(name: str, value: int, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ParameterError(f"{name} must be a whole number of at least {least}, found {shortened(value)}.")
     return int(value)
-
-
-def _seed(value: int) -> int:
-    return _whole("seed", value, 0)

@@ -25,21 +25,14 @@ _NO_SPOTS = np.zeros((0, 3), np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell of a field of view.
-
-    Attributes
-    ----------
-    density : ndarray of float32, shape (Y, X)
-        Fluorophore density of the cell in its bounding box.
-    corner : tuple of int
-        Position (y, x) of the box's first pixel in the field, in px; may be negative.
-    spots : ndarray of float32, shape (N, 3)
-        Vesicles: y, x in px of the field, and the light of each in px of mean density.
-    """
+    """One cell of a field of view."""
 
     density: FloatImage
+    """Fluorophore density (Y, X) of the cell in its bounding box."""
     corner: tuple[int, int]
+    """Position (y, x) of the box's first pixel in the field, in px; may be negative."""
     spots: NDArray[np.float32]
+    """Vesicles (N, 3): y, x in px of the field, and the light of each in px of mean density."""
 
 
 def assemble(cells: list[Cell], shape: tuple[int, int]) -> FloatImage:

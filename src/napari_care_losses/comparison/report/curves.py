@@ -23,8 +23,6 @@ from napari_care_losses.evaluation.spectra import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from napari_care_losses.comparison.report.content import ComparisonReport
@@ -32,7 +30,8 @@ if TYPE_CHECKING:
 FEWEST_IMAGES = 5
 """Images from which scores are plotted."""
 
-Lines = dict[str, tuple["NDArray[np.float64]", "NDArray[np.float64]"]]
+Line = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+Lines = dict[str, Line]
 
 
 def curves_section(report: ComparisonReport, frame: ShownFrame) -> str:
@@ -48,7 +47,7 @@ def curves_section(report: ComparisonReport, frame: ShownFrame) -> str:
         truth = frame.images[TRUTH]
         rings = {name: fourier_ring_correlation(image, truth) for name, image in frame.images.items() if name != TRUTH}
         limit = f"{THRESHOLD:.3f} (1/7)"
-        scaled = {name: _scaled((x, averaged_rings(y)), scale) for name, (x, y) in rings.items()}
+        scaled = {name: (x * scale, averaged_rings(y)) for name, (x, y) in rings.items()}
         axis = Axis("correlation with the truth", (min(-0.1, *(float(y.min()) for _, y in scaled.values())), 1.02))
         parts.append(_figure(_curves(scaled), across, axis, "Fourier ring correlation", (THRESHOLD, limit)))
         table = _resolution_table(rings, report.pixel_size)
@@ -70,8 +69,10 @@ def profile_section(report: ComparisonReport, frame: ShownFrame) -> str:
 
 def time_section(report: ComparisonReport) -> str:
     """Return the scores of all methods over a movie, one plot a metric; nothing for few or unrelated images."""
-    parts: list[str] = []
-    for name, metric in () if report.independent else METRICS.items():
+    if report.independent:
+        return ""
+    parts = []
+    for name, metric in METRICS.items():
         lines: Lines = {}
         for method, rows in report.scores.items():
             frames = sorted(frame for frame, row in rows.items() if name in row)
@@ -86,7 +87,7 @@ def _figure(curves: list[PlotLine], x: Axis, y: Axis, title: str, level: tuple[f
     return f"<figure>{head}{plot(curves, x, y, level=level)}{legend(curves)}</figure>"
 
 
-def _curves(lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> list[PlotLine]:
+def _curves(lines: Lines) -> list[PlotLine]:
     """Return named lines as curves: input in grey, truth in black, methods in colours."""
     curves, methods = [], 0
     for name, (x, y) in lines.items():
@@ -101,9 +102,7 @@ def _curves(lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
     return curves
 
 
-def _scaled(
-    line: tuple[NDArray[np.float64], NDArray[np.float64]], scale: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _scaled(line: Line, scale: float) -> Line:
     return line[0] * scale, line[1]
 
 

@@ -36,27 +36,16 @@ LARGEST_PERCENTILE = 99.0
 
 @dataclass(frozen=True, eq=False)
 class ShownFrame:
-    """The frame a report shows, in one contrast.
-
-    Attributes
-    ----------
-    images : dict of str to float64 array (Y, X)
-        Input, methods and, last, the truth, in this order, each aligned to the truth where the report asks for that.
-    differences : dict of str to float64 array (Y, X)
-        With a truth, image minus truth relative to the truth's range, of all but the truth; without, input minus
-        restored in grey levels, of the methods.
-    limits : tuple of float
-        Grey levels shown black and white in every image.
-    largest : float
-        Difference at which the colours end.
-    has_truth, is_aligned : bool
-        Whether there is a truth, and whether the others were aligned to it.
-    """
+    """The frame a report shows, in one contrast; images are (Y, X)."""
 
     images: dict[str, NDArray[np.float64]]
+    """Input, methods and, last, the truth, in this order, each aligned to the truth where the report asks for that."""
     differences: dict[str, NDArray[np.float64]]
+    """With a truth, image minus truth relative to the truth's range; without, input minus restored in grey levels."""
     limits: tuple[float, float]
+    """Grey levels shown black and white in every image."""
     largest: float
+    """Difference at which the colours end."""
     has_truth: bool
     is_aligned: bool
 
@@ -134,16 +123,7 @@ def cards(
 ) -> str:
     """Return a card for each image: the image, its name and scores, and its difference.
 
-    Parameters
-    ----------
-    report : ComparisonReport
-        What is shown.
-    frame : ShownFrame
-        Its images.
-    window : Region, optional
-        Show only this part of the frame, in the contrast of `limits_in`.
-    marked : Region, optional
-        Draw a box around this part.
+    Only the part of the frame in `window` is shown, in the contrast of `limits_in`; a box is drawn around `marked`.
     """
     scores = {shown.name: shown.scores for shown in report.images}
     limits = frame.limits if window is None else limits_in(frame, window)

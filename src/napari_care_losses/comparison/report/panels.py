@@ -28,20 +28,10 @@ def save_panels(
     zoom: int = 1,
     limits: tuple[float, float] | None = None,
 ) -> None:
-    """Write images side by side as a PNG.
+    """Write images (Y, X) of one shape side by side as a PNG; a label may have two lines.
 
-    Parameters
-    ----------
-    path : Path
-        The file to make.
-    panels : mapping of str to array (Y, X)
-        Images of one shape by their labels; a label may have two lines.
-    columns : int
-        Panels in each row.
-    zoom : int
-        Factor by which images are enlarged.
-    limits : tuple of float, optional
-        Grey levels shown black and white in every panel; by default each panel's percentiles 0.1 and 99.9.
+    The `limits` are the grey levels shown black and white in every panel; by default each panel's percentiles 0.1 and
+    99.9.
     """
     tiles = {label: _shaded(np.asarray(image), limits, zoom) for label, image in panels.items()}
     width = max(tile.width for tile in tiles.values()) + GAP

@@ -78,20 +78,9 @@ def picture(
 ) -> str:
     """Return an image as an SVG element in whose units a pixel of the microscope is 1.
 
-    Parameters
-    ----------
-    address : str
-        What `grey_png` or `difference_png` returns.
-    shape : tuple of int
-        (Y, X) of what it shows, in the microscope's pixels.
-    label : str
-        For readers who cannot see it.
-    pixel_size : float, optional
-        In micrometres: draws a scale bar.
-    marked : Region, optional
-        A part to draw a box around.
-    line : pair of (y, x), optional
-        Ends of a line to draw, in pixels, whole numbers at the centres of pixels.
+    The image is what `grey_png` or `difference_png` returns; `shape` (Y, X) is that of what it shows, in the
+    microscope's pixels. The `pixel_size` in micrometres draws a scale bar; the ends (y, x) of the `line` are in pixels,
+    whole numbers at their centres.
     """
     height, width = shape
     unit = width / 256
@@ -160,7 +149,7 @@ def _palette() -> list[int]:
     """Return red, green and blue of the 256 colours of differences, one after the other."""
     stops = np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in BLUE_TO_RED], float)
     places = np.linspace(0, len(stops) - 1, 256)
-    channels = [np.interp(places, np.arange(len(stops)), stops[:, channel]) for channel in range(3)]
+    channels = [np.interp(places, np.arange(len(stops)), channel) for channel in stops.T]
     return [int(value) for value in np.rint(np.stack(channels, axis=1)).ravel()]
 
 

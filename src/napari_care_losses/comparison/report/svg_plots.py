@@ -27,44 +27,25 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u207
 
 @dataclass(frozen=True, eq=False)
 class PlotLine:
-    """One line of a plot.
-
-    Attributes
-    ----------
-    name : str
-        Its label in the legend.
-    x, y : (N,) array of float
-        Its points; the line is broken where y is not finite.
-    colour : str
-        In the notation of CSS.
-    dashes : str
-        Lengths of dashes and gaps in px; empty for a solid line.
-    """
+    """One line of a plot, in a colour of CSS; it is broken where y is not finite."""
 
     name: str
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     colour: str
     dashes: str = ""
+    """Lengths of dashes and gaps in px; empty for a solid line."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a plot.
-
-    Attributes
-    ----------
-    label : str
-        What is plotted, with its unit.
-    limits : tuple of float, optional
-        Its ends; by default those of the curves.
-    is_logarithmic : bool
-        Whether steps are decades; values must be above 0.
-    """
+    """One axis of a plot, with a label that names the unit."""
 
     label: str
     limits: tuple[float, float] | None = None
+    """Its ends; by default those of the curves."""
     is_logarithmic: bool = False
+    """Whether steps are decades; values must be above 0."""
 
 
 def style_of(number: int) -> tuple[str, str]:
@@ -74,8 +55,8 @@ def style_of(number: int) -> tuple[str, str]:
 
 def plot(curves: Sequence[PlotLine], x: Axis, y: Axis, *, level: tuple[float, str] | None = None) -> str:
     """Return a plot as an SVG element, without a legend; `level` draws a horizontal line at a value, with a label."""
-    across = _Scale.over([curve.x for curve in curves], x, _LEFT, WIDTH - _RIGHT)
-    up = _Scale.over([curve.y for curve in curves], y, HEIGHT - _BOTTOM, _TOP)
+    across = _Scale(*_limits([curve.x for curve in curves], x), _LEFT, WIDTH - _RIGHT, x.is_logarithmic)
+    up = _Scale(*_limits([curve.y for curve in curves], y), HEIGHT - _BOTTOM, _TOP, y.is_logarithmic)
     middle = (_TOP + HEIGHT - _BOTTOM) / 2
     parts = [
         *_grid(across, up),
@@ -117,12 +98,6 @@ class _Scale:
     start: float
     stop: float
     is_logarithmic: bool
-
-    @classmethod
-    def over(cls, values: Sequence[NDArray[np.float64]], axis: Axis, start: float, stop: float) -> _Scale:
-        """Return the scale of an axis for these values, between two positions in px."""
-        low, high = _limits(values, axis)
-        return cls(low, high, start, stop, axis.is_logarithmic)
 
     def place(self, value: float) -> float:
         """Return where one value lies, in px."""
