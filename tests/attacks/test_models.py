@@ -251,7 +251,7 @@ class TestSizes:
 
 def test_an_archive_in_an_archive_is_not_opened(tmp_path):
     inner = zip_of(tmp_path / "inner.zip", csbdeep_files())
-    with pytest.raises(ModelFileError, match="no model known here"):
+    with pytest.raises(ModelFileError, match="not a model in a known format"):
         read_foreign(zip_of(tmp_path / "m.zip", [("inner.zip", inner.read_bytes())]))
 
 

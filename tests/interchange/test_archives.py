@@ -1,4 +1,4 @@
-"""Attacks by archive: nothing is written outside, nothing grows without bound, and the errors are our own."""
+"""Malicious archives: nothing is written outside the folder, sizes are limited, failures raise ModelFileError."""
 
 import struct
 import tracemalloc
@@ -18,7 +18,7 @@ MARKER = ("config.json",)
 
 
 def entry(name, mode=0o100644):
-    """Return an archive's entry with a name exactly as given."""
+    """Return an entry of an archive whose name is not changed."""
     info = zipfile.ZipInfo("x")
     info.filename = name
     info.external_attr = mode << 16
@@ -33,7 +33,7 @@ def read(path, name="config.json", limit=1000):
 @pytest.mark.parametrize(
     "name", ["../evil.h5", "/tmp/evil.h5", "a/../../evil.h5", "..\\evil.h5", "\\evil.h5", "C:\\evil.h5", "C:evil.h5"]
 )
-def test_an_archive_that_climbs_out_is_not_trusted(tmp_path, name):
+def test_an_archive_with_a_path_outside_its_folder_is_refused(tmp_path, name):
     inside = tmp_path / "inside"
     inside.mkdir()
     path = zip_of(inside / "m.zip", [*csbdeep_files(), (entry(name), b"evil")])
@@ -43,13 +43,13 @@ def test_an_archive_that_climbs_out_is_not_trusted(tmp_path, name):
     assert names(inside) == ["m.zip"]
 
 
-def test_a_link_is_not_followed(tmp_path):
+def test_an_archive_with_a_link_is_refused(tmp_path):
     path = zip_of(tmp_path / "m.zip", [*csbdeep_files(), (entry("link.h5", mode=0o120777), b"/etc/passwd")])
     with pytest.raises(ModelFileError, match=r"'link\.h5' is a link"):
         read_foreign(path)
 
 
-def test_two_files_of_one_name_are_not_trusted(tmp_path):
+def test_an_archive_with_two_files_of_one_name_is_refused(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = zip_of(tmp_path / "m.zip", [*csbdeep_files(), *csbdeep_files("direct")])
@@ -58,8 +58,8 @@ def test_two_files_of_one_name_are_not_trusted(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "weights_best.h5"])
-def test_a_bomb_is_given_up_at_the_limit(tmp_path, monkeypatch, name):
-    """A hundred megabytes of zeros packed into a hundred kilobytes."""
+def test_reading_a_zip_bomb_stops_at_the_limit(tmp_path, monkeypatch, name):
+    """The archive holds 100 MB of zeros in 100 KB."""
     monkeypatch.setattr("napari_care_losses.interchange.archives.MAX_WEIGHTS", 10 << 20)
     files = dict(csbdeep_files()) | {name: bytes(100 << 20)}
     path = zip_of(tmp_path / "m.zip", files.items())
@@ -78,8 +78,8 @@ def test_a_bomb_is_given_up_at_the_limit(tmp_path, monkeypatch, name):
             read_foreign(path)
 
 
-def test_a_size_that_lies_does_not_get_past_the_limit(tmp_path):
-    """The headers say 10 bytes, the data are a megabyte."""
+def test_a_file_larger_than_its_header_states_is_refused(tmp_path):
+    """The headers state 10 bytes; the data have a megabyte."""
     path = zip_of(tmp_path / "m.zip", [("config.json", b"x" * (1 << 20))])
     data = bytearray(path.read_bytes())
     for header, at in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
@@ -92,9 +92,9 @@ def test_a_size_that_lies_does_not_get_past_the_limit(tmp_path):
 def test_a_damaged_or_encrypted_file_in_an_archive_is_refused(tmp_path):
     path = zip_of(tmp_path / "m.zip", [("config.json", b"{}" * 200)])
     whole = path.read_bytes()
-    spoilt = bytearray(whole)
-    spoilt[45] ^= 0xFF
-    path.write_bytes(spoilt)
+    damaged = bytearray(whole)
+    damaged[45] ^= 0xFF
+    path.write_bytes(damaged)
     with pytest.raises(ModelFileError, match="is damaged"):
         read(path)
     encrypted = bytearray(whole)
@@ -111,7 +111,7 @@ def test_a_damaged_or_encrypted_file_in_an_archive_is_refused(tmp_path):
         read(path)
 
 
-def test_too_many_files_or_too_large_a_directory_are_refused(tmp_path, monkeypatch):
+def test_too_many_files_or_a_too_large_table_of_contents_are_refused(tmp_path, monkeypatch):
     path = zip_of(tmp_path / "m.zip", [("config.json", b"{}"), *((f"{number}", b"") for number in range(50))])
     monkeypatch.setattr(archives, "MAX_FILES", 20)
     with pytest.raises(ModelFileError, match="more than 20 files"):
@@ -124,7 +124,7 @@ def test_too_many_files_or_too_large_a_directory_are_refused(tmp_path, monkeypat
         read(path)
 
 
-def test_a_directory_in_the_64_bit_form_is_measured_too(tmp_path, monkeypatch):
+def test_the_limit_holds_for_a_table_of_contents_in_64_bit_form(tmp_path, monkeypatch):
     path = zip_of(tmp_path / "m.zip", [("config.json", b"{}")])
     plain = path.read_bytes()
     end = plain.rindex(b"PK\5\6")
@@ -146,25 +146,25 @@ def test_a_directory_in_the_64_bit_form_is_measured_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 10, 100, -1, -10, -60, -200])
-def test_a_cut_archive_is_refused(tmp_path, cut):
+def test_a_truncated_archive_is_refused(tmp_path, cut):
     path = zip_of(tmp_path / "m.zip", csbdeep_files())
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ModelFileError, match=r"m\.zip"):
         read_foreign(path)
 
 
-def test_any_damaged_byte_gives_our_own_error(tmp_path):
+def test_any_damaged_byte_raises_a_model_file_error(tmp_path):
     files = [(name, content) for name, content in csbdeep_files() if name.endswith("json")]
     whole = zip_of(tmp_path / "m.zip", files).read_bytes()
     for place in range(len(whole)):
-        spoilt = bytearray(whole)
-        spoilt[place] ^= 0x55
-        (tmp_path / "m.zip").write_bytes(spoilt)
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        (tmp_path / "m.zip").write_bytes(damaged)
         with pytest.raises(ModelFileError):
             read_foreign(tmp_path / "m.zip")
 
 
-def test_several_models_in_one_archive_are_told_apart_by_the_user(tmp_path):
+def test_an_archive_with_several_models_is_refused(tmp_path):
     path = zip_of(tmp_path / "m.zip", csbdeep_files(prefix="a/") + csbdeep_files("direct", prefix="b/"))
     with pytest.raises(ModelFileError, match="several models"):
         read_foreign(path)

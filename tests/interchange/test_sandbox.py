@@ -1,4 +1,4 @@
-"""Reading in a process of its own: limits hold, and whatever happens there becomes our own error."""
+"""Reading in a separate process: its limits hold, and every failure there raises a ModelFileError."""
 
 import ctypes
 import socket
@@ -19,7 +19,7 @@ WRITE = "import sys, numpy; from safetensors.numpy import save_file\n"
 
 @pytest.fixture
 def children():
-    """Return a function that lists the processes started since; others live as long as Python does."""
+    """Return a function that lists the child processes started since the fixture was made."""
     before = {child.pid for child in psutil.Process().children()}
     return lambda: [child for child in psutil.Process().children() if child.pid not in before]
 
@@ -44,7 +44,7 @@ def test_tensors_and_notes_come_back_in_single_precision(run):
 
 
 @pytest.mark.parametrize(
-    ("code", "limits", "said"),
+    ("code", "limits", "message"),
     [
         ("import time; time.sleep(60)", {"seconds": 0.5}, "more than 0.5 seconds"),
         ("while True: pass", {"work": 1.0}, "more than 1 seconds of work"),
@@ -63,18 +63,18 @@ def test_tensors_and_notes_come_back_in_single_precision(run):
         ("import sys\nwhile True: sys.stderr.write('x' * 100000)", {"output": 10 << 20}, "bytes of output"),
     ],
 )
-def test_what_passes_a_limit_is_ended(children, run, code, limits, said):
+def test_a_process_that_exceeds_a_limit_is_ended(children, run, code, limits, message):
     begun = time.monotonic()
-    with pytest.raises(ModelFileError, match=rf"model\.h5 was given up: .*{said}"):
+    with pytest.raises(ModelFileError, match=rf"model\.h5 took .*{message}"):
         run(code, **limits)
     assert time.monotonic() - begun < 30
     assert not children()
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
-        ("import os; os.abort()", "is damaged: what reads it ended with "),
+        ("import os; os.abort()", "is damaged: the process that read it ended with "),
         ("raise SystemExit(0)", "gave no tensors"),
         ("import sys; open(sys.argv[2], 'wb').write(b'nonsense' * 100)", "gave no tensors"),
         ("1 / 0", "ended with 1 .*ZeroDivisionError"),
@@ -85,17 +85,17 @@ def test_what_passes_a_limit_is_ended(children, run, code, limits, said):
         ),
     ],
 )
-def test_a_process_that_fails_is_our_own_error(run, code, said):
-    with pytest.raises(ModelFileError, match=said) as raised:
+def test_a_process_that_fails_raises_a_model_file_error(run, code, message):
+    with pytest.raises(ModelFileError, match=message) as raised:
         run(code)
     assert len(str(raised.value)) < 1000
 
 
-def test_no_module_is_taken_from_the_folder_one_is_in_and_nothing_is_left(run, tmp_path, monkeypatch):
+def test_no_module_is_imported_from_the_current_folder_and_no_file_is_left(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr("tempfile.tempdir", None)
     (tmp_path / "temporary").mkdir()
-    (tmp_path / "safetensors.py").write_text("raise SystemExit('taken from the wrong place')")
+    (tmp_path / "safetensors.py").write_text("raise SystemExit('imported from the wrong place')")
     monkeypatch.chdir(tmp_path)
     run(WRITE + "save_file({'a': numpy.zeros(1)}, sys.argv[2])")
     with pytest.raises(ModelFileError):
@@ -103,7 +103,7 @@ def test_no_module_is_taken_from_the_folder_one_is_in_and_nothing_is_left(run, t
     assert names(tmp_path / "temporary") == []
 
 
-def test_closed_on_the_way_it_ends_the_process(children, tmp_path):
+def test_closing_the_generator_ends_the_process(children, tmp_path):
     script = tmp_path / "reader.py"
     script.write_text("import time; time.sleep(60)")
     steps = read_confined(script, tmp_path / "model.h5")
@@ -114,7 +114,7 @@ def test_closed_on_the_way_it_ends_the_process(children, tmp_path):
 
 
 class TestRights:
-    """A reader that is taken over by its file can do no more than write tensors that are checked."""
+    """A reader that its file has taken control of can only write tensors, which are checked."""
 
     @pytest.mark.parametrize(
         "code",
@@ -131,7 +131,7 @@ class TestRights:
             "import os; os.chdir('/'); open({outside!r}, 'w')",
         ],
     )
-    def test_python_code_reaches_nothing(self, run, tmp_path, code):
+    def test_python_code_cannot_leave_its_folder(self, run, tmp_path, code):
         outside = tmp_path / "precious"
         outside.write_text("kept")
         with pytest.raises(ModelFileError, match="PermissionError"):
@@ -139,7 +139,7 @@ class TestRights:
         assert outside.read_text() == "kept"
         assert names(tmp_path) == ["precious", "reader.py"]
 
-    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process give up rights")
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process give up its rights")
     @pytest.mark.parametrize(
         ("call", "landlock"),
         [
@@ -152,9 +152,9 @@ class TestRights:
             ("kill({parent}, 0)", 6),
         ],
     )
-    def test_machine_code_reaches_nothing_either(self, run, tmp_path, call, landlock):
+    def test_machine_code_cannot_leave_its_folder(self, run, tmp_path, call, landlock):
         if ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) < landlock:
-            pytest.skip("the kernel is older than what holds this back")
+            pytest.skip("the kernel is too old to forbid this")
         outside = tmp_path / "precious"
         outside.write_text("kept")
         run(
@@ -165,7 +165,7 @@ class TestRights:
         )
         assert outside.read_text() == "kept"
 
-    def test_a_listener_on_this_machine_is_not_reached(self, run):
+    def test_a_server_on_the_same_machine_cannot_be_reached(self, run):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             with pytest.raises(ModelFileError, match="PermissionError"):
                 run(f"import socket; socket.create_connection(('127.0.0.1', {listener.getsockname()[1]}))")
@@ -173,7 +173,7 @@ class TestRights:
             with pytest.raises(BlockingIOError):
                 listener.accept()
 
-    def test_memory_has_a_limit_of_the_system_s_own(self, run):
+    def test_the_system_limits_memory_too(self, run):
         pytest.importorskip("resource")
         with pytest.raises(ModelFileError, match="MemoryError"):
             run("held = bytes(3 << 30)", memory=1 << 30)

@@ -32,18 +32,14 @@ TRAINING_FRAMES, TEST_FRAMES = (0, 60), (60, 69)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedMethod:
-    """A network trained with a loss, under a name that is unique in the experiment.
-
-    Attributes
-    ----------
-    training, restoring : dict
-        Fields of `TrainingParameters` and `RestorationParameters` that replace those of the run.
-    """
+    """A network trained with a loss, under a name that is unique in the experiment."""
 
     name: str
     loss: Loss
     training: dict[str, Any] = field(default_factory=dict)
+    """Fields of `TrainingParameters` that replace those of the run."""
     restoring: dict[str, Any] = field(default_factory=dict)
+    """Fields of `RestorationParameters` likewise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,44 +52,28 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Methods trained on one set of pairs and tested on others.
-
-    Attributes
-    ----------
-    name, title : str
-        Its key and its question.
-    train : PairSet
-        Pairs to train and validate on, split 4:1.
-    tests : dict of str to PairSet
-        Pairs to test on by label; the label of a single one is empty.
-    methods : tuple of TrainedMethod
-        The networks to train.
-    baselines : tuple of str
-        Names in `napari_care_losses.comparison.baselines.BASELINES`, their strength tuned on training pairs.
-    reference : str
-        The method that others are tested against.
-    threshold : Threshold, optional
-        The score to reach, in a study of ever less light.
-    """
+    """Methods trained on one set of pairs and tested on others."""
 
     name: str
     title: str
+    """Its question."""
     train: PairSet
+    """Pairs to train and validate on, split 4:1."""
     tests: dict[str, PairSet]
+    """Pairs to test on by label; the label of a single one is empty."""
     methods: tuple[TrainedMethod, ...]
     baselines: tuple[str, ...]
+    """Names in `napari_care_losses.comparison.baselines.BASELINES`, their strength tuned on training pairs."""
     reference: str
+    """The method that others are tested against."""
     threshold: Threshold | None = None
+    """The score to reach, in a study of ever less light."""
 
     def on_files(self, folder: Path) -> Experiment:
         """Return the experiment on real images: ``STRUCTURE_low.tif`` and ``STRUCTURE_high.tif`` in a folder.
 
-        Frames 0-59 train and 60-68 test, as in the paper.
-
-        Raises
-        ------
-        InputError
-            If it is an experiment about movies or exposures, or a file is missing.
+        Frames 0-59 train and 60-68 test, as in the paper. Raises `InputError` if it is an experiment about movies or
+        exposures, or a file is missing.
         """
         sets = (self.train, *self.tests.values())
         if not all(
@@ -150,9 +130,8 @@ def _parsed(text: str, folder: Path, source: str) -> dict[str, Experiment]:
 
 def _experiment(name: str, entry: Any, folder: Path) -> Experiment:
     _check_name("the name", name)
-    _check_keys(
-        entry, {"train"}, {"title", "test", "tests", "losses", "methods", "baselines", "reference", "threshold"}
-    )
+    optional = {"title", "test", "tests", "losses", "methods", "baselines", "reference", "threshold"}
+    _check_keys(entry, {"train"}, optional)
     if ("test" in entry) == ("tests" in entry) or ("losses" in entry) == ("methods" in entry):
         raise InputError("it needs either test or tests, and either losses or methods.")
     listed = entry["methods"] if "methods" in entry else [{"name": loss, "loss": loss} for loss in entry["losses"]]

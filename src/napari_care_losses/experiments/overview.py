@@ -50,12 +50,7 @@ class Table(NamedTuple):
 def write_overview(folder: Path) -> Path:
     """Write ``index.html``, ``overview.md`` and ``overview.csv`` of all experiments in a folder; return the page.
 
-    Raises
-    ------
-    InputError
-        If there is no result in the folder.
-    OutputError
-        If a file cannot be written.
+    Raises `InputError` if there is no result in the folder, `OutputError` if a file cannot be written.
     """
     results = _results(folder)
     if not results:
@@ -73,11 +68,7 @@ def write_overview(folder: Path) -> Path:
 
 def overview_tables(results: Sequence[Result]) -> list[Table]:
     """Return the average increases over the input, one table for each result, and the lowest usable light."""
-    return [
-        _increases(results),
-        *(_scores(result) for result in results),
-        *(_least_light(study) for study in _studies(results)),
-    ]
+    return [_increases(results), *map(_scores, results), *map(_least_light, _studies(results))]
 
 
 def _studies(results: Sequence[Result]) -> list[list[Result]]:
@@ -119,14 +110,9 @@ def _scores(result: Result) -> Table:
     text = f"{count} {what}. {result.settings.get('Trained on', '')}, tested on {result.settings.get('Tested on', '')}."
     if result.shortfalls:
         text = f"Smoke run, whose values say nothing: {'; '.join(result.shortfalls)}. {text}"
-    empty = [place for place in range(1, len(header)) if all(line[place] == "" for line in lines)]
-    keep = [place for place in range(len(header)) if place not in empty]
-    return Table(
-        f"{result.name}: {result.title}",
-        text,
-        [header[place] for place in keep],
-        [[line[place] for place in keep] for line in lines],
-    )
+    kept = [place for place in range(len(header)) if place == 0 or any(line[place] for line in lines)]
+    header, *lines = ([line[place] for place in kept] for line in (header, *lines))
+    return Table(f"{result.name}: {result.title}", text, header, lines)
 
 
 def _cells(row: Row) -> list[str]:
@@ -192,7 +178,8 @@ def _plots(results: Sequence[Result]) -> str:
     """Return quality against exposure of every study of ever less light."""
     parts = []
     for study in _studies(results):
-        metric, value = (study[0].threshold or {})["metric"], (study[0].threshold or {})["value"]
+        threshold = study[0].threshold or {}
+        metric, value = threshold["metric"], threshold["value"]
         exposures = np.log10([_exposure(result) for result in study])
         curves = []
         for place, method in enumerate(study[0].methods):
@@ -207,12 +194,9 @@ def _plots(results: Sequence[Result]) -> str:
 
 
 def _markdown(table: Table) -> str:
-    lines = [f"### {table.title}", "", table.text, "", _row(table.header), _row(["---"] * len(table.header))]
-    return "\n".join([*lines, *(_row(row) for row in table.rows)])
-
-
-def _row(cells_of: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells_of) + " |"
+    rows = [table.header, ["---"] * len(table.header), *table.rows]
+    lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join([f"### {table.title}", "", table.text, "", *lines])
 
 
 def _page(results: Sequence[Result], tables: Sequence[Table]) -> str:
@@ -245,9 +229,6 @@ def _section(table: Table) -> str:
 
 
 def _csv(results: Sequence[Result]) -> str:
-    lines = [
-        [result.name, "yes" if result.shortfalls else "no", *row_cells(row)]
-        for result in results
-        for row in result.rows()
-    ]
+    smoke = {True: "yes", False: "no"}
+    lines = [[one.name, smoke[bool(one.shortfalls)], *row_cells(row)] for one in results for row in one.rows()]
     return csv_text([["experiment", "smoke", *HEADER], *lines])

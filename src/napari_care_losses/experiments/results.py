@@ -25,47 +25,32 @@ Scores = dict[str, dict[int, dict[str, float]]]
 
 @dataclass(kw_only=True)
 class Result:
-    """One experiment on one test set.
-
-    Attributes
-    ----------
-    name, title : str
-        Of the experiment; the name ends with the test's label if it has one.
-    experiment, label : str
-        The experiment's own name, and the test's label, empty for a single test.
-    identity : str
-        Digest of everything that determines the scores.
-    methods : list of str
-        Input, baselines and trained methods, in the order of the tables.
-    reference : str
-        The method that others are tested against.
-    independent : bool
-        Whether the images are independent fields of view.
-    scores : dict
-        ``scores[method][image][metric]``, filled image by image.
-    settings : dict of str to str
-        What is needed to repeat it, by title.
-    notes : list of str
-        What the reader should know.
-    shortfalls : list of str
-        In what respects the run is smaller than `FULL`; empty for a full run.
-    threshold : dict, optional
-        ``metric`` and ``value`` that a method must reach.
-    """
+    """One experiment on one test set."""
 
     name: str
+    """The experiment's name and, if it has one, the test's label."""
     title: str
     experiment: str
     label: str
+    """The test's label, empty for a single test."""
     identity: str
+    """Digest of everything that determines the scores."""
     methods: list[str]
+    """Input, baselines and trained methods, in the order of the tables."""
     reference: str
+    """The method that others are tested against."""
     independent: bool
+    """Whether the images are independent fields of view."""
     scores: Scores = field(default_factory=dict)
+    """``scores[method][image][metric]``, filled image by image."""
     settings: dict[str, str] = field(default_factory=dict)
+    """What is needed to repeat it, by title."""
     notes: list[str] = field(default_factory=list)
+    """What the reader should know."""
     shortfalls: list[str] = field(default_factory=list)
+    """In what respects the run is smaller than `FULL`; empty for a full run."""
     threshold: dict[str, Any] | None = None
+    """``metric`` and ``value`` that a method must reach."""
 
     def pending(self, images: int) -> list[int]:
         """Return the images that not every method has scores of."""

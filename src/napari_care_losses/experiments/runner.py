@@ -57,12 +57,12 @@ def run_experiment(
     *,
     device: str = "auto",
 ) -> Generator[ExperimentStep, None, list[Result]]:
-    """Run one experiment in a folder; results of an earlier run with the same settings are kept.
+    """Run one experiment in a folder, step by step; return one result for each test.
+
+    Results of an earlier run with the same settings are kept.
 
     Parameters
     ----------
-    experiment : Experiment
-        What to do.
     out : Path
         Folder of the run: networks in ``models``, and for every test a page, two CSV files and a JSON file.
     training : TrainingParameters
@@ -71,16 +71,6 @@ def run_experiment(
         How test images are restored.
     device : str
         One of `napari_care_losses.restoration.parameters.DEVICES`.
-
-    Yields
-    ------
-    ExperimentStep
-        Several every second.
-
-    Returns
-    -------
-    list of Result
-        One for each test.
 
     Raises
     ------

@@ -35,24 +35,12 @@ _IS_LINK, _KIND = 0o120000, 0o170000
 
 
 class Contents(ABC):
-    """The files of a model, by their names without folders.
-
-    Attributes
-    ----------
-    names : collection of str
-        Names of the files beside the description.
-    """
+    """The files of a model, by their names without folders."""
 
     names: Collection[str]
 
     def read(self, name: str, limit: int = MAX_TEXT) -> bytes:
-        """Return a file's bytes.
-
-        Raises
-        ------
-        ModelFileError
-            If there is no such file, it is damaged, or it is larger than `limit` bytes.
-        """
+        """Return a file's bytes; raises `ModelFileError` if it is missing, damaged, or larger than `limit` bytes."""
         data = bytearray()
         self._read(name, limit, data.extend)
         return bytes(data)
@@ -69,27 +57,11 @@ class Contents(ABC):
 
 @contextmanager
 def open_contents(path: Path, markers: Collection[str]) -> Iterator[tuple[Contents, str]]:
-    """Open a folder or a zip archive, or the folder a marker file lies in.
+    """Open a folder or a zip archive, or the folder a marker file lies in; gives the files and the marker's name.
 
-    Parameters
-    ----------
-    path : Path
-        The folder, archive or marker file.
-    markers : collection of str
-        File names, such as ``config.json``, of which every model has one; the first found counts. In an archive it may
-        lie in a folder; only files beside it belong to the model.
-
-    Yields
-    ------
-    contents : Contents
-        The marker and the files beside it.
-    marker : str
-        Name of the marker.
-
-    Raises
-    ------
-    ModelFileError
-        If there is no marker, or the archive is damaged or malicious.
+    Every model has one of the markers, file names such as ``config.json``; the first found counts. In an archive it may
+    lie in a folder; only files beside it belong to the model. Raises `ModelFileError` if there is no marker, or the
+    archive is damaged or malicious.
     """
     if path.name in markers and path.is_file():
         path = path.parent
@@ -99,18 +71,15 @@ def open_contents(path: Path, markers: Collection[str]) -> Iterator[tuple[Conten
     elif path.is_file():
         with _zip(path) as archive:
             members = _checked_members(path, archive)
-            found = [PurePosixPath(name) for name in members if PurePosixPath(name).name in markers]
+            found = [name for name in map(PurePosixPath, members) if name.name in markers]
             if not found:
                 _marker(path, markers, ())
             depth = min(len(name.parts) for name in found)
             parents = {name.parent for name in found if len(name.parts) == depth}
             if len(parents) > 1:
                 raise ModelFileError(f"{path} holds several models: unpack it and name the folder of one.")
-            own = {
-                PurePosixPath(name).name: member
-                for name, member in members.items()
-                if PurePosixPath(name).parent in parents
-            }
+            places = {PurePosixPath(name): member for name, member in members.items()}
+            own = {name.name: member for name, member in places.items() if name.parent in parents}
             yield _Archive(path, archive, own), _marker(path, markers, own)
     else:
         raise ModelFileError(f"There is no file or folder {path}.")
@@ -155,7 +124,7 @@ def _marker(path: Path, markers: Collection[str], names: Collection[str]) -> str
     for marker in markers:
         if marker in names:
             return marker
-    raise ModelFileError(f"{path} is no model known here: it has no {' and no '.join(markers)}.")
+    raise ModelFileError(f"{path} is not a model in a known format: it has no {' and no '.join(markers)}.")
 
 
 def _pump(file: IO[bytes], limit: int, write: Callable[[bytes], object], what: str) -> None:

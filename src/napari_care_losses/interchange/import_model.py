@@ -31,19 +31,13 @@ MARKERS = (*DESCRIPTIONS, CONFIG)
 
 @dataclass(frozen=True, kw_only=True)
 class ImportParameters(Parameters):
-    """What replaces the model's own statements, or is missing in them.
-
-    Attributes
-    ----------
-    structure : str, optional
-        One of `napari_care_losses.models.model.STRUCTURE_NAMES`; by default the model's own, or "other".
-    low_percentile, high_percentile : float, optional
-        Percentiles to use when restoring; by default the model's own, or CSBDeep's where it has none.
-    """
+    """What replaces the model's own statements, or is missing in them."""
 
     structure: str | None = None
+    """One of `napari_care_losses.models.model.STRUCTURE_NAMES`; by default the model's own, or "other"."""
     low_percentile: float | None = RestorationParameters.field("low_percentile")
     high_percentile: float | None = RestorationParameters.field("high_percentile")
+    """Percentiles to use when restoring; by default the model's own, or CSBDeep's where it has none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +51,7 @@ class ImportParameters(Parameters):
 def import_model(
     path: Path, name: str, parameters: ImportParameters | None = None, *, agrees: Agrees | None = None
 ) -> Path:
-    """Add a model of CSBDeep, a bioimage.io package, or a model file of this package to the library.
+    """Add a model of CSBDeep, a bioimage.io package, or a model file of this package to the library; return its file.
 
     Parameters
     ----------
@@ -66,16 +60,9 @@ def import_model(
         Or a model file of this package, such as one whose external network may not yet be run on this machine.
     name : str
         Name of the model in the library.
-    parameters : ImportParameters, optional
-        What replaces the model's own statements.
     agrees : callable, optional
         Takes a `napari_care_losses.errors.ForeignProgram` and returns whether it may be run on this machine, now and
         later; by default no code of a package is run.
-
-    Returns
-    -------
-    Path
-        The model's file in the library.
 
     Raises
     ------

@@ -69,11 +69,6 @@ def read_confined(
     use : str
         Verb for messages: what is done with the file.
 
-    Yields
-    ------
-    None
-        Every few milliseconds.
-
     Raises
     ------
     ModelFileError
@@ -93,7 +88,8 @@ def read_confined(
                 stdout=subprocess.DEVNULL,
                 stderr=messages,
                 cwd=folder,
-                env=_environment(),
+                # one thread, and no plug-ins, which HDF5 loads for unknown filters
+                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"},
                 # on Windows a viewer without a console would open one
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
@@ -103,14 +99,16 @@ def read_confined(
                 process.kill()
                 process.wait()
         if excess:
-            raise ModelFileError(f"{source.name} was given up: it took more than {excess}.")
+            raise ModelFileError(f"{source.name} took more than {excess} to be {use}: stopped.")
         with said.open("rb") as messages:
             text = " ".join(messages.read()[-_SAID:].decode("utf-8", "replace").split())
         if process.returncode == 2:
             raise ModelFileError(f"{source.name} cannot be {use}: {text}")
         if process.returncode != 0:
             how = f"ended with {process.returncode}"
-            raise ModelFileError(f"{source.name} is damaged: what reads it {how}{f' ({text})' if text else ''}.")
+            raise ModelFileError(
+                f"{source.name} is damaged: the process that read it {how}{f' ({text})' if text else ''}."
+            )
         try:
             with open_tensors(made, "numpy") as file:
                 tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}
@@ -144,8 +142,3 @@ def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Lim
             return f"{limits.work:.0f} seconds of work"
         if used > limits.memory:
             return f"{limits.memory:,} bytes of memory"
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of a reader: one thread, and no plug-ins, which HDF5 loads for unknown filters."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}

@@ -25,33 +25,21 @@ Value = TypeVar("Value")
 
 
 class Layer(NamedTuple):
-    """A convolution of the network with zero "same" padding, and what it reads.
-
-    Attributes
-    ----------
-    name : str
-        Its weights are called ``name.weight`` and ``name.bias``.
-    kind : str
-        `PLAIN`, `POOLING`, `MERGING` or `HEAD`.
-    channels_in, channels_out : int
-        Number of channels that it reads, those of the skip included, and gives.
-    kernel_size : int
-        Width of the kernel in pixels, odd.
-    source : str
-        Name of the layer it reads, or `IMAGE`.
-    skip : str
-        Name of the layer whose channels are appended to the source's; empty for all but merging layers.
-    skip_channels : int
-        Number of those channels.
-    """
+    """A convolution of the network with zero "same" padding, and what it reads."""
 
     name: str
+    """Its weights are called ``name.weight`` and ``name.bias``."""
     kind: str
+    """`PLAIN`, `POOLING`, `MERGING` or `HEAD`."""
     channels_in: int
+    """Number of channels that it reads, those of the skip included."""
     channels_out: int
     kernel_size: int
+    """Width of the kernel in pixels, odd."""
     source: str
+    """Name of the layer it reads, or `IMAGE`."""
     skip: str = ""
+    """Name of the layer whose channels are appended to the source's; empty for all but merging layers."""
     skip_channels: int = 0
 
 
@@ -196,21 +184,10 @@ class Architecture(Parameters):
 def run_layers(
     layers: Iterable[Layer], image: Value, apply: Callable[[Layer, Value, Value | None], Value]
 ) -> dict[str, Value]:
-    """Run a network, in any library; what no later layer reads is let go at once.
+    """Run a network on an image, in the form of any library; return the results of the heads by name.
 
-    Parameters
-    ----------
-    layers : iterable of Layer
-        From `Architecture.layers`.
-    image : Value
-        The network's input, in the library's own form.
-    apply : callable
-        Takes a layer, its source's result and, for merging layers, its skip's; returns the layer's result.
-
-    Returns
-    -------
-    dict of str to Value
-        The results of the heads by name.
+    `apply` takes a layer, its source's result and, for merging layers, its skip's; it returns the layer's result.
+    Results that no later layer reads are dropped at once.
     """
     layers = tuple(layers)
     last_reader = {name: layer for layer in layers for name in (layer.source, layer.skip)}

@@ -23,18 +23,12 @@ WIDE = 32
 
 
 class Prediction(NamedTuple):
-    """What the network gives for a batch.
-
-    Attributes
-    ----------
-    mean : Tensor, (N, 1, Y, X)
-        Restored image in normalised units.
-    scale : Tensor, (N, 1, Y, X), or None
-        Laplace scale of each pixel in the same units; None without the probabilistic head.
-    """
+    """What the network gives for a batch, (N, 1, Y, X) in normalised units."""
 
     mean: Tensor
+    """The restored image."""
     scale: Tensor | None
+    """Laplace scale of each pixel; None without the probabilistic head."""
 
 
 class CareNetwork(nn.Module):
@@ -86,13 +80,7 @@ class CareNetwork(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Prediction:
-        """Restore a batch of normalised images.
-
-        Parameters
-        ----------
-        x : Tensor, (N, 1, Y, X)
-            Y and X are multiples of ``architecture.block``.
-        """
+        """Restore a batch of normalised images (N, 1, Y, X), Y and X multiples of ``architecture.block``."""
         heads = run_layers(self._layers, x, self._convolved)
         mean, scale = heads["mean"], heads.get("scale")
         if self.architecture.residual:
@@ -127,17 +115,8 @@ def upsampled_kernel(weight: Tensor) -> Tensor:
         conv2d(interpolate(x, scale_factor=2, mode="nearest"), weight, padding=k // 2)
         == pixel_shuffle(conv2d(x, upsampled_kernel(weight), padding=k' // 2), 2)
 
-    where k' is even (k = 3, 7), the right-hand side is one pixel larger on every side. For engines without a fast
-    transposed convolution, which `CareNetwork` itself uses.
-
-    Parameters
-    ----------
-    weight : Tensor, (O, I, k, k)
-        Odd k.
-
-    Returns
-    -------
-    Tensor, (4 O, I, k', k')
+    where k' is even (k = 3, 7), the right-hand side is one pixel larger on every side. From (O, I, k, k), k odd, to
+    (4 O, I, k', k'). For engines without a fast transposed convolution, which `CareNetwork` itself uses.
     """
     outputs, inputs, size, _ = weight.shape
     sums = _pair_sums(weight)

@@ -6,7 +6,7 @@ from fixtures.bioimageio_packages import Denoiser, onnx_of, seeded, state_dict, 
 
 @pytest.fixture
 def written(tmp_path):
-    """Return a function that writes a package of TorchScript."""
+    """Return a function that writes a package with a TorchScript network."""
 
     def write(network=None, kind="torchscript", **options):
         network = network or seeded(Denoiser())

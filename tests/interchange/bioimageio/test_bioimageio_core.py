@@ -1,4 +1,4 @@
-"""What bioimageio.core says of our packages, in an environment of its own that is made on the first run."""
+"""Our packages pass the tests of bioimageio.core, in a separate environment that is made on the first run."""
 
 import io
 import os
@@ -26,10 +26,10 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def tool():
-    """Return the command line of bioimageio.core."""
+    """Return the path of the command of bioimageio.core."""
     folder = PROJECT / "build" / "bioimageio"
     script = PROJECT / "tools" / "bioimageio_environment.sh"
-    # torch must not come from where the caller of the tests looks for modules
+    # the environment's own torch must be imported, not that of the tests
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run(["bash", script, folder, sys.executable], check=True, env=environment)
     return folder / "bin" / "bioimageio"
@@ -48,7 +48,7 @@ def run_test_of(tool, package):
         Architecture(depth=3, kernel_size=5, filters=2),
     ],
 )
-def test_it_passes_every_kind_of_weights(tool, tmp_path, architecture):
+def test_every_kind_of_weights_passes(tool, tmp_path, architecture):
     export_bioimageio(make_model(architecture), tmp_path / "package.zip", name="package")
     done = run_test_of(tool, tmp_path / "package.zip")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -57,7 +57,7 @@ def test_it_passes_every_kind_of_weights(tool, tmp_path, architecture):
 
 
 @pytest.mark.parametrize("name", ["actin-laplace-lite", "dendra-bandpass-lite"])
-def test_it_passes_bundled_models_and_fails_where_the_output_is_another(tool, tmp_path, name):
+def test_bundled_models_pass_and_a_wrong_output_fails(tool, tmp_path, name):
     path = tmp_path / "package.zip"
     export_bioimageio(bundled_model(name), path, name=name, authors=["A. Nyone"], license="BSD-3-Clause")
     assert run_test_of(tool, path).returncode == 0

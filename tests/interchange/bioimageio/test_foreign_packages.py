@@ -1,4 +1,4 @@
-"""Packages for bioimage.io that others made: what can be used is, and nothing is run unasked."""
+"""Packages of other authors for bioimage.io: usable networks are imported, and no code is run without consent."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ from napari_care_losses.restoration.restore_stack import RestorationParameters, 
 
 
 def expected_of(network, image, preprocessing, block=2):
-    """Return what the package says an image becomes, in normalised units, by torch and numpy alone."""
+    """Return the result of the network for an image, in normalised units, computed with torch and numpy alone."""
     tile = normalized(image, preprocessing)
     missing = [-size % block for size in tile.shape]
     padded = np.pad(tile, [(0, one) for one in missing], mode="reflect")
@@ -60,26 +60,26 @@ class TestRestoring:
             ([], FixedLevels(low=0.0, high=1.0)),
         ],
     )
-    def test_a_program_restores_what_its_package_says(self, written, preprocessing, levels):
+    def test_a_program_gives_the_result_that_its_package_describes(self, written, preprocessing, levels):
         network = seeded(Denoiser())
         model = read_foreign(written(network, preprocessing=preprocessing), agrees=yes)
         assert model.card.normalization == levels
         image = image_of((70, 101), seed=3)
         restored = restore(image, model, RestorationParameters(tile_size=40))
         expected = expected_of(network, image, preprocessing)
-        # the way back to grey levels is that of the input, without its clipping
+        # the result is scaled back as the input was normalised, without the clipping
         steps = [step for step in np.atleast_1d(preprocessing) if step["id"] != "clip"]
         slope, start = np.polyfit(normalized(image, steps).ravel(), image.ravel(), 1)
         inner = slice(4, -4), slice(4, -4)
         np.testing.assert_allclose(restored[inner], (expected * slope + start)[inner], atol=1e-4 * np.ptp(image))
 
     @pytest.mark.parametrize("size", [None, 64])
-    def test_tiles_are_as_large_as_it_takes_them_and_fit_together(self, written, size):
+    def test_tiles_have_a_size_that_the_network_takes_and_fit_together(self, written, size):
         network = seeded(PooledDenoiser())
         options = {} if size is None else {"size": size, "halo": 0}
         model = read_foreign(written(network, **options), agrees=yes)
         program = model.card.architecture
-        # 1 px at full size, 1 px of half of it and what pooling adds: measured where the package says too little
+        # 1 px at full size, 1 px at half size and what pooling adds: measured, because the package may state less
         assert (program.block, program.size, program.margin) == (2, size or 0, 6)
         image = image_of((150, 204), seed=3)
         expected = expected_of(network, image, PERCENTILES)
@@ -88,7 +88,7 @@ class TestRestoring:
             restored = (restore(image, model, parameters) - low) / (high - low)
             np.testing.assert_allclose(restored[6:-6, 6:-6], expected[6:-6, 6:-6], atol=1e-5)
 
-    def test_an_image_smaller_than_it_takes_is_padded(self, written):
+    def test_an_image_smaller_than_the_network_takes_is_padded(self, written):
         network = seeded(Denoiser())
         model = read_foreign(written(network), agrees=yes)
         image = image_of((9, 5))
@@ -115,7 +115,7 @@ class TestRestoring:
         plain = write_package(tmp_path / "q.zip", seeded(Denoiser()), {"torchscript": torchscript(seeded(Denoiser()))})
         np.testing.assert_allclose(restored, restore(image, read_foreign(plain, agrees=yes)), atol=1e-3)
 
-    def test_the_way_back_to_grey_levels_in_the_package_is_ours_too(self, written):
+    def test_postprocessing_that_undoes_the_preprocessing_is_applied_once(self, written):
         network = seeded(Denoiser())
         model = read_foreign(written(network, preprocessing=FIXED, postprocessing=[BACK]), agrees=yes)
         image = image_of((40, 40))
@@ -123,7 +123,7 @@ class TestRestoring:
         np.testing.assert_allclose(restore(image, model), expected, atol=1e-2)
 
     @needs_openvino
-    def test_an_onnx_graph_needs_no_consent_and_restores_alike(self, written):
+    def test_an_onnx_graph_needs_no_consent_and_gives_the_same_result(self, written):
         network = seeded(Denoiser())
         graph = read_foreign(written(network, "onnx"))
         program = read_foreign(written(network), agrees=yes)
@@ -131,7 +131,7 @@ class TestRestoring:
         np.testing.assert_allclose(restore(image, graph), restore(image, program), atol=1e-3)
 
     @needs_openvino
-    def test_of_both_the_program_is_taken_where_the_user_agrees(self, tmp_path):
+    def test_the_program_is_preferred_to_the_graph_if_the_user_agrees(self, tmp_path):
         network = seeded(Denoiser())
         weights = {"torchscript": torchscript(network), "onnx": onnx_of(network)}
         path = write_package(tmp_path / "p.zip", network, weights)
@@ -150,7 +150,7 @@ class TestRestoring:
 
 
 class TestRecognizing:
-    def test_a_care_network_under_other_names_is_ours(self, written):
+    def test_a_care_network_with_other_names_of_layers_is_recognised(self, written):
         network = seeded(TheirCare())
         model = read_foreign(written(network, "pytorch_state_dict"))
         architecture = model.card.architecture
@@ -161,14 +161,14 @@ class TestRecognizing:
         expected = expected_of(network, image, PERCENTILES) * (high - low) + low
         np.testing.assert_allclose(restore(image, model), expected, atol=1e-2)
 
-    def test_it_can_be_exported_again_however_it_is_normalised(self, written, tmp_path):
+    def test_it_can_be_exported_again_with_any_normalisation(self, written, tmp_path):
         for preprocessing in (STANDARD, FIXED):
             model = read_foreign(written(seeded(TheirCare()), "pytorch_state_dict", preprocessing=preprocessing))
             export_bioimageio(model, tmp_path / "again.zip", name="again")
             again = read_foreign(tmp_path / "again.zip")
             assert again.digest() == model.digest()
 
-    def test_a_network_that_only_looks_like_it_is_not_taken_for_it(self, written):
+    def test_a_network_with_the_shapes_but_not_the_result_of_care_is_refused(self, written):
         class Other(TheirCare):
             def forward(self, x):
                 return super().forward(x).tanh()
@@ -178,7 +178,7 @@ class TestRecognizing:
 
 
 class WritesWhenLoaded(torch.nn.Module):
-    """Code that runs as soon as the program is loaded, and writes a file: TorchScript is not harmless."""
+    """Writes a file as soon as the program is loaded: TorchScript can run any code."""
 
     def __init__(self, path):
         super().__init__()
@@ -207,7 +207,7 @@ class TestConsent:
             read_foreign(path)
         assert not (tmp_path / "evil").exists()
 
-    def test_nothing_of_a_program_is_run_unasked(self, written, model_library):
+    def test_no_program_is_run_without_consent(self, written, model_library):
         asked = []
         path = written()
         for agrees in (None, lambda program: asked.append(program)):
@@ -218,7 +218,7 @@ class TestConsent:
         assert not is_agreed(program.sha256)
         assert list(model_library.iterdir()) == []
 
-    def test_the_word_of_the_user_does_not_travel_with_the_model(self, written, tmp_path, monkeypatch):
+    def test_consent_is_valid_on_one_machine_only(self, written, tmp_path, monkeypatch):
         path = import_model(written(), "theirs", agrees=yes)
         model = load_model(path)
         assert is_agreed(model.card.architecture.sha256)
@@ -231,14 +231,14 @@ class TestConsent:
         assert load_model(import_model(path, "theirs", agrees=yes)).digest() == model.digest()
         assert (elsewhere / LIST).read_text() == f"{model.card.architecture.sha256}\n"
 
-    def test_a_model_file_whose_program_was_exchanged_is_refused(self, written, tmp_path):
+    def test_a_model_file_with_another_program_is_refused(self, written, tmp_path):
         path = import_model(written(), "theirs", agrees=yes)
         model = load_model(path)
         type(model)(model.card, {"program": torch.zeros(9, dtype=torch.uint8)}).save(tmp_path / "other.safetensors")
         with pytest.raises(ModelFileError, match="not the one that its card names"):
             load_model(tmp_path / "other.safetensors")
 
-    def test_the_card_remembers_where_it_came_from(self, written):
+    def test_the_card_names_the_package_and_its_authors(self, written):
         training = read_foreign(written(), agrees=yes).card.training
         assert training["authors"] == ["O. Utsider", "N. Eighbour"]
         assert "bioimage.io package 'Denoiser of others' (torchscript)" in training["imported_from"]
@@ -247,18 +247,18 @@ class TestConsent:
         monkeypatch.chdir(tmp_path)
         path = written()
         assert status_of("import", path, "--name", "theirs") == 2
-        said = capsys.readouterr().err
-        assert "O. Utsider" in said
-        assert "repeat the command with --run-its-code" in said
+        message = capsys.readouterr().err
+        assert "O. Utsider" in message
+        assert "repeat the command with --run-its-code" in message
         assert list_models()[0].bundled
         assert status_of("import", path, "--name", "theirs", "--run-its-code") == 0
-        said = capsys.readouterr().out
-        assert "foreign code, which runs with all your rights" in said
-        assert "theirs: other, unknown loss, torchscript network; " in said
+        message = capsys.readouterr().out
+        assert "foreign code, which runs with all your rights" in message
+        assert "theirs: other, unknown loss, torchscript network; " in message
         assert status_of("models") == 0
         assert "theirs" in capsys.readouterr().out
 
 
-def test_our_own_model_files_can_be_imported_too(tmp_path):
+def test_model_files_of_this_package_can_be_imported_too(tmp_path):
     make_model().save(tmp_path / "m.safetensors")
     assert load_model(import_model(tmp_path / "m.safetensors", "mine")).digest() == make_model().digest()

@@ -1,4 +1,4 @@
-"""Packages for bioimage.io: what goes out comes back, says what it should, and runs no code when read."""
+"""Exported packages for bioimage.io: they can be imported again, are documented, and no code of them is run."""
 
 import io
 import json
@@ -54,32 +54,32 @@ def files_of(path):
 
 def torchscript_of(files):
     with warnings.catch_warnings():
-        # deprecated, and what DeepImageJ and ilastik run
+        # deprecated, but DeepImageJ and ilastik run it
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         return torch.jit.load(io.BytesIO(files["torchscript.pt"]))
 
 
 @pytest.fixture
-def spoilt(package, tmp_path):
+def changed_copy(package, tmp_path):
     """Return a function that makes a copy of the package with other files in it."""
 
-    def spoil(**changed):
+    def change(**changed):
         files = files_of(package) | {
             name.replace("_yaml", ".yaml").replace("_pt", ".pt"): b for name, b in changed.items()
         }
-        return zip_of(tmp_path / "spoilt.zip", files.items())
+        return zip_of(tmp_path / "changed_copy.zip", files.items())
 
-    return spoil
+    return change
 
 
 @pytest.fixture
-def described(package, spoilt):
+def described(package, changed_copy):
     """Return a function that makes a copy of the package with a changed description."""
 
     def change(edit):
         values = yaml.safe_load(files_of(package)["rdf.yaml"])
         edit(values)
-        return spoilt(rdf_yaml=yaml.safe_dump(values).encode())
+        return changed_copy(rdf_yaml=yaml.safe_dump(values).encode())
 
     return change
 
@@ -89,7 +89,7 @@ def without_digest(values):
 
 
 def with_weights(described, package, saved):
-    """Return a package whose state dict holds what is given."""
+    """Return a package with another state dict."""
     buffer = io.BytesIO()
     torch.save(saved, buffer)
     path = described(without_digest)
@@ -97,13 +97,13 @@ def with_weights(described, package, saved):
 
 
 class TestPackage:
-    def test_what_goes_out_comes_back(self, package, model, tmp_path):
+    def test_an_exported_model_can_be_imported_again(self, package, model, tmp_path):
         assert read_foreign(package).digest() == model.digest()
         with zipfile.ZipFile(package) as archive:
             archive.extractall(tmp_path / "unpacked")
         assert read_foreign(tmp_path / "unpacked" / "rdf.yaml").digest() == model.digest()
 
-    def test_it_is_what_the_format_s_own_library_takes(self, package):
+    def test_it_is_valid_for_the_library_of_the_format(self, package):
         code = (
             "import sys; from bioimageio.spec import load_description\n"
             "from bioimageio.spec.model.v0_5 import ModelDescr\n"
@@ -113,7 +113,7 @@ class TestPackage:
         done = subprocess.run([sys.executable, "-c", code, package], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
 
-    def test_it_says_who_made_it_and_how_to_go_back_to_grey_levels(self, package):
+    def test_it_names_its_authors_and_explains_how_to_get_grey_levels(self, package):
         files = files_of(package)
         values = yaml.safe_load(files["rdf.yaml"])
         assert values["format_version"].startswith("0.5.")
@@ -137,7 +137,7 @@ class TestPackage:
         assert "steps: 7" in readme
         assert files["cover.png"].startswith(b"\x89PNG")
 
-    def test_the_documented_way_gives_what_we_restore(self, package, model):
+    def test_the_documented_formula_gives_the_restored_image(self, package, model):
         image = image_of((64, 48))
         low, high = np.percentile(image, [1, 99.9])
         network = torchscript_of(files_of(package))
@@ -147,7 +147,7 @@ class TestPackage:
         np.testing.assert_allclose(restored[0, 0].numpy() * (high - low) + low, expected, atol=1e-3 * (high - low))
         assert scale.min() > 0
 
-    def test_the_losses_that_leave_brightness_free_say_so(self, tmp_path):
+    def test_the_readme_warns_of_losses_that_leave_brightness_free(self, tmp_path):
         export_bioimageio(make_model(loss="bandpass"), tmp_path / "m.zip", name="m")
         readme = files_of(tmp_path / "m.zip")["README.md"].decode()
         assert "brightness can drift" in readme
@@ -179,7 +179,7 @@ class TestPackage:
                 for one, other in zip(result, expected, strict=True):
                     np.testing.assert_allclose(np.asarray(one), other, atol=1e-5 * np.abs(other).max())
 
-    def test_a_network_without_our_card_is_known_by_what_it_computes(self, tmp_path):
+    def test_a_network_without_a_card_is_recognised_by_its_result(self, tmp_path):
         model = make_model(ARCHITECTURES[1], "fft")
         export_bioimageio(model, tmp_path / "m.zip", name="m")
         files = files_of(tmp_path / "m.zip")
@@ -196,7 +196,7 @@ class TestPackage:
 
 
 def _from_source(files, architecture):
-    """Return the network that the package's own source makes of its state dict."""
+    """Return the network made of the package's source code and state dict."""
     assert files["care_network.py"].decode() == Path(network_source.__file__).read_text(encoding="utf-8")
     values = yaml.safe_load(files["rdf.yaml"])["weights"]["pytorch_state_dict"]["architecture"]
     assert values["callable"] == "CareUNet"
@@ -214,10 +214,10 @@ class TestWriting:
             export_bioimageio(model, tmp_path / "m.zip", name="m")
         assert names(tmp_path) == []
 
-    @pytest.mark.parametrize(("said", "where"), [({"license": "my own"}, "license"), ({"authors": [""]}, "author")])
-    def test_what_the_format_does_not_take_is_an_input_error(self, model, tmp_path, said, where):
+    @pytest.mark.parametrize(("message", "where"), [({"license": "my own"}, "license"), ({"authors": [""]}, "author")])
+    def test_values_that_the_format_refuses_raise_an_input_error(self, model, tmp_path, message, where):
         with pytest.raises(InputError, match=where):
-            export_bioimageio(model, tmp_path / "m.zip", name="m", **said)
+            export_bioimageio(model, tmp_path / "m.zip", name="m", **message)
         assert names(tmp_path) == []
 
     def test_a_failed_export_leaves_the_old_file(self, model, tmp_path, monkeypatch):
@@ -234,32 +234,32 @@ class TestWriting:
         assert names(tmp_path) == ["m.zip"]
 
     @pytest.mark.parametrize("name", ["a", "µ model / 1, with * signs", "x" * 200])
-    def test_any_name_will_do(self, name, tmp_path):
+    def test_any_name_can_be_given(self, name, tmp_path):
         export_bioimageio(make_model(), tmp_path / "m.zip", name=name)
         assert yaml.safe_load(files_of(tmp_path / "m.zip")["rdf.yaml"])["name"]
 
 
 class TestAttacks:
-    """Those by pickles and YAML: `tests/attacks/test_models.py`."""
+    """Attacks with pickles and YAML are in `tests/attacks/test_models.py`."""
 
-    def test_no_code_of_a_package_is_run(self, spoilt, model, tmp_path, monkeypatch):
+    def test_no_code_of_a_package_is_run(self, changed_copy, model, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         code = b"open('evil', 'w')\nraise SystemExit(1)\n"
-        path = spoilt(**{"care_network.py": code, "torch.py": code, "sitecustomize.py": code})
+        path = changed_copy(**{"care_network.py": code, "torch.py": code, "sitecustomize.py": code})
         with zipfile.ZipFile(path) as archive:
             archive.extractall(tmp_path)
         assert read_foreign(tmp_path).digest() == model.digest()
         assert "evil" not in names(tmp_path)
 
-    def test_a_description_without_bound_is_refused(self, spoilt):
+    def test_a_description_that_is_too_large_is_refused(self, changed_copy):
         with pytest.raises(ModelFileError, match=r"rdf\.yaml in .* is larger than"):
-            read_foreign(spoilt(rdf_yaml=b"#" * (archives.MAX_TEXT + 1)))
+            read_foreign(changed_copy(rdf_yaml=b"#" * (archives.MAX_TEXT + 1)))
 
     @pytest.mark.parametrize(
         "source",
         ["../weights.pt", "/etc/passwd", "https://example.org/weights.pt", "..", "", "sub/weights.pt", 7, None],
     )
-    def test_a_source_is_a_file_of_the_package_or_refused(self, described, source, tmp_path):
+    def test_a_source_outside_the_package_is_refused(self, described, source, tmp_path):
         def edit(values):
             values["weights"]["pytorch_state_dict"]["source"] = source
 
@@ -272,14 +272,14 @@ class TestAttacks:
         with pytest.raises(ModelFileError, match=r"has no file|does not say which"):
             read_foreign(tmp_path / "unpacked" / "here")
 
-    def test_weights_that_are_not_those_described_are_refused(self, spoilt, package):
+    def test_weights_with_another_digest_are_refused(self, changed_copy, package):
         damaged = bytearray(files_of(package)["weights.pt"])
         damaged[-1000] ^= 1
         with pytest.raises(ModelFileError, match="its SHA-256 is not the one"):
-            read_foreign(spoilt(weights_pt=bytes(damaged)))
+            read_foreign(changed_copy(weights_pt=bytes(damaged)))
 
     @pytest.mark.parametrize(
-        ("change", "said"),
+        ("change", "message"),
         [
             ({"mean.bias": torch.full((1,), torch.nan)}, "not finite"),
             ({"mean.bias": torch.zeros(2)}, r"do not fit.*mean\.bias"),
@@ -287,12 +287,12 @@ class TestAttacks:
             ({"mean.bias": torch.zeros(1, dtype=torch.float64)}, "cannot be read: 'mean.bias' is no plain tensor"),
         ],
     )
-    def test_weights_that_do_not_fit_are_refused(self, described, package, model, change, said):
-        with pytest.raises(ModelFileError, match=said):
+    def test_weights_that_do_not_fit_are_refused(self, described, package, model, change, message):
+        with pytest.raises(ModelFileError, match=message):
             read_foreign(with_weights(described, package, model.weights | change))
 
     @pytest.mark.parametrize(
-        ("edit", "said"),
+        ("edit", "message"),
         [
             (lambda v: v.update(type="dataset"), "not describe a model but 'dataset'"),
             (lambda v: v.pop("config"), "has 2 outputs: only those with 1"),
@@ -304,8 +304,8 @@ class TestAttacks:
             (lambda v: v["weights"].pop("pytorch_state_dict"), "does not say which"),
         ],
     )
-    def test_other_packages_are_refused_with_the_reason(self, described, edit, said):
-        with pytest.raises(ModelFileError, match=said):
+    def test_other_packages_are_refused_with_the_reason(self, described, edit, message):
+        with pytest.raises(ModelFileError, match=message):
             read_foreign(described(edit))
 
     def test_a_card_that_claims_a_larger_network_than_the_file_holds_is_refused(self, described):
@@ -319,10 +319,10 @@ class TestAttacks:
 
 
 class TestReader:
-    """What runs in the process of its own."""
+    """The script that runs in the sandbox."""
 
     @pytest.mark.parametrize(
-        ("saved", "said"),
+        ("saved", "message"),
         [
             ({"a": torch.zeros(1, dtype=torch.float64)}, "no plain tensor of float32"),
             ({"a": "text"}, "no plain tensor"),
@@ -333,10 +333,10 @@ class TestReader:
             (torch.zeros(3), "no state dict"),
         ],
     )
-    def test_what_is_no_state_dict_is_refused(self, tmp_path, saved, said, capsys):
+    def test_a_file_that_is_not_a_state_dict_is_refused(self, tmp_path, saved, message, capsys):
         torch.save(saved, tmp_path / "w.pt")
         assert read_state_dict.main(str(tmp_path / "w.pt"), str(tmp_path / "out")) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
         assert names(tmp_path) == ["w.pt"]
 
     def test_damaged_weights_end_with_status_2(self, tmp_path, package, capsys):

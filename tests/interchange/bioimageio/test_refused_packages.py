@@ -1,4 +1,4 @@
-"""Packages for bioimage.io that others made, and that cannot be used: refused with the reason."""
+"""Packages of other authors for bioimage.io that cannot be used: refused with the reason."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from napari_care_losses.training.trainer import Trainer
 
 
 class TestRefusing:
-    def test_it_cannot_do_what_care_networks_can(self, written, tmp_path):
+    def test_an_external_network_cannot_be_trained_or_exported(self, written, tmp_path):
         model = read_foreign(written(), agrees=yes)
         with pytest.raises(InputError, match="cannot be trained further, exported"):
             export_bioimageio(model, tmp_path / "m.zip", name="m")
@@ -44,25 +44,25 @@ class TestRefusing:
         with pytest.raises(ParameterError, match="does not normalise by percentiles"):
             read_foreign(written(preprocessing=STANDARD), agrees=yes, low_percentile=5)
 
-    def test_a_network_that_looks_at_the_whole_image_does_not_fit_tiles(self, written):
+    def test_a_network_with_an_unlimited_receptive_field_is_refused(self, written):
         with pytest.raises(ModelFileError, match="every pixel of its result depends on pixels"):
             read_foreign(written(seeded(Normalizing())), agrees=yes)
 
-    def test_a_network_that_makes_something_else_than_its_package_says(self, tmp_path):
+    def test_a_network_whose_result_is_not_that_of_its_package_is_refused(self, tmp_path):
         path = write_package(
             tmp_path / "p.zip", seeded(Denoiser()), {"torchscript": torchscript(seeded(Denoiser(), seed=1))}
         )
         with pytest.raises(ModelFileError, match=r"cannot be used: its result for the test image is not that"):
             read_foreign(path, agrees=yes)
 
-    def test_damaged_weights(self, tmp_path):
-        for kind, said in (("torchscript", "cannot be used"), ("onnx", "no ONNX graph|used")):
-            path = write_package(tmp_path / "p.zip", seeded(Denoiser()), {kind: b"nothing of the kind"})
-            with pytest.raises(ModelFileError, match=said):
+    def test_damaged_weights_are_refused(self, tmp_path):
+        for kind, message in (("torchscript", "cannot be used"), ("onnx", "no ONNX graph|used")):
+            path = write_package(tmp_path / "p.zip", seeded(Denoiser()), {kind: b"not a network"})
+            with pytest.raises(ModelFileError, match=message):
                 read_foreign(path, agrees=yes)
 
     @pytest.mark.parametrize(
-        ("edit", "said"),
+        ("edit", "message"),
         [
             (lambda v: v["inputs"].append(v["inputs"][0]), "has 2 inputs"),
             (lambda v: v["outputs"].append(v["outputs"][0]), "has 2 outputs"),
@@ -74,7 +74,7 @@ class TestRefusing:
             (lambda v: v["inputs"][0]["axes"][2].update(size=32), "only square ones"),
             (lambda v: v["inputs"][0]["axes"][2].update(size="large"), "size that is not understood: 'large'"),
             (lambda v: v["inputs"][0].update(axes="yx"), "shape that is not understood|size that is not understood"),
-            (lambda v: v["inputs"][0].update(preprocessing=[{"id": "sigmoid"}]), "to be treated by sigmoid"),
+            (lambda v: v["inputs"][0].update(preprocessing=[{"id": "sigmoid"}]), "to be processed by sigmoid"),
             (
                 lambda v: v["inputs"][0].update(preprocessing=[{"id": "clip", "kwargs": {"max_percentile": 99}}]),
                 "clipp",
@@ -87,19 +87,19 @@ class TestRefusing:
             (lambda v: v["inputs"][0]["preprocessing"][0]["kwargs"].update(axes=["y"]), "expected y and x"),
             (
                 lambda v: v["outputs"][0].update(postprocessing=[{"id": "sigmoid"}]),
-                "result is to be treated by sigmoid",
+                "result is to be processed by sigmoid",
             ),
             (lambda v: v["outputs"][0].update(postprocessing=[BACK]), "not the inverse"),
             (lambda v: v["outputs"][0].update(data={"type": "uint8"}), "pixels of type 'uint8'"),
             (lambda v: v["inputs"][0].pop("test_tensor"), "does not say which of its files is the test image"),
             (lambda v: v["inputs"][0]["test_tensor"].update(sha256="0" * 64), "in.npy is damaged"),
             (lambda v: v["outputs"][0].update(test_tensor={"source": "README.md"}), "test image is damaged"),
-            (lambda v: v.update(weights={"keras_hdf5": {"source": "x.h5"}}), "has keras_hdf5; what can be used"),
+            (lambda v: v.update(weights={"keras_hdf5": {"source": "x.h5"}}), "has keras_hdf5; supported are"),
             (lambda v: v.pop("weights"), "has no weights"),
         ],
     )
-    def test_what_cannot_be_done_is_refused_with_the_reason(self, written, edit, said):
-        with pytest.raises(ModelFileError, match=said):
+    def test_unsupported_descriptions_are_refused_with_the_reason(self, written, edit, message):
+        with pytest.raises(ModelFileError, match=message):
             read_foreign(written(edit=edit), agrees=yes)
 
     def test_a_pickled_test_image_is_not_loaded(self, written, tmp_path):
@@ -145,13 +145,13 @@ class TestEarlierFormat:
             tensor.pop("data")
         values["weights"] = {"pytorch_script": values["weights"]["torchscript"]}
 
-    def test_it_is_read_too(self, written):
+    def test_it_can_be_read(self, written):
         network = seeded(Denoiser())
         program = read_foreign(written(network, edit=self.edit), agrees=yes).card.architecture
         assert (program.smallest, program.block, program.margin) == (32, 16, 16)
 
     @pytest.mark.parametrize(
-        ("edit", "said"),
+        ("edit", "message"),
         [
             (lambda v: v["inputs"][0].update(axes="bczyx"), "only 2D ones"),
             (lambda v: v["inputs"][0].update(shape=[1, 3, 64, 64]), "several channels"),
@@ -159,10 +159,10 @@ class TestEarlierFormat:
             (lambda v: v["inputs"][0].update(shape={"min": [1]}), "size that is not understood"),
         ],
     )
-    def test_what_cannot_be_done_is_refused(self, written, edit, said):
+    def test_unsupported_descriptions_are_refused(self, written, edit, message):
         def both(values):
             self.edit(values)
             edit(values)
 
-        with pytest.raises(ModelFileError, match=said):
+        with pytest.raises(ModelFileError, match=message):
             read_foreign(written(edit=both), agrees=yes)

@@ -1,4 +1,4 @@
-"""Models of CSBDeep: what CSBDeep made of an image, and what is refused."""
+"""Models of CSBDeep: they restore an image as CSBDeep does, and unusable ones are refused."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ ARCHITECTURES = {
 
 @pytest.fixture
 def copy(tmp_path):
-    """Return a function that copies a model, to be spoilt."""
+    """Return a function that copies a model, so that a test can change it."""
 
     def copy(name="residual", **config):
         folder = tmp_path / name
@@ -67,8 +67,8 @@ def test_an_image_is_restored_as_by_csbdeep(name):
         assert frame.scale is None
 
 
-def test_a_network_made_for_x_y_is_turned(copy):
-    """CSBDeep would have been given the image with X first."""
+def test_a_network_for_images_with_x_first_is_transposed(copy):
+    """In CSBDeep the same image has X first."""
     image = np.load(CSBDEEP / "restored.npz")["image"]
     turned = read_foreign(copy(axes="XYC"))
     expected = restored(read_foreign(CSBDEEP / "residual"), np.ascontiguousarray(image.T)).image.T
@@ -84,7 +84,7 @@ def test_folders_archives_and_the_description_itself_are_the_same_model(tmp_path
         assert read_foreign(path).digest() == digest
 
 
-def test_the_best_weights_are_taken_before_the_last(copy):
+def test_the_best_weights_are_preferred_to_the_last(copy):
     folder = copy()
     spoilt = folder / "weights_last.h5"
     spoilt.write_bytes(b"no weights")
@@ -140,7 +140,7 @@ def test_a_long_list_of_layers_in_pieces_and_names_without_numbers_are_read(copy
 
 
 @pytest.mark.parametrize(
-    ("name", "config", "said"),
+    ("name", "config", "message"),
     [
         ("residual", {"axes": "ZYXC", "n_dim": 3}, "axes 'ZYXC': only 2D"),
         ("residual", {"n_channel_in": 2}, "takes 2 channels"),
@@ -163,14 +163,14 @@ def test_a_long_list_of_layers_in_pieces_and_names_without_numbers_are_read(copy
         ("probabilistic", {"probabilistic": False}, "convolutions"),
     ],
 )
-def test_networks_of_other_kinds_are_refused_with_the_reason(copy, name, config, said):
-    with pytest.raises(ModelFileError, match=said):
+def test_networks_of_other_kinds_are_refused_with_the_reason(copy, name, config, message):
+    with pytest.raises(ModelFileError, match=message):
         read_foreign(copy(name, **config))
 
 
-@pytest.mark.parametrize("said", [{"unet_dropout": 0.2}, {"batch_norm": False}, {"unet_kern_size": [5, 5]}])
-def test_settings_that_change_nothing_are_accepted(copy, said):
-    assert read_foreign(copy(**said)).card.architecture == ARCHITECTURES["residual"]
+@pytest.mark.parametrize("message", [{"unet_dropout": 0.2}, {"batch_norm": False}, {"unet_kern_size": [5, 5]}])
+def test_settings_that_change_nothing_are_accepted(copy, message):
+    assert read_foreign(copy(**message)).card.architecture == ARCHITECTURES["residual"]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_damaged_description_is_refused(copy, text):
         read_foreign(folder)
 
 
-def spoil(path, how):
+def damage(path, how):
     with h5py.File(path, "r+") as file:
         kernel = file["middle_0/middle_0/kernel:0"]
         if how == "NaN":
@@ -229,7 +229,7 @@ def spoil(path, how):
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("NaN", "not finite"),
         ("3D", "'middle_0' is a convolution in 3D"),
@@ -248,14 +248,14 @@ def spoil(path, how):
         ("nested", "nested too deeply"),
     ],
 )
-def test_damaged_and_hostile_weights_are_refused(copy, how, said):
+def test_damaged_and_hostile_weights_are_refused(copy, how, message):
     folder = copy()
-    spoil(folder / "weights_best.h5", how)
-    with pytest.raises(ModelFileError, match=said):
+    damage(folder / "weights_best.h5", how)
+    with pytest.raises(ModelFileError, match=message):
         read_foreign(folder)
 
 
-def test_a_cut_file_of_weights_is_refused(copy):
+def test_a_truncated_file_of_weights_is_refused(copy):
     folder = copy()
     whole = (folder / "weights_best.h5").read_bytes()
     for size in (0, 100, 3000, len(whole) // 2, len(whole) - 2000):
@@ -265,12 +265,12 @@ def test_a_cut_file_of_weights_is_refused(copy):
 
 
 class TestCommandLine:
-    def test_adds_to_the_library_under_a_name_that_is_free(self, model_library, capsys, tmp_path, monkeypatch):
+    def test_a_model_is_added_unless_its_name_is_taken(self, model_library, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         options = ("--structure", "dendra", "--high-percentile", 99.9)
         assert status_of("import", CSBDEEP / "residual", "--name", "cells", *options) == 0
-        said = capsys.readouterr()
-        assert said.out.startswith("cells: dendra, mae loss, custom network; ")
+        message = capsys.readouterr()
+        assert message.out.startswith("cells: dendra, mae loss, custom network; ")
         card = load_model(model_library / "cells.safetensors").card
         assert (card.structure, card.normalization) == ("dendra", PercentileNormalization(low=2, high=99.9))
         assert card.training["imported_from"] == "CSBDeep"
@@ -284,11 +284,14 @@ class TestCommandLine:
         assert tifffile.imread("out.tif").shape == image.shape
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             (("nowhere", "--name", "x"), "no file or folder nowhere"),
-            ((".", "--name", "x"), "no model known here: it has no bioimageio.yaml and no rdf.yaml and no config.json"),
-            ((CSBDEEP / "restored.npz", "--name", "x"), "no model known here"),
+            (
+                (".", "--name", "x"),
+                "not a model in a known format: it has no bioimageio.yaml and no rdf.yaml and no config.json",
+            ),
+            ((CSBDEEP / "restored.npz", "--name", "x"), "not a model in a known format"),
             ((CSBDEEP / "residual" / "weights_best.h5", "--name", "x"), "neither a folder nor a zip archive"),
             ((CSBDEEP / "residual", "--name", "../x"), "plain file name"),
             (
@@ -299,12 +302,12 @@ class TestCommandLine:
         ],
     )
     def test_bad_input_ends_with_status_2_and_adds_nothing(
-        self, model_library, capsys, tmp_path, monkeypatch, arguments, said
+        self, model_library, capsys, tmp_path, monkeypatch, arguments, message
     ):
         monkeypatch.chdir(tmp_path)
         assert status_of("import", *arguments) == 2
         error = capsys.readouterr().err
-        assert said in error
+        assert message in error
         assert error.count("\n") == 1
         assert names(model_library) == []
 

@@ -24,14 +24,7 @@ def care_candidates(
 
     Layers must be in the order in which they compute. Shapes do not show whether the input is added to the output, nor
     whether merging layers read upsampled or skipped features first: all four networks are yielded, and the package's
-    test image decides.
-
-    Parameters
-    ----------
-    tensors : dict of str to float32 array
-        The state dict.
-    order : sequence of str
-        Its names, in its own order.
+    test image decides. `order` holds the names in the state dict's own order.
     """
     shapes = [tensors[name].shape for name in order if name in tensors]
     values = [tensors[name] for name in order if name in tensors]

@@ -26,11 +26,7 @@ from napari_care_losses.images.normalization import FixedLevels, PercentileNorma
 from napari_care_losses.interchange.bioimageio import network_source
 from napari_care_losses.interchange.bioimageio.onnx_graph import OPSET, onnx_model
 from napari_care_losses.interchange.bioimageio.own_package import CONFIG_KEY
-from napari_care_losses.interchange.bioimageio.readme import (
-    CARE_DOI,
-    CARE_TEXT,
-    describe_package,
-)
+from napari_care_losses.interchange.bioimageio.readme import CARE_DOI, CARE_TEXT, describe_package
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.library import AUTHOR, LICENSE
 from napari_care_losses.simulation.pairs_and_movies import simulate_movie, simulate_pairs
@@ -58,25 +54,14 @@ TEST_SIZE = 256
 
 
 def export_bioimageio(
-    model: Model,
-    path: Path,
-    *,
-    name: str,
-    authors: Sequence[str] = (AUTHOR,),
-    license: str = LICENSE,
+    model: Model, path: Path, *, name: str, authors: Sequence[str] = (AUTHOR,), license: str = LICENSE
 ) -> None:
     """Write a model as a package for bioimage.io; an existing file is replaced once the new one is whole.
 
     Parameters
     ----------
-    model : Model
-        The model.
     path : Path
         The ``.zip`` file to make.
-    name : str
-        Name of the model.
-    authors : sequence of str
-        Who made it.
     license : str
         SPDX identifier of the weights' licence.
 
@@ -138,10 +123,8 @@ def exporting(
                 described = _description(v0_5, model, folder, name=name, authors=authors, license=license, count=count)
             except ValidationError as error:
                 first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                raise InputError(
-                    f"The format does not allow this description of the model: {where}: {first['msg']}."
-                ) from error
+                where = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+                raise InputError(f"The format does not allow this description of the model: {where}.") from error
             # Packed here: the library's own packaging leaves files open.
             spec.save_bioimageio_yaml_only(described, folder / DESCRIPTION)
         yield "packing"
@@ -235,19 +218,13 @@ def _outputs(card: ModelCard) -> list[str]:
 
 def _tolerance(v0_5: Any, folder: Path, output: str) -> Any:
     """Return how closely other programs must reproduce a test output: 0.001, or less where the format demands it."""
-    largest = float(np.abs(np.load(folder / f"{output}.npy")).max())
-    return v0_5.ReproducibilityTolerance(
-        output_ids=[v0_5.TensorId(output)], absolute_tolerance=min(1e-3, 0.005 * largest)
-    )
+    closest = min(1e-3, 0.005 * float(np.abs(np.load(folder / f"{output}.npy")).max()))
+    return v0_5.ReproducibilityTolerance(output_ids=[v0_5.TensorId(output)], absolute_tolerance=closest)
 
 
 def _hashed(v0_5: Any, folder: Path, name: str) -> dict[str, Any]:
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     return {"source": v0_5.RelativeFilePath(PurePosixPath(name)), "sha256": v0_5.Sha256(digest)}
-
-
-def _file(v0_5: Any, folder: Path, name: str) -> Any:
-    return v0_5.FileDescr(**_hashed(v0_5, folder, name))
 
 
 def _tensors(v0_5: Any, card: ModelCard, folder: Path) -> dict[str, list[Any]]:
@@ -259,7 +236,7 @@ def _tensors(v0_5: Any, card: ModelCard, folder: Path) -> dict[str, list[Any]]:
             id=v0_5.TensorId(name),
             description=text,
             axes=[v0_5.BatchAxis(), v0_5.ChannelAxis(channel_names=["intensity"]), *space],
-            test_tensor=_file(v0_5, folder, f"{name}.npy"),
+            test_tensor=v0_5.FileDescr(**_hashed(v0_5, folder, f"{name}.npy")),
             data=v0_5.IntervalOrRatioDataDescr(type="float32"),
             **more,
         )
@@ -292,9 +269,7 @@ def _description(
     import torch
 
     card = model.card
-    architecture = card.care
-
-    hashed, file = partial(_hashed, v0_5, folder), partial(_file, v0_5, folder)
+    hashed = partial(_hashed, v0_5, folder)
     version = v0_5.Version(torch.__version__.partition("+")[0])
     if not all(author.strip() for author in authors):
         raise InputError("The name of an author is empty.")
@@ -306,15 +281,15 @@ def _description(
         authors=[v0_5.Author(name=author) for author in authors],
         cite=[v0_5.CiteEntry(text=CARE_TEXT, doi=v0_5.Doi(CARE_DOI))],
         license=license,
-        documentation=file("README.md"),
-        covers=[file("cover.png")],
+        documentation=v0_5.FileDescr(**hashed("README.md")),
+        covers=[v0_5.FileDescr(**hashed("cover.png"))],
         tags=["2d", "denoising", "restoration", "fluorescence-light-microscopy", "care", "unet", "pytorch", "napari"],
         **_tensors(v0_5, card, folder),
         weights=v0_5.WeightsDescr(
             pytorch_state_dict=v0_5.PytorchStateDictWeightsDescr(
                 **hashed("weights.pt"),
                 architecture=v0_5.ArchitectureFromFileDescr(
-                    **hashed("care_network.py"), callable="CareUNet", kwargs=architecture.to_dict()
+                    **hashed("care_network.py"), callable="CareUNet", kwargs=card.care.to_dict()
                 ),
                 pytorch_version=version,
             ),

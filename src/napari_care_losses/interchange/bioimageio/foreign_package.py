@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.interchange.archives import Contents
     from napari_care_losses.interchange.bioimageio.tensors import Interface
+    from napari_care_losses.models.architecture import Architecture
 
     Agrees = Callable[[ForeignProgram], bool]
 
@@ -76,8 +77,10 @@ def read_foreign_package(
         programs = {kind: entry for kind in _KEYS if (entry := _entry(described, kind)) is not None}
         asked: ForeignProgram | None = None
         if TORCHSCRIPT in programs:
-            path = copy_checked(contents, programs[TORCHSCRIPT], folder / "program.pt", "TorchScript program")
-            asked = _asked(described, programs[TORCHSCRIPT], path)
+            entry = programs[TORCHSCRIPT]
+            path = copy_checked(contents, entry, folder / "program.pt", "TorchScript program")
+            name, authors = _package_name(described), _authors(described)
+            asked = ForeignProgram(name, authors, str(at(entry, "source"))[:200], _sha256(path.read_bytes()))
             if agrees is not None and agrees(asked):
                 return (yield from _tried(TORCHSCRIPT, path, described, interface, test))
         if ONNX in programs:
@@ -90,19 +93,13 @@ def read_foreign_package(
     kinds = at(described, "weights")
     found = ", ".join(str(kind)[:40] for kind in kinds)[:200] if isinstance(kinds, dict) and kinds else "no weights"
     raise ModelFileError(
-        f"This package has {found}; what can be used here is a CARE network as a PyTorch state dict, or any 2D network "
+        f"This package has {found}; supported are a CARE network as a PyTorch state dict, or any 2D network "
         f"as TorchScript or ONNX{': ' if reasons else ''}{'; '.join(reasons)}."
     )
 
 
 def read_program_model(model: Model, *, agrees: Agrees | None = None) -> Model:
-    """Return the model of a file that holds an external program, if the user agrees to run it on this machine.
-
-    Raises
-    ------
-    UnagreedProgramError
-        If the user has not agreed.
-    """
+    """Return the model of a file that holds an external program, if the user agrees; else `UnagreedProgramError`."""
     program = model.card.architecture
     assert isinstance(program, Program)
     training = model.card.training
@@ -121,12 +118,6 @@ def read_program_model(model: Model, *, agrees: Agrees | None = None) -> Model:
 
 def _entry(described: dict[str, Any], kind: str) -> Any:
     return next((entry for key in _KEYS[kind] if (entry := at(described, "weights", key)) is not None), None)
-
-
-def _asked(described: dict[str, Any], entry: Any, path: Path) -> ForeignProgram:
-    return ForeignProgram(
-        _package_name(described), _authors(described), str(at(entry, "source"))[:200], _sha256(path.read_bytes())
-    )
 
 
 def _package_name(described: dict[str, Any]) -> str:
@@ -196,13 +187,7 @@ def _recognized(
     for architecture, weights in care_candidates(found.tensors, order):
         if any(size % architecture.block for size in test.image.shape):
             continue
-        card = ModelCard(
-            structure="other",
-            loss=UNKNOWN,
-            architecture=architecture,
-            normalization=interface.normalization,
-            training=_provenance(described, "pytorch_state_dict"),
-        )
+        card = _card(described, interface, "pytorch_state_dict", architecture)
         model = Model(card, {name: torch.from_numpy(value) for name, value in weights.items()})
         with torch.inference_mode():
             made = model.network()(given).mean[0, 0].numpy()
@@ -241,14 +226,7 @@ def _tried(
         )
     except ParameterError as error:
         raise ModelFileError(f"The network cannot be imported: {error}") from error
-    card = ModelCard(
-        structure="other",
-        loss=UNKNOWN,
-        preset=kind,
-        architecture=program,
-        normalization=interface.normalization,
-        training=_provenance(described, kind),
-    )
+    card = replace(_card(described, interface, kind, program), preset=kind)
     model = Model(card, {TENSOR: torch.frombuffer(bytearray(data), dtype=torch.uint8)})
     # messages name this folder
     folder = path.with_name("trial") / f"The {'TorchScript program' if kind == TORCHSCRIPT else 'ONNX graph'}"
@@ -264,13 +242,21 @@ def _tried(
     return replace(model, card=replace(card, architecture=replace(program, block=block, margin=margin)))
 
 
-def _provenance(described: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {
-        "imported_from": f"the bioimage.io package {_package_name(described)!r} ({kind})",
-        "package": _package_name(described),
-        "authors": list(_authors(described)),
-        "imported": datetime.now(UTC).date().isoformat(),
-    }
+def _card(
+    described: dict[str, Any], interface: Interface, kind: str, architecture: Architecture | Program
+) -> ModelCard:
+    return ModelCard(
+        structure="other",
+        loss=UNKNOWN,
+        architecture=architecture,
+        normalization=interface.normalization,
+        training={
+            "imported_from": f"the bioimage.io package {_package_name(described)!r} ({kind})",
+            "package": _package_name(described),
+            "authors": list(_authors(described)),
+            "imported": datetime.now(UTC).date().isoformat(),
+        },
+    )
 
 
 def _sha256(data: bytes) -> str:

@@ -25,16 +25,9 @@ IR_VERSION = 7
 
 
 def onnx_model(model: Model, input_name: str, output_names: list[str]) -> bytes:
-    """Return a model as ONNX.
+    """Return a model as ONNX; its input is (batch, 1, y, x), normalised.
 
-    Parameters
-    ----------
-    model : Model
-        The model.
-    input_name : str
-        Name of the input, (batch, 1, y, x), normalised.
-    output_names : list of str
-        Name of the restored image and, for models that predict it, of the scale.
+    The outputs are the restored image and, for models that predict it, the scale.
     """
     import onnx
     from onnx import helper

@@ -34,9 +34,7 @@ def read_bioimageio(
     Parameters
     ----------
     contents : Contents
-        The package's files.
-    description : str
-        Name of the description among them.
+        The package's files, `description` among them.
     agrees : callable, optional
         As in `napari_care_losses.interchange.import_model.import_model`.
     limits : Limits, optional
@@ -47,7 +45,7 @@ def read_bioimageio(
     UnagreedProgramError
         If the package holds only an external program that the user has not agreed to run.
     ModelFileError
-        If the package is damaged, or holds nothing that can be used here.
+        If the package is damaged, or holds nothing that can be used.
     """
     described = read_description(contents, description)
     card = at(described, "config", CONFIG_KEY, "card")

@@ -21,27 +21,19 @@ LARGEST_EPS = 0.1
 class Preprocessing:
     """The steps before a network, combined into a normalization, a gain, an offset and a clipping.
 
-    Parameters
-    ----------
-    tensor : dict
-        The description of the input.
-
-    Attributes
-    ----------
-    normalization : Normalization, or None
-        What becomes 0 and 1; None before any step.
-    gain, offset, lowest, highest : float
-        What is done after that, as in `napari_care_losses.models.program.Program`.
+    They are read from the description of the input. Gain, offset, lowest and highest are those of
+    `napari_care_losses.models.program.Program`.
     """
 
     def __init__(self, tensor: dict[str, Any]) -> None:
+        # what becomes 0 and 1; None before any step
         self.normalization: Normalization | None = None
         self.gain, self.offset, self.lowest, self.highest = 1.0, 0.0, -NO_BOUND, NO_BOUND
         for name, kwargs in _listed(tensor, "preprocessing"):
             if name in {"zero_mean_unit_variance", "scale_range", "fixed_zero_mean_unit_variance"} and (
                 self.lowest > -NO_BOUND or self.highest < NO_BOUND
             ):
-                raise ModelFileError(f"The network's input is clipped before {name}: that is not done here.")
+                raise ModelFileError(f"The network's input is clipped before {name}: this is not supported.")
             self._take(name, kwargs)
         self._fix()
 
@@ -53,31 +45,28 @@ class Preprocessing:
     def is_undone(self, tensor: dict[str, Any]) -> bool:
         """Return whether the package itself scales the result `tensor` back to grey levels.
 
-        Raises
-        ------
-        ModelFileError
-            If anything else is done to the result.
+        Raises `ModelFileError` if anything else is done to the result.
         """
         gain, offset, last = 1.0, 0.0, ""
         for name, kwargs in _listed(tensor, "postprocessing"):
             if name == "ensure_dtype" and str(kwargs.get("dtype")) in FLOATS:
                 continue
             if name != "scale_linear":
-                raise ModelFileError(f"The network's result is to be treated by {name}: that is not done here.")
+                raise ModelFileError(f"The network's result is to be processed by {name}: this is not supported.")
             factor, added = _number(kwargs, "gain", 1.0), _number(kwargs, "offset", 0.0)
             gain, offset, last = gain * factor, offset * factor + added, name
         if not last:
             return False
-        fixed = self.normalization if isinstance(self.normalization, FixedLevels) else None
-        if fixed is None or not (
-            math.isclose(gain, (fixed.high - fixed.low) / self.gain, rel_tol=1e-3)
-            and math.isclose(
-                offset, fixed.low - self.offset * (fixed.high - fixed.low) / self.gain, rel_tol=1e-3, abs_tol=1e-6
-            )
-        ):
+        is_inverse = False
+        if isinstance(self.normalization, FixedLevels):
+            inverse = (self.normalization.high - self.normalization.low) / self.gain
+            shift = self.normalization.low - self.offset * inverse
+            is_inverse = math.isclose(gain, inverse, rel_tol=1e-3)
+            is_inverse = is_inverse and math.isclose(offset, shift, rel_tol=1e-3, abs_tol=1e-6)
+        if not is_inverse:
             raise ModelFileError(
-                f"The network's result is to be treated by {last}, which is not the inverse of what is done to its "
-                "input: that is not done here."
+                f"The network's result is to be processed by {last}, which is not the inverse of what is done to its "
+                "input: this is not supported."
             )
         return True
 
@@ -110,13 +99,13 @@ class Preprocessing:
             except ParameterError as error:
                 raise ModelFileError(f"The network's input is scaled by percentiles: {error}") from error
         else:
-            raise ModelFileError(f"The network's input is to be treated by {name}: that is not done here.")
+            raise ModelFileError(f"The network's input is to be processed by {name}: this is not supported.")
 
     def _restart(self, normalization: Normalization, *, keeps_scale: bool = False) -> None:
         """Set a new normalization: statistics of scaled pixels are those of the pixels, scaled."""
         if keeps_scale and isinstance(normalization, FixedLevels):
             if self.normalization is not None:
-                raise ModelFileError("The network's input is normalised twice: that is not done here.")
+                raise ModelFileError("The network's input is normalised twice: this is not supported.")
             normalization = FixedLevels(
                 low=(normalization.low - self.offset) / self.gain, high=(normalization.high - self.offset) / self.gain
             )
@@ -129,7 +118,7 @@ class Preprocessing:
 
     def _clip(self, kwargs: dict[str, Any]) -> None:
         if kwargs.get("min_percentile") is not None or kwargs.get("max_percentile") is not None:
-            raise ModelFileError("The network's input is to be clipped at percentiles: that is not done here.")
+            raise ModelFileError("The network's input is to be clipped at percentiles: this is not supported.")
         self._fix()
         self.lowest = max(self.lowest, _number(kwargs, "min", -NO_BOUND))
         self.highest = min(self.highest, _number(kwargs, "max", NO_BOUND))
@@ -137,12 +126,12 @@ class Preprocessing:
 
 def _check_statistics(name: str, kwargs: dict[str, Any]) -> None:
     if kwargs.get("reference_tensor") is not None:
-        raise ModelFileError(f"The network's input is treated by {name} of another tensor: that is not done here.")
+        raise ModelFileError(f"The network's input is processed by {name} of another tensor: this is not supported.")
     if _number(kwargs, "eps", 1e-6) > LARGEST_EPS:
-        raise ModelFileError(f"The network's input is treated by {name} with an eps above {LARGEST_EPS:g}.")
+        raise ModelFileError(f"The network's input is processed by {name} with an eps above {LARGEST_EPS:g}.")
     axes = kwargs.get("axes")
     if axes is not None and not (isinstance(axes, list | str) and {"y", "x"} <= {str(axis) for axis in axes}):
-        raise ModelFileError(f"The network's input is treated by {name} over {shortened(axes)}: expected y and x.")
+        raise ModelFileError(f"The network's input is processed by {name} over {shortened(axes)}: expected y and x.")
 
 
 def _listed(tensor: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:
@@ -170,5 +159,5 @@ def _number(kwargs: dict[str, Any], name: str, usual: float | None = None) -> fl
         with suppress(ValueError):
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ModelFileError(f"The package says a number {name} that is not understood: {shortened(kwargs.get(name))}.")
+        raise ModelFileError(f"The package has a number {name} that is not understood: {shortened(kwargs.get(name))}.")
     return float(value)

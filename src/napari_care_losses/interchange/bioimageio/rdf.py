@@ -49,13 +49,7 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yam
 
 
 def read_description(contents: Contents, name: str) -> dict[str, Any]:
-    """Return the description of a model.
-
-    Raises
-    ------
-    ModelFileError
-        If it is damaged, or does not describe a model.
-    """
+    """Return the description of a model; raises `ModelFileError` if it is damaged, or does not describe a model."""
     try:
         described = checked(yaml.load(contents.read(name), _PlainLoader))
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
@@ -79,23 +73,9 @@ def at(values: Any, *keys: str) -> Any:
 def copy_checked(contents: Contents, entry: Any, target: Path, what: str, limit: int = MAX_WEIGHTS) -> Path:
     """Copy the file that an entry of a description names, and compare its digest with the one there.
 
-    Parameters
-    ----------
-    contents : Contents
-        The package's files.
-    entry : Any
-        With ``source`` and perhaps ``sha256``.
-    target : Path
-        Path of the copy, which is returned; paths from a package are never used.
-    what : str
-        What the file is, for messages.
-    limit : int
-        Bytes at most.
-
-    Raises
-    ------
-    ModelFileError
-        If there is no such file, or its digest differs.
+    The entry has ``source`` and perhaps ``sha256``. Returns `target`, the path of the copy; paths from a package are
+    never used. Messages say `what` the file is. Raises `ModelFileError` if there is no such file, it has more than
+    `limit` bytes, or its digest differs.
     """
     source, digest = at(entry, "source"), at(entry, "sha256")
     if not isinstance(source, str):

@@ -21,10 +21,11 @@ def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str
     """Return the README of a package, in Markdown."""
     architecture, block = card.care, card.care.block
     becomes, low, width = _normalized(card.normalization)
+    structure = "" if card.structure == "other" else f" on {card.structure} images"
     parts = [
         f"# {name}",
         "Restores 2D fluorescence images taken at low exposure. A CARE U-Net trained with the "
-        f"{card.loss} loss{_structure(card)}; packaged by napari-care-losses {__version__}.",
+        f"{card.loss} loss{structure}; packaged by napari-care-losses {__version__}.",
         "## What goes in and what comes out",
         f"One channel, one frame at a time. The package normalises it: {becomes} **The result "
         "stays in these normalised units:** the format has no way to say that a range found in the "
@@ -87,10 +88,6 @@ def _normalized(normalization: Normalization) -> tuple[str, str, str]:
         f"p{low}",
         f"(p{high} - p{low})",
     )
-
-
-def _structure(card: ModelCard) -> str:
-    return "" if card.structure == "other" else f" on {card.structure} images"
 
 
 def _training(card: ModelCard) -> str:

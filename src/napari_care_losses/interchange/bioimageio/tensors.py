@@ -22,33 +22,23 @@ _KINDS_OF_AXES = {"batch": "b", "channel": "c", "index": "i", "time": "t"}
 
 @dataclass(frozen=True)
 class Interface:
-    """Form of a network's input and result.
-
-    Attributes
-    ----------
-    axes_in, axes_out : str
-        One letter each.
-    block, smallest, size : int
-        Step of the sizes it takes, the smallest, and the only one, 0 for any.
-    halo : int
-        Declared distance from the edges of a tile within which its result is wrong.
-    preprocessing : Preprocessing
-        What is done to the input.
-    is_undone : bool
-        Whether the package scales the result back to grey levels.
-    test_input, test_output : Any
-        Entries of the package's test tensors in its description.
-    """
+    """Form of a network's input and result; axes are one letter each."""
 
     axes_in: str
     axes_out: str
     block: int
+    """Step of the sizes it takes."""
     smallest: int
+    """Smallest size it takes."""
     size: int
+    """The only size it takes; 0 for any."""
     halo: int
+    """Declared distance from the edges of a tile within which its result is wrong."""
     preprocessing: Preprocessing
     is_undone: bool
+    """Whether the package scales the result back to grey levels."""
     test_input: Any
+    """Entry of the package's test tensor in its description."""
     test_output: Any
 
     @property
@@ -58,13 +48,7 @@ class Interface:
 
 
 def read_interface(described: dict[str, Any]) -> Interface:
-    """Return the interface from a description.
-
-    Raises
-    ------
-    ModelFileError
-        If it is damaged, or demands what cannot be done here.
-    """
+    """Return the interface from a description; raises `ModelFileError` if it demands what cannot be done here."""
     entering, leaving = (_only(described, name) for name in ("inputs", "outputs"))
     axes_in, axes_out = _axes(entering), _axes(leaving)
     block, smallest, size = _sizes(entering, axes_in)
@@ -185,13 +169,9 @@ def _item(values: Any, place: int, usual: int) -> Any:
 
 
 def _halo(leaving: dict[str, Any], axes: str) -> int:
-    halos = []
-    for place, axis in enumerate(axes):
-        if axis in "yx":
-            if isinstance(leaving.get("axes"), list):
-                halos.append(leaving["axes"][place].get("halo", 0))
-            else:
-                halos.append(_item(leaving.get("halo"), place, 0))
+    is_new = isinstance(leaving.get("axes"), list)
+    places = [place for place, axis in enumerate(axes) if axis in "yx"]
+    halos = [leaving["axes"][at].get("halo", 0) if is_new else _item(leaving.get("halo"), at, 0) for at in places]
     return max(_whole(halo, least=0) for halo in halos)
 
 

@@ -42,8 +42,6 @@ def care_weights(
     ----------
     found : Tensors
         From `read_hdf5`.
-    architecture : Architecture
-        From ``config.json``.
     swaps_axes : bool
         Whether the network was made for images (X, Y).
 
@@ -98,13 +96,10 @@ def _convolutions(found: Tensors) -> dict[str, tuple[NDArray[np.float32], NDArra
         kernels = [value for value in held.values() if value.ndim > 1]
         biases = [value for value in held.values() if value.ndim == 1]
         if len(kernels) != 1 or len(biases) != 1 or kernels[0].ndim != 4:
-            is_3d = any(kernel.ndim == 5 for kernel in kernels)
+            if any(kernel.ndim == 5 for kernel in kernels):
+                raise ModelFileError(f"Layer {layer!r} is a convolution in 3D: only 2D networks can be imported.")
             shapes = ", ".join(str(value.shape) for value in held.values())
-            raise ModelFileError(
-                f"Layer {layer!r} is a convolution in 3D: only 2D networks can be imported."
-                if is_3d
-                else f"Layer {layer!r} is no 2D convolution with a bias: it holds arrays of {shapes}."
-            )
+            raise ModelFileError(f"Layer {layer!r} is no 2D convolution with a bias: it holds arrays of {shapes}.")
         layers[layer] = kernels[0], biases[0]
     return layers
 

@@ -57,14 +57,7 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
     """Read a CARE model of CSBDeep, step by step.
 
     CSBDeep stores neither what the images show nor their percentiles: the model gets the structure "other" and
-    CSBDeep's default percentiles, 2 and 99.8.
-
-    Parameters
-    ----------
-    contents : Contents
-        The files of its folder.
-    limits : Limits, optional
-        Of reading the weights.
+    CSBDeep's default percentiles, 2 and 99.8. The `limits` are those of reading the weights.
 
     Raises
     ------
@@ -79,14 +72,15 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
     with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
         copied = Path(folder) / name
         contents.copy(name, copied)
-        found = yield from read_confined(READER, copied, limits or _limits(copied))
+        # HDF5 never ends with some damaged files
+        limits = limits or Limits(work=4.0 + copied.stat().st_size / 2e7)
+        found = yield from read_confined(READER, copied, limits)
     weights = care_weights(found, architecture, swaps_axes=_axes(config) == "XY")
     import torch
 
-    loss = _loss(config)
     card = ModelCard(
         structure="other",
-        loss=loss,
+        loss=_loss(config),
         preset=next((name for name, preset in PRESETS.items() if _is_preset(architecture, preset)), "custom"),
         architecture=architecture,
         normalization=PercentileNormalization(low=2.0, high=99.8),
@@ -110,11 +104,6 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
 
 def _is_preset(architecture: Architecture, preset: Architecture) -> bool:
     return preset.to_dict() | {"predicts_scale": architecture.predicts_scale} == architecture.to_dict()
-
-
-def _limits(weights: Path) -> Limits:
-    """Return the limits of reading weights: HDF5 never ends with some damaged files."""
-    return Limits(work=4.0 + weights.stat().st_size / 2e7)
 
 
 def _config(contents: Contents) -> dict[str, Any]:
@@ -170,10 +159,6 @@ def _axes(config: dict[str, Any]) -> str:
 
 def _loss(config: dict[str, Any]) -> str:
     loss = config.get("train_loss")
-    return (
-        loss
-        if isinstance(loss, str) and loss in {"laplace", "mae", "mse"}
-        else "laplace"
-        if config.get("probabilistic")
-        else "mae"
-    )
+    if isinstance(loss, str) and loss in {"laplace", "mae", "mse"}:
+        return loss
+    return "laplace" if config.get("probabilistic") else "mae"

@@ -103,16 +103,7 @@ def main(source: str, target: str) -> int:
     except RefusedWeights as refused:
         print(f"{refused}.", file=sys.stderr)
         return 2
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        RecursionError,
-        MemoryError,
-    ) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
         print(f"it is no HDF5 file, or a damaged one ({type(error).__name__}: {error}).", file=sys.stderr)
         return 2
     save_file(arrays, target, metadata=notes)
