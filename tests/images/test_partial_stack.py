@@ -1,10 +1,12 @@
 import threading
+from copy import deepcopy
 from itertools import islice
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import median_filter
 
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.partial_stack import NearestFirst, PartialStack
@@ -60,9 +62,77 @@ def test_a_single_image_is_one_frame() -> None:
     assert np.isnan(stack[0, 0])
 
 
-def test_fancy_indices_are_refused() -> None:
-    with pytest.raises(IndexError, match="integers and slices"):
-        partial()[[0, 1]]
+IDIOMS = {
+    "max": lambda a: a.max(),
+    "mean along an axis": lambda a: a.mean(axis=0),
+    "copy": lambda a: a.copy(),
+    "astype": lambda a: a.astype(np.float64),
+    "reshape": lambda a: a.reshape(-1, 5),
+    "ravel": lambda a: a.ravel(),
+    "T": lambda a: a.T,
+    "size": lambda a: a.size,
+    "nbytes": lambda a: a.nbytes,
+    "len": len,
+    "iteration": lambda a: [frame.sum() for frame in a],
+    "comparison": lambda a: a > 2,
+    "equality": lambda a: a == 3,
+    "mask": lambda a: a[a > 2],
+    "mask of frames": lambda a: a[np.array([True, False])],
+    "list": lambda a: a[[1, 0, 1]],
+    "new axis": lambda a: a[np.newaxis, 0],
+    "integers": lambda a: a[-1, 2, 3, 4],
+    "arithmetic": lambda a: 2 * a - a / 3 + a**2,
+    "negative": lambda a: -a,
+    "number first": lambda a: 7 - a,
+    "with an array": lambda a: np.ones(5) * a,
+    "reduction": lambda a: np.add.reduce(a, axis=1),
+    "into an array": lambda a: np.sqrt(a, out=np.zeros(a.shape, np.float32)),
+    "asarray": np.asarray,
+    "array of integers": lambda a: np.nan_to_num(np.array(a, dtype=np.float64)).astype(int),
+    "np.max": np.max,
+    "np.percentile": lambda a: np.percentile(a, [1, 50]),
+    "np.where": lambda a: np.where(a > 2, a, 0),
+    "np.stack": lambda a: np.stack([a, a]),
+    "np.clip": lambda a: np.clip(a, 1, 3),
+    "clip": lambda a: a.clip(1, 3),
+    "np.moveaxis": lambda a: np.moveaxis(a, 0, -1),
+    "std": lambda a: np.std(a),
+    "isnan": lambda a: np.isnan(a).any(),
+    "median filter": lambda a: median_filter(a, size=3),
+    "tolist": lambda a: a[0, 0].tolist(),
+    "deepcopy": deepcopy,
+}
+
+
+@pytest.mark.parametrize("done", [range(6), (0, 4)], ids=["whole", "partial"])
+@pytest.mark.parametrize("idiom", IDIOMS)
+def test_idioms_of_arrays_give_what_an_array_gives(idiom: str, done) -> None:
+    stack = partial(done=done)
+    whole = np.stack([np.full((4, 5), index if index in done else np.nan, np.float32) for index in range(6)])
+    np.testing.assert_array_equal(IDIOMS[idiom](stack), IDIOMS[idiom](whole.reshape(2, 3, 4, 5)))
+
+
+def test_a_stack_changes_by_being_filled_only() -> None:
+    stack = partial(done=(0,))
+    before = np.asarray(stack)
+    for change in (
+        lambda: stack.__setitem__(0, 1),
+        lambda: stack.sort(),
+        lambda: stack.__isub__(90),
+        lambda: np.add(before, 1, out=stack),
+    ):
+        with pytest.raises((TypeError, AttributeError)):
+            change()
+    np.testing.assert_array_equal(stack, before)
+
+
+def test_what_no_array_has_is_missing_and_read_by_nobody() -> None:
+    stack = partial()
+    assert not hasattr(stack, "compute")
+    assert not hasattr(stack, "__dask_graph__")
+    for key in ((0, 0, 0, 0, 0), "frame", 9):
+        with pytest.raises(IndexError):
+            stack[key]
 
 
 def test_frames_come_from_the_shown_one_outward_and_follow_it() -> None:
