@@ -65,7 +65,7 @@ def test_the_memory_is_returned_also_after_an_error():
     assert left < 0.2 * held
 
 
-def test_nothing_happens_elsewhere(monkeypatch):
+def test_nothing_happens_on_other_systems(monkeypatch):
     monkeypatch.setattr(memory.sys, "platform", "darwin")
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("loaded a library"))
     with freed_memory_kept():

@@ -18,14 +18,14 @@ print(free_memory())
 """
 
 
-def test_the_machine_is_asked():
+def test_the_available_memory_of_the_machine_counts():
     assert 0 < free_memory() <= psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize(
     ("limit", "cached", "expected"), [("1000", 50, 750), ("max", 50, None), ("200", 50, 0), ("300", 250, 250)]
 )
-def test_a_container_has_less(tmp_path, monkeypatch, limit, cached, expected):
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch, limit, cached, expected):
     (tmp_path / "max").write_text(limit)
     (tmp_path / "current").write_text("300")
     (tmp_path / "memory.stat").write_text(f"anon 50\nfile 999\ninactive_file {cached - 50}\nactive_file 50\n")

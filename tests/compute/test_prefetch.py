@@ -91,7 +91,7 @@ def test_closing_waits_for_the_item_being_made_and_closes_the_maker():
     timer.join()
 
 
-def test_an_error_comes_in_its_item_s_place():
+def test_an_error_is_raised_in_place_of_its_item():
     maker = Maker(5, broken_at=2)
     items = prefetch(maker.items())
     assert [next(items), next(items)] == [0, 1]
@@ -101,7 +101,7 @@ def test_an_error_comes_in_its_item_s_place():
     assert list(items) == []
 
 
-def test_an_error_of_an_item_nobody_asked_for_is_not_raised():
+def test_an_error_of_an_unused_item_is_not_raised():
     maker = Maker(5, broken_at=1)
     items = prefetch(maker.items())
     next(items)
@@ -110,7 +110,7 @@ def test_an_error_of_an_item_nobody_asked_for_is_not_raised():
     assert not threads()
 
 
-def test_an_error_of_the_user_leaves_no_thread():
+def test_an_error_of_the_caller_leaves_no_thread():
     with pytest.raises(RuntimeError, match="mine"), closing(prefetch(Maker(5).items())) as items:
         next(items)
         raise RuntimeError("mine")

@@ -62,14 +62,14 @@ def test_only_the_frame_asked_for_is_read():
     assert spy.read == [(2, 1)]
 
 
-def test_channels_are_known():
+def test_the_channel_of_a_frame_is_returned():
     frames = Frames(np.zeros((2, 3, 4, 4)), "TCYX")
     assert [frames.channel(i) for i in range(6)] == [0, 1, 2, 0, 1, 2]
     assert Frames(np.zeros((2, 4, 4))).channel(1) == 0
 
 
 @pytest.mark.parametrize(
-    ("array", "axes", "said"),
+    ("array", "axes", "message"),
     [
         (np.zeros(5), "", r"shape \(5,\)"),
         (np.zeros((1,) * 6), "", "up to three axes"),
@@ -81,8 +81,8 @@ def test_channels_are_known():
         (np.zeros((0, 4, 4)), "", "empty"),
     ],
 )
-def test_refuses_what_is_no_stack_of_grey_frames(array, axes, said):
-    with pytest.raises(InputError, match=said):
+def test_refuses_what_is_no_stack_of_grey_frames(array, axes, message):
+    with pytest.raises(InputError, match=message):
         Frames(array, axes)
 
 

@@ -214,7 +214,7 @@ def bleaching():
 
 
 @pytest.mark.parametrize("pixels", [4_000, 40_000, 400_000, SAMPLED_PIXELS])
-def test_the_error_of_a_bleaching_movie_s_range_is_as_stated(bleaching, monkeypatch, pixels):
+def test_the_error_of_the_range_of_a_bleaching_movie_is_as_documented(bleaching, monkeypatch, pixels):
     monkeypatch.setattr("napari_care_losses.images.normalization.SAMPLED_PIXELS", pixels)
     _, ranges = run(stack_ranges(Frames(Bleaching()), PercentileNormalization()))
     for level, p in zip(ranges[0], (0.02, 0.998), strict=True):

@@ -146,7 +146,7 @@ def test_frames_come_from_the_shown_one_outward_and_follow_it() -> None:
     assert 10 not in order
 
 
-def test_the_look_may_move_from_another_thread() -> None:
+def test_the_shown_frame_may_be_set_from_another_thread() -> None:
     order = NearestFirst(range(200), shown=0)
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The adversarial loss: its discriminator, the pull on the network, and trainings with it."""
+"""The adversarial loss: its discriminator, its gradient, and trainings with it."""
 
 import math
 
@@ -63,19 +63,19 @@ def is_equal(first, second):
     return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_a_judgement_reaches_34_pixels(monkeypatch):
+def test_the_receptive_field_of_the_discriminator_is_34_pixels(monkeypatch):
     # normalisation looks at the whole patch
     monkeypatch.setattr(torch.nn.InstanceNorm2d, "forward", lambda self, x: x)
     low, image = torch.randn(2, 1, 1, 64, 64)
     image.requires_grad_()
-    judged = Discriminator(8, torch.Generator())(low, image)
-    assert judged.shape == (1, 1, 14, 14)
-    judged[0, 0, 7, 7].backward()
+    output = Discriminator(8, torch.Generator())(low, image)
+    assert output.shape == (1, 1, 14, 14)
+    output[0, 0, 7, 7].backward()
     seen = image.grad[0, 0].ne(0).nonzero()
     assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [34, 34]
 
 
-def test_the_smallest_patches_can_be_judged():
+def test_the_discriminator_takes_the_smallest_patches():
     assert Discriminator(4, torch.Generator())(*torch.randn(2, 1, 1, 16, 16)).shape == (1, 1, 2, 2)
 
 
@@ -85,11 +85,11 @@ def test_equal_seeds_give_equal_discriminators():
     assert not is_equal(first, other)
 
 
-def judged_apart(mine, restored_of, seed=100):
-    """Return how far apart patches not learnt from are judged, true ones above restored ones."""
+def skill_of(gan, restored_of, seed=100):
+    """Return the mean output for true patches minus that for restored ones, on patches not trained on."""
     low, blurred, true = patches(seed)
     with torch.no_grad():
-        return (mine.discriminator(low, true) - mine.discriminator(low, restored_of(blurred, true))).mean().item()
+        return (gan.discriminator(low, true) - gan.discriminator(low, restored_of(blurred, true))).mean().item()
 
 
 @pytest.mark.parametrize(
@@ -99,83 +99,83 @@ def judged_apart(mine, restored_of, seed=100):
         pytest.param(lambda blurred, true: true.roll(1, 0), id="true, but of another place"),
     ],
 )
-def test_the_discriminator_learns_to_tell_restored_from_true(restored_of):
-    """What belongs to another noisy patch is found out too: invented structure does not pass."""
-    mine = objective(discriminator_rate=2e-3)
-    assert abs(judged_apart(mine, restored_of)) < 0.1
+def test_the_discriminator_learns_to_separate_restored_from_true_patches(restored_of):
+    """Structure of another noisy patch is recognised too: invented structure is not taken for true."""
+    gan = objective(discriminator_rate=2e-3)
+    assert abs(skill_of(gan, restored_of)) < 0.1
     for step in range(200):
         low, blurred, true = patches(step)
-        mine.update(Prediction(restored_of(blurred, true), None), low, true)
-    assert judged_apart(mine, restored_of) > 0.4
+        gan.update(Prediction(restored_of(blurred, true), None), low, true)
+    assert skill_of(gan, restored_of) > 0.4
 
 
-def learnt(**settings):
-    mine = objective(discriminator_rate=2e-3, **settings)
+def trained_objective(**settings):
+    gan = objective(discriminator_rate=2e-3, **settings)
     for step in range(100):
         low, blurred, true = patches(step)
-        mine.update(Prediction(blurred, None), low, true)
-    return mine
+        gan.update(Prediction(blurred, None), low, true)
+    return gan
 
 
-def pull_of(mine, low, restored, true):
-    """Return what is added to the content's gradient, and that gradient."""
-    pulled, alone = (restored.clone().requires_grad_() for _ in range(2))
-    value = mine.backward(Prediction(pulled, None), low, true)
+def adversarial_gradient(gan, low, restored, true):
+    """Return the adversarial gradient and the gradient of the content loss."""
+    with_discriminator, alone = (restored.clone().requires_grad_() for _ in range(2))
+    value = gan.backward(Prediction(with_discriminator, None), low, true)
     content = Fourier()(Prediction(alone, None), true)
     content.backward()
     assert value == content.item()
-    return pulled.grad - alone.grad, alone.grad
+    return with_discriminator.grad - alone.grad, alone.grad
 
 
-def test_the_pull_is_as_strong_as_weight_and_skill_say_and_leads_where_the_image_passes():
-    mine = learnt(adversarial_weight=0.25)
+def test_the_adversarial_gradient_is_scaled_by_weight_and_skill_and_raises_the_discriminators_output():
+    gan = trained_objective(adversarial_weight=0.25)
     low, blurred, true = patches(100)
-    pull, gradient = pull_of(mine, low, blurred, true)
-    skill = judged_apart(mine, lambda blurred, true: blurred)
+    added, gradient = adversarial_gradient(gan, low, blurred, true)
+    skill = skill_of(gan, lambda blurred, true: blurred)
     assert 0.1 < skill < 1
-    assert pull.norm().item() == pytest.approx(0.25 * skill * gradient.norm().item(), rel=1e-4)
-    judged = blurred.clone().requires_grad_()
-    (mine.discriminator(low, judged) - 1).square().mean().backward()
-    cosine = torch.nn.functional.cosine_similarity(pull.flatten(), judged.grad.flatten(), dim=0)
+    assert added.norm().item() == pytest.approx(0.25 * skill * gradient.norm().item(), rel=1e-4)
+    restored = blurred.clone().requires_grad_()
+    (gan.discriminator(low, restored) - 1).square().mean().backward()
+    cosine = torch.nn.functional.cosine_similarity(added.flatten(), restored.grad.flatten(), dim=0)
     assert cosine.item() == pytest.approx(1, abs=1e-4)
 
 
-def test_a_discriminator_that_cannot_tell_does_not_pull():
-    mine = learnt()
+def test_a_discriminator_without_skill_adds_no_gradient():
+    gan = trained_objective()
     low, _, true = patches(100)
-    # a restoration it takes for truer than the truth: what it was shown as true, against what it was shown as restored
-    pull, gradient = pull_of(mine, low, true, gaussian(true))
+    # restored and true patches of the training swap their places
+    added, gradient = adversarial_gradient(gan, low, true, gaussian(true))
     assert gradient.norm() > 0
-    assert pull.norm() == 0
+    assert added.norm() == 0
 
 
-def test_the_content_s_gradient_is_never_outweighed():
-    """To first order every step lessens the content loss, however large weight and skill are."""
-    mine = learnt(adversarial_weight=1)
-    for parameter in mine.discriminator.layers[-1].parameters():
+def test_the_adversarial_gradient_is_never_larger_than_the_content_gradient():
+    """To first order every step lowers the content loss, however large weight and skill are."""
+    gan = trained_objective(adversarial_weight=1)
+    for parameter in gan.discriminator.layers[-1].parameters():
         parameter.data *= 1000
-    pull, gradient = pull_of(mine, *patches(100))
-    assert pull.norm().item() == pytest.approx(gradient.norm().item(), rel=1e-4)
+    added, gradient = adversarial_gradient(gan, *patches(100))
+    assert added.norm().item() == pytest.approx(gradient.norm().item(), rel=1e-4)
 
 
 def test_the_discriminator_changes_in_its_own_step_alone():
-    mine, network = objective(), CareNetwork(ARCHITECTURE)
+    gan, network = objective(), CareNetwork(ARCHITECTURE)
     low, _, true = patches()
-    before = copied(mine.state())
+    before = copied(gan.state())
     prediction = network(low)
-    mine.backward(prediction, low, true)
-    assert is_equal(mine.state(), before)
-    assert all(parameter.grad is None for parameter in mine.discriminator.parameters())
+    gan.backward(prediction, low, true)
+    assert is_equal(gan.state(), before)
+    assert all(parameter.grad is None for parameter in gan.discriminator.parameters())
     given = [parameter.grad.clone() for parameter in network.parameters()]
     assert any(gradient.abs().max() > 0 for gradient in given)
-    mine.update(prediction, low, true)
-    changed = {name for name, value in mine.state().items() if name in before and not torch.equal(value, before[name])}
+    gan.update(prediction, low, true)
+    changed = {name for name, value in gan.state().items() if name in before and not torch.equal(value, before[name])}
     assert changed == before.keys()
     for parameter, gradient in zip(network.parameters(), given, strict=True):
         assert torch.equal(parameter.grad, gradient)
 
 
-def test_a_state_is_a_copy_and_is_all_there_is_to_go_on_from():
+def test_a_state_is_a_copy_and_enough_to_continue_from():
     first, second = objective(), objective()
     low, blurred, true = patches()
     for _ in range(3):
@@ -183,8 +183,8 @@ def test_a_state_is_a_copy_and_is_all_there_is_to_go_on_from():
     state = first.state()
     second.load_state(copied(state))
     kept = copied(state)
-    for mine in (first, second):
-        mine.update(Prediction(blurred, None), low, true)
+    for gan in (first, second):
+        gan.update(Prediction(blurred, None), low, true)
     assert is_equal(state, kept)
     assert is_equal(first.state(), second.state())
 
@@ -203,7 +203,7 @@ def test_without_weight_the_training_is_that_with_the_fft_loss():
     assert max((value - now[name]).abs().max() for name, value in weights_of(adversarial)["now"].items()) > 1e-6
 
 
-def test_validation_does_not_ask_the_discriminator():
+def test_validation_does_not_use_the_discriminator():
     training = finished(trainer("gan"))
     before = training._learner.validate(training._validation)
     training._learner.objective.load_state(Adversarial().objective(device=CPU, seed=9).state())
@@ -278,7 +278,7 @@ def test_a_run_of_averaged_weights_is_resumed_exactly(tmp_path):
     assert_equal_runs(finished(resumed), whole)
 
 
-def test_the_command_line_has_its_options(folder):
+def test_the_command_line_has_the_options_of_the_loss(folder):
     given = ["--adversarial-weight", 0.1, "--discriminator-rate", 1e-3, "--discriminator-filters", 4]
     assert train(*given, loss="gan") == 0
     expected = {"adversarial_weight": 0.1, "discriminator_rate": 1e-3, "discriminator_filters": 4}

@@ -14,7 +14,7 @@ def images(seed=0):
     return Prediction(mean, None), target
 
 
-def test_fft_and_bandpass_are_weighed():
+def test_fft_and_bandpass_have_weights():
     pair = images()
     mixed = FourierBandpass(fft_weight=0.25, bandpass_weight=3, sigma_small=1, sigma_large=3)(*pair)
     expected = 0.25 * Fourier()(*pair) + 3 * Bandpass(sigma_small=1, sigma_large=3)(*pair)
@@ -31,7 +31,7 @@ def test_fft_and_bandpass_fix_the_brightness():
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
-def test_ms_ssim_and_l1_stand_alone_at_the_ends(alpha):
+def test_ms_ssim_or_l1_alone_is_the_loss_at_the_ends_of_its_weight(alpha):
     prediction, target = images()
     brighter = Prediction(target * 1.2, None)
     loss = MsSsimL1(alpha=alpha)
@@ -49,7 +49,7 @@ def test_ms_ssim_trains_after_it_validated_first():
     assert mean.grad.abs().max() > 0
 
 
-def test_sobel_counts_edges_by_their_weight():
+def test_sobel_weights_the_edges():
     target = torch.zeros(1, 1, 16, 16, dtype=torch.float64)
     ramp = Prediction(0.1 * torch.arange(16, dtype=torch.float64).expand(1, 1, 16, 16), None)
     slope, error = 0.1 * 15 / 16, 0.1 * 7.5  # half a slope at either edge, which is repeated

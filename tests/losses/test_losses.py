@@ -149,7 +149,7 @@ def test_is_the_mean_over_the_batch(name):
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "ms-ssim+l1"])
-def test_weighs_noise_alike_at_every_patch_size(name):
+def test_the_loss_of_noise_does_not_depend_on_the_patch_size(name):
     """MS-SSIM is exempt: kornia pads its windows of 33 px with zeros."""
     loss = LOSSES[name]()
     small, large = (value(loss, *example(loss, (64, 1, size, size))).item() for size in (32, 64))

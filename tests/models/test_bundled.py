@@ -26,7 +26,7 @@ def test_nine_of_each_size_are_bundled():
     assert sorted(bundled) == sorted(itertools.product(PRESETS, STRUCTURES, LOSSES))
 
 
-def test_together_they_take_less_than_40_mb():
+def test_all_bundled_models_take_less_than_40_mb():
     assert sum(path.stat().st_size for path in bundled_folder().iterdir()) < 40e6
 
 
@@ -42,7 +42,7 @@ def test_each_restores_a_field_it_has_not_seen(structure, loss, preset):
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_each_knows_what_it_was_trained_on(structure):
+def test_the_card_of_each_names_its_training_images(structure):
     """A field it has not seen matches; its long exposure and another structure do not."""
     names = [f"{structure}-{loss}-{preset}" for loss in LOSSES for preset in PRESETS]
     stored = [read_card(bundled_folder() / f"{name}.safetensors").statistics for name in names]

@@ -117,7 +117,7 @@ def test_any_shape_is_measured(shape):
         np.arange(64 * 64.0).reshape(64, 64),
     ],
 )
-def test_odd_images_give_figures_that_are_numbers(image):
+def test_unusual_images_give_finite_statistics(image):
     assert np.isfinite(values(image)).all()
 
 
@@ -131,7 +131,7 @@ def test_odd_images_give_figures_that_are_numbers(image):
         np.ones((3, 64, 64)),
     ],
 )
-def test_what_cannot_be_measured_is_refused(image):
+def test_frames_that_cannot_be_measured_are_refused(image):
     with pytest.raises(InputError):
         measure(image)
 
@@ -218,7 +218,7 @@ def test_an_unusual_combination_of_statistics_is_a_reason_too():
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_few_training_images_match_similar_images_but_not_long_exposures(count, fields):
+def test_with_few_training_images_similar_images_match_but_long_exposures_do_not(count, fields):
     low, high = fields["mitochondria"]
     summary = summarize_images(low[:count])
     assert summary["images"] == count

@@ -33,7 +33,7 @@ def make_model(architecture=TINY, seed=0, **card):
     residual=st.booleans(),
     predicts_scale=st.booleans(),
 )
-def test_what_is_saved_is_loaded(tmp_path_factory, depth, kernel_size, filters, residual, predicts_scale):
+def test_a_saved_model_is_loaded_unchanged(tmp_path_factory, depth, kernel_size, filters, residual, predicts_scale):
     architecture = Architecture(
         depth=depth, kernel_size=kernel_size, filters=filters, residual=residual, predicts_scale=predicts_scale
     )
@@ -85,7 +85,7 @@ def test_the_card_survives_json(structure):
     assert json.loads(card.to_json())["format"] == FORMAT
 
 
-def test_a_card_of_before_the_image_statistics_is_read(tmp_path):
+def test_a_card_without_image_statistics_is_read(tmp_path):
     card = card_with()
     assert "statistics" not in card
     save_file(make_model().weights, tmp_path / "m", metadata={HEADER: json.dumps(card)})
@@ -93,7 +93,7 @@ def test_a_card_of_before_the_image_statistics_is_read(tmp_path):
 
 
 def test_image_statistics_make_no_other_model():
-    """A training that started from a model goes on from it after its statistics were added."""
+    """A training that started from a model can be resumed after statistics were added to it."""
     assert make_model(statistics={"version": 1}).digest() == make_model().digest()
 
 
@@ -140,7 +140,7 @@ def card_with(**changes):
         (card_with(normalization={"high": 101}), "high must lie between"),
     ],
 )
-def test_a_card_that_cannot_be_true_is_refused_before_anything_is_built(tmp_path, monkeypatch, card, message):
+def test_an_impossible_card_is_refused_before_a_network_is_built(tmp_path, monkeypatch, card, message):
     path = tmp_path / "m.safetensors"
     text = card if isinstance(card, str) else json.dumps(card)
     save_file(make_model().weights, path, metadata={HEADER: text})
@@ -264,13 +264,13 @@ def test_a_missing_folder_is_named(tmp_path):
         make_model().save(tmp_path / "none" / "m.safetensors")
 
 
-def test_the_digest_tells_models_apart():
+def test_the_digest_differs_between_models():
     models = [make_model(), make_model(seed=1), make_model(loss="mse"), make_model(training={"steps": 1})]
     assert len({model.digest() for model in models}) == 4
     assert make_model().digest() == models[0].digest()
 
 
-def test_the_digest_does_not_tell_when_and_how_long_a_model_was_trained():
+def test_the_digest_is_independent_of_date_and_duration_of_the_training():
     first = make_model(training={"steps": 4, "seconds": 1.5, "date": "2026-01-01"})
     later = make_model(training={"steps": 4, "seconds": 1.6, "date": "2026-02-03"})
     assert first.digest() == later.digest()

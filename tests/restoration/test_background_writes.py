@@ -125,7 +125,7 @@ def test_closing_waits_for_the_frame_being_written(tmp_path, monkeypatch):
 
 @needs_openvino
 @pytest.mark.parametrize("stop", [1, 6, 11])
-def test_a_resumed_run_in_8_bits_is_the_uninterrupted_one(stop, tmp_path):
+def test_a_resumed_run_in_8_bits_equals_the_uninterrupted_one(stop, tmp_path):
     """Its calibration must not hang on which frames are left."""
     stack = STACK * np.array([1, 30, 2, 5], np.float32)[:, None, None]
     restored_frames(job(tmp_path, stack, "openvino-int8"))

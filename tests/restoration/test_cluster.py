@@ -117,7 +117,7 @@ class TestWithWorkers:
         client.wait_for_workers(2, timeout=60)
         assert before[0] not in pids(client)
 
-    def test_a_stopped_run_is_gone_on_with_here_or_there(self, client, movie, tmp_path):
+    def test_a_stopped_run_is_resumed_with_or_without_a_cluster(self, client, movie, tmp_path):
         run(restoration(movie, tmp_path / "one.ome.zarr"))
         for first, then in ((client, None), (None, client)):
             out = tmp_path / f"{first is None}.ome.zarr"
@@ -139,7 +139,7 @@ class TestWithWorkers:
             run(restoration(tmp_path / "in.tif", tmp_path / "out.ome.zarr", cluster=client))
         assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 
-    def test_a_worker_that_sees_another_file_says_so(self, client, movie, tmp_path):
+    def test_a_worker_that_sees_another_file_is_an_input_error(self, client, movie, tmp_path):
         frames = read_stack(movie)
         save_stack(tmp_path / "other.ome.zarr", Frames(np.ones((3, 8, 8), np.float32)))
         with pytest.raises(InputError, match="another stack on a worker"):
@@ -168,7 +168,7 @@ class TestWithWorkers:
         with pytest.raises(ComputeError, match="Several workers ended"):
             cluster_module._result(Killed())
 
-    def test_tiff_is_no_place_for_several_writers(self, client, movie, tmp_path):
+    def test_a_cluster_does_not_write_tiff(self, client, movie, tmp_path):
         with pytest.raises(InputError, match=r"name the result \*.ome.zarr"):
             run(restoration(movie, tmp_path / "out.tif", cluster=client))
 
@@ -183,7 +183,7 @@ class TestConnecting:
             pass
 
     @pytest.mark.parametrize("options", [{}, {"workers": 0}, {"workers": -1}, {"workers": 1, "scheduler": "tcp://a:1"}])
-    def test_it_is_one_of_the_two(self, options):
+    def test_either_an_address_or_a_number_of_workers_is_needed(self, options):
         with pytest.raises(InputError, match="Expected either"), cluster_module.connected(**options):
             pass
 
@@ -240,7 +240,7 @@ class TestCommand:
         assert status_of(*many[:2], "in", "--out", "out", "--workers", 2) == 0
         assert [path.name for path in (folder / "out").iterdir()] == ["low_restored-m.ome.zarr"]
 
-    def test_ctrl_c_stops_it_and_resume_goes_on(self, folder, many):
+    def test_ctrl_c_stops_the_run_and_resume_continues_it(self, folder, many):
         command = in_a_process(*many, "--out", "two.ome.zarr", "--workers", 2)
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -59,7 +59,7 @@ def test_a_file_that_fails_is_reported_and_the_others_are_done(folder) -> None:
     ]
 
 
-def test_a_stopped_run_goes_on_where_it_stood(folder) -> None:
+def test_a_stopped_run_continues_where_it_stopped(folder) -> None:
     model = make_model()
     whole = list(restored(folder, model))
     shutil.rmtree(folder.parent / "out")
@@ -73,7 +73,7 @@ def test_a_stopped_run_goes_on_where_it_stood(folder) -> None:
     assert [report.fraction for report in again] == [1, 1]
 
 
-def test_a_stopped_run_with_other_settings_starts_afresh(folder) -> None:
+def test_a_stopped_run_with_other_settings_starts_anew(folder) -> None:
     model = make_model()
     stopped = restored(folder, model)
     list(islice(stopped, 2))
@@ -86,7 +86,7 @@ def test_a_stopped_run_with_other_settings_starts_afresh(folder) -> None:
     )
 
 
-def test_what_cannot_be_a_folder_of_stacks_is_reported(tmp_path) -> None:
+def test_a_folder_without_stacks_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="no folder"):
         stacks_in(tmp_path / "no")
     (tmp_path / "notes.txt").write_text("")

@@ -46,7 +46,7 @@ def gradient(shape):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("gain", GAINS)
-def test_the_gain_comes_back_from_a_noisy_input(clean, gain, seed):
+def test_the_gain_is_recovered_from_a_noisy_input(clean, gain, seed):
     image = noisy(clean, seed=seed)
     restored = np.float32(gain) * clean + gradient(clean.shape)
     assert estimate_gain(restored, image) == pytest.approx(gain, rel=0.05)
@@ -59,7 +59,7 @@ def test_the_gain_is_exact_without_noise(clean, gain):
     assert estimate_gain(np.float32(gain) * clean, clean) == pytest.approx(gain, rel=1e-4)
 
 
-def test_what_the_loss_left_free_has_no_effect(clean):
+def test_the_low_band_of_the_restoration_has_no_effect(clean):
     image = noisy(clean)
     plain = tie_low_band(clean, image)
     drifted = tie_low_band(clean + gradient(clean.shape), image)
@@ -69,7 +69,7 @@ def test_what_the_loss_left_free_has_no_effect(clean):
 
 
 @pytest.mark.parametrize("gain", GAINS)
-def test_the_truth_comes_back_from_its_detail(clean, gain):
+def test_the_ground_truth_is_recovered_from_its_detail(clean, gain):
     restored = np.float32(gain) * (clean - blur(clean, 5)) + gradient(clean.shape)
     image = noisy(clean)
     tied = tie_low_band(restored, image)
@@ -98,7 +98,7 @@ def gain_in_full(restored, image, sigma):
 
 @pytest.mark.parametrize("sigma", [0.7, 1.6, 1.7, 3.0, 5.0, 20.0])
 @pytest.mark.parametrize("shape", [(256, 256), (90, 131), (1, 200), (200, 1), (2, 37), (11, 12)])
-def test_the_coarse_grid_changes_nothing(clean, shape, sigma):
+def test_the_coarse_grid_equals_the_full_blur(clean, shape, sigma):
     restored = (1.36 * clean + gradient(clean.shape))[: shape[0], : shape[1]]
     image = noisy(clean)[: shape[0], : shape[1]]
     exact_r, exact_x = restored.astype(np.float64), image.astype(np.float64)
@@ -162,7 +162,7 @@ def test_images_without_common_structure_keep_a_sane_gain():
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (255, 301), (1500, 1400)])
-def test_the_sigma_leaves_the_noise_it_says(shape):
+def test_the_sigma_leaves_the_stated_noise(shape):
     spread = 0.08
     noise = np.random.default_rng(0).normal(0, spread, shape).astype(np.float32)
     sigma = noise_limited_sigma(noise)

@@ -80,7 +80,7 @@ def test_a_flash_is_ignored_by_the_frames_around_it():
 
 
 @pytest.mark.parametrize("frames", [16, 40])
-def test_an_object_that_comes_and_goes_is_passed_over(frames):
+def test_an_object_that_stays_for_some_frames_does_not_move_the_range(frames):
     quiet, _ = fading(frames=frames)
     visited = quiet.copy()
     for visit in (slice(4, 7), slice(11, 13)):
@@ -97,7 +97,7 @@ def test_a_dark_frame_is_ignored_too():
     np.testing.assert_allclose(with_dark, without, rtol=0.03)
 
 
-def test_between_the_sampled_frames_it_goes_on_smoothly():
+def test_between_sampled_frames_the_range_is_interpolated():
     movie, _ = fading(frames=4 * SAMPLED_FRAMES, size=24)
     _, ranges = estimated(movie)
     levels = ranges_of(movie, ranges)
@@ -151,7 +151,7 @@ def test_planes_share_a_course_and_channels_do_not(axes):
 
 @pytest.mark.parametrize(("shape", "axes"), [((20, 20), "YX"), ((9, 20, 20), "ZYX"), ((2, 5, 20, 20), "TZYX")])
 @pytest.mark.parametrize("percentiles", [{}, {"low_percentile": 0, "high_percentile": 90}])
-def test_without_a_course_it_is_the_stack_s_range(shape, axes, percentiles):
+def test_stacks_without_time_have_one_range(shape, axes, percentiles):
     stack = np.random.default_rng(0).gamma(2, 100, shape)
     for mode in ("stack", "bleaching"):
         _, ranges = estimated(stack, mode, axes, **percentiles)
@@ -255,13 +255,13 @@ def test_a_user_s_percentile_at_the_model_s_other_is_refused():
         chosen_normalization(RestorationParameters(low_percentile=50), PercentileNormalization(low=2, high=50))
 
 
-def test_the_command_line_offers_them(capsys):
+def test_the_command_line_lists_the_ranges_and_their_defaults(capsys):
     with pytest.raises(SystemExit):
         main(["restore", "--help"])
-    said = " ".join(capsys.readouterr().out.split())
-    assert "{frame,stack,bleaching}" in said
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "{frame,stack,bleaching}" in shown
     for option in ("--low-percentile", "--high-percentile"):
-        assert "(default: as the model)" in said[said.rindex(option) :].split(" --", 1)[0]
+        assert "(default: as the model)" in shown[shown.rindex(option) :].split(" --", 1)[0]
 
 
 def test_smoothing_leaves_a_line_as_it_is():
@@ -270,7 +270,7 @@ def test_smoothing_leaves_a_line_as_it_is():
         np.testing.assert_allclose(smoothed(times, values), values, rtol=1e-9, atol=1e-12)
 
 
-def test_a_flash_on_a_line_without_noise_is_taken_out():
+def test_a_single_outlier_on_a_line_is_removed():
     times = np.arange(30.0)
     values = 2 * times
     values[12] += 100

@@ -308,7 +308,7 @@ def test_an_unknown_device_is_refused_by_naming_the_usable():
         restore(image_of((16, 16)), make_model(), device="tpu")
 
 
-def test_what_is_no_image_is_refused():
+def test_arrays_that_are_no_images_are_refused():
     for image in ([1, 2, 3], np.zeros((4, 4), complex)):
         with pytest.raises(InputError, match="Expected"):
             restore(image, make_model())

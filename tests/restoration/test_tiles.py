@@ -94,7 +94,7 @@ def test_more_filters_take_more_memory():
 
 
 @given(st.tuples(st.integers(1, 60), st.integers(1, 60)), st.sampled_from([2, 4, 8, 16]))
-def test_what_is_padded_is_cropped_again(shape, block):
+def test_cropping_undoes_padding(shape, block):
     image = np.random.default_rng(0).random(shape, np.float32)
     larger = pad(image, block)
     np.testing.assert_array_equal(larger[crop(shape, block)], image)
@@ -113,7 +113,7 @@ def test_padding_is_csbdeep_s(shape):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (17, 5), (16, 16)])
-def test_a_sliver_is_repeated(shape):
+def test_a_very_narrow_image_is_mirrored_with_its_edge(shape):
     image = np.random.default_rng(0).random(shape, np.float32)
     missing = [-size % 16 for size in shape]
     expected = np.pad(image, [(m // 2, m - m // 2) for m in missing], mode="symmetric")

@@ -86,7 +86,7 @@ def test_the_file_is_the_restored_stack_with_its_calibration(stack, tmp_path):
 @pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
 @pytest.mark.parametrize("normalization", ["frame", "stack"])
 @pytest.mark.parametrize("stop", [1, 4, 10, 15])
-def test_a_stopped_restoration_does_only_what_is_missing(stack, tmp_path, normalization, stop, suffix):
+def test_a_stopped_restoration_restores_only_the_missing_frames(stack, tmp_path, normalization, stop, suffix):
     options = {"parameters": RestorationParameters(tile_size=32, normalization=normalization)}
     run(job(stack, tmp_path / "whole.tif", **options))
     out = tmp_path / f"out{suffix}"
@@ -99,7 +99,7 @@ def test_a_stopped_restoration_does_only_what_is_missing(stack, tmp_path, normal
     assert names(tmp_path) == ["in.tif", f"out{suffix}", "whole.tif"]
 
 
-def test_resume_starts_where_there_is_nothing_and_afresh_is_afresh(stack, tmp_path):
+def test_without_a_partial_file_resume_starts_anew_and_without_resume_a_run_starts_anew(stack, tmp_path):
     out = tmp_path / "out.tif"
     stopped = job(stack, out)
     list(islice(stopped, 9))
@@ -138,7 +138,7 @@ def test_a_changed_input_is_not_resumed(stack, tmp_path):
         run(job(stack, tmp_path / "out.tif", resume=True))
 
 
-def test_a_finished_job_returns_at_once_and_does_not_touch_its_files(stack, tmp_path, monkeypatch):
+def test_a_finished_job_returns_at_once_and_leaves_its_files_unchanged(stack, tmp_path, monkeypatch):
     outputs = {"out": tmp_path / "out.tif", "scale_out": tmp_path / "scale.tif"}
     model = make_model(SCALED)
     run(job(stack, model=model, **outputs))
@@ -231,7 +231,7 @@ def test_a_scale_that_cannot_be_written_is_refused(stack, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "uint8"])
-def test_a_cast_rounds_clips_and_counts(dtype):
+def test_a_cast_rounds_clips_and_counts_the_clipped_pixels(dtype):
     top = np.iinfo(dtype).max
     image = np.array([[-0.4, -0.6, 0.5, 1.6], [top, top + 0.4, top + 1, 1e9]], np.float32)
     pixels, clipped = cast_pixels(image, dtype)
@@ -287,7 +287,7 @@ def test_a_frame_that_cannot_be_read_keeps_what_was_done(stack, tmp_path, suffix
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
-def test_what_a_run_killed_at_its_very_end_left_is_removed(stack, tmp_path, suffix):
+def test_remains_of_a_run_killed_at_its_end_are_removed(stack, tmp_path, suffix):
     out = tmp_path / f"out{suffix}"
     run(job(stack, out))
     (tmp_path / f"out{suffix}.partial.json").write_text("{}\n")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.evaluation.metrics import ScaledTruth
     from napari_care_losses.images.frames import Frames
-    from napari_care_losses.models.architecture import Tiled
+    from napari_care_losses.models.program import Network
 
 INPUT = "input"
 """The name under which the unrestored image is scored."""
@@ -201,7 +201,7 @@ def _baseline_steps(method: Method, frames: Frames, indices: list[int]) -> Gener
             raise InputError(f"Frame {index}: {error}") from error
 
 
-def _shared_tile(architecture: Tiled, models: int) -> int:
+def _shared_tile(architecture: Network, models: int) -> int:
     """Return the tile size with which several models fit where one would: each keeps the memory of a tile."""
     from napari_care_losses.restoration.engines.base import MEMORY_CAP, MEMORY_SHARE
     from napari_care_losses.restoration.tiles import largest_tile

@@ -23,7 +23,7 @@ _SET_BY_THE_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MAST
 
 
 class Team:
-    """The processes of one training; this class is a training in one process, which has nobody to talk to.
+    """The processes of one training; this class is a training in a single process.
 
     Attributes
     ----------
@@ -43,21 +43,10 @@ class Team:
         return count // self.size + (self.rank < count % self.size)
 
     def average(self, parameters: Iterable[torch.nn.Parameter], value: float, weight: float) -> float:
-        """Average the gradients of all processes in place, and a value.
+        """Average the gradients of all processes in place; return the loss of the whole batch.
 
-        Parameters
-        ----------
-        parameters : iterable of Parameter
-            With the gradients of this process's share of the batch.
-        value : float
-            The loss of that share.
-        weight : float
-            Part of the batch that the share is; those of all processes add up to 1.
-
-        Returns
-        -------
-        float
-            The loss of the whole batch.
+        Gradients and loss (`value`) are those of this process's share of the batch; `weight` is how large a part of the
+        batch that share is.
         """
         return value
 
@@ -75,13 +64,7 @@ class Team:
 
 
 class LaunchedTeam(Team):
-    """Processes that a launcher has started, connected to each other.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where messages are exchanged.
-    """
+    """Processes that a launcher has started, connected to each other; messages are exchanged on `device`."""
 
     def __init__(self, device: torch.device) -> None:
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
@@ -115,13 +98,7 @@ class LaunchedTeam(Team):
 
 
 def check_team(team: Team, batch_size: int) -> None:
-    """Check that processes can train together.
-
-    Raises
-    ------
-    InputError
-        If there are more of them than patches in a batch.
-    """
+    """Raise `InputError` if there are more processes than patches in a batch."""
     if team.size > batch_size:
         raise InputError(f"A batch of {batch_size} patches cannot be shared by {team.size} processes: enlarge it.")
 

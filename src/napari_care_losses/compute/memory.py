@@ -39,21 +39,10 @@ def free_memory() -> int:
 
 
 def require_memory(needed: int, what: str, remedy: str) -> None:
-    """Refuse work that does not fit, before it makes new kernels on a processor.
+    """Raise `ComputeError` unless there is memory for `needed` bytes besides `LEAST_MEMORY`.
 
-    Parameters
-    ----------
-    needed : int
-        Bytes that it takes, besides `LEAST_MEMORY`.
-    what : str
-        The work.
-    remedy : str
-        What the user can do, besides closing other programs.
-
-    Raises
-    ------
-    ComputeError
-        If less is left.
+    Call it before work that makes new kernels on a CPU. `what` names the work, `remedy` what the user can do besides
+    closing other programs.
     """
     needed, left = needed + LEAST_MEMORY, free_memory()
     if left < needed:
@@ -94,8 +83,8 @@ def freed_memory_kept() -> Iterator[None]:
     back to the system after every step, which must clear it page by page for the next: a fifth of the time of a small
     network. Where the C library is another one, nothing happens.
     """
-    glibc = _glibc()
-    if glibc is None:
+    glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if glibc is None or not (hasattr(glibc, "mallopt") and hasattr(glibc, "malloc_trim")):
         yield
         return
     # Releases before 2.35 refuse a threshold above 32 MiB.
@@ -112,10 +101,3 @@ def freed_memory_kept() -> Iterator[None]:
         glibc.mallopt(_TRIM_THRESHOLD, 64 * _MIB)
         glibc.mallopt(_TOP_PAD, 128 << 10)
         glibc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    if sys.platform != "linux":
-        return None
-    library = ctypes.CDLL(None)
-    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None

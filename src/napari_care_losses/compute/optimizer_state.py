@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, "Tensor"]
 
-
 LAST_STEP = 1 << 40
 """Steps, and seconds, of a training at most."""
 
@@ -23,27 +22,15 @@ def pack_tensors(
     objective: Tensors | None = None,
 ) -> Tensors:
     """Return a state's tensors: the weights, the best so far, Adam's moments, averaged weights, the objective's own."""
-    tensors = {f"weights.{name}": value for name, value in weights.items()}
-    tensors |= {f"best.{name}": value for name, value in best.items()}
-    tensors |= {f"average.{name}": value for name, value in (average or {}).items()}
-    tensors |= {f"objective.{name}": value for name, value in (objective or {}).items()}
+    parts = {"weights": weights, "best": best, "average": average or {}, "objective": objective or {}}
+    tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     return tensors | pack_moments(optimizer)
 
 
 def unpack_tensors(tensors: Tensors, network: Tensors) -> tuple[Tensors, Tensors, dict[int, Tensors], Tensors, Tensors]:
     """Return weights, best weights, moments, averaged weights and objective as `pack_tensors` took them.
 
-    Parameters
-    ----------
-    tensors : dict of str to Tensor
-        Those of a state.
-    network : dict of str to Tensor
-        The parameters of the network they are for, in its order.
-
-    Raises
-    ------
-    ValueError
-        If the best weights or the moments are those of another network.
+    Raises `ValueError` if the best weights or the moments do not fit the parameters of `network`, in its order.
     """
     weights, best, average, objective = (
         named(tensors, f"{part}.") for part in ("weights", "best", "average", "objective")

@@ -71,13 +71,7 @@ def countable(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
-    """Return the pixels, all finite and within what float32 can hold.
-
-    Raises
-    ------
-    InputError
-        If some are not; the message starts with `where`.
-    """
+    """Return the pixels; raise `InputError`, its message starting with `where`, unless all are finite in float32."""
     problem = unusable(pixels)
     if problem:
         raise InputError(f"{where}{problem} before restoring.")

@@ -31,21 +31,14 @@ LEADING_AXES = "TZC"
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Physical size of a pixel and time between frames; None where unknown.
-
-    Attributes
-    ----------
-    pixel_size : tuple of float, optional
-        Height and width of a pixel, in micrometres.
-    z_step : float, optional
-        Distance of planes, in micrometres.
-    time_step : float, optional
-        Time between frames, in seconds.
-    """
+    """Physical size of a pixel and time between frames; None where unknown."""
 
     pixel_size: tuple[float, float] | None = None
+    """Height and width of a pixel, in micrometres."""
     z_step: float | None = None
+    """Distance of planes, in micrometres."""
     time_step: float | None = None
+    """Time between frames, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -88,24 +81,17 @@ class Frames:
         if "S" in axes:
             raise InputError(_colour_problem(shape, dtype))
         leading = axes[:-2]
-        if (
-            len(axes) != len(shape)
-            or not axes.endswith("YX")
-            or len(set(leading)) != len(leading)
-            or not set(leading) <= set(LEADING_AXES)
-        ):
+        fits = len(axes) == len(shape) and axes.endswith("YX") and len(set(leading)) == len(leading)
+        if not fits or not set(leading) <= set(LEADING_AXES):
             raise InputError(f"Axes {axes!r} do not describe shape {shape}: expected T, Z, C in any order, then YX.")
         if dtype.kind not in "buif":
             raise InputError(f"Expected real numbers (integers or floats), found {dtype}.")
         if 0 in shape:
             raise InputError(f"Expected at least one pixel, found the empty shape {shape}.")
         object.__setattr__(self, "axes", axes)
-        object.__setattr__(self, "stop", self._counted(shape, axes) if self.stop is None else self.stop)
-
-    @staticmethod
-    def _counted(shape: tuple[int, ...], axes: str) -> int:
-        first = _selected_axis(axes)
-        return 1 if first is None else int(shape[first])
+        if self.stop is None:
+            first = _selected_axis(axes)
+            object.__setattr__(self, "stop", 1 if first is None else int(shape[first]))
 
     @property
     def leading_shape(self) -> tuple[int, ...]:
@@ -198,10 +184,7 @@ class Frames:
     def select(self, start: int, stop: int) -> Self:
         """Return the frames from `start` up to, not including, `stop` along time (or Z where there is no time).
 
-        Raises
-        ------
-        InputError
-            If they are not there.
+        Raises `InputError` if they are not there.
         """
         if not 0 <= start < stop <= self.selectable:
             raise InputError(
@@ -219,7 +202,7 @@ class _Layout(NamedTuple):
 
 
 class Rearranged:
-    """An array seen with the axes in front of Y and X in another order; reads nothing before it is asked.
+    """A lazy array seen with the axes in front of Y and X in another order.
 
     Parameters
     ----------
@@ -227,11 +210,6 @@ class Rearranged:
         Anything with ``shape``, ``dtype`` and indexing.
     order : sequence of int
         Its leading axes in the order wanted; those left out have one step.
-
-    Attributes
-    ----------
-    shape, dtype
-        As of an array.
     """
 
     def __init__(self, data: Any, order: Sequence[int]) -> None:

@@ -13,26 +13,18 @@ if TYPE_CHECKING:
 NOISE_FROM = 0.4
 """Cycles a pixel above which optics pass next to no structure; the corner of the spectrum lies at 0.71."""
 
-# rings of frequency grow by a fifth from one to the next: chance would make thin rings of noise look like structure
+# rings of frequency grow by a fifth from one to the next: in thin rings, random noise would look like structure
 _RING = 1.2
 # of frequencies along one axis, for the spectrum of noise that is not white
 _BINS = 16
-# standard errors by which something must exceed chance
+# standard errors by which structure must exceed the noise
 _CHANCE = 3
 # the median of an exponential distribution as a share of its mean, and its standard error for one value
 _MEDIAN, _ERROR = math.log(2), 1.44
 
 
 class Power(NamedTuple):
-    """What an image's power spectrum holds.
-
-    Attributes
-    ----------
-    total : float
-        All of it.
-    structure : float
-        What exceeds the noise.
-    """
+    """An image's power, all of it and the part that exceeds the noise."""
 
     total: float
     structure: float
@@ -50,15 +42,15 @@ class _Spectrum(NamedTuple):
 
 
 def structure_power(image: NDArray[np.float32]) -> Power:
-    """Tell structure from noise.
+    """Separate the power of structure from that of noise.
 
     Noise of a camera is independent from pixel to pixel: its power is the same at all frequencies, even where its
     variance depends on the signal. Its level is taken from the highest frequencies, where there is no structure: the
     median, which some lines of interference do not move. Noise that was interpolated or blurred after it was recorded
     has a spectrum that falls along Y and along X independently; it is recognised by the corner of the spectrum, which
     is then lower than its sides, and its low frequencies follow from the sides and the corner:
-    ``N(y, x) = N(y, high) N(high, x) / N(high, high)``. What the rings of lower frequency hold above the noise, by
-    more than chance gives, is structure.
+    ``N(y, x) = N(y, high) N(high, x) / N(high, high)``. Structure is what the rings of lower frequency hold
+    significantly above the noise.
 
     Parameters
     ----------

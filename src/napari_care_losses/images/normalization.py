@@ -26,7 +26,7 @@ SAMPLED_PIXELS = 4_000_000
 """Frames and pixels a channel's range over a stack is estimated from at most."""
 
 _SEED = 0
-# pixels counted at once: their grey levels as indices then fit the processor's cache
+# pixels counted at once: their grey levels as indices then fit the CPU's cache
 _BLOCK = 1 << 20
 
 
@@ -61,15 +61,7 @@ class Normalization(Parameters, ABC):
 
     @abstractmethod
     def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:
-        """Return the range of pixels, an array of any shape and real dtype, all finite.
-
-        Parameters
-        ----------
-        pixels : array of any real dtype
-            Finite.
-        overwrites : bool
-            Whether the pixels may be put in another order, which saves a copy.
-        """
+        """Return the range of finite pixels of any real dtype; `overwrites` as in `percentiles`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +109,7 @@ def normalization_to_dict(normalization: Normalization) -> dict[str, Any]:
 
 
 def normalization_from_dict(values: dict[str, Any]) -> Normalization:
-    """Return the normalization that plain values describe.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such normalization.
-    """
+    """Return the normalization that plain values describe; raise `ParameterError` if there is none."""
     kind = values.get("kind", "percentiles")
     if kind not in _KINDS:
         raise ParameterError(f"A normalisation must be by one of {', '.join(_KINDS)}; found {kind!r}.")
@@ -131,13 +117,7 @@ def normalization_from_dict(values: dict[str, Any]) -> Normalization:
 
 
 def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
-    """Return the range of one frame.
-
-    Raises
-    ------
-    InputError
-        If the frame holds NaN or infinite values.
-    """
+    """Return the range of one frame; raise `InputError` if it holds NaN or infinite values."""
     return normalization.range_of(finite(image))
 
 

@@ -32,7 +32,6 @@ class Adversarial(Fourier):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.adversarial import Adversarial
     >>> from napari_care_losses.models.unet import Prediction
     >>> low, target = torch.full((1, 1, 16, 16), 0.25), torch.full((1, 1, 16, 16), 0.5)
     >>> objective = Adversarial().objective(device=torch.device("cpu"), seed=0)

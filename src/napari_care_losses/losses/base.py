@@ -18,27 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Parameters):
-    """Base of the losses; a loss's parameters are its fields.
-
-    Attributes
-    ----------
-    name : str
-        Key in `LOSSES`.
-    title : str
-        Name shown to the user.
-    predicts_scale : bool
-        Whether the network needs the probabilistic head.
-    free_above : float or None
-        Structure coarser than a Gaussian of this sigma, in pixels, does not change the loss, and the restoration takes
-        it from the input (`napari_care_losses.restoration.low_band`); None where the loss determines everything.
-    """
+    """Base of the losses; a loss's parameters are its fields."""
 
     name: ClassVar[str]
+    """Key in `LOSSES`."""
     title: ClassVar[str]
+    """Name shown to the user."""
     predicts_scale: ClassVar[bool] = False
+    """Whether the network needs the probabilistic head."""
 
     @property
-    def free_above(self) -> float | None:  # noqa: D102 - documented by the class
+    def free_above(self) -> float | None:
+        """Sigma of a Gaussian, in pixels: structure coarser than that does not change the loss; None for no such.
+
+        The restoration takes it from the input (`napari_care_losses.restoration.low_band`).
+        """
         return None
 
     @abstractmethod
@@ -61,26 +55,13 @@ class Loss(Parameters):
     def objective(self, *, device: torch.device, seed: int, team: Team | None = None) -> Objective:
         """Return what a training minimises: this loss alone, unless a loss has a part that learns.
 
-        Parameters
-        ----------
-        device : torch.device
-            Where the network trains.
-        seed : int
-            Random seed of the part that learns.
-        team : Team, optional
-            The processes that train together.
+        That part has the random seed, and the processes of the team train it together.
         """
         return Objective(self)
 
 
 class Objective:
-    """What a training minimises: a loss, without state of its own. Validation uses the loss directly.
-
-    Parameters
-    ----------
-    loss : Loss
-        The training loss.
-    """
+    """What a training minimises: a loss, without state of its own. Validation uses the loss directly."""
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss

@@ -37,14 +37,7 @@ class Discriminator(nn.Module):
 
     A PatchGAN whose convolutions, but for the first and the last, are normalised over the patch. Spectral
     normalisation in its place cannot tell the small differences between restored and true images. The noisy patch is
-    a second input: it shows invented structure and noise that was left.
-
-    Parameters
-    ----------
-    filters : int
-        Filters of the first convolution.
-    generator : torch.Generator
-        Random generator of the initial weights.
+    a second input: it shows invented structure and noise that was left. The generator draws the initial weights.
 
     References
     ----------
@@ -96,14 +89,10 @@ class AdversarialObjective(Objective):
         The content loss.
     weight : float
         Largest norm of the adversarial gradient relative to the content gradient.
-    filters : int
-        Filters of the discriminator's first convolution.
-    learning_rate : float
-        Learning rate of the discriminator's Adam.
+    filters, learning_rate, seed : int, float, int
+        Of the discriminator: its first convolution, its Adam, its initial weights.
     device : torch.device
         Where to compute.
-    seed : int
-        Random seed of the discriminator's initial weights.
     team : Team, optional
         The processes that train together; a step equals that of one process with the whole batch, and all
         discriminators stay equal.

@@ -33,7 +33,6 @@ class Fourier(Loss):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.frequency import Fourier
     >>> from napari_care_losses.models.unet import Prediction
     >>> restored, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
     >>> round(Fourier()(Prediction(restored, None), target).item(), 4)
@@ -60,7 +59,6 @@ class Bandpass(Loss):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.frequency import Bandpass
     >>> from napari_care_losses.models.unet import Prediction
     >>> target = torch.eye(16)[None, None]
     >>> brighter = Prediction(target + 0.5, None)
@@ -112,7 +110,6 @@ class FourierBandpass(Loss):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.frequency import FourierBandpass
     >>> from napari_care_losses.models.unet import Prediction
     >>> restored, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
     >>> round(FourierBandpass()(Prediction(restored, None), target).item(), 4)

@@ -26,7 +26,6 @@ class Laplace(Loss):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.pixelwise import Laplace
     >>> from napari_care_losses.models.unet import Prediction
     >>> mean, scale, target = torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
     >>> Laplace()(Prediction(mean, scale), target).item()
@@ -52,7 +51,6 @@ class MeanAbsoluteError(Loss):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.pixelwise import MeanAbsoluteError
     >>> from napari_care_losses.models.unet import Prediction
     >>> restored, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
     >>> round(MeanAbsoluteError()(Prediction(restored, None), target).item(), 4)
@@ -75,7 +73,6 @@ class MeanSquaredError(Loss):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.pixelwise import MeanSquaredError
     >>> from napari_care_losses.models.unet import Prediction
     >>> restored, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
     >>> round(MeanSquaredError()(Prediction(restored, None), target).item(), 4)

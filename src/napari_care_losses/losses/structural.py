@@ -32,7 +32,6 @@ class MsSsimL1(Loss):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.structural import MsSsimL1
     >>> from napari_care_losses.models.unet import Prediction
     >>> restored, target = torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 0.5)
     >>> round(MsSsimL1()(Prediction(restored, None), target).item(), 4)
@@ -61,7 +60,6 @@ class Ssim(Loss):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.structural import Ssim
     >>> from napari_care_losses.models.unet import Prediction
     >>> restored, target = torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 0.5)
     >>> round(Ssim()(Prediction(restored, None), target).item(), 4)
@@ -91,7 +89,6 @@ class Sobel(Loss):
     Examples
     --------
     >>> import torch
-    >>> from napari_care_losses.losses.structural import Sobel
     >>> from napari_care_losses.models.unet import Prediction
     >>> restored, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
     >>> round(Sobel()(Prediction(restored, None), target).item(), 4)

@@ -47,28 +47,9 @@ class Local(Protocol):
     """Whatever computes pixels from pixels near them; what is needed to cut images into tiles for it."""
 
     @property
-    def block(self) -> int:
-        """Number of pixels that image sizes and tile positions must be multiples of."""
-
+    def block(self) -> int: ...  # noqa: D102 - see `Architecture`
     @property
-    def margin(self) -> int:
-        """Distance in pixels from which an input pixel can still reach an output pixel, rounded up to `block`."""
-
-
-class Tiled(Local, Protocol):
-    """A network; what is needed to run it tile by tile."""
-
-    @property
-    def memory_per_pixel(self) -> int:
-        """Bytes of working memory for every pixel of a tile."""
-
-    @property
-    def cost_per_pixel(self) -> float:
-        """Multiply-adds for every pixel, up to a factor."""
-
-    @property
-    def predicts_scale(self) -> bool:
-        """Whether it also gives the Laplace scale of every pixel."""
+    def margin(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)

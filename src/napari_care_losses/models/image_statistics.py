@@ -41,48 +41,29 @@ _LEAST_LIGHT = 1e-8
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """Statistics of one noisy frame.
-
-    Attributes
-    ----------
-    noise : float
-        Standard deviation of the noise, relative to the range from percentile 2 to 99.8.
-    noise_in_light : float
-        The same, relative to the root mean square of the light: the image blurred by 8 px, minus its darkest level.
-    fine, medium, coarse : float
-        Detail about 3, 6 and 13 px wide, relative to the same light: root mean square of the differences of images
-        blurred by 1, 2, 4 and 8 px, without the noise in them.
-    fine_lines, coarse_lines : float
-        Share of the detail that runs in one direction, 0 (spots, texture) to 1 (parallel lines): coherence of the
-        structure tensor (Bigun and Granlund 1987) at 2 and 4 px, without the noise in it; an estimate, which may
-        exceed 1 where noise prevails.
-    bright : float
-        Percentile 90 of the image blurred by 2 px, relative to its percentile 98, both above the darkest level: small
-        where little of the frame is bright.
-    """
+    """Statistics of one noisy frame."""
 
     noise: float
+    """Standard deviation of the noise, relative to the range from percentile 2 to 99.8."""
     noise_in_light: float
+    """The same, relative to the root mean square of the light: the image blurred by 8 px, minus its darkest level."""
     fine: float
     medium: float
     coarse: float
+    """Detail about 3, 6 and 13 px wide, relative to the same light: root mean square of the differences of images
+    blurred by 1, 2, 4 and 8 px, without the noise in them."""
     fine_lines: float
     coarse_lines: float
+    """Share of the detail that runs in one direction, 0 (spots, texture) to 1 (parallel lines): coherence of the
+    structure tensor (Bigun and Granlund 1987) at 2 and 4 px, without the noise in it; an estimate, which may exceed 1
+    where noise prevails."""
     bright: float
+    """Percentile 90 of the image blurred by 2 px, relative to its percentile 98, both above the darkest level: small
+    where little of the frame is bright."""
 
 
 def measure(image: NDArray[Any]) -> ImageStatistics:
-    """Measure one frame.
-
-    Parameters
-    ----------
-    image : array (Y, X) of any real dtype
-        A noisy frame of at least `SMALLEST_SIDE` px a side.
-
-    Returns
-    -------
-    ImageStatistics
-        The statistics; the same for ``a * image + b`` with ``a`` above 0.
+    """Measure a noisy frame (Y, X) of any real dtype; the result is the same for ``a * image + b`` with ``a`` above 0.
 
     Raises
     ------
@@ -103,13 +84,11 @@ def _windows(image: NDArray[Any]) -> NDArray[Any]:
     """Return the part of a frame that is measured, as windows (N, Y, X)."""
     if image.size <= (WINDOW * WINDOWS) ** 2:
         return image[None]
-    tops, lefts = (_starts(size) for size in image.shape)
+    tops, lefts = (
+        np.linspace(0, max(0, size - WINDOW), min(WINDOWS, max(1, size // WINDOW))).astype(int).tolist()
+        for size in image.shape
+    )
     return np.stack([image[top : top + WINDOW, left : left + WINDOW] for top in tops for left in lefts])
-
-
-def _starts(size: int) -> list[int]:
-    count = min(WINDOWS, max(1, size // WINDOW))
-    return [int(start) for start in np.linspace(0, max(0, size - WINDOW), count)]
 
 
 def _measured(windows: FloatArray) -> ImageStatistics:
@@ -119,10 +98,10 @@ def _measured(windows: FloatArray) -> ImageStatistics:
     blurred = pairs[2][1]
     darkest = float(np.percentile(blurred, 2))
     light = max(_mean_square(np.maximum(blurred - darkest, 0)), _LEAST_LIGHT)
-    detail = [
-        math.sqrt(_without(variance * _difference_gain(2.0**i), _mean_square(finer - coarser)) / light)
-        for i, (finer, coarser) in enumerate(pairs)
-    ]
+    detail = []
+    for i, (finer, coarser) in enumerate(pairs):
+        noise = variance * _difference_gain(2.0**i)
+        detail.append(math.sqrt(max(_mean_square(finer - coarser) - noise, _LEAST_SHARE * noise) / light))
     lines = [_coherence(pairs[i][0], variance * _gradient_gain(2.0**i)) for i in (1, 2)]
     most, bright = (float(level) - darkest for level in np.percentile(pairs[1][0], [90, 98]))
     return ImageStatistics(
@@ -157,10 +136,6 @@ def _blurred(windows: FloatArray, sigma: float) -> FloatArray:
 
 def _mean_square(image: FloatArray) -> float:
     return float(np.mean(np.square(image), dtype=np.float64))
-
-
-def _without(noise: float, power: float) -> float:
-    return max(power - noise, _LEAST_SHARE * noise)
 
 
 def _difference_gain(sigma: float) -> float:

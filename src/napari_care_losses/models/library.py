@@ -23,23 +23,13 @@ _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM",
 
 @dataclass(frozen=True)
 class LibraryEntry:
-    """A model in the library.
-
-    Attributes
-    ----------
-    name : str
-        File name without its suffix; what a user picks.
-    path : Path
-        The file.
-    bundled : bool
-        Whether it came with the package.
-    card : ModelCard
-        Its card.
-    """
+    """A model in the library."""
 
     name: str
+    """File name without its suffix; what a user picks."""
     path: Path
     bundled: bool
+    """Whether it came with the package."""
     card: ModelCard
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -102,13 +102,6 @@ _STATISTICS = {
 }
 
 
-class _TrainedOn(NamedTuple):
-    """Mean (N,) and covariance (N, N) to be expected of one more image like the training images."""
-
-    mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-
-
 def summarize(measured: Sequence[ImageStatistics]) -> dict[str, Any]:
     """Summarise the statistics of a training set as plain values, for the model's card.
 
@@ -167,37 +160,27 @@ def distance(stored: dict[str, Any], measured: Sequence[ImageStatistics]) -> flo
     Returns
     -------
     float or None
-        Mahalanobis distance from the mean of the training images; None where nothing usable is stored (a card without
-        statistics, of another version, or damaged) or no frame was measured.
+        Mahalanobis distance; None where nothing usable is stored (a card without statistics, of another version, or
+        damaged) or no frame was measured.
     """
     trained_on = _trained_on(stored)
     if trained_on is None or not measured:
         return None
-    off = _mean(measured) - trained_on.mean
-    return math.sqrt(off @ np.linalg.solve(trained_on.covariance, off))
+    mean, covariance = trained_on
+    off = _mean(measured) - mean
+    return math.sqrt(off @ np.linalg.solve(covariance, off))
 
 
 def reasons(stored: dict[str, Any], measured: Sequence[ImageStatistics]) -> list[str]:
-    """Say why frames do not match the training images of a model.
+    """Say in sentences why frames do not match the training images of a model, the strongest reason first.
 
-    Parameters
-    ----------
-    stored, measured
-        As in `distance`.
-
-    Returns
-    -------
-    list of str
-        Sentences, the strongest reason first; empty where the frames match or the distance is not known.
+    Arguments as of `distance`. Empty where the frames match or the distance is not known.
     """
     trained_on, how_far = _trained_on(stored), distance(stored, measured)
     if trained_on is None or how_far is None or how_far <= LARGEST_DISTANCE:
         return []
-    values, covariance = _mean(measured), trained_on.covariance
-    solved = np.asarray(np.linalg.solve(covariance, values - trained_on.mean), dtype=np.float64)
-    return _single_reasons(values, trained_on.mean, np.sqrt(np.diag(covariance))) or [
-        _joint_reason(values, solved, covariance)
-    ]
+    values, (mean, covariance) = _mean(measured), trained_on
+    return _single_reasons(values, mean, np.sqrt(np.diag(covariance))) or [_joint_reason(values, mean, covariance)]
 
 
 def _mean(measured: Sequence[ImageStatistics]) -> NDArray[np.float64]:
@@ -210,8 +193,8 @@ def _compared(statistics: ImageStatistics) -> list[float]:
     return [statistic.compared(values[name]) for name, statistic in _STATISTICS.items()]
 
 
-def _trained_on(stored: dict[str, Any]) -> _TrainedOn | None:
-    """Return what the card stores, mixed with the usual spreads; None where nothing usable is stored."""
+def _trained_on(stored: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return mean (N,) and covariance (N, N) of one more image like the training images; None where not usable."""
     try:
         if stored["version"] != VERSION:
             return None
@@ -223,10 +206,10 @@ def _trained_on(stored: dict[str, Any]) -> _TrainedOn | None:
     prior = np.diag([statistic.spread**2 for statistic in _STATISTICS.values()])
     covariance = correlation * np.outer(spread, spread)
     mixed = (_PRIOR_IMAGES * prior + (images - 1) * covariance) / (_PRIOR_IMAGES + images - 1)
-    # The uncertainty of a mean over so many images adds to the spread.
+    # The usual spreads are mixed in; the uncertainty of a mean over so many images adds to the spread.
     expected = mixed * (1 + 1 / images)
     is_usable = np.isfinite(mean).all() and np.isfinite(expected).all() and np.linalg.eigvalsh(expected).min() > 0
-    return _TrainedOn(mean, expected) if is_usable else None
+    return (mean, expected) if is_usable else None
 
 
 def _single_reasons(value: NDArray[np.float64], mean: NDArray[np.float64], spread: NDArray[np.float64]) -> list[str]:
@@ -246,10 +229,11 @@ def _single_reasons(value: NDArray[np.float64], mean: NDArray[np.float64], sprea
     return list(sentences.values())[:MOST_REASONS]
 
 
-def _joint_reason(value: NDArray[np.float64], solved: NDArray[np.float64], covariance: NDArray[np.float64]) -> str:
+def _joint_reason(value: NDArray[np.float64], mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> str:
     """Return a sentence on the statistic that agrees least with the others, where none deviates by itself."""
     # Given all other statistics, statistic i has the variance 1 / inverse[i, i], and deviates from its expected value
     # by (inverse @ off)[i] times that variance.
+    solved = np.asarray(np.linalg.solve(covariance, value - mean), dtype=np.float64)
     variances = 1 / np.diag(np.linalg.inv(covariance))
     index = int(np.argmax(np.abs(solved) * np.sqrt(variances)))
     statistic = list(_STATISTICS.values())[index]

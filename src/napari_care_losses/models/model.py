@@ -22,7 +22,7 @@ from napari_care_losses.images.normalization import (
 from napari_care_losses.io.untrusted_files import open_tensors, read_json
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.architecture import Architecture
-from napari_care_losses.models.program import TENSOR, Program
+from napari_care_losses.models.program import TENSOR, Network, Program
 from napari_care_losses.models.user_folder import is_agreed
 
 if TYPE_CHECKING:
@@ -57,26 +57,6 @@ def structure_named(text: str) -> str | None:
 class ModelCard:
     """The description of a model in its file.
 
-    Attributes
-    ----------
-    structure : str
-        One of `STRUCTURE_NAMES`.
-    loss : str
-        Name of the training loss.
-    loss_parameters : dict
-        Its parameters.
-    preset : str
-        Name of the architecture's preset, or "custom".
-    architecture : Architecture or Program
-        Shape of the network, or the description of another tool's program.
-    normalization : Normalization
-        Percentiles to use when restoring, or what another tool's network uses in their place.
-    training : dict
-        Provenance as plain values: settings, pairs, steps, losses reached, versions, date.
-    statistics : dict
-        Statistics of the low-exposure training images, from `napari_care_losses.models.match.summarize`; empty where
-        unknown.
-
     Examples
     --------
     >>> from napari_care_losses.models.architecture import Architecture
@@ -89,13 +69,20 @@ class ModelCard:
     """
 
     structure: str
+    """One of `STRUCTURE_NAMES`."""
     loss: str
+    """Name of the training loss."""
     loss_parameters: dict[str, Any] = field(default_factory=dict)
     preset: str = "custom"
-    architecture: Architecture | Program
+    """Name of the architecture's preset, or "custom"."""
+    architecture: Network
+    """Shape of the network, or the description of another tool's program."""
     normalization: Normalization = field(default_factory=PercentileNormalization)
+    """Percentiles to use when restoring, or what another tool's network uses in their place."""
     training: dict[str, Any] = field(default_factory=dict)
+    """Provenance as plain values: settings, pairs, steps, losses reached, versions, date."""
     statistics: dict[str, Any] = field(default_factory=dict)
+    """Those of the low-exposure training images, from `napari_care_losses.models.match.summarize`; empty if unknown."""
 
     def __post_init__(self) -> None:
         if self.structure not in STRUCTURE_NAMES:
@@ -105,13 +92,7 @@ class ModelCard:
 
     @property
     def care(self) -> Architecture:
-        """The shape of the CARE network.
-
-        Raises
-        ------
-        InputError
-            If the model is a program of another tool.
-        """
+        """The shape of the CARE network; raises `InputError` for a program of another tool."""
         if isinstance(self.architecture, Program):
             raise InputError(
                 f"This model is a {self.architecture.kind} program of another tool: it can restore and be compared; it "
@@ -137,13 +118,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Return the card that a JSON text describes.
-
-        Raises
-        ------
-        ModelFileError
-            If it is not a card of this version or an earlier one.
-        """
+        """Return the card that a JSON text describes; raise `ModelFileError` unless this version can read it."""
         try:
             values = read_json(text)
             if int(values["format"]) > FORMAT:
@@ -169,13 +144,6 @@ class ModelCard:
 class Model:
     """A trained network and its card.
 
-    Attributes
-    ----------
-    card : ModelCard
-        Its description.
-    weights : dict of str to Tensor
-        The network's parameters by name, float32, and nothing else; of another tool's program its bytes.
-
     Examples
     --------
     >>> from napari_care_losses.models.architecture import Architecture
@@ -190,16 +158,12 @@ class Model:
 
     card: ModelCard
     weights: dict[str, Tensor]
+    """The network's parameters by name, float32, and nothing else; of another tool's program its bytes."""
 
     def network(self) -> CareNetwork:
         """Return a new network with these weights, ready to restore.
 
-        Raises
-        ------
-        InputError
-            If the model is a program of another tool.
-        ModelFileError
-            If the weights do not fit the architecture.
+        Raises `InputError` for a program of another tool, `ModelFileError` where the weights do not fit.
         """
         network = _empty_network(self.card.care)
         _check_shapes(network, {name: tuple(tensor.shape) for name, tensor in self.weights.items()})
@@ -207,13 +171,7 @@ class Model:
         return network.eval()
 
     def program(self) -> bytes:
-        """Return the bytes of another tool's program.
-
-        Raises
-        ------
-        ModelFileError
-            If the program is not the one that the card names.
-        """
+        """Return the bytes of another tool's program; raise `ModelFileError` if the card names another one."""
         program, tensor = self.card.architecture, self.weights.get(TENSOR)
         data = b"" if tensor is None else tensor.numpy().tobytes()
         if not isinstance(program, Program) or hashlib.sha256(data).hexdigest() != program.sha256:
@@ -232,12 +190,7 @@ class Model:
     def save(self, path: Path | str) -> None:
         """Write the model; an existing file is replaced once the new one is whole.
 
-        Raises
-        ------
-        InputError
-            If the folder does not exist.
-        OutputError
-            If the file cannot be written.
+        Raises `InputError` if the folder does not exist, `OutputError` if the file cannot be written.
         """
         from safetensors.torch import save
 
@@ -322,13 +275,7 @@ def _check_shapes(network: CareNetwork, found: dict[str, tuple[int, ...]]) -> No
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read only the card of a model file, without torch.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is missing, damaged, or not one of ours.
-    """
+    """Read only the card of a model file, without torch; raises `ModelFileError` as `load_model` does."""
     if not path.is_file():
         raise ModelFileError(f"There is no model file {path}.")
     try:

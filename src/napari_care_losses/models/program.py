@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from napari_care_losses.errors import ComputeError
+from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
@@ -43,20 +44,10 @@ class Program(Parameters):
     lowest: float = parameter(-NO_BOUND, "Lowest", "and the result is clipped to this")
     highest: float = parameter(NO_BOUND, "Highest", "and this. The result is scaled back.")
 
-    @property
-    def memory_per_pixel(self) -> int:
-        """Bytes of working memory for every pixel of a tile: unknown, taken for those of 64 first filters."""
-        return 20 * 64
-
-    @property
-    def cost_per_pixel(self) -> float:
-        """Multiply-adds for every pixel, up to a factor: unknown, taken for those of CARE with 64 filters."""
-        return float((64 * 5) ** 2 * 3)
-
-    @property
-    def predicts_scale(self) -> bool:
-        """Whether it also gives the Laplace scale of every pixel: never."""
-        return False
+    # Memory and cost are unknown: those of CARE with 64 first filters.
+    memory_per_pixel: ClassVar[int] = Architecture(filters=64).memory_per_pixel
+    cost_per_pixel: ClassVar[float] = Architecture(filters=64).cost_per_pixel
+    predicts_scale: ClassVar[bool] = False
 
     def valid(self, size: int) -> int:
         """Return the smallest size that the network takes and that holds an image of `size` pixels."""
@@ -94,6 +85,10 @@ class Program(Parameters):
         if not np.isfinite(image).all():
             raise ComputeError("The network gave NaN or infinite values.")
         return image
+
+
+Network = Architecture | Program
+"""What can be run tile by tile."""
 
 
 def _is_turned(axes: str) -> bool:

@@ -22,21 +22,13 @@ MEASURED_FRAMES = 5
 
 
 class Match(NamedTuple):
-    """How well a model matches images.
-
-    Attributes
-    ----------
-    entry : LibraryEntry
-        The model.
-    distance : float
-        From `napari_care_losses.models.match.distance`; infinite where the model does not store statistics.
-    reasons : list of str
-        How the images differ from those it was trained on; empty where they match.
-    """
+    """How well a model matches images."""
 
     entry: LibraryEntry
     distance: float
+    """From `napari_care_losses.models.match.distance`; infinite where the model does not store statistics."""
     reasons: list[str]
+    """How the images differ from those it was trained on; empty where they match."""
 
 
 def measure_frames(frames: Frames) -> list[ImageStatistics]:
@@ -68,14 +60,7 @@ def measure_frames(frames: Frames) -> list[ImageStatistics]:
 
 
 def rank_models(entries: Iterable[LibraryEntry], measured: list[ImageStatistics]) -> list[Match]:
-    """Sort models by how well they match images, the best first; equal ones keep their order.
-
-    Parameters
-    ----------
-    entries : iterable of LibraryEntry
-        The models.
-    measured : list of ImageStatistics
-        Statistics of the images, from `measure_frames`.
+    """Sort models by how well they match the images measured, the best first; equal ones keep their order.
 
     Examples
     --------

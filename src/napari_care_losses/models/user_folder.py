@@ -18,13 +18,7 @@ LIST = "agreed_programs.txt"
 
 
 def library_folder() -> Path:
-    """Return the folder of the user's models, made if it is missing.
-
-    Raises
-    ------
-    InputError
-        If it cannot be made.
-    """
+    """Return the folder of the user's models, made if it is missing; raise `InputError` if it cannot be made."""
     named = os.environ.get(FOLDER_VARIABLE)
     default = Path(platformdirs.user_data_dir("napari-care-losses", appauthor=False)) / "models"
     folder = Path(named) if named else default
@@ -36,26 +30,12 @@ def library_folder() -> Path:
 
 
 def is_agreed(sha256: str) -> bool:
-    """Return whether the user agreed to run the program with this digest on this machine.
-
-    Raises
-    ------
-    ModelFileError
-        If the list cannot be read.
-    """
+    """Return whether the user agreed to run the program with this digest on this machine."""
     return sha256 in _agreed()
 
 
 def agree(sha256: str) -> None:
-    """Note that the user agreed to run the program with this digest.
-
-    Raises
-    ------
-    ModelFileError
-        If the list cannot be read.
-    OutputError
-        If it cannot be written.
-    """
+    """Note that the user agreed to run the program with this digest; raise `OutputError` if that cannot be written."""
     agreed = _agreed()
     if sha256 not in agreed:
         with replacing(library_folder() / LIST) as temporary:
@@ -63,6 +43,7 @@ def agree(sha256: str) -> None:
 
 
 def _agreed() -> list[str]:
+    """Return the digests agreed to; raise `ModelFileError` if the list cannot be read."""
     path = library_folder() / LIST
     try:
         return path.read_text(encoding="utf-8").split() if path.is_file() else []

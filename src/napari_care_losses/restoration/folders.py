@@ -24,40 +24,26 @@ RESTORED_MARK = "_restored-"
 
 
 class FileProgress(NamedTuple):
-    """A step of the restoration of several files.
-
-    Attributes
-    ----------
-    number, total : int
-        Number of the file, from 0, and of files in all.
-    path : Path
-        The file.
-    fraction : float
-        Share of the file that is done; 1 when it has ended, by success or by failure.
-    problem : str
-        Why the file could not be restored; empty otherwise.
-    clipped : int
-        Pixels clipped to fit an integer type, once the file has ended.
-    note : str
-        What is to be known of the file, once it has ended; often empty.
-    """
+    """A step of the restoration of several files."""
 
     number: int
+    """Number of the file, from 0."""
     total: int
     path: Path
     fraction: float
+    """Share of the file that is done; 1 when it has ended, by success or by failure."""
     problem: str = ""
+    """Why the file could not be restored; empty otherwise."""
     clipped: int = 0
+    """Pixels clipped to fit an integer type, once the file has ended."""
     note: str = ""
+    """What is to be known of the file, once it has ended; often empty."""
 
 
 def stacks_in(folder: Path) -> list[Path]:
     """Return the TIFF files and OME-Zarr images of a folder, sorted by name, without results of earlier restorations.
 
-    Raises
-    ------
-    InputError
-        If there is no such folder, or no such file in it.
+    Raises `InputError` if there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}: choose one that holds TIFF files or OME-Zarr images.")

@@ -106,15 +106,15 @@ def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sig
 
 def _gain(restored: NDArray[np.float32], image: NDArray[np.float32], grid: _Grid) -> float:
     """Return the gain of two images on the grid, without their mean, whose rounding could exceed a coarse band."""
-    detail_restored, detail_image = _band(restored, grid), _band(image, grid)
+    fine, coarse = (factor * grid.sigma for factor in GAIN_BAND)
+    detail_restored, detail_image = (
+        grid.blurred(each, fine) - grid.blurred(each, coarse) for each in (restored, image)
+    )
     shared = float(np.vdot(detail_restored, detail_image))
-    if _is_empty(detail_restored, restored) or _is_empty(detail_image, image) or shared <= 0:
+    pairs = ((detail_restored, restored), (detail_image, image))
+    if shared <= 0 or any(np.linalg.norm(detail) <= LEAST_BAND * np.linalg.norm(full) for detail, full in pairs):
         return 1.0
     return float(np.clip(float(np.vdot(detail_restored, detail_restored)) / shared, *GAIN_BOUNDS))
-
-
-def _is_empty(detail: NDArray[np.float32], image: NDArray[np.float32]) -> bool:
-    return bool(np.linalg.norm(detail) <= LEAST_BAND * np.linalg.norm(image))
 
 
 def _centred(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], np.float32]:
@@ -162,24 +162,12 @@ def tie_low_band(
 
 
 class _Grid(NamedTuple):
-    """A coarse grid over a frame, symmetric to it; an image on it is blurred by `blur` and transposed, (X, Y).
+    """A coarse grid over a frame, symmetric to it; an image on it is blurred by `blur` and transposed, (X, Y)."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        (Y, X) of the frame.
-    points : tuple of int
-        (Y, X) of the grid.
-    sigma : float
-        Sigma of the low band, in pixels.
-    blur : float
-        Sigma of the blur of an image on the grid, in pixels; 0 where the grid is the frame's own.
-    """
-
-    shape: tuple[int, int]
-    points: tuple[int, int]
-    sigma: float
-    blur: float
+    shape: tuple[int, int]  # (Y, X) of the frame
+    points: tuple[int, int]  # (Y, X) of the grid
+    sigma: float  # of the low band, in pixels
+    blur: float  # sigma in pixels; 0 where the grid is the frame's own
 
     @classmethod
     def over(cls, shape: tuple[int, ...], sigma: float) -> _Grid:
@@ -211,23 +199,11 @@ class _Grid(NamedTuple):
         return _product(blur_y, _product(blur_x, coarse).T).T
 
 
-def _band(coarse: NDArray[np.float32], grid: _Grid) -> NDArray[np.float32]:
-    fine, coarser = GAIN_BAND
-    return grid.blurred(coarse, fine * grid.sigma) - grid.blurred(coarse, coarser * grid.sigma)
-
-
 def _blur_matrix(samples: int, targets: int, sigma: float, *, in_targets: bool = False) -> sparse.csr_array:
     """Return the matrix that blurs `samples` values, reflected at both ends, and resamples them at `targets` points.
 
-    Both divide the same length evenly. A product with a sparse matrix runs along whole rows, which is faster than
-    scipy's filters.
-
-    Parameters
-    ----------
-    samples, targets : int
-        Length before and after.
-    sigma : float
-        Sigma of the Gaussian, in distances of samples, or of targets if `in_targets`; 0 for none.
+    Both divide the same length evenly; `sigma` is in distances of samples, or of targets if `in_targets`. A product
+    with a sparse matrix runs along whole rows, which is faster than scipy's filters.
     """
     if sigma == 0:
         return sparse.eye_array(targets, samples, dtype=np.float32, format="csr")

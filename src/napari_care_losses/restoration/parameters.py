@@ -111,25 +111,16 @@ class RestorationParameters(Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Where a restoration runs, how its result is stored, and whether a stopped run continues.
-
-    Attributes
-    ----------
-    device : str
-        One of `DEVICES`.
-    dtype : str
-        One of `napari_care_losses.io.pixel_types.OUTPUT_TYPES`; integers are rounded and clipped.
-    zarr_version : str, optional
-        One of `napari_care_losses.io.ome_zarr_reader.VERSIONS`, for OME-Zarr; by default the first.
-    resume : bool
-        Restore only the frames that a stopped run of the same job left out.
-    cluster : Client, optional
-        Client of a Dask cluster (`napari_care_losses.restoration.cluster.scheduler.connected`) whose workers restore
-        the frames; results must be OME-Zarr then.
-    """
+    """Where a restoration runs, how its result is stored, and whether a stopped run continues."""
 
     device: str = "auto"
+    """One of `DEVICES`."""
     dtype: str = "float32"
+    """One of `napari_care_losses.io.pixel_types.OUTPUT_TYPES`; integers are rounded and clipped."""
     zarr_version: str | None = None
+    """One of `napari_care_losses.io.ome_zarr_reader.VERSIONS`, for OME-Zarr; by default the first."""
     resume: bool = False
+    """Restore only the frames that a stopped run of the same job left out."""
     cluster: Client | None = None
+    """Client of a Dask cluster (`napari_care_losses.restoration.cluster.scheduler.connected`) whose workers restore the
+    frames; results must be OME-Zarr then."""

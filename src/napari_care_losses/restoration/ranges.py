@@ -52,19 +52,9 @@ class Ranges(ABC):
 
     @abstractmethod
     def of(self, index: int, frame: NDArray[Any]) -> Range:
-        """Return the range of a frame.
+        """Return the range of frame `index`, whose pixels (Y, X) are `frame`.
 
-        Parameters
-        ----------
-        index : int
-            Index of the frame in the stack.
-        frame : array (Y, X) of any real dtype
-            Its pixels.
-
-        Raises
-        ------
-        InputError
-            If the frame holds NaN or infinite values; the message names it.
+        Raises `InputError`, which names the frame, if it holds NaN or infinite values.
         """
 
 
@@ -87,11 +77,6 @@ def estimate_ranges(
     int
         Number of frames read so far; nothing if every frame has its own range.
 
-    Returns
-    -------
-    Ranges
-        The range of every frame.
-
     Raises
     ------
     InputError
@@ -108,10 +93,7 @@ def estimate_ranges(
 def chosen_normalization(parameters: RestorationParameters, normalization: Normalization) -> Normalization:
     """Return the percentiles to use: the user's, or the model's where the user gives none.
 
-    Raises
-    ------
-    ParameterError
-        If the low one is not below the high one, or the model does not use percentiles.
+    Raises `ParameterError` if the low one is not below the high one, or the model does not use percentiles.
     """
     low, high = parameters.low_percentile, parameters.high_percentile
     if not isinstance(normalization, PercentileNormalization):
@@ -262,11 +244,6 @@ def smoothed(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray
     ----------
     times, values : float64 array (N,)
         Times in ascending order, and the values there.
-
-    Returns
-    -------
-    float64 array (N,)
-        The smoothed values.
     """
     count = min(len(times), max(_NEIGHBOURS, round(_SPAN * len(times))))
     distances = np.abs(times[:, None] - times)

@@ -38,21 +38,13 @@ Frames are padded to multiples of the network's block, at which tiles start too,
 
 @dataclass(frozen=True)
 class RestoredFrame:
-    """One restored frame, in the input's units.
-
-    Attributes
-    ----------
-    index : int
-        Index of the frame in the stack.
-    image : float32 array (Y, X)
-        The restored frame.
-    scale : float32 array (Y, X), or None
-        Laplace scale of every pixel: half the true values lie within 0.69 of it; None for models without one.
-    """
+    """One restored frame (Y, X), in the input's units."""
 
     index: int
+    """Index of the frame in the stack."""
     image: NDArray[np.float32]
     scale: NDArray[np.float32] | None
+    """Laplace scale of every pixel: half the true values lie within 0.69 of it; None for models without one."""
 
 
 class Input(NamedTuple):
@@ -98,25 +90,13 @@ class FrameRestorer:
         return self._engine.note
 
     def prepare(self, ranges: Ranges) -> None:
-        """Calibrate the engine, if it needs that, on frames spread over the stack.
-
-        Raises
-        ------
-        ComputeError
-            If the device fails.
-        """
+        """Calibrate the engine, if it needs that, on frames spread over the stack; raise as `restored` does."""
         # Always the same frames, so that a resumed run computes like the one that was stopped.
         samples = read_inputs(self._frames, evenly_spaced(range(len(self._frames)), self._engine.samples), ranges)
         self._engine.prepare(pad(sample.image, self._card.architecture.block) for sample in samples)
 
     def restored(self, given: Input) -> Generator[int, None, RestoredFrame]:
-        """Restore a frame; yields the number of its finished tiles.
-
-        Raises
-        ------
-        ComputeError
-            If the device fails.
-        """
+        """Restore a frame; yields the number of its finished tiles. Raises `ComputeError` if the device fails."""
         canvas = _Canvas(given.image, self._card, self._flips)
         yield from self._tiling.fill(canvas)
         mean, scale = canvas.finished(self._sigma)
@@ -126,7 +106,7 @@ class FrameRestorer:
 
     def left(self, filled: int, frames: int) -> int:
         """Return the number of tiles left in `frames` frames, of which the first has `filled` finished ones."""
-        return self._tiling.left(filled, frames)
+        return frames * len(self._tiling.tiles) - filled
 
     def close(self) -> None:
         """Free the working memory."""
@@ -134,13 +114,7 @@ class FrameRestorer:
 
 
 class _Tiling:
-    """The tiles of every frame of a stack; smaller ones after the device failed.
-
-    Attributes
-    ----------
-    tiles : list of Tile
-        The tiles of one frame.
-    """
+    """The tiles of every frame of a stack; smaller ones after the device failed."""
 
     def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int | None) -> None:
         self._shape, self._engine = shape, engine
@@ -155,8 +129,9 @@ class _Tiling:
                 canvas.fill(self.tiles[filled], self._engine)
             except ComputeError:
                 # Libraries do not distinguish lack of memory from other failures; those fail with small tiles too.
-                if not self._can_halve():
+                if self._width <= smallest_tile(self._architecture):
                     raise
+                self._cut(self._width // 2)
                 filled, has_failed = 0, True
                 continue
             if has_failed:
@@ -164,16 +139,6 @@ class _Tiling:
                 has_failed = False
             filled += 1
             yield filled
-
-    def left(self, filled: int, frames: int) -> int:
-        """Do as `FrameRestorer.left` says."""
-        return frames * len(self.tiles) - filled
-
-    def _can_halve(self) -> bool:
-        if self._width <= smallest_tile(self._architecture):
-            return False
-        self._cut(self._width // 2)
-        return True
 
     def _cut(self, width: int) -> None:
         self.tiles: list[Tile] = plan_tiles(self._shape, self._architecture, width)

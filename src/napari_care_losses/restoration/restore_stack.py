@@ -28,25 +28,16 @@ __all__ = ["Progress", "RestorationParameters", "RestoredFrame", "restore", "res
 
 
 class Progress(NamedTuple):
-    """A step of a restoration.
-
-    Attributes
-    ----------
-    done, total : int
-        Tiles restored and tiles in all.
-    frame : RestoredFrame, or None
-        The frame this step completed, if it did.
-    note : str
-        Note of the engine for the user; may be empty.
-    sampled : tuple of int, or None
-        Before the first tile: frames read so far to estimate the range, and frames to read for it.
-    """
+    """A step of a restoration: tiles restored and tiles in all."""
 
     done: int
     total: int
     frame: RestoredFrame | None = None
+    """The frame this step completed, if it did."""
     note: str = ""
+    """Note of the engine for the user; may be empty."""
     sampled: tuple[int, int] | None = None
+    """Before the first tile: frames read so far to estimate the range, and frames to read for it."""
 
 
 def restore_frames(

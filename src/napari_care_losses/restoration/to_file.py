@@ -110,32 +110,28 @@ def restore_to_file(
                 )
             for stack in stacks:
                 stack.close()
-        except UnreadableError as error:
-            if stacks and all(stack.done for stack in stacks):
+        except InputError as error:
+            if isinstance(error, UnreadableError) and stacks and all(stack.done for stack in stacks):
                 raise UnreadableError(f"{error} The finished frames stay beside {out}: resume it.") from error
-            _discard(stacks)
-            raise
-        except InputError:
-            _discard(stacks)
+            for stack in stacks:
+                stack.discard()
             raise
     return clipped
 
 
 def _check_outputs(outputs: Sequence[Path], model: Model, source: Path | None, run: RunOptions) -> None:
-    for path in outputs:
-        if source is not None and _overwrites(path.resolve(), source.resolve()):
+    written = [path.resolve() for path in outputs]
+    read = None if source is None else source.resolve()
+    for path in written:
+        # the same file, or a folder of Zarr around it or in it
+        if read is not None and (path == read or path in read.parents or read in path.parents):
             raise InputError(f"The result would overwrite its input {source}: choose another file.")
     if len(outputs) > 1 and not model.card.architecture.predicts_scale:
         raise InputError(f"A model trained with the {model.card.loss} loss predicts no scale: leave it out.")
-    if len({path.resolve() for path in outputs}) < len(outputs):
+    if len(set(written)) < len(written):
         raise InputError("The restored stack and its scale need two different files.")
     if run.cluster is not None and (source is None or not all(is_ome_zarr_name(path) for path in outputs)):
         raise InputError("Several machines write side by side into OME-Zarr only: name the result *.ome.zarr.")
-
-
-def _discard(stacks: list[StackWriter]) -> None:
-    for stack in stacks:
-        stack.discard()
 
 
 def _write_behind(
@@ -160,11 +156,6 @@ def _write_behind(
                 writing = thread.submit(write, progress.frame)
             yield progress
         return clipped + (0 if writing is None else writing.result())
-
-
-def _overwrites(path: Path, source: Path) -> bool:
-    """Return whether writing `path` would change `source`: the same file, or a folder of Zarr around it or in it."""
-    return path == source or path in source.parents or source in path.parents
 
 
 def _identity(frames: Frames, source: Path | None) -> dict[str, Any]:

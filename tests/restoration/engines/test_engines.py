@@ -16,7 +16,7 @@ from napari_care_losses.compute.memory import LEAST_MEMORY
 from napari_care_losses.errors import ComputeError, InputError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.models.architecture import Architecture
-from napari_care_losses.restoration.engines import base, choose, torch_engine
+from napari_care_losses.restoration.engines import choose, torch_engine
 from napari_care_losses.restoration.engines.base import MEMORY_CAP
 from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.engines.torch_engine import TorchEngine
@@ -144,7 +144,7 @@ class TestEveryEngine:
 
 class TestChoice:
     @needs_openvino
-    def test_a_processor_gets_openvino_unless_torch_is_asked_for(self):
+    def test_a_cpu_gets_openvino_unless_torch_is_chosen(self):
         kinds = {name: type(open_engine(name, make_model(), "cpu")).__name__ for name in ENGINES}
         assert kinds == {
             "auto": "OpenVinoEngine",
@@ -160,7 +160,7 @@ class TestChoice:
         assert open_engine(name, make_model(), device) == ("torch", "cuda")
 
     @needs_openvino
-    def test_openvino_asked_for_beside_a_graphics_card_runs_on_the_processor(self, monkeypatch):
+    def test_openvino_chosen_beside_a_graphics_card_runs_on_the_cpu(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         assert open_engine("openvino", make_model()).device.type == "cpu"
 
@@ -170,7 +170,7 @@ class TestChoice:
         with pytest.raises(InputError, match=f"engine {name} runs on the cpu, not on {device}"):
             open_engine(name, make_model(), device)
 
-    def test_cuda_comes_before_mps_and_the_processor(self, monkeypatch):
+    def test_cuda_comes_before_mps_and_the_cpu(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
         assert choose_device().type == "cpu"
@@ -191,12 +191,12 @@ class TestWithoutOpenVino:
         assert engine.note == ""
 
     @pytest.mark.parametrize("name", ["openvino", "openvino-int8"])
-    def test_torch_stands_in_and_says_so(self, name):
+    def test_torch_replaces_a_missing_openvino_and_notes_it(self, name):
         engine = open_engine(name, make_model(), "cpu")
         assert isinstance(engine, TorchEngine)
         assert "torch restored instead (pip install openvino)" in engine.note
 
-    def test_a_restoration_says_so_too(self):
+    def test_the_progress_of_a_restoration_has_the_note(self):
         model, image = make_model(), image_of((20, 20))
         steps = list(restore_frames(Frames(image), model, RestorationParameters(engine="openvino-int8"), device="cpu"))
         assert "OpenVINO is not usable here" in steps[-1].note
@@ -208,7 +208,7 @@ class TestLeavingACore:
     @pytest.mark.parametrize(
         ("cores", "before", "after"), [(1, 1, 1), (2, 2, 2), (3, 3, 2), (8, 8, 7), (8, 4, 4), (8, 12, 7)]
     )
-    def test_one_of_more_than_two_is_left(self, cores, before, after, monkeypatch):
+    def test_one_of_more_than_two_cores_stays_free(self, cores, before, after, monkeypatch):
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
         torch.set_num_threads(before)
         leave_a_core()
@@ -233,7 +233,7 @@ class TestMemory:
         memory = SimpleNamespace(available=available)
         self.monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
 
-    def test_a_quarter_of_what_is_free_up_to_a_cap(self):
+    def test_a_tile_takes_a_quarter_of_the_free_memory_up_to_a_limit(self):
         engine = open_engine("torch", make_model(), "cpu")
         assert engine.memory() == MEMORY_CAP["cpu"]
         self.set_free(1000)
@@ -254,7 +254,7 @@ class TestMemory:
         with pytest.raises(ComputeError, match="Only 0 MB"):
             engine.restore(tile_of((16, 32)))
 
-    def test_a_width_remembered_holds_for_every_engine_of_the_device(self):
+    def test_a_remembered_tile_width_limits_every_engine_of_the_device(self):
         model, other = make_model(), make_model(Architecture(filters=8))
         open_engine("torch", model, "cpu").remember_tile(100)
         for name in ("torch", "auto"):
@@ -264,10 +264,11 @@ class TestMemory:
         self.set_free(1 << 40)
         on_a_card = TorchEngine(model, torch.device("cpu"))
         on_a_card.device = torch.device("mps")
-        self.monkeypatch.setattr(base, "_free_memory", lambda device: 1 << 40)
+        self.monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 1 << 40)
+        self.monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 0)
         assert on_a_card.memory() == MEMORY_CAP["mps"]
 
-    def test_what_is_remembered_only_shrinks(self):
+    def test_the_remembered_tile_width_only_shrinks(self):
         engine = open_engine("torch", make_model(), "cpu")
         engine.remember_tile(8192)
         engine.remember_tile(16384)

@@ -165,7 +165,7 @@ def test_the_engine_is_closed_at_the_end(width, monkeypatch):
     assert open_engines == []
 
 
-def test_memory_that_runs_out_beside_the_device_is_a_compute_error(monkeypatch):
+def test_a_memory_error_outside_the_engine_is_a_compute_error(monkeypatch):
     def fail(*_):
         raise MemoryError
 

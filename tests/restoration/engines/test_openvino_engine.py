@@ -53,7 +53,7 @@ class TestCompiling:
             np.testing.assert_allclose(mean, plainly(model, tile_of(shape))[0], atol=1e-5)
         return compiled.cache_info().misses - before
 
-    def test_an_equal_model_and_shape_are_compiled_once(self, compiled):
+    def test_equal_models_and_shapes_are_compiled_once(self, compiled):
         assert self.misses(compiled, "openvino", make_model(seed=1), (32, 16)) == 1
         assert self.misses(compiled, "openvino", make_model(seed=1), (32, 16)) == 0
         assert self.misses(compiled, "auto", make_model(seed=1), (32, 16)) == 0
@@ -71,7 +71,7 @@ class TestCompiling:
         assert self.misses(compiled, "openvino-int8", model, (48, 48), one) == 0
         assert self.misses(compiled, "openvino-int8", model, (48, 48), other) == 1
 
-    def test_a_calibration_is_more_than_its_ranges(self):
+    def test_graphs_of_equal_ranges_but_other_weights_differ(self):
         """Every calibration has the same ranges, but other weights."""
         from napari_care_losses.restoration.engines.openvino_engine import _Graph
 
@@ -131,13 +131,13 @@ class TestEightBits:
     def test_the_note_gives_speed_and_error(self):
         model, image = bundled_model("actin-fft-lite"), tile_of((64, 64))
         engine = calibrated(model, image)
-        said = re.fullmatch(
+        note = re.fullmatch(
             r"8-bit engine: \d+\.\dx as fast as float32 on this CPU, "
             r"PSNR (\S+) dB against float32 on this image\.",
             engine.note,
         )
         expected = fidelity(engine.restore(image)[0], plainly(model, image)[0], 1)
-        assert float(said[1]) == pytest.approx(expected, abs=0.06)
+        assert float(note[1]) == pytest.approx(expected, abs=0.06)
 
     def test_without_an_image_the_engine_computes_in_float32(self):
         engine, tile = calibrated(make_model()), tile_of((32, 32))
@@ -194,8 +194,8 @@ class TestCalibration:
         ("length", "indices", "seen"),
         [(9, None, [0, 4, 8]), (9, [8, 1, 2], [0, 4, 8]), (9, [5], [0, 4, 8]), (2, [1], [0, 1]), (1, None, [0])],
     )
-    def test_looks_at_three_frames_of_the_stack_whichever_are_chosen(self, length, indices, seen):
-        """So that a run that was stopped goes on with the same network."""
+    def test_calibrates_on_three_frames_of_the_stack_whichever_are_restored(self, length, indices, seen):
+        """So that a resumed run computes with the same network."""
         assert self.first_read(image_of((length, 16, 16)), indices)[: len(seen) + 1] == [*seen, (indices or [0])[0]]
 
     def test_a_bright_frame_among_them_is_within_the_ranges(self):
@@ -209,7 +209,7 @@ class TestCalibration:
         exact, coarse = (restore(stack, model, parameters[name]) for name in parameters)
         assert fidelity(coarse[2], exact[2], np.ptp(exact[2])) > 30
 
-    def test_looks_at_the_part_with_most_structure(self, monkeypatch):
+    def test_calibrates_on_the_part_with_most_structure(self, monkeypatch):
         from napari_care_losses.restoration.engines import openvino_engine
 
         monkeypatch.setattr(openvino_engine, "CALIBRATION_WIDTH", 32)

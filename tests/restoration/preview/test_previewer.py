@@ -115,7 +115,7 @@ def test_a_tied_window_without_structure_takes_the_gain_from_where_there_is(in_t
     np.testing.assert_allclose(pixels, expected[empty.slices], rtol=0, atol=0.02 * np.ptp(expected[empty.slices]))
 
 
-def test_plain_and_tied_do_not_mix(tmp_path):
+def test_plain_and_tied_tiles_are_kept_apart(tmp_path):
     model, path = tying(tmp_path)
     image = blobs((130, 150))
     previewer, frames, window = Previewer("cpu"), Frames(image), Region(0, 130, 0, 150)
@@ -126,7 +126,7 @@ def test_plain_and_tied_do_not_mix(tmp_path):
         np.testing.assert_allclose(pixels, expected, rtol=0, atol=1e-5 * np.ptp(image))
 
 
-def test_tiles_begin_at_the_cursor_and_say_how_far_they_are(in_tiles, path):
+def test_tiles_begin_at_the_cursor_and_report_progress(in_tiles, path):
     window = Region(0, 300, 0, 300)
     _, steps = shown(Previewer("cpu"), Frames(image_of((300, 300))), 0, window, path, cursor=(290.0, 10.0))
     tiles = [step for step in steps if step.image is not None]
@@ -134,7 +134,7 @@ def test_tiles_begin_at_the_cursor_and_say_how_far_they_are(in_tiles, path):
     assert [(step.done, step.total) for step in tiles] == [(number, 9) for number in range(1, 10)]
 
 
-def test_what_is_known_is_not_computed_again(in_tiles, path, runs):
+def test_engine_range_and_tiles_are_not_computed_again(in_tiles, path, runs):
     spy = Spy(image_of((2, 300, 300)))
     previewer, frames = Previewer("cpu"), Frames(spy)
     shown(previewer, frames, 0, Region(0, 128, 0, 256), path)
@@ -148,7 +148,7 @@ def test_what_is_known_is_not_computed_again(in_tiles, path, runs):
     np.testing.assert_allclose(pixels, expected[:200, :256], rtol=0, atol=1e-5 * np.ptp(spy.stack))
 
 
-def test_no_more_is_kept_than_there_is_room_for(in_tiles, path, runs, monkeypatch):
+def test_the_kept_tiles_have_a_size_limit(in_tiles, path, runs, monkeypatch):
     monkeypatch.setattr(previewer_module, "KEPT_PIXELS", 3 * 128 * 128)
     previewer, frames = Previewer("cpu"), Frames(image_of((256, 256)))
     for _ in range(2):
@@ -166,7 +166,7 @@ def test_tiles_of_all_windows_have_few_shapes(path, runs):
     assert len(set(runs)) == 3
 
 
-def test_estimating_the_range_goes_on_where_it_was_closed(path):
+def test_estimating_the_range_continues_where_it_was_closed(path):
     spy = Spy(image_of((4, 40, 40)))
     parameters = RestorationParameters(engine="torch", normalization="stack")
     previewer, frames, window = Previewer("cpu"), Frames(spy), Region(0, 40, 0, 40)
@@ -183,7 +183,7 @@ def test_estimating_the_range_goes_on_where_it_was_closed(path):
     assert spy.read == [0, 1, 2, 3, 3, 1]
 
 
-def test_another_stack_model_or_range_begins_anew(path, tmp_path):
+def test_another_stack_model_or_range_starts_a_new_estimate(path, tmp_path):
     previewer, window = Previewer("cpu"), Region(0, 40, 0, 40)
     stacks = [image_of((2, 40, 40), seed) for seed in (0, 1)]
     stacks[1][0] *= 10
@@ -213,7 +213,7 @@ def test_a_model_trained_anew_under_its_name_is_loaded(path):
         shown(previewer, frames, 0, window, path)
 
 
-def test_a_preview_of_8_bits_is_in_float32_and_says_so(path):
+def test_a_preview_of_8_bits_computes_in_float32_and_notes_it(path):
     image = image_of((64, 64))
     previewer, frames, window = Previewer("cpu"), Frames(image), Region(0, 64, 0, 64)
     pixels, steps = shown(previewer, frames, 0, window, path, RestorationParameters(engine="openvino-int8"))

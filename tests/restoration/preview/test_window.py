@@ -87,13 +87,13 @@ def test_a_cursor_outside_leaves_the_middle():
 
 
 @pytest.mark.parametrize("visible", [(-9, -1, 0, 5), (0, 5, 30, 40), (-0.6, -0.5, 0, 5), (0, 5, 19.5, 30)])
-def test_where_nothing_is_visible_there_is_no_window(visible):
+def test_a_frame_out_of_view_has_no_window(visible):
     assert choose_window((10, 20), visible) is None
 
 
 @settings(max_examples=200)
 @given(SHAPES, regions(), CURSORS, CURSORS)
-def test_a_window_stays_while_it_is_visible_and_the_cursor_in_it(shape, visible, cursor, moved):
+def test_a_window_is_kept_while_it_is_visible_and_holds_the_cursor(shape, visible, cursor, moved):
     current = choose_window(shape, visible, cursor)
     later = choose_window(shape, visible, moved, current)
     if current is None:
@@ -108,7 +108,7 @@ def test_a_window_stays_while_it_is_visible_and_the_cursor_in_it(shape, visible,
         assert later == current
 
 
-def test_a_window_that_is_no_longer_visible_is_left():
+def test_a_window_that_is_no_longer_visible_is_replaced():
     current = Region(0, 512, 0, 512)
     assert choose_window((2048, 2048), (100, 1500, 0, 1500), None, current) != current
     assert choose_window((2048, 2048), (0, 300, 0, 1500), None, current).shape == (301, 512)
@@ -162,11 +162,11 @@ def test_tiles_come_from_the_cursor_outward():
     assert nearest[-1] > 200
 
 
-def test_a_cheap_network_takes_the_window_at_once_and_a_dear_one_small_tiles():
-    assert tile_width(PRESETS["lite"], on_processor=True) == LARGEST_WINDOW
-    assert tile_width(PRESETS["care"], on_processor=True) == 128
-    assert tile_width(PRESETS["care"], on_processor=False) == LARGEST_WINDOW
-    assert tile_width(Architecture(depth=4, kernel_size=7, filters=128), on_processor=True) == 128
+def test_a_fast_network_takes_the_window_at_once_and_a_slow_one_takes_small_tiles():
+    assert tile_width(PRESETS["lite"], on_cpu=True) == LARGEST_WINDOW
+    assert tile_width(PRESETS["care"], on_cpu=True) == 128
+    assert tile_width(PRESETS["care"], on_cpu=False) == LARGEST_WINDOW
+    assert tile_width(Architecture(depth=4, kernel_size=7, filters=128), on_cpu=True) == 128
     (tile,) = plan_window(Region(5, 105, 7, 17), (2048, 2048), PRESETS["lite"], LARGEST_WINDOW)
     assert tile.target == (slice(5, 105), slice(7, 17))
     assert tile.source[0].stop < 300

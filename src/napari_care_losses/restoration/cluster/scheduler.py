@@ -44,12 +44,8 @@ _FAILURES = (OSError, TimeoutError, CancelledError)
 def connected(*, scheduler: str = "", workers: int = 0) -> Iterator[Client]:
     """Connect to a Dask cluster, or start one on this machine for as long as the block lasts.
 
-    Parameters
-    ----------
-    scheduler : str, optional
-        Address of a scheduler, such as ``tcp://host:8786``, or the JSON file it wrote.
-    workers : int, optional
-        In place of an address, the number of worker processes on this machine; they share its cores.
+    `scheduler` is the address of one, such as ``tcp://host:8786``, or the JSON file it wrote; in its place, `workers`
+    is the number of worker processes on this machine, which share its cores.
 
     Raises
     ------
@@ -104,26 +100,11 @@ def restore_on_cluster(
     source: Path,
     indices: Sequence[int],
 ) -> Generator[Progress, None, int]:
-    """Restore frames of a stack into OME-Zarr images; yields at least twice a second and can be closed at any step.
+    """Restore the frames `indices` of a stack, in that order, into OME-Zarr images: the restored one, and the scale's.
 
-    Parameters
-    ----------
-    frames, model, parameters, run, source
-        As in `napari_care_losses.restoration.to_file.restore_to_file`; `run` has a cluster.
-    stacks : sequence of StackWriter
-        Where the restored frames go, and the Laplace scale where it is wanted.
-    indices : sequence of int
-        The frames to restore, in this order.
-
-    Yields
-    ------
-    Progress
-        Frames done and frames in all.
-
-    Returns
-    -------
-    int
-        Number of pixels clipped to fit an integer type.
+    The other arguments are as in `napari_care_losses.restoration.to_file.restore_to_file`; `run` has a cluster. Yields
+    frames done and frames in all at least twice a second, can be closed at any step, and returns the number of pixels
+    clipped to fit an integer type.
 
     Raises
     ------
@@ -206,13 +187,7 @@ def _frames_done(
 
 
 def _result(future: Future) -> Done:
-    """Return the result of a task.
-
-    Raises
-    ------
-    CareError
-        If the task raised one, or the cluster failed.
-    """
+    """Return the result of a task, or raise the `CareError` that it raised; also where its workers ended."""
     from distributed import KilledWorker
 
     try:
@@ -241,10 +216,7 @@ class _Patience:
     def threads(self) -> int:
         """Return the number of threads of all workers, at most a second old.
 
-        Raises
-        ------
-        ComputeError
-            If a local cluster has had no worker for `PATIENCE`.
+        Raises `ComputeError` if a local cluster has had no worker for `PATIENCE`.
         """
         now = time.monotonic()
         if now - self._looked > 1.0:

@@ -29,42 +29,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """Everything that a worker needs to restore any frame of a stack.
-
-    Attributes
-    ----------
-    source : Path
-        The file, under the same path on every machine.
-    layout : Frames
-        The stack without its pixels.
-    model, parameters, dtype, device
-        As in `napari_care_losses.restoration.to_file.restore_to_file`.
-    ranges : Ranges
-        The range of every frame.
-    outputs : list of Path
-        The OME-Zarr images being written: restored, and optionally the Laplace scale.
-    """
+    """Everything that a worker needs to restore any frame of a stack."""
 
     source: Path
+    """The file, under the same path on every machine."""
     layout: Frames
+    """The stack without its pixels."""
     model: Model
     parameters: RestorationParameters
     ranges: Ranges
     outputs: list[Path]
+    """The OME-Zarr images being written: restored, and optionally the Laplace scale."""
     dtype: str
     device: str
 
 
 class Done(NamedTuple):
-    """The result of restoring and writing a frame.
-
-    Attributes
-    ----------
-    clipped : int
-        Pixels clipped to fit an integer type.
-    note : str
-        Note of the engine for the user; may be empty.
-    """
+    """The pixels of a frame clipped to fit an integer type, and a note of the engine, which may be empty."""
 
     clipped: int
     note: str
@@ -74,16 +55,8 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
     """Holds a job on every worker, including those that join or restart later, and restores its frames.
 
     Frames are computed one at a time with all threads that Dask gives the worker; if there are several, the next frame
-    is read and the last one written meanwhile.
-
-    Parameters
-    ----------
-    job : ClusterJob
-        The job.
-    name : str
-        Unique name of the job.
-    ignores_interrupts : bool
-        Whether the worker ignores Ctrl+C in the terminal that it shares with the command, which then closes it.
+    is read and the last one written meanwhile. The job has a unique name. A worker that shares the terminal with the
+    command, which closes it, ignores Ctrl+C there.
     """
 
     def __init__(self, job: ClusterJob, name: str, *, ignores_interrupts: bool) -> None:
@@ -107,12 +80,8 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
     def restore(self, index: int) -> Done:
         """Read, restore and write one frame.
 
-        Raises
-        ------
-        InputError
-            If the input cannot be read here, or is another one.
-        ComputeError, OutputError
-            If the device or the disk fails.
+        Raises `InputError` if the input cannot be read here, or is another one; `ComputeError` or `OutputError` if the
+        device or the disk fails.
         """
         with self._opening:
             if self._restorer is None:

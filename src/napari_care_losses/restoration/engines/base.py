@@ -33,17 +33,12 @@ class Engine(ABC):
 
     Attributes
     ----------
-    model : Model
-        The model.
-    device : torch.device
-        Where it runs.
     note : str
         What the user should know about this engine's work; may be empty.
-    samples : int
-        Number of images that `prepare` needs.
     """
 
     samples = 0
+    """Number of images that `prepare` needs."""
     _limits: ClassVar[dict[str, int]] = {}
 
     def __init__(self, model: Model, device: torch.device) -> None:
@@ -51,22 +46,9 @@ class Engine(ABC):
         self._restored: set[tuple[int, ...]] = set()
 
     def restore(self, tile: NDArray[np.float32]) -> Restored:
-        """Restore one tile.
+        """Restore one normalised tile; Y and X are multiples of the network's block.
 
-        Parameters
-        ----------
-        tile : float32 array (Y, X)
-            Normalised; Y and X multiples of the network's block.
-
-        Returns
-        -------
-        mean, scale : float32 array (Y, X)
-            Restored tile and its Laplace scale, the latter None for models without one.
-
-        Raises
-        ------
-        ComputeError
-            If the device runs out of memory or fails, or so little memory is left that it would crash.
+        Raises `ComputeError` if the device runs out of memory or fails, or if it would crash for lack of memory.
         """
         if tile.shape not in self._restored:
             require_memory(0, "restoring", "allow this program more memory")
@@ -78,10 +60,7 @@ class Engine(ABC):
     def prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
         """Calibrate the engine on `samples` of the images to be restored, normalised (Y, X), before the first tile.
 
-        Raises
-        ------
-        ComputeError
-            If the device runs out of memory or fails.
+        Raises `ComputeError` if the device runs out of memory or fails.
         """
         if self.samples:
             with self._failures("the calibration"):
@@ -112,17 +91,15 @@ class Engine(ABC):
     def memory(self) -> int:
         """Return the bytes that a tile may take on this device now."""
         kind = self.device.type
-        return min(int(MEMORY_SHARE * _free_memory(self.device)), self._limits.get(kind, MEMORY_CAP[kind]))
+        if kind == "cuda":
+            free = int(torch.cuda.mem_get_info(self.device)[0])
+        elif kind == "mps":
+            free = int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+        else:
+            free = free_memory()
+        return min(int(MEMORY_SHARE * free), self._limits.get(kind, MEMORY_CAP[kind]))
 
     def remember_tile(self, width: int) -> None:
         """Limit the memory of later tiles, on this device and in this process, to that of square ones of `width` px."""
         kind, needed = self.device.type, working_memory(self.model.card.architecture, width)
         self._limits[kind] = min(needed, self._limits.get(kind, MEMORY_CAP[kind]))
-
-
-def _free_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "mps":
-        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    return free_memory()

@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 class Entry(NamedTuple):
     """Where an engine is defined, and what it needs.
 
-    Attributes
-    ----------
-    module, engine : str
-        The file beside this one and the class in it, called with a model and a torch device.
-    package : str
-        The package that must be installed besides torch; empty for none.
-    is_for_cpu : bool
-        Whether it runs on the CPU only.
+    `engine` is a class in the file `module` beside this one, called with a model and a torch device; `package` must be
+    installed besides torch.
     """
 
     module: str

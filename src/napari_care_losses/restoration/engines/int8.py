@@ -29,18 +29,12 @@ DIMMEST = 1e-4
 
 
 class Quantization(NamedTuple):
-    """What an 8-bit graph is built from.
-
-    Attributes
-    ----------
-    weights : dict of str to Tensor
-        The network's parameters, equalised: in float32 they give the same network.
-    ranges : dict of str to float
-        By the name of a layer, the largest value after its ReLU.
-    """
+    """What an 8-bit graph is built from."""
 
     weights: dict[str, Tensor]
+    """The network's parameters, equalised: in float32 they give the same network."""
     ranges: dict[str, float]
+    """By the name of a layer, the largest value after its ReLU."""
 
 
 def quantize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino
@@ -30,52 +30,21 @@ CALIBRATION_WIDTH = 512
 """Width in pixels of the part of an image on which 8-bit convolutions are calibrated and compared with float32."""
 
 
-class Graph(Protocol):
-    """A network to compile, hashable as the key of the cache: equal to another one if it computes the same."""
-
-    def __hash__(self) -> int: ...
-
-    def build(self, shape: tuple[int, ...]) -> openvino.Model:
-        """Return the graph for one shape."""
-
-
+@dataclass(frozen=True)
 class OnnxGraph:
-    """An ONNX graph of one input; `shape` is that of the input.
+    """An ONNX graph of one input, a key of the cache."""
 
-    Parameters
-    ----------
-    sha256 : str
-        Its digest.
-    data : bytes
-        The graph.
-    """
-
-    def __init__(self, sha256: str, data: bytes) -> None:
-        self._sha256, self._data = sha256, data
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, OnnxGraph) and self._sha256 == other._sha256
-
-    def __hash__(self) -> int:
-        return hash(self._sha256)
+    data: bytes
 
     def build(self, shape: tuple[int, ...]) -> openvino.Model:
-        """Return the graph for one shape."""
-        graph = openvino.Core().read_model(self._data)
+        """Return the graph for an input of one shape."""
+        graph = openvino.Core().read_model(self.data)
         graph.reshape(list(shape))
         return graph
 
 
 class _Graph:
-    """A CARE network, equal to another one if model and calibration are.
-
-    Parameters
-    ----------
-    model : Model
-        The model.
-    ranges, weights : dict, optional
-        Those of a `napari_care_losses.restoration.engines.int8.Quantization`.
-    """
+    """A CARE network, equal to another one if model and calibration (`Quantization`) are, as a key of the cache."""
 
     def __init__(
         self, model: Model, ranges: dict[str, float] | None = None, weights: dict[str, Tensor] | None = None
@@ -113,7 +82,9 @@ class OpenVinoEngine(Engine):
     def close(self) -> None:
         """Release the memory of the layers' results; the compiled network stays in the cache."""
         for request in self._requests.values():
-            _release(request)
+            # OpenVINO refuses while another engine runs this network, which then releases the memory itself.
+            with suppress(RuntimeError):
+                request.get_compiled_model().release_memory()
         self._requests.clear()
 
 
@@ -149,7 +120,7 @@ class Int8Engine(OpenVinoEngine):
 
 
 @lru_cache(maxsize=8)
-def _compiled(graph: Graph, shape: tuple[int, ...], threads: int) -> openvino.CompiledModel:
+def _compiled(graph: _Graph | OnnxGraph, shape: tuple[int, ...], threads: int) -> openvino.CompiledModel:
     return _compile(graph.build(shape), threads)
 
 
@@ -165,7 +136,7 @@ def _compile(graph: openvino.Model, threads: int) -> openvino.CompiledModel:
     return openvino.Core().compile_model(graph, "CPU", settings)
 
 
-def make_request(graph: Graph, shape: tuple[int, ...]) -> openvino.InferRequest:
+def make_request(graph: _Graph | OnnxGraph, shape: tuple[int, ...]) -> openvino.InferRequest:
     """Return a new request to a compiled network, with as many threads as torch has."""
     return _compiled(graph, shape, torch.get_num_threads()).create_infer_request()
 
@@ -174,12 +145,6 @@ def _infer(request: openvino.InferRequest, tile: NDArray[np.float32]) -> Restore
     results = request.infer([np.ascontiguousarray(tile)[None, None]], share_inputs=True)
     mean, *scale = (results[output][0, 0] for output in request.model_outputs)
     return mean, scale[0] if scale else None
-
-
-def _release(request: openvino.InferRequest) -> None:
-    # OpenVINO refuses while another engine runs this network, which then releases the memory itself.
-    with suppress(RuntimeError):
-        request.get_compiled_model().release_memory()
 
 
 def _largest_activations(graph: _Graph, images: list[NDArray[np.float32]]) -> dict[str, Tensor]:

@@ -88,8 +88,7 @@ class OnnxEngine(ProgramEngine):
         # loads OpenVINO, which may not be installed
         from napari_care_losses.restoration.engines.openvino_engine import OnnxGraph, make_request
 
-        graph = OnnxGraph(self._program.sha256, model.program())
-        self._make_request = partial(make_request, graph)
+        self._make_request = partial(make_request, OnnxGraph(model.program()))
         self._requests: dict[tuple[int, ...], Any] = {}
 
     def _call(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,19 +106,9 @@ class OnnxEngine(ProgramEngine):
 
 
 def open_program(name: str, model: Model, device: str) -> ProgramEngine:
-    """Return an engine for a model that is an external network.
+    """Return an engine for a model that is an external network; arguments as of `choose.open_engine`.
 
-    Parameters
-    ----------
-    name, model, device
-        As in `napari_care_losses.restoration.engines.choose.open_engine`.
-
-    Raises
-    ------
-    InputError
-        If the program cannot be run by that engine or on that device.
-    ComputeError
-        If it is damaged.
+    Raises `InputError` if the program cannot be run by that engine or on that device, `ComputeError` if it is damaged.
     """
     program = model.card.architecture
     assert isinstance(program, Program)

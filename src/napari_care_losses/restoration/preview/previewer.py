@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.normalization import Range
-    from napari_care_losses.models.architecture import Tiled
+    from napari_care_losses.models.program import Network
     from napari_care_losses.restoration.engines.base import Engine
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
@@ -34,36 +34,22 @@ KEPT_PIXELS = 16 << 20
 
 
 class PreviewTile(NamedTuple):
-    """A step of a preview.
-
-    Attributes
-    ----------
-    done, total : int
-        Tiles restored and tiles in all; 0 and 0 before the first begins.
-    position : tuple of slice, or None
-        Where the tile lies in the frame; it may extend beyond the window. None for a step without a tile.
-    image : float32 array (Y, X), or None
-        The restored tile in the input's units.
-    note : str
-        Note for the user; may be empty.
-    """
+    """A step of a preview: tiles restored and tiles in all, 0 and 0 before the first begins."""
 
     done: int
     total: int
     position: tuple[slice, slice] | None = None
+    """Where the tile lies in the frame; it may extend beyond the window. None for a step without a tile."""
     image: NDArray[np.float32] | None = None
+    """The restored tile (Y, X) in the input's units."""
     note: str = ""
+    """Note for the user; may be empty."""
 
 
 class Previewer:
     """Restores windows of frames; keeps engine, ranges, frame and restored tiles for the next window.
 
     Only one preview runs at a time: it must have ended or been closed before the next. Threads may differ.
-
-    Parameters
-    ----------
-    device : str
-        One of `napari_care_losses.restoration.parameters.DEVICES`.
     """
 
     def __init__(self, device: str = "auto") -> None:
@@ -115,10 +101,8 @@ class Previewer:
 
         Raises
         ------
-        InputError
-            If the frame, the model or the parameters cannot be used.
-        ComputeError
-            If the device fails.
+        InputError, ComputeError
+            If the frame, the model or the parameters cannot be used, or the device fails.
         """
         engine = yield from self._opened(path, parameters.engine)
         ranges = yield from self._estimated(frames, parameters, engine)
@@ -127,7 +111,7 @@ class Previewer:
         if frame is None or frame.index != index:
             image = frames[index]
             frame = self._frame = _Frame(index, image, ranges.of(index, image), engine)
-        width = tile_width(frame.architecture, on_processor=engine.device.type == "cpu")
+        width = tile_width(frame.architecture, on_cpu=engine.device.type == "cpu")
         tiles = plan_window(window, frames.frame_shape, frame.architecture, width, cursor)
         for number, tile in enumerate(tiles, 1):
             image = self._restored(frame, tile, width, sigma)
@@ -203,21 +187,11 @@ class Previewer:
 
 
 class _Frame:
-    """The visible frame.
-
-    Attributes
-    ----------
-    index : int
-        Index of the frame in the stack.
-    grey_levels : Range
-        Its range.
-    architecture : Tiled
-        The network's shape.
-    """
+    """The visible frame, with its range and what was estimated from it."""
 
     def __init__(self, index: int, image: NDArray[Any], grey_levels: Range, engine: Engine) -> None:
         self.index, self.grey_levels = index, grey_levels
-        self.architecture: Tiled = engine.model.card.architecture
+        self.architecture: Network = engine.model.card.architecture
         self._engine, self._image = engine, image
         self._shape = int(image.shape[0]), int(image.shape[1])
         # Padded before it is normalised, because only parts of large frames are; the order makes no difference.

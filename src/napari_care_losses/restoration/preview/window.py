@@ -13,7 +13,7 @@ from napari_care_losses.restoration.tiles import Tile, crop
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_care_losses.models.architecture import Tiled
+    from napari_care_losses.models.program import Network
 
 LARGEST_WINDOW = 512
 """Largest height and width of a window, in pixels."""
@@ -75,41 +75,29 @@ def choose_window(
     return current if fits else window
 
 
-def cost(architecture: Tiled, width: int) -> float:
+def cost(architecture: Network, width: int) -> float:
     """Return the cost of a tile that writes `width` pixels, in multiply-adds up to a factor."""
     return architecture.cost_per_pixel * (width + 2 * architecture.margin) ** 2
 
 
-def tile_width(architecture: Tiled, *, on_processor: bool) -> int:
+def tile_width(architecture: Network, *, on_cpu: bool) -> int:
     """Return the width of tiles that are restored without noticeable delay: one of `WIDTHS`, in pixels."""
-    affordable = [width for width in WIDTHS if not on_processor or cost(architecture, width) <= COST]
+    affordable = [width for width in WIDTHS if not on_cpu or cost(architecture, width) <= COST]
     return max(affordable, default=WIDTHS[0])
 
 
 def plan_window(
     window: Region,
     shape: tuple[int, int],
-    architecture: Tiled,
+    architecture: Network,
     width: int,
     cursor: tuple[float, float] | None = None,
 ) -> list[Tile]:
     """Cut a window into tiles, from the cursor outward.
 
-    One tile that writes just the window if `width` is that of the largest window; else the tiles of a fixed grid that
-    overlap the window, which are the same when the window moves.
-
-    Parameters
-    ----------
-    window : Region
-        The part to restore.
-    shape : tuple of int
-        (Y, X) of the frame.
-    architecture : Tiled
-        Gives block and margin.
-    width : int
-        One of `WIDTHS`.
-    cursor : tuple of float, optional
-        (y, x) in pixels of the frame; by default the middle of the window.
+    One tile that writes just the window if `width`, one of `WIDTHS`, is that of the largest window; else the tiles of a
+    fixed grid that overlap the window, which are the same when the window moves. `shape` is (Y, X) of the frame, the
+    cursor (y, x) in its pixels; by default it is in the middle of the window.
     """
     if width >= LARGEST_WINDOW:
         needed = next(size for size in WIDTHS if size >= min(max(window.shape), LARGEST_WINDOW))
@@ -120,15 +108,11 @@ def plan_window(
     return [cut(cell, shape, architecture, width) for cell in overlapping]
 
 
-def cut(window: Region, shape: tuple[int, int], architecture: Tiled, width: int) -> Tile:
+def cut(window: Region, shape: tuple[int, int], architecture: Network, width: int) -> Tile:
     """Return the tile that writes a window of at most `width` pixels; its restoration equals that of the whole frame.
 
-    Tiles read equally many pixels for all windows, unless the frame is smaller.
-
-    Returns
-    -------
-    Tile
-        In pixels of the frame padded by `napari_care_losses.restoration.tiles.pad`.
+    It is in pixels of the frame padded by `napari_care_losses.restoration.tiles.pad`. Tiles read equally many pixels
+    for all windows, unless the frame is smaller.
     """
     block, margin = architecture.block, architecture.margin
     # One block more than needed, for windows that do not start at a multiple of the block.
@@ -147,12 +131,7 @@ def cut(window: Region, shape: tuple[int, int], architecture: Tiled, width: int)
 def richest_cell(frame: NDArray[Any], high: float) -> Region:
     """Return the cell of 128 px with most structure: the one to estimate from what holds for the frame.
 
-    Parameters
-    ----------
-    frame : array (Y, X) of any real dtype
-        The frame.
-    high : float
-        Grey level that counts for all above it, so that no single bright pixel decides.
+    `high` is the grey level that counts for all above it, so that no single bright pixel decides.
     """
     found = cells((int(frame.shape[0]), int(frame.shape[1])), WIDTHS[0])
     return max(found, key=lambda cell: _structure(frame[cell.slices], high))
