@@ -220,7 +220,7 @@ def test_restoring_again_replaces_the_layer(stack: NDArray[np.uint16], add_model
     source = viewer.add_layer(make_source(stack))
     for entry, value in ((one, 1), (one, 2), (two, 3)):
         made = PartialStack(np.full(stack.shape, value, np.float32))
-        made.fill(0, made._array[0])
+        made.fill(0, made.array[0])
         plan = make_plan(viewer, source, entry, RestorationParameters(), with_uncertainty=False)
         show_stacks(viewer, plan, Filled(1, 3, 0, {RESTORED: made}, {RESTORED: (0.0, 1.0)}))
     assert len(viewer.layers) == 3
