@@ -54,7 +54,7 @@ def test_started_again_only_the_missing_frames_are_done(viewer, open_widget, add
     assert 0 < len(first) < 60
     assert np.isnan(stack[stack.missing[0]]).all()
     assert widget.run_bar.start_button.text() == f"Restore the missing {60 - len(first)}"
-    stack._array[30] = 7
+    stack.array[30] = 7
     press_restore(widget, qtbot)
     assert layer.data is stack
     assert frames_done(layer) == set(range(60))
