@@ -30,7 +30,7 @@ _RESTRICTED = Path(__file__).with_name("sandbox_child.py")
 """The script that gives up rights and then runs a reader."""
 
 _POLL = 0.02
-_SAID = 600
+_LONGEST_MESSAGE = 600
 """Characters of the process's messages that are passed on, at most."""
 
 
@@ -76,12 +76,12 @@ def read_confined(
     """
     limits = limits or Limits()
     with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
-        made, said = Path(folder) / "tensors.safetensors", Path(folder) / "said"
-        with said.open("wb") as messages:
+        output, log = Path(folder) / "tensors.safetensors", Path(folder) / "messages.txt"
+        with log.open("wb") as messages:
             # -P: no module is imported from the folder the user happens to be in
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-P", str(_RESTRICTED), str(reader), str(source), str(made)),
+                    *(sys.executable, "-P", str(_RESTRICTED), str(reader), str(source), str(output)),
                     *map(str, (limits.seconds, limits.memory, limits.output)),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -94,30 +94,28 @@ def read_confined(
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
             try:
-                excess = yield from _watch(process, made, said, limits)
+                excess = yield from _watch(process, output, log, limits)
             finally:
                 process.kill()
                 process.wait()
         if excess:
             raise ModelFileError(f"{source.name} took more than {excess} to be {use}: stopped.")
-        with said.open("rb") as messages:
-            text = " ".join(messages.read()[-_SAID:].decode("utf-8", "replace").split())
+        with log.open("rb") as messages:
+            text = " ".join(messages.read()[-_LONGEST_MESSAGE:].decode("utf-8", "replace").split())
         if process.returncode == 2:
             raise ModelFileError(f"{source.name} cannot be {use}: {text}")
         if process.returncode != 0:
-            how = f"ended with {process.returncode}"
-            raise ModelFileError(
-                f"{source.name} is damaged: the process that read it {how}{f' ({text})' if text else ''}."
-            )
+            how = f"ended with {process.returncode}{f' ({text})' if text else ''}"
+            raise ModelFileError(f"{source.name} is damaged: the process that read it {how}.")
         try:
-            with open_tensors(made, "numpy") as file:
+            with open_tensors(output, "numpy") as file:
                 tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}
                 return Tensors(tensors, file.metadata() or {})
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise ModelFileError(f"{source.name} is damaged: reading it gave no tensors ({error}).") from error
 
 
-def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Limits) -> Generator[None, None, str]:
+def _watch(process: subprocess.Popen[bytes], output: Path, log: Path, limits: Limits) -> Generator[None, None, str]:
     """Wait for a process; return the limit it has exceeded, in words, or nothing."""
     end = time.monotonic() + limits.seconds
     watched = psutil.Process(process.pid)
@@ -127,7 +125,7 @@ def _watch(process: subprocess.Popen[bytes], made: Path, said: Path, limits: Lim
             process.wait(_POLL)
         except subprocess.TimeoutExpired:
             pass
-        written = sum(file.stat().st_size for file in (made, said) if file.exists())
+        written = sum(file.stat().st_size for file in (output, log) if file.exists())
         if written > limits.output:
             return f"{limits.output:,} bytes of output"
         if process.returncode is not None:

@@ -49,8 +49,8 @@ def main(folder: str, target: str) -> int:
         found = _tried(Path(folder))
     except ComputeError as error:
         # the last line says what failed; the lines before it are places in the library's sources
-        said = str(error.__cause__ or error).strip().splitlines() or [""]
-        print(f"it fails on the package's own test image ({said[-1][-300:]}).", file=sys.stderr)
+        lines = str(error.__cause__ or error).strip().splitlines() or [""]
+        print(f"it fails on the package's own test image ({lines[-1][-300:]}).", file=sys.stderr)
         return 2
     except (UnusableNetwork, CareError) as refused:
         print(refused, file=sys.stderr)
