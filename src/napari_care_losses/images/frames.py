@@ -204,12 +204,7 @@ class _Layout(NamedTuple):
 class Rearranged:
     """A lazy array seen with the axes in front of Y and X in another order.
 
-    Parameters
-    ----------
-    data : array (..., Y, X)
-        Anything with ``shape``, ``dtype`` and indexing.
-    order : sequence of int
-        Its leading axes in the order wanted; those left out have one step.
+    `order` lists its leading axes in the order wanted; those left out have one step.
     """
 
     def __init__(self, data: Any, order: Sequence[int]) -> None:

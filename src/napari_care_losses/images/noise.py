@@ -87,15 +87,8 @@ def median_difference_noise(image: NDArray[Any], *, most_pixels: int) -> float:
 def mean_difference_noise(windows: NDArray[np.float32]) -> float:
     """Estimate the mean variance of white noise from the mean square of second differences along both axes.
 
-    Parameters
-    ----------
-    windows : (N, Y, X) float32
-        Parts of one image.
-
-    Returns
-    -------
-    float
-        In squared grey levels. Differences of four neighbours leave hardly any signal.
+    It is that of windows (N, Y, X) of one image, in squared grey levels. Differences of four neighbours hold hardly
+    any signal.
     """
     rows = windows[:, 1:] - windows[:, :-1]
     return float(np.mean(np.square(rows[:, :, 1:] - rows[:, :, :-1]), dtype=np.float64)) / 4

@@ -173,14 +173,8 @@ def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int,
 def percentiles(pixels: NDArray[Any], low: float, high: float, *, overwrites: bool = False) -> tuple[float, float]:
     """Return two percentiles as `numpy.percentile` does, by linear interpolation, in a fraction of its time.
 
-    Parameters
-    ----------
-    pixels : array of any real dtype
-        Finite.
-    low, high : float
-        The percentiles wanted, 0..100, the lower one first.
-    overwrites : bool
-        Whether the pixels may be put in another order, which saves a copy.
+    The pixels are finite and of any real dtype, the percentiles 0 to 100, the lower one first. With `overwrites` the
+    pixels may be put in another order, which saves a copy.
     """
     if pixels.dtype.kind in "biu" and pixels.dtype.itemsize <= 2:
         return _percentiles_by_count(pixels, low, high)

@@ -136,12 +136,7 @@ def _is_plain(index: Any) -> bool:
 class NearestFirst(Collection[int]):
     """Frame indices in the order in which they are restored: always the one left that is nearest to the shown one.
 
-    Parameters
-    ----------
-    indices : collection of int
-        The frames to do.
-    shown : int
-        The frame the viewer shows; may be set from another thread during the iteration.
+    The shown frame may be set from another thread during the iteration.
     """
 
     def __init__(self, indices: Collection[int], shown: int = 0) -> None:

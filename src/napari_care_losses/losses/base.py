@@ -37,19 +37,9 @@ class Loss(Parameters):
 
     @abstractmethod
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:
-        """Return the loss.
+        """Return the loss, a scalar: the mean over batch and pixels.
 
-        Parameters
-        ----------
-        prediction : Prediction
-            What the network predicts, of shape (N, 1, Y, X), in normalised units.
-        target : Tensor, (N, 1, Y, X)
-            Clean patches, in normalised units.
-
-        Returns
-        -------
-        Tensor, scalar
-            Mean over batch and pixels.
+        Prediction and target (clean patches) are of shape (N, 1, Y, X), in normalised units.
         """
 
     def objective(self, *, device: torch.device, seed: int, team: Team | None = None) -> Objective:
@@ -67,19 +57,10 @@ class Objective:
         self.loss = loss
 
     def backward(self, prediction: Prediction, low: Tensor, target: Tensor) -> float:
-        """Backpropagate the loss of a batch to the network that made the prediction.
+        """Backpropagate the loss of a batch to the network that made the prediction; return the loss to report.
 
-        Parameters
-        ----------
-        prediction : Prediction
-            Of shape (N, 1, Y, X).
-        low, target : Tensor, (N, 1, Y, X)
-            Noisy and clean patches.
-
-        Returns
-        -------
-        float
-            The loss to report; NaN or infinite where a gradient is.
+        The prediction, the noisy (`low`) and the clean patches are of shape (N, 1, Y, X). The loss is NaN or infinite
+        where a gradient is.
         """
         value = self.loss(prediction, target)
         value.backward()  # type: ignore[no-untyped-call]

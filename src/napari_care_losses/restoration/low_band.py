@@ -140,10 +140,8 @@ def tie_low_band(
 
     Parameters
     ----------
-    restored, image : float32 array (Y, X)
-        Restoration and input in the same normalised units.
-    sigma : float
-        Structure coarser than this comes from the input, in pixels.
+    restored, image, sigma
+        As in `estimate_gain`.
     gain : float, optional
         The gain where it is known, such as that of the whole image for a part of it.
     """

@@ -54,10 +54,8 @@ def quantize(
 
     Parameters
     ----------
-    architecture : Architecture
-        Shape of the network.
-    weights : dict of str to Tensor
-        Its parameters.
+    architecture, weights
+        Shape and parameters of the network.
     largest : dict of str to Tensor, (channels,)
         By the name of a layer, the largest value of every channel after its ReLU on the calibration image.
     equalization : float

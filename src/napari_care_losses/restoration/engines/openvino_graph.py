@@ -33,27 +33,18 @@ def build_graph(
     ranges: Mapping[str, float] | None = None,
     is_watched: bool = False,
 ) -> openvino.Model:
-    """Return the network for tiles of one shape.
+    """Return the network for tiles of one shape (Y, X): from (1, 1, Y, X) to the mean and, if it has it, the scale.
 
     Parameters
     ----------
-    architecture : Architecture
-        Depth, kernel size, filters and heads.
     weights : dict of str to Tensor
         The parameters of `napari_care_losses.models.unet.CareNetwork`, by its names.
-    shape : tuple of int
-        (Y, X) of the tiles.
     ranges : dict of str to float, optional
         By the name of a layer, the largest value after its ReLU. If given, layers compute in 8 bits, except the one
         that reads the image and the heads.
     is_watched : bool
         Whether the outputs are not the restored tile but the largest value of every channel after each ReLU, named
         after their layers.
-
-    Returns
-    -------
-    openvino.Model
-        From (1, 1, Y, X) to the mean and, where the architecture has it, the scale.
     """
     builder = _Builder(weights, ranges or {})
     image = operations.parameter((1, architecture.channels_in, *shape), np.float32, name="image")
@@ -91,17 +82,11 @@ def weight_room() -> float:
 
 
 class _Builder:
-    """Makes the nodes of a graph from the parameters of a network, by their names there.
-
-    Attributes
-    ----------
-    activations : dict of str to node
-        Results of the layers after their ReLU, by name.
-    """
+    """Makes the nodes of a graph from the parameters of a network, by their names there."""
 
     def __init__(self, weights: Mapping[str, Tensor], ranges: Mapping[str, float]) -> None:
         self._weights, self._ranges = weights, ranges
-        self.activations: dict[str, Any] = {}
+        self.activations: dict[str, Any] = {}  # results of the layers after their ReLU, by name
 
     def result(self, layer: Layer, features: Any, skip: Any) -> Any:
         """Return a layer's result, see `run_layers`; in 8 bits where a range is given."""
