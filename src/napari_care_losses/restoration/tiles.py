@@ -27,8 +27,8 @@ def plan_tiles(shape: tuple[int, int], architecture: Local, tile_size: int) -> l
 
     The frame is padded to multiples of the network's block. Tiles start at multiples of the block, so that pooling
     windows match those of the whole frame, and read a margin of the receptive field around what they write, except at
-    the frame's edge. All tiles of a frame (Y, X) read equally many pixels, so that an engine compiles one shape: a
-    square at most `tile_size` wide, or `smallest_tile` if that is more.
+    the frame's edge. All tiles of a frame (Y, X) read equally many pixels, so that an engine compiles one shape: at
+    most `tile_size` wide and high, or `smallest_tile` if that is more.
     """
     sizes = [_padded(size, architecture.block) for size in shape]
     (rows, height), (columns, width) = (_spans(size, architecture, tile_size) for size in sizes)
