@@ -112,9 +112,8 @@ def run_train(options: argparse.Namespace) -> None:
                 print(_kept(trainer, options.out))
             raise
         if team.is_first:
-            training = trainer.model().card.training
-            best = training["best_validation_loss"]
-            print(f"{options.out}: {training['steps']} steps, best validation loss {best:.5g}")
+            best = min(epoch.validation_loss for epoch in trainer.history)
+            print(f"{options.out}: {trainer.step} steps, best validation loss {best:.5g}")
 
 
 def _parameters(options: argparse.Namespace) -> TrainingParameters:

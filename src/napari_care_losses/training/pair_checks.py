@@ -44,13 +44,7 @@ MAX_CHECKED_PAIRS = 20
 
 
 def warnings_of(low: NDArray[Any], high: NDArray[Any]) -> list[str]:
-    """Return warnings about a usable pair, one sentence each; none for a sound one.
-
-    Parameters
-    ----------
-    low, high : array (Y, X) of any real dtype
-        Images that pass `pairs.check_images`.
-    """
+    """Return warnings about a pair (Y, X) that passes `pairs.check_images`, one sentence each; none for a sound one."""
     if min(low.shape) < SMALLEST:
         return []
     found = []
@@ -63,7 +57,8 @@ def warnings_of(low: NDArray[Any], high: NDArray[Any]) -> list[str]:
     if _relative_noise(high) > LEAST_EXCESS * _relative_noise(low):
         found.append("The low image is less noisy than the high one: have the two been swapped?")
     for which, image in (("low", low), ("high", high)):
-        if _saturated(image) > MOST_SATURATED:
+        is_full = image.dtype.kind in "iu" and int(image.max()) in FULL_WELLS
+        if is_full and (image == image.max()).mean() > MOST_SATURATED:
             found.append(
                 f"More than {MOST_SATURATED:.0%} of the {which} image's pixels are saturated, at {image.max()}: their "
                 "structure is lost, expose shorter."
@@ -87,25 +82,20 @@ def warnings_of_pairs(pairs: Sequence[Pair]) -> list[str]:
 def _shift(low: NDArray[Any], high: NDArray[Any]) -> tuple[float, float]:
     """Return the shift of the low image, down and right in pixels; 0 if no shift explains the images better."""
     low, high = _middle(low), _middle(high)
-    down, right = (round(part) for part in _estimated(low, high))
-    if _is_far(down, right, low.shape):
-        return 0.0, 0.0
-    # again where they overlap: the window biases a large shift towards 0
-    moved, still = _overlapping(low, high, down, right)
-    more_down, more_right = _estimated(moved, still)
-    down, right = down + round(more_down), right + round(more_right)
-    if _is_far(down, right, low.shape):
-        return 0.0, 0.0
+    moved, still, whole_down, whole_right = low, high, 0, 0
+    # the second time where they overlap: the window biases a large shift towards 0
+    for _ in range(2):
+        down, right = _estimated(moved, still)
+        whole_down, whole_right = whole_down + round(down), whole_right + round(right)
+        # where less than half of the images would overlap, similarity is chance
+        if 2 * abs(whole_down) > low.shape[0] or 2 * abs(whole_right) > low.shape[1]:
+            return 0.0, 0.0
+        moved, still = _overlapping(low, high, whole_down, whole_right)
     # Fisher's transformation makes differences of correlations comparable
-    gain = np.arctanh(_correlation(*_overlapping(low, high, down, right))) - np.arctanh(_correlation(low, high))
+    gain = np.arctanh(_correlation(moved, still)) - np.arctanh(_correlation(low, high))
     if gain * np.sqrt(low.size) < LEAST_EVIDENCE:
         return 0.0, 0.0
-    return down + more_down - round(more_down), right + more_right - round(more_right)
-
-
-def _is_far(down: int, right: int, shape: tuple[int, ...]) -> bool:
-    """Return whether less than half of the images would overlap: then similarity is chance."""
-    return 2 * abs(down) > shape[0] or 2 * abs(right) > shape[1]
+    return whole_down + down - round(down), whole_right + right - round(right)
 
 
 def _estimated(low: NDArray[np.float32], high: NDArray[np.float32]) -> tuple[float, float]:
@@ -132,10 +122,8 @@ def _overlapping(
 
 def _middle(image: NDArray[Any]) -> NDArray[np.float32]:
     """Return the middle part of an image, of mean 0 and at most 1."""
-    part = tuple(
-        slice(max(0, (size - MAX_SIZE) // 2), max(0, (size - MAX_SIZE) // 2) + MAX_SIZE) for size in image.shape
-    )
-    cut = image[part].astype(np.float64)
+    starts = (max(0, (size - MAX_SIZE) // 2) for size in image.shape)
+    cut = image[tuple(slice(start, start + MAX_SIZE) for start in starts)].astype(np.float64)
     cut -= cut.mean()
     # scaled: squares of the largest float32 values would overflow
     scaled: NDArray[np.float32] = (cut / (np.abs(cut).max() or 1.0)).astype(np.float32)
@@ -155,11 +143,3 @@ def _relative_noise(image: NDArray[Any]) -> float:
 
     scaled = _middle(image)
     return wavelet_noise(scaled) / (float(scaled.std(dtype=np.float64)) or 1.0)
-
-
-def _saturated(image: NDArray[Any]) -> float:
-    """Return the share of pixels at the largest level of a camera or file."""
-    highest = image.max()
-    if image.dtype.kind not in "iu" or int(highest) not in FULL_WELLS:
-        return 0.0
-    return float((image == highest).mean())

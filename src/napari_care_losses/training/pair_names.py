@@ -41,24 +41,16 @@ _COUNT = re.compile(rf"(?<![a-z])({'|'.join(sorted(COUNTS, key=len, reverse=True
 
 
 class Matching(NamedTuple):
-    """What was matched, and what was not.
-
-    Attributes
-    ----------
-    pairs : list of tuple of str
-        Names of a low exposure and of its high one, in the order of the low ones.
-    ambiguous : list of list of str
-        Names that fit more than one partner, each group with its rivals.
-    alone : list of str
-        Names without a partner.
-    by_order : bool
-        Whether the files were paired by their order because the names did not help.
-    """
+    """What was matched, and what was not."""
 
     pairs: list[tuple[str, str]]
+    """Names of a low exposure and of its high one, in the order of the low ones."""
     ambiguous: list[list[str]]
+    """Names that fit more than one partner, each group with its rivals."""
     alone: list[str]
+    """Names without a partner."""
     by_order: bool = False
+    """Whether the files were paired by their order because the names did not help."""
 
 
 class _Token(NamedTuple):
@@ -83,15 +75,10 @@ Edge = tuple[str, str]
 
 
 def match_names(names: Sequence[str]) -> Matching:
-    """Pair names that differ only in the exposure: low/high, 1ms/100ms, raw/gt, noisy/clean, avg1/avg400.
+    """Pair names, all different, that differ only in the exposure: low/high, 1ms/100ms, raw/gt, avg1/avg400.
 
     Words decide before quantities, and fewer differences before more; last, a name without any word for an exposure
     may be the partner of one that has one ("cell" and "cell_gt"). A name that fits several partners is left out.
-
-    Parameters
-    ----------
-    names : sequence of str
-        All different.
     """
     forms: dict[tuple[str, ...], list[_Form]] = {}
     for form in chain.from_iterable(map(_forms, names)):
@@ -108,12 +95,8 @@ def match_names(names: Sequence[str]) -> Matching:
 def match_files(low: Sequence[str], high: Sequence[str]) -> Matching:
     """Pair the file names of two folders: equal ones, then those equal but for the exposure, then by order.
 
-    By order only if no names match, the counts are equal, and the names differ only in exposure and numbers.
-
-    Parameters
-    ----------
-    low, high : sequence of str
-        File names without their suffix; all different within a folder.
+    By order only if no names match, the counts are equal, and the names differ only in exposure and numbers. The names
+    are given without their suffix, all different within a folder.
     """
     lows, highs = ({name: list(_forms(name)) for name in side} for side in (low, high))
     by_key: dict[tuple[str, ...], list[_Form]] = {}
@@ -138,9 +121,7 @@ def match_files(low: Sequence[str], high: Sequence[str]) -> Matching:
 
 def explain_unmatched(matching: Matching, *, most: int = 4) -> str:
     """Return a sentence on what was left out and why; empty if nothing was."""
-    parts = []
-    for group in matching.ambiguous:
-        parts.append(f"{_listed(group, most)} fit more than one partner: pair them by hand.")
+    parts = [f"{_listed(group, most)} fit more than one partner: pair them by hand." for group in matching.ambiguous]
     if matching.alone:
         parts.append(f"No partner for {_listed(matching.alone, most)}.")
     return " ".join(parts)

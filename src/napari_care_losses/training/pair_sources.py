@@ -25,28 +25,16 @@ WARNED_FRAMES = 3
 
 
 class PairSource(NamedTuple):
-    """A low and a high exposure of the same fields of view.
-
-    Attributes
-    ----------
-    name : str
-        Used in messages and in the model's provenance.
-    low, high : Frames or Path
-        A stack, or the file it is read from when it is needed: many files are never open at once.
-    """
+    """A low and a high exposure of the same fields of view."""
 
     name: str
+    """Used in messages and in the model's provenance."""
     low: Frames | Path
+    """A stack, or the file it is read from when it is needed: many files are never open at once."""
     high: Frames | Path
 
     def opened(self) -> tuple[Frames, Frames]:
-        """Return both stacks, lazily.
-
-        Raises
-        ------
-        InputError
-            If a file cannot be read.
-        """
+        """Return both stacks, lazily; raises as `read_stack` does."""
         low = _opened(self.low)
         return low, in_order(_opened(self.high), low.axes)
 

@@ -9,7 +9,6 @@ import itertools
 import math
 import time
 from contextlib import ExitStack, closing
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,10 +137,6 @@ class Trainer:
         """The reports of all epochs so far, those before a resumption included."""
         return [Epoch(*values) for values in self._progress.history]
 
-    @cached_property
-    def _image_statistics(self) -> dict[str, Any]:
-        return summarize_images([pair.low for pair in self._pairs])
-
     def run(self) -> Generator[Report, None, None]:
         """Train until the budget is used up; close the iterator to stop, call again to go on.
 
@@ -165,7 +160,7 @@ class Trainer:
                 stack.enter_context(freed_memory_kept())
             self._drawn = stack.enter_context(closing(prefetch(self._batches())))
             while True:
-                # Also true at once where the run was closed between an epoch's last step and its validation.
+                # Also before the first step, if the run was closed between an epoch's last step and its validation.
                 if self._epoch_is_over():
                     yield self._end_epoch()
                 if self.is_finished:
@@ -178,13 +173,7 @@ class Trainer:
                 yield self._step_report(value, *started)
 
     def model(self, *, with_started_epoch: bool = True) -> Model:
-        """Return the model of the lowest validation loss so far.
-
-        Parameters
-        ----------
-        with_started_epoch : bool
-            Validate the weights of a started epoch too, and take them if they are better.
-        """
+        """Return the model of the lowest validation loss; the weights `with_started_epoch` are validated too."""
         progress, parameters = self._progress, self.parameters
         best_loss, weights = progress.best_loss, self._best
         if progress.epoch_losses and with_started_epoch:
@@ -209,14 +198,14 @@ class Trainer:
             preset=self._preset,
             architecture=self._architecture,
             training=training,
-            statistics=self._image_statistics,
+            statistics=summarize_images([pair.low for pair in self._pairs]),
         )
         return Model(card, weights)
 
     def preview(self) -> Preview | None:
-        """Restore a fixed region of a validation image with the weights as they stand; the training does not change.
+        """Restore a fixed region of a validation image with the present weights; the training does not change.
 
-        None before the images have been read, or where a region with contrast, or the memory for it, is missing.
+        None before the images have been read, and if no region has contrast or the memory is too small.
         """
         if self._view is None:
             return None
@@ -294,13 +283,13 @@ class Trainer:
         return steps >= self.parameters.steps_per_epoch or (steps > 0 and self._fraction() >= 1.0)
 
     def _batches(self) -> Generator[tuple[Batch, np.random.Generator], None, None]:
-        """Yield batches without end, each with the random generator as it stood after it.
+        """Yield batches without end, each with the random generator as it is after drawing it.
 
-        They are drawn ahead of the steps: the run stands where the last batch used was drawn, not the last one drawn.
+        Batches are drawn ahead of the steps: a resumed run continues after the last batch used, not the last one drawn.
         """
         rng, count = self._rng, self.team.share(self.parameters.batch_size)
         if self.team.size > 1:
-            # A generator of its own for every process and step: a state need not hold those of all processes.
+            # Every process and step has its own generator: a state need not hold those of all processes.
             for step in itertools.count(self._progress.step):
                 own = np.random.default_rng([self.parameters.seed, 2, self.team.rank, step])
                 yield draw_batch(self._sources, count, own), rng

@@ -30,39 +30,24 @@ STRIDE = 16
 
 
 class PreviewRegion(NamedTuple):
-    """What a preview shows besides the restoration.
-
-    Attributes
-    ----------
-    low : float32 array (Y, X)
-        Normalised as a restoration normalises it; sides are multiples of the network's block.
-    truth : ScaledTruth
-        The same region of the high exposure.
-    """
+    """What a preview shows besides the restoration."""
 
     low: NDArray[np.float32]
+    """(Y, X), normalised as a restoration normalises it; sides are multiples of the network's block."""
     truth: ScaledTruth
+    """The same region of the high exposure."""
 
 
 def choose_view(shares: Sequence[Share], block: int) -> PreviewRegion | None:
     """Return the region with the most signal of the first image that validates; None if none has contrast.
 
-    Nothing is drawn at random: the choice is the same after a resumption, and changes nothing of a training.
-
-    Parameters
-    ----------
-    shares : sequence of Share
-        Images and regions; those that train are passed over.
-    block : int
-        Sides are multiples of it, in pixels.
+    Its sides are multiples of `block` pixels. Nothing is drawn at random: the choice is the same after a resumption,
+    and does not change the training.
     """
-    for share in shares:
-        if not share.validates:
-            continue
+    for share in (share for share in shares if share.validates):
         low, high = share.pair.low[share.region], share.pair.high[share.region]
         height, width = (min(LARGEST, size) // block * block for size in high.shape)
-        brightest = best_window(high.shape, (height, width), (STRIDE, STRIDE), sum_over(countable(high)))
-        window = brightest.slices
+        window = best_window(high.shape, (height, width), (STRIDE, STRIDE), sum_over(countable(high))).slices
         grey_range = frame_range(share.pair.low, PercentileNormalization())
         try:
             return PreviewRegion(grey_range.apply(low[window]), scale_truth(high[window]))
