@@ -7,6 +7,8 @@ import pytest
 import tifffile
 from fixtures.cli_runs import QUICK, in_a_process, names, save_model, status_of, train, write
 
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.stacks import save_stack
 from napari_care_losses.models.architecture import Architecture
 
 pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
@@ -16,6 +18,9 @@ TRAIN = "train --low low.tif --high high.tif --loss mae --out m.safetensors --st
 RESTORE = "restore good.safetensors low.tif --out out.tif"
 EVALUATE = "evaluate --restored low.tif --truth high.tif"
 COMPARE = "compare low.tif --methods good.safetensors --truth high.tif --out report.html"
+TV = "compare low.tif --methods tv --out report.html"
+EXPORT = "export actin-fft-lite --out p.zip"
+FROM_ZARR = "restore good.safetensors low.ome.zarr --out low.ome.zarr"
 BAD = {
     "unknown command": ("improve", "invalid choice"),
     "train: missing input": (TRAIN.replace("low.tif", "none.tif"), "no file none.tif"),
@@ -68,6 +73,26 @@ BAD = {
         "engine openvino runs on the cpu, not on cuda",
     ),
     "restore: device": (RESTORE + " --device tpu", "no device 'tpu'"),
+    "restore: format": (RESTORE + " --format ome-zarr", "does not fit --out"),
+    "restore: empty OME-Zarr": (RESTORE.replace("low.tif", "empty.zarr"), "expected a folder with zarr.json"),
+    "restore: onto another folder": (RESTORE.replace("out.tif", "empty.zarr"), "is no OME-Zarr image"),
+    "restore: OME-Zarr onto itself": (FROM_ZARR, "would overwrite its input"),
+    "restore: OME-Zarr onto itself, spelt differently": (
+        FROM_ZARR.replace("--out ", "--out ./"),
+        "overwrite its input",
+    ),
+    "restore: OME-Zarr into itself": (FROM_ZARR + "/0/more.zarr", "would overwrite its input"),
+    "restore: folder to a file": ("restore good.safetensors in --out out.tif", "--out must name one, found out.tif"),
+    "restore: files to a file": ("restore good.safetensors in/a.tif in/b.tif --out low.tif", "--out must name one"),
+    "restore: scale of a folder": (
+        "restore good.safetensors in --out out --scale-out s.tif",
+        "--scale-out names one file",
+    ),
+    "restore: two files of one name": (
+        "restore good.safetensors in a.tif in/a.tif --out out",
+        "both be restored into",
+    ),
+    "restore: empty folder": ("restore good.safetensors empty --out out", "no TIFF file"),
     "evaluate: missing": (EVALUATE.replace("low.tif", "none.tif"), "no file none.tif"),
     "evaluate: counts": (EVALUATE + " --input short.tif", "2 frames of (28, 24), the truth 6"),
     "evaluate: shapes": (EVALUATE.replace("low.tif", "wide.tif"), "they must be the same"),
@@ -84,6 +109,15 @@ BAD = {
     ),
     "compare: RGB": (COMPARE.replace("low.tif", "rgb.tif"), "RGB"),
     "compare: shapes": (COMPARE.replace("high.tif", "wide.tif"), "same"),
+    "compare: counts": (COMPARE.replace("low.tif", "short.tif"), "must be the same"),
+    "compare: unknown model": (TV.replace("tv", "none"), "no model 'none'"),
+    "compare: a method twice": (TV.replace("tv", "tv tv"), "'tv' more than once"),
+    "compare: no page": (TV.replace("html", "pdf"), "must end in .html"),
+    "compare: missing folder": (TV.replace("report", "none/report"), "does not exist"),
+    "compare: shown frame": (TV + " --show 6", "expected 0 to 5"),
+    "compare: reference": (TV + " --reference laplace", "is none of: tv"),
+    "compare: frames": (TV + " --frames 4:9", "4:9"),
+    "compare: no methods": ("compare low.tif --out report.html", "--methods"),
     "evaluate: frames": (EVALUATE + " --frames 3:8", "Frames 3:8"),
     "evaluate: frames of a short file": (
         EVALUATE.replace("low.tif", "short.tif") + " --frames 0:3",
@@ -96,6 +130,11 @@ BAD = {
     "simulate: seed": ("simulate actin --out new --size 64 --seed -1", "seed"),
     "simulate: missing folder": ("simulate actin --out none/new --size 64 --count 1", "none/new cannot be made"),
     "simulate: a file": ("simulate actin --out low.tif --size 64 --count 1", "low.tif cannot be made"),
+    "models: image too small": ("models --for tiny.tif", "tiny.tif"),
+    "export: unknown model": (EXPORT.replace("actin-fft-lite", "nobody"), "no model 'nobody'"),
+    "export: no zip": (EXPORT.replace("p.zip", "p.tar"), "must end in .zip"),
+    "export: missing folder": (EXPORT.replace("p.zip", "none/p.zip"), "folder none does not exist"),
+    "export: licence": (EXPORT + " --license mine", "license"),
 }
 
 
@@ -113,6 +152,12 @@ def bad_files(folder):
     write("cut.tif", low)
     (folder / "cut.tif").write_bytes((folder / "cut.tif").read_bytes()[:5000])
     (folder / "text.tif").write_text("no image")
+    write("tiny.tif", np.zeros((4, 4), np.uint8))
+    save_stack("low.ome.zarr", Frames(low, "TYX"))
+    for name in ("empty", "empty.zarr", "in"):
+        (folder / name).mkdir()
+    for path in ("in/a.tif", "in/b.tif", "a.tif"):
+        write(path, low)
     (folder / "broken.safetensors").write_bytes(b"\0" * 100)
     save_model(folder / "good.safetensors")
     save_model(folder / "scaled.safetensors", Architecture(kernel_size=3, filters=2, depth=1, predicts_scale=True))
@@ -142,7 +187,7 @@ def test_a_tiff_cut_short_is_refused_whatever_its_kind(bad_files, capsys, kind, 
     assert not (bad_files / "out.tif").exists()
 
 
-def test_an_argument_with_a_line_break_is_told_in_one_line(bad_files, capsys):
+def test_an_argument_with_a_line_break_is_printed_in_one_line(bad_files, capsys):
     assert status_of("import", "low.tif", "--name", "m", "x\n\u2028y") == 2
     told = capsys.readouterr().err
     assert len(told.splitlines()) == 1

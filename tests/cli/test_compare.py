@@ -2,10 +2,9 @@
 
 import csv
 
-import numpy as np
 import pytest
 import tifffile
-from fixtures.cli_runs import names, save_model, status_of, write
+from fixtures.cli_runs import names, save_model, status_of
 
 from napari_care_losses.evaluation.metrics import score
 
@@ -87,33 +86,8 @@ def test_models_of_one_name_in_two_folders_keep_their_paths(models):
     assert {row["method"] for row in rows_of("report.csv")} == {"input", "laplace", "laplace.safetensors"}
 
 
-def test_the_way_of_restoring_can_be_chosen(models):
+def test_restoration_settings_are_options(models):
     assert compare("--normalization", "stack", "--unaligned") == 0
     page = (models / "report.html").read_text(encoding="utf-8")
     assert "<td>stack</td>" in page
     assert "without alignment" in page
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--methods", "none"], "no model 'none'"),
-        (["--methods", "tv", "tv"], "'tv' more than once"),
-        (["--methods", "tv", "--out", "report.pdf"], "must end in .html"),
-        (["--methods", "tv", "--out", "nowhere/report.html"], "does not exist"),
-        (["--methods", "tv", "--show", "6"], "expected 0 to 5"),
-        (["--methods", "tv", "--reference", "laplace"], "is none of: tv"),
-        (["--methods", "tv", "--frames", "4:9"], "4:9"),
-        (["--methods", "tv", "--truth", "other.tif"], "must be the same"),
-        ([], "--methods"),
-    ],
-)
-def test_bad_input_is_one_line_and_leaves_nothing(models, capsys, arguments, message):
-    write(models / "other.tif", np.ones((2, 28, 24), np.uint16))
-    before = names(models)
-    out = [] if "--out" in arguments else ["--out", "report.html"]
-    assert status_of("compare", "low.tif", *arguments, *out) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert names(models) == before

@@ -55,15 +55,7 @@ class TestOmeZarr:
         assert status_of(*command, "--ome-zarr", "0.4") == 0
         assert (folder / "out.ome.zarr" / ".zattrs").exists()
 
-    @pytest.mark.parametrize("out", ["low.ome.zarr", "low.ome.zarr/0/more.zarr", "./low.ome.zarr"])
-    def test_the_input_is_never_overwritten(self, folder, capsys, out):
-        save_model(folder / "m.safetensors")
-        before = pixels(to_zarr("low.tif"))
-        assert status_of(*RESTORE, "low.ome.zarr", "--out", out) == 2
-        assert "would overwrite its input" in capsys.readouterr().err
-        np.testing.assert_array_equal(pixels("low.ome.zarr"), before)
-
-    def test_a_part_of_an_image_is_no_place_for_it_either(self, folder, capsys):
+    def test_an_image_inside_the_output_is_never_overwritten(self, folder, capsys):
         save_model(folder / "m.safetensors")
         (folder / "outer.zarr").mkdir()
         shutil.move(to_zarr("low.tif"), folder / "outer.zarr" / "0")
@@ -110,16 +102,6 @@ class TestOmeZarr:
         assert read_stack(folder / "z.ome.zarr").axes == "TZYX"
         assert status_of("evaluate", "--restored", "z.ome.zarr", "--truth", "z.tif", "--json") == 0
         assert json.loads(capsys.readouterr().out)["mean"]["restored"]["ssim"] == pytest.approx(1)
-
-    def test_what_cannot_be_read_is_said_in_one_line(self, folder, capsys):
-        save_model(folder / "m.safetensors")
-        (folder / "empty.zarr").mkdir()
-        assert status_of(*RESTORE, "empty.zarr", "--out", "out.tif") == 2
-        assert "expected a folder with zarr.json" in capsys.readouterr().err
-        assert status_of(*RESTORE, "low.tif", "--out", "empty.zarr") == 2
-        assert "is no OME-Zarr image" in capsys.readouterr().err
-        assert status_of(*RESTORE, "low.tif", "--out", "out.tif", "--format", "ome-zarr") == 2
-        assert "does not fit --out" in capsys.readouterr().err
 
 
 class TestManyFiles:
@@ -178,21 +160,6 @@ class TestManyFiles:
         assert status_of(*RESTORE, "in", "--out", "out") == 0
         assert (folder / "out" / "a_restored-m.tif").stat().st_mtime_ns != before["a_restored-m.tif"]
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ("in --out out.tif", "--out must name one, found out.tif"),
-            ("in --out none/out", "cannot be made"),
-            ("in/a.tif in/b.tif --out low.tif", "--out must name one"),
-            ("in --out out --scale-out s.tif", "--scale-out names one file"),
-            ("in low.tif in/a.tif --out out", "both be restored into"),
-            ("empty --out out", "no TIFF file"),
-        ],
-    )
-    def test_bad_input_leaves_nothing(self, folder, stacks, capsys, arguments, message):
-        (folder / "empty").mkdir()
-        before = names(folder)
-        assert status_of(*RESTORE, *arguments.split()) in (1, 2)
-        assert message in capsys.readouterr().err
-        assert [name for name in names(folder) if name not in before] in ([], ["out"])
-        assert not (folder / "out").exists() or not names(folder / "out")
+    def test_a_missing_folder_is_refused(self, folder, stacks, capsys):
+        assert status_of(*RESTORE, "in", "--out", "none/out") == 1
+        assert "none/out cannot be made" in capsys.readouterr().err

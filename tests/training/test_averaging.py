@@ -25,7 +25,7 @@ def test_the_average_is_that_of_the_formula():
         assert not torch.equal(weight, network.state_dict()[name])
 
 
-def test_the_average_is_validated_kept_and_shown_and_trains_nothing(monkeypatch):
+def test_the_average_is_validated_saved_and_shown_but_not_trained(monkeypatch):
     plain, averaged = finished(trainer("fft", amount=6)), finished(trainer("fft", amount=6, average_weights=True))
     # the steps are the same: only what becomes of their weights differs
     for name, weight in plain._learner.network.state_dict().items():

@@ -64,7 +64,7 @@ def test_a_batch_is_shared_and_every_process_draws_its_own(monkeypatch):
     assert all(np.array_equal(one, other) for one, other in zip(second, again, strict=True))
 
 
-def test_what_cannot_be_shared_is_refused():
+def test_a_batch_smaller_than_the_team_is_refused():
     with pytest.raises(InputError, match="A batch of 3 patches cannot be shared by 4 processes"):
         trainer(Member(0, 4))
 
@@ -179,7 +179,7 @@ class TestLauncher:
             "1.resume", "1.safetensors", "2.resume", "2.safetensors", "high.tif", "low.tif",
         ]  # fmt: skip
 
-    def test_a_stopped_training_goes_on_as_if_it_had_not(self, pairs):
+    def test_a_stopped_training_is_resumed_exactly(self, pairs):
         assert self.train(2, "whole.safetensors", steps=60).returncode == 0
         process = subprocess.Popen(
             self.command(2, "parts.safetensors", steps=60),

@@ -37,14 +37,14 @@ def test_an_exploding_loss_stops_the_training_and_says_when_why_and_what_is_kept
     assert training.model().card.training["best_validation_loss"] <= reference.history[0].validation_loss
 
 
-def test_the_learning_rate_alone_can_do_it():
+def test_a_learning_rate_too_high_is_named_as_the_cause():
     with pytest.raises(
         TrainingDivergedError, match=r"lower the learning rate, 1 at that step\. No epoch was completed"
     ):
         finished(trainer("mse", learning_rate=1.0, amount=60, steps_per_epoch=60))
 
 
-def test_a_broken_image_is_told_from_a_learning_rate_too_high():
+def test_a_broken_image_is_named_as_the_cause():
     pairs = make_pairs(size=48)
     for pair in pairs:
         pair.low[24, 24] = 1e9

@@ -48,12 +48,12 @@ def test_a_shift_is_estimated(down, right, said):
         assert "register them" in found
 
 
-def test_swapped_exposures_are_told_by_their_noise():
+def test_swapped_exposures_are_recognised_by_their_noise():
     for low, high in zip(LOW, HIGH, strict=True):
         assert warnings_of(high, low) == ["The low image is less noisy than the high one: have the two been swapped?"]
 
 
-def test_saturated_images_are_told():
+def test_saturated_images_give_a_warning():
     high = np.minimum(HIGH[0], np.percentile(HIGH[0], 90)).astype(np.float64)
     full = np.rint(high / high.max() * 4095).astype(np.uint16)
     (said,) = warnings_of(LOW[0], full)
@@ -69,7 +69,7 @@ def test_the_units_do_not_matter(scale):
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (1, 40), (31, 200)])
-def test_tiny_images_tell_nothing(shape):
+def test_images_too_small_give_no_warning(shape):
     rng = np.random.default_rng(0)
     assert warnings_of(rng.random(shape), rng.random(shape)) == []
 

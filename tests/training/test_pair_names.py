@@ -70,14 +70,14 @@ def test_two_spellings_make_a_pair_whichever_comes_first(low, high):
         [],
     ],
 )
-def test_what_is_no_pair_stays_alone(names):
+def test_names_that_make_no_pair_stay_unmatched(names):
     matching = match_names(names)
     assert matching.pairs == []
     assert matching.ambiguous == []
     assert matching.alone == names
 
 
-def test_many_fields_are_told_apart():
+def test_many_fields_are_distinguished():
     names = [f"{structure}_{exposure}_{i:02}" for i in range(30) for structure in "ab" for exposure in ("low", "high")]
     matching = match_names(names)
     assert len(matching.pairs) == 60
@@ -99,7 +99,7 @@ def test_words_decide_before_quantities():
         ["cell", "cell gt", "cell truth"],
     ],
 )
-def test_what_fits_several_partners_is_left_out_and_said(names):
+def test_names_that_fit_several_partners_are_left_out_and_reported(names):
     matching = match_names([*names, "other low", "other high"])
     assert matching.pairs == [("other low", "other high")]
     assert matching.ambiguous == [names]
@@ -143,7 +143,7 @@ def test_files_of_two_folders_are_matched_by_name(low, high):
     assert not explain_unmatched(matching)
 
 
-def test_files_without_a_partner_are_said():
+def test_files_without_a_partner_are_reported():
     matching = match_files(["001", "002", "004"], ["001", "002", "003"])
     assert matching.pairs == [("001", "001"), ("002", "002")]
     assert matching.alone == ["004", "003"]

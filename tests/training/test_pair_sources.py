@@ -66,7 +66,7 @@ def broken(change):
         ("not finite", "In the low image 1 of 2080 pixels are NaN"),
     ],
 )
-def test_what_cannot_be_learnt_from_is_explained(change, said):
+def test_unusable_pairs_are_explained(change, said):
     with pytest.raises(InputError, match=said):
         check_pair(pair_of(*broken(change)))
 
@@ -102,7 +102,7 @@ def test_only_the_first_frame_of_each_is_looked_at():
     assert read == [0, 0]
 
 
-def test_what_lies_in_memory_is_at_hand(files):
+def test_stacks_in_memory_are_at_hand(files):
     low, high = images()
     assert pair_of(low, high).is_at_hand
     assert not pair_of(low, da.from_array(high)).is_at_hand
@@ -138,7 +138,7 @@ def test_sample_patches_are_those_of_a_training(files):
     assert not np.array_equal(sample_patches(sources, PARAMETERS, 5, np.random.default_rng(1))[0], low)
 
 
-def test_few_images_are_read_for_a_look():
+def test_sample_patches_read_few_images():
     low, high = images(40)
     read = []
 
@@ -151,7 +151,7 @@ def test_few_images_are_read_for_a_look():
     assert len([key for key in read if isinstance(key, tuple) and len(key) == 1]) <= 6
 
 
-def test_a_single_image_is_looked_at_where_it_trains():
+def test_sample_patches_of_a_single_image_are_from_its_training_region():
     low, high = (stack[0] for stack in images(1, (60, 20)))
     high[48:] += 1e6
     _, drawn = sample_patches([pair_of(low, high)], PARAMETERS, 30, np.random.default_rng(0))
@@ -167,7 +167,7 @@ def test_patches_that_do_not_fit_are_explained(size, said):
             sample_patches([pair_of(*images(count, size))], PARAMETERS, 4, np.random.default_rng(0))
 
 
-def test_a_look_at_no_pair_is_refused():
+def test_sample_patches_of_no_pair_are_refused():
     with pytest.raises(InputError, match="at least one pair"):
         sample_patches([], PARAMETERS, 4, np.random.default_rng(0))
 
@@ -188,7 +188,7 @@ def examined(source):
             return counted, finished.value
 
 
-def test_an_examination_looks_at_every_frame():
+def test_an_examination_reads_every_frame():
     low, high = images(4)
     assert examined(pair_of(low, high)) == ([1, 2, 3, 4], [])
     broken = low.copy()

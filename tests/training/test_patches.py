@@ -67,7 +67,7 @@ def test_frames_are_paired_in_order():
         pairs_from_frames(Frames(low), Frames(high[:2]), "movie")
 
 
-def test_the_fingerprint_tells_pairs_apart():
+def test_different_pairs_have_different_fingerprints():
     pairs = [pair(0), pair(1)]
     assert fingerprint(pairs) == fingerprint([pair(0), pair(1)])
     others = [pairs[::-1], pairs[:1], [pair(0), pair(2)], [pair(0), Pair(pairs[1].high, pairs[1].low, "swapped")]]
@@ -162,7 +162,7 @@ def test_an_image_of_background_only_is_drawn_from_anywhere():
     assert drawing.draw(np.random.default_rng(0), augmented=True)[0].shape == (16, 16)
 
 
-def test_at_most_so_many_centres_are_kept(monkeypatch):
+def test_the_number_of_centres_is_limited(monkeypatch):
     monkeypatch.setattr("napari_care_losses.training.patches.MAX_CENTRES", 7)
     drawing, places = numbered((40, 40), 16)
     rng = np.random.default_rng(0)
@@ -265,7 +265,7 @@ def test_varied_noise_falls_on_the_low_patches_alone():
 
 
 @pytest.mark.parametrize("redraw_noise", [False, True])
-def test_matched_levels_leave_noise_alone_between_the_patches(redraw_noise):
+def test_with_matched_levels_the_patches_differ_only_by_noise(redraw_noise):
     """Whatever gain and offset the high image has, its patches are the low ones without their noise."""
     rng = np.random.default_rng(0)
     clean = np.cumsum(rng.standard_normal((64, 64)), axis=0)
@@ -279,13 +279,13 @@ def test_matched_levels_leave_noise_alone_between_the_patches(redraw_noise):
         assert intercept == pytest.approx(0, abs=0.02)
 
 
-def test_matched_levels_of_a_field_with_nothing_in_it_are_even():
+def test_matched_levels_of_an_empty_field_are_constant():
     low, high = noise(seed=1), 1 - noise(seed=1)
     for _, patch in drawn(source_of(match_levels=True, of=Pair(low, high, "empty"))):
         assert np.ptp(patch) < 1e-5
 
 
-def test_what_validates_is_never_varied():
+def test_validation_patches_are_never_varied():
     for varied, plain in zip(
         drawn(source_of(vary_levels=True, vary_noise=True), augmented=False),
         drawn(source_of(), augmented=False),

@@ -64,7 +64,7 @@ def test_averaged_weights_and_varied_patches_are_resumed_exactly(tmp_path):
         trainer("fft").load_state(tmp_path / "state")
 
 
-def test_a_run_closed_and_called_again_goes_on():
+def test_a_run_closed_and_called_again_continues():
     whole, broken = finished(trainer()), trainer()
     for stop in (9, 2, 1):
         running = broken.run()
@@ -111,7 +111,7 @@ def test_no_thread_is_left_by_a_run_that_ended_or_failed(monkeypatch):
     assert not drawing_threads()
 
 
-def test_a_finished_run_goes_on_with_a_larger_budget(tmp_path):
+def test_a_finished_run_continues_with_a_larger_budget(tmp_path):
     finished(trainer(budget="epochs", amount=2)).save_state(tmp_path / "state")
     longer = trainer(budget="epochs", amount=4)
     longer.load_state(tmp_path / "state")
@@ -183,7 +183,7 @@ def test_a_damaged_state_is_refused(tmp_path):
             pytest.fail(damage)
 
 
-def test_a_resumed_run_remembers_how_long_it_has_waited(monkeypatch, tmp_path):
+def test_a_resumed_run_knows_the_epochs_without_improvement(monkeypatch, tmp_path):
     settings = {"budget": "epochs", "amount": 16, "steps_per_epoch": 1, "batch_size": 1}
     validating(monkeypatch, [0.5] * 32)
     whole, stopped, resumed = (trainer(**settings) for _ in range(3))
@@ -207,7 +207,7 @@ def stopped_state(path, loss="bandpass", stop=8, **settings):
     return training
 
 
-def test_a_state_tells_its_training_without_being_loaded(tmp_path):
+def test_a_state_describes_its_training(tmp_path):
     training = stopped_state(tmp_path / "mine.resume", stop=11)
     found = read_stopped(tmp_path / "mine.resume")
     assert found.path == tmp_path / "mine.safetensors"

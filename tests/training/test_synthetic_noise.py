@@ -77,7 +77,7 @@ def test_levels_beyond_the_pairs_own_take_the_noise_of_the_nearest():
         pytest.param(lambda high: (2 * high, high), id="no noise"),
     ],
 )
-def test_noise_that_cannot_be_drawn_anew_is_not(pair):
+def test_unusable_noise_gives_no_pool(pair):
     low, high = pair(clean())
     assert pool_of(low, high) is None
     plain, redrawn = (draw_patches(low, high, redraw_noise=redraws) for redraws in (False, True))
@@ -103,7 +103,7 @@ def test_a_window_stays_within_its_image():
     assert resized_window(image, (30, 30), 32, 0.5).shape == (32, 32)
 
 
-def test_what_validates_is_never_redrawn():
+def test_the_noise_of_validation_patches_is_never_redrawn():
     high = clean()
     plain, varied = (draw_patches(exposed(high), high, augmented=False, vary_size=varies) for varies in (False, True))
     np.testing.assert_array_equal(plain, varied)

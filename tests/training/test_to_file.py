@@ -135,7 +135,7 @@ class TestTraining:
         assert self.train(path, resume=True)[0] == []
         assert load_model(path).digest() == digest
 
-    def test_a_larger_budget_goes_on(self, tmp_path):
+    def test_a_larger_budget_continues(self, tmp_path):
         path = tmp_path / "m.safetensors"
         self.train(path, trainer(budget="epochs", amount=1))
         _, longer = self.train(path, trainer(budget="epochs", amount=3), resume=True)

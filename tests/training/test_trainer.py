@@ -78,7 +78,7 @@ def test_the_rate_falls_along_a_cosine_over_a_budget_in_steps():
     assert [epoch.learning_rate for epoch in training.history] == pytest.approx(expected)
 
 
-def test_the_optimiser_is_the_paper_s():
+def test_the_optimizer_has_the_paper_s_settings():
     optimizer = trainer()._learner.optimizer
     assert isinstance(optimizer, torch.optim.Adam)
     assert (optimizer.defaults["lr"], optimizer.defaults["eps"]) == (4e-4, 1e-7)
@@ -110,7 +110,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(monkeypatch):
     assert model.card.training["best_validation_loss"] == 0.3
 
 
-def test_a_model_taken_within_an_epoch_may_be_the_current_one(monkeypatch):
+def test_within_an_epoch_the_model_takes_the_current_weights_if_they_are_better(monkeypatch):
     training = trainer(amount=6)
     list(islice(training.run(), 6 + 2))
     first = training._learner.network.mean.weight.clone()
@@ -186,7 +186,7 @@ def test_the_loss_falls_on_a_task_that_can_be_learnt():
     assert training.model().card.training["best_validation_loss"] == min(losses)
 
 
-def test_the_card_tells_the_training():
+def test_the_card_describes_the_training():
     training = Trainer(
         make_pairs(), Bandpass(sigma_large=4), TrainingParameters(**TINY, budget="steps", amount=2), structure="actin"
     )

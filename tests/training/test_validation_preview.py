@@ -50,7 +50,7 @@ def test_a_stopped_run_with_previews_is_resumed_exactly(tmp_path):
     assert_equal_runs(finished(resumed), finished(trainer()))
 
 
-def test_the_place_is_fixed_and_the_restoration_moves_on():
+def test_the_region_is_fixed_and_the_restoration_changes():
     watched, seen = trainer(learning_rate=0.01), []
     for report in watched.run():
         if isinstance(report, Epoch):
@@ -85,20 +85,20 @@ def test_sides_are_multiples_of_the_block_and_not_too_large(shape, expected):
     assert choose_view([share(shape, spot=(2, 2))], 4).low.shape == expected
 
 
-def test_a_region_held_out_of_one_image_is_not_left():
+def test_the_region_lies_in_the_validation_part_of_a_single_image():
     region = (slice(240, None), slice(None))
     view = choose_view([share(region=region, spot=(250, 100))], 4)
     assert view.low.shape == (60, 256)
 
 
-def test_an_image_without_contrast_is_passed_over():
+def test_an_image_without_contrast_is_skipped():
     flat = Pair(np.eye(40), np.pad(np.ones((1, 1)), ((0, 39), (0, 39))), "flat")
     empty = Share(flat, (slice(20, None), slice(None)), True)
     assert choose_view([empty], 4) is None
     assert choose_view([empty, share()], 4).low.shape == (256, 256)
 
 
-def test_no_preview_of_what_is_not_finite_or_does_not_fit(monkeypatch):
+def test_there_is_no_preview_if_it_is_not_finite_or_does_not_fit(monkeypatch):
     watched = trainer()
     list(islice(watched.run(), 8))
     low = watched._view.low

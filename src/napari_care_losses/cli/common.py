@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,13 +115,7 @@ def check_distinct(frames: Frames, truth: Frames) -> None:
 
 
 def make_folder(folder: Path, *, parents: bool = False) -> None:
-    """Make a folder unless it exists.
-
-    Raises
-    ------
-    InputError
-        If it cannot be made.
-    """
+    """Make a folder unless it exists; an `InputError` says why it cannot be made."""
     try:
         folder.mkdir(parents=parents, exist_ok=True)
     except OSError as error:
@@ -146,3 +141,20 @@ def stoppable(work: Generator[Any, Any, Any], *, insists: bool = False) -> Itera
     finally:
         signal.signal(signal.SIGINT, before)
         work.close()
+
+
+def run_with_bar(work: Generator[Any, None, Any], unit: str) -> tuple[Any, Any]:
+    """Show the progress of `work`, whose reports have `done` and `total`; return its result and its last report.
+
+    Ctrl+C ends it between two reports.
+    """
+    from tqdm import tqdm
+
+    steps, report = Steps(work), None
+    with stoppable(work) as stopped, tqdm(disable=None, unit=unit) as bar:
+        for report in steps:
+            bar.total = report.total
+            bar.update(report.done - bar.n)
+            if stopped:
+                raise KeyboardInterrupt
+    return steps.result, report

@@ -10,9 +10,9 @@ from napari_care_losses.cli.common import (
     check_distinct,
     given_parameters,
     path_option,
+    run_with_bar,
     scored_frames,
     selected,
-    stoppable,
 )
 
 if TYPE_CHECKING:
@@ -51,11 +51,8 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
 
 def run_compare(options: argparse.Namespace) -> None:
     """Compare methods on a file and write the report."""
-    from tqdm import tqdm
-
     from napari_care_losses.comparison.report.content import ReportOptions
     from napari_care_losses.comparison.to_file import compare_to_file
-    from napari_care_losses.compute.steps import Steps
     from napari_care_losses.evaluation.statistics import table_text
     from napari_care_losses.io.stacks import read_stack
     from napari_care_losses.restoration.parameters import RestorationParameters
@@ -84,15 +81,9 @@ def run_compare(options: argparse.Namespace) -> None:
             aligned=not options.unaligned,
         ),
     )
-    steps = Steps(work)
-    with stoppable(work) as stopped, tqdm(disable=None, unit="step") as bar:
-        for step in steps:
-            bar.total = step.total
-            bar.update(step.done - bar.n)
-            if stopped:
-                raise KeyboardInterrupt
-    if steps.result.rows:
-        print(table_text(steps.result.rows), end="")
+    report, _ = run_with_bar(work, "step")
+    if report.rows:
+        print(table_text(report.rows), end="")
     print(options.out)
 
 

@@ -68,7 +68,7 @@ def run_demo(options: argparse.Namespace) -> None:
     print(f"Picture: {folder / 'comparison.png'}; stacks beside it.")
     if options.no_viewer:
         return
-    if not _has_display():
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         print(
             "No display here: napari is not opened. Where there is one, this opens the layers and the Restore widget."
         )
@@ -90,12 +90,6 @@ def _print_table(stacks: dict[str, NDArray[np.generic]], seconds: list[float], t
         labels.append(f"{title}\n{first['psnr']:.1f} dB, SSIM {first['ssim']:.3f}")
     print(f"Means over {FRAMES} frames against 100 ms, after the CARE protocol's affine alignment.\n")
     return labels
-
-
-def _has_display() -> bool:
-    if not sys.platform.startswith("linux"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _open_viewer(stacks: dict[str, NDArray[np.generic]], truth: NDArray[np.generic], pixel: float) -> None:

@@ -33,13 +33,7 @@ _UNITS = {"step": "steps", "minute": "minutes", "min": "minutes", "epoch": "epoc
 
 
 def parse_budget(text: str) -> tuple[str, float]:
-    """Return kind and amount of a budget such as "800 steps", "7min" or "100 epochs".
-
-    Raises
-    ------
-    InputError
-        If it is none.
-    """
+    """Return kind and amount of a budget such as "800 steps", "7min" or "100 epochs"; an `InputError` if it is none."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*?)s?\s*", text.lower())
     if found is None or (found[2] and found[2] not in _UNITS):
         raise InputError(f"--budget must be steps, minutes or epochs, such as '800 steps' or '7 min'; found {text!r}.")
@@ -91,14 +85,9 @@ def run_experiment(options: argparse.Namespace) -> None:
 
     experiments = _chosen(options)
     kind, amount = parse_budget(options.run_budget)
-    settings: dict[str, Any] = {
-        **RECIPES[options.recipe],
-        "budget": kind,
-        "amount": amount,
-        "steps_per_epoch": DEFAULT_STEPS_PER_EPOCH[kind],
-    }
-    settings |= (SMOKE if options.smoke else {}) | given_parameters(options, TrainingParameters)
-    training = TrainingParameters(**settings)
+    settings: dict[str, Any] = {"budget": kind, "amount": amount, "steps_per_epoch": DEFAULT_STEPS_PER_EPOCH[kind]}
+    settings |= RECIPES[options.recipe] | (SMOKE if options.smoke else {})
+    training = TrainingParameters(**settings | given_parameters(options, TrainingParameters))
     restoring = RestorationParameters(**given_parameters(options, RestorationParameters))
     make_folder(options.out, parents=True)
     for experiment in experiments:

@@ -59,9 +59,8 @@ def run_models(options: argparse.Namespace) -> None:
         kind = "bundled" if row["bundled"] else "yours"
         line = f"{row['name']:<28}{row['structure']:<14}{row['loss']:<10}{row['preset']:<8}{kind:<9}"
         if measured:
-            match = "not known" if row["distance"] is None else f"{row['distance']:.1f} "
-            if row["distance"] is not None:
-                match += "differs" if row["reasons"] else "matches"
+            verdict = "differs" if row["reasons"] else "matches"
+            match = "not known" if row["distance"] is None else f"{row['distance']:.1f} {verdict}"
             line += f"{match:<14}"
         print(f"{line}{row['path']}")
     if measured and rows:

@@ -12,10 +12,10 @@ from napari_care_losses.cli.common import (
     add_parameters,
     given_parameters,
     path_option,
+    run_with_bar,
     selected,
     stoppable,
 )
-from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import FilesError, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from napari_care_losses.restoration.folders import FileProgress
     from napari_care_losses.restoration.parameters import RunOptions
-    from napari_care_losses.restoration.restore_stack import Progress
 
 
 def add_restore_options(parser: argparse.ArgumentParser) -> None:
@@ -162,31 +161,16 @@ def _restore_file(options: argparse.Namespace) -> None:
             source=source,
             scale_out=options.scale_out,
         )
-        with stoppable(work) as stopped:
-            clipped, note = _show_restoring(work, stopped, "tile" if cluster is None else "frame")
-    if stopped:
-        print("stopped: repeat the command with --resume to continue")
-        raise KeyboardInterrupt
-    if note:
-        print(note)
+        try:
+            clipped, last = run_with_bar(work, "tile" if cluster is None else "frame")
+        except KeyboardInterrupt:
+            print("stopped: repeat the command with --resume to continue")
+            raise
+    if last is not None and last.note:
+        print(last.note)
     if clipped:
         print(f"{clipped} pixels did not fit {options.dtype} and were clipped")
     print(f"{options.out}: {len(frames)} frames of {frames.frame_shape[0]} x {frames.frame_shape[1]} px")
-
-
-def _show_restoring(work: Generator[Progress, None, int], stopped: list[bool], unit: str) -> tuple[int, str]:
-    """Show the progress; return the number of pixels clipped and what the engine has to say."""
-    from tqdm import tqdm
-
-    steps, note = Steps(work), ""
-    with tqdm(disable=None, unit=unit) as bar:
-        for progress in steps:
-            note = progress.note
-            bar.total = progress.total
-            bar.update(progress.done - bar.n)
-            if stopped:
-                return 0, note
-    return steps.result, note
 
 
 def _restore_files(options: argparse.Namespace) -> None:

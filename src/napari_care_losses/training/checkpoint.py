@@ -58,26 +58,14 @@ def write_state(path: Path, values: dict[str, Any], tensors: Tensors) -> None:
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:
-    """Return the values and tensors of a state.
-
-    Raises
-    ------
-    ResumeError
-        If the file is damaged or no state.
-    """
+    """Return the values and tensors of a state; a `ResumeError` if the file is damaged or no state."""
     with readable(path), open_tensors(path, "pt") as file:
         values = _values(file.metadata())
         return values, {name: file.get_tensor(name) for name in file.keys()}
 
 
 def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Check that a state is of a training with these pairs, loss and settings.
-
-    Raises
-    ------
-    ResumeError
-        If something differs, with the names of all that do.
-    """
+    """Raise a `ResumeError`, with the names of all that differ, if a state is of other pairs, loss or settings."""
     differing = sorted(key for key in expected if found.get(key) != expected[key])
     if differing:
         raise ResumeError(f"The stopped training had another {', '.join(differing)}: give the same, or start afresh.")

@@ -156,10 +156,7 @@ class Learner:
     def unpack(self, tensors: Tensors, plateau: dict[str, Any]) -> Tensors:
         """Take over what `pack` returned, and the plateau's counts; return the best weights.
 
-        Raises
-        ------
-        KeyError, ValueError, RuntimeError
-            If the tensors are those of another network.
+        A KeyError, ValueError or RuntimeError is raised if the tensors are those of another network.
         """
         weights, best, moments, average, objective = optimizer_state.unpack_tensors(tensors, self.network.state_dict())
         self.network.load_state_dict(weights)

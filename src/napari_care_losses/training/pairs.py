@@ -36,7 +36,8 @@ class Pair:
     Raises
     ------
     InputError
-        If the shapes differ, an image is constant or holds NaN or infinite values, or the two are identical.
+        If the shapes differ, an image is constant or holds values that are NaN, infinite or beyond float32, or the two
+        are identical.
 
     Examples
     --------
@@ -84,14 +85,7 @@ def pairs_from_frames(low: Frames, high: Frames, name: str) -> list[Pair]:
 
 
 def check_images(low: NDArray[Any], high: NDArray[Any]) -> None:
-    """Check that two images (Y, X) of real numbers can be learnt from.
-
-    Raises
-    ------
-    InputError
-        If their shapes differ, one is constant or holds pixels that are NaN, infinite or beyond float32, or the two are
-        identical.
-    """
+    """Check that two images (Y, X) of real numbers can be learnt from; raises as `Pair` does."""
     if low.shape != high.shape:
         raise InputError(f"low and high must have the same shape, found {low.shape} and {high.shape}.")
     for which, image in (("low", low), ("high", high)):
@@ -123,16 +117,7 @@ class Share(NamedTuple):
 
 
 def split_pairs(pairs: Sequence[Pair], patch_size: int, rng: np.random.Generator) -> list[Share]:
-    """Split pairs 4:1 into training and validation: by image, a single pair by region.
-
-    Parameters
-    ----------
-    pairs : sequence of Pair
-        At least one.
-    patch_size : int
-        Smallest width a region of a single pair must have, in pixels.
-    rng : numpy.random.Generator
-        Chooses which images validate.
+    """Split pairs 4:1 into training and validation: by image at random, a single pair into regions of a patch at least.
 
     Raises
     ------

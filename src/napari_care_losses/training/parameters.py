@@ -168,12 +168,6 @@ class DeviceParameters(Parameters):
 
 
 def check_patch_size(patch_size: int, block: int) -> None:
-    """Check that patches fit a network's block.
-
-    Raises
-    ------
-    InputError
-        If the patch size is no multiple of the block.
-    """
+    """Raise an `InputError` if the patch size is no multiple of a network's block."""
     if patch_size % block:
         raise InputError(f"patch_size must be a multiple of {block}, found {patch_size}.")
