@@ -130,7 +130,7 @@ BAD = {
     "simulate: seed": ("simulate actin --out new --size 64 --seed -1", "seed"),
     "simulate: missing folder": ("simulate actin --out none/new --size 64 --count 1", "none/new cannot be made"),
     "simulate: a file": ("simulate actin --out low.tif --size 64 --count 1", "low.tif cannot be made"),
-    "models: image too small": ("models --for tiny.tif", "tiny.tif"),
+    "models: image too small": ("models --for tiny.tif", "at least 32 px a side"),
     "export: unknown model": (EXPORT.replace("actin-fft-lite", "nobody"), "no model 'nobody'"),
     "export: no zip": (EXPORT.replace("p.zip", "p.tar"), "must end in .zip"),
     "export: missing folder": (EXPORT.replace("p.zip", "none/p.zip"), "folder none does not exist"),

@@ -36,22 +36,12 @@ def run_models(options: argparse.Namespace) -> None:
 
     entries = list_models()
     measured = [] if options.image is None else measure_frames(read_stack(options.image))
-    rows: list[dict[str, Any]] = [
-        {
-            "name": entry.name,
-            "structure": entry.card.structure,
-            "loss": entry.card.loss,
-            "preset": entry.card.preset,
-            "bundled": entry.bundled,
-            "path": str(entry.path),
-            **(
-                {"distance": round(distance, 2) if math.isfinite(distance) else None, "reasons": reasons}
-                if measured
-                else {}
-            ),
-        }
-        for entry, distance, reasons in rank_models(entries, measured)
-    ]
+    rows: list[dict[str, Any]] = []
+    for entry, distance, reasons in rank_models(entries, measured):
+        card = {name: getattr(entry.card, name) for name in ("structure", "loss", "preset")}
+        rows.append({"name": entry.name, **card, "bundled": entry.bundled, "path": str(entry.path)})
+        if measured:
+            rows[-1] |= {"distance": round(distance, 2) if math.isfinite(distance) else None, "reasons": reasons}
     if options.json:
         print(json.dumps(rows))
         return

@@ -36,22 +36,12 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     from napari_care_losses.restoration.parameters import DEVICES
     from napari_care_losses.training.parameters import TrainingParameters
 
-    parser.add_argument(
-        "--low",
-        type=path_option,
-        nargs="+",
-        required=True,
-        metavar="STACK",
-        help="Low-exposure stacks, TIFF or OME-Zarr.",
-    )
-    parser.add_argument(
-        "--high",
-        type=path_option,
-        nargs="+",
-        required=True,
-        metavar="STACK",
-        help="High exposures of the same fields, in the same order.",
-    )
+    helps = {
+        "--low": "Low-exposure stacks, TIFF or OME-Zarr.",
+        "--high": "High exposures of the same fields, in the same order.",
+    }
+    for flag, text in helps.items():
+        parser.add_argument(flag, type=path_option, nargs="+", required=True, metavar="STACK", help=text)
     parser.add_argument("--loss", choices=tuple(LOSSES), required=True, help="The training loss.")
     parser.add_argument(
         "--out", type=path_option, required=True, metavar="M.safetensors", help="The model file to make."

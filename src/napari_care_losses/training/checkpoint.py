@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import SafetensorError
@@ -125,13 +125,9 @@ def list_stopped(folder: Path) -> list[StoppedTraining]:
     """Return the trainings of a folder that have not used up their budget, by name; unreadable states are left out."""
     found = []
     for path in sorted(folder.glob(f"*{STATE_SUFFIX}")):
-        try:
-            stopped = read_stopped(path)
-        except ResumeError:
-            continue
-        if stopped.fraction < 1:
-            found.append(stopped)
-    return found
+        with suppress(ResumeError):
+            found.append(read_stopped(path))
+    return [stopped for stopped in found if stopped.fraction < 1]
 
 
 def _values(metadata: dict[str, str] | None) -> dict[str, Any]:

@@ -127,27 +127,23 @@ def split_pairs(pairs: Sequence[Pair], patch_size: int, rng: np.random.Generator
     if not pairs:
         raise InputError("Training needs at least one pair of a low and a high image.")
     if len(pairs) == 1:
-        training, validation = _split_region(pairs[0].low.shape, patch_size, pairs[0].name)
-        return [Share(pairs[0], training, False), Share(pairs[0], validation, True)]
+        return _split_region(pairs[0], patch_size)
     count = max(1, round(len(pairs) / VALIDATION_SHARE))
     chosen = set(rng.permutation(len(pairs))[:count].tolist())
     whole = (slice(None), slice(None))
     return [Share(pair, whole, i in chosen) for i, pair in enumerate(pairs)]
 
 
-def _split_region(
-    shape: tuple[int, ...], patch_size: int, name: str
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def _split_region(pair: Pair, patch_size: int) -> list[Share]:
     """Give the last fifth of the longer side, at least one patch wide, to validation."""
-    height, width = shape
+    height, width = pair.low.shape
     longer = max(height, width)
-    held_out = max(patch_size, longer // VALIDATION_SHARE)
-    if longer - held_out < patch_size or min(shape) < patch_size:
+    cut = longer - max(patch_size, longer // VALIDATION_SHARE)
+    if cut < patch_size or min(height, width) < patch_size:
         raise InputError(
-            f"Pair {name} is {height} x {width} px: a single pair is split into two regions, so it must be at least "
-            f"{2 * patch_size} x {patch_size} px at a patch size of {patch_size}."
+            f"Pair {pair.name} is {height} x {width} px: a single pair is split into two regions, so it must be at "
+            f"least {2 * patch_size} x {patch_size} px at a patch size of {patch_size}."
         )
-    whole, cut = slice(None), longer - held_out
-    if height >= width:
-        return (slice(0, cut), whole), (slice(cut, None), whole)
-    return (whole, slice(0, cut)), (whole, slice(cut, None))
+    parts, whole = (slice(0, cut), slice(cut, None)), slice(None)
+    training, validation = ((part, whole) if height >= width else (whole, part) for part in parts)
+    return [Share(pair, training, False), Share(pair, validation, True)]
