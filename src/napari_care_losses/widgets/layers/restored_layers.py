@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import weakref
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +14,7 @@ from napari.layers import Image
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.partial_stack import NearestFirst, PartialStack
 from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.layers.conversion import (
     comparable_limits,
     layer_frames,
@@ -26,12 +30,14 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_care_losses.models.library import LibraryEntry
-    from napari_care_losses.restoration.parameters import RestorationParameters
 
 KEY = "napari-care-losses"
 """Key of our entry in the metadata of a layer."""
 
 RESTORED, UNCERTAINTY = "restored", "uncertainty"
+
+SAMPLED = 4096
+"""Values of an array that are compared to notice a change in place."""
 
 
 class Filled(NamedTuple):
@@ -82,6 +88,8 @@ class Plan:
         The stacks of an earlier run of the same job, by kind; empty for a new job.
     order : NearestFirst
         The frames that are missing; its `shown` may follow the viewer.
+    job : dict
+        What the pixels depend on.
     """
 
     source: Image
@@ -91,10 +99,7 @@ class Plan:
     kinds: list[str]
     stacks: dict[str, PartialStack]
     order: NearestFirst
-
-    def mark(self, kind: str) -> dict[str, Any]:
-        """Return our metadata of a restored layer: its source, model, kind and job."""
-        return {**_whose(self.source, self.entry, kind), "job": _job(self.source, self.entry, self.parameters)}
+    job: dict[str, Any]
 
 
 def make_plan(
@@ -115,17 +120,16 @@ def make_plan(
     frames = layer_frames(source)
     predicts_scale = entry.card.architecture.predicts_scale
     kinds = [RESTORED, UNCERTAINTY] if with_uncertainty and predicts_scale else [RESTORED]
-    job = _job(source, entry, parameters)
     stacks = {}
     for kind in kinds:
-        layer = find_result(viewer, source, entry, kind)
-        if layer is not None and layer.metadata[KEY]["job"] == job and isinstance(layer.data, PartialStack):
+        layer = find_result(viewer, source, entry, kind, parameters)
+        if layer is not None and isinstance(layer.data, PartialStack):
             stacks[kind] = layer.data
     missing = sorted({index for stack in stacks.values() for index in stack.missing})
     if len(stacks) < len(kinds) or not missing:
         stacks, missing = {}, list(range(len(frames)))
     order = NearestFirst(missing, shown_index(source, viewer.dims))
-    return Plan(source, entry, frames, parameters, kinds, stacks, order)
+    return Plan(source, entry, frames, parameters, kinds, stacks, order, _job(source, entry, parameters))
 
 
 def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
@@ -154,38 +158,70 @@ def is_result(layer: Layer) -> bool:
     return KEY in layer.metadata
 
 
-def find_result(viewer: ViewerModel, source: Image, entry: LibraryEntry, kind: str = RESTORED) -> Image | None:
-    """Return the layer that a model restored from a source layer, if there is one."""
-    wanted = _whose(source, entry, kind)
-    for layer in viewer.layers:
-        mark = layer.metadata.get(KEY, {})
-        if isinstance(layer, Image) and all(mark.get(name) == value for name, value in wanted.items()):
-            return layer
-    return None
+def find_result(
+    viewer: ViewerModel,
+    source: Image,
+    entry: LibraryEntry,
+    kind: str = RESTORED,
+    parameters: RestorationParameters | None = None,
+) -> Image | None:
+    """Return the layer that a model restored from a source layer, if there is one.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Whose layers.
+    source : Image
+        The input.
+    entry : LibraryEntry
+        The model.
+    kind : str
+        `RESTORED` or `UNCERTAINTY`.
+    parameters : RestorationParameters, optional
+        Return only what was restored with these settings, from the data and with the model as they are now. Without
+        them, the topmost layer of any settings.
+    """
+    if parameters is None:
+        return next(iter(_results(viewer, source, entry, kind)), None)
+    return _find(viewer, source, entry, kind, _job(source, entry, parameters))
+
+
+def result_of(viewer: ViewerModel, plan: Plan, kind: str = RESTORED) -> Image | None:
+    """Return the layer of a plan, if there is one."""
+    return _find(viewer, plan.source, plan.entry, kind, plan.job)
+
+
+def other_settings(layer: Image, source: Image, entry: LibraryEntry, parameters: RestorationParameters) -> str:
+    """Return in words what has changed since a layer was restored; empty if nothing has."""
+    return ", ".join(_differences(layer, _job(source, entry, parameters)))
 
 
 def frames_done(layer: Image | None) -> set[int]:
     """Return the restored frames of a restored layer; none without a layer."""
-    return layer.data.done if layer is not None and isinstance(layer.data, PartialStack) else set()
+    if layer is None:
+        return set()
+    return layer.data.done if isinstance(layer.data, PartialStack) else set(range(math.prod(layer.data.shape[:-2])))
 
 
 def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
-    """Show stacks as layers on their source; they replace those of an earlier run of the same model."""
+    """Show stacks as layers on their source; they replace those of an earlier run of the same job, no others."""
     for kind in reversed(filled.stacks):
         stack, limits = filled.stacks[kind], filled.limits[kind]
-        layer = find_result(viewer, plan.source, plan.entry, kind)
+        layer = result_of(viewer, plan, kind)
         if layer is None:
-            layer = viewer.add_image(
+            layer = Image(
                 stack,
-                # the kind comes first: napari's list shortens long names in the middle
-                name=f"{kind} {plan.source.name} ({plan.entry.path.stem})",
+                name=_name(viewer, plan, kind),
+                rgb=False,
+                multiscale=False,
                 contrast_limits=limits,
                 colormap=plan.source.colormap if kind == RESTORED else "magma",
-                metadata={KEY: plan.mark(kind)},
                 **placement(plan.source),
             )
+            _mark(layer, plan, kind, stack)
+            viewer.add_layer(layer)
         elif layer.data is not stack:
-            layer.metadata[KEY] = plan.mark(kind)
+            _mark(layer, plan, kind, stack)
             layer.data = stack
         low, high = layer.contrast_limits
         frame = Frames(stack)[filled.frame_index or 0]
@@ -195,9 +231,23 @@ def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
 def show_done(viewer: ViewerModel, plan: Plan) -> None:
     """Draw the layers again after a frame was restored."""
     for kind in plan.kinds:
-        layer = find_result(viewer, plan.source, plan.entry, kind)
+        layer = result_of(viewer, plan, kind)
         if layer is not None:
             layer.refresh(extent=False)
+
+
+def hand_over(viewer: ViewerModel, plan: Plan) -> None:
+    """Give the layers of a plan that are complete the array itself for data: from here on it is the user's."""
+    for kind in plan.kinds:
+        layer = result_of(viewer, plan, kind)
+        if layer is not None and isinstance(layer.data, PartialStack) and not layer.data.missing:
+            # The pixels are the same: setting `data` would draw the layer again and tell everybody of other data.
+            layer._data = layer._data_raw = layer.data.array
+
+
+def pixels_of(data: Any) -> Any:
+    """Return an array that is the same object for a layer's data while they are filled and after."""
+    return data.array if isinstance(data, PartialStack) else data
 
 
 def match_contrast(layers: Iterable[Image], dims: Dims) -> None:
@@ -217,8 +267,58 @@ def match_contrast(layers: Iterable[Image], dims: Dims) -> None:
             layer.contrast_limits = limits
 
 
-def _whose(source: Image, entry: LibraryEntry, kind: str) -> dict[str, Any]:
-    return {"source": source.unique_id, "model": str(entry.path), "kind": kind}
+def _results(viewer: ViewerModel, source: Image, entry: LibraryEntry, kind: str) -> list[Image]:
+    """Return the layers of a kind that a model restored from a source layer, the topmost first."""
+    wanted = {"source": source.unique_id, "model": str(entry.path), "kind": kind}
+    # a copy of a layer has its metadata, but is the user's
+    found = []
+    for layer in reversed(viewer.layers):
+        mark = layer.metadata.get(KEY, {})
+        if all(mark.get(name) == value for name, value in {**wanted, "layer": layer.unique_id}.items()):
+            found.append(layer)
+    return found
+
+
+def _find(viewer: ViewerModel, source: Image, entry: LibraryEntry, kind: str, job: dict[str, Any]) -> Image | None:
+    for layer in _results(viewer, source, entry, kind):
+        mark = layer.metadata[KEY]
+        # what was restored is not there any more where the user has replaced it
+        if mark["job"] == job and mark["pixels"]() is pixels_of(layer.data):
+            return layer
+    return None
+
+
+def _mark(layer: Image, plan: Plan, kind: str, stack: PartialStack) -> None:
+    """Note in a layer's metadata what it is."""
+    layer.metadata[KEY] = {
+        "source": plan.source.unique_id,
+        "model": str(plan.entry.path),
+        "kind": kind,
+        "job": plan.job,
+        "layer": layer.unique_id,
+        "pixels": weakref.ref(stack.array),
+    }
+
+
+def _name(viewer: ViewerModel, plan: Plan, kind: str) -> str:
+    """Return a name for a new layer: beside other results of the model, with what differs from the first."""
+    others = _results(viewer, plan.source, plan.entry, kind)
+    notes = [plan.entry.path.stem, *(_differences(others[-1], plan.job) if others else ())]
+    # the kind comes first: napari's list shortens long names in the middle
+    return f"{kind} {plan.source.name} ({', '.join(notes)})"
+
+
+def _differences(layer: Image, job: dict[str, Any]) -> list[str]:
+    """Return in words what a job has otherwise than the one that made a restored layer."""
+    made = layer.metadata[KEY]["job"]
+    words = []
+    for name, info in RestorationParameters.described().items():
+        value = job["parameters"][name]
+        if value != made["parameters"][name]:
+            said = info.none_means if value == info.none_number else info.words.get(value, value)
+            words.append(f"{info.title.lower()} {said}")
+    words += ["other data"] if made["data"] != job["data"] else []
+    return words + (["model trained again"] if made["written"] != job["written"] else [])
 
 
 def _job(source: Image, entry: LibraryEntry, parameters: RestorationParameters) -> dict[str, Any]:
@@ -227,4 +327,7 @@ def _job(source: Image, entry: LibraryEntry, parameters: RestorationParameters) 
         written = entry.path.stat().st_mtime_ns
     except OSError:
         written = 0
-    return {"data": id(source.data), "written": written, "parameters": parameters.to_dict()}
+    pixels = pixels_of(source.data)
+    # some of the values tell arrays that were changed in place
+    sample = pixels.flat[:: max(1, pixels.size // SAMPLED)].tobytes() if type(pixels) is np.ndarray else b""
+    return {"data": (id(pixels), zlib.crc32(sample)), "written": written, "parameters": parameters.to_dict()}

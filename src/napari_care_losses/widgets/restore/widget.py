@@ -19,9 +19,12 @@ from napari_care_losses.widgets.layers.restored_layers import (
     Plan,
     find_result,
     frames_done,
+    hand_over,
     make_plan,
     match_contrast,
+    other_settings,
     restore_into_stacks,
+    result_of,
     show_done,
     show_stacks,
 )
@@ -107,6 +110,7 @@ class RestoreWidget(Panel):
         self.range = RangeNote()
         self.uncertainty = _check_box("Also add the uncertainty", "")
         self.scores = ScorePanel(self._viewer)
+        self.other = text_line()
         self.save = SaveButton()
         self.contrast = PushButton(
             text="Match contrast",
@@ -136,6 +140,7 @@ class RestoreWidget(Panel):
             self.form.native,
             self.range,
             self.uncertainty.native,
+            self.other,
             self.scores,
         ):
             self.body.addWidget(widget)
@@ -284,13 +289,14 @@ class RestoreWidget(Panel):
             show_done(self._viewer, plan)
         if is_shown:
             self._look()
-        else:
+        elif self._result(RESTORED) is result_of(self._viewer, plan):
             self.scores.frame_done(index)
         self.frame_restored.emit(index)
 
     def _on_finished(self, outcome: Outcome) -> None:
         plan, self._plan = self._plan, None
         assert plan is not None
+        hand_over(self._viewer, plan)
         total = len(plan.frames)
         count = f"{total} frame{'s' if total > 1 else ''}"
         if outcome is Outcome.DONE:
@@ -298,7 +304,7 @@ class RestoreWidget(Panel):
             self.run_bar.say(f"Restored {restored} in {duration(self._clock.seconds)}. {self._note}".rstrip())
         elif outcome is Outcome.STOPPED:
             # the last one may have come after the last report
-            result = find_result(self._viewer, plan.source, plan.entry) if self._is_shown or plan.stacks else None
+            result = result_of(self._viewer, plan) if self._is_shown or plan.stacks else None
             self.run_bar.say(f"Cancelled: {len(frames_done(result))} of {count} are restored.")
         self._update()
 
@@ -317,31 +323,47 @@ class RestoreWidget(Panel):
         index = shown_index(layer, self._viewer.dims)
         if self._plan is not None and self._plan.source is layer:
             self._plan.order.shown = index
-        restored, uncertainty = (
-            None if entry is None else find_result(self._viewer, layer, entry, kind) for kind in (RESTORED, UNCERTAINTY)
-        )
+        restored, uncertainty = (self._result(kind) for kind in (RESTORED, UNCERTAINTY))
         done = frames_done(restored)
         self.scores.show_frame(layer, restored, index, uncertainty=uncertainty, done=done)
         self.match.check(frames, index, entry)
         reason = "Wait until the frames are restored." if self._job.is_running else "Nothing is restored yet."
         self.save.offer(None if self._job.is_running or not done else restored, reason)
         parameters = self._parameters()
+        self._say_other_settings(restored, parameters)
         if parameters is not None:
             self.range.show_range(frames, index, None if entry is None else entry.card, parameters)
             self.preview.set_source(layer, entry, parameters)
         self.preview.set_enabled(self.live.value and not self._job.is_running and not self.folder.is_running)
 
-    def _is_restored(self, index: int) -> bool:
-        layer, entry = self.image.value, self.model.value
+    def _result(self, kind: str) -> Image | None:
+        """Return the layer of the run, or that of the settings, or else the topmost that the model restored."""
+        layer, entry, parameters, plan = self.image.value, self.model.value, self._parameters(), self._plan
         if layer is None or entry is None:
+            return None
+        if plan is not None and (plan.source, plan.entry.path) == (layer, entry.path) and self._is_shown:
+            return result_of(self._viewer, plan, kind)
+        of_settings = None if parameters is None else find_result(self._viewer, layer, entry, kind, parameters)
+        return of_settings or find_result(self._viewer, layer, entry, kind)
+
+    def _say_other_settings(self, restored: Image | None, parameters: RestorationParameters | None) -> None:
+        """Say that the restored layer is not what Restore would make now."""
+        layer, entry, text = self.image.value, self.model.value, ""
+        is_known = None not in (layer, entry, restored, parameters)
+        if is_known and not self._job.is_running and (changed := other_settings(restored, layer, entry, parameters)):
+            text = f"{restored.name} was restored otherwise. Now: {changed}. Restore makes another layer."
+        show_text(self.other, text)
+
+    def _is_restored(self, index: int) -> bool:
+        layer, entry, parameters = self.image.value, self.model.value, self._parameters()
+        if layer is None or entry is None or parameters is None:
             return False
-        return index in frames_done(find_result(self._viewer, layer, entry))
+        return index in frames_done(find_result(self._viewer, layer, entry, parameters=parameters))
 
     def _match_contrast(self) -> None:
-        layer, entry = self.image.value, self.model.value
+        layer, restored = self.image.value, self._result(RESTORED)
         if layer is None:
             return
-        restored = None if entry is None else find_result(self._viewer, layer, entry)
         shown = [layer, self.scores.truth.value, restored]
         try:
             match_contrast([one for one in shown if one is not None], self._viewer.dims)
@@ -351,7 +373,7 @@ class RestoreWidget(Panel):
     def _on_removed(self, _event: object) -> None:
         plan = self._plan
         if plan is not None:
-            is_gone = self._is_shown and find_result(self._viewer, plan.source, plan.entry) is None
+            is_gone = self._is_shown and result_of(self._viewer, plan) is None
             if plan.source not in self._viewer.layers or is_gone:
                 self._stop()
         self._update()

@@ -13,6 +13,7 @@ from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames
+from napari_care_losses.widgets.layers.restored_layers import pixels_of
 from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class BackgroundScores(QObject):
 
     def _stack(self, layer: Image) -> ScoredStack:
         frames, stack = layer_frames(layer), self._stacks.get(layer)
-        if stack is None or stack.frames.data is not frames.data or stack.frames.axes != frames.axes:
+        is_known = stack is not None and pixels_of(stack.frames.data) is pixels_of(frames.data)
+        if stack is None or not is_known or stack.frames.axes != frames.axes:
             self.forget(layer)
             stack = self._stacks[layer] = ScoredStack(frames)
             layer.events.data.connect(self._on_data)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox
 
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames
+from napari_care_losses.widgets.layers.restored_layers import pixels_of
 from napari_care_losses.widgets.restore.scores.residual import (
     add_residual,
     find_residual,
@@ -102,7 +103,7 @@ class ResidualBox(QCheckBox):
         assert self._source is not None and self._restored is not None
         source, restored = layer_frames(self._source), layer_frames(self._restored)
         shown = self._shown.get(layer)
-        if shown is None or shown.source.data is not source.data or shown.restored.data is not restored.data:
+        if shown is None or not (_is_same(shown.source, source) and _is_same(shown.restored, restored)):
             shown = _Shown(source, restored, set(self._done))
             layer.data = residual_stack(source, restored, shown.done)
             self._keep(layer, shown)
@@ -141,3 +142,7 @@ class ResidualBox(QCheckBox):
         self.setVisible(is_possible)
         with QSignalBlocker(self):
             self.setChecked(self._job.is_running or (layer is not None and layer.visible))
+
+
+def _is_same(one: Frames, other: Frames) -> bool:
+    return pixels_of(one.data) is pixels_of(other.data)
