@@ -8,7 +8,7 @@ import tifffile
 import zarr
 from fixtures.cli_runs import names, save_model, status_of
 
-from napari_care_losses.images.frames import Frames
+from napari_care_losses.images.frames import Calibration, Frames, ImageMetadata
 from napari_care_losses.io.stacks import read_stack, save_stack
 
 pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
@@ -105,6 +105,19 @@ class TestSeries:
         save_stack("third.tif", Frames(STACK[4:6], "TYX"))
         assert status_of(*RESTORE, "third.tif", "--out", "right.tif") == 0
         np.testing.assert_array_equal(pixels("all/p_B_2_1_restored-m.ome.zarr"), pixels("right.tif"))
+
+
+@pytest.mark.parametrize("out", ["out.tif", "out.ome.zarr"])
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+def test_channels_and_stage_position_are_those_of_the_input(folder, suffix, out):
+    channels = [{"label": "DAPI", "color": "0000FF"}, {"label": "GFP", "color": "00FF00"}]
+    metadata = ImageMetadata(channels=channels, position={"Y": (12.0, "µm"), "X": (-7.0, "µm")})
+    calibration = Calibration(pixel_size=(0.1, 0.1))
+    save_stack(f"in{suffix}", Frames(STACK[:4].reshape(2, 2, 32, 32), "TCYX", calibration, metadata=metadata))
+    assert status_of(*RESTORE, f"in{suffix}", "--out", out) == 0
+    found = read_stack(Path(out))
+    assert [dict(one) for one in found.channels] == channels
+    assert {axis: place for axis, (place, _) in found.metadata.position.items()} == {"Y": 12.0, "X": -7.0}
 
 
 class TestPixelTypes:

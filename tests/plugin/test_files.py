@@ -192,3 +192,61 @@ class TestSaving:
         with pytest.raises(InputError, match="colour"):
             write_image(str(tmp_path / "a.tif"), data, attributes)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
+    def test_name_colour_contrast_and_position_are_kept(self, tmp_path: Path, suffix: str) -> None:
+        options: dict[str, Any] = {"colormap": "cyan", "contrast_limits": (20, 700), "name": "DAPI"}
+        layer = Image(stack(20, 30), scale=(0.1, 0.1), translate=(-300, 250), units=("um", "um"), **options)
+        layer.save(str(tmp_path / f"a{suffix}"), plugin="napari-care-losses")
+        (channel,) = read_stack(tmp_path / f"a{suffix}").channels
+        assert (channel["label"], channel["color"]) == ("DAPI", "00FFFF")
+        if suffix == ".ome.zarr":
+            assert channel["window"] == {"start": 20.0, "end": 700.0}
+        (again,) = opened(tmp_path / f"a{suffix}")
+        assert again.translate == pytest.approx([-300, 250])
+
+
+@pytest.mark.usefixtures("plugin")
+class TestWhatAFileHolds:
+    def test_every_image_of_a_file_becomes_a_layer(self, tmp_path: Path) -> None:
+        pixels = stack(3, 4, 20, 30)
+        with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tiff:
+            for one in pixels:
+                tiff.write(one, photometric="minisblack", metadata={"axes": "TYX"})
+        layers = opened(tmp_path / "a.ome.tif")
+        assert [layer.name for layer in layers] == ["a 0", "a 1", "a 2"]
+        for layer, one in zip(layers, pixels, strict=True):
+            np.testing.assert_array_equal(layer.data, one)
+
+    def test_frames_that_are_missing_are_left_out_and_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said: list[str] = []
+        monkeypatch.setattr("napari.utils.notifications.show_warning", said.append)
+        pixels = stack(5, 20, 30)
+        described = "ImageJ=1.53t\nimages=8\nframes=8\n"
+        with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+            for one in pixels:
+                tiff.write(one, photometric="minisblack", metadata=None, description=described, compression="zlib")
+        (layer,) = opened(tmp_path / "a.tif")
+        np.testing.assert_array_equal(layer.data, pixels)
+        assert len(said) == 1
+        assert "3 of 8 frames are missing" in said[0]
+        # a page within
+        data = bytearray((tmp_path / "a.tif").read_bytes())
+        with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+            place = tiff.pages[2].tags["StripOffsets"].valueoffset
+        data[place : place + 4] = (10**8).to_bytes(4, "little")
+        (tmp_path / "b.tif").write_bytes(data)
+        (layer,) = opened(tmp_path / "b.tif")
+        np.testing.assert_array_equal(layer.data, pixels[[0, 1, 3, 4]])
+        np.testing.assert_array_equal(np.asarray(layer.data[1:3]), pixels[[1, 3]])
+
+    def test_missing_chunks_of_ome_zarr_are_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        said: list[str] = []
+        monkeypatch.setattr("napari.utils.notifications.show_warning", said.append)
+        save_stack(tmp_path / "a.zarr", Frames(stack(3, 20, 30), "TYX"))
+        (tmp_path / "a.zarr" / "0" / "c" / "1" / "0" / "0").unlink()
+        opened(tmp_path / "a.zarr")
+        assert len(said) == 1
+        assert "1 of 3 chunks are not there" in said[0]

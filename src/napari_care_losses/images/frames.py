@@ -12,7 +12,7 @@ from psutil import virtual_memory
 from napari_care_losses.errors import InputError, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +41,25 @@ class Calibration:
     """Time between frames, in seconds."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageMetadata:
+    """What files say of a stack beside pixels, axes and steps; it is carried along to files written.
+
+    Attributes
+    ----------
+    channels : sequence of mapping
+        For each channel, in the words of OMERO: ``label``, ``color`` (RRGGBB), ``window`` (start, end) and more.
+    rendering : mapping
+        Other settings of rendering, in the words of OMERO.
+    position : mapping of str to (float, str)
+        Where the first pixel lies along an axis, and the unit.
+    """
+
+    channels: Sequence[Mapping[str, Any]] = ()
+    rendering: Mapping[str, Any] = field(default_factory=dict)
+    position: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Frames:
     """A stack of 2D frames, read one at a time.
@@ -56,6 +75,8 @@ class Frames:
         Pixel size and steps, carried along to files written.
     note : str
         What is to be known of the file they were read from, such as frames that are not in it; often empty.
+    metadata : ImageMetadata
+        Channels and stage position, carried along to files written.
 
     Raises
     ------
@@ -70,6 +91,7 @@ class Frames:
     start: int = 0
     stop: int | None = None
     note: str = ""
+    metadata: ImageMetadata = field(default_factory=ImageMetadata)
 
     def __post_init__(self) -> None:
         shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
@@ -177,6 +199,12 @@ class Frames:
         """Return the channel of frame `index`; 0 where there is no channel axis."""
         return self.position(index)[self.axes.index("C")] if "C" in self.axes else 0
 
+    @property
+    def channels(self) -> Sequence[Mapping[str, Any]]:
+        """What is known of every channel; empty where it is nothing, or of another number of channels."""
+        count = self.data.shape[self.axes.index("C")] if "C" in self.axes else 1
+        return self.metadata.channels if len(self.metadata.channels) == count else ()
+
     def layout(self) -> Self:
         """Return the stack without its pixels: how its frames are counted, which can be sent to other processes."""
         return replace(self, data=_Layout(tuple(map(int, self.data.shape)), self.dtype))
@@ -191,7 +219,12 @@ class Frames:
                 f"Frames {start}:{stop} were asked for, but the stack has {self.selectable} "
                 f"(0:{self.selectable}); the start must come before the stop."
             )
-        return replace(self, start=self.start + start, stop=self.start + stop)
+        metadata = self.metadata
+        if start:
+            axis = self.axes[_selected_axis(self.axes) or 0]
+            position = {letter: place for letter, place in metadata.position.items() if letter != axis}
+            metadata = replace(metadata, position=position)
+        return replace(self, start=self.start + start, stop=self.start + stop, metadata=metadata)
 
 
 class _Layout(NamedTuple):
@@ -234,14 +267,14 @@ class SomeSteps:
 
     Attributes
     ----------
-    shape, dtype, chunks
+    shape, dtype, ndim, chunks
         As of an array.
     """
 
     def __init__(self, data: Any, axis: int, steps: Sequence[int]) -> None:
         self._data, self._axis, self._steps = data, axis, list(steps)
         self.shape: tuple[int, ...] = (*data.shape[:axis], len(self._steps), *data.shape[axis + 1 :])
-        self.dtype, self.chunks = data.dtype, data.chunks
+        self.dtype, self.ndim, self.chunks = data.dtype, len(self.shape), data.chunks
 
     def __getitem__(self, place: tuple[Any, ...]) -> Any:
         """Return the pixels at a place: integers and slices, one an axis, those of the last axes may be left out."""

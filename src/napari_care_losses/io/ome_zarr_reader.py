@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, Rearranged
+from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata, Rearranged
+from napari_care_losses.io.ome_metadata import LARGEST_NUMBER, read_omero
 from napari_care_losses.io.units import calibration_of
 
 if TYPE_CHECKING:
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
 VERSIONS = ("0.5", "0.4")
 """Versions of OME-Zarr that are read and written; the first is written unless asked otherwise."""
 
-LARGEST_NUMBER = 1e30
-"""Largest scale and translation, in whatever unit."""
-
 CODECS = (
     *("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"),
     *("bitround", "bytes", "delta", "fixedscaleoffset", "packbits", "quantize", "shuffle", "transpose"),
     *("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3", "sharding_indexed"),
 )
 """Codecs of chunks that are read: those for numbers. Others run what a file holds (pickle)."""
+
+MOST_COUNTED = 100_000
+"""Chunks of an image up to which they are counted, which takes a second."""
 
 MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 """Files of which a folder of Zarr holds at least one."""
@@ -49,8 +50,10 @@ class OmeZarrImage:
         A letter for each axis: T, Z, C in any order, then YX.
     scale, translation, units : tuple
         A number or name for each axis, of the full resolution; the unit is empty where the file names none.
-    channels : list of dict
+    channels : sequence of dict
         Label, color, window and more of every channel, as the file has them; may be empty.
+    rendering : dict
+        What else the file says of rendering.
     name : str
         The image's name in the file, or its group's.
     """
@@ -61,13 +64,21 @@ class OmeZarrImage:
     scale: tuple[float, ...]
     translation: tuple[float, ...]
     units: tuple[str, ...]
-    channels: list[dict[str, Any]]
+    channels: Sequence[dict[str, Any]]
+    rendering: dict[str, Any]
     name: str
 
     @property
     def calibration(self) -> Calibration:
         """Pixel size and steps; None where the unit is missing or unknown."""
         return calibration_of(dict(zip(self.axes, zip(self.scale, self.units, strict=True), strict=True)))
+
+    @property
+    def metadata(self) -> ImageMetadata:
+        """Channels, rendering and position."""
+        placed = zip(self.axes, zip(self.translation, self.units, strict=True), strict=True)
+        position = {axis: place for axis, place in placed if axis != "C" and place[0]}
+        return ImageMetadata(channels=self.channels, rendering=self.rendering, position=position)
 
     def present(self) -> list[Present]:
         """Return the levels as arrays that notice when the image is gone."""
@@ -109,9 +120,22 @@ def read_ome_zarr(path: Path) -> Frames:
         kept = [axis for axis, size in enumerate(data.shape[:-2]) if size != 1]
         if len(kept) < len(image.axes) - 2:
             data = Rearranged(data, kept)
-        return Frames(data, "".join(image.axes[axis] for axis in kept) + "YX", image.calibration)
+        axes = "".join(image.axes[axis] for axis in kept) + "YX"
+        return Frames(
+            data, axes, image.calibration, note=missing_chunks(path, image.levels[0]), metadata=image.metadata
+        )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def missing_chunks(path: Path, array: Any) -> str:
+    """Return a note on chunks that are not there and read as the fill value: empty, or lost."""
+    if array.nchunks > MOST_COUNTED:
+        return ""
+    missing = array.nchunks - array.nchunks_initialized
+    if not missing:
+        return ""
+    return f"{path}: {missing} of {array.nchunks} chunks are not there and read as {array.fill_value}: empty, or lost?"
 
 
 def open_ome_zarr(path: Path) -> OmeZarrImage:
@@ -221,13 +245,10 @@ def _open_image(path: Path) -> OmeZarrImage:
         raise InputError(
             f"{path}: {error}. Its OME-Zarr metadata cannot be used: convert or write the image anew."
         ) from error
-    omero = metadata.get("omero")
-    listed = omero.get("channels") if isinstance(omero, dict) else None
-    channels = [one if isinstance(one, dict) else {} for one in listed] if isinstance(listed, list) else []
+    channels, rendering = read_omero(metadata)
     name = first.get("name")
-    return OmeZarrImage(
-        path, levels, axes, scale, translation, units, channels, name if isinstance(name, str) and name else path.name
-    )
+    label = name if isinstance(name, str) and name else path.name
+    return OmeZarrImage(path, levels, axes, scale, translation, units, channels, rendering, label)
 
 
 def _axes(listed: Any) -> tuple[str, tuple[str, ...]]:

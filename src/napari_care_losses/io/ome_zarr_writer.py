@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError, ResumeError
+from napari_care_losses.io.ome_metadata import for_omero
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr
 from napari_care_losses.io.stack_writer import StackWriter, put_back, writing_frame
-from napari_care_losses.io.units import steps_of
+from napari_care_losses.io.units import steps_of, unit_factor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -211,4 +212,18 @@ def _ome_metadata(like: Frames, name: str) -> dict[str, Any]:
             shift = [step * (factor - 1) / 2 for step, factor in zip(scale, factors, strict=True)]
             transformations.append({"type": "translation", "translation": shift})
         datasets.append({"path": str(level), "coordinateTransformations": transformations})
-    return {"multiscales": [{"name": name, "axes": listed, "datasets": datasets, "type": "mean"}]}
+    image: dict[str, Any] = {"name": name, "axes": listed, "datasets": datasets, "type": "mean"}
+    position = [_in_units(like.metadata.position.get(axis), axis, bool(steps[axis])) for axis in axes]
+    if any(position):
+        image["coordinateTransformations"] = [
+            {"type": "scale", "scale": [1.0] * len(axes)},
+            {"type": "translation", "translation": position},
+        ]
+    return {"multiscales": [image], **for_omero(like)}
+
+
+def _in_units(place: tuple[float, str] | None, axis: str, has_unit: bool) -> float:
+    """Return a position in the unit that the axis is written with; 0 where it is unknown."""
+    number, unit = place or (0.0, "")
+    factor = unit_factor(axis, unit) if has_unit else 1.0 if unit in ("", "pixel") else None
+    return number * (factor or 0.0)

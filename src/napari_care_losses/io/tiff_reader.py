@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, SomeSteps
+from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata, SomeSteps
+from napari_care_losses.io.ome_metadata import read_ome_xml
 from napari_care_losses.io.tiff_pages import (
     LARGEST_PAGE,
     absent_frames,
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     import tifffile
     import zarr
 
-OME_STEPS = {"T": ("TimeIncrement", "s"), **{axis: (f"PhysicalSize{axis}", "µm") for axis in "ZYX"}}
-"""The attributes of OME-TIFF for the step along an axis, and their units where none is named."""
-
 FINEST_PRINT = 2.5
 """Size in micrometres of the smallest dot of printers and scanners (10,000 an inch): larger pixels of plain TIFF are
 meant for those, not for a microscope."""
@@ -49,6 +47,8 @@ class TiffImage(NamedTuple):
         A letter for each axis, as `Frames` takes them.
     calibration : Calibration
         Pixel size and steps.
+    metadata : ImageMetadata
+        Channels and stage position.
     note : str
         What was left out of the stack; often empty.
     """
@@ -56,6 +56,7 @@ class TiffImage(NamedTuple):
     levels: list[Any]
     axes: str
     calibration: Calibration
+    metadata: ImageMetadata
     note: str
 
 
@@ -63,7 +64,7 @@ def read_tiff(path: Path, *, incomplete: bool = False) -> Frames:
     """Open an image of a TIFF file as lazy frames; see `open_tiff`."""
     image = open_tiff(path, incomplete=incomplete)
     try:
-        return Frames(image.levels[0], image.axes, image.calibration, note=image.note)
+        return Frames(image.levels[0], image.axes, image.calibration, note=image.note, metadata=image.metadata)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -110,7 +111,7 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
         check_size(file, series.keyframe)
         levels: list[Any] = [_level(file, series, number, level) for level in range(len(series.levels))]
         axes = _axes(series, len(levels[0].shape))
-        note, calibration = "", _calibration(tiff, number)
+        note, (calibration, metadata) = "", _described(tiff, number)
         shape = tuple(map(int, levels[0].shape))
         absent = absent_frames(file, tiff, number, shape, messages)
         if absent is not None:
@@ -123,11 +124,16 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
             levels = [SomeSteps(level, axis, steps) for level in levels]
             letter = Frames(levels[0], axes).axes[axis]
             note = f"{absent} Left out: {len(steps)} of {absent.shape[axis]} steps along {letter} are whole."
+            if letter == "C" and len(metadata.channels) == absent.shape[axis]:
+                metadata = replace(metadata, channels=[metadata.channels[one] for one in steps])
+            if steps[0]:
+                position = {one: place for one, place in metadata.position.items() if one != letter}
+                metadata = replace(metadata, position=position)
             if len(set(np.diff(steps))) > 1:
                 calibration = replace(
                     calibration, **({"T": {"time_step": None}, "Z": {"z_step": None}}.get(letter, {}))
                 )
-    return TiffImage(levels, axes, calibration, note)
+    return TiffImage(levels, axes, calibration, metadata, note)
 
 
 def _named(path: Path) -> tuple[Path, int | None]:
@@ -208,9 +214,10 @@ def _axes(series: tifffile.TiffPageSeries, count: int) -> str:
     return "".join(axis if axis in "TZCYX" or not free else free.pop(0) for axis in axes)
 
 
-def _calibration(tiff: tifffile.TiffFile, number: int) -> Calibration:
+def _described(tiff: tifffile.TiffFile, number: int) -> tuple[Calibration, ImageMetadata]:
+    """Return steps and metadata of an image."""
     if tiff.is_ome:
-        return _ome_calibration(tiff.ome_metadata or "", number)
+        return read_ome_xml(tiff.ome_metadata or "", number)
     page, imagej = tiff.pages.first, tiff.imagej_metadata
     # ImageJ counts pixels in its own unit, whatever the resolution unit of TIFF is
     unit = imagej.get("unit") if imagej else {2: "inch", 3: "cm"}.get(int(page.resolutionunit))
@@ -227,15 +234,17 @@ def _calibration(tiff: tifffile.TiffFile, number: int) -> Calibration:
         }
     )
     is_print = not imagej and found.pixel_size is not None and max(found.pixel_size) > FINEST_PRINT
-    return replace(found, pixel_size=None) if is_print else found
+    return replace(found, pixel_size=None) if is_print else found, ImageMetadata(channels=_imagej_channels(told))
 
 
-def _ome_calibration(xml: str, number: int) -> Calibration:
-    import tifffile
-
-    images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
-    images = images if isinstance(images, list) else [images]
-    pixels = images[min(number, len(images) - 1)].get("Pixels", {})
-    return calibration_of(
-        {axis: (pixels.get(name), pixels.get(f"{name}Unit", unit)) for axis, (name, unit) in OME_STEPS.items()}
-    )
+def _imagej_channels(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return colour and contrast of the channels of ImageJ, as far as its description has them."""
+    colours = [f"{r:02X}{g:02X}{b:02X}" for r, g, b in (table[:, -1] for table in told.get("LUTs", ()))]
+    ranges = told.get("Ranges", ())
+    windows = [{"start": float(one), "end": float(two)} for one, two in zip(ranges[::2], ranges[1::2], strict=False)]
+    count = told.get("channels", 1)
+    channels: list[dict[str, Any]] = [{} for _ in range(count)]
+    for key, values in (("color", colours), ("window", windows)):
+        if len(values) == count:
+            channels = [{**one, key: value} for one, value in zip(channels, values, strict=True)]
+    return channels if any(channels) else []

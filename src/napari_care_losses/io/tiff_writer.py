@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError, ResumeError
+from napari_care_losses.io.ome_metadata import for_ome_xml
 from napari_care_losses.io.stack_writer import StackWriter
-from napari_care_losses.io.tiff_reader import OME_STEPS
-from napari_care_losses.io.units import steps_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +65,7 @@ class TiffStackWriter(StackWriter):
                 shape=like.shape,
                 dtype=self._dtype,
                 photometric="minisblack",
-                metadata=_ome_metadata(like),
+                metadata=for_ome_xml(like),
                 software=self._mark,
                 returnoffset=True,
                 **_resolution(like),
@@ -115,15 +114,6 @@ class _Headless(io.FileIO):
         held, rest = bytes(data[:missing]), bytes(data[missing:])
         self.head += held
         return super().write(bytes(len(held)) + rest)
-
-
-def _ome_metadata(like: Frames) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": like.axes}
-    for axis, size in steps_of(like.calibration).items():
-        if size and axis in like.axes:
-            name, unit = OME_STEPS[axis]
-            metadata |= {name: size, f"{name}Unit": unit}
-    return metadata
 
 
 def _resolution(like: Frames) -> dict[str, Any]:

@@ -11,13 +11,13 @@ import numpy as np
 
 from napari_care_losses.errors import InputError, printable
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.io.ome_zarr_reader import is_zarr, open_ome_zarr
+from napari_care_losses.io.ome_zarr_reader import is_zarr, missing_chunks, open_ome_zarr
 from napari_care_losses.io.ome_zarr_reader import list_images as list_zarr_images
 from napari_care_losses.io.stacks import TIFF_SUFFIXES, bare_name, list_images
 from napari_care_losses.io.units import steps_of, unit_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import dask.array as da
 
@@ -41,7 +41,7 @@ class _Image(NamedTuple):
     translation: Sequence[float]
     units: Sequence[str]
     name: str
-    channels: list[dict[str, Any]]
+    channels: Sequence[Mapping[str, Any]]
     note: str
 
 
@@ -86,7 +86,11 @@ def _from_tiff(path: Path, file: Path) -> _Image:
     scale = [steps.get(axis) or 1.0 for axis in frames.axes]
     units = [_unit(axis) if steps.get(axis) else "pixel" for axis in frames.axes]
     name = " ".join([bare_name(file).removesuffix(".ome"), *path.relative_to(file).parts])
-    return _Image(image.levels, frames.axes, scale, [0.0] * len(scale), units, name, [], image.note)
+    start = []
+    for axis in frames.axes:
+        place, unit = image.metadata.position.get(axis, (0.0, ""))
+        start.append(place * (unit_factor(axis, unit) or 0.0) if steps.get(axis) else 0.0)
+    return _Image(image.levels, frames.axes, scale, start, units, name, image.metadata.channels, image.note)
 
 
 def _from_zarr(image: OmeZarrImage, path: Path) -> _Image:
@@ -97,7 +101,16 @@ def _from_zarr(image: OmeZarrImage, path: Path) -> _Image:
         translation.append(start * (factor or 1.0))
         units.append(_unit(axis) if factor else "pixel")
     name = bare_name(path) if image.path == path else f"{bare_name(path)} {image.path.relative_to(path)}"
-    return _Image(image.present(), image.axes, scale, translation, units, name, image.channels, "")
+    return _Image(
+        image.present(),
+        image.axes,
+        scale,
+        translation,
+        units,
+        name,
+        image.channels,
+        missing_chunks(image.path, image.levels[0]),
+    )
 
 
 def _unit(axis: str) -> str:
@@ -165,7 +178,7 @@ def _channels(image: _Image, count: int) -> dict[str, Any]:
     return options
 
 
-def _label(channel: dict[str, Any]) -> str:
+def _label(channel: Mapping[str, Any]) -> str:
     label = channel.get("label")
     return printable(label)[:100] if isinstance(label, str) else ""
 

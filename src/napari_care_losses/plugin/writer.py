@@ -36,7 +36,8 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     from napari_care_losses.widgets.layers.conversion import layer_frames
 
-    names = ("name", "scale", "units", "axis_labels", "rgb", "multiscale")
-    layer = Image(data, **{name: attributes[name] for name in names if name in attributes}, contrast_limits=(0, 1))
+    names = ("name", "scale", "translate", "units", "axis_labels", "rgb", "multiscale", "colormap")
+    options = {name: attributes[name] for name in names if name in attributes}
+    layer = Image(data, **options, contrast_limits=attributes.get("contrast_limits", (0, 1)))
     save_stack(Path(path), layer_frames(layer))
     return [path]

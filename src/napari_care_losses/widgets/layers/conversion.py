@@ -12,7 +12,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_care_losses.errors import InputError, OutputError
-from napari_care_losses.images.frames import LEADING_AXES, Frames
+from napari_care_losses.images.frames import LEADING_AXES, Frames, ImageMetadata
 from napari_care_losses.io.units import calibration_of
 
 if TYPE_CHECKING:
@@ -60,9 +60,19 @@ def layer_frames(layer: Layer) -> Frames:
     try:
         axes = axes_of(layer.axis_labels)
         steps = {axis: (abs(size), unit) for axis, size, unit in zip(axes, layer.scale, layer.units, strict=True)}
-        return Frames(data, axes, calibration_of(steps))
+        return Frames(data, axes, calibration_of(steps), metadata=_metadata(layer, axes))
     except InputError as error:
         raise InputError(f"{layer.name}: {error}") from error
+
+
+def _metadata(layer: Image, axes: str) -> ImageMetadata:
+    """Return name, colour, contrast and position of a layer as files hold them."""
+    placed = zip(axes, zip(layer.translate.tolist(), map(str, layer.units), strict=True), strict=True)
+    position = {axis: place for axis, place in placed if axis in "ZYX" and place[0]}
+    low, high = map(float, layer.contrast_limits)
+    colour = "".join(f"{round(255 * part):02X}" for part in layer.colormap.colors[-1][:3])
+    channel = {"label": layer.name, "color": colour, "window": {"start": low, "end": high}}
+    return ImageMetadata(channels=() if "C" in axes else (channel,), position=position)
 
 
 def axes_of(labels: Sequence[str]) -> str:
