@@ -202,10 +202,16 @@ def test_a_recipe_sets_what_belongs_together_and_names_what_the_form_holds(viewe
     recipe.value = "paper"
     for name, value in RECIPES["paper"].items():
         assert widget.form.editors[name].value == value == getattr(TrainingParameters(), name)
+    custom = recipe.native.findData("custom")
+    assert recipe.native.view().isRowHidden(custom)
     widget.form.editors["vary_noise"].native.click()
     assert recipe.value == "custom"
+    assert recipe.native.currentText() == "custom (set under More settings)"
+    assert not recipe.native.view().isRowHidden(custom)
+    assert not recipe.native.model().item(custom).isEnabled()
     widget.form.editors["vary_noise"].native.click()
     assert recipe.value == "paper"
+    assert recipe.native.view().isRowHidden(custom)
     widget.form.set_values(RECIPES["robust"])
     widget.form.editors["patch_size"].native.setValue(32)
     assert recipe.value == "robust"

@@ -22,33 +22,22 @@ HOLD_MS = 5000
 
 
 class GarbageGuard(QObject):
-    """Keeps existing objects out of garbage collection while threads work, and a little longer.
+    """Keeps existing objects out of garbage collection while `has_work` says that threads work, and a little longer.
 
-    Objects made meanwhile are collected as usual. For use on the main thread only.
-
-    Parameters
-    ----------
-    has_work : callable
-        Returns whether a thread works.
-    parent : QObject
-        An object that lives as long as the threads.
+    Objects made meanwhile are collected as usual. For use on the main thread only; `parent` lives as long as the
+    threads.
     """
 
     def __init__(self, has_work: Callable[[], bool], *, parent: QObject) -> None:
         super().__init__(parent)
         self._has_work = has_work
-        self._is_holding = False
+        self.is_holding = False
         self._timer = SingleShot(self, HOLD_MS, self._check)
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether objects are kept out of garbage collection."""
-        return self._is_holding
 
     def hold(self) -> None:
         """Keep existing objects out of garbage collection until no thread works; call it before a thread starts."""
-        if not self._is_holding:
-            self._is_holding = True
+        if not self.is_holding:
+            self.is_holding = True
             gc.freeze()
         # Freezing and unfreezing for every short job would make the oldest generation grow uncounted: Python would
         # hardly ever collect it.
@@ -57,8 +46,8 @@ class GarbageGuard(QObject):
     def let_go(self) -> None:
         """Let Python collect all objects again."""
         self._timer.stop()
-        if self._is_holding:
-            self._is_holding = False
+        if self.is_holding:
+            self.is_holding = False
             gc.unfreeze()
 
     def _check(self) -> None:

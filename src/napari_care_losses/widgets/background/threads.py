@@ -85,7 +85,9 @@ class Worker(GeneratorWorker[Any, None, None]):
                     self.yielded.emit(None)
             self.outcome = Outcome.DONE
         finally:
-            _close(iterator)
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
 
     def take(self) -> Iterator[Any]:
         """Yield the waiting reports, on the main thread."""
@@ -109,19 +111,12 @@ class Worker(GeneratorWorker[Any, None, None]):
 
 
 def thread_pool() -> QThreadPool:
-    """Return the thread pool of all jobs.
-
-    It belongs to the application, which waits at its end for the running jobs.
-    """
+    """Return the thread pool of all jobs; its application waits at its end for the running ones."""
     application = QCoreApplication.instance()
-    assert application is not None
     pool = application.findChild(QThreadPool, POOL_NAME)
     if pool is None:
-        pool = QThreadPool(application)
-        pool.setObjectName(POOL_NAME)
-        pool.setMaxThreadCount(64)
-        # A thread's priority can be lowered, but not raised again.
-        pool.setExpiryTimeout(0)
+        # Threads do not outlive their job: a priority can be lowered, but not raised again.
+        pool = QThreadPool(application, objectName=POOL_NAME, maxThreadCount=64, expiryTimeout=0)
         application.aboutToQuit.connect(lambda: _stop_all(pool))
         # A script that never ran the event loop does not quit the application.
         atexit.register(_stop_all, pool)
@@ -139,12 +134,6 @@ def _stop_all(pool: QThreadPool) -> None:
     # The pool may be gone already, deleted with the application, which has waited for it.
     with suppress(RuntimeError):
         pool.waitForDone()
-
-
-def _close(iterator: Iterator[Any]) -> None:
-    close = getattr(iterator, "close", None)
-    if close is not None:
-        close()
 
 
 def _nothing() -> Generator[None, None, None]:

@@ -60,7 +60,6 @@ class Job(QObject):
         self._error: Exception | None = None
         self._has_ended = False
         self._bar: ActivityBar | None = None
-        self._fraction: Callable[[Any], float | None] | None = None
         self._pause = SingleShot(self, REPORT_PAUSE_MS, self._take_reports)
 
     @property
@@ -78,7 +77,7 @@ class Job(QObject):
         make_iterator: MakeIterator,
         *,
         title: str = "",
-        fraction: Callable[[Any], float | None] | None = None,
+        fraction: Callable[[Any], float | None] = lambda _: None,
     ) -> None:
         """Start work.
 
@@ -149,7 +148,7 @@ class Job(QObject):
             self._end(worker)
 
     def _report(self, report: object) -> None:
-        done = None if self._fraction is None else self._fraction(report)
+        done = self._fraction(report)
         if done is not None and self._bar is not None:
             self._bar.show_fraction(done)
         self.reported.emit(report)
@@ -173,12 +172,10 @@ class LatestJob(QObject):
 
     Parameters
     ----------
-    parent : QObject
-        When it is destroyed, the work stops.
+    parent, uses_torch
+        As for `Job`.
     delay_ms : int
         Time without a newer request after which a request runs.
-    uses_torch : bool
-        As for `Job`.
     """
 
     reported = Signal(object)

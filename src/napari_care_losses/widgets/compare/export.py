@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from napari_care_losses.widgets.compare.window.image_panel import Line
 
 
-def summarize_scores(scores: Scores, *, reference: str, independent: bool) -> Iterator[list[Row]]:
-    """Yield the summary of scores, for the background: tests and intervals take time."""
-    yield summarize(scores, reference=reference if reference in scores else None, independent=independent)
+def summary_of(scores: Scores, plan: ComparisonPlan) -> list[Row]:
+    """Return the summary of scores; tests and intervals take time."""
+    reference = plan.reference if plan.reference in scores else None
+    return summarize(scores, reference=reference, independent=plan.independent)
 
 
-def export(results: ComparisonResults, path: Path, index: int, line: Line | None) -> Iterator[Path]:
+def export(results: ComparisonResults, path: Path, index: int, line: Line) -> Iterator[Path]:
     """Write the report of a comparison with frame `index` as example; yields the path of the page.
 
     Raises
@@ -44,7 +45,6 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
     names = [name for name in plan.names if results.is_done(name, index)]
     images = {name: as_float(results.image(name, index)) for name in names}
     of_frame = results.frame_scores(index)
-    reference = plan.reference if plan.reference in scores else None
     report = ComparisonReport(
         title=f"Restorations of {plan.source.name} compared",
         images=[
@@ -52,14 +52,14 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
             for name in names
         ],
         truth=images.get(TRUTH),
-        rows=summarize(scores, reference=reference, independent=plan.independent),
+        rows=summary_of(scores, plan),
         scores=scores,
         settings=settings(plan),
         notes=notes_of(plan.methods, results.notes),
         frame_index=index,
         pixel_size=plan.pixel_size,
-        profile_line=None if line is None else from_centres(line),
-        reference=reference,
+        profile_line=from_centres(line),
+        reference=plan.reference if plan.reference in scores else None,
         independent=plan.independent,
         aligned=plan.aligned,
     )
@@ -68,13 +68,7 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line | None
 
 
 def settings(plan: ComparisonPlan) -> dict[str, str]:
-    """Return the settings needed to repeat a comparison, by title.
-
-    Raises
-    ------
-    ModelFileError
-        If a model cannot be read.
-    """
+    """Return the settings needed to repeat a comparison, by title; raises a `ModelFileError` as `export`."""
     from napari_care_losses.comparison.to_file import settings_of
 
     kind = "independent fields of view" if plan.independent else "one movie or z-stack"
@@ -86,8 +80,3 @@ def settings(plan: ComparisonPlan) -> dict[str, str]:
     known |= settings_of(plan.frames, plan.methods, plan.parameters)
     known["Frames"] = f"{compared} of {count} ({kind})" if count > 1 else "1"
     return known
-
-
-def example_frame(results: ComparisonResults, shown: int) -> int | None:
-    """Return the frame for a report: of those restored by every method, the nearest to the frame shown."""
-    return min(results.frames_done(), key=lambda index: abs(index - shown), default=None)

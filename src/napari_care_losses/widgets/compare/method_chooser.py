@@ -15,6 +15,7 @@ from napari_care_losses.models.library import LibraryEntry
 from napari_care_losses.models.model import STRUCTURE_NAMES, structure_named
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.library_watch import LibraryWatch
 from napari_care_losses.widgets.shared.model_chooser import describe, kind_of, label
 
@@ -34,20 +35,12 @@ SHORT_NAMES = {"tv": "TV", "nl-means": "NL-means"}
 MOST_ROWS = 15
 """Shown without scrolling: all bundled models and one of the user's own."""
 
-OWN, BUNDLED, UNTRAINED = "Your models", "Bundled models", "Without training"
-
 Choice = LibraryEntry | str
 """A model of the library, or the name of a baseline."""
 
 
 class MethodChooser(QWidget):
-    """Ticks models of the library and baselines; at first those that fit the image's name.
-
-    Parameters
-    ----------
-    theme : str
-        Name of napari's theme.
-    """
+    """Ticks models of the library and baselines; at first those that fit the image's name."""
 
     changed = Signal()
     """Other methods are ticked."""
@@ -58,19 +51,14 @@ class MethodChooser(QWidget):
         self._image_name = ""
         self._library = LibraryWatch(parent=self)
         self._library.changed.connect(self.reload)
-        self.tree = QTreeWidget()
-        self.tree.setHeaderHidden(True)
-        self.tree.setRootIsDecorated(False)
-        self.tree.setIndentation(10)
-        self.tree.setItemsExpandable(False)
+        self._items: list[tuple[QTreeWidgetItem, Choice]] = []
+        self.tree = QTreeWidget(headerHidden=True, rootIsDecorated=False, indentation=10, itemsExpandable=False)
         self.tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.tree.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.tree.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.tree.setAccessibleName("Methods")
         self.tree.itemChanged.connect(self._on_item_changed)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.tree)
+        arrange(QVBoxLayout(self), self.tree)
         self.set_theme(theme)
         self.reload()
 
@@ -81,7 +69,7 @@ class MethodChooser(QWidget):
 
     def choices(self) -> list[Choice]:
         """Return the ticked models and baselines, in the order of the list."""
-        return [_choice(item) for item in self._items() if item.checkState(0) == Qt.CheckState.Checked]
+        return [choice for item, choice in self._items if item.checkState(0) == Qt.CheckState.Checked]
 
     def methods(self) -> list[Method]:
         """Return the ticked methods, with short unique names."""
@@ -93,13 +81,9 @@ class MethodChooser(QWidget):
 
     def reference(self) -> str | None:
         """Return the name of the ticked model of the Laplace loss, against which the others are tested, or None."""
-        choices = self.choices()
-        laplace = [
-            name
-            for name, choice in zip(short_names(choices), choices, strict=True)
-            if not isinstance(choice, str) and choice.card.loss == "laplace"
-        ]
-        return laplace[0] if laplace else None
+        named = zip(self.methods(), self.choices(), strict=True)
+        laplace = (method.name for method, choice in named if method.model and choice.card.loss == "laplace")
+        return next(laplace, None)
 
     def set_theme(self, name: str) -> None:
         """Use the colours of one of napari's themes, which do not style the check boxes of lists."""
@@ -133,15 +117,17 @@ class MethodChooser(QWidget):
         entries = self._library.models()
         ticked = {_key(choice) for choice in self.choices()}
         with QSignalBlocker(self.tree):
+            self._items.clear()
             self.tree.clear()
-            self._add_group(OWN, [entry for entry in entries if not entry.bundled], ticked)
-            self._add_group(BUNDLED, sorted((entry for entry in entries if entry.bundled), key=_rank), ticked)
-            self._add_group(UNTRAINED, list(BASELINES), ticked)
+            self._add_group("Your models", [entry for entry in entries if not entry.bundled], ticked)
+            bundled = sorted((entry for entry in entries if entry.bundled), key=_rank)
+            self._add_group("Bundled models", bundled, ticked)
+            self._add_group("Without training", list(BASELINES), ticked)
         self._fit_height()
-        if not self._was_ticked_by_hand:
-            self._set_ticked(self._suggested())
-        else:
+        if self._was_ticked_by_hand:
             self.changed.emit()
+        else:
+            self._set_ticked(self._suggested())
 
     def _add_group(self, title: str, choices: Sequence[Choice], ticked: set[str]) -> None:
         if not choices:
@@ -154,38 +140,26 @@ class MethodChooser(QWidget):
         self.tree.addTopLevelItem(group)
         for choice in choices:
             item = QTreeWidgetItem([_label(choice)])
-            item.setData(0, Qt.ItemDataRole.UserRole, choice)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsSelectable)
             item.setToolTip(0, tooltip(_about(choice)))
-            item.setCheckState(0, Qt.CheckState.Checked if _key(choice) in ticked else Qt.CheckState.Unchecked)
+            _tick(item, _key(choice) in ticked)
             group.addChild(item)
+            self._items.append((item, choice))
         group.setExpanded(True)
 
     def _fit_height(self) -> None:
-        rows = len(self._items()) + self.tree.topLevelItemCount()
+        rows = len(self._items) + self.tree.topLevelItemCount()
         row = self.tree.sizeHintForRow(0)
         self.tree.setFixedHeight(row * min(rows, MOST_ROWS) + 2 * self.tree.frameWidth() + 4)
 
-    def _items(self) -> list[QTreeWidgetItem]:
-        groups = [self.tree.topLevelItem(place) for place in range(self.tree.topLevelItemCount())]
-        return [
-            item
-            for group in groups
-            if group is not None
-            for place in range(group.childCount())
-            if (item := group.child(place)) is not None
-        ]
-
     def _set_ticked(self, names: set[str]) -> None:
         with QSignalBlocker(self.tree):
-            for item in self._items():
-                is_ticked = _name(_choice(item)) in names
-                item.setCheckState(0, Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
+            for item, choice in self._items:
+                _tick(item, (choice if isinstance(choice, str) else choice.name) in names)
         self.changed.emit()
 
     def _suggested(self) -> set[str]:
-        entries = [choice for item in self._items() if not isinstance(choice := _choice(item), str)]
-        return suggested(entries, self._image_name)
+        return suggested([choice for _, choice in self._items if not isinstance(choice, str)], self._image_name)
 
     def _on_item_changed(self, _item: QTreeWidgetItem, _column: int) -> None:
         self._was_ticked_by_hand = True
@@ -253,13 +227,8 @@ def _rank(entry: LibraryEntry) -> tuple[int, int]:
     return STRUCTURE_NAMES.index(entry.card.structure), loss
 
 
-def _choice(item: QTreeWidgetItem) -> Choice:
-    choice: Choice = item.data(0, Qt.ItemDataRole.UserRole)
-    return choice
-
-
-def _name(choice: Choice) -> str:
-    return choice if isinstance(choice, str) else choice.name
+def _tick(item: QTreeWidgetItem, is_ticked: bool) -> None:
+    item.setCheckState(0, Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
 
 
 def _key(choice: Choice) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_care_losses.comparison.compare import INPUT, Compared, compare
-from napari_care_losses.errors import InputError
-from napari_care_losses.widgets.layers.conversion import AXIS_NAMES, comparable_limits, new_array, placement
+from napari_care_losses.widgets.layers.conversion import comparable_limits, new_array, placement
 from napari_care_losses.widgets.layers.restored_layers import KEY
 
 if TYPE_CHECKING:
@@ -35,27 +35,7 @@ Scores = dict[str, dict[int, dict[str, float]]]
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonPlan:
-    """What is compared, and how.
-
-    Attributes
-    ----------
-    source, truth_layer : Image
-        The layers; the ground truth is optional.
-    frames, truth : Frames
-        Their frames.
-    methods : tuple of Method
-        The methods that restore the input.
-    parameters : RestorationParameters
-        How models restore.
-    indices : tuple of int
-        The frames to compare, in order.
-    aligned : bool
-        Whether brightness is aligned before scoring.
-    independent : bool
-        Whether the frames show different fields of view.
-    reference : str
-        The method (or `INPUT`) the others are tested against.
-    """
+    """What is compared, and how; the ground truth is optional."""
 
     source: Image
     truth_layer: Image | None
@@ -63,10 +43,19 @@ class ComparisonPlan:
     truth: Frames | None
     methods: tuple[Method, ...]
     parameters: RestorationParameters
+    """How models restore."""
+
     indices: tuple[int, ...]
+    """The frames to compare, in order."""
+
     aligned: bool
+    """Whether brightness is aligned before scoring."""
+
     independent: bool
+    """Whether the frames show different fields of view."""
+
     reference: str
+    """The method (or `INPUT`) the others are tested against."""
 
     @property
     def names(self) -> list[str]:
@@ -85,11 +74,6 @@ class ComparisonResults:
     """Images and scores of a comparison, filled frame by frame.
 
     The worker thread writes the images; the main thread reads an image only after recording it.
-
-    Parameters
-    ----------
-    plan : ComparisonPlan
-        The plan.
     """
 
     def __init__(self, plan: ComparisonPlan) -> None:
@@ -104,21 +88,12 @@ class ComparisonResults:
     def run(self) -> Generator[Compared, None, None]:
         """Compare and keep the images, in the background; yields the steps without images."""
         plan = self.plan
-        steps = compare(
-            plan.frames,
-            plan.methods,
-            truth=plan.truth,
-            parameters=plan.parameters,
-            indices=plan.indices,
-            aligned=plan.aligned,
-        )
-        try:
+        options = {"parameters": plan.parameters, "indices": plan.indices, "aligned": plan.aligned}
+        with closing(compare(plan.frames, plan.methods, truth=plan.truth, **options)) as steps:
             for step in steps:
                 if step.image is not None and step.frame_index is not None and step.method != INPUT:
                     self.keep(step.method, step.frame_index, step.image)
                 yield step._replace(image=None)
-        finally:
-            steps.close()
 
     def record(self, step: Compared) -> None:
         """Record that the frame of a step is complete."""
@@ -149,7 +124,6 @@ class ComparisonResults:
         if name == INPUT:
             return self.plan.frames[index]
         if name == TRUTH:
-            assert self.plan.truth is not None
             return self.plan.truth[index]
         return self._arrays[name][self._position(index)]
 
@@ -194,24 +168,6 @@ class ComparisonResults:
         return frames.position(index) if self._is_whole else (0,) * len(frames.leading_shape)
 
 
-def check_truth(frames: Frames, truth: Frames) -> None:
-    """Check that a ground truth has the same frames.
-
-    Raises
-    ------
-    InputError
-        If it does not.
-    """
-    if truth.shape != frames.shape:
-        found, expected = (" x ".join(map(str, stack.shape)) for stack in (truth, frames))
-        raise InputError(f"The ground truth is {found}, the image {expected}: they must show the same frames.")
-
-
-def is_one_series(layer: Image) -> bool:
-    """Return whether the axis labels of a layer say that it is a movie or a z-stack."""
-    return any(AXIS_NAMES.get(label.lower()) in ("T", "Z") for label in layer.axis_labels[:-2])
-
-
 def show_frame(dims: Dims, layer: Image, place: tuple[int, ...]) -> None:
     """Move the viewer's sliders to a frame of a layer, given by its index in the leading axes."""
     world = layer.data_to_world((*place, 0, 0))
@@ -223,5 +179,4 @@ def show_frame(dims: Dims, layer: Image, place: tuple[int, ...]) -> None:
 def _moved(layer: Image, place: tuple[int, ...]) -> NDArray[np.float64]:
     """Return the translation of a layer that begins at a frame of another layer."""
     step = np.subtract(layer.data_to_world((*place, 0, 0)), layer.data_to_world((0,) * layer.ndim))
-    moved: NDArray[np.float64] = layer.translate + np.linalg.solve(layer.affine.linear_matrix, step)
-    return moved
+    return layer.translate + np.linalg.solve(layer.affine.linear_matrix, step)

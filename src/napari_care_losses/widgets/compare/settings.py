@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import CheckBox, ComboBox
@@ -13,10 +14,11 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.compare.method_chooser import MethodChooser
-from napari_care_losses.widgets.compare.results import ComparisonPlan, check_truth, is_one_series
-from napari_care_losses.widgets.layers.conversion import layer_frames, shown_first, shown_index
+from napari_care_losses.widgets.compare.results import ComparisonPlan
+from napari_care_losses.widgets.layers.conversion import AXIS_NAMES, layer_frames, shown_first, shown_index
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, narrow, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
+from napari_care_losses.widgets.shared.layout import arrange
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -54,8 +56,9 @@ class ComparisonSettings(QWidget):
             raise InputError("Ground truth and image are the same layer: choose the long exposure as ground truth.")
         frames = layer_frames(layer)
         truth = None if truth_layer is None else layer_frames(truth_layer)
-        if truth is not None:
-            check_truth(frames, truth)
+        if truth is not None and truth.shape != frames.shape:
+            found, expected = (" x ".join(map(str, stack.shape)) for stack in (truth, frames))
+            raise InputError(f"The ground truth is {found}, the image {expected}: they must show the same frames.")
         if self.methods.problem:
             raise InputError(self.methods.problem)
         shown = shown_index(layer, self._viewer.dims)
@@ -71,10 +74,6 @@ class ComparisonSettings(QWidget):
             independent=self.fields.value,
             reference=self.methods.reference() or INPUT,
         )
-
-    def set_theme(self, name: str) -> None:
-        """Take the colours of one of napari's themes."""
-        self.methods.set_theme(name)
 
     def _build(self) -> None:
         self.image = LayerChooser(self._viewer, "Image", "The noisy image or stack that every method restores.")
@@ -104,22 +103,19 @@ class ComparisonSettings(QWidget):
         self.methods = MethodChooser(self._viewer.theme)
         self.aligned = CheckBox(text="Align brightness before scoring", value=True, tooltip=tooltip(ALIGNMENT_HELP))
         self.form = ParameterForm(RestorationParameters)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
         folded = fold("Restoration settings", self.form.native)
-        for part in (self.rows.native, QLabel("Methods"), self.methods, self.aligned.native, folded):
-            layout.addWidget(part)
+        parts = self.rows.native, QLabel("Methods"), self.methods, self.aligned.native, folded
+        arrange(QVBoxLayout(self), *parts, spacing=6)
 
     def _on_image_changed(self) -> None:
         layer = self.image.value
         count = 1
         if layer is not None:
             self.methods.suggest_for(layer.name)
-            self.fields.value = not is_one_series(layer)
-            try:
+            axes = {AXIS_NAMES.get(axis.lower()) for axis in layer.axis_labels[:-2]}
+            self.fields.value = axes.isdisjoint(("T", "Z"))
+            with suppress(InputError):
                 count = len(layer_frames(layer))
-            except InputError:
-                count = 1
         self.which.native.setItemText(0, f"all {count}")
         for widget in (self.which, self.fields):
             widget.visible = count > 1

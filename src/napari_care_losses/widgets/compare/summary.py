@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.compare.tables import SummaryTable
-from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.run_bar import show_text
 
 if TYPE_CHECKING:
@@ -31,28 +31,18 @@ class ComparisonSummary(QGroupBox):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__("Result", parent)
         self.table = SummaryTable()
-        self.about = QLabel()
-        self.about.setWordWrap(True)
-        self.reason = QLabel()
-        self.reason.setWordWrap(True)
-        self.panels = _button("Open panels", "The window with all images side by side.", self.panels_asked)
-        self.copy = _button("Copy table", "Means, spreads, differences and tests, for a spreadsheet.", self.copy_asked)
-        self.layers = _button("Add as layers", "Put every restored stack into the viewer.", self.layers_asked)
-        self.export = _button(
-            "Export report…",
-            "One HTML page with pictures, table and settings, and the scores of every frame as CSV beside it.",
-            self.export_asked,
-        )
+        self.about, self.reason = QLabel(wordWrap=True), QLabel(wordWrap=True)
+        all_images, table = "The window with all images side by side.", "Means, spreads, differences and tests"
+        report = "One HTML page with pictures, table and settings, and the scores of every frame as CSV beside it."
+        self.panels = push_button("Open panels", all_images, self.panels_asked.emit)
+        self.export = push_button("Export report…", report, self.export_asked.emit)
+        self.copy = push_button("Copy table", f"{table}, for a spreadsheet.", self.copy_asked.emit)
+        self.layers = push_button("Add as layers", "Put every restored stack into the viewer.", self.layers_asked.emit)
         buttons = QGridLayout()
-        buttons.setContentsMargins(0, 0, 0, 0)
         for place, button in enumerate((self.panels, self.export, self.copy, self.layers)):
             buttons.addWidget(button, *divmod(place, 2))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2, 4, 2, 4)
-        for widget in (self.table, self.about):
-            layout.addWidget(widget)
-        layout.addLayout(buttons)
-        layout.addWidget(self.reason)
+        parts = self.table, self.about, buttons, self.reason
+        arrange(QVBoxLayout(self), *parts, spacing=6, margins=(2, 4, 2, 4))
         self.clear()
 
     def clear(self) -> None:
@@ -110,10 +100,3 @@ def about_table(count: int, *, reference: str, independent: bool) -> str:
     if count < FEWEST_FRAMES:
         return f"{text}, and fewer than {FEWEST_FRAMES} frames give no interval."
     return f"{text}; in brackets the 95 % interval of the difference to {reference} (block bootstrap over time)."
-
-
-def _button(text: str, help: str, signal: Signal) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip(help))
-    button.clicked.connect(lambda _: signal.emit())
-    return button

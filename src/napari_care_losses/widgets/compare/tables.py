@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QLabel,
-    QSizePolicy,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QHeaderView, QLabel, QSizePolicy, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
 from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.shared.form import Rows, narrow, tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_care_losses.evaluation.statistics import Row
     from napari_care_losses.widgets.compare.results import Scores
@@ -39,18 +32,30 @@ SWATCH = 10
 """Width of the mark in the colour of a method, in pixels."""
 
 
-class SummaryTable(QTableWidget):
+class _ScoreTable(QTableWidget):
+    """A table to read, with marks in the colours of the methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QTableWidget.SelectionMode.SingleSelection)
+        self.setShowGrid(False)
+        self.setIconSize(QSize(SWATCH, SWATCH))
+
+
+class SummaryTable(_ScoreTable):
     """One row per method: mean and spread of each metric, and below them the test against the reference."""
 
-    def __init__(self, *, parent: QWidget | None = None) -> None:
-        super().__init__(0, 1 + len(METRICS), parent)
+    def __init__(self) -> None:
+        super().__init__()
+        self.setColumnCount(1 + len(METRICS))
         self.setHorizontalHeaderLabels(["Method", *(metric.label for metric in METRICS.values())])
         for column, metric in enumerate(METRICS.values(), 1):
-            item = self.horizontalHeaderItem(column)
-            assert item is not None
-            item.setToolTip(tooltip(metric.help))
-        _make_plain(self)
-        header = _header(self)
+            self.horizontalHeaderItem(column).setToolTip(tooltip(metric.help))
+        self.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.verticalHeader().setVisible(False)
+        header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -77,13 +82,8 @@ class SummaryTable(QTableWidget):
                     about = row_about(row, reference=TITLES.get(reference, reference))
                     self.setItem(line, column, _cell(text, is_bold=method in best[name], about=about, size=size))
         self.resizeRowsToContents()
-        self._fit_height()
-
-    def _fit_height(self) -> None:
-        rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
-        header = self.horizontalHeader()
-        assert header is not None
-        self.setFixedHeight(rows + header.sizeHint().height() + 2 * self.frameWidth())
+        header = self.horizontalHeader().sizeHint().height()
+        self.setFixedHeight(self.verticalHeader().length() + header + 2 * self.frameWidth())
 
 
 class FrameTable(QWidget):
@@ -96,30 +96,22 @@ class FrameTable(QWidget):
         self._scores: Scores = {}
         self._frames: list[int] = []
         self._shown = -1
-        scores = {name: describe_score(name) for name in (*METRICS, *GREY_LEVEL_SCORES)}
-        self.score = narrow(
-            ComboBox(label="Score", choices=[(score.title, name) for name, score in scores.items()]), "Score"
-        )
-        for place, score in enumerate(scores.values()):
-            self.score.native.setItemData(place, tooltip(score.help), Qt.ItemDataRole.ToolTipRole)
+        names = (*METRICS, *GREY_LEVEL_SCORES)
+        self.score = narrow(ComboBox(label="Score", choices=[(describe_score(name).title, name) for name in names]))
+        for place, name in enumerate(names):
+            self.score.native.setItemData(place, tooltip(describe_score(name).help), Qt.ItemDataRole.ToolTipRole)
         self.score.changed.connect(self._fill)
-        self.table = QTableWidget()
-        _make_plain(self.table)
-        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table = _ScoreTable()
+        self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         self.table.setToolTip(tooltip("Click a frame to show it. The best method of each row is bold."))
         self.table.cellClicked.connect(self._on_clicked)
-        self.message = QLabel("There are no scores without a ground truth.")
-        self.message.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.addWidget(Rows(self.score).native)
-        layout.addWidget(self.message)
-        layout.addWidget(self.table, 1)
+        self.message = QLabel("There are no scores without a ground truth.", wordWrap=True)
+        parts = Rows(self.score).native, self.message, self.table
+        arrange(QVBoxLayout(self), *parts, growing=[self.table], margins=(0, 4, 0, 0))
 
-    def show_scores(self, scores: Scores, names: Iterable[str], colours: Mapping[str, str]) -> None:
-        """Show the scores so far, in a column per name."""
-        self._scores = scores
-        self._names, self._colours = [name for name in names if name in scores], dict(colours)
+    def show_scores(self, scores: Scores, colours: Mapping[str, str]) -> None:
+        """Show the scores so far, in a column per method."""
+        self._scores, self._colours = scores, colours
         self._fill()
 
     def show_frame(self, index: int) -> None:
@@ -131,41 +123,31 @@ class FrameTable(QWidget):
             self.table.clearSelection()
 
     def _fill(self) -> None:
-        metric = self.score.value
-        has_scores = bool(self._scores)
-        self.message.setVisible(not has_scores)
-        self.table.setVisible(has_scores)
-        self.score.enabled = has_scores
-        if not has_scores:
+        metric, scores = self.score.value, self._scores
+        self.message.setVisible(not scores)
+        self.table.setVisible(bool(scores))
+        self.score.enabled = bool(scores)
+        if not scores:
             return
-        self._frames = sorted({frame for rows in self._scores.values() for frame in rows})
-        self.table.setColumnCount(len(self._names))
-        self.table.setHorizontalHeaderLabels([TITLES.get(name, name) for name in self._names])
-        for column, name in enumerate(self._names):
-            item = self.table.horizontalHeaderItem(column)
-            assert item is not None
-            item.setIcon(_swatch(self._colours[name]))
+        self._frames = sorted(set().union(*scores.values()))
+        self.table.setColumnCount(len(scores))
+        self.table.setHorizontalHeaderLabels([TITLES.get(name, name) for name in scores])
+        for column, name in enumerate(scores):
+            self.table.horizontalHeaderItem(column).setIcon(_swatch(self._colours[name]))
         self.table.setRowCount(1 + len(self._frames))
         self.table.setVerticalHeaderLabels(["Mean", *(f"Frame {frame}" for frame in self._frames)])
-        shared = [frame for frame in self._frames if all(frame in self._scores[name] for name in self._names)]
-        means = {
-            name: sum(self._scores[name][frame][metric] for frame in shared) / len(shared)
-            for name in self._names
-            if shared
-        }
-        self._fill_row(0, means, metric)
-        for line, frame in enumerate(self._frames, 1):
-            values = {name: self._scores[name][frame][metric] for name in self._names if frame in self._scores[name]}
-            self._fill_row(line, values, metric)
+        values = {name: {frame: of_frame[metric] for frame, of_frame in rows.items()} for name, rows in scores.items()}
+        shared = set.intersection(*map(set, scores.values()))
+        means = {name: fmean(of_method[frame] for frame in shared) for name, of_method in values.items() if shared}
+        rows = [means]
+        rows += [{name: row[frame] for name, row in values.items() if frame in row} for frame in self._frames]
+        for line, row in enumerate(rows):
+            best = best_of(metric, row)
+            for column, name in enumerate(scores):
+                text = describe_score(metric).text(row[name], is_short=True) if name in row else "-"
+                self.table.setItem(line, column, _cell(text, is_bold=name in best))
         self.table.resizeColumnsToContents()
         self.show_frame(self._shown)
-
-    def _fill_row(self, line: int, values: Mapping[str, float], metric: str) -> None:
-        best = best_of(metric, values)
-        for column, name in enumerate(self._names):
-            value = values.get(name)
-            text = "-" if value is None else describe_score(metric).text(value, is_short=True)
-            self.table.setItem(line, column, _cell(text, is_bold=name in best))
 
     def _on_clicked(self, row: int, _column: int) -> None:
         if row > 0:
@@ -248,23 +230,3 @@ def _swatch(colour: str) -> QIcon:
     pixmap = QPixmap(SWATCH, SWATCH)
     pixmap.fill(QColor(colour))
     return QIcon(pixmap)
-
-
-def _make_plain(table: QTableWidget) -> None:
-    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    table.setShowGrid(False)
-    table.setWordWrap(True)
-    table.setIconSize(QSize(SWATCH, SWATCH))
-    vertical = table.verticalHeader()
-    assert vertical is not None
-    vertical.setVisible(not isinstance(table, SummaryTable))
-    if isinstance(table, SummaryTable):
-        table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-
-
-def _header(table: QTableWidget) -> QHeaderView:
-    header = table.horizontalHeader()
-    assert header is not None
-    return header

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.evaluation.statistics import table_text
 from napari_care_losses.widgets.background.worker import Job, LatestJob, Outcome
 from napari_care_losses.widgets.compare.colors import panel_colours
-from napari_care_losses.widgets.compare.export import example_frame, export, summarize_scores
+from napari_care_losses.widgets.compare.export import export, summary_of
 from napari_care_losses.widgets.compare.results import ComparisonResults, show_frame
 from napari_care_losses.widgets.compare.settings import ComparisonSettings
 from napari_care_losses.widgets.compare.summary import ComparisonSummary
 from napari_care_losses.widgets.layers.conversion import shown_index
+from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.panel import Panel
 from napari_care_losses.widgets.shared.run_bar import Clock, RunBar, duration
 
@@ -42,6 +43,7 @@ class CompareWidget(Panel):
         self.view: ComparisonView | None = None
         self._job, self._exporting = Job(parent=self, uses_torch=True), Job(parent=self)
         self._summing = LatestJob(parent=self, delay_ms=SUMMARY_MS)
+        self._scrolling = SingleShot(self, 0, lambda: self.bring_into_view(self.summary))
         self._build()
         self._connect()
         self._update()
@@ -65,8 +67,8 @@ class CompareWidget(Panel):
             start_help="Restore the frames by every ticked method. A window shows them side by side.",
             stop_help="Stop. The frames restored so far are kept.",
         )
-        for widget in (self.settings, self.summary):
-            self.body.addWidget(widget)
+        self.body.addWidget(self.settings)
+        self.body.addWidget(self.summary)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
 
@@ -76,7 +78,7 @@ class CompareWidget(Panel):
         self.run_bar.stopped.connect(self._stop)
         self.summary.panels_asked.connect(self._open_view)
         self.summary.copy_asked.connect(self._copy)
-        self.summary.layers_asked.connect(self._add_layers)
+        self.summary.layers_asked.connect(lambda: self.results.add_layers(self._viewer))
         self.summary.export_asked.connect(self._ask_for_file)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
@@ -128,31 +130,23 @@ class CompareWidget(Panel):
 
     def _on_report(self, step: Compared) -> None:
         results = self.results
-        if results is None:
-            return
         self.run_bar.show_progress(_fraction(step) or -1)
         if step.frame_index is not None:
             had_frames = bool(results.frames_done())
             results.record(step)
-            if self.view is not None:
-                self.view.note(step.frame_index)
+            self.view.note(step.frame_index)
             if step.method == results.plan.methods[-1].name:
                 self._summarize()
             if bool(results.frames_done()) != had_frames:
                 self._update()
-        self._say_progress(step)
-
-    def _say_progress(self, step: Compared) -> None:
-        assert self.results is not None
-        count = len(self.results.plan.indices)
-        parts = [f"{len(self.results.frames_done())} of {count} frames"] if count > 1 else []
+        count = len(results.plan.indices)
+        parts = [f"{len(results.frames_done())} of {count} frames"] if count > 1 else []
         if step.done:
             parts.append(f"{duration(self._clock.seconds_left(step.done, step.total))} left")
         self.run_bar.say(", ".join(parts) or "Starting…")
 
     def _on_finished(self, outcome: Outcome) -> None:
         results = self.results
-        assert results is not None
         done, count = len(results.frames_done()), len(results.plan.indices)
         frames = f"{count} frame{'s' if count > 1 else ''}"
         if outcome is Outcome.DONE:
@@ -162,37 +156,29 @@ class CompareWidget(Panel):
             self.run_bar.say(" ".join([f"Compared {methods} on {frames} in {duration(self._clock.seconds)}.", *notes]))
         elif outcome is Outcome.STOPPED:
             self.run_bar.say(f"Stopped: {done} of {frames} {'is' if done == 1 else 'are'} compared.")
-        if self.view is not None:
-            self.view.set_running(False)
+        self.view.set_running(False)
         self._summarize(is_last=True)
         self._update()
 
     def _summarize(self, *, is_last: bool = False) -> None:
         """Compute the table again, unless that is running and more frames will come."""
         results = self.results
-        if results is None or not results.frames_done() or (self._summing.is_running and not is_last):
-            return
-        scores, plan = results.copied_scores(), results.plan
-        self._summing.request(lambda: summarize_scores(scores, reference=plan.reference, independent=plan.independent))
+        if results.frames_done() and (is_last or not self._summing.is_running):
+            scores = results.copied_scores()
+            self._summing.request(lambda: iter([summary_of(scores, results.plan)]))
 
     def _on_summary(self, rows: list[Row]) -> None:
-        if self.results is None:
-            return
         is_first, self._rows = not self._rows, rows
         self.summary.show_rows(rows, self.results, colours=panel_colours(self.results.plan.names, self._viewer.theme))
         self._update()
         if is_first:
             # it must be laid out before it can be scrolled to
-            QTimer.singleShot(0, self._scroll_to_summary)
-
-    def _scroll_to_summary(self) -> None:
-        self.bring_into_view(self.summary)
+            self._scrolling.start()
 
     def _make_view(self) -> None:
         # imported here: pyqtgraph takes a third of a second to load
         from napari_care_losses.widgets.compare.window.window import ComparisonView
 
-        assert self.results is not None
         before, self.view = self.view, ComparisonView(self.results, self._viewer.theme, parent=self)
         if before is not None:
             self.view.restoreGeometry(before.saveGeometry())
@@ -204,20 +190,13 @@ class CompareWidget(Panel):
         self._open_view()
 
     def _open_view(self) -> None:
-        if self.view is not None:
-            self.view.setWindowState(self.view.windowState() & ~Qt.WindowState.WindowMinimized)
-            self.view.show()
-            self.view.raise_()
+        self.view.setWindowState(self.view.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.view.show()
+        self.view.raise_()
 
     def _copy(self) -> None:
-        clipboard = QApplication.clipboard()
-        assert clipboard is not None
-        clipboard.setText(table_text(self._rows))
+        QApplication.clipboard().setText(table_text(self._rows))
         self.run_bar.say("Table copied: paste it into a spreadsheet.")
-
-    def _add_layers(self) -> None:
-        if self.results is not None:
-            self.results.add_layers(self._viewer)
 
     def _ask_for_file(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Export report", "comparison.html", "Web pages (*.html)")
@@ -227,23 +206,20 @@ class CompareWidget(Panel):
     def export(self, path: Path) -> None:
         """Write the report to a file in the background."""
         results, view = self.results, self.view
-        if results is None or view is None or self._exporting.is_running:
+        if self._exporting.is_running:
             return
-        index = example_frame(results, view.index)
-        if index is None:
-            return
+        # of the frames restored by every method, the nearest to the frame shown
+        index = min(results.frames_done(), key=lambda index: abs(index - view.index))
         line = view.grid.line
         self.run_bar.say("Writing the report…")
         self._exporting.start(lambda: export(results, path, index, line))
         self._update()
 
     def _follow_slider(self, _event: object = None) -> None:
-        if self.view is not None and self.results is not None:
+        if self.view is not None:
             self.view.show_frame(shown_index(self.results.plan.source, self._viewer.dims))
 
     def _on_frame_chosen(self, index: int) -> None:
-        if self.view is None or self.results is None:
-            return
         plan = self.results.plan
         if plan.source in self._viewer.layers:
             show_frame(self._viewer.dims, plan.source, plan.frames.position(index))
@@ -262,7 +238,7 @@ class CompareWidget(Panel):
     def _on_theme(self, event: Any) -> None:
         if self.view is not None:
             self.view.set_theme(event.value)
-        self.settings.set_theme(event.value)
+        self.settings.methods.set_theme(event.value)
         if self._rows:
             self._on_summary(self._rows)
 

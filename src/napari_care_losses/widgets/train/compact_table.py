@@ -47,14 +47,13 @@ class CompactTable(QTableWidget):
         # Tab moves on to the next widget; the arrow keys move within the table.
         self.setTabKeyNavigation(False)
         self.setAccessibleName(accessible_name)
-        header, numbers = self.horizontalHeader(), self.verticalHeader()
-        assert header is not None and numbers is not None
-        numbers.setVisible(False)
+        self.verticalHeader().setVisible(False)
+        header = self.horizontalHeader()
         header.setMinimumSectionSize(20)
         header.setHighlightSections(False)
-        for column in range(len(columns)):
-            modes = QHeaderView.ResizeMode
-            header.setSectionResizeMode(column, modes.Stretch if column in wide else modes.ResizeToContents)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        for column in wide:
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
 
     def set_row_count(self, count: int) -> None:
         """Set the number of rows, new ones with empty cells, and fit the height."""
@@ -63,17 +62,14 @@ class CompactTable(QTableWidget):
         for row in range(before, count):
             for column in range(self.columnCount()):
                 self.setItem(row, column, QTableWidgetItem())
-        header, numbers = self.horizontalHeader(), self.verticalHeader()
-        assert header is not None and numbers is not None
         line = self.fontMetrics().height() + 6
-        numbers.setDefaultSectionSize(line)
+        self.verticalHeader().setDefaultSectionSize(line)
         shown = min(max(count, 1), self._most_rows)
-        self.setFixedHeight(header.sizeHint().height() + shown * line + 2 * self.frameWidth() + 2)
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + shown * line + 2 * self.frameWidth() + 2)
 
     def set_texts(self, row: int, texts: Sequence[str], tooltip: str) -> None:
         """Show a row."""
         for column, text in enumerate(texts):
             item = self.item(row, column)
-            assert item is not None
             item.setText(text)
             item.setToolTip(tooltip)

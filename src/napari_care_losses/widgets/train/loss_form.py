@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_care_losses.errors import CareError
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, narrow, tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,15 +49,11 @@ class LossForm(QWidget):
         )
         self.rows = Rows(self.combo)
         self.forms: dict[str, ParameterForm[Loss]] = {name: ParameterForm(kind) for name, kind in LOSSES.items()}
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.rows.native)
+        arrange(QVBoxLayout(self), self.rows.native, *(form.native for form in self.forms.values()))
         for index, (name, form) in enumerate(self.forms.items()):
             help = tooltip(explain(LOSSES[name]))
             self.combo.native.setItemData(index, help, Qt.ItemDataRole.ToolTipRole)
             form.changed.connect(lambda: self.changed.emit())
-            layout.addWidget(form.native)
         self.combo.changed.connect(self._on_chosen)
         self._on_chosen(self.combo.value)
 
@@ -102,8 +99,7 @@ def _readable(text: str) -> str:
     for command, symbol in SYMBOLS.items():
         text = text.replace(command, symbol)
     text = re.sub(r"_\{([^}]*)\}|_(\w)", lambda match: f"<sub>{match[1] or match[2]}</sub>", text)
-    text = re.sub(r"\^\{([^}]*)\}|\^(\w)", lambda match: f"<sup>{match[1] or match[2]}</sup>", text)
-    return text
+    return re.sub(r"\^\{([^}]*)\}|\^(\w)", lambda match: f"<sup>{match[1] or match[2]}</sup>", text)
 
 
 def _fraction(match: re.Match[str]) -> str:

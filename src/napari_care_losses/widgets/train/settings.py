@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, LineEdit
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError
@@ -20,6 +19,7 @@ from napari_care_losses.training.parameters import (
     TrainingParameters,
 )
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, line_up, narrow, tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
 from napari_care_losses.widgets.train.loss_form import LossForm
 
@@ -46,12 +46,13 @@ RECIPE_WORDS = {
     "robust": "robust (recommended)",
     "fine-tune": "fine-tune (robust, from a model)",
     "paper": "paper (as CARE trains)",
-    CUSTOM: CUSTOM,
+    CUSTOM: "custom (set under More settings)",
 }
 RECIPE_HELP = (
     "Robust: patches from everywhere in the images, varied in brightness, size and noise, and averaged weights, so "
     "that the model also works on images unlike those it was trained on. Fine-tune: the same with a lower learning "
-    "rate, to start from a model. Paper: as CARE trains. The values are under More settings."
+    "rate, to start from a model. Paper: as CARE trains. The values are under More settings; Recipe shows custom where "
+    "they differ from every recipe."
 )
 
 FIXED_BY_MODEL = "The network is that of the model to start from."
@@ -72,7 +73,8 @@ class TrainingSettings(QWidget):
     def __init__(self, names_in_use: Callable[[], set[str]], *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._names_in_use = names_in_use
-        self._has_own_epoch_length = self._has_own_structure = self._has_own_loss = False
+        # what the user has chosen: loss, structure, epoch length
+        self._own: set[str] = set()
         self._build()
         self._connect()
         self._on_start_chosen()
@@ -96,13 +98,14 @@ class TrainingSettings(QWidget):
             choices=[(words, name) for name, words in RECIPE_WORDS.items()],
             tooltip=tooltip(RECIPE_HELP),
         )
-        disable_choice(self.recipe, CUSTOM, "Shown when the settings are not those of a recipe.")
+        disable_choice(self.recipe, CUSTOM, "Shown where the values under More settings differ from every recipe.")
         self.form = ParameterForm(TrainingParameters)
         self.form.set_value(START)
         self.form.editors["budget"].tooltip = tooltip(
             TrainingParameters.described()["budget"].help
             + " The paper: 100 epochs of 400 steps with the care network, about 5 hours without a graphics card."
         )
+        self._show_recipe()
         self._set_budget_unit()
         self.device = ParameterForm(DeviceParameters)
         # training itself reports any other device that is missing
@@ -115,28 +118,24 @@ class TrainingSettings(QWidget):
             narrow(widget)
         structure, recipe, name = Rows(self.structure), Rows(self.recipe), Rows(self.name)
         rows = [structure, self.start_from.rows, recipe, self.form, self.device, name]
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for widget in (self.loss, *(each.native for each in rows)):
-            layout.addWidget(widget)
+        arrange(QVBoxLayout(self), self.loss, *(each.native for each in rows))
         line_up(self.loss.rows, *self.loss.forms.values(), *rows)
 
     def _connect(self) -> None:
         self.loss.changed.connect(self._on_kind_changed)
-        self.loss.combo.native.activated.connect(lambda _: self._on_loss_chosen())
-        self.structure.changed.connect(self._on_structure_chosen)
+        self.loss.combo.native.activated.connect(lambda _: self._own.add("loss"))
+        self.structure.changed.connect(lambda _: self._own.add("structure"))
+        self.structure.changed.connect(self._on_kind_changed)
         self.start_from.changed.connect(self._on_start_chosen)
         self.recipe.changed.connect(self._on_recipe_chosen)
         self.form.editors["budget"].changed.connect(self._on_budget_chosen)
-        self.form.editors["steps_per_epoch"].changed.connect(self._on_epoch_length_set)
+        self.form.editors["steps_per_epoch"].changed.connect(lambda _: self._own.add("epoch length"))
         self.form.changed.connect(self._on_form_changed)
         self.name.changed.connect(lambda: self.changed.emit())
 
     def start_path(self) -> Path | None:
         """Return the model to start from."""
-        entry = self.start_from.value
-        return None if entry is None else entry.path
+        return None if self.start_from.value is None else self.start_from.value.path
 
     def suggest_name(self, *, replacing: bool = False) -> None:
         """Fill in a free name; a name typed by the user stays unless `replacing`."""
@@ -154,7 +153,7 @@ class TrainingSettings(QWidget):
     def suggest_structure(self, names: Iterable[str]) -> None:
         """Choose the structure found in the first of these names; one chosen by the user stays."""
         found = next(filter(None, map(structure_named, names)), None)
-        if found is None or self._has_own_structure or found == self.structure.value:
+        if found is None or "structure" in self._own or found == self.structure.value:
             return
         with self.structure.changed.blocked():
             self.structure.value = found
@@ -166,21 +165,18 @@ class TrainingSettings(QWidget):
         matching = (name for name, values in RECIPES.items() if shown == shown | values)
         with self.recipe.changed.blocked():
             self.recipe.value = next(matching, CUSTOM)
+        # the list offers what can be chosen
+        combo = self.recipe.native
+        combo.view().setRowHidden(combo.findData(CUSTOM), self.recipe.value != CUSTOM)
 
     def _on_recipe_chosen(self, name: str) -> None:
         self.form.set_values(RECIPES[name])
+        self._show_recipe()
         self.changed.emit()
-
-    def _on_structure_chosen(self) -> None:
-        self._has_own_structure = True
-        self._on_kind_changed()
-
-    def _on_epoch_length_set(self) -> None:
-        self._has_own_epoch_length = True
 
     def _on_budget_chosen(self, budget: str) -> None:
         values: dict[str, Any] = {"amount": AMOUNTS[budget]}
-        if not self._has_own_epoch_length:
+        if "epoch length" not in self._own:
             values["steps_per_epoch"] = DEFAULT_STEPS_PER_EPOCH[budget]
         self.form.set_values(values)
         self._set_budget_unit()
@@ -196,18 +192,14 @@ class TrainingSettings(QWidget):
         self.suggest_name()
         self.changed.emit()
 
-    def _on_loss_chosen(self) -> None:
-        self._has_own_loss = True
-
     def _on_start_chosen(self) -> None:
         entry = self.start_from.value
-        is_fixed = entry is not None
-        if entry is not None and not self._has_own_loss:
+        if entry is not None and "loss" not in self._own:
             self.loss.show_loss(entry.card.loss, entry.card.loss_parameters)
         preset = self.form.editors["preset"]
-        preset.enabled = not is_fixed
-        preset.tooltip = tooltip(FIXED_BY_MODEL if is_fixed else TrainingParameters.described()["preset"].help)
-        fitting, other = ("fine-tune", "robust") if is_fixed else ("robust", "fine-tune")
+        preset.enabled = entry is None
+        preset.tooltip = tooltip(FIXED_BY_MODEL if entry else TrainingParameters.described()["preset"].help)
+        fitting, other = ("fine-tune", "robust") if entry else ("robust", "fine-tune")
         if self.recipe.value == other:
             self.form.set_values(RECIPES[fitting])
             self._show_recipe()
@@ -216,8 +208,6 @@ class TrainingSettings(QWidget):
 
 def disable_choice(combo: ComboBox, choice: str, why: str) -> None:
     """Show a choice of a combo box that the user cannot take, with the reason as tooltip."""
-    model = combo.native.model()
-    assert isinstance(model, QStandardItemModel)
-    item = model.item(combo.native.findData(choice))
+    item = combo.native.model().item(combo.native.findData(choice))
     item.setEnabled(False)
     item.setToolTip(tooltip(why))

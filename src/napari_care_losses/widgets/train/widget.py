@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QGroupBox, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.models.library import new_model_path
 from napari_care_losses.models.user_folder import library_folder
 from napari_care_losses.training.progress import Preview, Step
-from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.panel import Panel
 from napari_care_losses.widgets.shared.run_bar import RunBar, show_text
 from napari_care_losses.widgets.train.pairs.table import PairTable
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
-    from napari_care_losses.training.parameters import TrainingParameters
     from napari_care_losses.widgets.train.queue.queue import QueuedTraining
 
 START_TEXT = "Start training"
@@ -42,7 +42,9 @@ class TrainWidget(Panel):
         self.queue = TrainingQueue(parent=self)
         self._build()
         self._connect()
-        self._find_stopped()
+        # the reason is shown below the button: without the folder nothing can be trained
+        with suppress(CareError):
+            self.queue.find_stopped(library_folder())
         self.settings.suggest_name()
         self._update()
 
@@ -59,7 +61,12 @@ class TrainWidget(Panel):
         self.structure, self.start_from = self.settings.structure, self.settings.start_from
         self.view = TrainingView(self._viewer.theme)
         self.trainings = QueueTable(self.queue)
-        self.queue_button = QPushButton("Queue")
+        self.queue_button = push_button(
+            "Queue",
+            "Add a training with these pairs, loss and settings to the list. Trainings run one after the other. To "
+            "compare losses, choose the next loss while the first is trained, and press Queue again.",
+            self._add_to_queue,
+        )
         self.run_bar = RunBar(
             START_TEXT,
             "Stop",
@@ -68,8 +75,10 @@ class TrainWidget(Panel):
             "Waiting trainings do not start.",
         )
         self.run_bar.add_button(self.queue_button)
-        self.body.addWidget(_group("Training pairs", self.pairs))
-        for widget in (self.settings, self.patches, self.trainings, self.view):
+        group = QGroupBox("Training pairs")
+        group.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        arrange(QVBoxLayout(group), self.pairs, margins=(6, 6, 6, 6))
+        for widget in (group, self.settings, self.patches, self.trainings, self.view):
             self.body.addWidget(widget)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
@@ -79,26 +88,19 @@ class TrainWidget(Panel):
         self.settings.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
         self.run_bar.stopped.connect(self._stop)
-        self.queue_button.clicked.connect(lambda: self._add_to_queue())
         self.queue.changed.connect(self._update)
         self.queue.began.connect(self._on_began)
         self.queue.reported.connect(self._on_report)
         self.queue.ended.connect(self._on_ended)
         self.trainings.selected.connect(self.view.show_training)
         self.trainings.selected.connect(lambda _: self._update())
-        self.trainings.resume_pressed.connect(self._resume)
+        self.trainings.resume_pressed.connect(lambda entry: self.queue.resume(entry, self._resumption(entry)))
         self.trainings.discard_confirmed.connect(self._discard)
         self.closing.closed.connect(self._on_closed)
         self._viewer.events.theme.connect(self._on_theme)
 
     def _plan(self) -> TrainingPlan:
-        """Return the training described by the widget.
-
-        Raises
-        ------
-        CareError
-            If something is missing or does not fit.
-        """
+        """Return the training described by the widget; raises a `CareError` if something is missing or does not fit."""
         out = new_model_path(self.name.value)
         self.queue.check_name(out)
         return TrainingPlan(
@@ -114,15 +116,11 @@ class TrainWidget(Panel):
     def _resumption(self, entry: QueuedTraining) -> TrainingPlan:
         """Return how to resume a stopped training; if its pairs are unknown, with those of the table.
 
-        Raises
-        ------
-        CareError
-            If something it needs is missing.
+        It raises a `CareError` if something is missing.
         """
         if entry.plan is not None:
             return entry.plan
         stopped, start = entry.stopped, self.settings.start_path()
-        assert stopped is not None
         if stopped.starts_from_model and start is None:
             raise InputError("This training started from a model: choose the same one under Start.")
         return TrainingPlan(
@@ -147,30 +145,16 @@ class TrainWidget(Panel):
         self.run_bar.start_button.setText(f"Start queue ({waiting})" if starts_queue else START_TEXT)
         show_text(self.run_bar.reason, reason)
         self.queue_button.setEnabled(not reason)
-        self.queue_button.setToolTip(
-            tooltip(
-                "Add a training with these pairs, loss and settings to the list. Trainings run one after the other. To "
-                "compare losses, choose the next loss while the first is trained, and press Queue again."
-            )
-        )
         entry = self.trainings.current()
         resumable = entry is not None and entry.can_resume
         self.trainings.update_buttons(_reason(lambda: self._resumption(entry)) if resumable else "")
-        self.patches.set_state(_reason(self.pairs.pairs) or _reason(self.form.value), self._pairs_and_settings)
+        self.patches.set_state(
+            _reason(self.pairs.pairs) or _reason(self.form.value), lambda: (self.pairs.pairs(), self.form.value())
+        )
 
     def _on_pairs(self) -> None:
         self.settings.suggest_structure(name for row in self.pairs.rows for name in row.names)
         self._update()
-
-    def _pairs_and_settings(self) -> tuple[Any, TrainingParameters]:
-        return self.pairs.pairs(), self.form.value()
-
-    def _find_stopped(self) -> None:
-        try:
-            self.queue.find_stopped(library_folder())
-        except CareError:
-            # the reason is shown below the button: without the folder nothing can be trained
-            return
 
     def _start(self) -> None:
         if self.is_running:
@@ -188,9 +172,6 @@ class TrainWidget(Panel):
     def _stop(self) -> None:
         self.queue.stop()
         self.run_bar.say("Stopping…")
-
-    def _resume(self, entry: QueuedTraining) -> None:
-        self.queue.resume(entry, self._resumption(entry))
 
     def _discard(self, entry: QueuedTraining) -> None:
         try:
@@ -245,12 +226,3 @@ def _reason(make: Callable[[], object]) -> str:
     except CareError as error:
         return str(error)
     return ""
-
-
-def _group(title: str, widget: QWidget) -> QGroupBox:
-    group = QGroupBox(title)
-    group.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-    layout = QVBoxLayout(group)
-    layout.setContentsMargins(6, 6, 6, 6)
-    layout.addWidget(widget)
-    return group

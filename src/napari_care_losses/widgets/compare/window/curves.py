@@ -11,7 +11,7 @@ from napari_care_losses.evaluation.spectra import averaged_rings, fourier_ring_c
 from napari_care_losses.widgets.compare.results import TRUTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -21,22 +21,13 @@ if TYPE_CHECKING:
 
 
 class PlotCurve(NamedTuple):
-    """One curve of a plot.
-
-    Attributes
-    ----------
-    name : str
-        Name of its panel.
-    x, y : (N,) float64
-        Coordinates of its points.
-    note : str
-        Text beside the name in the legend.
-    """
+    """The curve of a panel in a plot."""
 
     name: str
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     note: str = ""
+    """Stands beside the name in the legend."""
 
 
 CurveReport = PlotCurve | str
@@ -44,44 +35,38 @@ CurveReport = PlotCurve | str
 
 
 def profiles(
-    images: Mapping[str, NDArray[np.float32]], line: Line, *, width: int, pixel_size: float | None
+    images: Mapping[str, NDArray[np.float32]], line: Line, width: int, pixel_size: float | None
 ) -> Iterator[CurveReport]:
     """Yield the intensity of every image along a line; distances in micrometres if the pixel size is known."""
     start, stop = from_centres(line)
     for name, image in images.items():
-        try:
-            distance, intensity = line_profile(image, start, stop, width)
-        except InputError as error:
-            yield str(error)
-            return
+        distance, intensity = line_profile(image, start, stop, width)
         yield PlotCurve(name, distance * (pixel_size or 1), intensity)
 
 
-def spectra(images: Mapping[str, NDArray[np.float32]], *, pixel_size: float | None) -> Iterator[CurveReport]:
+def spectra(images: Mapping[str, NDArray[np.float32]], pixel_size: float | None) -> Iterator[CurveReport]:
     """Yield the radial power of every image; frequencies in 1/um if the pixel size is known."""
     for name, image in images.items():
-        try:
-            frequency, power = radial_power(image)
-        except InputError as error:
-            yield str(error)
-            return
+        frequency, power = radial_power(image)
         yield PlotCurve(name, frequency / (pixel_size or 1), power)
 
 
-def correlations(
-    results: ComparisonResults, names: Sequence[str], index: int, *, pixel_size: float | None
-) -> Iterator[CurveReport]:
+def correlations(results: ComparisonResults, names: Iterable[str], index: int) -> Iterator[CurveReport]:
     """Yield the averaged Fourier ring correlation of a frame's images with the truth, the resolution as note."""
-    truth = results.image(TRUTH, index)
+    truth, pixel_size = results.image(TRUTH, index), results.plan.pixel_size
     for name in names:
-        try:
+        if name != TRUTH:
             frequency, correlation = fourier_ring_correlation(results.image(name, index), truth)
-        except InputError as error:
-            yield str(error)
-            return
-        limit = resolution(frequency, correlation)
-        averaged = averaged_rings(correlation)
-        yield PlotCurve(name, frequency / (pixel_size or 1), averaged, resolution_text(limit, pixel_size))
+            note = resolution_text(resolution(frequency, correlation), pixel_size)
+            yield PlotCurve(name, frequency / (pixel_size or 1), averaged_rings(correlation), note)
+
+
+def until_error(curves: Iterator[CurveReport]) -> Iterator[CurveReport]:
+    """Yield curves, and at the first error why there are no more."""
+    try:
+        yield from curves
+    except InputError as error:
+        yield str(error)
 
 
 def from_centres(line: Line) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,50 +31,31 @@ DIFFERENCE_PERCENTILE = 98
 """Percentile of the absolute differences that is shown in full colour."""
 
 
-@dataclass(frozen=True)
-class DrawingOptions:
-    """The frame that the panels show, and how.
-
-    Attributes
-    ----------
-    index : int
-        The frame.
-    is_difference : bool
-        Whether differences are shown: to the ground truth, or without one the residuals (input minus restored).
-    is_matched : bool
-        Whether the brightness of every image is first matched to the ground truth, or without one to the input.
-    """
+class DrawingOptions(NamedTuple):
+    """The frame that the panels show, and how."""
 
     index: int
     is_difference: bool
+    """Whether differences are shown: to the ground truth, or without one the residuals (input minus restored)."""
+
     is_matched: bool
+    """Whether the brightness of every image is first matched to the ground truth, or without one to the input."""
 
 
 class Drawing(NamedTuple):
-    """An image ready to be drawn.
-
-    Attributes
-    ----------
-    name : str
-        Name of its panel.
-    options : DrawingOptions
-        The options it was drawn with.
-    pyramid : Pyramid
-        The image.
-    limits : tuple of float
-        Suitable contrast limits.
-    span : tuple of float
-        Its minimum and maximum.
-    difference : float
-        The difference shown in full colour.
-    """
+    """The image of a panel, ready to be drawn."""
 
     name: str
     options: DrawingOptions
     pyramid: Pyramid
     limits: tuple[float, float]
+    """Suitable contrast limits."""
+
     span: tuple[float, float]
+    """Minimum and maximum."""
+
     difference: float
+    """The difference shown in full colour."""
 
 
 def anchor(results: ComparisonResults) -> str:
@@ -97,31 +78,31 @@ def draw(results: ComparisonResults, names: Sequence[str], options: DrawingOptio
         if name != fixed:
             image = _compared(image, reference, options, is_residual=fixed == INPUT)
         span = (float(image.min()), float(image.max()))
-        yield Drawing(name, options, Pyramid(image), comparable_limits(thinned(image)), span, difference_limit(image))
+        # percentiles are slow on large images
+        step = max(1, math.isqrt(image.size // SAMPLED))
+        sample = image[::step, ::step]
+        difference = float(np.percentile(np.abs(sample), DIFFERENCE_PERCENTILE)) or 1.0
+        yield Drawing(name, options, Pyramid(image), comparable_limits(sample), span, difference)
 
 
 def _compared(
     image: NDArray[np.float32], reference: NDArray[np.float32], options: DrawingOptions, *, is_residual: bool
 ) -> NDArray[np.float32]:
     if options.is_matched:
-        image = matched(image, reference)
+        # where that is impossible, the image stays as it is
+        with suppress(InputError):
+            image = align(image, reference).astype(np.float32)
     if not options.is_difference:
         return image
     return reference - image if is_residual else image - reference
 
 
 class Part(NamedTuple):
-    """The part of an image that is drawn.
-
-    Attributes
-    ----------
-    image : float32 array (Y, X)
-        Its pixels, each the mean of a square of the image's pixels.
-    left, top, width, height : float
-        Its place, in pixels of the image.
-    """
+    """The part of an image that is drawn, and its place in pixels of the image."""
 
     image: NDArray[np.float32]
+    """Array (Y, X); each of its pixels is the mean of a square of the image's pixels."""
+
     left: float
     top: float
     width: float
@@ -132,12 +113,7 @@ class Pyramid:
     """An image at several resolutions, each half the one before.
 
     A panel draws only the part in view at the resolution of the screen, so that moving and zooming are as fast for
-    large images as for small ones.
-
-    Parameters
-    ----------
-    image : array (Y, X) of any real dtype
-        The image.
+    large images as for small ones. The image is an array (Y, X) of any real dtype.
     """
 
     def __init__(self, image: ArrayLike) -> None:
@@ -173,25 +149,6 @@ class Pyramid:
 def as_float(image: ArrayLike) -> NDArray[np.float32]:
     """Return an image as finite float32 values; NaN and infinity become 0."""
     return np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
-
-
-def matched(image: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an image aligned to the grey levels of another one; unchanged where that is impossible."""
-    try:
-        return align(image, reference).astype(np.float32)
-    except InputError:
-        return image
-
-
-def difference_limit(image: NDArray[np.float32]) -> float:
-    """Return the difference that is shown in full colour."""
-    return float(np.percentile(np.abs(thinned(image)), DIFFERENCE_PERCENTILE)) or 1.0
-
-
-def thinned(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a regular sample of an image's pixels, enough for percentiles, which are slow on large images."""
-    step = max(1, math.isqrt(image.size // SAMPLED))
-    return image[::step, ::step]
 
 
 def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:

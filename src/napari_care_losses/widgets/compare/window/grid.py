@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_care_losses.widgets.compare.window.drawing import Pyramid
-
 HEADING = 20
 """Approximate height of a panel's heading, in pixels of the screen."""
 
@@ -47,11 +45,11 @@ class PanelGrid(QWidget):
         super().__init__(parent)
         height, width = frame_shape
         self._whole = self._view = QRectF(0, 0, width, height)
-        self._line: Line | None = None
+        middle = height / 2
+        self.line: Line = (0.2 * width, middle), (0.8 * width, middle)
         self.panels = {name: ImagePanel(name, colour) for name, colour in colours.items()}
-        self._layout = QGridLayout(self)
+        self._layout = QGridLayout(self, spacing=SPACING)
         self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setSpacing(SPACING)
         self._columns = 0
         self._settling = SingleShot(self, 0, lambda: self._set_view(self._view))
         for panel in self.panels.values():
@@ -61,28 +59,11 @@ class PanelGrid(QWidget):
             panel.box.reset_asked.connect(self.reset_view)
         self._arrange()
         self.reset_view()
-
-    @property
-    def line(self) -> Line | None:
-        """The line in all panels, or None."""
-        return self._line
-
-    @property
-    def view(self) -> QRectF:
-        """The part of the image that all panels show."""
-        return QRectF(self._view)
+        self.show_line(True)
 
     def reset_view(self) -> None:
         """Show the whole image."""
         self._set_view(self._whole)
-
-    def show_image(self, name: str, pyramid: Pyramid) -> None:
-        """Show an image in a panel."""
-        self.panels[name].show_image(pyramid)
-
-    def show_message(self, name: str, text: str) -> None:
-        """Show a text in place of a panel's image."""
-        self.panels[name].show_message(text)
 
     def images(self) -> dict[str, NDArray[np.float32]]:
         """Return the images shown, by panel."""
@@ -102,21 +83,10 @@ class PanelGrid(QWidget):
             if name != but:
                 panel.set_colours(levels, table)
 
-    def set_line(self, line: Line | None) -> None:
-        """Show a line in all panels, or none; `line_changed` is not emitted."""
-        self._line = line
-        for panel in self.panels.values():
-            panel.set_line(line)
-
     def show_line(self, is_shown: bool) -> None:
         """Show or hide the line; a hidden line is kept."""
         for panel in self.panels.values():
-            panel.set_line(self._line if is_shown else None)
-
-    def default_line(self) -> Line:
-        """Return a line across the middle of the view."""
-        middle, across = self._view.center(), 0.3 * self._view.width()
-        return (middle.x() - across, middle.y()), (middle.x() + across, middle.y())
+            panel.set_line(self.line if is_shown else None)
 
     def resizeEvent(self, event: object) -> None:
         """Choose the number of columns that fits."""
@@ -152,7 +122,7 @@ class PanelGrid(QWidget):
 
     def _on_line_changed(self, line: Line) -> None:
         sender = self.sender()
-        self._line = line
+        self.line = line
         for panel in self.panels.values():
             if panel is not sender:
                 panel.set_line(line)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pyqtgraph
-from qtpy.QtCore import QPointF, QRectF, Qt, Signal
+from qtpy.QtCore import QPointF, QRectF, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,15 +57,7 @@ class ImageBox(pyqtgraph.ViewBox):
 
 
 class ImagePanel(QWidget):
-    """An image with a heading.
-
-    Parameters
-    ----------
-    title : str
-        Name of the image.
-    colour : str
-        Colour of its curves in the plots.
-    """
+    """An image below its name, its scores and a mark in the colour of its curves."""
 
     moved = Signal(object)
     """The view, a `QRectF`, after the user has moved or zoomed it."""
@@ -82,8 +75,7 @@ class ImagePanel(QWidget):
         self.swatch = QLabel()
         self.title = QElidingLabel(title)
         self.title.setToolTip(tooltip(title))
-        self.scores = QLabel()
-        self.scores.setTextFormat(Qt.TextFormat.RichText)
+        self.scores = QLabel(textFormat=Qt.TextFormat.RichText)
         self._graphics = pyqtgraph.GraphicsView(background=None)
         self._graphics.setMinimumSize(SMALLEST_PANEL, SMALLEST_PANEL)
         self.box = ImageBox()
@@ -91,16 +83,15 @@ class ImagePanel(QWidget):
         self.item = pyqtgraph.ImageItem(axisOrder="row-major")
         self.box.addItem(self.item, ignoreBounds=True)
         self.roi = self._make_line()
-        self.message = QLabel(self._graphics)
-        self.message.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.message.setWordWrap(True)
+        self.message = QLabel(alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True)
         self.message.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self._lay_out()
         self.set_colour(colour)
         self.box.sigRangeChangedManually.connect(lambda _: self.moved.emit(self.box.viewRect()))
         self.box.sigRangeChanged.connect(self._draw)
         self.box.sigResized.connect(self._draw)
-        self.box.line_drawn.connect(self._on_line_drawn)
+        self.box.line_drawn.connect(self.set_line)
+        self.box.line_drawn.connect(self.line_changed)
         self._graphics.sigSceneMouseMoved.connect(self._on_mouse_moved)
 
     @property
@@ -141,7 +132,6 @@ class ImagePanel(QWidget):
         for item in (self.item, self.roi):
             item.hide()
         self.message.setText(text)
-        self._place_message()
         self.message.show()
 
     def set_colours(self, levels: tuple[float, float], table: NDArray[np.uint8] | None) -> None:
@@ -159,11 +149,10 @@ class ImagePanel(QWidget):
         self.roi.setVisible(self._has_line and self.pyramid is not None)
         if line is None:
             return
-        self.roi.blockSignals(True)
-        self.roi.setPos((0, 0), update=False)
-        for handle, end in zip(self.roi.getHandles(), line, strict=True):
-            self.roi.movePoint(handle, end, finish=False, coords="parent")
-        self.roi.blockSignals(False)
+        with QSignalBlocker(self.roi):
+            self.roi.setPos((0, 0), update=False)
+            for handle, end in zip(self.roi.getHandles(), line, strict=True):
+                self.roi.movePoint(handle, end, finish=False, coords="parent")
         self.roi.update()
 
     def line(self) -> Line | None:
@@ -172,14 +161,6 @@ class ImagePanel(QWidget):
             return None
         first, last = (self.roi.mapToParent(point) for point in self.roi.listPoints())
         return (first.x(), first.y()), (last.x(), last.y())
-
-    def resizeEvent(self, event: Any) -> None:
-        """Keep the message in the middle."""
-        super().resizeEvent(event)
-        self._place_message()
-
-    def _place_message(self) -> None:
-        self.message.setGeometry(self._graphics.rect())
 
     def _make_line(self) -> pyqtgraph.LineSegmentROI:
         pen, hover = (pyqtgraph.mkPen(LINE_COLOUR, width=width) for width in (2, 3))
@@ -191,26 +172,12 @@ class ImagePanel(QWidget):
         return line
 
     def _lay_out(self) -> None:
-        name = QHBoxLayout()
-        name.addWidget(self.swatch)
-        name.addWidget(self.title, 1)
-        self._heading = QBoxLayout(QBoxLayout.Direction.LeftToRight)
-        self._heading.setContentsMargins(2, 0, 2, 0)
-        for layout in (name, self._heading):
-            layout.setSpacing(4)
-        self._heading.addLayout(name, 1)
-        self._heading.addWidget(self.scores)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(1)
-        layout.addLayout(self._heading)
-        layout.addWidget(self._graphics, 1)
+        name = arrange(QHBoxLayout(), self.swatch, self.title, growing=[self.title])
+        self._heading = arrange(QHBoxLayout(), name, self.scores, growing=[name], margins=(2, 0, 2, 0))
+        arrange(QVBoxLayout(self), self._heading, self._graphics, growing=[self._graphics], spacing=1)
+        arrange(QVBoxLayout(self._graphics), self.message)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.setMinimumSize(SMALLEST_PANEL, SMALLEST_PANEL)
-
-    def _on_line_drawn(self, line: Line) -> None:
-        self.set_line(line)
-        self.line_changed.emit(line)
 
     def _on_mouse_moved(self, position: QPointF) -> None:
         place = self.box.mapSceneToView(position)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyqtgraph
@@ -12,13 +11,12 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.plotting import LABEL_MARGIN, take_theme
 from napari_care_losses.widgets.shared.run_bar import show_text
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
-
-    from numpy.typing import NDArray
 
     from napari_care_losses.widgets.compare.window.curves import PlotCurve
 
@@ -29,23 +27,12 @@ SMALLEST_PLOT = (160, 140)
 """Least width and height of a plot, in pixels of the screen."""
 
 
-@dataclass(frozen=True)
-class CurveStyle:
-    """How the curve of a panel looks.
-
-    Attributes
-    ----------
-    title : str
-        Its name in the legend.
-    colour : str
-        Colour of the line.
-    is_dashed : bool
-        Whether the line is dashed.
-    """
+class CurveStyle(NamedTuple):
+    """How the curve of a panel looks, and its title in the legend."""
 
     title: str
     colour: str
-    is_dashed: bool = False
+    is_dashed: bool
 
 
 class CurvePlot(QWidget):
@@ -55,8 +42,8 @@ class CurvePlot(QWidget):
     ----------
     theme : str
         Name of napari's theme.
-    vertical : str
-        Label of the vertical axis.
+    horizontal, vertical : str
+        Labels of the axes.
     help : str
         Tooltip: what the curves mean.
     is_logarithmic : bool
@@ -71,6 +58,7 @@ class CurvePlot(QWidget):
         self,
         theme: str,
         *,
+        horizontal: str,
         vertical: str,
         help: str,
         is_logarithmic: bool = False,
@@ -81,17 +69,13 @@ class CurvePlot(QWidget):
         super().__init__(parent)
         self._is_logarithmic = is_logarithmic
         self._styles: dict[str, CurveStyle] = {}
-        self._curves: dict[str, PlotCurve] = {}
+        self.curves: dict[str, PlotCurve] = {}
         self._hidden: set[str] = set()
         self.items: dict[str, pyqtgraph.PlotDataItem] = {}
-        self.legend = QLabel()
-        self.legend.setWordWrap(True)
-        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend = QLabel(wordWrap=True, textFormat=Qt.TextFormat.RichText)
         self.legend.setToolTip(tooltip("Click a name to hide its curve, and to show it again."))
         self.legend.linkActivated.connect(self._toggle)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
-        self.message.setVisible(False)
+        self.message = QLabel(wordWrap=True, visible=False)
         self.plot = pyqtgraph.PlotWidget()
         self.plot.setMinimumSize(*SMALLEST_PLOT)
         self.plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
@@ -99,6 +83,7 @@ class CurvePlot(QWidget):
         self.plot.setToolTip(tooltip(help))
         self.plot.setLogMode(y=is_logarithmic)
         self.plot.setLabel("left", vertical)
+        self.plot.setLabel("bottom", horizontal)
         self.plot.getPlotItem().layout.setContentsMargins(0, 0, 6, LABEL_MARGIN)
         for side in ("left", "bottom"):
             self.plot.getAxis(side).enableAutoSIPrefix(False)
@@ -107,34 +92,16 @@ class CurvePlot(QWidget):
         self._threshold = None if threshold is None else pyqtgraph.InfiniteLine(threshold, angle=0)
         if self._threshold is not None:
             self.plot.addItem(self._threshold, ignoreBounds=True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.setSpacing(2)
-        for widget in (self.legend, self.message):
-            layout.addWidget(widget)
-        layout.addWidget(self.plot, 1)
-        self._text = ""
+        parts = self.legend, self.message, self.plot
+        arrange(QVBoxLayout(self), *parts, growing=[self.plot], spacing=2, margins=(0, 4, 0, 0))
         self.set_theme(theme)
 
-    @property
-    def curves(self) -> dict[str, PlotCurve]:
-        """The curves by name."""
-        return dict(self._curves)
-
     def set_styles(self, styles: Mapping[str, CurveStyle]) -> None:
-        """Set the names of all possible curves, their order and their styles."""
+        """Set the styles of all curves that may come, in their order; the names stay the same."""
         self._styles = dict(styles)
-        for name in set(self.items) - set(styles):
-            self.plot.removeItem(self.items.pop(name))
-        self._curves = {name: curve for name, curve in self._curves.items() if name in styles}
-        self._hidden &= set(styles)
         for name in self.items:
             self._dress(name)
         self._write_legend()
-
-    def set_horizontal(self, text: str) -> None:
-        """Set the label of the horizontal axis."""
-        self.plot.setLabel("bottom", text)
 
     def say(self, text: str) -> None:
         """Show why there are no curves."""
@@ -142,20 +109,20 @@ class CurvePlot(QWidget):
 
     def keep(self, names: Container[str]) -> None:
         """Remove all curves but these."""
-        for name in [name for name in self._curves if name not in names]:
-            del self._curves[name]
+        for name in [name for name in self.curves if name not in names]:
+            del self.curves[name]
             self.items[name].setData([], [])
         self._write_legend()
 
     def show_curve(self, curve: PlotCurve) -> None:
         """Show a curve; it replaces the one of the same name."""
-        if curve.name not in self._styles:
-            return
-        self._curves[curve.name] = curve
+        self.curves[curve.name] = curve
         if curve.name not in self.items:
             self.items[curve.name] = self.plot.plot(connect="finite")
             self._dress(curve.name)
-        self.items[curve.name].setData(*_drawable(curve.x, curve.y, is_logarithmic=self._is_logarithmic))
+        # 0 has no logarithm: the line has a gap there
+        y = np.where(curve.y > 0, curve.y, np.nan) if self._is_logarithmic else curve.y
+        self.items[curve.name].setData(curve.x, y)
         self.items[curve.name].setVisible(curve.name not in self._hidden)
         self._write_legend()
 
@@ -181,9 +148,9 @@ class CurvePlot(QWidget):
 
     def _write_legend(self) -> None:
         entries = [
-            _entry(name, style, self._curves[name].note, self._text, is_hidden=name in self._hidden)
+            _entry(name, style, self.curves[name].note, self._text, is_hidden=name in self._hidden)
             for name, style in self._styles.items()
-            if name in self._curves
+            if name in self.curves
         ]
         show_text(self.legend, " &nbsp; ".join(entries))
 
@@ -206,9 +173,3 @@ def _entry(name: str, style: CurveStyle, note: str, text: str, *, is_hidden: boo
         f'<span style="color:{style.colour}">{mark}</span>&nbsp;'
         f'<a href="{link}" style="color:{text}; text-decoration:none">{label}</a>'
     )
-
-
-def _drawable(x: Any, y: Any, *, is_logarithmic: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    # 0 has no logarithm: the line has a gap there
-    return x, np.where(y > 0, y, np.nan) if is_logarithmic else y

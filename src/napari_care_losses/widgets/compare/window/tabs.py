@@ -13,14 +13,15 @@ from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.compare.colors import is_dashed
 from napari_care_losses.widgets.compare.results import TITLES, TRUTH
 from napari_care_losses.widgets.compare.tables import FrameTable
-from napari_care_losses.widgets.compare.window.curves import PlotCurve, correlations, profiles, spectra
+from napari_care_losses.widgets.compare.window.curves import PlotCurve, correlations, profiles, spectra, until_error
 from napari_care_losses.widgets.compare.window.plots import CurvePlot, CurveStyle
 from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import Rows, narrow, tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.number_edit import NumberEdit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -40,35 +41,15 @@ WIDEST_LINE = 99
 
 
 class PanelContent(NamedTuple):
-    """What the panels show.
-
-    Attributes
-    ----------
-    images : dict of str to array (Y, X)
-        Images or differences as drawn, by panel.
-    index : int
-        The frame.
-    line : Line, or None
-        The line in the panels.
-    """
+    """What the panels show: images or differences as drawn (arrays (Y, X) by panel), frame and line."""
 
     images: Mapping[str, NDArray[np.float32]]
     index: int
-    line: Line | None
+    line: Line
 
 
 class CurveTabs(QTabWidget):
-    """Plots what the panels show; only the visible tab is computed, in the background.
-
-    Parameters
-    ----------
-    results : ComparisonResults
-        The comparison.
-    theme : str
-        Name of napari's theme.
-    colours : mapping of str to str
-        Colour by panel.
-    """
+    """Plots what the panels show; only the visible tab is computed, in the background."""
 
     frame_chosen = Signal(int)
     """A frame was clicked in the table."""
@@ -80,9 +61,9 @@ class CurveTabs(QTabWidget):
         self, results: ComparisonResults, theme: str, colours: Mapping[str, str], *, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self._results, self._colours = results, dict(colours)
+        self._results = results
         self._pixel_size = results.plan.pixel_size
-        self._shown = PanelContent({}, 0, None)
+        self._shown: PanelContent | None = None
         self._target: CurvePlot | None = None
         self._computing = LatestJob(parent=self, delay_ms=CURVES_DELAY_MS)
         self._computing.reported.connect(self._on_report)
@@ -90,11 +71,6 @@ class CurveTabs(QTabWidget):
         self._build(theme)
         self.set_colours(colours)
         self.currentChanged.connect(self._on_tab_changed)
-
-    @property
-    def wants_line(self) -> bool:
-        """Whether the visible tab needs the line."""
-        return self.currentWidget() is self._profile_tab
 
     @property
     def is_computing(self) -> bool:
@@ -128,18 +104,18 @@ class CurveTabs(QTabWidget):
             self._filling.start()
 
     def _fill_table(self) -> None:
-        if self.currentWidget() is not self.table:
-            return
-        self.table.show_scores(self._results.copied_scores(), self._results.plan.names, self._colours)
+        if self.currentWidget() is self.table:
+            self.table.show_scores(self._results.copied_scores(), self._colours)
 
     def _build(self, theme: str) -> None:
-        length = "µm" if self._pixel_size else "px"
+        length, frequency = ("µm", "1/µm") if self._pixel_size else ("px", "cycles/px")
+        frequencies = f"spatial frequency ({frequency})"
         self.profile = CurvePlot(
             theme,
+            horizontal=f"distance ({length})",
             vertical="grey level",
             help="Grey levels along the yellow line. Drag its ends, or Shift + drag in a panel to draw a new one.",
         )
-        self.profile.set_horizontal(f"distance ({length})")
         self.line_width = NumberEdit(
             min=1,
             max=WIDEST_LINE,
@@ -150,12 +126,11 @@ class CurveTabs(QTabWidget):
         )
         narrow(self.line_width).changed.connect(self._request)
         self._profile_tab = QWidget()
-        layout = QVBoxLayout(self._profile_tab)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.addWidget(self.profile, 1)
-        layout.addWidget(Rows(self.line_width).native)
+        parts = self.profile, Rows(self.line_width).native
+        arrange(QVBoxLayout(self._profile_tab), *parts, growing=[self.profile], margins=(0, 4, 0, 0))
         self.spectrum = CurvePlot(
             theme,
+            horizontal=frequencies,
             vertical="power",
             is_logarithmic=True,
             help="Power of the structures by size: coarse on the left, fine on the right. A curve below that of the "
@@ -163,6 +138,7 @@ class CurveTabs(QTabWidget):
         )
         self.correlation = CurvePlot(
             theme,
+            horizontal=frequencies,
             vertical="correlation with the ground truth",
             threshold=THRESHOLD,
             limits=(0.0, 1.0),
@@ -170,8 +146,6 @@ class CurveTabs(QTabWidget):
             "agreement; at 0 the structure is lost or invented. The resolution beside each name is where the curve "
             "falls below 1/7, the dashed line.",
         )
-        for plot in (self.spectrum, self.correlation):
-            plot.set_horizontal(f"spatial frequency ({'1/µm' if self._pixel_size else 'cycles/px'})")
         self.table = FrameTable()
         self.table.frame_chosen.connect(self.frame_chosen)
         self.plots = [self.profile, self.spectrum, self.correlation]
@@ -182,40 +156,29 @@ class CurveTabs(QTabWidget):
         self.addTab(self.table, "Table")
 
     def _on_tab_changed(self, _index: int) -> None:
-        self.line_wanted.emit(self.wants_line)
+        self.line_wanted.emit(self.currentWidget() is self._profile_tab)
         self._request()
         self._fill_table()
 
     def _request(self) -> None:
-        made = self._make_iterator()
-        self.table.show_frame(self._shown.index)
-        if made is None:
+        """Compute the curves of the visible tab."""
+        shown, results, pixel_size, width = self._shown, self._results, self._pixel_size, self.line_width.value
+        if shown is None:
+            return
+        self.table.show_frame(shown.index)
+        makers = {
+            self._profile_tab: (self.profile, lambda: profiles(shown.images, shown.line, width, pixel_size)),
+            self.spectrum: (self.spectrum, lambda: spectra(shown.images, pixel_size)),
+            self.correlation: (self.correlation, lambda: correlations(results, shown.images, shown.index)),
+        }
+        if not shown.images or self.currentWidget() not in makers:
             self._computing.cancel()
             return
-        self._target, make_iterator = made
-        self._target.keep(self._shown.images)
-        self._computing.request(make_iterator)
-
-    def _make_iterator(self) -> tuple[CurvePlot, Callable[[], Iterator[CurveReport]]] | None:
-        """Return the visible plot and the function that computes its curves; None if there is nothing to compute."""
-        shown, results, pixel_size = self._shown, self._results, self._pixel_size
-        width, line = self.line_width.value, shown.line
-        if not shown.images:
-            return None
-        if self.wants_line:
-            if line is None:
-                return None
-            return self.profile, lambda: profiles(shown.images, line, width=width, pixel_size=pixel_size)
-        if self.currentWidget() is self.spectrum:
-            return self.spectrum, lambda: spectra(shown.images, pixel_size=pixel_size)
-        if self.currentWidget() is self.correlation:
-            names = [name for name in shown.images if name != TRUTH]
-            return self.correlation, lambda: correlations(results, names, shown.index, pixel_size=pixel_size)
-        return None
+        self._target, make_iterator = makers[self.currentWidget()]
+        self._target.keep(shown.images)
+        self._computing.request(lambda: until_error(make_iterator()))
 
     def _on_report(self, report: CurveReport) -> None:
-        if self._target is None:
-            return
         if isinstance(report, PlotCurve):
             self._target.say("")
             self._target.show_curve(report)

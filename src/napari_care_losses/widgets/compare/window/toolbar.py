@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QStackedWidget, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QWidget
 from superqt import QDoubleRangeSlider, QDoubleSlider
 
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange, push_button
 
 SMALLEST_SLIDER = 110
 SMALLEST_WIDTH = 1e-6
@@ -17,19 +18,16 @@ LARGEST_DIFFERENCE = 4.0
 
 
 class ComparisonBar(QWidget):
-    """Chooses how the panels are drawn.
-
-    Parameters
-    ----------
-    has_truth : bool
-        Whether there is a ground truth.
-    """
+    """Chooses how the panels are drawn, with a ground truth or without one."""
 
     options_changed = Signal()
     """Other images are to be shown."""
 
     contrast_changed = Signal()
     """The same images are to be shown with another contrast."""
+
+    whole_asked = Signal()
+    """The whole image is to be shown."""
 
     def __init__(self, *, has_truth: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,19 +43,11 @@ class ComparisonBar(QWidget):
                 "(blue). A good restoration takes away noise only: structure seen here is lost signal."
             )
         )
-        self.matched = QCheckBox("Match brightness")
-        self.matched.setChecked(True)
-        self.matched.setToolTip(
-            tooltip(
-                "Scale and shift every image's grey levels to fit the "
-                + ("ground truth." if has_truth else "input.")
-                + " Off: grey levels as they are"
-                + ("; the ground truth then has a contrast of its own." if has_truth else ".")
-            )
-        )
-        self.auto = QCheckBox("Auto")
-        self.auto.setChecked(True)
-        self.auto.setToolTip(tooltip("Choose the contrast anew for every frame; it is one for all panels."))
+        matching = "Scale and shift every image's grey levels to fit the {}. Off: grey levels as they are{}."
+        own = ("ground truth", "; the ground truth then has a contrast of its own") if has_truth else ("input", "")
+        self.matched = QCheckBox("Match brightness", checked=True, toolTip=tooltip(matching.format(*own)))
+        about_auto = tooltip("Choose the contrast anew for every frame; it is one for all panels.")
+        self.auto = QCheckBox("Auto", checked=True, toolTip=about_auto)
         self.limits_slider = QDoubleRangeSlider(Qt.Orientation.Horizontal)
         self.limits_slider.setToolTip(tooltip("Grey levels shown black and white, in all panels alike."))
         self.difference_slider = QDoubleSlider(Qt.Orientation.Horizontal)
@@ -68,20 +58,10 @@ class ComparisonBar(QWidget):
         self.sliders.setMinimumWidth(SMALLEST_SLIDER)
         self.sliders.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.text = QLabel()
-        self.whole = QPushButton("Whole image")
-        self.whole.setToolTip(tooltip("Show the whole image in all panels."))
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(8)
-        layout.addWidget(QLabel("Show"))
-        layout.addWidget(self.kind)
-        layout.addWidget(self.matched)
-        layout.addSpacing(8)
-        layout.addWidget(QLabel("Contrast"))
-        layout.addWidget(self.sliders, 1)
-        layout.addWidget(self.text)
-        layout.addWidget(self.auto)
-        layout.addWidget(self.whole)
+        whole = push_button("Whole image", "Show the whole image in all panels.", self.whole_asked.emit)
+        shown = QLabel("Show"), self.kind, self.matched
+        contrast = QLabel("Contrast"), self.sliders, self.text, self.auto, whole
+        arrange(QHBoxLayout(self), *shown, *contrast, growing=[self.sliders], spacing=8)
         self.kind.currentIndexChanged.connect(self._on_kind_changed)
         self.matched.toggled.connect(lambda _: self.options_changed.emit())
         self.auto.toggled.connect(lambda _: self.contrast_changed.emit())

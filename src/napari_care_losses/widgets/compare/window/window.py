@@ -20,6 +20,7 @@ from napari_care_losses.widgets.compare.window.grid import PanelGrid
 from napari_care_losses.widgets.compare.window.tabs import CurveTabs, PanelContent
 from napari_care_losses.widgets.compare.window.toolbar import ComparisonBar
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 
 if TYPE_CHECKING:
     from napari_care_losses.widgets.compare.results import ComparisonResults
@@ -36,17 +37,7 @@ HINT = "Drag to move, scroll to zoom, double-click for the whole image; Shift + 
 
 
 class ComparisonView(QWidget):
-    """Shows a comparison, while it runs and afterwards.
-
-    Parameters
-    ----------
-    results : ComparisonResults
-        The comparison.
-    theme : str
-        Name of napari's theme.
-    parent : QWidget, optional
-        The widget that the window belongs to: it closes with it and has its style.
-    """
+    """Shows a comparison in one of napari's themes, while it runs and afterwards; it closes with its parent."""
 
     frame_chosen = Signal(int)
     """The user has chosen another frame."""
@@ -54,7 +45,7 @@ class ComparisonView(QWidget):
     def __init__(self, results: ComparisonResults, theme: str, *, parent: QWidget | None = None) -> None:
         super().__init__(parent, Qt.WindowType.Window)
         self.results = results
-        self._index = 0
+        self.index = 0
         self._is_running = False
         self._drawn: dict[str, Drawing] = {}
         self._drawing = LatestJob(parent=self, delay_ms=0)
@@ -73,14 +64,9 @@ class ComparisonView(QWidget):
         """Colour of every panel, in order."""
         return panel_colours(self.results.plan.names, self._theme)
 
-    @property
-    def index(self) -> int:
-        """The frame shown."""
-        return self._index
-
     def show_frame(self, index: int) -> None:
         """Show another frame."""
-        self._index = index
+        self.index = index
         with QSignalBlocker(self.slider):
             self.slider.setValue(index)
         self.refresh()
@@ -92,7 +78,7 @@ class ComparisonView(QWidget):
 
     def note(self, index: int) -> None:
         """Show new results of a frame."""
-        if index == self._index:
+        if index == self.index:
             self.refresh()
         else:
             self.tabs.show_scores()
@@ -103,9 +89,9 @@ class ComparisonView(QWidget):
         self._write_headings()
         missing = []
         for name in self.grid.panels:
-            if not results.is_done(name, self._index):
+            if not results.is_done(name, self.index):
                 self._drawn.pop(name, None)
-                self.grid.show_message(name, self._why_missing())
+                self.grid.panels[name].show_message(self._why_missing())
             elif name not in self._drawn or self._drawn[name].options != options:
                 missing.append(name)
         if missing:
@@ -135,14 +121,13 @@ class ComparisonView(QWidget):
         self.bar = ComparisonBar(has_truth=plan.truth is not None)
         self.bar.options_changed.connect(self.refresh)
         self.bar.contrast_changed.connect(self._show_contrast)
-        colours = self.colours
-        self.grid = PanelGrid(colours, plan.frames.frame_shape)
-        self.bar.whole.clicked.connect(self.grid.reset_view)
+        self.grid = PanelGrid(self.colours, plan.frames.frame_shape)
+        self.bar.whole_asked.connect(self.grid.reset_view)
         self.grid.line_changed.connect(self._show_curves)
         self.grid.pointed_at.connect(self._read_out)
-        self.tabs = CurveTabs(self.results, self._theme, colours)
+        self.tabs = CurveTabs(self.results, self._theme, self.colours)
         self.tabs.frame_chosen.connect(self.frame_chosen)
-        self.tabs.line_wanted.connect(self._on_line_wanted)
+        self.tabs.line_wanted.connect(self.grid.show_line)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.addWidget(self.grid)
         self.splitter.addWidget(self.tabs)
@@ -151,55 +136,40 @@ class ComparisonView(QWidget):
             self.splitter.setStretchFactor(place, share)
         self.readout = QLabel()
         self.readout.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 8, 8, 6)
-        layout.setSpacing(6)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.splitter, 1)
-        layout.addLayout(self._make_slider())
-        layout.addWidget(self.readout)
-        self._read_out(None)
-        self.grid.set_line(self.grid.default_line())
-        self._fit_screen()
-
-    def _make_slider(self) -> QHBoxLayout:
-        frames = self.results.plan.frames
-        self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.slider.setRange(0, len(frames) - 1)
+        last = len(plan.frames) - 1
+        self.slider = QSlider(Qt.Orientation.Horizontal, maximum=last, accessibleName="Frame")
         self.slider.setToolTip(
             tooltip("The frame shown, here and in the viewer. The first is 0, as beside the viewer's slider.")
         )
-        self.slider.setAccessibleName("Frame")
         self.slider.valueChanged.connect(self.frame_chosen)
         self.frame_label = QLabel()
-        row = QHBoxLayout()
-        row.addWidget(self.slider, 1)
-        row.addWidget(self.frame_label)
+        row = arrange(QHBoxLayout(), self.slider, self.frame_label, growing=[self.slider], spacing=6)
+        parts = self.bar, self.splitter, row, self.readout
+        arrange(QVBoxLayout(self), *parts, growing=[self.splitter], spacing=6, margins=(8, 8, 8, 6))
         for widget in (self.slider, self.frame_label):
-            widget.setVisible(len(frames) > 1)
-        return row
+            widget.setVisible(last > 0)
+        self._read_out(None)
+        self._fit_screen()
 
     def _fit_screen(self) -> None:
         width, height = SIZE
-        screen = self.screen()
-        if screen is not None:
-            room = screen.availableGeometry()
-            width, height = min(width, round(0.94 * room.width())), min(height, round(0.88 * room.height()))
+        room = self.screen().availableGeometry()
+        width, height = min(width, round(0.94 * room.width())), min(height, round(0.88 * room.height()))
         self.resize(width, height)
         self.splitter.setSizes([width * share // sum(SHARES) for share in SHARES])
 
     def _options(self) -> DrawingOptions:
-        return DrawingOptions(self._index, self.bar.is_difference, self.bar.is_matched)
+        return DrawingOptions(self.index, self.bar.is_difference, self.bar.is_matched)
 
     def _why_missing(self) -> str:
-        if self._index not in self.results.plan.indices:
+        if self.index not in self.results.plan.indices:
             return "This frame is not compared."
         return "Not restored yet…" if self._is_running else "Not restored: the comparison ended before."
 
     def _write_headings(self) -> None:
         last = len(self.results.plan.frames) - 1
-        self.frame_label.setText(f"Frame {self._index} / {last}")
-        scores = self.results.frame_scores(self._index)
+        self.frame_label.setText(f"Frame {self.index} / {last}")
+        scores = self.results.frame_scores(self.index)
         best = {metric: best_of(metric, {name: row[metric] for name, row in scores.items()}) for metric in METRICS}
         for name, panel in self.grid.panels.items():
             panel.title.setText(TITLES.get(name, name))
@@ -213,11 +183,11 @@ class ComparisonView(QWidget):
         self.grid.fit_headings()
 
     def _on_drawing(self, drawing: Drawing) -> None:
-        if drawing.options != self._options() or drawing.name not in self.grid.panels:
+        if drawing.options != self._options():
             return
         self._drawn[drawing.name] = drawing
         self._show_contrast()
-        self.grid.show_image(drawing.name, drawing.pyramid)
+        self.grid.panels[drawing.name].show_image(drawing.pyramid)
         self._show_curves()
 
     def _show_contrast(self) -> None:
@@ -236,19 +206,17 @@ class ComparisonView(QWidget):
             guides = [drawn[fixed]] if fixed in drawn and fixed == TRUTH and self.bar.is_matched else others
             guides = guides or list(drawn.values())
             if guides:
-                self.bar.suggest_limits(guides[0].limits, _union([drawing.span for drawing in guides]))
+                lows, highs = zip(*(drawing.span for drawing in guides), strict=True)
+                self.bar.suggest_limits(guides[0].limits, (min(lows), max(highs)))
             self.grid.set_colours(self.bar.limits, None)
         if fixed in drawn and (self.bar.is_difference or (fixed == TRUTH and not self.bar.is_matched)):
             self.grid.panels[fixed].set_colours(drawn[fixed].limits, None)
 
     def _show_curves(self) -> None:
-        images = {name: self._drawn[name].pyramid.image for name in self.grid.panels if name in self._drawn}
+        images = self.grid.images()
         if self.bar.is_difference:
             images.pop(anchor(self.results), None)
-        self.tabs.show_curves(PanelContent(images, self._index, self.grid.line))
-
-    def _on_line_wanted(self, is_wanted: bool) -> None:
-        self.grid.show_line(is_wanted)
+        self.tabs.show_curves(PanelContent(images, self.index, self.grid.line))
 
     def _read_out(self, place: tuple[float, float] | None) -> None:
         """Show the grey levels of all panels under the mouse."""
@@ -258,9 +226,7 @@ class ComparisonView(QWidget):
             self.readout.setText(HINT)
             return
         values = [
-            f"{TITLES.get(name, name)} {self._drawn[name].pyramid.image[y, x]:.{READOUT_DIGITS}g}"
-            for name in self.grid.panels
-            if name in self._drawn
+            f"{TITLES.get(name, name)} {image[y, x]:.{READOUT_DIGITS}g}" for name, image in self.grid.images().items()
         ]
         self.readout.setText(f"x {x}, y {y}:   " + "   ".join(values))
 
@@ -268,7 +234,3 @@ class ComparisonView(QWidget):
 def _marked(text: str, *, is_bold: bool) -> str:
     text = text.replace(" ", "&nbsp;")
     return f"<b>{text}</b>" if is_bold else text
-
-
-def _union(spans: list[tuple[float, float]]) -> tuple[float, float]:
-    return min(low for low, _ in spans), max(high for _, high in spans)

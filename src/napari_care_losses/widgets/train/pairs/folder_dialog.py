@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QDialog,
-    QHBoxLayout,
-    QLabel,
-    QListWidget,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QListWidget, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.training.pair_names import Matching, explain_unmatched, match_files, match_names
@@ -49,23 +41,14 @@ class FoldersDialog(QDialog):
             )
             for label, what in (("Low", "low exposures"), ("High", "high exposures"))
         )
-        self.found = QListWidget()
-        self.found.setToolTip(tooltip("Low and high file of every pair."))
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
-        self.add_button, cancel = QPushButton("Add pairs"), QPushButton("Cancel")
-        self.add_button.setDefault(True)
-        self.add_button.clicked.connect(self._add)
-        cancel.clicked.connect(self.reject)
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        buttons.addWidget(cancel)
-        buttons.addWidget(self.add_button)
+        self.found = QListWidget(toolTip=tooltip("Low and high file of every pair."))
+        self.summary = QLabel(wordWrap=True)
+        buttons = QDialogButtonBox(accepted=self._add, rejected=self.reject)
+        self.add_button = buttons.addButton("Add pairs", QDialogButtonBox.ButtonRole.AcceptRole)
+        buttons.addButton("Cancel", QDialogButtonBox.ButtonRole.RejectRole)
         layout = QVBoxLayout(self)
-        layout.addWidget(Rows(self.low, self.high).native)
-        layout.addWidget(self.found, 1)
-        layout.addWidget(self.summary)
-        layout.addLayout(buttons)
+        for part in (Rows(self.low, self.high).native, self.found, self.summary, buttons):
+            layout.addWidget(part, int(part is self.found))
         self.low.changed.connect(self._match)
         self.high.changed.connect(self._match)
         self.resize(DIALOG_WIDTH, 360)
@@ -108,9 +91,6 @@ def _summary(matching: Matching) -> str:
     count = len(matching.pairs)
     if not count:
         return f"No file names of the two folders match. {explain_unmatched(matching)}".strip()
-    how = (
-        " by their order, because their names do not match: check that they belong together"
-        if matching.by_order
-        else ""
-    )
+    by_order = " by their order, because their names do not match: check that they belong together"
+    how = by_order if matching.by_order else ""
     return f"{count} pair{'s' if count > 1 else ''} matched{how}. {explain_unmatched(matching)}".strip()

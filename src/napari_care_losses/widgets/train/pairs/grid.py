@@ -44,14 +44,11 @@ class PairGrid(CompactTable):
     def show_row(self, number: int, row: PairRow) -> None:
         """Update one row."""
         mark, _, reason = row.verdict.partition(" ")
-        shape = shape_text(row.shape) if row.is_usable and row.shape is not None else _shortened(reason)
+        # only the beginning of a reason: the column is narrow, and the full text is below the table
+        short = reason.split(":")[0].split(" holds")[0][:20].rstrip(" .")
+        shape = shape_text(row.shape) if row.is_usable else short
         self.set_texts(number, (mark, *row.names, shape), tooltip(f"{' and '.join(row.names)}<br>{row.verdict}"))
 
     def selected_numbers(self) -> list[int]:
         """Return the numbers of the selected rows."""
         return sorted({index.row() for index in self.selectedIndexes()})
-
-
-def _shortened(reason: str) -> str:
-    """Return the beginning of a reason: the column is narrow, and the full text is below the table."""
-    return reason.split(":")[0].split(" holds")[0][:20].rstrip(" .")

@@ -17,7 +17,6 @@ from napari_care_losses.widgets.shared.events import Links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from napari.layers import Layer
 
@@ -25,27 +24,20 @@ UNSET = "choose…"
 
 
 class PairCheck(NamedTuple):
-    """The result of checking a pair.
-
-    Attributes
-    ----------
-    number : int
-        Number of the pair.
-    shape : tuple of int, optional
-        Shape of both stacks, if the pair can be used.
-    problem : str
-        Why it cannot be used.
-    warnings : tuple of str
-        What may be wrong with a pair that can be used.
-    is_last : bool
-        Whether the check is complete.
-    """
+    """The result of checking a pair, given by its number."""
 
     number: int
     shape: tuple[int, ...] | None = None
+    """Shape of both stacks, if the pair can be used."""
+
     problem: str = ""
+    """Why it cannot be used."""
+
     warnings: tuple[str, ...] = ()
+    """What may be wrong with a pair that can be used."""
+
     is_last: bool = False
+    """Whether the check is complete."""
 
 
 class PairRow:
@@ -62,12 +54,8 @@ class PairRow:
     ----------
     source : PairSource, optional
         The pair; None where a layer is missing or cannot be used.
-    shape : tuple of int, optional
-        Shape of both stacks once they are known to be usable.
-    problem : str
-        Why the pair cannot be used.
-    warnings : sequence of str
-        What may be wrong with a pair that can be used.
+    shape, problem, warnings
+        As in `PairCheck`.
     is_examined : bool
         Whether all of its frames have been checked.
     twin : int, optional
@@ -112,8 +100,7 @@ class PairRow:
     def names(self) -> tuple[str, str]:
         """Names of the low and the high exposure."""
         if self._files is not None:
-            low, high = _file_name(self._files.low), _file_name(self._files.high)
-            return low, high
+            return self._files.low.name, self._files.high.name
         low, high = (UNSET if layer is None else layer.name for layer in self.layers)
         return low, high
 
@@ -128,8 +115,9 @@ class PairRow:
             return "… being checked"
         if self.twin is not None:
             return f"✗ Listed twice: row {self.twin} is the same pair."
-        mark = f"⚠ {describe_shape(self.shape)}. " if self.warnings else f"✓ {describe_shape(self.shape)}"
-        return mark + " ".join(self.warnings)
+        count = math.prod(self.shape[:-2])
+        what = f"{count} frame{'s' if count > 1 else ''} of {shape_text(self.shape[-2:])} px"
+        return " ".join([f"⚠ {what}.", *self.warnings]) if self.warnings else f"✓ {what}"
 
     def choose(self, low: Image | None, high: Image | None) -> None:
         """Choose both layers."""
@@ -152,7 +140,10 @@ class PairRow:
         self.warnings, self.is_examined = (), False
         try:
             if self._files is None:
-                self.source = layer_pair(*self.layers)
+                if None in self.layers:
+                    raise InputError("Choose a low and a high exposure.")
+                low, high = self.layers
+                self.source = PairSource(low.name, layer_frames(low), layer_frames(high))
             if self.source is not None and self.source.is_at_hand:
                 self.shape = check_pair(self.source)
         except InputError as error:
@@ -176,46 +167,23 @@ class PairRow:
         self._on_changed(self)
 
 
-def layer_pair(low: Image | None, high: Image | None) -> PairSource:
-    """Return two layers as a pair.
-
-    Raises
-    ------
-    InputError
-        If one is missing, RGB, or no stack of frames.
-    """
-    if low is None or high is None:
-        raise InputError("Choose a low and a high exposure.")
-    return PairSource(low.name, layer_frames(low), layer_frames(high))
-
-
 class LayerMatches(NamedTuple):
-    """Pairs of layers found by their names.
-
-    Attributes
-    ----------
-    new : list of tuple of Image
-        Low and high layer of every pair that is not in the table yet.
-    about : str
-        What adding them does, or why there is nothing to add.
-    result : str
-        What to say once they are added.
-    """
+    """Pairs of layers found by their names."""
 
     new: list[tuple[Image, Image]]
+    """Low and high layer of every pair that is not in the table yet."""
+
     about: str
+    """What adding them does, or why there is nothing to add."""
+
     result: str
+    """What to say once they are added."""
 
 
 def match_layers(layers: Iterable[Layer], listed: Sequence[tuple[Image | None, Image | None]]) -> LayerMatches:
-    """Return the pairs that image layers form by their names; layers restored by this plugin are left out.
+    """Return the pairs that the viewer's image layers form by their names, and which the table does not list yet.
 
-    Parameters
-    ----------
-    layers : iterable of Layer
-        The viewer's layers.
-    listed : sequence of tuple of Image
-        The pairs in the table.
+    Layers restored by this plugin are left out.
     """
     images = {layer.name: layer for layer in layers if isinstance(layer, Image) and not is_result(layer)}
     matching = match_names(list(images))
@@ -237,13 +205,7 @@ def match_layers(layers: Iterable[Layer], listed: Sequence[tuple[Image | None, I
 
 
 def check_pairs(rows: Sequence[tuple[int, PairSource]]) -> Iterator[PairCheck | None]:
-    """Check the first frames of all pairs, then all frames of the usable ones.
-
-    Yields
-    ------
-    PairCheck or None
-        The result of a pair; None where there is nothing new.
-    """
+    """Check the first frames of all pairs, then all frames of the usable ones; yields None where nothing is new."""
     usable: list[PairCheck] = []
     sources = dict(rows)
     for number, source in rows:
@@ -261,14 +223,3 @@ def check_pairs(rows: Sequence[tuple[int, PairSource]]) -> Iterator[PairCheck | 
             yield check._replace(warnings=tuple(work.result), is_last=True)
         except InputError as error:
             yield PairCheck(check.number, problem=str(error), is_last=True)
-
-
-def describe_shape(shape: Sequence[int]) -> str:
-    """Return a shape in words: 3 frames of 40 x 52 px."""
-    count = math.prod(shape[:-2])
-    return f"{count} frame{'s' if count > 1 else ''} of {shape_text(shape[-2:])} px"
-
-
-def _file_name(side: object) -> str:
-    path: Path = side  # type: ignore[assignment]
-    return path.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.training.pair_sources import first_listing
@@ -13,13 +13,14 @@ from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.shared.events import Links
 from napari_care_losses.widgets.shared.form import Rows, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
+from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 from napari_care_losses.widgets.train.pairs.folder_dialog import FoldersDialog
 from napari_care_losses.widgets.train.pairs.grid import PairGrid
 from napari_care_losses.widgets.train.pairs.row import LayerMatches, PairCheck, PairRow, check_pairs, match_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from napari.components import ViewerModel
 
@@ -141,35 +142,31 @@ class PairTable(QWidget):
                 ("High", "The same field of view at a long exposure, which the model learns to reproduce."),
             )
         )
-        for chooser in (self.low, self.high):
-            chooser.changed.connect(self._on_chosen)
+        self.low.changed.connect(self._on_chosen)
+        self.high.changed.connect(self._on_chosen)
         self.verdict, self.note = text_line(), text_line()
         self.choosers = Rows(self.low, self.high)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for part in (self.table, self.choosers.native, self.verdict):
-            layout.addWidget(part)
-        layout.addLayout(self._buttons())
-        layout.addWidget(self.note)
+        grid = QGridLayout(spacing=4)
+        for place, button in enumerate(self._buttons()):
+            grid.addWidget(button, *divmod(place, 3))
+        arrange(QVBoxLayout(self), self.table, self.choosers.native, self.verdict, grid, self.note)
 
-    def _buttons(self) -> QGridLayout:
-        self.add_button = _button("Add pair", "Add a pair of layers. Each frame of a stack is one pair.", self.add_row)
-        self.match_button = _button("Match by name", "", self.match_by_name)
-        self.folders_button = _button(
+    def _buttons(self) -> list[QWidget]:
+        self.add_button = push_button(
+            "Add pair", "Add a pair of layers. Each frame of a stack is one pair.", self.add_row
+        )
+        self.match_button = push_button("Match by name", "", self.match_by_name)
+        self.folders_button = push_button(
             "From folders…",
             "Add the TIFF files of two folders, one of low and one of high exposures. They are read when the training "
             "starts, and need not be open in the viewer.",
             self.open_folders,
         )
-        self.remove_button = _button("Remove", "Remove the selected pairs from the table (Del).", self.remove_selected)
-        self.clear_button = _button("Remove all", "Empty the table.", self.remove_all)
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        buttons = (self.add_button, self.match_button, self.folders_button, self.remove_button, self.clear_button)
-        for place, button in enumerate(buttons):
-            grid.addWidget(button, place // 3, place % 3)
-        return grid
+        self.remove_button = push_button(
+            "Remove", "Remove the selected pairs from the table (Del).", self.remove_selected
+        )
+        self.clear_button = push_button("Remove all", "Empty the table.", self.remove_all)
+        return [self.add_button, self.match_button, self.folders_button, self.remove_button, self.clear_button]
 
     def _append(self, rows: Sequence[PairRow]) -> None:
         start = len(self.rows)
@@ -242,10 +239,8 @@ class PairTable(QWidget):
 
     def _settle(self, row: PairRow, check: PairCheck) -> None:
         self._is_settling = True
-        try:
-            row.settle(check)
-        finally:
-            self._is_settling = False
+        row.settle(check)
+        self._is_settling = False
 
     def _on_row_changed(self, row: PairRow) -> None:
         if row not in self.rows:
@@ -272,10 +267,3 @@ class PairTable(QWidget):
             if tuple(kept) != row.layers:
                 row.choose(*kept)
         self._update_buttons()
-
-
-def _button(text: str, help: str, act: Callable[[], object]) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip(help))
-    button.clicked.connect(lambda _=False: act())
-    return button

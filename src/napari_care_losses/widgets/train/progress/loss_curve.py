@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.plotting import row_plot, take_theme
 
 if TYPE_CHECKING:
@@ -34,18 +35,10 @@ VALIDATION_COLOUR = "#f58518"
 
 
 class LossCurve(QWidget):
-    """Training loss of every step (faint) and smoothed, and validation loss of every epoch.
-
-    Parameters
-    ----------
-    theme : str
-        Name of napari's theme.
-    """
+    """Training loss of every step (faint) and smoothed, and validation loss of every epoch."""
 
     def __init__(self, theme: str, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._steps: list[tuple[int, float, float]] = []
-        self._epochs: list[tuple[int, float]] = []
         self.plot = row_plot(
             CURVE_HEIGHT,
             "Lower is better. Blue: training loss of every step (faint) and smoothed. Orange: validation loss, on "
@@ -58,23 +51,15 @@ class LossCurve(QWidget):
         self.validation = self.plot.plot(name="validation", symbol="o", symbolSize=5)
         self.logarithmic = QCheckBox("Logarithmic")
         self.logarithmic.toggled.connect(self.redraw)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.plot)
-        layout.addWidget(self.logarithmic)
+        arrange(QVBoxLayout(self), self.plot, self.logarithmic, spacing=2)
         self._timer = SingleShot(self, CURVE_DELAY_MS, self.redraw)
         self.set_theme(theme)
-        self.clear()
-
-    def clear(self) -> None:
-        """Remove all points."""
-        self._steps, self._epochs = [], []
-        self.redraw()
+        self.show_training((), ())
 
     def show_training(self, steps: Sequence[Step], epochs: Sequence[Epoch]) -> None:
         """Show these steps and epochs and no others."""
-        self._steps, self._epochs = [], []
+        self._steps: list[tuple[int, float, float]] = []
+        self._epochs: list[tuple[int, float]] = []
         for step in steps:
             self.add_step(step)
         for epoch in epochs:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.train.progress.pictures import Picture
 from napari_care_losses.widgets.train.queue.train_model import sample_patches_of
 
@@ -44,15 +45,10 @@ class PatchSamples(QWidget):
         self._pairs_and_settings: Callable[[], tuple[Sequence[PairSource], TrainingParameters]] | None = None
         self._job = LatestJob(parent=self, delay_ms=0)
         self._job.reported.connect(self._show)
-        self.button, self.picture = QPushButton("Show patches"), Picture(magnified=True)
-        self.button.clicked.connect(self._draw)
-        self.caption = QLabel("Each low patch is above its high patch, normalised as the network receives them.")
-        self.caption.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        for widget in (self.button, self.picture, self.caption):
-            layout.addWidget(widget)
+        self.button, self.picture = push_button("Show patches", HELP, self._draw), Picture(magnified=True)
+        text = "Each low patch is above its high patch, normalised as the network receives them."
+        self.caption = QLabel(text, wordWrap=True)
+        arrange(QVBoxLayout(self), self.button, self.picture, self.caption, spacing=3)
         self.hide_patches()
 
     @property
@@ -63,15 +59,7 @@ class PatchSamples(QWidget):
     def set_state(
         self, reason: str, pairs_and_settings: Callable[[], tuple[Sequence[PairSource], TrainingParameters]]
     ) -> None:
-        """Enable the button, or show why no patches can be drawn.
-
-        Parameters
-        ----------
-        reason : str
-            Why no patches can be drawn; empty enables the button.
-        pairs_and_settings : callable
-            Returns the pairs to draw from and the settings when the button is pressed.
-        """
+        """Enable the button, which draws from what `pairs_and_settings` returns, or show the reason why it cannot."""
         self._pairs_and_settings = pairs_and_settings
         self.button.setEnabled(not reason)
         self.button.setToolTip(tooltip(reason or HELP))
@@ -88,7 +76,6 @@ class PatchSamples(QWidget):
         self._job.cancel()
 
     def _draw(self) -> None:
-        assert self._pairs_and_settings is not None
         pairs, settings = self._pairs_and_settings()
         self._job.request(lambda: sample_patches_of(pairs, settings, COUNT))
 

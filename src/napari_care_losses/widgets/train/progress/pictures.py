@@ -37,8 +37,7 @@ class Picture(QWidget):
     def __init__(self, *, magnified: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._magnified = magnified
-        self.image = QImage()
-        self._aspect = 1.0
+        self.image, self._aspect = QImage(), 1.0
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
@@ -79,14 +78,12 @@ class Picture(QWidget):
             painter.drawImage(target, self.image, self.image.rect())
             return
         ratio = self.devicePixelRatioF()
-        width, height = (min(round(side * ratio), size) for side, size in self._sides())
+        width = min(round(self.width() * ratio), self.image.width())
+        height = min(round(self.height() * ratio), self.image.height())
         scale = min(self.width() / width, self.height() / height)
         source = QRect((self.image.width() - width) // 2, (self.image.height() - height) // 2, width, height)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, scale * ratio > 1)
         painter.drawImage(QRect(0, 0, round(width * scale), round(height * scale)), self.image, source)
-
-    def _sides(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        return (self.width(), self.image.width()), (self.height(), self.image.height())
 
 
 class PreviewPanels(QWidget):
@@ -94,13 +91,13 @@ class PreviewPanels(QWidget):
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.captions = {name: QLabel() for name in ("low", "restored", "truth")}
+        centred = Qt.AlignmentFlag.AlignHCenter
+        self.captions = {name: QLabel(alignment=centred) for name in ("low", "restored", "truth")}
         self.pictures = {name: Picture() for name in self.captions}
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(3)
         for column, name in enumerate(self.captions):
-            self.captions[name].setAlignment(Qt.AlignmentFlag.AlignHCenter)
             grid.addWidget(self.captions[name], 0, column)
             grid.addWidget(self.pictures[name], 1, column)
             grid.setColumnStretch(column, 1)

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.training.progress import Epoch, Preparing, Preview, Step
 from napari_care_losses.training.to_file import holds_weights_after
+from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.run_bar import duration
 from napari_care_losses.widgets.train.progress.loss_curve import LossCurve
 from napari_care_losses.widgets.train.progress.pictures import PreviewPanels
@@ -27,11 +28,7 @@ class TrainingView(QWidget):
         self.title = QLabel()
         self.curve = LossCurve(theme)
         self.preview = PreviewPanels()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for part in (self.title, self.preview, self.curve):
-            layout.addWidget(part)
+        arrange(QVBoxLayout(self), self.title, self.preview, self.curve)
         self.setVisible(False)
 
     def show_training(self, entry: QueuedTraining | None) -> None:
@@ -72,18 +69,19 @@ def progress_text(entry: QueuedTraining, report: object) -> str | None:
 
 def outcome_text(entry: QueuedTraining) -> str:
     """Return a sentence on how a training ended."""
+    is_saved = entry.out.is_file()
     if entry.problem:
-        kept = f" The best model before that is in the library as {entry.name}." if entry.is_saved else ""
+        kept = f" The best model before that is in the library as {entry.name}." if is_saved else ""
         return f"Failed: {entry.problem}{kept}"
     if not entry.epochs and entry.can_resume:
         if holds_weights_after(entry.out, entry.step):
             kept = f"The weights so far are in the library as {entry.name}: choose it in Restore."
-        elif entry.is_saved:
+        elif is_saved:
             kept = f"Another model named {entry.name} in the library is unchanged."
         else:
             kept = "There is no model yet."
         return f"Stopped after {entry.step:,} steps, within the first epoch. {kept} Resume continues it."
-    if not entry.is_saved:
+    if not is_saved:
         return "Stopped before the first step: nothing was saved."
     best = next((epoch for epoch in reversed(entry.epochs) if epoch.is_best), None)
     text = f"Stopped after {entry.step:,} steps" if entry.state is State.STOPPED else f"Trained {entry.step:,} steps"

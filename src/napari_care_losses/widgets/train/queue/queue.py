@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,24 +37,18 @@ ENDS = {Outcome.DONE: State.DONE, Outcome.STOPPED: State.STOPPED, Outcome.FAILED
 
 @dataclass(eq=False)
 class QueuedTraining:
-    """A training in the queue, and its reports so far.
-
-    Attributes
-    ----------
-    out : Path
-        The model file.
-    loss : str
-        Name of the loss.
-    plan : TrainingPlan, optional
-        All it needs; None if it was stopped in an earlier session, because its pairs are then unknown.
-    stopped : StoppedTraining, optional
-        Its saved state, if it was stopped in an earlier session.
-    """
+    """A training in the queue, and its reports so far."""
 
     out: Path
+    """The model file."""
+
     loss: str
     plan: TrainingPlan | None = None
+    """None if it was stopped in an earlier session, because its pairs are then unknown."""
+
     stopped: StoppedTraining | None = None
+    """Its saved state, if it was stopped in an earlier session."""
+
     state: State = State.WAITING
     step: int = 0
     fraction: float = 0.0
@@ -80,11 +75,6 @@ class QueuedTraining:
         return self.state.value
 
     @property
-    def is_saved(self) -> bool:
-        """Whether its model is in the library."""
-        return self.out.is_file()
-
-    @property
     def files(self) -> list[Path]:
         """Its files: model and saved state."""
         return [path for path in (self.out, state_path(self.out)) if path.is_file()]
@@ -99,12 +89,8 @@ class QueuedTraining:
         """Whether it ended early and left files."""
         return self.state in (State.STOPPED, State.FAILED) and bool(self.files)
 
-    def read_state(self) -> None:
-        """Read its progress from its file: the last report may be some steps behind."""
-        try:
-            stopped = read_stopped(state_path(self.out))
-        except ResumeError:
-            return
+    def show_state(self, stopped: StoppedTraining) -> None:
+        """Take the progress of a saved state."""
         self.step, self.fraction, self.epochs = stopped.step, stopped.fraction, list(stopped.history)
 
     def take(self, report: Any) -> None:
@@ -122,13 +108,7 @@ class QueuedTraining:
 
 
 class TrainingQueue(QObject):
-    """Runs trainings one after the other in the background.
-
-    Parameters
-    ----------
-    parent : QObject
-        When it is destroyed, the work stops.
-    """
+    """Runs trainings one after the other in the background, until its parent is destroyed."""
 
     changed = Signal()
     """A training was added or removed, or it began or ended."""
@@ -145,17 +125,12 @@ class TrainingQueue(QObject):
     def __init__(self, *, parent: QObject) -> None:
         super().__init__(parent)
         self.entries: list[QueuedTraining] = []
-        self._running: QueuedTraining | None = None
+        self.running: QueuedTraining | None = None
         self._is_held = self._cannot_resume = False
         self._job = Job(parent=self, uses_torch=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(self._on_failed)
         self._job.finished.connect(self._on_finished)
-
-    @property
-    def running(self) -> QueuedTraining | None:
-        """The running training."""
-        return self._running
 
     @property
     def is_stopping(self) -> bool:
@@ -182,7 +157,7 @@ class TrainingQueue(QObject):
         for stopped in list_stopped(folder):
             if stopped.path not in known:
                 entry = QueuedTraining(stopped.path, stopped.loss.name, stopped=stopped, state=State.STOPPED)
-                entry.step, entry.fraction, entry.epochs = stopped.step, stopped.fraction, list(stopped.history)
+                entry.show_state(stopped)
                 self.entries.append(entry)
         self.changed.emit()
 
@@ -200,9 +175,8 @@ class TrainingQueue(QObject):
     def start(self) -> None:
         """Run the waiting trainings until `stop`."""
         self._is_held = False
-        if self._running is None and self.waiting:
-            entry = self._running = self.waiting[0]
-            assert entry.plan is not None
+        if self.running is None and self.waiting:
+            entry = self.running = self.waiting[0]
             plan, entry.state, entry.problem = entry.plan, State.RUNNING, ""
             self._job.start(lambda: train(plan), title=f"Training {entry.name}", fraction=_fraction)
             self.began.emit(entry)
@@ -244,22 +218,19 @@ class TrainingQueue(QObject):
         self.remove(entry)
 
     def _on_report(self, report: object) -> None:
-        entry = self._running
-        assert entry is not None
-        entry.take(report)
-        self.reported.emit(entry, report)
+        self.running.take(report)
+        self.reported.emit(self.running, report)
 
     def _on_failed(self, error: Exception) -> None:
-        entry = self._running
-        assert entry is not None
-        entry.problem = str(error)
+        self.running.problem = str(error)
         self._cannot_resume = isinstance(error, ResumeError)
 
     def _on_finished(self, outcome: Outcome) -> None:
-        entry, self._running = self._running, None
-        assert entry is not None
+        entry, self.running = self.running, None
         entry.state = ENDS[outcome]
-        entry.read_state()
+        # the last report may be some steps behind
+        with suppress(ResumeError):
+            entry.show_state(read_stopped(state_path(entry.out)))
         if self._cannot_resume:
             # Its files are unchanged: it can still be resumed with the right pairs.
             entry.state, self._cannot_resume = State.STOPPED, False

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.train.compact_table import CompactTable
 from napari_care_losses.widgets.train.queue.queue import QueuedTraining, State
 
@@ -19,6 +20,8 @@ CONFIRM_MS = 4000
 """Time in which a second click on Discard confirms the first."""
 
 RESUME_HELP = "Continue exactly where the training stopped, with its own loss and settings. The pairs must be the same."
+REMOVE_HELP = "Remove the selected training from this list. Its model stays in the library."
+DISCARD_HELP = "Delete the model of the selected training from the library, and the state to resume it from."
 
 
 class QueueTable(QWidget):
@@ -37,18 +40,11 @@ class QueueTable(QWidget):
         self.table = CompactTable(("Model", "Loss", "State"), wide=(0,), most_rows=5, accessible_name="Trainings")
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setToolTip(tooltip("Trainings run one after the other. Select one to see its loss curve."))
-        self.resume_button, self.discard_button = QPushButton("Resume"), QPushButton()
-        self.resume_button.clicked.connect(lambda: self.resume_pressed.emit(self.current()))
-        self.discard_button.clicked.connect(self._on_discard)
+        self.resume_button = push_button("Resume", "", lambda: self.resume_pressed.emit(self.current()))
+        self.discard_button = push_button("", "", self._on_discard)
         self.confirmation = SingleShot(self, CONFIRM_MS, self.update_buttons)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.resume_button, 1)
-        buttons.addWidget(self.discard_button, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.table)
-        layout.addLayout(buttons)
+        buttons = self.resume_button, self.discard_button
+        arrange(QVBoxLayout(self), self.table, arrange(QHBoxLayout(), *buttons, growing=buttons))
         self.table.currentCellChanged.connect(self._on_selected)
         queue.changed.connect(self.reload)
         queue.reported.connect(lambda entry, _: self._show(entry))
@@ -70,9 +66,7 @@ class QueueTable(QWidget):
         with QSignalBlocker(self.table):
             self.table.set_row_count(len(entries))
             for number, entry in enumerate(entries):
-                item = self.table.item(number, 0)
-                assert item is not None
-                item.setData(Qt.ItemDataRole.UserRole, id(entry))
+                self.table.item(number, 0).setData(Qt.ItemDataRole.UserRole, id(entry))
                 self._show(entry)
             place = next((i for i, entry in enumerate(entries) if id(entry) == chosen), len(entries) - 1)
             self.table.setCurrentCell(place, 0)
@@ -88,9 +82,9 @@ class QueueTable(QWidget):
         self.resume_button.setEnabled(can_resume and not self._reason)
         why_not = self._reason if can_resume else "Select a training that was stopped after its first step."
         self.resume_button.setToolTip(tooltip(why_not or RESUME_HELP))
-        text, help = _what_discarding_does(entry)
-        self.discard_button.setText(text)
-        self.discard_button.setToolTip(tooltip(help))
+        can_discard = entry is not None and entry.can_discard
+        self.discard_button.setText("Discard" if can_discard else "Remove")
+        self.discard_button.setToolTip(tooltip(DISCARD_HELP if can_discard else REMOVE_HELP))
         self.discard_button.setEnabled(entry is not None and entry.state is not State.RUNNING)
 
     def _show(self, entry: QueuedTraining) -> None:
@@ -113,9 +107,3 @@ class QueueTable(QWidget):
         else:
             self.discard_button.setText("Click again to delete")
             self.confirmation.start()
-
-
-def _what_discarding_does(entry: QueuedTraining | None) -> tuple[str, str]:
-    if entry is None or not entry.can_discard:
-        return "Remove", "Remove the selected training from this list. Its model stays in the library."
-    return "Discard", "Delete the model of the selected training from the library, and the state to resume it from."

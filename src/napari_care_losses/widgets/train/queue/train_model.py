@@ -27,48 +27,25 @@ PREVIEW_SHARE = 0.1
 
 
 class TrainingPlan(NamedTuple):
-    """All that a training needs.
-
-    Attributes
-    ----------
-    pairs : sequence of PairSource
-        The pairs to train on.
-    loss : Loss
-        The training loss.
-    parameters : TrainingParameters
-        How to train.
-    structure : str
-        What the images show.
-    start_from : Path, optional
-        Model file whose weights to start from.
-    out : Path
-        The model file to write.
-    device : str
-        Where to compute.
-    resume : bool
-        Whether to resume the stopped training of the same file.
-    """
+    """All that a training needs."""
 
     pairs: Sequence[PairSource]
     loss: Loss
     parameters: TrainingParameters
     structure: str
     start_from: Path | None
+    """Model file whose weights to start from."""
+
     out: Path
+    """The model file to write."""
+
     device: str = "auto"
     resume: bool = False
+    """Whether to resume the stopped training of the same file."""
 
 
 class Resumed(NamedTuple):
-    """A stopped training was resumed.
-
-    Attributes
-    ----------
-    step : int
-        Steps taken before.
-    history : list of Epoch
-        Epochs before.
-    """
+    """A stopped training was resumed: the steps and epochs before."""
 
     step: int
     history: list[Epoch]
@@ -77,14 +54,9 @@ class Resumed(NamedTuple):
 def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     """Train; for a stopped training see `train_to_file`.
 
-    Yields
-    ------
-    Preparing, Step or Epoch
-        The reports of the trainer; reading and checking the images counts as preparing.
-    Resumed
-        Once, before the first step of a resumed training.
-    Preview
-        After the first step and every epoch; less often if epochs are very short.
+    Yields the reports of the trainer (reading and checking the images counts as preparing), `Resumed` once before the
+    first step of a resumed training, and a `Preview` after the first step and every epoch; less often if epochs are
+    very short.
     """
     # imported here, in the background: torch takes seconds
     from napari_care_losses.training.pairs import pairs_from_frames
