@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import tifffile
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.io.stacks import list_images, read_stack
+from napari_care_losses.restoration.folders import stacks_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +83,7 @@ class TestMissingFrames:
         data = "".join(f'<TiffData FirstT="{t}" IFD="{one}" PlaneCount="1"/>' for one, t in enumerate((0, 1, 3, 4)))
         xml = ome_xml(data, times=5, extra='TimeIncrement="2" PhysicalSizeX="0.1" PhysicalSizeY="0.1"')
         tifffile.imwrite(tmp_path / "a.ome.tif", STACK[:4], description=xml, **PLAIN)
-        frames = check_absent(tmp_path / "a.ome.tif", "1 of 5 frames are missing (frames 2,", "TYX", range(4))
+        frames = check_absent(tmp_path / "a.ome.tif", "1 of 5 frames are missing (frame 2,", "TYX", range(4))
         assert frames.calibration == Calibration(pixel_size=(0.1, 0.1))
 
     @pytest.mark.parametrize(("kept", "said"), [("a1.ome.tif", "frames 5 to 9"), ("a2.ome.tif", "frames 0 to 4")])
@@ -110,7 +112,7 @@ class TestMissingFrames:
         data[place : place + 4] = (10**8).to_bytes(4, "little")
         path.write_bytes(data)
         kept = [one for one in range(12) if one != 4]
-        check_absent(path, "1 of 12 frames are missing (frames 4,", "TYX", kept)
+        check_absent(path, "1 of 12 frames are missing (frame 4,", "TYX", kept)
 
     @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
     def test_more_images_than_pages_by_imagej(self, tmp_path: Path, options: dict[str, Any]) -> None:
@@ -212,3 +214,90 @@ class TestAxes:
             Frames(np.zeros((64, 72, 2)))
         assert Frames(np.zeros((64, 72, 2)), "TYX").shape == (64, 72, 2)
         assert Frames(np.zeros((4, 72, 2))).axes == "TYX"
+
+
+class TestSets:
+    def test_a_companion_file_describes_the_set(self, tmp_path: Path) -> None:
+        names = ("p_0.ome.tif", "p_1.ome.tif")
+        uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{one}" for one in (1, 2)]
+        data = "".join(
+            f'<TiffData FirstC="{file}" FirstT="{t}" IFD="{t}" PlaneCount="1"><UUID FileName="{names[file]}">'
+            f"{uuids[file]}</UUID></TiffData>"
+            for file in range(2)
+            for t in range(3)
+        )
+        xml = ome_xml(data, times=3, channels=2, extra='PhysicalSizeX="0.1" PhysicalSizeY="0.1"')
+        (tmp_path / "p.companion.ome").write_text(xml, encoding="utf-8")
+        for file in range(2):
+            told = (
+                '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+                f'UUID="{uuids[file]}"><BinaryOnly MetadataFile="p.companion.ome" UUID="urn:uuid:0"/></OME>'
+            )
+            tifffile.imwrite(tmp_path / names[file], STACK[3 * file : 3 * file + 3], description=told, **PLAIN)
+        for name in names:
+            frames = read_stack(tmp_path / name)
+            assert (frames.axes, frames.shape) == ("TCYX", (3, 2, 20, 24))
+            expected = STACK[:6].reshape(2, 3, 20, 24).swapaxes(0, 1)
+            np.testing.assert_array_equal(np.stack(list(frames)), expected.reshape(6, 20, 24))
+            assert frames.calibration.pixel_size == (0.1, 0.1)
+        assert stacks_in(tmp_path) == [tmp_path / names[0]]
+        (tmp_path / "p.companion.ome").unlink()
+        with pytest.raises(InputError, match=r"'p.companion.ome' describes, which is not beside it"):
+            read_stack(tmp_path / names[0])
+
+    def test_a_set_in_a_folder_is_one_stack_and_copies_are_not(self, tmp_path: Path) -> None:
+        write_set(tmp_path)
+        tifffile.imwrite(tmp_path / "other.tif", STACK[0])
+        assert [path.name for path in stacks_in(tmp_path)] == ["a1.ome.tif", "other.tif"]
+        shutil.copy(tmp_path / "a1.ome.tif", tmp_path / "a0_copy.ome.tif")
+        assert [path.name for path in stacks_in(tmp_path)] == ["a0_copy.ome.tif", "a1.ome.tif", "other.tif"]
+
+
+def write_stk(path: Path, distances: Sequence[float], times: Sequence[int]) -> None:
+    """Write a stack as MetaMorph does: one page, and the planes one after the other."""
+    count = len(distances)
+    pixels = STACK[:count].astype("<u2").tobytes()
+    planes = b"".join(
+        struct.pack("<6I", round(1000 * z), 1000, 2460000, t, 2460000, t) for z, t in zip(distances, times, strict=True)
+    )
+    start = 8
+    at = {"pixels": start, "planes": start + len(pixels)}
+    at["size"] = at["planes"] + len(planes)
+    at["unit"] = at["size"] + 8
+    at["told"] = at["unit"] + 7
+    told = struct.pack("<8I", 3, 1, 4, at["size"], 5, at["size"], 6, at["unit"])
+    body = pixels + planes + struct.pack("<2I", 65, 1000) + struct.pack("<I3s", 3, b"um\0") + told
+    tags = [(256, 4, 1, 24), (257, 4, 1, 20), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, start)]
+    tags += [
+        (277, 3, 1, 1),
+        (278, 4, 1, 20),
+        (279, 4, 1, 960),
+        (33628, 4, 4, at["told"]),
+        (33629, 5, count, at["planes"]),
+    ]
+    table = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", start + len(body)) + body + table)
+
+
+@pytest.mark.parametrize(
+    ("distances", "times", "axes", "calibration"),
+    [
+        ([0.3] * 4, [0] * 4, "ZYX", Calibration(pixel_size=(0.065, 0.065), z_step=0.3)),
+        ([0.3, 0.3, 0.9, 0.3], [0] * 4, "ZYX", Calibration(pixel_size=(0.065, 0.065))),
+        ([0.0] * 4, [0, 500, 1000, 1500], "TYX", Calibration(pixel_size=(0.065, 0.065), time_step=0.5)),
+    ],
+)
+def test_stacks_of_metamorph(
+    tmp_path: Path, distances: list[float], times: list[int], axes: str, calibration: Calibration
+) -> None:
+    write_stk(tmp_path / "a.stk", distances, times)
+    frames = read_stack(tmp_path / "a.stk")
+    assert frames.axes == axes
+    np.testing.assert_array_equal(np.stack(list(frames)), STACK[:4])
+    found = frames.calibration
+    assert found.pixel_size == pytest.approx(calibration.pixel_size)
+    assert (found.z_step, found.time_step) == pytest.approx((calibration.z_step, calibration.time_step))
+    assert stacks_in(tmp_path) == [tmp_path / "a.stk"]
+    (tmp_path / "a.stk").write_bytes((tmp_path / "a.stk").read_bytes()[:2000])
+    with pytest.raises(InputError):
+        read_stack(tmp_path / "a.stk")

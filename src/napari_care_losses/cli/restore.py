@@ -99,10 +99,16 @@ def _images(inputs: list[Path], series: str | None) -> list[Path]:
         return inputs
     images: list[Path] = []
     for path in _files(inputs):
-        if series == "all":
-            images += list_images(path)
+        found = list_images(path)
+        if series == "all" or (series == "0" and len(found) == 1):
+            images += found
+        elif path.is_file():
+            # of a TIFF file, a preview has a number too
+            images.append(path / series)
+        elif int(series) < len(found):
+            images.append(found[int(series)])
         else:
-            images.append(path / series if len(list_images(path)) > 1 else path)
+            raise InputError(f"{path} holds {len(found)} images, counted from 0: there is no image {series}.")
     return images
 
 

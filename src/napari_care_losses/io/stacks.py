@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from napari_care_losses.io.stack_writer import StackWriter
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+READ_SUFFIXES = (*TIFF_SUFFIXES, ".stk")
+"""How names of TIFF files end, those of MetaMorph included."""
+
 ZARR_SUFFIX = ".zarr"
 
 
@@ -238,7 +241,7 @@ def is_stack(path: Path) -> bool:
     """Return whether a path looks like a whole stack: a TIFF file by its name, OME-Zarr by what lies in it."""
     if path.name.startswith(".") or path.name.endswith(".partial"):
         return False
-    return (path.suffix.lower() in TIFF_SUFFIXES and path.is_file()) or is_zarr(path)
+    return (path.suffix.lower() in READ_SUFFIXES and path.is_file()) or is_zarr(path)
 
 
 def is_ome_zarr_name(path: Path) -> bool:

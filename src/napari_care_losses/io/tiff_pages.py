@@ -26,6 +26,9 @@ MOST_PAGES = 1_000_000
 MOST_PACKED = 100_000
 """Largest ratio of pixels to stored bytes in a page larger than `LARGEST_PAGE`; zeros reach 30,000."""
 
+LARGEST_XML = 64 * 2**20
+"""Most bytes of a companion file."""
+
 MOST_NAMED = 5
 """Most images, files and runs of frames that a message names."""
 
@@ -55,7 +58,8 @@ class AbsentFrames(NamedTuple):
         ]
         shown = ", ".join(runs[:MOST_NAMED]) + ", ..." * (len(runs) > MOST_NAMED)
         promised = math.prod(self.shape)
-        return f"{self.subject}: {len(numbers)} of {promised} frames are missing (frames {shown}, counted from 0)."
+        frames = "frame" if len(numbers) == 1 else "frames"
+        return f"{self.subject}: {len(numbers)} of {promised} frames are missing ({frames} {shown}, counted from 0)."
 
     def whole_steps(self) -> tuple[int, list[int]]:
         """Return the axis along which the fewest steps have to be left out, and the steps that are whole.
@@ -144,7 +148,7 @@ def absent_frames(
         if any("invalid page offset" in message for message in messages):
             raise InputError(f"{path} cannot be read whole: it is cut short, copy it again.")
         return None
-    lost = [name for name in sorted(_files_of_set(tiff.ome_metadata or "")) if not (path.parent / name).is_file()]
+    lost = [name for name in sorted(named_files(tiff.ome_metadata or "")) if not (path.parent / name).is_file()]
     names = ", ".join(f"{name!r:.80}" for name in lost[:MOST_NAMED])
     reason = f"{names}, named in it, are not beside it" if lost else "it is cut short or incomplete"
     return AbsentFrames(f"{path} cannot be read whole, {reason}", shape, np.flatnonzero(~is_there).tolist())
@@ -167,11 +171,37 @@ def _promised_by_imagej(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries
     return max(int(told.get("images", 0)), product)
 
 
-def _files_of_set(xml: str) -> set[str]:
+def named_files(xml: str) -> set[str]:
     """Return the names of files that an OME-TIFF names as parts of its stack."""
     if "FileName" not in xml:
         return set()
     return {name for element in ElementTree.fromstring(xml).iter() if (name := element.get("FileName"))}
+
+
+def companion_xml(path: Path, xml: str) -> str | None:
+    """Return the XML of a set of OME-TIFF files where it lies in a file of its own, such as a.companion.ome.
+
+    Raises
+    ------
+    InputError
+        If that file lies outside the folder, is missing, or is no text of at most `LARGEST_XML` bytes.
+    """
+    if "BinaryOnly" not in xml:
+        return None
+    names = [element.get("MetadataFile") for element in ElementTree.fromstring(xml).iter()]
+    name = next((one for one in names if one), "")
+    if not name or _leaves_folder(name):
+        raise InputError(f"{path} is not trusted: it names a file {name!r:.80}, outside its folder.")
+    companion = path.parent / name
+    if not companion.is_file():
+        raise InputError(f"{path} is part of a set that {name!r:.80} describes, which is not beside it: copy it there.")
+    if companion.stat().st_size > LARGEST_XML:
+        raise InputError(f"{companion} is larger than {LARGEST_XML:,} bytes: is it the description of a set?")
+    return companion.read_text(encoding="utf-8")
+
+
+def _leaves_folder(name: str) -> bool:
+    return PureWindowsPath(name).name != name or name == ".." or "\0" in name
 
 
 def check_chain(path: Path, tiff: tifffile.TiffFile) -> None:
@@ -196,8 +226,8 @@ def check_chain(path: Path, tiff: tifffile.TiffFile) -> None:
 
 def check_file_names(path: Path, xml: str) -> None:
     """Refuse an OME-TIFF that names files outside its folder as parts of its stack."""
-    for name in _files_of_set(xml):
-        if PureWindowsPath(name).name != name or name == ".." or "\0" in name:
+    for name in named_files(xml):
+        if _leaves_folder(name):
             raise InputError(f"{path} is not trusted: it names a file {name!r:.80}, outside its folder.")
 
 

@@ -20,7 +20,9 @@ from napari_care_losses.io.tiff_pages import (
     check_file_names,
     check_size,
     choice_of_images,
+    companion_xml,
     image_numbers,
+    named_files,
 )
 from napari_care_losses.io.units import calibration_of
 
@@ -82,6 +84,15 @@ def list_images(path: Path) -> list[Path]:
         return [path] if len(numbers) == 1 else [path / str(number) for number in numbers]
 
 
+def files_of_set(path: Path) -> set[Path]:
+    """Return the files that a TIFF file names as parts of its set, itself included; none where it is no set."""
+    try:
+        with _opened(path) as (tiff, _):
+            return {path.parent / name for name in named_files(tiff.ome_metadata or "")}
+    except InputError:
+        return set()
+
+
 def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
     """Open an image of a TIFF file (plain, ImageJ, OME, BigTIFF; compressed or not).
 
@@ -109,7 +120,7 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
             raise InputError(f"{file} holds {len(tiff.series)} images, counted from 0: there is no image {number}.")
         series = tiff.series[number]
         check_size(file, series.keyframe)
-        levels: list[Any] = [_level(file, series, number, level) for level in range(len(series.levels))]
+        levels: list[Any] = [_level(file, tiff, number, level) for level in range(len(series.levels))]
         axes = _axes(series, len(levels[0].shape))
         note, (calibration, metadata) = "", _described(tiff, number)
         shape = tuple(map(int, levels[0].shape))
@@ -154,25 +165,27 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
     try:
         with _captured_log() as messages, tifffile.TiffFile(path) as tiff:
             check_chain(path, tiff)
-            check_file_names(path, tiff.ome_metadata or "")
-            if not tiff.series:
-                raise InputError(f"{path} holds no image.")
-            yield tiff, messages
+            companion = companion_xml(path, tiff.ome_metadata or "")
+            with tiff if companion is None else tifffile.TiffFile(path, omexml=companion) as described:
+                check_file_names(path, described.ome_metadata or "")
+                if not described.series:
+                    raise InputError(f"{path} holds no image.")
+                yield described, messages
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"{path} cannot be read as TIFF ({error}); is it whole?") from error
 
 
-def _level(path: Path, series: tifffile.TiffPageSeries, number: int, level: int) -> zarr.Array[Any]:
+def _level(path: Path, tiff: tifffile.TiffFile, number: int, level: int) -> zarr.Array[Any]:
     """Return one resolution of a series as a lazy array."""
     import tifffile
     import zarr
 
-    page = series.levels[level].keyframe
+    page = tiff.series[number].levels[level].keyframe
     # a page may have thousands of strips: it is read many times faster as a whole
     mode = "page" if not page.is_tiled and page.nbytes <= LARGEST_PAGE else None
-    store = tifffile.imread(path, aszarr=True, series=number, level=level, chunkmode=mode)
+    store = tifffile.imread(path, aszarr=True, omexml=tiff.ome_metadata, series=number, level=level, chunkmode=mode)
     data = zarr.open_array(store, mode="r")
     weakref.finalize(data, store.close)
     return data
@@ -218,6 +231,8 @@ def _described(tiff: tifffile.TiffFile, number: int) -> tuple[Calibration, Image
     """Return steps and metadata of an image."""
     if tiff.is_ome:
         return read_ome_xml(tiff.ome_metadata or "", number)
+    if tiff.is_stk:
+        return _stk_calibration(tiff.stk_metadata or {}), ImageMetadata()
     page, imagej = tiff.pages.first, tiff.imagej_metadata
     # ImageJ counts pixels in its own unit, whatever the resolution unit of TIFF is
     unit = imagej.get("unit") if imagej else {2: "inch", 3: "cm"}.get(int(page.resolutionunit))
@@ -235,6 +250,23 @@ def _described(tiff: tifffile.TiffFile, number: int) -> tuple[Calibration, Image
     )
     is_print = not imagej and found.pixel_size is not None and max(found.pixel_size) > FINEST_PRINT
     return replace(found, pixel_size=None) if is_print else found, ImageMetadata(channels=_imagej_channels(told))
+
+
+def _stk_calibration(told: dict[str, Any]) -> Calibration:
+    """Return the steps of MetaMorph, which has distances of planes in micrometres and times in milliseconds."""
+    unit = told.get("CalibrationUnits")
+    distances, times = (np.asarray(told.get(name, ())) for name in ("ZDistance", "TimeCreated"))
+    distances = distances[distances > 0]
+    spans = np.diff(times.astype(float))
+    is_even = len(distances) > 0 and np.ptp(distances) < 0.01 * distances.mean()
+    return calibration_of(
+        {
+            "X": (told.get("XCalibration"), unit),
+            "Y": (told.get("YCalibration"), unit),
+            "Z": (distances.mean() if is_even else None, "um"),
+            "T": (spans.mean() if len(spans) and (spans > 0).all() else None, "ms"),
+        }
+    )
 
 
 def _imagej_channels(told: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from napari_care_losses.errors import InputError, printable
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.ome_zarr_reader import is_zarr, missing_chunks, open_ome_zarr
 from napari_care_losses.io.ome_zarr_reader import list_images as list_zarr_images
-from napari_care_losses.io.stacks import TIFF_SUFFIXES, bare_name, list_images
+from napari_care_losses.io.stacks import READ_SUFFIXES, bare_name, list_images
 from napari_care_losses.io.units import steps_of, unit_factor
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _layers(images: list[_Image]) -> list[LayerData]:
 def _open(path: Path) -> list[_Image]:
     if is_zarr(path):
         return [_from_zarr(open_ome_zarr(one), path) for one in list_zarr_images(path)]
-    if path.suffix.lower() in TIFF_SUFFIXES and path.is_file():
+    if path.suffix.lower() in READ_SUFFIXES and path.is_file():
         return [_from_tiff(one, path) for one in list_images(path)]
     return []
 
