@@ -48,6 +48,19 @@ from napari_care_losses.training.pair_names import explain_unmatched, match_file
         ("high-res low", "high-res high"),
         ("actin-20x-noise1_low", "actin-20x-noise1_high"),
         ("lowLight_001", "highLight_001"),
+        ("cell_low_1", "cell_high_001"),
+        ("A01 low", "A1 high"),
+        ("cellule_bruitée_3", "cellule_vérité_3"),
+        ("zelle_verrauscht_3", "zelle_gemittelt_3"),
+        ("zelle kurz", "zelle lang"),
+        ("célula_bajo", "célula_alto"),
+        ("célula débil", "célula fuerte"),
+        ("basse_2", "haute_02"),
+        ("細胞低1", "細胞高1"),
+        ("noisy_7", "average_7"),
+        ("cell noisy", "cell averaged"),
+        ("cell_0p5pct", "cell_50pct"),
+        ("cell 0p5ms", "cell 1p5ms"),
     ],
 )
 def test_two_spellings_make_a_pair_whichever_comes_first(low, high):
@@ -132,6 +145,15 @@ def test_any_names_can_be_matched(names):
         (["cell1_1ms", "cell2_1ms"], ["cell1_100ms", "cell2_100ms"]),
         (["cell1_1ms", "cell2_2ms"], ["cell1_100ms", "cell2_150ms"]),
         (["x_noisy", "y_noisy"], ["x", "y"]),
+        (["l_1", "l_2", "l_10"], ["h_01", "h_02", "h_10"]),
+        (["A01", "B02"], ["A1", "B2"]),
+        (["e\u0301tat", "b"], ["\u00e9tat", "b"]),
+        (["noisy_1", "noisy_2"], ["average_1", "average_2"]),
+        (["x_0p5pct", "y_0p5pct"], ["x_50pct", "y_50pct"]),
+        (["ruwe_1", "ruwe_2"], ["mooie_1", "mooie_2"]),
+        (["d1.05_low", "d1.5_low"], ["d1.05_high", "d1.5_high"]),
+        (["L01", "H01"], ["L01", "H01"]),
+        (["H01_low", "L01_low"], ["H01_high", "L01_high"]),
     ],
 )
 def test_files_of_two_folders_are_matched_by_name(low, high):
@@ -157,6 +179,19 @@ def test_the_order_decides_only_where_no_name_does():
     assert matching.pairs == list(zip(low, high, strict=True))
     assert match_files(low, high[:2]).pairs == []
     assert match_files(["cell_1"], ["bead_2"]).pairs == []
+
+
+def test_numbers_written_alike_come_before_equal_ones():
+    low, high = ["low_1", "low_01", "low_3"], ["high_1", "high_01", "high_003"]
+    assert match_files(low, high).pairs == list(zip(low, high, strict=True))
+    assert match_files(["d1.05"], ["d1.5"]).by_order
+
+
+def test_a_missing_file_shifts_no_other():
+    low, high = [f"l_{i}" for i in range(1, 12) if i != 3], [f"h_{i:02}" for i in range(1, 12)]
+    matching = match_files(low, high)
+    assert matching.pairs == [(name, f"h_{int(name[2:]):02}") for name in low]
+    assert matching.alone == ["h_03"]
 
 
 def test_an_ambiguous_file_is_left_out():

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import re
-from itertools import chain, combinations
+import unicodedata
+from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-LOW_WORDS = frozenset("low lo short raw noisy noise input source dim dark weak fast undersampled underexposed".split())
-HIGH_WORDS = frozenset("high hi long gt truth groundtruth target clean bright strong slow reference ref".split())
-"""Words for the low and the high exposure of a field of view, in lower case."""
+LOW_WORDS = frozenset(
+    "low lo short raw noisy noise input source dim dark weak fast undersampled underexposed "
+    "niedrig niedrige tief kurz kurze schwach dunkel verrauscht roh rohdaten eingabe "
+    "bas basse faible court courte bruite bruitee bruit sombre brut brute entree "
+    "bajo baja corto corta debil ruidoso ruidosa ruido oscuro cruda crudo entrada "
+    "basso bassa breve debole rumoroso rumore scuro baixo baixa curto curta fraco laag kort zwak ruis 低 短 弱".split()
+)
+HIGH_WORDS = frozenset(
+    "high hi long gt truth groundtruth target clean bright strong slow reference ref average averaged avg mean "
+    "hoch hohe lang lange stark hell sauber wahrheit ziel referenz gemittelt mittel mittelwert "
+    "haut haute fort forte longue propre clair verite cible moyenne moyen "
+    "alto alta largo larga fuerte limpio limpia verdad objetivo referencia promedio "
+    "lungo lunga forte pulito verita longo longa limpo verdade hoog sterk schoon gemiddeld 高 長 长 強 强".split()
+)
+"""Words for the low and the high exposure of a field of view: English, German, French, Spanish, Italian, Portuguese,
+Dutch, Chinese and Japanese; in lower case, without accents."""
 
 UNITS = {
     "ns": ("time", 1e-9),
@@ -35,7 +49,7 @@ MOST_TOKENS = 4
 """Most exposure tokens of a name that are used; more would have too many subsets."""
 
 _QUANTITY = re.compile(
-    rf"(?<![\d.,])(\d+(?:[.,]\d+)?)[ _-]?({'|'.join(sorted(UNITS, key=len, reverse=True))})(?![a-z])"
+    rf"(?<![\d.,])(\d+(?:[.,p]\d+)?)[ _-]?({'|'.join(sorted(UNITS, key=len, reverse=True))})(?![a-z])"
 )
 _COUNT = re.compile(rf"(?<![a-z])({'|'.join(sorted(COUNTS, key=len, reverse=True))})[ _-]?(\d+)(?!\d)")
 
@@ -63,11 +77,15 @@ class _Token(NamedTuple):
     """-1 for a word for a low exposure, 1 for a high one; otherwise the quantity."""
 
 
+_Key = tuple[int, tuple[str, ...]]
+"""1 if numbers count without their leading zeros, else 0; and what is left of a name."""
+
+
 class _Form(NamedTuple):
     """A name without some of its exposure tokens."""
 
     name: str
-    key: tuple[str, ...]
+    key: _Key
     removed: tuple[_Token, ...]
 
 
@@ -80,33 +98,37 @@ def match_names(names: Sequence[str]) -> Matching:
     Words decide before quantities, and fewer differences before more; last, a name without any word for an exposure
     may be the partner of one that has one ("cell" and "cell_gt"). A name that fits several partners is left out.
     """
-    forms: dict[tuple[str, ...], list[_Form]] = {}
+    forms: dict[_Key, list[_Form]] = {}
     for form in chain.from_iterable(map(_forms, names)):
         forms.setdefault(form.key, []).append(form)
-    levels: dict[tuple[int, int], set[Edge]] = {}
+    levels: dict[tuple[int, ...], set[Edge]] = {}
     for rivals in forms.values():
         for first, second in combinations(rivals, 2):
             level, edge = _edge(first, second)
             if edge is not None:
-                levels.setdefault(level, set()).add(edge)
+                levels.setdefault((*level, first.key[0]), set()).add(edge)
     return _matched(names, names, (levels[level] for level in sorted(levels)))
 
 
 def match_files(low: Sequence[str], high: Sequence[str]) -> Matching:
     """Pair the file names of two folders: equal ones, then those equal but for the exposure, then by order.
 
-    By order only if no names match, the counts are equal, and the names differ only in exposure and numbers. The names
-    are given without their suffix, all different within a folder.
+    A word that all names of one side have, and none of the other, stands for the exposure too. By order only if no
+    names match, the counts are equal, and the names differ only in exposure and numbers. The names are given without
+    their suffix, all different within a folder.
     """
-    lows, highs = ({name: list(_forms(name)) for name in side} for side in (low, high))
-    by_key: dict[tuple[str, ...], list[_Form]] = {}
+    marks = _words_of_a_side(low, high) | _words_of_a_side(high, low)
+    lows, highs = ({name: list(_forms(name, marks)) for name in side} for side in (low, high))
+    by_key: dict[_Key, list[_Form]] = {}
     for form in chain.from_iterable(highs.values()):
         by_key.setdefault(form.key, []).append(form)
-    levels: dict[int, set[Edge]] = {-1: {(f"<{name}", f">{name}") for name in lows.keys() & highs.keys()}}
+    levels: dict[tuple[int, int], set[Edge]] = {
+        (-1, 0): {(f"<{name}", f">{name}") for name in lows.keys() & highs.keys()}
+    }
     for form in chain.from_iterable(lows.values()):
         for other in by_key.get(form.key, []):
             edge = (f"<{form.name}", f">{other.name}")
-            levels.setdefault(len(form.removed) + len(other.removed), set()).add(edge)
+            levels.setdefault((len(form.removed) + len(other.removed), form.key[0]), set()).add(edge)
     # marked: one name may be in both folders
     matching = _matched(
         [f"<{name}" for name in low], [f">{name}" for name in high], (levels[level] for level in sorted(levels))
@@ -129,7 +151,8 @@ def explain_unmatched(matching: Matching, *, most: int = 4) -> str:
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sorting key that puts 2 before 10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name.lower()) if part]
+    parts = re.split(r"(\d+)", _normalized(name))
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def _listed(names: Sequence[str], most: int) -> str:
@@ -137,39 +160,62 @@ def _listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _tokens(name: str) -> list[_Token]:
-    """Split a name at separators, between letters and digits and before capitals."""
-    text = re.sub(r"(?<=[a-z]{2})(?=[A-Z])", "_", name).lower().replace("µ", "u").replace("μ", "u")
-    text = re.sub(r"ground[ _-]?truth", "groundtruth", text)
+def _normalized(name: str) -> str:
+    """Return a name in lower case with each character in one form: composed, and wide digits as plain ones."""
+    return unicodedata.normalize("NFKC", name).lower()
+
+
+def _tokens(name: str, marks: Collection[str] = (), *, counts: bool = True) -> list[_Token]:
+    """Split a name at separators, between letters and digits and before capitals.
+
+    Words in `marks` stand for an exposure; without `counts`, "average 1" is a word and a number.
+    """
+    text = _normalized(re.sub(r"(?<=[a-z]{2})(?=[A-Z])", "_", name)).replace("μ", "u")
+    text = re.sub(r"ground[ _-]?truth", "groundtruth", re.sub(r"([低短弱高長长強强])", r"_\1_", text))
     found: list[tuple[int, int, _Token]] = []
     for match in _QUANTITY.finditer(text):
         kind, factor = UNITS[match[2]]
-        found.append((*match.span(), _Token(match[0], kind, float(match[1].replace(",", ".")) * factor)))
-    for match in _COUNT.finditer(text):
+        found.append((*match.span(), _Token(match[0], kind, float(re.sub("[,p]", ".", match[1])) * factor)))
+    for match in _COUNT.finditer(text) if counts else ():
         if not any(start < match.end() and match.start() < end for start, end, _ in found):
             found.append((*match.span(), _Token(match[0], "images", float(match[2]))))
     tokens, position = [], 0
     for start, end, token in [*sorted(found), (len(text), len(text), None)]:
-        tokens += [_word(part) for part in re.findall(r"[^\W\d_]+|\d+", text[position:start])]
+        # zeros after a decimal point are part of the number
+        parts = re.findall(r"[^\W\d_]+|\d+\.\d+(?![.\d])|\d+", text[position:start])
+        tokens += [_word(part, marks) for part in parts]
         tokens += [token] if token is not None else []
         position = end
     return tokens
 
 
-def _word(text: str) -> _Token:
-    if text in LOW_WORDS:
+def _word(text: str, marks: Collection[str]) -> _Token:
+    plain = "".join(letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
+    if plain in LOW_WORDS:
         return _Token(text, "word", -1)
-    return _Token(text, "word", 1) if text in HIGH_WORDS else _Token(text)
+    if plain in HIGH_WORDS:
+        return _Token(text, "word", 1)
+    return _Token(text, "word" if text in marks else "")
 
 
-def _forms(name: str) -> Iterator[_Form]:
+def _words_of_a_side(names: Sequence[str], others: Sequence[str]) -> set[str]:
+    """Return the words that all of several names have, and none of the others."""
+    if min(len(names), len(others)) < 2:
+        return set()
+    side, other = ([{token.text for token in _tokens(name)} for name in group] for group in (names, others))
+    return {word for word in set.intersection(*side) - set.union(*other) if word.isalpha()}
+
+
+def _forms(name: str, marks: Collection[str] = ()) -> Iterator[_Form]:
     """Yield the name without every subset of its exposure tokens, the empty one first."""
-    tokens = _tokens(name)
-    exposures = [place for place, token in enumerate(tokens) if token.kind][:MOST_TOKENS]
-    subsets = chain.from_iterable(combinations(exposures, count) for count in range(len(exposures) + 1))
-    for subset in subsets:
-        rest = tuple(token.text for place, token in enumerate(tokens) if place not in subset)
-        yield _Form(name, rest, tuple(tokens[place] for place in subset))
+    for loose, counts in product((0, 1), (True, False)):
+        tokens = _tokens(name, marks, counts=counts)
+        exposures = [place for place, token in enumerate(tokens) if token.kind][:MOST_TOKENS]
+        subsets = chain.from_iterable(combinations(exposures, count) for count in range(len(exposures) + 1))
+        for subset in subsets:
+            rest = (token.text for place, token in enumerate(tokens) if place not in subset)
+            key = tuple(text.lstrip("0") or "0" if loose and text.isdecimal() else text for text in rest)
+            yield _Form(name, (loose, key), tuple(tokens[place] for place in subset))
 
 
 def _edge(first: _Form, second: _Form) -> tuple[tuple[int, int], Edge | None]:
@@ -252,4 +298,4 @@ def _matched_by_order(low: Sequence[str], high: Sequence[str]) -> Matching | Non
 
 
 def _without_numbers(name: str) -> list[str]:
-    return ["#" if token.text.isdigit() else token.text for token in _tokens(name) if not token.kind]
+    return ["#" if token.text[0].isdecimal() else token.text for token in _tokens(name) if not token.kind]
