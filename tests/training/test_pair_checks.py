@@ -56,9 +56,32 @@ def test_swapped_exposures_are_recognised_by_their_noise():
 def test_saturated_images_give_a_warning():
     high = np.minimum(HIGH[0], np.percentile(HIGH[0], 90)).astype(np.float64)
     full = np.rint(high / high.max() * 4095).astype(np.uint16)
-    (said,) = warnings_of(LOW[0], full)
-    assert said.startswith("More than 1% of the high image's pixels are saturated, at 4095")
-    assert warnings_of(LOW[0], full + 1) == []
+    for level, image in ((4095, full), (4200, full + 105), (3000.5, high / high.max() * 3000.5)):
+        (said,) = warnings_of(LOW[0], image)
+        assert said.startswith(f"More than 1% of the high image's pixels are saturated, at {level}")
+
+
+@pytest.mark.parametrize("mean", [2, 8, 100])
+def test_few_photons_are_no_saturation(mean):
+    image = np.random.default_rng(0).poisson(mean, (128, 128)).astype(np.uint8)
+    assert not any("saturated" in said for said in warnings_of(image, image))
+    assert any("saturated" in said for said in warnings_of(image, np.minimum(image, mean))) == (mean > 16)
+
+
+@pytest.mark.parametrize(("structure", "exposure"), [("actin", 1), ("actin", 10), ("mitochondria", 1), ("dendra", 10)])
+def test_different_fields_are_told(structure, exposure):
+    low, high = simulate_pairs(structure, 6, (256, 256), ImagingConditions(low_ms=exposure), seed=5)
+    told = [warnings_of(low[i], high[j])[:1] for i in range(6) for j in range(6) if i != j]
+    assert sum("different fields of view" in " ".join(said) for said in told) >= 0.8 * len(told)
+    assert not any("register" in " ".join(said) for said in told if "different fields" in " ".join(said))
+
+
+def test_real_pairs_of_different_fields_are_told(shared_data):
+    import tifffile
+
+    low, high = (tifffile.imread(shared_data / "w2s" / f"mitochondria_{side}.tif") for side in ("low", "high"))
+    for index in (0, 20, 40):
+        assert "different fields of view" in warnings_of(low[index], high[index + 1])[0]
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])

@@ -203,7 +203,7 @@ def _words_of_a_side(names: Sequence[str], others: Sequence[str]) -> set[str]:
     if min(len(names), len(others)) < 2:
         return set()
     side, other = ([{token.text for token in _tokens(name)} for name in group] for group in (names, others))
-    return {word for word in set.intersection(*side) - set.union(*other) if word.isalpha()}
+    return {word for word in set[str].intersection(*side).difference(*other) if word.isalpha()}
 
 
 def _forms(name: str, marks: Collection[str] = ()) -> Iterator[_Form]:
