@@ -126,6 +126,22 @@ def test_files_and_folders_can_be_looked_for(open_widget, monkeypatch) -> None:
     assert "*.zip" in asked[0][2]
 
 
+def test_the_panels_come_next_after_their_buttons(open_widget) -> None:
+    widget = open_widget()
+    widget.export_button.native.click()
+    widget.import_button.native.click()
+    widget.export_button.native.setFocus()
+    reached = []
+    while widget.focusNextChild() and widget.focusWidget() not in reached:
+        reached.append(widget.focusWidget())
+    fields = [
+        *(widget.importing.source.line_edit, widget.importing.folder_button, widget.importing.name),
+        *(widget.exporting.target.line_edit, widget.exporting.author, widget.exporting.license, widget.live),
+    ]
+    assert [reached.index(field.native) for field in fields] == sorted(reached.index(field.native) for field in fields)
+    assert reached[0] is fields[0].native
+
+
 def theirs(folder: Path) -> Path:
     network = seeded(Denoiser())
     return write_package(folder / "theirs.zip", network, {"torchscript": torchscript(network)})

@@ -16,8 +16,8 @@ from napari_care_losses.models.match import summarize_images
 from napari_care_losses.models.model import Model, ModelCard
 from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
-from napari_care_losses.widgets.restore import match_note
-from napari_care_losses.widgets.restore.match_note import ADVICE, HELP, TITLE, MatchNote, note
+from napari_care_losses.widgets.restore import frame_notes
+from napari_care_losses.widgets.restore.frame_notes import ADVICE, HELP, TITLE, MatchNote, note
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser, describe
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def shown(qtbot: QtBot) -> Shown:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Return the shapes of the frames measured so far."""
     shapes: list[tuple[int, ...]] = []
-    measure = match_note.measure
+    measure = frame_notes.measure
 
     def spy(image: NDArray) -> object:
         shapes.append(image.shape)
         return measure(image)
 
-    monkeypatch.setattr(match_note, "measure", spy)
+    monkeypatch.setattr(frame_notes, "measure", spy)
     return shapes
 
 
@@ -98,7 +98,7 @@ def test_a_frame_that_does_not_match_is_named_with_its_reason(shown: Shown, fiel
 
 
 def test_the_first_reason_is_in_sight_and_the_others_in_the_tooltip(shown: Shown, fields, make_entry, monkeypatch):
-    monkeypatch.setattr(match_note, "reasons", lambda *_: ["It is dark.", "It also is < small.", "It also is old."])
+    monkeypatch.setattr(frame_notes, "reasons", lambda *_: ["It is dark.", "It also is < small.", "It also is old."])
     shown.check(fields[1], 0, make_entry())
     assert "It is dark." in shown.note.text()
     assert "It also" not in shown.note.text()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import CheckBox, PushButton
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.restoration.parameters import RestorationParameters
@@ -28,13 +30,12 @@ from napari_care_losses.widgets.layers.restored_layers import (
     show_done,
     show_stacks,
 )
-from napari_care_losses.widgets.restore.match_note import MatchNote
+from napari_care_losses.widgets.restore.frame_notes import MatchNote, RangeNote
 from napari_care_losses.widgets.restore.panels.export_model import ExportPanel
 from napari_care_losses.widgets.restore.panels.folder import FolderPanel
 from napari_care_losses.widgets.restore.panels.import_model import ImportPanel
 from napari_care_losses.widgets.restore.panels.save import SaveButton
 from napari_care_losses.widgets.restore.preview.live_preview import LivePreview
-from napari_care_losses.widgets.restore.range_note import RangeNote
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, line_up, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
@@ -46,10 +47,18 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
 
-    from napari_care_losses.images.frames import Frames
     from napari_care_losses.models.library import LibraryEntry
 
 
+IMPORT_HELP = "Add a model of CSBDeep, or a package for bioimage.io, to the library."
+EXPORT_HELP = "Pack the chosen model for other tools, in the format of bioimage.io."
+LIVE_HELP = (
+    "Restore the part of the image that you look at, at most 512 x 512 pixels around the cursor. It follows slider, "
+    "zoom, model and settings. Nothing is kept; Restore makes the whole stack."
+)
+CONTRAST_HELP = (
+    "Show input, restored and ground truth with the same share of black and white pixels, to compare them by eye."
+)
 UNCERTAINTY_HELP = (
     "A second layer with the expected error of every pixel, in grey levels (the scale of a Laplace distribution: half "
     "of the true values lie within 0.69 times it)."
@@ -75,7 +84,6 @@ class RestoreWidget(Panel):
         self.preview = LivePreview(napari_viewer, parent=self)
         self._build()
         self._connect()
-        self.exporting.set_model(self.model.value)
         self._on_image()
 
     @property
@@ -83,42 +91,57 @@ class RestoreWidget(Panel):
         """Whether a restoration is under way."""
         return self._job.is_running
 
+    @cached_property
+    def importing(self) -> ImportPanel:
+        """The panel of "Import…", made when it is first needed: opening the widget need not wait for it."""
+        panel = ImportPanel()
+        panel.imported.connect(self._on_imported)
+        self._insert(panel)
+        return panel
+
+    @cached_property
+    def exporting(self) -> ExportPanel:
+        """The panel of "Export…", made when it is first needed."""
+        panel = ExportPanel()
+        panel.set_model(self.model.value)
+        self.model.changed.connect(panel.set_model)
+        self._insert(panel)
+        return panel
+
+    def _insert(self, panel: QWidget) -> None:
+        """Put a panel, hidden, below its button; the Tab key would reach last what is made last."""
+        panel.setVisible(False)
+        self._panels.insertWidget(0, panel)
+        last = self.export_button.native
+        for child in panel.findChildren(QWidget):
+            is_reached = child.focusPolicy() & Qt.FocusPolicy.TabFocus and child.focusProxy() is None
+            # the list of a combo box is a window of its own
+            if is_reached and child.window() is panel.window():
+                QWidget.setTabOrder(last, child)
+                last = child
+
     def _build(self) -> None:
         self.image = LayerChooser(self._viewer, "Image", "The noisy image or stack to restore.")
         self.model = ModelChooser(
             "Model", "Choose a model trained on images like yours.", follows=lambda: not self._job.is_running
         )
-        self.importing, self.exporting = ImportPanel(), ExportPanel()
-        self.import_button = _folding(
-            "Import…", self.importing, "Add a model of CSBDeep, or a package for bioimage.io, to the library."
-        )
-        self.export_button = _folding(
-            "Export…", self.exporting, "Pack the chosen model for other tools, in the format of bioimage.io."
-        )
-        self.model.add_button(self.import_button.native)
-        self.model.add_button(self.export_button.native)
+        self.import_button = PushButton(text="Import…", tooltip=tooltip(IMPORT_HELP))
+        self.export_button = PushButton(text="Export…", tooltip=tooltip(EXPORT_HELP))
+        for button in (self.import_button.native, self.export_button.native):
+            button.setCheckable(True)
+            self.model.add_button(button)
+        self._panels = QVBoxLayout()
         self.match = MatchNote()
         self.match.measured.connect(self.model.sort_for)
-        self.live = _check_box(
-            "Live preview",
-            "Restore the part of the image that you look at, at most 512 x 512 pixels around the cursor. It follows "
-            "slider, zoom, model and settings. Nothing is kept; Restore makes the whole stack.",
-        )
-        self.live.value = True
+        self.live = CheckBox(text="Live preview", value=True, tooltip=tooltip(LIVE_HELP))
         self.preview_note = text_line()
         self.form = ParameterForm(RestorationParameters)
         self.range = RangeNote()
-        self.uncertainty = _check_box("Also add the uncertainty", "")
+        self.uncertainty = CheckBox(text="Also add the uncertainty")
         self.scores = ScorePanel(self._viewer)
         self.other = text_line()
         self.save = SaveButton()
-        self.contrast = PushButton(
-            text="Match contrast",
-            tooltip=tooltip(
-                "Show input, restored and ground truth with the same share of black and white pixels, to compare them "
-                "by eye."
-            ),
-        )
+        self.contrast = PushButton(text="Match contrast", tooltip=tooltip(CONTRAST_HELP))
         self.folder = FolderPanel()
         self.run_bar = RunBar(
             "Restore",
@@ -129,20 +152,11 @@ class RestoreWidget(Panel):
         rows, buttons = Rows(self.image), QHBoxLayout()
         buttons.addWidget(self.save, 1)
         buttons.addWidget(self.contrast.native, 1)
-        for widget in (
-            rows.native,
-            self.model.rows.native,
-            self.importing,
-            self.exporting,
-            self.match,
-            self.live.native,
-            self.preview_note,
-            self.form.native,
-            self.range,
-            self.uncertainty.native,
-            self.other,
-            self.scores,
-        ):
+        self.body.addWidget(rows.native)
+        self.body.addWidget(self.model.rows.native)
+        self.body.addLayout(self._panels)
+        above = (self.match, self.live.native, self.preview_note, self.form.native)
+        for widget in (*above, self.range, self.uncertainty.native, self.other, self.scores):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
         self.body.addWidget(fold("Restore a folder of files", self.folder))
@@ -153,8 +167,8 @@ class RestoreWidget(Panel):
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
         self.model.changed.connect(self._update)
-        self.model.changed.connect(lambda entry: self.exporting.set_model(entry))
-        self.importing.imported.connect(self._on_imported)
+        self.import_button.changed.connect(lambda is_on: self.importing.setVisible(is_on))
+        self.export_button.changed.connect(lambda is_on: self.exporting.setVisible(is_on))
         self.form.changed.connect(self._update)
         self.live.changed.connect(self._look)
         self.preview.set_finished(self._is_restored)
@@ -185,9 +199,8 @@ class RestoreWidget(Panel):
         except CareError as error:
             return str(error)
         if self.model.value is None:
-            return (
-                self.model.problem or "There is no model yet: train one (Plugins > CARE Losses > Train), or open one."
-            )
+            none = "There is no model yet: train one (Plugins > CARE Losses > Train), or open one."
+            return self.model.problem or none
         return "A folder is being restored: wait for it, or stop it." if self.folder.is_running else ""
 
     def _update(self) -> None:
@@ -197,11 +210,10 @@ class RestoreWidget(Panel):
         self.uncertainty.enabled = can_tell
         self.uncertainty.tooltip = tooltip(UNCERTAINTY_HELP if can_tell else NO_UNCERTAINTY)
         is_running = self._job.is_running
-        if self._chosen != (self.image.value, entry):
-            self._chosen = self.image.value, entry
-            if not is_running:
-                # it is about another layer or model
-                self.run_bar.say("")
+        before, self._chosen = self._chosen, (self.image.value, entry)
+        if self._chosen != before and not is_running:
+            # it is about another layer or model
+            self.run_bar.say("")
         problem = "" if is_running else self._problem()
         self.run_bar.set_state(is_running=is_running, is_stopping=self._job.is_stopping, reason=problem)
         plan = None if is_running or problem else self._make_plan()
@@ -224,10 +236,9 @@ class RestoreWidget(Panel):
 
     def _parameters(self) -> RestorationParameters | None:
         """Return the settings; None if they do not go together."""
-        try:
+        with suppress(InputError):
             return self.form.value()
-        except InputError:
-            return None
+        return None
 
     def _make_plan(self) -> Plan | None:
         layer, entry = self.image.value, self.model.value
@@ -240,8 +251,7 @@ class RestoreWidget(Panel):
         if self._job.is_running or self._problem():
             return
         plan = self._plan = self._make_plan()
-        if plan is None:
-            return
+        assert plan is not None
         # pressing the button chooses the layer
         self.image.value = plan.source
         self._is_shown, self._clock, self._note = False, Clock(), ""
@@ -310,8 +320,9 @@ class RestoreWidget(Panel):
 
     def _look(self, _event: object = None) -> None:
         """Follow the slider: notes on the shown frame, its scores, its preview."""
-        layer, entry = self.image.value, self.model.value
-        frames = None if layer is None else _frames_of(layer)
+        layer, entry, frames = self.image.value, self.model.value, None
+        with suppress(InputError):
+            frames = None if layer is None else layer_frames(layer)
         self.contrast.enabled = frames is not None
         if layer is None or frames is None:
             self.scores.show_frame(None, None, 0)
@@ -361,12 +372,9 @@ class RestoreWidget(Panel):
         return index in frames_done(find_result(self._viewer, layer, entry, parameters=parameters))
 
     def _match_contrast(self) -> None:
-        layer, restored = self.image.value, self._result(RESTORED)
-        if layer is None:
-            return
-        shown = [layer, self.scores.truth.value, restored]
+        shown = (self.image.value, self.scores.truth.value, self._result(RESTORED))
         try:
-            match_contrast([one for one in shown if one is not None], self._viewer.dims)
+            match_contrast([layer for layer in shown if layer is not None], self._viewer.dims)
         except CareError as error:
             self.run_bar.say(str(error))
 
@@ -377,24 +385,3 @@ class RestoreWidget(Panel):
             if plan.source not in self._viewer.layers or is_gone:
                 self._stop()
         self._update()
-
-
-def _check_box(text: str, help: str) -> CheckBox:
-    return CheckBox(text=text, tooltip=tooltip(help))
-
-
-def _folding(text: str, panel: QWidget, help: str) -> PushButton:
-    """Return a button that shows and hides a panel, hidden at first."""
-    button = PushButton(text=text, tooltip=tooltip(help))
-    button.native.setCheckable(True)
-    panel.setVisible(False)
-    button.changed.connect(lambda is_on: panel.setVisible(is_on))
-    return button
-
-
-def _frames_of(layer: Image) -> Frames | None:
-    """Return a layer's frames; None if it cannot be restored."""
-    try:
-        return layer_frames(layer)
-    except InputError:
-        return None

@@ -17,20 +17,15 @@ class CloseGuard(QObject):
     ----------
     widget : QWidget
         The widget in the dock; it is deleted with its dock.
-
-    Attributes
-    ----------
-    window : QMainWindow, optional
-        The viewer's window, from when the widget is shown in it until either is closed.
     """
 
     closed = Signal()
-    """The dock or the viewer was closed."""
 
     def __init__(self, widget: QWidget) -> None:
         super().__init__(widget)
         self._widget = widget
         self.window: QMainWindow | None = None
+        """The viewer's window, from when the widget is shown in it until either is closed."""
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:

@@ -14,20 +14,16 @@ FILE, FOLDER, NEW = "r", "d", "w"
 
 
 def file_edit(label: str, help: str, mode: str, *, title: str, filters: str = "", placeholder: str = "") -> FileEdit:
-    """Return a line for a path, typed or looked for.
+    """Return a line for a path, typed or looked for in a dialog.
 
     Parameters
     ----------
-    label, help : str
-        Label and tooltip.
+    label, help, placeholder : str
+        Label, tooltip, and what an empty line shows.
     mode : str
         What is looked for: FILE, FOLDER or NEW.
-    title : str
-        Title of the dialog.
-    filters : str, optional
-        Which files the dialog shows, as Qt takes them.
-    placeholder : str, optional
-        What an empty line shows.
+    title, filters : str
+        Of the dialog: its title, and which files it shows, as Qt takes them.
     """
     edit = FileEdit(mode=mode, filter=filters or None, nullable=True, label=label, tooltip=tooltip(help))
     ask, options = edit._show_file_dialog, {"caption": title, "parent": edit.native}

@@ -29,15 +29,7 @@ NARROW = 110
 
 
 class Rows(Container):
-    """A container of magicgui with labels, as compact as docks need it.
-
-    Parameters
-    ----------
-    *widgets : Widget
-        The widgets, one a row; their `label` stands before them.
-    **options : Any
-        Those of a container.
-    """
+    """A container of magicgui, as compact as docks need it: a widget a row, its `label` before it."""
 
     def __init__(self, *widgets: Widget, **options: Any) -> None:
         super().__init__(widgets=widgets, **options)
@@ -52,21 +44,15 @@ class ParameterForm(Rows, Generic[Kind]):
     """Edits an instance of a parameter class, with its titles, units, bounds, choices and help.
 
     `changed` is emitted when the user, or code that sets the value of an editor, changes a parameter.
-
-    Parameters
-    ----------
-    kind : type
-        The parameter class.
     """
 
     def __init__(self, kind: type[Kind]) -> None:
-        described = kind.described()
-        types = get_type_hints(kind)
+        described, types = kind.described(), get_type_hints(kind)
         editors = {name: _editor(name, types[name], info) for name, info in described.items()}
-        super().__init__(*(editor for name, editor in editors.items() if not described[name].advanced))
+        super().__init__(*(editors[name] for name, info in described.items() if not info.advanced))
         self._kind = kind
         self.editors: dict[str, ValueWidget[Any]] = editors
-        advanced = Rows(*(editor for name, editor in editors.items() if described[name].advanced))
+        advanced = Rows(*(editors[name] for name, info in described.items() if info.advanced))
         if len(advanced):
             advanced.changed.connect(lambda: self.changed.emit(self))
             self.native.layout().addWidget(fold("More settings", advanced.native))
@@ -102,11 +88,61 @@ def _editor(name: str, kind: Any, info: ParameterInfo) -> ValueWidget[Any]:
     elif info.choices:
         editor = ComboBox(choices=[(info.words.get(choice, choice), choice) for choice in info.choices], **common)
     else:
-        is_whole = int in (kind, *get_args(kind))
-        editor = NumberEdit(
-            min=info.low, max=info.high, is_whole=is_whole, unit=info.unit, none_means=info.none_means, **common
-        )
+        is_whole, bounds = int in (kind, *get_args(kind)), {"min": info.low, "max": info.high}
+        editor = NumberEdit(is_whole=is_whole, unit=info.unit, none_means=info.none_means, **bounds, **common)
     return narrow(editor, info.title)
+
+
+class Choice(ComboBox):
+    """Chooses one of what is there now; `value` is None where there is nothing.
+
+    magicgui's own combo box appends new choices at the end, keeps separators of old ones, and loses the choice of what
+    is renamed.
+
+    Parameters
+    ----------
+    label, help : str
+        Label and tooltip.
+    none : str, optional
+        Text of a first entry that stands for None.
+    **options : Any
+        Those of a combo box, `choices` first of all.
+    """
+
+    def __init__(self, label: str, help: str, *, none: str | None = None, **options: Any) -> None:
+        self.was_chosen = self._is_resetting = False
+        """Whether the user, or code that set `value`, has chosen."""
+        self.null_string = none or ""
+        super().__init__(label=label, tooltip=tooltip(help), nullable=none is not None, **options)
+        # the choices do not depend on where the widget lies
+        self.native_parent_changed.disconnect(self.reset_choices)
+        narrow(self, label)
+        self.native.activated.connect(self._on_activated)
+
+    def set_value(self, value: Any) -> None:
+        """Choose, as by hand."""
+        self.was_chosen |= not self._is_resetting
+        super().set_value(value)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Offer what is there now; `changed` is emitted if another one is chosen then."""
+        before = self.value
+        self._is_resetting = True
+        with self.changed.blocked():
+            self.native.clear()
+            super().reset_choices()
+            if self.choices:
+                self.value = self._chosen_after(before)
+        self._is_resetting = False
+        if self.value is not before:
+            self.changed.emit(self.value)
+
+    def _chosen_after(self, before: Any) -> Any:
+        """Return what is chosen of the new choices."""
+        return before if before in self.choices else self.choices[0]
+
+    def _on_activated(self, _index: int) -> None:
+        self.was_chosen = True
 
 
 def narrow(editor: Any, title: str = "") -> Any:
@@ -176,7 +212,5 @@ def fold(title: str, content: QWidget) -> QCollapsible:
     # the Tab key reaches what is only of no height
     folded.toggled.connect(content.setVisible)
     folded.collapse(animate=False)
-    layout = folded.layout()
-    assert layout is not None
-    layout.setContentsMargins(0, 0, 0, 0)
+    folded.layout().setContentsMargins(0, 0, 0, 0)
     return folded

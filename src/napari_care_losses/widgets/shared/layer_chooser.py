@@ -9,7 +9,7 @@ from qtpy.compat import isalive
 
 from napari_care_losses.training.pair_names import match_names
 from napari_care_losses.widgets.layers.restored_layers import is_result
-from napari_care_losses.widgets.shared.choice import Choice
+from napari_care_losses.widgets.shared.form import Choice
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -25,23 +25,16 @@ class LayerChooser(Choice):
     ----------
     viewer : ViewerModel
         Whose layers.
-    label, help : str
-        Label and tooltip.
-    none : str, optional
-        Text of a first entry that stands for no layer. Without it, until the user chooses, the topmost visible layer
-        that was not restored here is chosen whenever such a layer comes; where its name makes it the high exposure of
-        another one, the low.
+    label, help, none : str
+        As in `Choice`. Without `none`, until the user chooses, the topmost visible layer that was not restored here is
+        chosen whenever such a layer comes; where its name makes it the high exposure of another one, the low.
     """
 
     def __init__(self, viewer: ViewerModel, label: str, help: str, *, none: str | None = None) -> None:
         self._layers = viewer.layers
         self._originals: list[Image] = []
         super().__init__(
-            label,
-            help,
-            none=none,
-            annotation=Image,
-            choices=lambda _: [(layer.name, layer) for layer in self._images()],
+            label, help, none=none, annotation=Image, choices=lambda _: [(each.name, each) for each in self._images()]
         )
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered, events.renamed):

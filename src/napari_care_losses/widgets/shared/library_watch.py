@@ -21,11 +21,6 @@ RELOAD_DELAY_MS = 200
 class LibraryWatch(QObject):
     """Tells when the library's folder changes: models come from training here, another viewer, the command line.
 
-    Parameters
-    ----------
-    parent : QObject, optional
-        Its owner.
-
     Attributes
     ----------
     problem : str

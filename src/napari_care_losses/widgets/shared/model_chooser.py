@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.types import Separator
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QToolButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.losses.registry import loss_title
@@ -19,9 +19,9 @@ from napari_care_losses.models.match import noise_seen
 from napari_care_losses.models.model import SUFFIX, read_card, structure_named
 from napari_care_losses.models.program import Program
 from napari_care_losses.models.suggest import rank_models
-from napari_care_losses.widgets.shared.choice import Choice
-from napari_care_losses.widgets.shared.form import Rows, tooltip
+from napari_care_losses.widgets.shared.form import Choice, Rows, tooltip
 from napari_care_losses.widgets.shared.library_watch import LibraryWatch
+from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +38,8 @@ class ModelChooser(Choice):
 
     Parameters
     ----------
-    label, help : str
-        Label and tooltip.
-    none : str, optional
-        Text of a first entry that stands for no model.
+    label, help, none : str
+        As in `Choice`.
     follows : callable, optional
         Whether a model that has just come into the library is chosen; never by default.
 
@@ -74,8 +72,7 @@ class ModelChooser(Choice):
         opening.setAccessibleName("Open a model file")
         opening.clicked.connect(self._open)
         self.native.parentWidget().layout().addWidget(opening)
-        self.about = QLabel()
-        self.about.setWordWrap(True)
+        self.about = text_line()
         self._buttons = QHBoxLayout()
         self.rows.native.layout().addWidget(self.about)
         self.rows.native.layout().addLayout(self._buttons)
@@ -145,13 +142,10 @@ class ModelChooser(Choice):
     def _offered(self) -> list[tuple[str, Any]]:
         models = self._library.models()
         self._seen = {entry.path for entry in models}
-        groups = (
-            self._opened,
-            [entry for entry in models if not entry.bundled],
-            [entry for entry in models if entry.bundled],
-        )
+        bundled = [entry for entry in models if entry.bundled]
+        own = [entry for entry in models if not entry.bundled]
         offered: list[tuple[str, Any]] = []
-        for group in filter(None, groups):
+        for group in filter(None, (self._opened, own, bundled)):
             if offered or self._nullable:
                 offered.append(("", Separator))
             offered += [(label(match.entry), match.entry) for match in rank_models(group, self._measured)]
@@ -171,8 +165,7 @@ class ModelChooser(Choice):
             self.value = found
 
     def _show_about(self, entry: LibraryEntry | None) -> None:
-        self.about.setText("" if entry is None else describe(entry.card))
-        self.about.setVisible(entry is not None)
+        show_text(self.about, "" if entry is None else describe(entry.card))
         self.tooltip = tooltip(self._help if entry is None else f"{label(entry)}<br>{entry.path}")
 
     def _open(self) -> None:
@@ -185,11 +178,8 @@ class ModelChooser(Choice):
 
 
 def _verdict(match: Match) -> str:
-    if match.reasons:
-        return match.reasons[0]
-    return (
-        "Trained on images like this one." if math.isfinite(match.distance) else "Does not say what it was trained on."
-    )
+    fits, is_silent = "Trained on images like this one.", "Does not say what it was trained on."
+    return match.reasons[0] if match.reasons else fits if math.isfinite(match.distance) else is_silent
 
 
 def label(entry: LibraryEntry) -> str:

@@ -87,8 +87,6 @@ class NumberEdit(RangedWidget):
 
     Parameters
     ----------
-    min, max : float
-        Bounds, both included.
     is_whole : bool
         Whether it must be a whole number.
     unit : str
@@ -96,15 +94,11 @@ class NumberEdit(RangedWidget):
     none_means : str
         Shown in place of None; empty where None is not allowed.
     **options : Any
-        Those of every widget of magicgui.
+        Those of every widget of magicgui; of them `min` and `max`, both included, are needed.
     """
 
-    def __init__(
-        self, *, min: float, max: float, is_whole: bool = False, unit: str = "", none_means: str = "", **options: Any
-    ) -> None:
+    def __init__(self, *, is_whole: bool = False, unit: str = "", none_means: str = "", **options: Any) -> None:
         super().__init__(
-            min=min,
-            max=max,
             # from the words, an adaptive step would lead to fractions
             step=1 if none_means else None,
             nullable=bool(none_means),

@@ -28,13 +28,6 @@ class Panel(QWidget):
     ----------
     napari_viewer : napari.viewer.Viewer
         The viewer; napari gives it to the widgets of plugins by this name.
-    parent : QWidget, optional
-        Parent widget.
-
-    Attributes
-    ----------
-    closing : CloseGuard
-        Tells when the dock or the viewer is closed.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:

@@ -17,15 +17,7 @@ NUMBER_MARGIN, LABEL_MARGIN = 7, 6
 
 
 def row_plot(height: int, help: str) -> pyqtgraph.PlotWidget:
-    """Return a plot of fixed height that the mouse neither moves nor zooms.
-
-    Parameters
-    ----------
-    height : int
-        In pixels.
-    help : str
-        Its tooltip.
-    """
+    """Return a plot of fixed height, in pixels, that the mouse neither moves nor zooms; `help` is its tooltip."""
     plot = pyqtgraph.PlotWidget()
     plot.setFixedHeight(height)
     plot.setMinimumWidth(50)

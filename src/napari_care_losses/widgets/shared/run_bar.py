@@ -13,15 +13,7 @@ STEPS = 1000
 
 
 class RunBar(QWidget):
-    """Starts and stops one job and shows its progress.
-
-    Parameters
-    ----------
-    start, stop : str
-        Texts of the buttons.
-    start_help, stop_help : str
-        Their tooltips.
-    """
+    """Starts and stops one job and shows its progress; the parameters are texts and tooltips of the two buttons."""
 
     started = Signal()
     stopped = Signal()
@@ -101,9 +93,10 @@ def show_text(label: QLabel, text: str) -> None:
     label.setVisible(bool(text))
 
 
-def text_line() -> QLabel:
+def text_line(help: str = "") -> QLabel:
     """Return a label for text that can be selected; hidden while it is empty."""
     line = QLabel()
+    line.setToolTip(tooltip(help))
     line.setWordWrap(True)
     line.setTextFormat(Qt.TextFormat.PlainText)
     line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

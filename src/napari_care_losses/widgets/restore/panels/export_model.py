@@ -35,7 +35,7 @@ class ExportPanel(JobPanel):
             failed="Not exported",
         )
         self._entry: LibraryEntry | None = None
-        self._target = Path()
+        self._target: Path | None = None
         self._suggested: Path | None = None
         self.target = file_edit(
             "To",
@@ -44,14 +44,10 @@ class ExportPanel(JobPanel):
             title="Export the model",
             filters="Packages (*.zip)",
         )
-        self.author = narrow(
-            LineEdit(label="Author", tooltip=tooltip("Who made the model; several names separated by commas."))
-        )
-        self.license = narrow(
-            ComboBox(
-                label="Licence", choices=LICENSES, tooltip=tooltip("The licence of the weights, an SPDX identifier.")
-            )
-        )
+        makers = tooltip("Who made the model; several names separated by commas.")
+        self.author = narrow(LineEdit(label="Author", tooltip=makers))
+        identifier = tooltip("The licence of the weights, an SPDX identifier.")
+        self.license = narrow(ComboBox(label="Licence", choices=LICENSES, tooltip=identifier))
         # magicgui's combo box has no typed choices
         self.license.native.setEditable(True)
         self.rows.extend([self.target, self.author, self.license])
@@ -60,7 +56,7 @@ class ExportPanel(JobPanel):
         self._update()
 
     def set_model(self, entry: LibraryEntry | None) -> None:
-        """Set the model; suggest its name, author and licence, unless others have been typed."""
+        """Set the model; suggest its name, unless another has been typed, its author and its licence."""
         if entry is not None and entry != self._entry:
             if self.target.value in {None, self._suggested}:
                 self.target.value = self._suggested = Path.home() / f"{entry.path.stem}.zip"
@@ -85,13 +81,11 @@ class ExportPanel(JobPanel):
             return f"{self.target.value} cannot be looked for: {error}."
 
     def _start(self) -> None:
-        target = typed_path(self.target)
+        target = self._target = typed_path(self.target)
         assert self._entry is not None and target is not None
-        path = self._entry.path
+        path, license = self._entry.path, self.license.native.currentText().strip()
         written = self.author.value or self.author.native.placeholderText()
         authors = [name.strip() for name in written.split(",") if name.strip()]
-        license = self.license.native.currentText().strip()
-        self._target = target
         self._job.start(lambda: _exported(path, target, authors, license), title=f"Exporting {path.stem}")
 
     def _ended(self, outcome: Outcome) -> None:

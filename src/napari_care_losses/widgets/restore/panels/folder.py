@@ -97,26 +97,21 @@ class FolderPanel(JobPanel):
     def _on_report(self, report: FileProgress) -> None:
         if report.problem:
             self._problems.append(f"{report.path.name}: {report.problem}")
-        done = report.number + report.fraction
+        done, self._count = report.number + report.fraction, report.total
         self.run_bar.show_progress(done / report.total)
-        left = duration(self._clock.seconds_left(done, report.total))
-        self.run_bar.say(
-            f"{report.path.name}, file {report.number + 1} of {report.total}, {left} left{self._failures()}"
-        )
-        self._count = report.total
+        left = f"{duration(self._clock.seconds_left(done, report.total))} left"
+        self._say(f"{report.path.name}, file {report.number + 1} of {report.total}, {left}")
 
     def _ended(self, outcome: Outcome) -> None:
         if outcome is Outcome.DONE:
             restored = self._count - len(self._problems)
-            self.run_bar.say(
-                f"Restored {restored} of {self._count} files in {duration(self._clock.seconds)}.{self._failures()}"
-            )
+            self._say(f"Restored {restored} of {self._count} files in {duration(self._clock.seconds)}.")
         elif outcome is Outcome.STOPPED:
-            self.run_bar.say(f"Stopped. Start again to continue.{self._failures()}")
+            self._say("Stopped. Start again to continue.")
         self.changed.emit()
 
-    def _failures(self) -> str:
-        return "".join(f"\n✗ {problem}" for problem in self._problems)
+    def _say(self, text: str) -> None:
+        self.run_bar.say("\n✗ ".join([text, *self._problems]))
 
 
 def _restored(

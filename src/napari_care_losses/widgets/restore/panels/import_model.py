@@ -53,13 +53,9 @@ class ImportPanel(JobPanel):
         )
         self.folder_button = offer_folders(self.source)
         self.name = narrow(LineEdit(label="Name", tooltip=tooltip("The model's name in your library.")))
-        self.structure = narrow(
-            ComboBox(
-                label="Shows",
-                choices=[(AS_THE_MODEL, None), *((structure, structure) for structure in STRUCTURE_NAMES)],
-                tooltip=tooltip("What the model was trained on; models of CSBDeep do not say."),
-            )
-        )
+        structures = [(AS_THE_MODEL, None), *((structure, structure) for structure in STRUCTURE_NAMES)]
+        shows = tooltip("What the model was trained on; models of CSBDeep do not say.")
+        self.structure = narrow(ComboBox(label="Shows", choices=structures, tooltip=shows))
         self.percentiles = ParameterForm(ImportParameters)
         self.rows.extend([self.source, self.name, self.structure])
         self.rows.native.layout().addWidget(self.percentiles.native)
@@ -67,7 +63,7 @@ class ImportPanel(JobPanel):
         self.source.changed.connect(self._on_source)
         for form in (self.rows, self.percentiles):
             form.changed.connect(self._update)
-        self._job.reported.connect(self._on_report)
+        self._job.reported.connect(lambda program: setattr(self, "_asked", program or self._asked))
         self._update()
 
     def _on_source(self) -> None:
@@ -103,9 +99,6 @@ class ImportPanel(JobPanel):
         self._name, self._asked = name, None
         self.run_bar.say(f"Reading {path.name}…")
         self._job.start(lambda: _imported(path, name, parameters, agreed), title=f"Importing {name}")
-
-    def _on_report(self, report: ForeignProgram | None) -> None:
-        self._asked = report or self._asked
 
     def _ended(self, outcome: Outcome) -> None:
         if outcome is Outcome.DONE and self._asked is not None:

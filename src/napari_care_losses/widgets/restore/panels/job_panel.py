@@ -13,15 +13,7 @@ from napari_care_losses.widgets.shared.run_bar import RunBar
 
 
 class JobPanel(QWidget):
-    """The settings of a job, and a bar that runs it.
-
-    Parameters
-    ----------
-    start, start_help, stop_help : str
-        Text of the button that starts the job, and the tooltips of both.
-    failed : str
-        Text before the reason of a failure.
-    """
+    """The settings of a job, and a bar that runs it; `failed` stands before the reason of a failure."""
 
     def __init__(self, start: str, *, start_help: str, stop_help: str, failed: str) -> None:
         super().__init__()
@@ -51,6 +43,7 @@ class JobPanel(QWidget):
     def _start(self) -> None:
         """Start the job."""
 
+    @abstractmethod
     def _ended(self, outcome: Outcome) -> None:
         """Show how the job ended."""
 

@@ -14,7 +14,7 @@ from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.restore.preview.overlay import PreviewedFrame, PreviewOverlay
 from napari_care_losses.widgets.restore.preview.visible_region import (
-    camera_events,
+    camera_of,
     cursor_place,
     obstacle,
     shown_frame,
@@ -27,7 +27,6 @@ from napari_care_losses.widgets.restore.preview.work import (
     modified,
     preview_note,
     previewed,
-    released,
 )
 from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.events import Links, SingleShot
@@ -57,17 +56,7 @@ PLACING = ("scale", "translate", "rotate", "shear", "affine", "units")
 class LivePreview(QObject):
     """Restores what the viewer shows of a layer whenever slider, camera, cursor, model or settings move.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-        The viewer.
-    parent : QWidget
-        The widget it belongs to: when that, its dock or the viewer is closed, the preview goes.
-
-    Attributes
-    ----------
-    is_enabled : bool
-        Whether the preview is switched on.
+    When its parent, the dock or the viewer is closed, the preview goes.
     """
 
     said = Signal(str)
@@ -87,6 +76,7 @@ class LivePreview(QObject):
         self._entry: LibraryEntry | None = None
         self._parameters: RestorationParameters | None = None
         self.is_enabled = False
+        """Whether the preview is switched on."""
         self._is_finished: Callable[[int], bool] = lambda _: False
         self._problem = ""
         self._version = 0
@@ -101,6 +91,7 @@ class LivePreview(QObject):
         self._job.failed.connect(lambda error: self.said.emit(f"Preview: {error}"))
         self._delay = SingleShot(self, DELAY_MS, self._follow)
         self._rest = SingleShot(self, REST_MS, self._on_rest)
+        # later: within the event of a removal, no layer must be removed
         self._removal = SingleShot(self, 0, self._on_removal)
         self._links, self._source_links = Links(), Links()
         self._connect()
@@ -144,15 +135,16 @@ class LivePreview(QObject):
             self.refresh()
             return
         self._pause("")
-        previewer = self._previewer
-        self._job.request(lambda: released(previewer))
+        # called once, in the thread: it returns None
+        free = self._previewer.close
+        self._job.request(lambda: iter(free, None))
 
     def set_finished(self, is_finished: Callable[[int], bool]) -> None:
         """Set which frames, by index, need no preview because they are restored."""
         self._is_finished = is_finished
         self.refresh()
 
-    def refresh(self) -> None:
+    def refresh(self, _event: object = None) -> None:
         """Preview what is shown now."""
         if not self.is_enabled:
             return
@@ -173,15 +165,15 @@ class LivePreview(QObject):
 
     def _connect(self) -> None:
         for emitter in view_events(self._viewer):
-            self._links.add(emitter, self._on_move)
+            self._links.add(emitter, self.refresh)
         self._links.add(self._viewer.dims.events.ndisplay, self._on_ndisplay)
-        for emitter in camera_events(self._viewer):
-            self._links.add(emitter, self._on_rest)
+        for name in ("center", "zoom"):
+            self._links.add(getattr(camera_of(self._viewer).events, name), self._on_rest)
         self._links.add(self._viewer.cursor.events.position, self._on_cursor)
         self._links.add(self._viewer.layers.events.removed, self._on_removed)
 
     def _connect_source(self, layer: Image) -> None:
-        self._source_links.add(layer.events.visible, self._on_move)
+        self._source_links.add(layer.events.visible, self.refresh)
         self._source_links.add(layer.events.data, self._on_data)
         for name in PLACING:
             self._source_links.add(getattr(layer.events, name), self._on_placed)
@@ -196,16 +188,13 @@ class LivePreview(QObject):
             except InputError as error:
                 self._problem = str(error)
 
-    def _on_move(self, _event: object = None) -> None:
-        self.refresh()
-
-    def _on_ndisplay(self, _event: object = None) -> None:
+    def _on_ndisplay(self, _event: object) -> None:
         self.refresh()
         if self.is_enabled and self._viewer.dims.ndisplay != 2:
             # at once, before the preview is drawn as a volume
             self._follow()
 
-    def _on_cursor(self, _event: object = None) -> None:
+    def _on_cursor(self, _event: object) -> None:
         if self.is_enabled:
             self._rest.start()
 
@@ -214,18 +203,17 @@ class LivePreview(QObject):
             self._cursor = cursor_place(self._viewer, self._source) or self._cursor
         self.refresh()
 
-    def _on_data(self, _event: object = None) -> None:
+    def _on_data(self, _event: object) -> None:
         self._overlay.remove()
         self._read_frames()
         self.refresh()
 
-    def _on_placed(self, _event: object = None) -> None:
+    def _on_placed(self, _event: object) -> None:
         self._overlay.remove()
         self._request = None
         self.refresh()
 
     def _on_removed(self, event: Any) -> None:
-        # later: within the event, no layer must be removed
         if event.value is self._source or event.value is self._overlay.layer:
             self._removal.start()
 

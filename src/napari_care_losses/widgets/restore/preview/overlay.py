@@ -28,35 +28,20 @@ TOLERANCE = 0.1
 
 
 class PreviewedFrame(NamedTuple):
-    """What is previewed.
-
-    Attributes
-    ----------
-    source : Image
-        The layer.
-    entry : LibraryEntry
-        The model.
-    index : int
-        The frame.
-    version : object
-        Changes when the pixels restored before are outdated.
-    """
+    """What is previewed."""
 
     source: Image
     entry: LibraryEntry
     index: int
+    """Which frame."""
     version: object
+    """Changes when the pixels restored before are outdated."""
 
 
 class PreviewOverlay:
     """Shows restored tiles of one frame at a time, in a layer as large as the largest window; the rest is transparent.
 
     The layer is one frame thick: where the slider leaves the frame, the viewer shows nothing of it.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Where it is shown.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -71,18 +56,9 @@ class PreviewOverlay:
     def paint(
         self, shown: PreviewedFrame, window: Region, position: tuple[slice, slice], image: NDArray[np.float32]
     ) -> None:
-        """Lay a restored tile over its frame.
+        """Lay a restored tile over its place in the frame; tiles of another frame or version vanish.
 
-        Parameters
-        ----------
-        shown : PreviewedFrame
-            What it was restored from. Tiles of another frame or version vanish.
-        window : Region
-            Which part of the frame is looked at.
-        position : tuple of slice
-            Where the tile lies in the frame; what is out of reach of the layer is left out.
-        image : float32 array (Y, X)
-            The tile.
+        The layer holds the window, the part that is looked at; what is out of its reach is left out.
         """
         if self.layer is not None and (self._shown is None or self._shown.source is not shown.source):
             self.remove()
@@ -131,10 +107,11 @@ class PreviewOverlay:
         old, new = self._origin, self._origin_for(shown.source, window)
         before, self._shown, self._origin = self._shown, shown, new
         is_outdated = before is None or (before.index, before.version) != (shown.index, shown.version)
-        if is_outdated:
+        if is_outdated or new != old:
+            kept = self._pixels.copy()
             self._pixels[:] = np.nan
-        elif new != old:
-            self._pixels[:] = _shifted(self._pixels, old[0] - new[0], old[1] - new[1])
+            if not is_outdated:
+                self._copy(tuple(slice(at, at + size) for at, size in zip(old, kept.shape, strict=True)), kept)
         if before is not None and before.version != shown.version:
             self._are_limits_settled = False
         if self.layer is None:
@@ -155,7 +132,8 @@ class PreviewOverlay:
             starts.append(old if holds else centred)
         return starts[0], starts[1]
 
-    def _copy(self, position: tuple[slice, slice], image: NDArray[np.float32]) -> None:
+    def _copy(self, position: tuple[slice, ...], image: NDArray[np.float32]) -> None:
+        """Copy an image onto its place in the frame, as far as the layer reaches."""
         inside, part = [], []
         for span, origin, size in zip(position, self._origin, self._pixels.shape, strict=True):
             first, last = max(span.start, origin), min(span.stop, origin + size)
@@ -220,17 +198,6 @@ class PreviewOverlay:
         linear = Affine(scale=source.scale, rotate=source.rotate, shear=source.shear).linear_matrix
         moved: NDArray[np.float64] = np.asarray(source.translate) + linear @ np.asarray(place, float)
         return moved
-
-
-def _shifted(pixels: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:
-    """Return the pixels moved, NaN where none came from."""
-    moved = np.full_like(pixels, np.nan)
-    targets, sources = [], []
-    for shift, size in zip((down, right), pixels.shape, strict=True):
-        targets.append(slice(max(0, shift), max(0, size + min(0, shift))))
-        sources.append(slice(max(0, -shift), max(0, size - max(0, shift))))
-    moved[tuple(targets)] = pixels[tuple(sources)]
-    return moved
 
 
 def _name(shown: PreviewedFrame) -> str:

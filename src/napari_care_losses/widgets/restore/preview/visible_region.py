@@ -27,14 +27,8 @@ def grid_of(viewer: ViewerModel) -> Any:
     return getattr(getattr(viewer, "canvas", viewer), "grid", None) or viewer.grid
 
 
-def camera_events(viewer: ViewerModel) -> tuple[Any, ...]:
-    """Return the events of a camera that moves."""
-    events = camera_of(viewer).events
-    return events.center, events.zoom
-
-
 def view_events(viewer: ViewerModel) -> tuple[Any, ...]:
-    """Return the events of all else that changes what the viewer shows of a layer."""
+    """Return the events of all but the camera that change what the viewer shows of a layer."""
     dims = viewer.dims.events
     # older napari does not tell of a canvas that is resized
     canvas = getattr(getattr(viewer, "canvas", None), "events", None)
@@ -66,8 +60,10 @@ def shown_frame(layer: Image, dims: Dims) -> int | None:
 
 def visible_region(viewer: ViewerModel, layer: Image) -> Region | None:
     """Return what of the layer's frames the canvas shows, as a rectangle around it; None if that cannot be told."""
-    camera, size = camera_of(viewer), np.asarray(_canvas_size(viewer), float)
-    half = size / (2 * camera.zoom)
+    camera = camera_of(viewer)
+    # its public name came with napari 0.9
+    size = getattr(getattr(viewer, "canvas", None), "size", None) or viewer._canvas_size
+    half = np.asarray(size, float) / (2 * camera.zoom)
     centre = np.asarray(camera.center[-2:], float)
     corners = [centre + half * signs for signs in ((-1, -1), (-1, 1), (1, -1), (1, 1))]
     places = np.array([_in_frame(viewer, layer, corner) for corner in corners])
@@ -96,9 +92,3 @@ def _in_frame(viewer: ViewerModel, layer: Image, place: Iterable[float]) -> Any:
     world = np.array(viewer.dims.point, float)
     world[list(viewer.dims.displayed)] = list(place)
     return np.asarray(layer.world_to_data(world))[-2:]
-
-
-def _canvas_size(viewer: ViewerModel) -> tuple[int, int]:
-    """Return (height, width) of the canvas in its own pixels; its public name came with napari 0.9."""
-    size: tuple[int, int] = getattr(getattr(viewer, "canvas", None), "size", None) or viewer._canvas_size
-    return size

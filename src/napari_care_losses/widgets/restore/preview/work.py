@@ -22,36 +22,22 @@ if TYPE_CHECKING:
 
 
 class PreviewRequest(NamedTuple):
-    """What to preview; the same again is not computed again.
-
-    Attributes
-    ----------
-    shown : PreviewedFrame
-        Frame, model and settings.
-    window : Region
-        Which part of the frame.
-    is_part : bool
-        Whether more of the frame is visible than that.
-    """
+    """What to preview; the same again is not computed again."""
 
     shown: PreviewedFrame
     window: Region
+    """Which part of the frame."""
     is_part: bool
+    """Whether more of the frame is visible than that."""
 
 
 class Complete(NamedTuple):
-    """A preview is complete.
-
-    Attributes
-    ----------
-    limits : tuple of float
-        Contrast limits of its pixels.
-    note : str
-        What the user should know; may be empty.
-    """
+    """A preview is complete."""
 
     limits: tuple[float, float]
+    """Contrast limits of its pixels."""
     note: str
+    """What the user should know; may be empty."""
 
 
 def previewed(
@@ -75,12 +61,6 @@ def previewed(
     except CareError as error:
         # in a line only: a message at every step of the slider would be in the way
         yield request, str(error)
-
-
-def released(previewer: Previewer) -> Iterator[None]:
-    """Free the previewer's working memory."""
-    previewer.close()
-    yield from ()
 
 
 def preview_note(request: PreviewRequest, seconds: float, note: str) -> str:

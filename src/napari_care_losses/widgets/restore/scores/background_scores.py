@@ -23,20 +23,7 @@ if TYPE_CHECKING:
 
 
 class BackgroundScores(QObject):
-    """Scores one frame after the other.
-
-    Parameters
-    ----------
-    parent : QObject
-        When it is destroyed, the work stops.
-
-    Attributes
-    ----------
-    timeline : ScoresOverTime
-        The scores so far.
-    is_stopped : bool
-        Whether nothing is scored any more.
-    """
+    """Scores one frame after the other, until its parent is destroyed."""
 
     scored = Signal(int)
     """A score of this frame has come in."""
@@ -47,6 +34,7 @@ class BackgroundScores(QObject):
     def __init__(self, *, parent: QObject) -> None:
         super().__init__(parent)
         self.timeline = ScoresOverTime()
+        """The scores so far."""
         self._index = 0
         self._line = range(1)
         self._stacks: WeakKeyDictionary[Image, ScoredStack] = WeakKeyDictionary()
@@ -82,18 +70,15 @@ class BackgroundScores(QObject):
         """
         if truth is source:
             raise InputError("Ground truth and input are the same layer: choose the long exposure as ground truth.")
-        of_input, of_truth = self._stack(source), None if truth is None else self._stack(truth)
+        of_input, of_truth, of_result, of_uncertainty = (
+            None if layer is None else self._stack(layer) for layer in (source, truth, restored, uncertainty)
+        )
+        assert of_input is not None
         if of_truth is not None and of_truth.frames.shape != of_input.frames.shape:
             raise InputError(
                 f"The ground truth is {_size(of_truth)}, the input {_size(of_input)}: they must show the same frames."
             )
-        return Comparison(
-            of_input,
-            None if restored is None else self._stack(restored),
-            of_truth,
-            None if uncertainty is None else self._stack(uncertainty),
-            aligned=aligned,
-        )
+        return Comparison(of_input, of_result, of_truth, of_uncertainty, aligned=aligned)
 
     def start(self, comparison: Comparison | None, index: int, line: range, done: set[int]) -> None:
         """Score frame `index`, then those of `line`, then all others that are done; drop earlier requests."""

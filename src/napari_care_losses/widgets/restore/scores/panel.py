@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGroupBox, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QGroupBox, QVBoxLayout
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.frame_scores import INPUT, MEANS, RESTORED, STRUCTURE
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import FrameScores
 from napari_care_losses.widgets.restore.scores.background_scores import BackgroundScores
-from napari_care_losses.widgets.restore.scores.residual_box import ResidualBox
+from napari_care_losses.widgets.restore.scores.residual import ResidualBox
 from napari_care_losses.widgets.restore.scores.shown_scores import STRUCTURE_WORDS, BlindScores, TruthScores
 from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, move_slider, time_axis
 from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
-from napari_care_losses.widgets.shared.run_bar import show_text
+from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,18 +42,7 @@ BLIND_VALUES = {STRUCTURE: "Structure left (%)", MEANS: "Mean brightness"}
 
 
 class ScorePanel(QGroupBox):
-    """Scores a restoration: against a ground truth, or without one by its residual.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Whose layers.
-
-    Attributes
-    ----------
-    plot : TimePlot, optional
-        The plot over time, once there has been something to plot.
-    """
+    """Scores a restoration: against a ground truth, or without one by its residual."""
 
     scored = Signal()
     """The scores of the shown frame are shown."""
@@ -70,6 +59,7 @@ class ScorePanel(QGroupBox):
         self._problem = ""
         self._is_awaited = False
         self.plot: TimePlot | None = None
+        """The plot over time, once there has been something to plot."""
         self._background = BackgroundScores(parent=self)
         self.truth = LayerChooser(
             viewer,
@@ -79,8 +69,7 @@ class ScorePanel(QGroupBox):
         )
         self.of_truth, self.blind = TruthScores(), BlindScores()
         self.residual = ResidualBox(viewer)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.message = text_line()
         self._layout = QVBoxLayout(self)
         for widget in (Rows(self.truth).native, self.of_truth, self.blind, self.message, self.residual):
             self._layout.addWidget(widget)
@@ -112,14 +101,10 @@ class ScorePanel(QGroupBox):
 
         Parameters
         ----------
-        source : Image, optional
-            The input; None if there is nothing to score.
-        restored : Image, optional
-            What was restored from it so far.
+        source, restored, uncertainty : Image, optional
+            The input, None if there is nothing to score; what was restored from it so far; its Laplace scale.
         index : int
             The frame the viewer shows.
-        uncertainty : Image, optional
-            The Laplace scale of the restored frames.
         done : collection of int, optional
             Which frames of `restored` are there; None if it is known of the shown frame only, which is there.
         """

@@ -1,18 +1,25 @@
-"""The residual as a layer: what a restoration removed from its input, computed when it is shown."""
+"""The residual as a layer, what a restoration removed from its input, and the switch that shows it."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QCheckBox
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.residual import residual
-from napari_care_losses.widgets.layers.conversion import placement
-from napari_care_losses.widgets.layers.restored_layers import KEY
+from napari_care_losses.widgets.background.worker import Job
+from napari_care_losses.widgets.layers.conversion import layer_frames, placement
+from napari_care_losses.widgets.layers.restored_layers import KEY, pixels_of
+from napari_care_losses.widgets.shared.form import tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,20 +38,134 @@ COLORMAP = "PiYG"
 LIMIT_PERCENTILE = 99.8
 
 
+@dataclass
+class _Shown:
+    """What a residual layer shows; its data read `done`, which grows."""
+
+    source: Frames
+    restored: Frames
+    done: set[int]
+
+
+class ResidualBox(QCheckBox):
+    """Checked while the residual of the restoration is a visible layer."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__("Show the residual (input minus restored)")
+        self.setToolTip(
+            tooltip(
+                "A layer with what the restoration removed. It should be noise alone: structure in it is lost signal. "
+                "Green is brighter in the input, pink is brighter in the restored image."
+            )
+        )
+        self._viewer = viewer
+        self._source: Image | None = None
+        self._restored: Image | None = None
+        self._index = 0
+        self._done: set[int] = set()
+        self._shown: WeakKeyDictionary[Image, _Shown] = WeakKeyDictionary()
+        self._job = Job(parent=self)
+        self._job.reported.connect(lambda found: self._add(*found))
+        self._job.finished.connect(lambda _: self._sync())
+        self.clicked.connect(self._on_clicked)
+        viewer.layers.events.removed.connect(self._sync)
+        self._sync()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a layer is being made."""
+        return self._job.is_running
+
+    def show_frame(self, source: Image | None, restored: Image | None, index: int, done: Collection[int]) -> None:
+        """Take the layers, the shown frame, and the frames that are restored."""
+        self._source, self._restored, self._index, self._done = source, restored, index, set(done)
+        self._fill()
+
+    def frame_done(self, index: int) -> None:
+        """Note that a frame has been restored, also again."""
+        self._done.add(index)
+        self._fill(renewed=index)
+
+    def stop(self) -> None:
+        """Stop making the layer."""
+        self._job.stop()
+
+    def _layer(self) -> Image | None:
+        if self._source is None or self._restored is None:
+            return None
+        wanted = _mark(self._source, self._restored)
+        images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
+        return next((layer for layer in images if layer.metadata.get(KEY) == wanted), None)
+
+    def _fill(self, *, renewed: int | None = None) -> None:
+        """Show the stacks as they are now, if their residual is a layer."""
+        layer = self._layer()
+        if layer is None or self._source is None or self._restored is None:
+            self._sync()
+            return
+        source, restored = layer_frames(self._source), layer_frames(self._restored)
+        shown = self._shown.get(layer)
+        if shown is None or not (_is_same(shown.source, source) and _is_same(shown.restored, restored)):
+            shown = _Shown(source, restored, set(self._done))
+            layer.data = residual_stack(source, restored, shown.done)
+            self._keep(layer, shown)
+        else:
+            was_there = self._index in shown.done
+            shown.done.intersection_update(self._done)
+            shown.done.update(self._done)
+            if layer.visible and (renewed == self._index or was_there != (self._index in shown.done)):
+                layer.refresh(extent=False)
+        self._sync()
+
+    def _keep(self, layer: Image, shown: _Shown) -> None:
+        self._shown[layer] = shown
+        layer.events.visible.connect(self._sync)
+
+    def _on_clicked(self, is_checked: bool) -> None:
+        layer, source, restored = self._layer(), self._source, self._restored
+        if layer is not None:
+            layer.visible = is_checked
+        elif is_checked and source is not None and restored is not None and self._done and not self._job.is_running:
+            frames, of_restored = layer_frames(source), layer_frames(restored)
+            nearest = min(self._done, key=lambda index: abs(index - self._index))
+            self._job.start(lambda: iter([(source, restored, residual_limit(frames, of_restored, nearest))]))
+
+    def _add(self, source: Image, restored: Image, limit: float) -> None:
+        # either may have been removed meanwhile
+        if (source, restored) != (self._source, self._restored) or source not in self._viewer.layers:
+            return
+        frames, of_restored = layer_frames(source), layer_frames(restored)
+        shown, mark = _Shown(frames, of_restored, set(self._done)), _mark(source, restored)
+        layer = self._viewer.add_image(
+            residual_stack(frames, of_restored, shown.done),
+            name=f"residual {source.name} ({Path(mark['model']).stem or restored.name})",
+            contrast_limits=(-limit, limit),
+            colormap=COLORMAP,
+            metadata={KEY: mark},
+            # napari would keep frames computed before they were restored
+            cache=False,
+            multiscale=False,
+            **placement(source),
+        )
+        self._keep(layer, shown)
+
+    def _sync(self, _event: object = None) -> None:
+        layer = self._layer()
+        is_possible = self._source is not None and self._restored is not None and bool(self._done)
+        self.setVisible(is_possible)
+        with QSignalBlocker(self):
+            self.setChecked(self._job.is_running or (layer is not None and layer.visible))
+
+
+def _is_same(one: Frames, other: Frames) -> bool:
+    return pixels_of(one.data) is pixels_of(other.data)
+
+
 def residual_stack(source: Frames, restored: Frames, done: Collection[int]) -> Any:
-    """Return input minus restored as a lazy stack.
+    """Return input minus restored as a lazy dask array of float32, one chunk a frame; see `residual`.
 
-    Parameters
-    ----------
-    source, restored : Frames
-        Stacks of one shape.
-    done : collection of int
-        Frames that are restored; it may grow. The others are NaN, which napari draws as transparent.
-
-    Returns
-    -------
-    dask array of the stack's shape, float32
-        One chunk a frame; see `evaluation.residual.residual`.
+    Frames that are not in `done`, which may grow, are NaN, which napari draws as transparent; so are those that cannot
+    be compared: the scores say why.
     """
     import dask.array
 
@@ -52,7 +173,10 @@ def residual_stack(source: Frames, restored: Frames, done: Collection[int]) -> A
 
     def compute(block_id: tuple[int, ...]) -> NDArray[np.float32]:
         index = int(np.ravel_multi_index(block_id[:-2], leading)) if leading else 0
-        frame = _frame(source, restored, index) if index in done else np.full(frame_shape, np.nan, np.float32)
+        frame = np.full(frame_shape, np.nan, np.float32)
+        if index in done:
+            with suppress(InputError):
+                frame = residual(source[index], restored[index])
         return frame.reshape((1,) * len(leading) + frame_shape)
 
     return dask.array.map_blocks(
@@ -66,54 +190,11 @@ def residual_stack(source: Frames, restored: Frames, done: Collection[int]) -> A
 
 
 def residual_limit(source: Frames, restored: Frames, index: int) -> float:
-    """Return the contrast limit, above and below zero, that shows the residual of a frame.
-
-    Raises
-    ------
-    InputError
-        If the frame cannot be read, or is not finite.
-    """
+    """Return the contrast limit, above and below zero, that shows the residual of a frame."""
     limit = float(np.percentile(np.abs(residual(source[index], restored[index])), LIMIT_PERCENTILE))
     return limit if limit > 0 else 1.0
-
-
-def find_residual(viewer: ViewerModel, source: Image, restored: Image) -> Image | None:
-    """Return the layer with the residual of `source` and `restored`, if there is one."""
-    wanted = _mark(source, restored)
-    for layer in viewer.layers:
-        if isinstance(layer, Image) and layer.metadata.get(KEY) == wanted:
-            return layer
-    return None
-
-
-def add_residual(viewer: ViewerModel, source: Image, restored: Image, data: Any, limit: float) -> Image:
-    """Show a residual on its input, in contrast symmetric about zero."""
-    return viewer.add_image(
-        data,
-        name=_name(source, restored),
-        contrast_limits=(-limit, limit),
-        colormap=COLORMAP,
-        metadata={KEY: _mark(source, restored)},
-        # napari would keep frames computed before they were restored
-        cache=False,
-        multiscale=False,
-        **placement(source),
-    )
-
-
-def _frame(source: Frames, restored: Frames, index: int) -> NDArray[np.float32]:
-    try:
-        return residual(source[index], restored[index])
-    except InputError:
-        # the frame stays empty, and the scores say why
-        return np.full(source.frame_shape, np.nan, np.float32)
 
 
 def _mark(source: Image, restored: Image) -> dict[str, Any]:
     model = restored.metadata.get(KEY, {}).get("model", "")
     return {"source": source.unique_id, "model": model, "restored": restored.unique_id, "kind": RESIDUAL}
-
-
-def _name(source: Image, restored: Image) -> str:
-    model = restored.metadata.get(KEY, {}).get("model")
-    return f"residual {source.name} ({Path(model).stem if model else restored.name})"

@@ -33,19 +33,14 @@ class TruthScores(QWidget):
         self.aligned = CheckBox(value=True, text="Align brightness first", tooltip=tooltip(ALIGNMENT_HELP))
         self.heading = QLabel()
         self.heading.setToolTip(tooltip("The frame the slider stands on; the first is 0, as beside the slider."))
-        self.values = {(row, name): _number() for row in ROWS for name in METRICS}
-        self.levels, self.coverage = text_line(), text_line()
-        self.levels.setToolTip(
-            tooltip(
-                "Slope and R2 of the line through restored against true grey levels, before any alignment. Ratios, "
-                "kinetics and bleaching need a slope near 1 and an R2 near 1."
-            )
+        self.values = {(row, name): _right(UNKNOWN) for row in ROWS for name in METRICS}
+        self.levels = text_line(
+            "Slope and R2 of the line through restored against true grey levels, before any alignment. Ratios, "
+            "kinetics and bleaching need a slope near 1 and an R2 near 1."
         )
-        self.coverage.setToolTip(
-            tooltip(
-                "Checks the uncertainty: its 50 % interval should hold half of the true grey levels, its 90 % "
-                "interval nine in ten. With fewer, the uncertainty is too small; with more, it is too large."
-            )
+        self.coverage = text_line(
+            "Checks the uncertainty: its 50 % interval should hold half of the true grey levels, its 90 % interval "
+            "nine in ten. With fewer, the uncertainty is too small; with more, it is too large."
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -79,8 +74,7 @@ class TruthScores(QWidget):
         grid = QGridLayout()
         grid.addWidget(self.heading, 0, 0)
         for column, metric in enumerate(METRICS.values(), 1):
-            title = QLabel(metric.label)
-            title.setAlignment(Qt.AlignmentFlag.AlignRight)
+            title = _right(metric.label)
             title.setToolTip(tooltip(metric.help))
             grid.addWidget(title, 0, column)
         for line, (row, text) in enumerate(ROWS.items(), 1):
@@ -95,18 +89,13 @@ class BlindScores(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.structure, self.flicker = text_line(), text_line()
-        self.structure.setToolTip(
-            tooltip(
-                "The residual is what the restoration removed from the shown frame. Structure in it is signal that was "
-                "lost or invented: show the residual to see where."
-            )
+        self.structure = text_line(
+            "The residual is what the restoration removed from the shown frame. Structure in it is signal that was "
+            "lost or invented: show the residual to see where."
         )
-        self.flicker.setToolTip(
-            tooltip(
-                "Changes of brightness from frame to frame, compared with the input. Do not measure changes over time "
-                "where it is well above 1; a range of the whole stack reduces it."
-            )
+        self.flicker = text_line(
+            "Changes of brightness from frame to frame, compared with the input. Do not measure changes over time "
+            "where it is well above 1; a range of the whole stack reduces it."
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -115,20 +104,17 @@ class BlindScores(QWidget):
 
     def show_scores(self, known: FrameScores) -> None:
         """Show the structure left in the residual of a frame."""
-        share = known.structure_left
-        show_text(
-            self.structure,
-            ""
-            if share is None
-            else f"Structure left in the residual: {_percent(share)} ({_words(share, STRUCTURE_WORDS)})",
-        )
+        share, text = known.structure_left, ""
+        if share is not None:
+            text = f"Structure left in the residual: {_percent(share)} ({_words(share, STRUCTURE_WORDS)})"
+        show_text(self.structure, text)
 
     def show_flicker(self, ratio: float | None) -> None:
         """Show how much a movie flickers, compared with its input; None if that is not known."""
-        is_known = ratio is not None and math.isfinite(ratio)
-        show_text(
-            self.flicker, f"Flicker: {ratio:.1f} x the input's ({_words(ratio, FLICKER_WORDS)})" if is_known else ""
-        )
+        text = ""
+        if ratio is not None and math.isfinite(ratio):
+            text = f"Flicker: {ratio:.1f} x the input's ({_words(ratio, FLICKER_WORDS)})"
+        show_text(self.flicker, text)
 
 
 def _coverage_text(coverage: dict[float, float]) -> str:
@@ -148,7 +134,7 @@ def _words(value: float, words: tuple[tuple[float, str], ...]) -> str:
     return next(text for limit, text in words if value <= limit)
 
 
-def _number() -> QLabel:
-    number = QLabel(UNKNOWN)
-    number.setAlignment(Qt.AlignmentFlag.AlignRight)
-    return number
+def _right(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setAlignment(Qt.AlignmentFlag.AlignRight)
+    return label

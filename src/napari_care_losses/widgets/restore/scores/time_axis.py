@@ -22,28 +22,19 @@ _NAMELESS = re.compile(r"(axis )?-?\d*")
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """An axis in front of Y and X, along which scores are plotted.
-
-    Attributes
-    ----------
-    length : int
-        Frames along it.
-    stride : int
-        Number of frames from one to the next along it.
-    label : str
-        Name and unit: "frame", "time (s)", "z (µm)", "field".
-    start, step : float
-        Value of the first frame, and between two frames, in that unit.
-    is_time : bool
-        Whether the axis is time, as far as the layer says.
-    """
+    """An axis in front of Y and X, along which scores are plotted."""
 
     length: int
+    """Frames along it."""
     stride: int
+    """Number of frames from one to the next along it."""
     label: str
+    """Name and unit: "frame", "time (s)", "z (µm)", "field"."""
     start: float = 0.0
     step: float = 1.0
+    """Value of the first frame, and between two frames, in that unit."""
     is_time: bool = True
+    """Whether the axis is time, as far as the layer says."""
 
     def step_of(self, index: int) -> int:
         """Return the place along the axis of a frame."""

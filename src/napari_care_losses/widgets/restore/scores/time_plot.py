@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
-from napari_care_losses.widgets.shared.choice import Choice
+from napari_care_losses.widgets.shared.form import Choice
 from napari_care_losses.widgets.shared.plotting import row_plot, take_theme
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
@@ -29,18 +29,7 @@ MOST_POINTS_MARKED = 100
 
 
 class TimePlot(QWidget):
-    """Plots one value a frame, chosen among some.
-
-    Parameters
-    ----------
-    theme : str
-        Name of napari's theme.
-
-    Attributes
-    ----------
-    plot, lines, marker, legend : objects of pyqtgraph and Qt
-        The plot, its lines and their legend by image, and the line at the shown frame.
-    """
+    """Plots one value a frame, chosen among some; `theme` is the name of napari's theme."""
 
     clicked = Signal(int)
     """Place along the axis that was clicked at."""
@@ -58,7 +47,7 @@ class TimePlot(QWidget):
             choices=lambda _: [(title, name) for name, title in self._titles.items()],
         )
         self.quantity.changed.connect(lambda: self.chosen.emit())
-        self.legend = {row: QLabel() for row in COLOURS}
+        self.legend = {row: QLabel(f'<span style="color:{at}">●</span> {NAMES[row]}') for row, at in COLOURS.items()}
         self.plot = row_plot(
             HEIGHT,
             "One point a frame, as frames are restored and scored. The vertical line marks the frame shown. "
@@ -66,7 +55,11 @@ class TimePlot(QWidget):
         )
         self.plot.setCursor(Qt.CursorShape.PointingHandCursor)
         self.plot.setAccessibleName("Plot over time")
-        self.lines = {row: self.plot.plot(connect="finite") for row in COLOURS}
+        points = {"connect": "finite", "symbolPen": None, "symbolSize": 4}
+        self.lines = {
+            row: self.plot.plot(pen=pyqtgraph.mkPen(colour, width=2), symbolBrush=colour, **points)
+            for row, colour in COLOURS.items()
+        }
         self.marker = pyqtgraph.InfiniteLine(angle=90, movable=False)
         self.plot.addItem(self.marker, ignoreBounds=True)
         self.plot.scene().sigMouseClicked.connect(self._on_clicked)
@@ -105,13 +98,8 @@ class TimePlot(QWidget):
     def set_lines(self, lines: Mapping[str, NDArray[np.float64]], *, least_top: float | None = None) -> None:
         """Plot values by image (`INPUT`, `RESTORED`), one value a frame; NaN where there is none yet.
 
-        Parameters
-        ----------
-        lines : mapping of str to (frames,) float64
-            What is plotted.
-        least_top : float, optional
-            Plot from 0 to this at least: smaller values look as small as they are. By default what there is fills the
-            plot.
+        With `least_top`, the plot reaches from 0 to this at least: smaller values look as small as they are. Without,
+        what there is fills the plot.
         """
         show_text(self.means, means_text(lines))
         if least_top is None:
@@ -134,13 +122,6 @@ class TimePlot(QWidget):
         """Take the colours of one of napari's themes."""
         text = take_theme(self.plot, name).text.as_hex()
         self.marker.setPen(pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine))
-        for row, colour in COLOURS.items():
-            line = self.lines[row]
-            line.setPen(pyqtgraph.mkPen(colour, width=2))
-            line.setSymbolBrush(colour)
-            line.setSymbolPen(None)
-            line.setSymbolSize(4)
-            self.legend[row].setText(f'<span style="color:{colour}">●</span> {NAMES[row]}')
 
     def _on_clicked(self, event: Any) -> None:
         if event.button() != Qt.MouseButton.LeftButton or not len(self._values):
