@@ -1,4 +1,4 @@
-"""Make the figures and the table of docs/simulation.md: simulated images beside real ones.
+"""Make the figures and the table of docs/explanation/simulation.md: simulated images beside real ones.
 
     python docs/make_simulation_figure.py [FOLDER]
 
