@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDockWidget, QFrame, QScrollArea, QSizePolicy, QVBoxL
 
 from napari_care_losses.widgets.shared.closing import CloseGuard, ancestor
 from napari_care_losses.widgets.shared.events import SingleShot
+from napari_care_losses.widgets.shared.layout import arrange
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -48,11 +49,7 @@ class Panel(QWidget):
         self._area.setWidgetResizable(True)
         self._area.setFrameShape(QFrame.Shape.NoFrame)
         self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.setSpacing(4)
-        outer.addWidget(self._area, 1)
-        outer.addLayout(self.foot)
+        arrange(QVBoxLayout(self), self._area, self.foot, growing=(self._area,))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def minimumSizeHint(self) -> QSize:

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 
 STEPS = 1000
 
@@ -32,12 +33,7 @@ class RunBar(QWidget):
         self._buttons = QHBoxLayout()
         self._buttons.addWidget(self.start_button, 1)
         self._buttons.addWidget(self.stop_button, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.setSpacing(4)
-        layout.addLayout(self._buttons)
-        for widget in (self.reason, self.progress, self.status):
-            layout.addWidget(widget)
+        arrange(QVBoxLayout(self), self._buttons, self.reason, self.progress, self.status, margins=(0, 4, 0, 0))
 
     def add_button(self, button: QPushButton) -> None:
         """Put a further button between Start and Stop."""

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_care_losses.widgets.background.worker import Job, Outcome
 from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.form import Rows
+from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.run_bar import RunBar
 
 
@@ -20,10 +21,7 @@ class JobPanel(QWidget):
         self._job = Job(parent=self, uses_torch=True)
         self.rows = Rows()
         self.run_bar = RunBar(start, "Stop", start_help=start_help, stop_help=stop_help)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.rows.native)
-        layout.addWidget(self.run_bar)
+        arrange(QVBoxLayout(self), self.rows.native, self.run_bar, spacing=6)
         self.run_bar.started.connect(self._on_started)
         self.run_bar.stopped.connect(self._stop)
         self._job.failed.connect(lambda error: self.run_bar.say(f"{failed}: {error}"))

@@ -13,6 +13,7 @@ from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP, METRICS
 from napari_care_losses.evaluation.residual import measurable
 from napari_care_losses.widgets.shared.form import tooltip
+from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
@@ -42,12 +43,7 @@ class TruthScores(QWidget):
             "Checks the uncertainty: its 50 % interval should hold half of the true grey levels, its 90 % interval "
             "nine in ten. With fewer, the uncertainty is too small; with more, it is too large."
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.aligned.native)
-        layout.addLayout(self._make_table())
-        layout.addWidget(self.levels)
-        layout.addWidget(self.coverage)
+        arrange(QVBoxLayout(self), self.aligned.native, self._make_table(), self.levels, self.coverage, spacing=6)
 
     def show_scores(self, known: FrameScores, heading: str, *, is_whole: bool = True) -> None:
         """Show the scores so far of a frame, the best in bold; unless it `is_whole`, more are to come."""
@@ -97,10 +93,7 @@ class BlindScores(QWidget):
             "Changes of brightness from frame to frame, compared with the input. Do not measure changes over time "
             "where it is well above 1; a range of the whole stack reduces it."
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.structure)
-        layout.addWidget(self.flicker)
+        arrange(QVBoxLayout(self), self.structure, self.flicker, spacing=6)
 
     def show_scores(self, known: FrameScores) -> None:
         """Show the structure left in the residual of a frame."""

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.widgets.shared.form import Choice
+from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.plotting import row_plot, take_theme
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
@@ -69,12 +70,7 @@ class TimePlot(QWidget):
         header.addStretch(1)
         for label in self.legend.values():
             header.addWidget(label)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addLayout(header)
-        layout.addWidget(self.plot)
-        layout.addWidget(self.means)
+        arrange(QVBoxLayout(self), header, self.plot, self.means, spacing=2)
         self.set_theme(theme)
 
     def set_quantities(self, titles: Mapping[str, str]) -> None:
