@@ -12,7 +12,7 @@ import zarr
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_care_losses.errors import InputError
+from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.images.partial_stack import PartialStack
 from napari_care_losses.io.ome_zarr_reader import open_ome_zarr
@@ -241,6 +241,13 @@ class TestWhatAFileHolds:
         (layer,) = opened(tmp_path / "b.tif")
         np.testing.assert_array_equal(layer.data, pixels[[0, 1, 3, 4]])
         np.testing.assert_array_equal(np.asarray(layer.data[1:3]), pixels[[1, 3]])
+
+    def test_a_stack_that_broke_off_is_refused_in_words(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tif"
+        described = "ImageJ=1.53t\nimages=4\nslices=4\n"
+        tifffile.imwrite(path, stack(20, 30), photometric="minisblack", metadata=None, description=described)
+        with pytest.raises(UnreadableError, match="3 of 4 frames are missing"):
+            opened(path)
 
     def test_missing_chunks_of_ome_zarr_are_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         said: list[str] = []

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_care_losses.errors import InputError, printable
+from napari_care_losses.errors import InputError, UnreadableError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ class AbsentFrames(NamedTuple):
 
         Raises
         ------
-        InputError
+        UnreadableError
             If none is.
         """
         is_there = np.ones(self.shape, bool)
@@ -75,7 +75,7 @@ class AbsentFrames(NamedTuple):
         whole = [np.flatnonzero(is_there.all(axis=axes)).tolist() for axes in others]
         axis = max(range(len(whole)), key=lambda one: len(whole[one]) / self.shape[one], default=None)
         if axis is None or not whole[axis]:
-            raise InputError(f"{self} Nothing whole is left: copy the file again.")
+            raise UnreadableError(f"{self} Nothing whole is left: copy the file again.")
         return axis, whole[axis]
 
 
@@ -125,7 +125,7 @@ def absent_frames(
 
     Raises
     ------
-    InputError
+    UnreadableError
         If pages are lost of which nothing says how many they were.
     """
     series, shape, frame = tiff.series[number], full[:-2], math.prod(full[-2:])
@@ -146,7 +146,7 @@ def absent_frames(
         shape = (promised,)
     if is_there.all():
         if any("invalid page offset" in message for message in messages):
-            raise InputError(f"{path} cannot be read whole: it is cut short, copy it again.")
+            raise UnreadableError(f"{path} cannot be read whole: it is cut short, copy it again.")
         return None
     lost = [name for name in sorted(named_files(tiff.ome_metadata or "")) if not (path.parent / name).is_file()]
     names = ", ".join(f"{name!r:.80}" for name in lost[:MOST_NAMED])

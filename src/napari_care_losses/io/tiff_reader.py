@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.errors import InputError
+from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata, SomeSteps
 from napari_care_losses.io.ome_metadata import read_ome_xml
 from napari_care_losses.io.tiff_pages import (
@@ -106,8 +106,9 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
     Raises
     ------
     InputError
-        If the file is missing, is no readable TIFF, holds several images or frames that are not in it, or its image is
-        no stack of grey-level frames.
+        If the file is missing, is no readable TIFF or holds several images.
+    UnreadableError
+        If frames are missing.
     """
     file, number = _named(path)
     with _opened(file) as (tiff, messages):
@@ -128,9 +129,8 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
         if absent is not None:
             can_leave_out = len(absent.shape) == len(shape) - 2
             if not (incomplete and can_leave_out):
-                raise InputError(
-                    f"{absent} Copy it again{', or restore what is whole with --incomplete' * can_leave_out}."
-                )
+                choice = ", or restore what is whole with --incomplete" if can_leave_out else ""
+                raise UnreadableError(f"{absent} Copy it again{choice}.")
             axis, steps = absent.whole_steps()
             levels = [SomeSteps(level, axis, steps) for level in levels]
             letter = Frames(levels[0], axes).axes[axis]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from napari_care_losses.errors import InputError, printable
+from napari_care_losses.errors import InputError, UnreadableError, printable
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.ome_zarr_reader import is_zarr, missing_chunks, open_ome_zarr
 from napari_care_losses.io.ome_zarr_reader import list_images as list_zarr_images
@@ -48,16 +48,25 @@ class _Image(NamedTuple):
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """Return the function that reads a file as layers; None for files that are left to other readers.
 
-    Those are several files to be stacked, colour images, damaged files and all that is neither TIFF nor OME-Zarr.
+    Those are several files to be stacked, colour images, damaged files and all that is neither TIFF nor OME-Zarr. A
+    stack of which frames are missing is opened without them, or refused in words.
     """
     if not isinstance(path, str):
         return None
     try:
         images = _open(Path(path))
+    except UnreadableError as error:
+        # other readers would make the missing frames up
+        problem = error
+        return lambda _: _refuse(problem)
     except InputError:
         return None
     # opened once: these images become the layers
     return (lambda _: _layers(images)) if images else None
+
+
+def _refuse(problem: UnreadableError) -> NoReturn:
+    raise problem
 
 
 def _layers(images: list[_Image]) -> list[LayerData]:
