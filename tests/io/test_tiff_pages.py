@@ -199,6 +199,8 @@ class TestAxes:
             (np.zeros((20, 24, 3), np.uint16), {"photometric": "rgb"}, r"colour \(RGB\).*is channels, put it in front"),
             (np.zeros((20, 24, 2), np.uint8), {"extrasamples": ["unassalpha"]}, r"transparency \(alpha\)"),
             (np.zeros((64, 72, 2), np.uint16), {}, r"channels last in shape \(64, 72, 2\)"),
+            (np.zeros((64, 72, 2), np.uint16), {"imagej": True}, r"channels last in shape \(64, 72, 2\)"),
+            (np.zeros((64, 72, 2), np.uint16), {"ome": True}, r"channels last in shape \(64, 72, 2\)"),
             (np.zeros((64, 72, 5), np.uint16), {}, r"channels last in shape \(64, 72, 5\)"),
         ],
     )

@@ -22,6 +22,9 @@ LARGEST_UNASKED = 1 << 28
 MOST_PIECES = 1 << 18
 """Chunks of a frame up to which it is read; each takes some tenth of a millisecond at least."""
 
+DEFAULT_AXES = {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}
+"""Axes of an array without named ones, by their number."""
+
 MOST_CHANNELS_LAST = 5
 """Pixels of the last axis up to which it may be the channel, where both axes before it are far longer."""
 
@@ -99,7 +102,10 @@ class Frames:
             raise InputError(
                 f"Expected an image (Y, X) or a stack with up to three axes (T, Z, C) in front, found shape {shape}."
             )
-        axes = self.axes or _default_axes(shape)
+        axes = self.axes or DEFAULT_AXES[len(shape)]
+        if not self.axes or axes[-3:] == "CYX":
+            # programs that know no axes call 64 x 72 px of 2 channels 64 channels
+            _check_channels_last(shape)
         if "S" in axes:
             raise InputError(_colour_problem(shape, dtype))
         leading = axes[:-2]
@@ -300,13 +306,12 @@ def _selected_axis(axes: str) -> int | None:
     return next((i for i, axis in enumerate(axes[:-2]) if axis != "C"), None)
 
 
-def _default_axes(shape: tuple[int, ...]) -> str:
+def _check_channels_last(shape: tuple[int, ...]) -> None:
     if len(shape) > 2 and 1 < shape[-1] <= MOST_CHANNELS_LAST and min(shape[-3:-1]) >= 8 * shape[-1]:
         raise InputError(
             f"Are channels last in shape {shape}? Then put them in front of Y and X (numpy.moveaxis(image, -1, -3)) "
             f"and save it so; if each frame is {shape[-2]} x {shape[-1]} px, name its axes (T, Z, C, Y, X)."
         )
-    return {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}[len(shape)]
 
 
 def _colour_problem(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
