@@ -33,7 +33,12 @@ BAD = {
     "train: shapes": (TRAIN.replace("low.tif", "wide.tif"), "same shape"),
     "train: identical": (TRAIN.replace("low.tif", "high.tif"), "same image"),
     "train: constant": (TRAIN.replace("high.tif", "flat.tif"), "constant"),
-    "train: NaN": (TRAIN.replace("low.tif", "nan.tif"), "NaN"),
+    "train: NaN": (TRAIN.replace("low.tif", "nan.tif") + " --frames 1:2", "NaN"),
+    "train: names": (
+        TRAIN.replace("low.tif", "low.tif wide.tif").replace("high.tif", "high.tif flat.tif"),
+        "--pairing",
+    ),
+    "train: overlap": (TRAIN + " --frames 0:3,2:4", "ranges that do not overlap"),
     "train: frames": (TRAIN + " --frames 4:9", "Frames 4:9 were asked for, but the stack has 6"),
     "train: frames reversed": (TRAIN + " --frames 4:2", "Frames 4:2"),
     "train: no frames": (TRAIN + " --frames 4", "expected A:B"),

@@ -45,7 +45,7 @@ class TestTrain:
         card = load_model(folder / "m.safetensors").card
         assert (card.structure, card.loss, card.preset) == ("actin", "laplace", "lite")
         assert (card.training["steps"], card.training["budget"]) == (4, "steps")
-        assert card.training["names"] == ["low[0]", "low[1]", "low[2]"]
+        assert card.training["names"] == ["low[1]", "low[2]", "low[3]"]
         said = capsys.readouterr()
         assert "epoch 1 step 2" in said.out
         assert "m.safetensors: 4 steps, best validation loss" in said.out
@@ -58,6 +58,23 @@ class TestTrain:
         assert train(out="b.safetensors") == 0
         first, second = (load_model(folder / f"{name}.safetensors").weights for name in "ab")
         assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+    def test_frames_of_several_ranges_and_one_that_is_blank(self, folder, capsys):
+        stack = tifffile.imread("low.tif")
+        stack[4] = 7
+        write("low.tif", stack)
+        assert train("--frames", "0:2,3:6") == 0
+        trained = load_model(folder / "m.safetensors").card.training["names"]
+        assert trained == ["low[0]", "low[1]", "low[3]", "low[5]"]
+        assert "Left out: Pair low[4]: the low image is constant" in capsys.readouterr().err
+
+    def test_folders_are_paired_by_name(self, folder):
+        for name, number in (("low", "1"), ("low", "2"), ("low", "10"), ("high", "01"), ("high", "02"), ("high", "10")):
+            (folder / name).mkdir(exist_ok=True)
+            write(folder / name / f"{name}_{number}.tif", tifffile.imread(f"{name}.tif")[int(number) % 4])
+        files = ["--low", "low", "--high", "high", "--loss", "mae", "--out", "m.safetensors"]
+        assert status_of("train", *files, *QUICK, "--steps", 1) == 0
+        assert load_model(folder / "m.safetensors").card.training["names"] == ["low_1", "low_2", "low_10"]
 
     def test_several_files_are_paired_in_order(self, folder):
         for name in ("low", "high"):

@@ -14,9 +14,11 @@ from napari_care_losses.training.pair_sources import (
     check_pair,
     examine_pair,
     first_listing,
+    pair_files,
     shape_text,
     stack_files,
 )
+from napari_care_losses.training.pairs import Pair, pairs_from_frames, usable_pairs
 from napari_care_losses.training.parameters import TrainingParameters
 from napari_care_losses.training.patches import sample_patches
 
@@ -50,7 +52,7 @@ def broken(change):
         "counts": (low, high[:2]),
         "constant low": (np.full_like(low, 3), high),
         "constant high": (low, np.full_like(low, 3)),
-        "not finite": (np.where(low == low[0, 0, 0], np.nan, low), high),
+        "not finite": (np.where(low == low[:, :1, :1], np.nan, low), high),
     }[change]
 
 
@@ -193,11 +195,94 @@ def test_an_examination_reads_every_frame():
     assert examined(pair_of(low, high)) == ([1, 2, 3, 4], [])
     broken = low.copy()
     broken[3, 0, 0] = np.inf
-    with pytest.raises(InputError, match="Frame 3: in the low image 1 of 2080"):
-        examined(pair_of(broken, high))
-    broken[2] = 7
-    with pytest.raises(InputError, match="Frame 2: the low image is constant"):
-        examined(pair_of(broken, high))
+    counted, (said,) = examined(pair_of(broken, high))
+    assert counted == [1, 2, 3, 4]
+    assert said.startswith("Left out: frame 3, in the low image 1 of 2080 pixels are NaN")
+    broken[0] = 7
+    assert check_pair(pair_of(broken, high)) == (4, 40, 52)
+    _, (said,) = examined(pair_of(broken, high))
+    assert said.startswith("Left out: frame 0, the low image is constant")
+    assert said.endswith(" 1 more too.")
+    _, drawn = sample_patches([pair_of(broken, high)], PARAMETERS, 4, np.random.default_rng(0))
+    assert np.isfinite(drawn).all()
+
+
+def test_one_truth_is_that_of_every_frame_of_a_movie():
+    low, high = images(4)
+    for truth in (high[0], high[:1]):
+        source = pair_of(low, truth)
+        assert check_pair(source) == (4, 40, 52)
+        pairs = pairs_from_frames(*source.opened(), "movie")
+        assert [pair.name for pair in pairs] == [f"movie[{i}]" for i in range(4)]
+        assert all(np.array_equal(pair.high, high[0]) for pair in pairs)
+        assert all(np.array_equal(pair.low, low[i]) for i, pair in enumerate(pairs))
+    channels = Frames(low, "CYX")
+    with pytest.raises(InputError, match="Different shapes"):
+        check_pair(PairSource("channels", channels, Frames(high[0])))
+
+
+def test_unusable_and_small_images_are_left_out_by_name():
+    low, high = images(4)
+    low[1] = 3
+    low[2, 0, 0] = np.nan
+    left_out = []
+    pairs = pairs_from_frames(Frames(low).select(1, 4), Frames(high).select(1, 4), "movie", left_out=left_out)
+    assert [pair.name for pair in pairs] == ["movie[3]"]
+    assert [said.split(":")[0] for said in left_out] == ["Pair movie[1]", "Pair movie[2]"]
+    small = Pair(low[0, :15], high[0, :15], "small")
+    assert usable_pairs([*pairs, small], left_out, 16) == pairs
+    assert left_out[-1] == "Pair small: 15 x 52 px are too small for patches of 16 px."
+    assert usable_pairs([small], [], 16) == [small]
+    with pytest.raises(InputError, match="is constant"):
+        usable_pairs([], ["Pair a: the low image is constant"], 16)
+
+
+def laid(folder, names):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        tifffile.imwrite(folder / name, np.zeros((4, 4), np.uint8))
+    return [folder / name for name in names]
+
+
+def test_files_are_paired_by_name_and_refused_where_that_is_not_certain(tmp_path):
+    numbers = sorted(map(str, range(1, 12)))
+    low = laid(tmp_path / "low", [f"l_{number}.tif" for number in numbers])
+    high = laid(tmp_path / "high", [f"h_{number:02}.tif" for number in range(1, 12)])
+    right = [(path, tmp_path / "high" / f"h_{int(path.stem[2:]):02}.tif") for path in low]
+    assert pair_files(low, [pair[1] for pair in right]) == (right, "")
+    with pytest.raises(InputError, match=r"another order.*--pairing name pairs.*l_10.tif with h_10.tif.*order pairs"):
+        pair_files(low, high)
+    assert pair_files(low, high, "name") == (right, "")
+    assert pair_files(low, high, "order") == (list(zip(low, high, strict=True)), "")
+    assert sorted(pair_files([tmp_path / "low"], [tmp_path / "high"])[0]) == sorted(right)
+    high[0].unlink()
+    found, said = pair_files([tmp_path / "low"], [tmp_path / "high"])
+    assert len(found) == 10
+    assert said == "No partner for l_1."
+    with pytest.raises(InputError, match=r"found 11 low and 10 high. --pairing name pairs"):
+        pair_files(low, high[1:])
+    assert pair_files(low[:1], high[1:2])[0] == [(low[0], high[1])], "one of each needs no name"
+
+
+def test_names_that_say_nothing_are_not_guessed_from(tmp_path):
+    low, high = laid(tmp_path / "a", ["x.tif", "y.tif"]), laid(tmp_path / "b", ["u.tif", "v.tif"])
+    with pytest.raises(InputError, match=r"do not say .* --pairing order pairs x.tif with u.tif, y.tif with v.tif"):
+        pair_files(low, high)
+    with pytest.raises(InputError, match="do not say"):
+        pair_files(low, high, "name")
+    several = laid(tmp_path / "c", ["f_1ms.tif", "f_2ms.tif"]), laid(tmp_path / "d", ["f_5ms.tif", "f_9ms.tif"])
+    for chosen in (several, ([tmp_path / "c"], [tmp_path / "d"])):
+        with pytest.raises(InputError, match=r"do not say|more than one partner"):
+            pair_files(*chosen)
+
+
+def test_no_file_of_a_folder_vanishes(tmp_path):
+    low = laid(tmp_path / "low", ["a.tif", "a.tiff", "b.tif"])
+    high = laid(tmp_path / "high", ["a.tif", "a.tiff", "b.tiff"])
+    assert list(stack_files(tmp_path / "low").values()) == low
+    assert pair_files([tmp_path / "low"], [tmp_path / "high"]) == (list(zip(low, high, strict=True)), "")
+    same = laid(tmp_path / "one", ["low.tif", "high.tif"]) + laid(tmp_path / "two", ["low.tif", "high.tif"])
+    assert pair_files(same[::2], same[1::2])[0] == list(zip(same[::2], same[1::2], strict=True))
 
 
 def test_an_examination_warns_of_the_first_suspicious_frame():

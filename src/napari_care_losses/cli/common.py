@@ -52,11 +52,12 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 def add_frames(parser: argparse.ArgumentParser) -> None:
     """Add the option for some of the frames."""
     parser.add_argument(
-        "--frames", type=_selection, metavar="A:B", help="Only frames A up to, not including, B; counted from 0."
+        "--frames", type=frame_range, metavar="A:B", help="Only frames A up to, not including, B; counted from 0."
     )
 
 
-def _selection(text: str) -> tuple[int, int]:
+def frame_range(text: str) -> tuple[int, int]:
+    """Return the start and the stop that A:B names."""
     try:
         start, stop = (int(part) for part in text.split(":"))
     except ValueError:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.cli.common import (
-    add_frames,
     add_parameters,
     add_recipe,
+    frame_range,
     given_parameters,
     path_option,
     selected,
@@ -34,19 +37,30 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     from napari_care_losses.losses.registry import LOSSES
     from napari_care_losses.models.model import STRUCTURE_NAMES
     from napari_care_losses.restoration.parameters import DEVICES
+    from napari_care_losses.training.pair_sources import PAIRINGS
     from napari_care_losses.training.parameters import TrainingParameters
 
     helps = {
-        "--low": "Low-exposure stacks, TIFF or OME-Zarr.",
-        "--high": "High exposures of the same fields, in the same order.",
+        "--low": "Low-exposure stacks, TIFF or OME-Zarr, or their folder.",
+        "--high": "High exposures of the same fields, or their folder; one image may be the truth of a whole movie.",
     }
     for flag, text in helps.items():
         parser.add_argument(flag, type=path_option, nargs="+", required=True, metavar="STACK", help=text)
+    parser.add_argument(
+        "--pairing",
+        choices=PAIRINGS,
+        help="How to pair several files (default: by name, where the order given is the same).",
+    )
     parser.add_argument("--loss", choices=tuple(LOSSES), required=True, help="The training loss.")
     parser.add_argument(
         "--out", type=path_option, required=True, metavar="M.safetensors", help="The model file to make."
     )
-    add_frames(parser)
+    parser.add_argument(
+        "--frames",
+        type=_frame_ranges,
+        metavar="A:B,...",
+        help="Only frames A up to, not including, B, counted from 0; several ranges are separated by commas.",
+    )
     parser.add_argument("--from", dest="start_from", metavar="MODEL", help="Start from this model's weights.")
     parser.add_argument("--structure", choices=STRUCTURE_NAMES, default="other", help="What the images show.")
     budget = parser.add_mutually_exclusive_group()
@@ -63,6 +77,14 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         added |= set(loss.described())
 
 
+def _frame_ranges(text: str) -> list[tuple[int, int]]:
+    ranges = [frame_range(part) for part in text.split(",")]
+    ends = sorted(ranges)
+    if any(second[0] < first[1] for first, second in pairwise(ends)):
+        raise ArgumentTypeError(f"expected ranges that do not overlap, found {text!r}")
+    return ranges
+
+
 def run_train(options: argparse.Namespace) -> None:
     """Train a model on pairs of files."""
     from napari_care_losses.compute.distributed import joined
@@ -75,10 +97,8 @@ def run_train(options: argparse.Namespace) -> None:
     if options.out.suffix != SUFFIX:
         raise InputError(f"--out must end in {SUFFIX}, found {options.out}.")
     check_folder(options.out)
-    if len(options.low) != len(options.high):
-        raise InputError(f"Every --low needs its --high, found {len(options.low)} low and {len(options.high)} high.")
     parameters, loss, start_from = _parameters(options), _loss(options), _starting_model(options)
-    pairs = _pairs(options)
+    pairs, left_out = _pairs(options, parameters.patch_size)
     with joined(options.device) as team:
         trainer = Trainer(
             pairs,
@@ -90,7 +110,7 @@ def run_train(options: argparse.Namespace) -> None:
             team=team,
         )
         reports = train_to_file(trainer, options.out, resume=options.resume)
-        warnings = warnings_of_pairs(pairs) if team.is_first else []
+        warnings = [*left_out, *warnings_of_pairs(pairs)] if team.is_first else []
         try:
             # a launcher passes Ctrl+C on to processes that the terminal has told of it already
             with stoppable(reports, insists=team.size > 1) as stopped:
@@ -135,19 +155,29 @@ def _starting_model(options: argparse.Namespace) -> Model | None:
     return model
 
 
-def _pairs(options: argparse.Namespace) -> list[Pair]:
-    from napari_care_losses.images.frames import in_order
-    from napari_care_losses.io.stacks import bare_name, read_stack
-    from napari_care_losses.training.pairs import pairs_from_frames
+def _pairs(options: argparse.Namespace, patch_size: int) -> tuple[list[Pair], list[str]]:
+    """Return the pairs, and warnings about files and frames that are left out."""
+    from napari_care_losses.io.stacks import bare_name
+    from napari_care_losses.training.pair_checks import MAX_SHOWN
+    from napari_care_losses.training.pair_sources import PairSource, pair_files
+    from napari_care_losses.training.pairs import pairs_from_frames, usable_pairs
 
-    pairs = []
-    for low, high in zip(options.low, options.high, strict=True):
-        low_frames = read_stack(low)
-        high_frames = in_order(read_stack(high), low_frames.axes)
-        pairs += pairs_from_frames(
-            selected(low_frames, options.frames, low), selected(high_frames, options.frames, high), bare_name(low)
-        )
-    return pairs
+    pairs: list[Pair] = []
+    left_out: list[str] = []
+    files, left_over = pair_files(options.low, options.high, options.pairing)
+    for low, high in files:
+        name = bare_name(low)
+        lows, highs = PairSource(name, low, high).opened()
+        for selection in options.frames or [None]:
+            pairs += pairs_from_frames(
+                selected(lows, selection, low), selected(highs, selection, high), name, left_out=left_out
+            )
+            # said once
+            lows, highs = replace(lows, note=""), replace(highs, note="")
+    pairs = usable_pairs(pairs, left_out, patch_size)
+    more = [f"{len(left_out) - MAX_SHOWN} more are left out."] if len(left_out) > MAX_SHOWN else []
+    lines = [f"Left out: {reason}" for reason in left_out[:MAX_SHOWN]] + more
+    return pairs, [left_over, *lines] if left_over else lines
 
 
 def _kept(trainer: Trainer, out: Path) -> str:

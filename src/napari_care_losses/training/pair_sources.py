@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames, in_order
 from napari_care_losses.images.sampling import evenly_spaced
+from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import bare_name, is_stack
 from napari_care_losses.training.pair_checks import warnings_of
-from napari_care_losses.training.pair_names import natural_key
-from napari_care_losses.training.pairs import check_images
+from napari_care_losses.training.pair_names import explain_unmatched, match_files, match_names, natural_key
+from napari_care_losses.training.pairs import check_images, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+
+PAIRINGS = ("name", "order")
+"""How files may be paired."""
+
+MAX_LISTED = 12
+"""Most pairs of files that a message lists."""
 
 WARNED_FRAMES = 3
 """Frames of a pair, spread over all, that are checked for warnings: this takes longer than reading them."""
@@ -36,7 +43,7 @@ class PairSource(NamedTuple):
     def opened(self) -> tuple[Frames, Frames]:
         """Return both stacks, lazily; raises as `read_stack` does."""
         low = _opened(self.low)
-        return low, in_order(_opened(self.high), low.axes)
+        return low, repeated(in_order(_opened(self.high), low.axes), low)
 
     @property
     def is_at_hand(self) -> bool:
@@ -50,7 +57,7 @@ class PairSource(NamedTuple):
 
 
 def check_pair(source: PairSource) -> tuple[int, ...]:
-    """Return the shape both stacks have, after looking at their first frames; `examine_pair` looks at the others.
+    """Return the shape of the low stack, after looking for a usable frame; `examine_pair` looks at the others.
 
     Raises
     ------
@@ -64,8 +71,17 @@ def check_pair(source: PairSource) -> tuple[int, ...]:
     low, high = source.opened()
     if low.shape != high.shape:
         raise InputError(f"Different shapes: {shape_text(low.shape)} and {shape_text(high.shape)}.")
-    _check_frame(low, high, 0)
-    return low.shape
+    problem: InputError | None = None
+    for index in range(len(low)):
+        images = low[index], high[index]
+        try:
+            check_images(*images)
+        except InputError as error:
+            problem = problem or error
+        else:
+            return low.shape
+    text = str(problem)
+    raise InputError(text[:1].upper() + text[1:]) from problem
 
 
 def examine_pair(source: PairSource) -> Generator[int, None, list[str]]:
@@ -79,33 +95,32 @@ def examine_pair(source: PairSource) -> Generator[int, None, list[str]]:
     Returns
     -------
     list of str
-        Warnings, of the first of the checked frames that has any.
+        Which frames a training leaves out, and warnings, of the first of the checked frames that has any.
 
     Raises
     ------
     InputError
-        If a frame cannot be learnt from, or not be read.
+        If a frame cannot be read.
     """
     low, high = source.opened()
     count = len(low)
     warned = evenly_spaced(range(count), WARNED_FRAMES)
     found: list[str] = []
+    left_out: list[str] = []
     for index in range(count):
-        images = _check_frame(low, high, index)
+        images = low[index], high[index]
+        try:
+            check_images(*images)
+        except InputError as error:
+            left_out.append(f"Left out: frame {index}, {error}")
+            yield index + 1
+            continue
         if index in warned and not found:
             found = [f"Frame {index}: {warning}" if count > 1 else warning for warning in warnings_of(*images)]
         yield index + 1
+    if left_out:
+        found.insert(0, left_out[0] + (f" {len(left_out) - 1} more too." if len(left_out) > 1 else ""))
     return found
-
-
-def _check_frame(low: Frames, high: Frames, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    images = low[index], high[index]
-    try:
-        check_images(*images)
-    except InputError as error:
-        text = str(error)
-        raise InputError(f"Frame {index}: {text}" if index else text[:1].upper() + text[1:]) from error
-    return images
 
 
 def first_listing(sources: Sequence[PairSource | None]) -> list[int | None]:
@@ -132,12 +147,77 @@ def stack_files(folder: Path) -> dict[str, Path]:
         raise InputError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
     # hidden files: what some systems leave beside every file they copy
     visible = (path for path in paths if not path.name.startswith("."))
-    files = {
-        bare_name(path).removesuffix(".ome"): path for path in sorted(visible, key=lambda path: natural_key(path.name))
-    }
+    files = _by_name(sorted(visible, key=lambda path: natural_key(path.name)))
     if not files:
         raise InputError(f"The folder {folder} holds no TIFF files (.tif, .tiff) and no OME-Zarr images.")
     return files
+
+
+_Files = tuple["Path", "Path"]
+
+
+def pair_files(low: Sequence[Path], high: Sequence[Path], pairing: str | None = None) -> tuple[list[_Files], str]:
+    """Return pairs of files, or of the files in folders, and a sentence on those without a partner.
+
+    Parameters
+    ----------
+    low, high : sequence of Path
+        Files and folders of each exposure.
+    pairing : str, optional
+        One of `PAIRINGS`. By default by name, where every file has one partner and the order given is the same;
+        files of folders may be left over. One file of each exposure needs no names.
+
+    Raises
+    ------
+    InputError
+        If a folder cannot be read, or it is not certain which files belong together.
+    """
+    lows, highs = _listed(low), _listed(high)
+    by_order = list(zip(lows, highs, strict=False))
+    one, other = _by_name(lows), _by_name(highs)
+    is_same = set(lows) == set(highs) and len(lows) > 1
+    matching = match_names(list(one)) if is_same else match_files(list(one), list(other))
+    by_name = [] if matching.by_order else [(one[first], other[second]) for first, second in matching.pairs]
+    is_even = len(lows) == len(highs)
+    left_over = explain_unmatched(matching)
+    is_clear = [*lows, *highs] != [*low, *high] and not matching.ambiguous
+    if by_name and (pairing == "name" or (pairing is None and is_clear)):
+        return by_name, left_over
+    is_agreed = sorted(by_name) == sorted(by_order) or len(lows) == 1
+    if is_even and (pairing == "order" or (pairing is None and is_agreed)):
+        return by_order, ""
+    if not is_even:
+        reason = f"Every --low needs its --high, found {len(lows)} low and {len(highs)} high."
+    elif not by_name:
+        reason = "The names do not say which files belong together."
+    else:
+        reason = left_over or "The files are in another order than their names say."
+    ways = {"name": by_name, "order": by_order if is_even else []}
+    choices = [f"--pairing {way} pairs {_listing(pairs)}" for way, pairs in ways.items() if pairs and way != pairing]
+    raise InputError(" ".join([reason, *(f"{choice}." for choice in choices)]))
+
+
+def _listed(paths: Sequence[Path]) -> list[Path]:
+    """Return files, those in folders in place of the folders."""
+    return [
+        file
+        for path in paths
+        for file in (stack_files(path).values() if path.is_dir() and not is_zarr(path) else [path])
+    ]
+
+
+def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return files by their names without suffix; with it, or with their folder, where names would be the same."""
+    names = [bare_name(path).removesuffix(".ome") for path in paths]
+    for longer in (lambda path: path.name, str):
+        counts = Counter(names)
+        names = [longer(path) if counts[name] > 1 else name for name, path in zip(names, paths, strict=True)]
+    return dict(zip(names, paths, strict=True))
+
+
+def _listing(pairs: Sequence[_Files]) -> str:
+    more = f", and {len(pairs) - MAX_LISTED} more" if len(pairs) > MAX_LISTED else ""
+    return ", ".join(f"{low.name} with {high.name}" for low, high in pairs[:MAX_LISTED]) + more
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -59,13 +60,16 @@ class Pair:
             raise InputError(f"Pair {self.name}: {error}") from error
 
 
-def pairs_from_frames(low: Frames, high: Frames, name: str) -> list[Pair]:
-    """Pair frame i of one stack with frame i of another.
+def pairs_from_frames(low: Frames, high: Frames, name: str, *, left_out: list[str] | None = None) -> list[Pair]:
+    """Pair frame i of one stack with frame i of another, or with its only one: the truth of all frames of a movie.
+
+    A pair is named by the number that its frame has in the whole stack. With `left_out`, pairs that cannot be learnt
+    from are left out, and the reasons added there.
 
     Raises
     ------
     InputError
-        If the stacks differ in number or shape of frames, or a pair is unusable.
+        If the stacks differ in number or shape of frames, or, without `left_out`, a pair is unusable.
 
     Examples
     --------
@@ -75,13 +79,53 @@ def pairs_from_frames(low: Frames, high: Frames, name: str) -> list[Pair]:
     >>> [pair.name for pair in pairs_from_frames(Frames(noisy), Frames(clean), "movie")]
     ['movie[0]', 'movie[1]', 'movie[2]']
     """
+    high = repeated(high, low)
     if low.shape != high.shape:
         raise InputError(f"{name}: low and high must have the same shape, found {low.shape} and {high.shape}.")
-    count = len(low)
-    try:
-        return [Pair(low[i], high[i], f"{name}[{i}]" if count > 1 else name) for i in range(count)]
-    except UnreadableError as error:
-        raise UnreadableError(f"{name}: {error}") from error
+    whole = low.data.shape[:-2]
+    pairs = []
+    for index in range(len(low)):
+        try:
+            images = low[index], high[index]
+        except UnreadableError as error:
+            raise UnreadableError(f"{name}: {error}") from error
+        number = f"[{np.ravel_multi_index(low.position(index), whole)}]" if math.prod(whole) > 1 else ""
+        try:
+            pairs.append(Pair(*images, name + number))
+        except InputError as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+    return pairs
+
+
+def repeated(high: Frames, low: Frames) -> Frames:
+    """Return a stack of one frame as often as a movie of the same field has frames; others as they are."""
+    is_movie = all(size == 1 or axis == "T" for axis, size in zip(low.axes, low.leading_shape, strict=False))
+    if not (is_movie and len(high) == 1 < len(low) and high.frame_shape == low.frame_shape):
+        return high
+    return replace(high, data=np.broadcast_to(high[0], low.shape), axes=low.axes, start=0, stop=None)
+
+
+def usable_pairs(pairs: Sequence[Pair], left_out: list[str], patch_size: int) -> list[Pair]:
+    """Return the pairs without those smaller than a patch, unless all are; the reasons are added to `left_out`.
+
+    Raises
+    ------
+    InputError
+        If there are none because all are in `left_out` already: the first reason.
+    """
+    if not pairs and left_out:
+        raise InputError(left_out[0])
+    large = [pair for pair in pairs if min(pair.low.shape) >= patch_size]
+    if not large:
+        return list(pairs)
+    left_out += [
+        f"Pair {pair.name}: {' x '.join(map(str, pair.low.shape))} px are too small for patches of {patch_size} px."
+        for pair in pairs
+        if min(pair.low.shape) < patch_size
+    ]
+    return large
 
 
 def check_images(low: NDArray[Any], high: NDArray[Any]) -> None:

@@ -11,7 +11,7 @@ from scipy.ndimage import maximum_filter
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.checks import countable
 from napari_care_losses.images.line_fit import fit_line
-from napari_care_losses.training.pairs import Pair, Share, split_pairs
+from napari_care_losses.training.pairs import Pair, Share, split_pairs, usable_pairs
 from napari_care_losses.training.synthetic_noise import SIZE, STRENGTH, noise_pool, resized_window
 
 if TYPE_CHECKING:
@@ -156,11 +156,17 @@ def sample_patches(
     if not sources:
         raise InputError("Training needs at least one pair of a low and a high image.")
     places = [(source, index) for source in sources for index in range(len(source.opened()[0]))]
-    pairs = []
+    pairs: list[Pair] = []
+    left_out: list[str] = []
     for place in rng.permutation(len(places))[:MAX_SAMPLED_IMAGES]:
         source, index = places[place]
         low, high = source.opened()
-        pairs.append(Pair(low[index], high[index], source.name))
+        images = low[index], high[index]
+        try:
+            pairs.append(Pair(*images, source.name))
+        except InputError as error:
+            left_out.append(str(error))
+    pairs = usable_pairs(pairs, left_out, parameters.patch_size)
     if len(places) == 1:
         # a training splits a single image into regions: the validation region is left out
         shares = split_pairs(pairs, parameters.patch_size, rng)[:1]

@@ -90,9 +90,10 @@ def test_an_unusable_frame_is_found_however_late(widget, viewer, stack, qtbot) -
     row.choose(viewer.add_image(late, name="late"), viewer.layers["100 ms"])
     assert row.is_usable, "the first frame is sound, and a training may start"
     qtbot.waitUntil(lambda: not widget.pairs.is_checking)
-    assert row.verdict == "✗ Frame 2: in the low image 1 of 2080 pixels are NaN or infinite: replace them first."
-    assert shown(widget.pairs, 0)[0] == "✗"
-    assert not widget.run_bar.start_button.isEnabled()
+    left_out = "Left out: frame 2, in the low image 1 of 2080 pixels are NaN or infinite: replace them first."
+    assert row.verdict == f"⚠ 3 frames of 40 x 52 px. {left_out}"
+    assert shown(widget.pairs, 0)[0] == "⚠"
+    assert widget.run_bar.start_button.isEnabled()
 
 
 def test_a_pair_with_a_warning_stays_usable(widget, viewer, qtbot) -> None:

@@ -59,7 +59,7 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     very short.
     """
     # imported here, in the background: torch takes seconds
-    from napari_care_losses.training.pairs import pairs_from_frames
+    from napari_care_losses.training.pairs import pairs_from_frames, usable_pairs
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
@@ -67,9 +67,11 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
         # another viewer may have made it since the training was queued
         raise InputError(f"The library already has a model {plan.out.stem!r}: choose another name.")
     pairs: list[Pair] = []
+    left_out: list[str] = []
     for done, source in enumerate(plan.pairs):
         yield Preparing(done, len(plan.pairs))
-        pairs += pairs_from_frames(*source.opened(), source.name)
+        pairs += pairs_from_frames(*source.opened(), source.name, left_out=left_out)
+    pairs = usable_pairs(pairs, left_out, plan.parameters.patch_size)
     start_from = None if plan.start_from is None else load_model(plan.start_from)
     trainer = Trainer(
         pairs, plan.loss, plan.parameters, structure=plan.structure, start_from=start_from, device=plan.device
