@@ -63,7 +63,7 @@ BAD = {
     "restore: truncated": (RESTORE.replace("low.tif", "cut.tif"), "cut.tif cannot be read"),
     "restore: RGB": (RESTORE.replace("low.tif", "rgb.tif"), "RGB"),
     "restore: text": (RESTORE.replace("low.tif", "text.tif"), "text.tif cannot be read"),
-    "restore: NaN": (RESTORE.replace("low.tif", "nan.tif"), "Frame 1: 1 of 672 pixels are NaN"),
+    "restore: beyond float32": (RESTORE.replace("low.tif", "huge.tif"), "Frame 1: the pixels reach 1e+300"),
     "restore: unknown model": (RESTORE.replace("good.safetensors", "nobody"), "no model 'nobody'"),
     "restore: missing model": (RESTORE.replace("good", "none"), "no model file none.safetensors"),
     "restore: damaged model": (RESTORE.replace("good", "broken"), "broken.safetensors is no model file"),
@@ -153,6 +153,7 @@ def bad_files(folder):
     broken = low.astype(np.float32)
     broken[1, 0, 0] = np.nan
     write("nan.tif", broken)
+    write("huge.tif", np.nan_to_num(broken.astype(np.float64), nan=1e300))
     tifffile.imwrite("rgb.tif", np.zeros((28, 24, 3), np.uint8), photometric="rgb")
     write("cut.tif", low)
     (folder / "cut.tif").write_bytes((folder / "cut.tif").read_bytes()[:5000])
@@ -202,7 +203,7 @@ def test_an_argument_with_a_line_break_is_printed_in_one_line(bad_files, capsys)
 def test_an_existing_result_survives_bad_input(bad_files):
     for name in ("out.tif", "m.safetensors", "m.resume"):
         (bad_files / name).write_text("before")
-    assert status_of("restore", "good.safetensors", "nan.tif", "--out", "out.tif") == 2
+    assert status_of("restore", "good.safetensors", "huge.tif", "--out", "out.tif") == 2
     assert train("--frames", "4:9") == 2
     for name in ("out.tif", "m.safetensors", "m.resume"):
         assert (bad_files / name).read_text() == "before"

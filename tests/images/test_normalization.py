@@ -250,7 +250,7 @@ def test_large_frames_are_sampled_from_everywhere(monkeypatch, shape):
     monkeypatch.setattr("napari_care_losses.images.normalization.percentiles", spy)
     places = np.arange(math.prod(shape), dtype=np.float64).reshape(1, *shape)
     run(stack_ranges(Frames(np.repeat(places, 5, axis=0)), PercentileNormalization()))
-    (sample,) = samples
+    *_, sample = samples
     assert 1_500 < sample.size <= 2_000
     rows, columns = np.divmod(sample, shape[1])
     for found, size in ((rows, shape[0]), (columns, shape[1])):
@@ -259,8 +259,20 @@ def test_large_frames_are_sampled_from_everywhere(monkeypatch, shape):
         assert found.mean() == pytest.approx((size - 1) / 2, abs=0.05 * size)
 
 
-def test_a_sampled_frame_with_nan_is_named():
+def test_a_sampled_frame_beyond_float32_is_named():
     stack = np.zeros((3, 8, 8))
-    stack[2, 0, 0] = np.nan
-    with pytest.raises(InputError, match="Frame 2: 1 of 64 pixels"):
+    stack[2, 0, 0] = 1e300
+    with pytest.raises(InputError, match="Frame 2: the pixels reach 1e\\+300"):
         run(stack_ranges(Frames(stack), PercentileNormalization()))
+
+
+def test_pixels_outside_blank_frames_and_a_flash_do_not_count_for_the_range():
+    stack = np.random.default_rng(0).normal(1000, 100, (12, 64, 64))
+    expected = np.percentile(np.delete(stack, [2, 3, 7], axis=0), [2, 99.8])
+    stack[2], stack[3], stack[7] = 0, np.nan, 50 * stack[7]
+    _, ranges = run(stack_ranges(Frames(stack), PercentileNormalization()))
+    assert ranges[0] == pytest.approx(expected)
+    stack[:, :4], stack[:, :, -9:] = 0, np.nan
+    _, ranges = run(stack_ranges(Frames(stack), PercentileNormalization()))
+    usual = np.delete(stack, [2, 3, 7], axis=0)[:, 4:, :-9]
+    assert ranges[0] == pytest.approx(np.percentile(usual, [2, 99.8]))

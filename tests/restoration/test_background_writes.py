@@ -149,8 +149,8 @@ def test_a_frame_whose_writing_failed_as_the_run_was_closed_is_made_again(tmp_pa
 
 
 def test_bad_input_found_while_a_frame_is_being_written_leaves_nothing(tmp_path):
-    stack = STACK.copy()
-    stack[2, 0, 0] = np.nan
+    stack = STACK.astype(np.float64)
+    stack[2, 0, 0] = 1e300
     with pytest.raises(InputError, match="Frame 2"):
         restored_frames(job(tmp_path, stack))
     assert list(tmp_path.iterdir()) == []

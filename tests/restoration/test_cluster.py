@@ -132,10 +132,10 @@ class TestWithWorkers:
             np.testing.assert_array_equal(pixels(out), pixels(tmp_path / "one.ome.zarr"))
 
     def test_bad_input_midway_leaves_nothing_behind(self, client, tmp_path):
-        image = np.random.default_rng(0).random((6, 20, 20), np.float32)
-        image[4, 0, 0] = np.nan
+        image = np.random.default_rng(0).random((6, 20, 20))
+        image[4, 0, 0] = 1e300
         save_stack(tmp_path / "in.tif", Frames(image))
-        with pytest.raises(InputError, match="Frame 4: 1 of 400 pixels are NaN"):
+        with pytest.raises(InputError, match="Frame 4: the pixels reach"):
             run(restoration(tmp_path / "in.tif", tmp_path / "out.ome.zarr", cluster=client))
         assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 

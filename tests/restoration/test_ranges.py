@@ -5,7 +5,7 @@ import pytest
 from fixtures.random_models import Spy
 
 from napari_care_losses.cli.main import main
-from napari_care_losses.errors import InputError, ParameterError
+from napari_care_losses.errors import ParameterError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import SAMPLED_FRAMES, PercentileNormalization, frame_range, stack_ranges
 from napari_care_losses.restoration.parameters import RestorationParameters
@@ -209,15 +209,24 @@ def test_a_selection_is_followed_from_its_own_start():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_frame_with_nan_is_named(mode):
-    movie = np.random.default_rng(0).random((4, 8, 8))
+def test_pixels_without_a_value_and_blank_frames_do_not_count(mode):
+    movie = np.random.default_rng(0).random((12, 30, 30)) + 5
+    expected = estimated(movie, mode)[1].of(3, movie[3])
+    movie[:, :2], movie[6], movie[7] = np.nan, np.nan, 0
+    masked = np.ma.masked_invalid(movie[3])
+    assert estimated(movie, mode)[1].of(3, masked) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("mode", ["stack", "bleaching"])
+def test_a_flash_has_its_own_range_but_not_a_frame_with_a_bright_object(mode):
+    movie = np.random.default_rng(0).gamma(2, 100, (20, 40, 40))
+    movie[8] *= 100
+    movie[12, :8, :8] *= 100
     _, ranges = estimated(movie, mode)
-    movie[2, 0, 0] = np.nan
-    with pytest.raises(InputError, match="Frame 2: 1 of 64 pixels are NaN"):
-        ranges.of(2, movie[2])
-    if mode != "frame":
-        with pytest.raises(InputError, match="Frame 2: 1 of 64 pixels are NaN"):
-            estimated(movie, mode)
+    assert ranges.of(8, movie[8]) == frame_range(movie[8], PercentileNormalization())
+    assert ranges.of(12, movie[12]) == ranges.shared(12)
+    usual = np.delete(movie, [8, 12], axis=0)
+    assert ranges.of(3, movie[3]) == pytest.approx(np.percentile(usual, [2, 99.8]), rel=0.1)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -63,7 +63,7 @@ def median_difference_noise(image: NDArray[Any], *, most_pixels: int) -> float:
     Parameters
     ----------
     image : (Y, X) array of any real dtype
-        One frame; of a larger one, every so many rows are looked at.
+        One frame; NaN is left out; of a larger one, every so many rows are looked at.
     most_pixels : int
         About how many pixels are looked at.
 
@@ -81,7 +81,9 @@ def median_difference_noise(image: NDArray[Any], *, most_pixels: int) -> float:
     step = 2 * math.ceil(image.size / most_pixels)
     height, width = (size // 2 * 2 for size in image.shape)
     rows = image[:height:step, :width].astype(np.float32) - image[1:height:step, :width]
-    return float(np.median(np.abs(rows[:, ::2] - rows[:, 1::2]))) / (2 * NORMAL_MAD) if rows.size else 0.0
+    differences = np.abs(rows[:, ::2] - rows[:, 1::2])
+    differences = differences[np.isfinite(differences)]
+    return float(np.median(differences)) / (2 * NORMAL_MAD) if differences.size else 0.0
 
 
 def mean_difference_noise(windows: NDArray[np.float32]) -> float:

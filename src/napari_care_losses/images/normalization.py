@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.images.checks import finite
 from napari_care_losses.images.sampling import grid_over, one_a_cell, spread
+from napari_care_losses.images.usable_pixels import usable_frame
 from napari_care_losses.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ SAMPLED_FRAMES = 50
 SAMPLED_PIXELS = 4_000_000
 """Frames and pixels a channel's range over a stack is estimated from at most."""
 
+FLASH = 4.0
+"""A frame whose range is so many times as wide as that of the frames around it does not count for theirs."""
+
 _SEED = 0
+# frames on both sides that a frame is compared with, and largest share of flashes
+_NEAR, _MOST_FLASHES = 4, 0.1
 # pixels counted at once: their grey levels as indices then fit the CPU's cache
 _BLOCK = 1 << 20
 
@@ -121,7 +126,9 @@ def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
     return normalization.range_of(finite(image))
 
 
-def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int, None, dict[int, Range]]:
+def stack_ranges(
+    frames: Frames, normalization: Normalization, *, replaces_hot: bool = False
+) -> Generator[int, None, dict[int, Range]]:
     r"""Estimate one range a channel for a whole stack, from a sample of its frames and pixels; the same every time.
 
     Up to `SAMPLED_FRAMES` frames of a channel are all read; of more, one out of each of as many equal stretches, the
@@ -135,7 +142,7 @@ def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int,
     most of all that the rank of a grey level changes on its way through the stack, and by far less where it changes
     steadily: by 0.08 percent (standard deviation) of that.
 
-    One frame and the sample are in memory.
+    Pixels outside, blank frames and flashes (`FLASH`) are left out. One frame and the sample are in memory.
 
     Yields
     ------
@@ -150,7 +157,7 @@ def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int,
     Raises
     ------
     InputError
-        If a sampled pixel is NaN or infinite.
+        If a sampled pixel is beyond float32.
     """
     channels: dict[int, list[int]] = {}
     for index in range(len(frames)):
@@ -161,13 +168,33 @@ def stack_ranges(frames: Frames, normalization: Normalization) -> Generator[int,
     for channel, indices in channels.items():
         sampled = spread(indices, SAMPLED_FRAMES, rng)
         grid = grid_over(frames.frame_shape, SAMPLED_PIXELS // len(sampled))
-        sample = np.empty((len(sampled), math.prod(grid)), frames.dtype)
-        for row, index in zip(sample, sampled, strict=True):
-            row[:] = finite(one_a_cell(frames[index], grid, rng), f"Frame {index}: ").ravel()
+        samples, blank, widths = [], [], []
+        for index in sampled:
+            usable = usable_frame(frames[index], f"Frame {index}: ", replaces_hot=replaces_hot)
+            pixels = np.ma.compressed(one_a_cell(usable.inside, grid, rng))
+            if usable.is_blank:
+                blank.append(pixels)
+            elif pixels.size:
+                samples.append(pixels)
+                widths.append(normalization.range_of(pixels).width)
             read += 1
             yield read
-        ranges[channel] = normalization.range_of(sample, overwrites=True)
+        usual = [pixels for pixels, flash in zip(samples, _flashes(np.array(widths)), strict=True) if not flash]
+        ranges[channel] = joint_range(usual or blank, normalization)
     return ranges
+
+
+def joint_range(samples: list[NDArray[Any]], normalization: Normalization) -> Range:
+    """Return the range of several samples of pixels; one without contrast if there are no pixels."""
+    pixels = np.concatenate(samples)
+    return normalization.range_of(pixels, overwrites=True) if pixels.size else Range(0, 0)
+
+
+def _flashes(widths: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which of some frames' ranges are far wider than those around them; none if they are many."""
+    around = [np.median(widths[max(0, i - _NEAR) : i + _NEAR + 1]) for i in range(len(widths))]
+    flashes: NDArray[np.bool_] = widths > FLASH * np.array(around)
+    return flashes if flashes.sum() <= max(1, _MOST_FLASHES * len(widths)) else np.zeros_like(flashes)
 
 
 def percentiles(pixels: NDArray[Any], low: float, high: float, *, overwrites: bool = False) -> tuple[float, float]:

@@ -24,13 +24,13 @@ _LOOKED_AT = 3
 
 
 def cast_pixels(image: NDArray[Any], dtype: str) -> tuple[NDArray[Any], int]:
-    """Return the image in one of `OUTPUT_TYPES` and the number of pixels that had to be clipped."""
+    """Return the image in one of `OUTPUT_TYPES` and the number of pixels that had to be clipped; NaN becomes 0."""
     if dtype == "float32":
         return image.astype(np.float32, copy=False), 0
     bounds = np.iinfo(dtype)
     rounded = np.rint(image)
-    clipped = int(((rounded < bounds.min) | (rounded > bounds.max)).sum())
-    return np.clip(rounded, bounds.min, bounds.max).astype(dtype), clipped
+    clipped = image.size - int(((rounded >= bounds.min) & (rounded <= bounds.max)).sum())
+    return np.clip(np.nan_to_num(rounded), bounds.min, bounds.max).astype(dtype), clipped
 
 
 def check_cast(frames: Frames, dtype: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.parameters import Parameters, parameter
@@ -79,6 +79,13 @@ class RestorationParameters(Parameters):
         "better, four times slower. The live preview does not do this.",
         advanced=True,
     )
+    replace_hot_pixels: bool = parameter(
+        False,
+        "Replace hot pixels",
+        "Replace isolated pixels far above their neighbours (hot pixels, cosmic rays) by the median of their "
+        "neighbours before restoring. Otherwise they spoil the pixels around them.",
+        advanced=True,
+    )
     engine: str = parameter(
         "auto",
         "Engine",
@@ -107,6 +114,10 @@ class RestorationParameters(Parameters):
                 f"low_percentile must be below high_percentile, found {self.low_percentile:g} % for both: "
                 "lower the one or raise the other."
             )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells jobs apart: the plain values, without `replace_hot_pixels` if off, as earlier jobs had."""
+        return {name: value for name, value in self.to_dict().items() if name != "replace_hot_pixels" or value}
 
 
 @dataclass(frozen=True, kw_only=True)

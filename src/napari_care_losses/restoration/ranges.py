@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.errors import InputError, ParameterError
-from napari_care_losses.images.checks import finite
+from napari_care_losses.errors import ParameterError
 from napari_care_losses.images.normalization import (
     SAMPLED_FRAMES,
     SAMPLED_PIXELS,
     Normalization,
     PercentileNormalization,
     Range,
-    frame_range,
+    joint_range,
     stack_ranges,
 )
 from napari_care_losses.images.sampling import grid_over, one_a_cell, spread
+from napari_care_losses.images.usable_pixels import usable_frame
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,17 +45,35 @@ _SPAN, _NEIGHBOURS = 0.25, 9
 _ITERATIONS = 3
 # residuals beyond this many median residuals get no weight (Cleveland 1979)
 _OUTLIER = 6.0
+# A flash needs a range so many times as wide as the shared one, and has that share of its pixels above the latter.
+_FLASH, _FLASH_AREA = 6.0, 0.05
 
 
+@dataclass(frozen=True)
 class Ranges(ABC):
     """The range of every frame of a stack, without its pixels: it can be sent to other processes."""
 
-    @abstractmethod
-    def of(self, index: int, frame: NDArray[Any]) -> Range:
-        """Return the range of frame `index`, whose pixels (Y, X) are `frame`.
+    normalization: Normalization
 
-        Raises `InputError`, which names the frame, if it holds NaN or infinite values.
+    @abstractmethod
+    def shared(self, index: int) -> Range | None:
+        """Return the range of frame `index` as the other frames suggest it; None if every frame has its own."""
+
+    def of(self, index: int, pixels: NDArray[Any]) -> Range:
+        """Return the range of frame `index`, whose finite pixels are `pixels`, masked where they do not count.
+
+        A flash has its own: with the shared one its grey levels would be far above all that the network was trained on.
+        It is brighter as a whole: a bright object that passes makes none.
         """
+        pixels, shared = np.ma.compressed(pixels), self.shared(index)
+        if shared is not None:
+            # The brightest pixel is found sooner than a range.
+            if not pixels.size or float(pixels.max()) - shared.low <= _FLASH * shared.width:
+                return shared
+            if np.mean(pixels > shared.high) < _FLASH_AREA:
+                return shared
+        own = joint_range([pixels], self.normalization)
+        return own if shared is None or own.width > _FLASH * shared.width else shared
 
 
 def estimate_ranges(
@@ -80,14 +98,16 @@ def estimate_ranges(
     Raises
     ------
     InputError
-        If a sampled pixel is NaN or infinite, or the low percentile is not below the high one.
+        If a sampled pixel is beyond float32, or the low percentile is not below the high one.
     """
     chosen = chosen_normalization(parameters, normalization)
     if parameters.normalization == "frame":
         return _OwnRanges(chosen)
     if not _follows(frames, parameters):
-        return _OneRange(frames.layout(), (yield from stack_ranges(frames, chosen)))
-    return _Courses(frames.layout(), (yield from _courses(frames, chosen)))
+        channels = yield from stack_ranges(frames, chosen, replaces_hot=parameters.replace_hot_pixels)
+        return _OneRange(chosen, frames.layout(), channels)
+    courses = yield from _courses(frames, chosen, replaces_hot=parameters.replace_hot_pixels)
+    return _Courses(chosen, frames.layout(), courses)
 
 
 def chosen_normalization(parameters: RestorationParameters, normalization: Normalization) -> Normalization:
@@ -126,13 +146,8 @@ def frames_to_sample(frames: Frames, parameters: RestorationParameters) -> int:
 class _OwnRanges(Ranges):
     """Every frame its own."""
 
-    normalization: Normalization
-
-    def of(self, index: int, frame: NDArray[Any]) -> Range:
-        try:
-            return frame_range(frame, self.normalization)
-        except InputError as error:
-            raise InputError(f"Frame {index}: {error}") from error
+    def shared(self, index: int) -> None:
+        """Return None."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +157,7 @@ class _OneRange(Ranges):
     frames: Frames
     channels: dict[int, Range]
 
-    def of(self, index: int, frame: NDArray[Any]) -> Range:
-        finite(frame, f"Frame {index}: ")
+    def shared(self, index: int) -> Range:
         return self.channels[self.frames.channel(index)]
 
 
@@ -167,8 +181,7 @@ class _Courses(Ranges):
     frames: Frames
     channels: dict[int, _Course]
 
-    def of(self, index: int, frame: NDArray[Any]) -> Range:
-        finite(frame, f"Frame {index}: ")
+    def shared(self, index: int) -> Range:
         return self.channels[self.frames.channel(index)].at(_time(self.frames, index))
 
 
@@ -196,7 +209,9 @@ def _sampled(times: int, planes: int) -> tuple[int, int]:
     return some, min(planes, max(1, SAMPLED_FRAMES // some))
 
 
-def _courses(frames: Frames, normalization: Normalization) -> Generator[int, None, dict[int, _Course]]:
+def _courses(
+    frames: Frames, normalization: Normalization, *, replaces_hot: bool
+) -> Generator[int, None, dict[int, _Course]]:
     """Follow the range of every channel over time, in the same planes: their brightness may differ."""
     rng = np.random.default_rng(_SEED)
     read = 0
@@ -207,15 +222,23 @@ def _courses(frames: Frames, normalization: Normalization) -> Generator[int, Non
         depth = places.shape[1]
         planes = spread(range(depth), some_planes, rng) if some_planes > 1 else [depth // 2]
         grid = grid_over(frames.frame_shape, SAMPLED_PIXELS // some_planes)
-        found = []
+        found: dict[int, Range] = {}
+        blank = []
         for time in times:
-            sample = np.empty((some_planes, *grid), frames.dtype)
-            for pixels, index in zip(sample, places[time, planes].tolist(), strict=True):
-                pixels[:] = finite(one_a_cell(frames[index], grid, rng), f"Frame {index}: ")
+            samples = []
+            for index in places[time, planes].tolist():
+                usable = usable_frame(frames[index], f"Frame {index}: ", replaces_hot=replaces_hot)
+                pixels = np.ma.compressed(one_a_cell(usable.inside, grid, rng))
+                if usable.is_blank:
+                    blank.append(pixels)
+                elif pixels.size:
+                    samples.append(pixels)
                 read += 1
                 yield read
-            found.append(normalization.range_of(sample, overwrites=True))
-        courses[channel] = _course(np.array(times, np.float64), np.array(found))
+            if samples:
+                found[time] = joint_range(samples, normalization)
+        found = found or {0: joint_range(blank, normalization)}
+        courses[channel] = _course(np.array(list(found), np.float64), np.array(list(found.values())))
     return courses
 
 
@@ -226,6 +249,8 @@ def _course(times: NDArray[np.float64], found: NDArray[np.float64]) -> _Course:
     """
     widths = found[:, 1] - found[:, 0]
     widest = float(widths.max())
+    if len(times) < FEWEST_TIMES:
+        return _Course(times, found[:, 0], np.log(np.maximum(widths, np.finfo(np.float64).tiny)))
     if not widest > 0:
         return _Course(times, smoothed(times, found[:, 0]), np.full(len(times), _NO_WIDTH))
     log_widths = np.log(np.maximum(widths, _BLANK * widest))

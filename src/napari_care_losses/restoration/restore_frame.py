@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.images.sampling import evenly_spaced
+from napari_care_losses.images.usable_pixels import usable_frame, with_gaps
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.low_band import DEFAULT_SIGMA, noise_limited_sigma, tie_low_band
+from napari_care_losses.restoration.remarks import Remarks
 from napari_care_losses.restoration.tiles import crop, largest_tile, pad, plan_tiles, smallest_tile
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class RestoredFrame:
     image: NDArray[np.float32]
     scale: NDArray[np.float32] | None
     """Laplace scale of every pixel: half the true values lie within 0.69 of it; None for models without one."""
+    remarks: Remarks
 
 
 class Input(NamedTuple):
@@ -53,14 +56,29 @@ class Input(NamedTuple):
     frame_index: int
     grey_levels: Range
     image: NDArray[np.float32]
+    """Normalised; finite everywhere."""
+    source: NDArray[Any]
+    """The frame as it was read."""
+    outside: NDArray[np.bool_] | None
+    """Pixels that stay as they are, as in `napari_care_losses.images.usable_pixels.UsableFrame`."""
+    remarks: Remarks
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the whole frame stays as it is."""
+        return bool(self.remarks.blank)
 
 
-def read_inputs(frames: Frames, indices: Sequence[int], ranges: Ranges) -> Generator[Input, None, None]:
-    """Read and normalise frames."""
+def read_inputs(
+    frames: Frames, indices: Sequence[int], ranges: Ranges, *, replaces_hot: bool
+) -> Generator[Input, None, None]:
+    """Read and normalise frames; raise `InputError` if one cannot be restored."""
     for index in indices:
         frame = frames[index]
-        grey_levels = ranges.of(index, frame)
-        yield Input(index, grey_levels, grey_levels.apply(frame))
+        usable = usable_frame(frame, f"Frame {index}: ", replaces_hot=replaces_hot)
+        grey_levels = ranges.of(index, usable.inside)
+        remarks = Remarks.of(index, usable, is_flash=ranges.shared(index) not in (None, grey_levels))
+        yield Input(index, grey_levels, grey_levels.apply(usable.pixels), frame, usable.outside, remarks)
 
 
 class FrameRestorer:
@@ -80,6 +98,7 @@ class FrameRestorer:
     def __init__(self, frames: Frames, model: Model, parameters: RestorationParameters, *, device: str) -> None:
         self._frames, self._card = frames, model.card
         self._engine = open_engine(parameters.engine, model, device)
+        self._replaces_hot = parameters.replace_hot_pixels
         self._sigma = tied_sigma(model.card, parameters.low_band)
         self._flips = FLIPS if parameters.average_flips else FLIPS[:1]
         self._tiling = _Tiling(frames.frame_shape, self._engine, parameters.tile_size)
@@ -92,17 +111,34 @@ class FrameRestorer:
     def prepare(self, ranges: Ranges) -> None:
         """Calibrate the engine, if it needs that, on frames spread over the stack; raise as `restored` does."""
         # Always the same frames, so that a resumed run computes like the one that was stopped.
-        samples = read_inputs(self._frames, evenly_spaced(range(len(self._frames)), self._engine.samples), ranges)
-        self._engine.prepare(pad(sample.image, self._card.architecture.block) for sample in samples)
+        samples = self.read(evenly_spaced(range(len(self._frames)), self._engine.samples), ranges)
+        block = self._card.architecture.block
+        self._engine.prepare(pad(sample.image, block) for sample in samples if not sample.is_blank)
+
+    def read(self, indices: Sequence[int], ranges: Ranges) -> Generator[Input, None, None]:
+        """Read and normalise frames, as `read_inputs` does."""
+        return read_inputs(self._frames, indices, ranges, replaces_hot=self._replaces_hot)
 
     def restored(self, given: Input) -> Generator[int, None, RestoredFrame]:
-        """Restore a frame; yields the number of its finished tiles. Raises `ComputeError` if the device fails."""
-        canvas = _Canvas(given.image, self._card, self._flips)
-        yield from self._tiling.fill(canvas)
-        mean, scale = canvas.finished(self._sigma)
-        if scale is not None:
-            scale *= given.grey_levels.width
-        return RestoredFrame(given.frame_index, given.grey_levels.undo(mean), scale)
+        """Restore a frame; yields the number of its finished tiles, nothing if it is blank.
+
+        Raises `ComputeError` if the device fails.
+        """
+        if given.is_blank:
+            image = given.source.astype(np.float32)
+            scale = np.zeros_like(image) if self._card.architecture.predicts_scale else None
+        else:
+            canvas = _Canvas(given, self._card, self._flips)
+            yield from self._tiling.fill(canvas)
+            mean, scale = canvas.finished(self._sigma)
+            image = given.grey_levels.undo(mean)
+            if scale is not None:
+                scale *= given.grey_levels.width
+        if given.outside is not None:
+            image[given.outside] = given.source[given.outside]
+            if scale is not None:
+                scale[given.outside] = np.where(np.isfinite(image[given.outside]), 0, np.nan)
+        return RestoredFrame(given.frame_index, image, scale, given.remarks)
 
     def left(self, filled: int, frames: int) -> int:
         """Return the number of tiles left in `frames` frames, of which the first has `filled` finished ones."""
@@ -148,8 +184,9 @@ class _Tiling:
 class _Canvas:
     """A normalised frame and its restoration, filled tile by tile."""
 
-    def __init__(self, image: NDArray[np.float32], card: ModelCard, flips: Sequence[Flip]) -> None:
-        self._image, self._card, self._flips = image, card, flips
+    def __init__(self, given: Input, card: ModelCard, flips: Sequence[Flip]) -> None:
+        image = given.image
+        self._image, self._outside, self._card, self._flips = image, given.outside, card, flips
         self._padded, self._crop = pad(image, card.architecture.block), crop(image.shape, card.architecture.block)
         self._mean = np.empty_like(self._padded)
         self._scale = np.empty_like(self._padded) if card.architecture.predicts_scale else None
@@ -167,7 +204,8 @@ class _Canvas:
         mean = self._mean[self._crop]
         scale = None if self._scale is None else self._scale[self._crop]
         if tied_sigma is not None:
-            mean = tie_low_band(mean, self._image, noise_limited_sigma(self._image, tied_sigma))
+            sigma = noise_limited_sigma(with_gaps(self._image, self._outside), tied_sigma)
+            mean = tie_low_band(mean, self._image, sigma)
         return mean, scale
 
 

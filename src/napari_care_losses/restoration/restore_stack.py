@@ -15,7 +15,8 @@ from napari_care_losses.errors import ComputeError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
-from napari_care_losses.restoration.restore_frame import FrameRestorer, RestoredFrame, read_inputs
+from napari_care_losses.restoration.remarks import Remarks
+from napari_care_losses.restoration.restore_frame import FrameRestorer, RestoredFrame
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -35,7 +36,7 @@ class Progress(NamedTuple):
     frame: RestoredFrame | None = None
     """The frame this step completed, if it did."""
     note: str = ""
-    """Note of the engine for the user; may be empty."""
+    """Note for the user, of the engine and on unusual frames; may be empty."""
     sampled: tuple[int, int] | None = None
     """Before the first tile: frames read so far to estimate the range, and frames to read for it."""
 
@@ -71,7 +72,7 @@ def restore_frames(
     Raises
     ------
     InputError
-        If a frame holds NaN or infinite values, or the device does not exist.
+        If a frame holds values beyond float32, or the device does not exist.
     ComputeError
         If the device fails.
     """
@@ -82,7 +83,8 @@ def restore_frames(
     done, total, to_sample = 0, restorer.left(0, len(chosen)), frames_to_sample(frames, parameters)
     for sampled in sampling:
         yield Progress(done, total, sampled=(sampled, to_sample))
-    inputs = prefetch(read_inputs(frames, chosen, sampling.result))
+    inputs = prefetch(restorer.read(chosen, sampling.result))
+    remarks = Remarks()
     try:
         restorer.prepare(sampling.result)
         for number, given in enumerate(inputs):
@@ -91,8 +93,10 @@ def restore_frames(
                 done += 1
                 total = done + restorer.left(filled, len(chosen) - number)
                 if restorer.left(filled, 1):
-                    yield Progress(done, total, note=restorer.note)
-            yield Progress(done, total, work.result, restorer.note)
+                    yield Progress(done, total, note=remarks.text(restorer.note))
+            total = done + restorer.left(0, len(chosen) - number - 1)
+            remarks += work.result.remarks
+            yield Progress(done, total, work.result, remarks.text(restorer.note))
     except MemoryError as error:
         height, width = frames.frame_shape
         raise ComputeError(

@@ -80,7 +80,7 @@ def restore_to_file(
     job = {
         "input": _identity(frames, source),
         "model": model.digest(),
-        "parameters": parameters.to_dict(),
+        "parameters": parameters.identity(),
         "dtype": run.dtype,
     }
     if any(is_ome_zarr_name(path) for path in outputs):

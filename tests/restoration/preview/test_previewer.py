@@ -11,6 +11,7 @@ from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import PercentileNormalization, frame_range
 from napari_care_losses.images.regions import Region
 from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.engines.torch_engine import TorchEngine
 from napari_care_losses.restoration.low_band import estimate_gain
 from napari_care_losses.restoration.preview import previewer as previewer_module
@@ -222,11 +223,26 @@ def test_a_preview_of_8_bits_computes_in_float32_and_notes_it(path):
     previewer.close()
 
 
-def test_a_frame_with_nan_is_named_and_the_next_is_previewed(path):
+@pytest.mark.parametrize("low_band", ["plain", "tied"])
+def test_pixels_without_a_value_stay_so_and_the_others_are_as_restored(path, low_band):
     stack = image_of((3, 40, 40))
-    stack[1, 2, 3] = np.nan
+    stack[:, :5], stack[1] = np.nan, 7
+    stack[2, 20:, :3] = np.nan
     previewer, frames, window = Previewer("cpu"), Frames(stack), Region(0, 40, 0, 40)
-    with pytest.raises(InputError, match="Frame 1: 1 of 1600 pixels are NaN"):
+    parameters = RestorationParameters(engine="torch", normalization="stack", low_band=low_band)
+    expected = restore(stack, load_model(path), parameters, device="cpu")
+    assert np.array_equal(np.isnan(expected), np.isnan(stack))
+    for index in range(3):
+        pixels, _ = shown(previewer, frames, index, window, path, parameters)
+        np.testing.assert_allclose(pixels, expected[index], rtol=1e-4)
+    previewer.close()
+
+
+def test_a_frame_beyond_float32_is_named_and_the_next_is_previewed(path):
+    stack = image_of((3, 40, 40)).astype(np.float64)
+    stack[1, 2, 3] = 1e300
+    previewer, frames, window = Previewer("cpu"), Frames(stack), Region(0, 40, 0, 40)
+    with pytest.raises(InputError, match="Frame 1: the pixels reach"):
         shown(previewer, frames, 1, window, path)
     pixels, _ = shown(previewer, frames, 2, window, path)
     assert np.isfinite(pixels).all()

@@ -20,6 +20,7 @@ from napari_care_losses.compute.devices import cpu_cores
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, ComputeError, InputError
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
+from napari_care_losses.restoration.remarks import Remarks
 from napari_care_losses.restoration.restore_stack import Progress
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _frames_done(
     waiting = iter(indices)
     at_work: dict[Future, int] = {}
     done = clipped = 0
-    note = ""
+    note, remarks = "", Remarks()
     patience = _Patience(client)
     try:
         while True:
@@ -174,7 +175,10 @@ def _frames_done(
                 for stack in stacks:
                     stack.mark_done(index)
                 done, clipped, note = done + 1, clipped + result.clipped, result.note
-            yield Progress(done, len(indices), note=note if patience.has_workers else "waiting for workers")
+                remarks += result.remarks
+            yield Progress(
+                done, len(indices), note=remarks.text(note) if patience.has_workers else "waiting for workers"
+            )
     except InputError:
         # The output is discarded: workers must not write into it afterwards.
         with suppress(*_FAILURES):

@@ -16,7 +16,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.io.ome_zarr_writer import FrameWriter
 from napari_care_losses.io.pixel_types import cast_pixels
 from napari_care_losses.io.stacks import read_stack
-from napari_care_losses.restoration.restore_frame import FrameRestorer, read_inputs
+from napari_care_losses.restoration.restore_frame import FrameRestorer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
+    from napari_care_losses.restoration.remarks import Remarks
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,11 @@ class ClusterJob:
 
 
 class Done(NamedTuple):
-    """The pixels of a frame clipped to fit an integer type, and a note of the engine, which may be empty."""
+    """The pixels of a frame clipped to fit an integer type, a note of the engine, and remarks on the frame."""
 
     clipped: int
     note: str
+    remarks: Remarks
 
 
 class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
@@ -88,7 +90,7 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
                 self._open()
         job, restorer = self._job, self._restorer
         assert restorer is not None
-        (given,) = read_inputs(self._frames, [index], job.ranges)
+        (given,) = restorer.read([index], job.ranges)
         with self._computing:
             torch.set_num_threads(self._threads)
             frame = finish(restorer.restored(given))
@@ -96,7 +98,7 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
         self._writers[0].write(index, pixels)
         if frame.scale is not None and len(self._writers) > 1:
             self._writers[1].write(index, frame.scale)
-        return Done(clipped, restorer.note)
+        return Done(clipped, restorer.note, frame.remarks)
 
     def _open(self) -> None:
         job, layout = self._job, self._job.layout

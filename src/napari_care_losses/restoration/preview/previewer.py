@@ -6,7 +6,10 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from napari_care_losses.images.regions import Region
+from napari_care_losses.images.usable_pixels import usable_frame, with_gaps
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.preview.window import WIDTHS, cut, plan_window, richest_cell, tile_width
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
@@ -16,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.normalization import Range
+    from napari_care_losses.images.usable_pixels import UsableFrame
     from napari_care_losses.models.program import Network
     from napari_care_losses.restoration.engines.base import Engine
     from napari_care_losses.restoration.parameters import RestorationParameters
@@ -110,7 +113,8 @@ class Previewer:
         frame = self._frame
         if frame is None or frame.index != index:
             image = frames[index]
-            frame = self._frame = _Frame(index, image, ranges.of(index, image), engine)
+            usable = usable_frame(image, f"Frame {index}: ", replaces_hot=parameters.replace_hot_pixels)
+            frame = self._frame = _Frame(index, image, usable, ranges.of(index, usable.inside), engine)
         width = tile_width(frame.architecture, on_cpu=engine.device.type == "cpu")
         tiles = plan_window(window, frames.frame_shape, frame.architecture, width, cursor)
         for number, tile in enumerate(tiles, 1):
@@ -179,8 +183,7 @@ class Previewer:
         if key in self._tiles:
             self._tiles.move_to_end(key)
             return self._tiles[key]
-        mean = frame.run(tile)[0][tile.inner] if sigma is None else frame.tied(tile, width, sigma)
-        image = self._tiles[key] = frame.grey_levels.undo(mean)
+        image = self._tiles[key] = frame.restored(tile, width, sigma)
         while sum(kept.size for kept in self._tiles.values()) > KEPT_PIXELS:
             self._tiles.popitem(last=False)
         return image
@@ -189,10 +192,13 @@ class Previewer:
 class _Frame:
     """The visible frame, with its range and what was estimated from it."""
 
-    def __init__(self, index: int, image: NDArray[Any], grey_levels: Range, engine: Engine) -> None:
+    def __init__(
+        self, index: int, source: NDArray[Any], usable: UsableFrame, grey_levels: Range, engine: Engine
+    ) -> None:
         self.index, self.grey_levels = index, grey_levels
         self.architecture: Network = engine.model.card.architecture
-        self._engine, self._image = engine, image
+        image = usable.pixels
+        self._engine, self._image, self._source, self._usable = engine, image, source, usable
         self._shape = int(image.shape[0]), int(image.shape[1])
         # Padded before it is normalised, because only parts of large frames are; the order makes no difference.
         self._padded = pad(image, self.architecture.block)
@@ -207,6 +213,15 @@ class _Frame:
         )
         return rows, columns
 
+    def restored(self, tile: Tile, width: int, sigma: float | None) -> Image:
+        """Return the restored pixels of a tile, in grey levels, the low band tied if its smallest sigma is given."""
+        position, outside = self.position(tile), self._usable.outside
+        if self._usable.is_blank:
+            return self._source[position].astype(np.float32)
+        mean = self.run(tile)[0][tile.inner] if sigma is None else self.tied(tile, width, sigma)
+        image = self.grey_levels.undo(mean)
+        return image if outside is None else np.where(outside[position], self._source[position], image)
+
     def run(self, tile: Tile) -> tuple[Image, Image]:
         """Return the network's output for the pixels a tile reads, and these pixels, normalised."""
         read = self.grey_levels.apply(self._padded[tile.source])
@@ -217,7 +232,9 @@ class _Frame:
         from napari_care_losses.restoration.low_band import estimate_gain, noise_limited_sigma, tie_low_band
 
         if self._sigma is None:
-            self._sigma = noise_limited_sigma(self._image, least, data_range=self.grey_levels.width)
+            self._sigma = noise_limited_sigma(
+                with_gaps(self._image, self._usable.outside), least, data_range=self.grey_levels.width
+            )
         sigma = self._sigma
         mean, read = self.run(tile)
         if self._gain is None:

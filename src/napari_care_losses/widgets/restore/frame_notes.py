@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError
+from napari_care_losses.images.usable_pixels import usable_frame
 from napari_care_losses.models.image_statistics import measure
 from napari_care_losses.models.match import reasons
 from napari_care_losses.widgets.background.imports import load_torch
@@ -183,7 +184,7 @@ class RangeNote(QLabel):
                     yield f"Estimating the range, {done} of {total} frames…"
                 known = self._known = (wanted, estimating.result)
             assert known is not None
-            low, high = known[1].of(index, frames[index])
+            low, high = known[1].of(index, usable_frame(frames[index]).inside)
             which = f"Frame {index}" if len(frames) > 1 else "This image"
             if high > low:
                 said = f"{which}: grey level {low:.4g} becomes 0, {high:.4g} becomes 1. {meaning}".rstrip()

@@ -1,0 +1,185 @@
+"""Pixels that say nothing of the sample: without a value, of a constant border, or of a defect of the camera."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_care_losses.images.checks import finite
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LEAST_BORDER = 64
+"""Fewest pixels of a constant border; fewer at a corner are alike by chance."""
+
+# A border is looked for where so many pixels along an edge equal the corner.
+_RUN = 8
+# A hot pixel differs from its brightest neighbours but two by more than so many times their spread, and the noise.
+_SPREAD, _NOISE = 4.0, 12.0
+# brightest neighbours that may be hot too
+_HOT_NEIGHBOURS = 2
+_SAMPLED_ROWS = 256
+_AROUND = [(y, x) for y in (0, 1, 2) for x in (0, 1, 2) if (y, x) != (1, 1)]
+
+
+class UsableFrame(NamedTuple):
+    """A frame (Y, X) that can be restored, and where it says nothing of the sample."""
+
+    pixels: NDArray[Any]
+    """The frame, its unusable pixels replaced: finite everywhere."""
+    outside: NDArray[np.bool_] | None = None
+    """Pixels without a value (NaN, infinite) or of a constant border; None if there are none."""
+    is_blank: bool = False
+    """Whether all pixels inside have one value, or none has one."""
+    hot_pixels: int = 0
+    """Number of isolated pixels far above their neighbours, or that were."""
+    is_replaced: bool = False
+    """Whether hot pixels were replaced."""
+
+    @property
+    def inside(self) -> NDArray[Any]:
+        """The pixels that count for ranges, masked where there are none."""
+        return self.pixels if self.outside is None else np.ma.masked_array(self.pixels, self.outside)
+
+
+def usable_frame(frame: NDArray[Any], where: str = "", *, replaces_hot: bool = False) -> UsableFrame:
+    """Replace the pixels of a frame that say nothing of the sample.
+
+    Pixels without a value and constant borders are those of registered, rotated and stitched images. They are
+    replaced by the frame mirrored at the nearest usable pixel.
+
+    Parameters
+    ----------
+    frame : array (Y, X)
+        Of any real dtype.
+    where : str
+        Begin of the error's message.
+    replaces_hot : bool
+        Whether hot pixels are replaced by the median of their neighbours.
+
+    Raises
+    ------
+    InputError
+        If the pixels are beyond float32.
+
+    Examples
+    --------
+    >>> frame = np.random.default_rng(0).normal(100, 5, (32, 32))
+    >>> frame[:4] = np.nan
+    >>> usable = usable_frame(frame)
+    >>> int(usable.outside.sum()), bool((usable.pixels[:4] == frame[8:4:-1]).all())
+    (128, True)
+    """
+    missing = ~np.isfinite(frame) if frame.dtype.kind == "f" else np.zeros(frame.shape, bool)
+    present = frame[~missing] if missing.any() else frame.reshape(-1)
+    if not present.size or (present == present[0]).all():
+        blank = np.full_like(frame, present[0] if present.size else 0)
+        return UsableFrame(finite(blank, where), missing if missing.any() else None, is_blank=True)
+    outside = missing | constant_border(frame, missing)
+    has_outside = bool(outside.any())
+    pixels = finite(_mirrored(frame, outside) if has_outside else frame, where)
+    hot = hot_pixels(pixels)
+    if replaces_hot and hot[0].size:
+        around = np.median(_neighbours(pixels, hot), axis=0)
+        pixels = pixels.copy()
+        pixels[hot] = around
+    return UsableFrame(pixels, outside if has_outside else None, hot_pixels=int(hot[0].size), is_replaced=replaces_hot)
+
+
+def with_gaps(image: NDArray[Any], outside: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return an image with NaN outside."""
+    return image if outside is None else np.where(outside, np.float32(np.nan), image)
+
+
+def constant_border(frame: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return where a frame has the constant border of a registered image; pixels without a value may be among it.
+
+    It is what lies outside the convex hull of all pixels that differ from the value in a corner, as the frame of a
+    camera is convex, shifted and rotated too. One corner alone may just be dark.
+    """
+    border = np.zeros(frame.shape, bool)
+    height, width = frame.shape
+    if min(height, width) < _RUN:
+        return border
+    done = set()
+    for corner in (frame, frame[::-1], frame[:, ::-1], frame[::-1, ::-1]):
+        value = corner[0, 0]
+        if value in done or not ((corner[0, :_RUN] == value).all() or (corner[:_RUN, 0] == value).all()):
+            continue
+        done.add(value)
+        differs = (frame != value) & ~missing
+        rows = np.flatnonzero(differs.any(axis=1))
+        outside = np.ones(frame.shape, bool)
+        if rows.size:
+            lines, columns = np.arange(rows[0], rows[-1] + 1), np.arange(width)
+            first = _lower_hull(lines, rows, differs[rows].argmax(axis=1))
+            last = width - 1 - _lower_hull(lines, rows, differs[rows, ::-1].argmax(axis=1))
+            outside[lines] = (columns < first[:, None] - 1e-6) | (columns > last[:, None] + 1e-6)
+        if outside[:: height - 1, :: width - 1].sum() >= 2 and outside.sum() >= min(LEAST_BORDER, height, width):
+            border |= outside
+    return border
+
+
+def hot_pixels(frame: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of isolated pixels far above their neighbours.
+
+    At least six of the eight neighbours are dark. The image of a point is wider where pixels are as small as the
+    optics want them: four neighbours have about half of its light.
+    """
+    if min(frame.shape) < 3:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    levels = frame.astype(np.float32, copy=False)
+    step = -(-levels.shape[0] // _SAMPLED_ROWS)
+    rows = np.abs(levels[::step, 1:-1] - (levels[::step, :-2] + levels[::step, 2:]) / 2)
+    # The mean square of all but the largest: a median is 0 where photons are few.
+    rows = rows[rows > 0]
+    if not rows.size:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    few = rows[rows <= np.quantile(rows, 0.95)]
+    noise = float(np.sqrt(np.mean(np.square(few), dtype=np.float64)))
+    padded = np.pad(levels, 1, mode="reflect")
+    beside = np.minimum(padded[1:-1, :-2], padded[1:-1, 2:])
+    found = np.nonzero(levels > beside + np.float32(_NOISE * noise))
+    around = np.sort(_neighbours(levels, found, padded), axis=0)
+    darkest, third = around[0], around[-1 - _HOT_NEIGHBOURS]
+    is_hot = levels[found] > third + _SPREAD * (third - darkest) + _NOISE * noise
+    return found[0][is_hot], found[1][is_hot]
+
+
+def _neighbours(
+    frame: NDArray[Any], at: tuple[NDArray[np.intp], ...], padded: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Return the eight neighbours of pixels, mirrored at the edge (8, N)."""
+    padded = np.pad(frame, 1, mode="reflect") if padded is None else padded
+    return np.stack([padded[at[0] + y, at[1] + x] for y, x in _AROUND])
+
+
+def _mirrored(frame: NDArray[Any], outside: NDArray[np.bool_]) -> NDArray[Any]:
+    """Replace pixels outside by those as far behind the nearest pixel inside, or by that one."""
+    # loaded where it is needed: it takes part of a second
+    from scipy import ndimage
+
+    nearest = ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
+    at = np.array(np.nonzero(outside))
+    near = nearest[:, outside]
+    behind = np.clip(2 * near - at, 0, np.array(frame.shape)[:, None] - 1)
+    rows, columns = np.where(outside[tuple(behind)], near, behind)
+    filled = frame.copy()
+    filled[outside] = frame[rows, columns]
+    return filled
+
+
+def _lower_hull(lines: NDArray[np.intp], x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the lower convex hull of points, at `lines`; the points are in ascending order of x."""
+    hull: list[tuple[int, int]] = []
+    for point in zip(x.tolist(), y.tolist(), strict=True):
+        while len(hull) > 1 and _turns_down(hull[-2], hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    return np.interp(lines, *np.array(hull, np.float64).T)
+
+
+def _turns_down(first: tuple[int, int], second: tuple[int, int], third: tuple[int, int]) -> bool:
+    return (second[1] - first[1]) * (third[0] - first[0]) >= (third[1] - first[1]) * (second[0] - first[0])
