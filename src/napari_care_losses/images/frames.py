@@ -97,7 +97,7 @@ class Frames:
     metadata: ImageMetadata = field(default_factory=ImageMetadata)
 
     def __post_init__(self) -> None:
-        shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
+        shape, dtype = tuple(self.data.shape), _dtype_of(self.data)
         if len(shape) < 2 or len(shape) > 2 + len(LEADING_AXES):
             raise InputError(
                 f"Expected an image (Y, X) or a stack with up to three axes (T, Z, C) in front, found shape {shape}."
@@ -144,8 +144,7 @@ class Frames:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels as stored."""
-        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
-        return dtype
+        return _dtype_of(self.data)
 
     @property
     def selectable(self) -> int:
@@ -300,6 +299,18 @@ def in_order(frames: Frames, axes: str) -> Frames:
         return frames
     order = [frames.axes.index(axis) for axis in axes[:-2]]
     return replace(frames, data=Rearranged(frames.data, order), axes=axes, start=0, stop=None)
+
+
+def _dtype_of(data: Any) -> np.dtype[Any]:
+    """Return the type of an array's pixels as numpy's; arrays of other libraries (torch) have types of their own."""
+    try:
+        dtype: np.dtype[Any] = np.dtype(data.dtype)
+    except TypeError:
+        try:
+            dtype = np.asarray(data[(slice(0, 0),) * len(data.shape)]).dtype
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"Expected real numbers that numpy knows, found {data.dtype}.") from error
+    return dtype
 
 
 def _selected_axis(axes: str) -> int | None:

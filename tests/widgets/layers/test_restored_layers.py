@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from fixtures.preview_layers import look_at
 from fixtures.restore_widget import entry, press_restore
 from napari.layers import Image, Labels, _layer_actions
@@ -13,8 +14,9 @@ from napari.layers import Image, Labels, _layer_actions
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.widgets.layers import restored_layers
-from napari_care_losses.widgets.layers.conversion import new_array
+from napari_care_losses.widgets.layers.conversion import layer_frames, new_array, placement
 from napari_care_losses.widgets.layers.restored_layers import find_result, frames_done, is_result
+from napari_care_losses.widgets.restore import widget as restore_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +72,7 @@ ACTIONS = {
 """napari's layer menu: what it does, and the layers that it adds."""
 
 
+@pytest.mark.filterwarnings("ignore:projection mode")
 @pytest.mark.parametrize("action", ACTIONS)
 def test_naparis_layer_menu_works_on_a_result(action: str, restored) -> None:
     viewer, _, layer = restored
@@ -156,3 +159,56 @@ def test_of_other_settings_the_widget_says_what_is_shown_and_previews(
     qtbot.waitUntil(lambda: widget.preview.layer is not None and np.isfinite(widget.preview.layer.data).any())
     widget.form.editors["low_band"].value = "auto"
     assert not widget.other.text()
+
+
+def test_a_result_follows_its_input(restored, qtbot) -> None:
+    viewer, widget, layer = restored
+    source = viewer.layers["cells"]
+    source.units, source.scale, source.translate = ("s", "um", "um"), (0.4, 0.1, 0.2), (0, 5, 6)
+    source.affine = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+    for name, value in placement(source).items():
+        assert np.all(getattr(layer, name) == value) or name == "affine", name
+    assert np.allclose(layer.extent.world, source.extent.world)
+    assert layer_frames(layer).calibration == layer_frames(source).calibration
+    press_restore(widget, qtbot)
+    assert np.allclose(layer.extent.world, source.extent.world)
+
+
+@pytest.mark.parametrize("width", [3, 4])
+def test_images_a_few_pixels_wide_are_grey(width: int, viewer, open_widget, add_model, qtbot, notified) -> None:
+    add_model()
+    source = viewer.add_image(np.random.default_rng(0).poisson(100, (4, 40, width)), rgb=False)
+    widget = open_widget()
+    press_restore(widget, qtbot)
+    layer = find_result(viewer, source, entry())
+    assert layer.data.shape == source.data.shape
+    assert not layer.rgb
+    assert list(notified) == []
+
+
+def test_a_layer_that_cannot_be_shown_is_a_failed_run(
+    viewer, open_widget, add_model, stack, qtbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no canvas")
+
+    monkeypatch.setattr(restore_module, "show_stacks", fail)
+    add_model()
+    viewer.add_image(stack)
+    widget = open_widget()
+    with qtbot.captureExceptions() as raised:
+        press_restore(widget, qtbot)
+    assert widget.run_bar.status.text() == "Failed: the result cannot be shown (no canvas)."
+    assert [str(error) for _, error, _ in raised] == ["no canvas"]
+
+
+def test_tensors_are_restored(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(torch.from_numpy(stack.astype(np.float32)))
+    other = viewer.add_image(torch.zeros((3, 40, 52), dtype=torch.float64))
+    widget = open_widget()
+    widget.image.value = source
+    press_restore(widget, qtbot)
+    layer = find_result(viewer, source, entry())
+    assert np.allclose(layer.data, restore(stack.astype(np.float32), load_model(entry().path)))
+    assert layer_frames(other).dtype == np.float64

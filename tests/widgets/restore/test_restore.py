@@ -146,7 +146,7 @@ def test_the_shown_frame_comes_first(viewer, open_widget, add_model, stack, endl
     [
         (lambda _: None, True, "Open an image"),
         (lambda viewer: viewer.add_image(np.zeros((9, 9, 3), np.uint8), rgb=True), True, "RGB"),
-        (lambda viewer: viewer.add_labels(np.zeros((9, 9), np.uint8)), True, "Open an image"),
+        (lambda viewer: viewer.add_labels(np.zeros((9, 9), np.uint8)), True, "is a Labels layer"),
         (lambda viewer: viewer.add_image(np.zeros((9, 9))), False, "no model"),
         (lambda viewer: viewer.add_image(np.zeros((9, 9))), True, ""),
     ],

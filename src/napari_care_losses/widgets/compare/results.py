@@ -151,6 +151,7 @@ class ComparisonResults:
                 name=f"restored {source.name} ({method.name})",
                 contrast_limits=comparable_limits(self._arrays[method.name][self._position(shown)]),
                 colormap=source.colormap,
+                rgb=False,
                 metadata={KEY: {"source": source.unique_id, "kind": "compared"}},
                 **options,
             )

@@ -38,6 +38,9 @@ AXIS_NAMES = {
 CONTRAST_PERCENTILES = (1.0, 99.8)
 """Percentiles shown as black and white in every layer, so that layers can be compared by eye."""
 
+PLACING = ("scale", "translate", "rotate", "shear", "affine", "units")
+"""Events of a layer that move its frames, and the attributes that place it."""
+
 LARGEST_IN_MEMORY = 500 * 2**20
 """Results of more bytes lie in a temporary file."""
 
@@ -108,15 +111,7 @@ def shown_first(shown: int, count: int) -> list[int]:
 
 def placement(layer: Image) -> dict[str, Any]:
     """Return the options that put a new layer of the same shape exactly onto this one."""
-    return {
-        "scale": layer.scale,
-        "translate": layer.translate,
-        "rotate": layer.rotate,
-        "shear": layer.shear,
-        "affine": layer.affine,
-        "units": layer.units,
-        "axis_labels": layer.axis_labels,
-    }
+    return {name: getattr(layer, name) for name in (*PLACING, "axis_labels")}
 
 
 def comparable_limits(image: NDArray[Any]) -> tuple[float, float]:

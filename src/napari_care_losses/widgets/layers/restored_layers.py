@@ -223,9 +223,21 @@ def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
         elif layer.data is not stack:
             _mark(layer, plan, kind, stack)
             layer.data = stack
+            follow_placement(viewer, plan.source)
         low, high = layer.contrast_limits
         frame = Frames(stack)[filled.frame_index or 0]
         layer.contrast_limits_range = (min(low, float(frame.min())), max(high, float(frame.max())))
+
+
+def follow_placement(viewer: ViewerModel, source: Image) -> None:
+    """Put all that was made of a layer, and has its shape, exactly onto it again."""
+    shape = (source.data[0] if source.multiscale else source.data).shape
+    for layer in viewer.layers:
+        mark = layer.metadata.get(KEY, {})
+        is_ours = mark.get("source") == source.unique_id and mark.get("layer", layer.unique_id) == layer.unique_id
+        if is_ours and layer.data.shape == shape:
+            for name, value in placement(source).items():
+                setattr(layer, name, value)
 
 
 def show_done(viewer: ViewerModel, plan: Plan) -> None:

@@ -7,24 +7,24 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import CheckBox, PushButton
+from napari.layers import Labels
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.background.worker import Job, Outcome
-from napari_care_losses.widgets.layers.conversion import layer_frames, shown_index
+from napari_care_losses.widgets.layers.conversion import PLACING, layer_frames, shown_index
 from napari_care_losses.widgets.layers.restored_layers import (
     RESTORED,
     UNCERTAINTY,
     Filled,
     Plan,
-    find_result,
+    follow_placement,
     frames_done,
     hand_over,
     make_plan,
     match_contrast,
-    other_settings,
     restore_into_stacks,
     result_of,
     show_done,
@@ -37,6 +37,8 @@ from napari_care_losses.widgets.restore.panels.import_model import ImportPanel
 from napari_care_losses.widgets.restore.panels.save import SaveButton
 from napari_care_losses.widgets.restore.preview.live_preview import LivePreview
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
+from napari_care_losses.widgets.restore.shown_result import Chosen
+from napari_care_losses.widgets.shared.events import Links
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, line_up, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
@@ -80,6 +82,7 @@ class RestoreWidget(Panel):
         self._note = ""
         self._chosen: tuple[Image | None, LibraryEntry | None] = None, None
         self._clock = Clock()
+        self._layer_links = Links()
         self._job = Job(parent=self, uses_torch=True)
         self.preview = LivePreview(napari_viewer, parent=self)
         self._build()
@@ -171,7 +174,7 @@ class RestoreWidget(Panel):
         self.export_button.changed.connect(lambda is_on: self.exporting.setVisible(is_on))
         self.form.changed.connect(self._update)
         self.live.changed.connect(self._look)
-        self.preview.set_finished(self._is_restored)
+        self.preview.set_finished(lambda index: (chosen := self._choice()) is not None and chosen.is_restored(index))
         self.preview.switched_off.connect(lambda: setattr(self.live, "value", False))
         self.preview.said.connect(lambda text: show_text(self.preview_note, text))
         self.uncertainty.changed.connect(self._update)
@@ -185,13 +188,18 @@ class RestoreWidget(Panel):
         self._job.finished.connect(self._on_finished)
         self.closing.closed.connect(self._job.stop)
         self.closing.closed.connect(self.scores.stop)
+        self.closing.closed.connect(self._layer_links.cut)
         self._viewer.dims.events.current_step.connect(self._look)
+        self._viewer.layers.events.inserted.connect(self._on_inserted)
         self._viewer.layers.events.removed.connect(self._on_removed)
 
     def _problem(self) -> str:
         """Return why nothing can be restored; empty if it can."""
         layer = self.image.value
         if layer is None:
+            labels = next((layer.name for layer in self._viewer.layers if isinstance(layer, Labels)), "")
+            if labels:
+                return f"{labels} is a Labels layer: to restore it, right-click it in the list, Convert to Image."
             return "Open an image first; File > Open Sample > CARE Losses has some to try."
         try:
             layer_frames(layer)
@@ -203,7 +211,7 @@ class RestoreWidget(Panel):
             return self.model.problem or none
         return "A folder is being restored: wait for it, or stop it." if self.folder.is_running else ""
 
-    def _update(self) -> None:
+    def _update(self, _event: object = None) -> None:
         """Follow layer, model and settings."""
         entry = self.model.value
         can_tell = entry is not None and entry.card.architecture.predicts_scale
@@ -226,9 +234,21 @@ class RestoreWidget(Panel):
 
     def _on_image(self) -> None:
         layer = self.image.value
+        self._layer_links.cut()
         if layer is not None:
+            self._layer_links.add(layer.events.data, self._update)
+            for name in PLACING:
+                self._layer_links.add(getattr(layer.events, name), self._on_placed)
             self.model.suggest_for(layer.name)
         self._update()
+
+    def _on_placed(self, _event: object) -> None:
+        if self.image.value is not None:
+            follow_placement(self._viewer, self.image.value)
+
+    def _on_inserted(self, _event: object) -> None:
+        if self.image.value is None:
+            self._update()
 
     def _on_imported(self, name: str) -> None:
         self.model.reload()
@@ -254,7 +274,7 @@ class RestoreWidget(Panel):
         assert plan is not None
         # pressing the button chooses the layer
         self.image.value = plan.source
-        self._is_shown, self._clock, self._note = False, Clock(), ""
+        self._is_shown, self._clock, self._note, self._failure = False, Clock(), "", ""
         self._before = len(plan.frames) - len(plan.order)
         self._done = 0
         self.run_bar.show_progress(-1)
@@ -292,7 +312,12 @@ class RestoreWidget(Panel):
     def _show_frame(self, filled: Filled, index: int, plan: Plan) -> None:
         if not self._is_shown:
             self._is_shown = True
-            show_stacks(self._viewer, plan, filled)
+            try:
+                show_stacks(self._viewer, plan, filled)
+            except Exception as error:
+                self._failure = f"Failed: the result cannot be shown ({error})."
+                self._job.stop()
+                raise
         self._done += 1
         is_shown = index == shown_index(plan.source, self._viewer.dims)
         if is_shown or self._viewer.dims.ndisplay > 2:
@@ -309,7 +334,9 @@ class RestoreWidget(Panel):
         hand_over(self._viewer, plan)
         total = len(plan.frames)
         count = f"{total} frame{'s' if total > 1 else ''}"
-        if outcome is Outcome.DONE:
+        if self._failure:
+            self.run_bar.say(self._failure)
+        elif outcome is Outcome.DONE:
             restored = f"{self._done} missing of {count}" if self._before else count
             self.run_bar.say(f"Restored {restored} in {duration(self._clock.seconds)}. {self._note}".rstrip())
         elif outcome is Outcome.STOPPED:
@@ -341,35 +368,20 @@ class RestoreWidget(Panel):
         reason = "Wait until the frames are restored." if self._job.is_running else "Nothing is restored yet."
         self.save.offer(None if self._job.is_running or not done else restored, reason)
         parameters = self._parameters()
-        self._say_other_settings(restored, parameters)
+        chosen = self._choice()
+        show_text(self.other, "" if chosen is None or self._job.is_running else chosen.note(restored))
         if parameters is not None:
             self.range.show_range(frames, index, None if entry is None else entry.card, parameters)
             self.preview.set_source(layer, entry, parameters)
         self.preview.set_enabled(self.live.value and not self._job.is_running and not self.folder.is_running)
 
+    def _choice(self) -> Chosen | None:
+        layer, entry = self.image.value, self.model.value
+        return None if layer is None or entry is None else Chosen(self._viewer, layer, entry, self._parameters())
+
     def _result(self, kind: str) -> Image | None:
-        """Return the layer of the run, or that of the settings, or else the topmost that the model restored."""
-        layer, entry, parameters, plan = self.image.value, self.model.value, self._parameters(), self._plan
-        if layer is None or entry is None:
-            return None
-        if plan is not None and (plan.source, plan.entry.path) == (layer, entry.path) and self._is_shown:
-            return result_of(self._viewer, plan, kind)
-        of_settings = None if parameters is None else find_result(self._viewer, layer, entry, kind, parameters)
-        return of_settings or find_result(self._viewer, layer, entry, kind)
-
-    def _say_other_settings(self, restored: Image | None, parameters: RestorationParameters | None) -> None:
-        """Say that the restored layer is not what Restore would make now."""
-        layer, entry, text = self.image.value, self.model.value, ""
-        is_known = None not in (layer, entry, restored, parameters)
-        if is_known and not self._job.is_running and (changed := other_settings(restored, layer, entry, parameters)):
-            text = f"{restored.name} was restored otherwise. Now: {changed}. Restore makes another layer."
-        show_text(self.other, text)
-
-    def _is_restored(self, index: int) -> bool:
-        layer, entry, parameters = self.image.value, self.model.value, self._parameters()
-        if layer is None or entry is None or parameters is None:
-            return False
-        return index in frames_done(find_result(self._viewer, layer, entry, parameters=parameters))
+        chosen = self._choice()
+        return None if chosen is None else chosen.result(kind, self._plan if self._is_shown else None)
 
     def _match_contrast(self) -> None:
         shown = (self.image.value, self.scores.truth.value, self._result(RESTORED))

@@ -11,7 +11,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.restoration.preview.previewer import Previewer
 from napari_care_losses.restoration.preview.window import LARGEST_WINDOW, choose_window
 from napari_care_losses.widgets.background.worker import LatestJob
-from napari_care_losses.widgets.layers.conversion import layer_frames
+from napari_care_losses.widgets.layers.conversion import PLACING, layer_frames
 from napari_care_losses.widgets.restore.preview.overlay import PreviewedFrame, PreviewOverlay
 from napari_care_losses.widgets.restore.preview.visible_region import (
     camera_of,
@@ -48,9 +48,6 @@ DELAY_MS = 30
 
 REST_MS = 250
 """Time for which the cursor must rest before the window follows it."""
-
-PLACING = ("scale", "translate", "rotate", "shear", "affine", "units")
-"""Events of a layer that move its frames."""
 
 
 class LivePreview(QObject):
@@ -179,8 +176,8 @@ class LivePreview(QObject):
             self._source_links.add(getattr(layer.events, name), self._on_placed)
 
     def _read_frames(self) -> None:
-        """Read the frames of the layer, and forget those of another."""
-        self._frames, self._problem, self._cursor = None, "", None
+        """Read the frames of the layer, and forget those of another and what is being made of them."""
+        self._frames, self._problem, self._cursor, self._request = None, "", None, None
         self._version += 1
         if self._source is not None:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
@@ -11,6 +12,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.frame_scores import INPUT, MEANS, RESTORED, STRUCTURE
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import FrameScores
+from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.restore.scores.background_scores import BackgroundScores
 from napari_care_losses.widgets.restore.scores.residual import ResidualBox
 from napari_care_losses.widgets.restore.scores.shown_scores import STRUCTURE_WORDS, BlindScores, TruthScores
@@ -124,6 +126,7 @@ class ScorePanel(QGroupBox):
     def rescore(self) -> None:
         """Score what is missing, after any change."""
         truth, source, timeline = self.truth.value, self._input, self._background.timeline
+        self._fit()
         before = timeline.comparison, timeline.done, self._line()
         self._problem, self._axis, comparison = "", None, None
         try:
@@ -143,10 +146,20 @@ class ScorePanel(QGroupBox):
             self._announce()
         elif not self._patience.isActive():
             self._patience.start()
-        if before == (comparison, self._done, self._line()) and self.plot is not None and self._axis is not None:
+        is_plotted = self.plot is not None and not self.plot.isHidden() and self._axis is not None
+        if before == (comparison, self._done, self._line()) and is_plotted:
             self.plot.set_shown(self._axis.step_of(self._index))
         else:
             self._redraw()
+
+    def _fit(self) -> None:
+        """Drop what does not fit the input any more: data can be cropped or replaced at any time."""
+        shape = _shape(self._input)
+        self._index = min(self._index, math.prod(shape[:-2]) - 1)
+        if _shape(self._restored) != shape:
+            self._restored, self._done = None, set()
+        if _shape(self._uncertainty) != shape:
+            self._uncertainty = None
 
     def stop(self) -> None:
         """Stop for good."""
@@ -245,3 +258,11 @@ class ScorePanel(QGroupBox):
     def _on_plot_clicked(self, step: int) -> None:
         if self._axis is not None and self._input is not None:
             move_slider(self._viewer, self._input, self._axis.line(self._index)[step])
+
+
+def _shape(layer: Image | None) -> tuple[int, ...]:
+    """Return the shape of a layer's frames; empty where it has none."""
+    try:
+        return () if layer is None else layer_frames(layer).shape
+    except InputError:
+        return ()

@@ -144,6 +144,7 @@ class ResidualBox(QCheckBox):
             metadata={KEY: mark},
             # napari would keep frames computed before they were restored
             cache=False,
+            rgb=False,
             multiscale=False,
             **placement(source),
         )
