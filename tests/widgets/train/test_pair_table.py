@@ -96,6 +96,20 @@ def test_an_unusable_frame_is_found_however_late(widget, viewer, stack, qtbot) -
     assert widget.run_bar.start_button.isEnabled()
 
 
+def test_a_pair_smaller_than_a_patch_is_marked_while_another_is_larger(widget, viewer, stack) -> None:
+    pairs, patch = widget.pairs, widget.form.editors["patch_size"]
+    patch.value = 32
+    small = [viewer.add_image(viewer.layers[name].data[:, :20], name=f"small {name}") for name in ("1 ms", "100 ms")]
+    pairs.rows[0].choose(*small)
+    assert "Left out" not in pairs.rows[0].verdict, "a training without any other pair is refused"
+    pairs.add_row().choose(viewer.layers["1 ms"], viewer.layers["100 ms"])
+    assert "Left out: smaller than a patch of 32 px." in pairs.rows[0].verdict
+    assert "Left out" not in pairs.rows[1].verdict
+    assert shown(pairs, 0)[0] == "⚠"
+    patch.value = 16
+    assert "Left out" not in pairs.rows[0].verdict
+
+
 def test_a_pair_with_a_warning_stays_usable(widget, viewer, qtbot) -> None:
     low, high = simulate_pairs("actin", 2, (128, 128), ImagingConditions(low_ms=1), seed=1)
     inner = (slice(None), slice(16, -16), slice(16, -16))

@@ -134,6 +134,7 @@ class TrainWidget(Panel):
         )
 
     def _update(self) -> None:
+        self.pairs.mark_small(self.form.editors["patch_size"].value)
         reason = _reason(self._plan)
         waiting = len(self.queue.waiting)
         starts_queue = waiting > 0 and not self.is_running

@@ -60,6 +60,8 @@ class PairRow:
         Whether all of its frames have been checked.
     twin : int, optional
         Number of the row that lists the same pair already.
+    too_small : str
+        That a training leaves the pair out, for its images are smaller than a patch; empty where they are not.
     """
 
     def __init__(self, on_changed: Callable[[PairRow], None], files: PairSource | None = None) -> None:
@@ -73,6 +75,7 @@ class PairRow:
         self.warnings: Sequence[str] = ()
         self.is_examined = False
         self.twin: int | None = None
+        self.too_small = ""
         if files is None:
             self.check()
 
@@ -117,7 +120,8 @@ class PairRow:
             return f"✗ Listed twice: row {self.twin} is the same pair."
         count = math.prod(self.shape[:-2])
         what = f"{count} frame{'s' if count > 1 else ''} of {shape_text(self.shape[-2:])} px"
-        return " ".join([f"⚠ {what}.", *self.warnings]) if self.warnings else f"✓ {what}"
+        warnings = [warning for warning in (self.too_small, *self.warnings) if warning]
+        return " ".join([f"⚠ {what}.", *warnings]) if warnings else f"✓ {what}"
 
     def choose(self, low: Image | None, high: Image | None) -> None:
         """Choose both layers."""

@@ -115,6 +115,17 @@ class PairTable(QWidget):
         """Whether pairs are being checked in the background."""
         return self._checks.is_running
 
+    def mark_small(self, patch_size: int) -> None:
+        """Mark the pairs that a training leaves out because they are smaller than a patch, while others are not."""
+        sizes = [min(row.shape[-2:]) if row.is_usable else 0 for row in self.rows]
+        for number, (row, size) in enumerate(zip(self.rows, sizes, strict=True)):
+            is_small = 0 < size < patch_size <= max(sizes)
+            text = f"Left out: smaller than a patch of {patch_size} px." if is_small else ""
+            if text != row.too_small:
+                row.too_small = text
+                self.table.show_row(number, row)
+                self._show_details()
+
     def stop(self) -> None:
         """Stop the work in the background and disconnect from the layers, when the dock is closed."""
         if self._is_closed:
