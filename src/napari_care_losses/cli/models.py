@@ -90,7 +90,7 @@ def run_import(options: argparse.Namespace) -> None:
     """Add a foreign model to the library."""
     from napari_care_losses.errors import UnagreedProgramError
     from napari_care_losses.interchange.import_model import ImportParameters, import_model
-    from napari_care_losses.models.model import read_card
+    from napari_care_losses.models.model import NOTE, read_card
 
     def agrees(program: ForeignProgram) -> bool:
         if options.run_its_code:
@@ -111,6 +111,8 @@ def run_import(options: argparse.Namespace) -> None:
         ) from error
     card = read_card(made)
     print(f"{made.stem}: {card.structure}, {card.loss} loss, {card.preset} network; {made}")
+    if note := card.training.get(NOTE):
+        print(note)
 
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:

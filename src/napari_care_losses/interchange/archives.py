@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
@@ -40,7 +41,7 @@ class Contents(ABC):
     names: Collection[str]
 
     def read(self, name: str, limit: int = MAX_TEXT) -> bytes:
-        """Return a file's bytes; raises `ModelFileError` if it is missing, damaged, or larger than `limit` bytes."""
+        """Return a file's bytes; raises `ModelFileError` if it is missing, empty, damaged, or larger than `limit`."""
         data = bytearray()
         self._read(name, limit, data.extend)
         return bytes(data)
@@ -59,19 +60,19 @@ class Contents(ABC):
 def open_contents(path: Path, markers: Collection[str]) -> Iterator[tuple[Contents, str]]:
     """Open a folder or a zip archive, or the folder a marker file lies in; gives the files and the marker's name.
 
-    Every model has one of the markers, file names such as ``config.json``; the first found counts. In an archive it may
-    lie in a folder; only files beside it belong to the model. Raises `ModelFileError` if there is no marker, or the
-    archive is damaged or malicious.
+    Every model has one of the markers, file names such as ``config.json`` or patterns such as ``*.rdf.yaml``; the first
+    found counts. In an archive it may lie in a folder; only files beside it belong to the model. Raises
+    `ModelFileError` if there is no marker, or the archive is damaged or malicious.
     """
-    if path.name in markers and path.is_file():
-        path = path.parent
-    if path.is_dir():
+    if is_marker(path.name, markers) and path.is_file():
+        yield _Folder(path.parent), path.name
+    elif path.is_dir():
         folder = _Folder(path)
         yield folder, _marker(path, markers, folder.names)
     elif path.is_file():
         with _zip(path) as archive:
             members = _checked_members(path, archive)
-            found = [name for name in map(PurePosixPath, members) if name.name in markers]
+            found = [name for name in map(PurePosixPath, members) if is_marker(name.name, markers)]
             if not found:
                 _marker(path, markers, ())
             depth = min(len(name.parts) for name in found)
@@ -120,11 +121,20 @@ class _Archive(Contents):
             raise ModelFileError(f"{name} in {self._path} is damaged or packed in an unknown way ({error}).") from error
 
 
+def is_marker(name: str, markers: Collection[str]) -> bool:
+    """Whether a file name is one of the markers; hidden files, such as macOS makes beside others, are none."""
+    return not name.startswith(".") and any(fnmatchcase(name, marker) for marker in markers)
+
+
 def _marker(path: Path, markers: Collection[str], names: Collection[str]) -> str:
     for marker in markers:
-        if marker in names:
-            return marker
-    raise ModelFileError(f"{path} is not a model in a known format: it has no {' and no '.join(markers)}.")
+        found = sorted(name for name in names if is_marker(name, (marker,)))
+        if len(found) > 1:
+            raise ModelFileError(f"{path} holds several models: name one of {', '.join(found)[:300]}.")
+        if found:
+            return found[0]
+    plain = [marker for marker in markers if "*" not in marker]
+    raise ModelFileError(f"{path} is not a model in a known format: it has no {' and no '.join(plain)}.")
 
 
 def _pump(file: IO[bytes], limit: int, write: Callable[[bytes], object], what: str) -> None:
@@ -135,6 +145,8 @@ def _pump(file: IO[bytes], limit: int, write: Callable[[bytes], object], what: s
             raise ModelFileError(f"{what} is larger than the {limit:,} bytes that are read of such a file.")
         left -= len(piece)
         write(piece)
+    if left == limit:
+        raise ModelFileError(f"{what} is empty: it has 0 bytes.")
 
 
 @contextmanager
@@ -153,6 +165,8 @@ def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
 def _check_directory(path: Path) -> None:
     """Refuse an archive whose table of contents would fill the memory when it is opened."""
     size = path.stat().st_size
+    if not size:
+        raise ModelFileError(f"{path} is empty: it has 0 bytes.")
     if size > MAX_ARCHIVE:
         raise ModelFileError(f"{path} is larger than {MAX_ARCHIVE >> 30} GiB: no model is.")
     with path.open("rb") as file:

@@ -44,6 +44,9 @@ STRUCTURE_NAMES = ("actin", "mitochondria", "dendra", "other")
 CIRCUMSTANCES = ("seconds", "date")
 """Entries of a card's provenance that differ between two runs of one training."""
 
+NOTE = "note"
+"""Entry of the provenance of an imported model: a sentence that its user should read."""
+
 # words in file names that name a structure
 _WORDS = {"actin": "actin", "mito": "mitochondria", "dendra": "dendra"}
 

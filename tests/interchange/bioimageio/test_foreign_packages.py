@@ -53,7 +53,7 @@ class TestRestoring:
         [
             (PERCENTILES, PercentileNormalization(low=1.0, high=99.8)),
             (STANDARD, Standardization()),
-            (FIXED, FixedLevels(low=150.0, high=230.0)),
+            (FIXED, FixedLevels(low=150.0, high=150.0 + (80.0 + 1e-6))),
             ([{"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}, LINEAR], FixedLevels(low=100.0, high=200.0)),
             ([PERCENTILES, CLIP], PercentileNormalization(low=1.0, high=99.8)),
             ([LINEAR, STANDARD, {"id": "scale_linear", "kwargs": {"gain": 2.0, "offset": 0.5}}], Standardization()),

@@ -97,6 +97,23 @@ def test_the_best_weights_are_preferred_to_the_last(copy):
         read_foreign(folder)
 
 
+def test_the_file_of_weights_that_is_taken_is_said(copy, model_library, capsys):
+    folder = copy()
+    best = folder / "weights_best.h5"
+    bias = read_foreign(folder).weights["mean.bias"]
+    for name in ("weights_last.h5", "weights_now.h5", "weights_epoch_0010.h5"):
+        best = best.rename(folder / name)
+        assert status_of("import", folder, "--name", name) == 0
+        assert f"The weights are those of {name}: there is no weights_best.h5." in capsys.readouterr().out
+        assert (load_model(model_library / f"{name}.safetensors").weights["mean.bias"] == bias).all()
+    shutil.copy(best, folder / "weights_epoch_0020.h5")
+    with pytest.raises(ModelFileError, match=r"several files .*: weights_epoch_0010\.h5, weights_epoch_0020\.h5"):
+        read_foreign(folder)
+    best.rename(folder / "weights_now.h5").write_bytes(b"")
+    with pytest.raises(ModelFileError, match=r"weights_now\.h5 is empty: it has 0 bytes"):
+        read_foreign(folder)
+
+
 def rename(file, names):
     """Rename layers, in the list and in the groups."""
     for old, new in names.items():
@@ -289,7 +306,7 @@ class TestCommandLine:
             (("nowhere", "--name", "x"), "no file or folder nowhere"),
             (
                 (".", "--name", "x"),
-                "not a model in a known format: it has no bioimageio.yaml and no rdf.yaml and no config.json",
+                "not a model in a known format: it has no bioimageio.yaml and no rdf.yaml and no model.yaml",
             ),
             ((CSBDEEP / "restored.npz", "--name", "x"), "not a model in a known format"),
             ((CSBDEEP / "residual" / "weights_best.h5", "--name", "x"), "neither a folder nor a zip archive"),

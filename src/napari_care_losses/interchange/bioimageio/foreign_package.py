@@ -7,6 +7,7 @@ its own, and refused if it has loops or branches. The source code beside a state
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,9 +22,11 @@ from napari_care_losses.images.normalization import frame_range
 from napari_care_losses.interchange.bioimageio.care_by_shapes import care_candidates
 from napari_care_losses.interchange.bioimageio.rdf import at, copy_checked
 from napari_care_losses.interchange.bioimageio.tensors import TOLERANCE, read_interface
+from napari_care_losses.interchange.csbdeep.keras_weights import convolutions, torch_kernel
+from napari_care_losses.interchange.csbdeep.model_folder import READER as READ_HDF5
 from napari_care_losses.interchange.sandbox import Limits, read_confined
 from napari_care_losses.io.untrusted_files import read_json
-from napari_care_losses.models.model import Model, ModelCard
+from napari_care_losses.models.model import NOTE, Model, ModelCard
 from napari_care_losses.models.program import ONNX, TENSOR, TORCHSCRIPT, Program
 from napari_care_losses.models.user_folder import agree
 
@@ -46,6 +49,21 @@ TRIAL = Limits(seconds=300.0)
 MAX_TEST = 256 << 20
 """Bytes of a test image at most."""
 
+KERAS = "keras_hdf5"
+
+
+class _WeightsFile(NamedTuple):
+    """Weights without a program: what messages call them, the name of our copy and the script that reads it."""
+
+    title: str
+    name: str
+    reader: Path
+
+
+_WEIGHTS = {
+    "pytorch_state_dict": _WeightsFile("PyTorch state dict", "weights.pt", READ_STATE_DICT),
+    KERAS: _WeightsFile("Keras HDF5 file", "weights.h5", READ_HDF5),
+}
 _KEYS = {TORCHSCRIPT: ("torchscript", "pytorch_script"), ONNX: ("onnx",)}
 
 
@@ -61,19 +79,22 @@ def read_foreign_package(
 ) -> Generator[None, None, Model]:
     """Read a package of others with this description, see `read_bioimageio`.
 
-    Takes the first of these that it holds: a state dict that is a CARE network, a TorchScript program if the user
-    agrees to run it, an ONNX graph.
+    Takes the first of these that it holds: a state dict or a Keras file that is a CARE network, a TorchScript program
+    if the user agrees to run it, an ONNX graph.
     """
     interface = read_interface(described)
     reasons = []
     with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as made:
         folder = Path(made)
         test = _test(contents, interface, folder)
-        if at(described, "weights", "pytorch_state_dict") is not None:
-            model = yield from _recognized(contents, described, interface, test, folder, limits)
-            if model is not None:
-                return model
-            reasons.append("its state dict is not a CARE network, and the source code of another one is not run")
+        for kind, weights_file in _WEIGHTS.items():
+            if at(described, "weights", kind) is not None:
+                try:
+                    model = yield from _recognized(kind, contents, described, interface, test, folder, limits)
+                except ModelFileError as error:
+                    reasons.append(f"its {weights_file.title}: {str(error).removesuffix('.')}")
+                else:
+                    return model
         programs = {kind: entry for kind in _KEYS if (entry := _entry(described, kind)) is not None}
         asked: ForeignProgram | None = None
         if TORCHSCRIPT in programs:
@@ -93,8 +114,8 @@ def read_foreign_package(
     kinds = at(described, "weights")
     found = ", ".join(str(kind)[:40] for kind in kinds)[:200] if isinstance(kinds, dict) and kinds else "no weights"
     raise ModelFileError(
-        f"This package has {found}; supported are a CARE network as a PyTorch state dict, or any 2D network "
-        f"as TorchScript or ONNX{': ' if reasons else ''}{'; '.join(reasons)}."
+        f"This package has {found}; supported are a CARE network as a PyTorch state dict or Keras HDF5, or "
+        f"any 2D network as TorchScript or ONNX{': ' if reasons else ''}{'; '.join(reasons)}."
     )
 
 
@@ -126,7 +147,8 @@ def _package_name(described: dict[str, Any]) -> str:
 
 def _authors(described: dict[str, Any]) -> tuple[str, ...]:
     authors = described.get("authors")
-    names = [at(author, "name") for author in authors] if isinstance(authors, list) else []
+    # before description 0.3.2 authors were names
+    names = [a if isinstance(a, str) else at(a, "name") for a in authors] if isinstance(authors, list) else []
     return tuple(" ".join(str(name).split())[:80] for name in names if name)[:20]
 
 
@@ -161,42 +183,62 @@ def _test(contents: Contents, interface: Interface, folder: Path) -> _Test:
 
 
 def _recognized(
+    kind: str,
     contents: Contents,
     described: dict[str, Any],
     interface: Interface,
     test: _Test,
     folder: Path,
     limits: Limits | None,
-) -> Generator[None, None, Model | None]:
-    """Return the CARE network that gives the package's test result; None if the state dict is not one."""
+) -> Generator[None, None, Model]:
+    """Return the CARE network that gives the package's test result; raise `ModelFileError` if there is none."""
+    file = _WEIGHTS[kind]
+    path = copy_checked(contents, at(described, "weights", kind), folder / file.name, file.title)
+    found = yield from read_confined(file.reader, path, limits)
+    if kind == KERAS:
+        turned = interface.axes_in.index("x") < interface.axes_in.index("y")
+        pairs = [(torch_kernel(kernel, swaps_axes=turned), bias) for kernel, bias in convolutions(found).values()]
+        tensors = {str(number): tensor for number, tensor in enumerate(tensor for pair in pairs for tensor in pair)}
+        order = list(tensors)
+    else:
+        tensors = dict(found.tensors)
+        try:
+            order = read_json(found.notes["order"])
+        except (KeyError, ValueError) as error:
+            raise ModelFileError(f"its list of tensors is damaged ({error})") from error
     if not interface.preprocessing.is_plain:
-        return None
-    entry = at(described, "weights", "pytorch_state_dict")
-    path = copy_checked(contents, entry, folder / "weights.pt", "PyTorch state dict")
-    try:
-        found = yield from read_confined(READ_STATE_DICT, path, limits)
-        order = read_json(found.notes["order"])
-    except (ModelFileError, KeyError, ValueError):
-        # of another kind: the package may hold something else that can be used
-        return None
+        raise ModelFileError("its input is scaled or clipped after it is normalised, which CARE networks are not here")
     import torch
 
     grey_range = frame_range(test.image, interface.normalization)
     given = torch.from_numpy(grey_range.apply(test.image))[None, None]
     extent = float(np.ptp(test.expected))
-    for architecture, weights in care_candidates(found.tensors, order):
+    difference = math.inf
+    for architecture, weights in care_candidates(tensors, order):
         if any(size % architecture.block for size in test.image.shape):
-            continue
-        card = _card(described, interface, "pytorch_state_dict", architecture)
+            raise ModelFileError(
+                f"the test image has {test.image.shape} px, no multiples of the {architecture.block} px of the network"
+            )
+        card = _card(described, interface, kind, architecture)
         model = Model(card, {name: torch.from_numpy(value) for name, value in weights.items()})
         with torch.inference_mode():
             made = model.network()(given).mean[0, 0].numpy()
         shown = grey_range.undo(made) if interface.is_undone else made
-        if float(np.abs(shown - test.expected).max()) <= TOLERANCE * extent:
+        difference = min(difference, float(np.abs(shown - test.expected).max()) / (extent or 1.0))
+        if difference <= TOLERANCE:
             return model
         yield
-    return None
+    closest = f" (its layers are those of one, but its test result differs by {difference:.2g} of the range)"
+    raise ModelFileError(
+        "it is not a CARE network, and the source code of another one is not run"
+        f"{closest if difference < math.inf else ''}"
+    )
 
+
+OF_DATASET = (
+    "Its package normalises by the statistics of a whole dataset, not of each image: restore movies and stacks with "
+    'the range "of the whole stack" (--normalization stack).'
+)
 
 UNKNOWN = "unknown"
 """The loss of a model whose package does not name it."""
@@ -255,6 +297,7 @@ def _card(
             "package": _package_name(described),
             "authors": list(_authors(described)),
             "imported": datetime.now(UTC).date().isoformat(),
+            **({NOTE: OF_DATASET} if interface.preprocessing.is_of_dataset else {}),
         },
     )
 

@@ -14,8 +14,14 @@ from napari_care_losses.models.program import NO_BOUND
 FLOATS = {"float32", "float64", "float16"}
 """Pixel types that can be read as float32."""
 
+EPS = 1e-6
+"""The term that the format adds to every standard deviation, so that constant images can be divided."""
+
 LARGEST_EPS = 0.1
-"""Largest term that may be added to the divisor so that constant images can be divided; it is left out here."""
+"""Largest such term that may be added to an image's own standard deviation or width; it is left out here."""
+
+EXACTNESS = 1e-3
+"""Largest difference of an inverse, in the units that the network sees."""
 
 
 class Preprocessing:
@@ -28,6 +34,9 @@ class Preprocessing:
     def __init__(self, tensor: dict[str, Any]) -> None:
         # what becomes 0 and 1; None before any step
         self.normalization: Normalization | None = None
+        # whether the statistics are meant to be those of all images, not of each
+        self.is_of_dataset = False
+        self._tensor = tensor.get("id", tensor.get("name"))
         self.gain, self.offset, self.lowest, self.highest = 1.0, 0.0, -NO_BOUND, NO_BOUND
         for name, kwargs in _listed(tensor, "preprocessing"):
             if name in {"zero_mean_unit_variance", "scale_range", "fixed_zero_mean_unit_variance"} and (
@@ -51,27 +60,26 @@ class Preprocessing:
         for name, kwargs in _listed(tensor, "postprocessing"):
             if name == "ensure_dtype" and str(kwargs.get("dtype")) in FLOATS:
                 continue
-            if name != "scale_linear":
+            factor, added = _linear(name, kwargs) or (0.0, 0.0)
+            if not factor:
                 raise ModelFileError(f"The network's result is to be processed by {name}: this is not supported.")
-            factor, added = _number(kwargs, "gain", 1.0), _number(kwargs, "offset", 0.0)
             gain, offset, last = gain * factor, offset * factor + added, name
         if not last:
             return False
-        is_inverse = False
-        if isinstance(self.normalization, FixedLevels):
+        if not isinstance(self.normalization, FixedLevels):
+            why = "its input is normalised by each image's own grey levels, which fixed numbers cannot undo"
+        else:
             inverse = (self.normalization.high - self.normalization.low) / self.gain
             shift = self.normalization.low - self.offset * inverse
-            is_inverse = math.isclose(gain, inverse, rel_tol=1e-3)
-            is_inverse = is_inverse and math.isclose(offset, shift, rel_tol=1e-3, abs_tol=1e-6)
-        if not is_inverse:
-            raise ModelFileError(
-                f"The network's result is to be processed by {last}, which is not the inverse of what is done to its "
-                "input: this is not supported."
-            )
-        return True
+            if max(abs(gain - inverse), abs(offset - shift)) <= EXACTNESS * inverse:
+                return True
+            why = f"it multiplies by {gain:.6g} and adds {offset:.6g}, the inverse by {inverse:.6g} and {shift:.6g}"
+        raise ModelFileError(
+            f"The network's result is to be processed by {last}, which is not the inverse of what is done to its "
+            f"input ({why}): this is not supported."
+        )
 
     def _take(self, name: str, kwargs: dict[str, Any]) -> None:
-        mode = kwargs.get("mode")
         if name == "ensure_dtype":
             if str(kwargs.get("dtype")) not in FLOATS:
                 raise ModelFileError(f"The network takes pixels of type {shortened(kwargs.get('dtype'))}, not float32.")
@@ -85,14 +93,14 @@ class Preprocessing:
             )
         elif name == "clip":
             self._clip(kwargs)
-        elif name == "fixed_zero_mean_unit_variance" or (name == "zero_mean_unit_variance" and mode == "fixed"):
-            mean, std = _number(kwargs, "mean"), _number(kwargs, "std")
-            self._restart(FixedLevels(low=mean, high=mean + std), keeps_scale=True)
+        elif _is_fixed(name, kwargs):
+            mean, divisor = _mean_and_divisor(kwargs)
+            self._restart(FixedLevels(low=mean, high=mean + divisor), keeps_scale=True)
         elif name == "zero_mean_unit_variance":
-            _check_statistics(name, kwargs)
+            self._check_statistics(name, kwargs)
             self._restart(Standardization())
         elif name == "scale_range":
-            _check_statistics(name, kwargs)
+            self._check_statistics(name, kwargs)
             low, high = _number(kwargs, "min_percentile", 0.0), _number(kwargs, "max_percentile", 100.0)
             try:
                 self._restart(PercentileNormalization(low=low, high=high))
@@ -123,15 +131,43 @@ class Preprocessing:
         self.lowest = max(self.lowest, _number(kwargs, "min", -NO_BOUND))
         self.highest = min(self.highest, _number(kwargs, "max", NO_BOUND))
 
+    def _check_statistics(self, name: str, kwargs: dict[str, Any]) -> None:
+        if kwargs.get("reference_tensor") not in (None, self._tensor):
+            raise ModelFileError(
+                f"The network's input is processed by {name} of another tensor: this is not supported."
+            )
+        if _number(kwargs, "eps", EPS) > LARGEST_EPS:
+            raise ModelFileError(f"The network's input is processed by {name} with an eps above {LARGEST_EPS:g}.")
+        axes = kwargs.get("axes")
+        letters = {str(axis) for axis in axes} if isinstance(axes, list | str) else set()
+        if axes is not None and not {"y", "x"} <= letters:
+            raise ModelFileError(
+                f"The network's input is processed by {name} over {shortened(axes)}: expected y and x."
+            )
+        self.is_of_dataset |= kwargs.get("mode") == "per_dataset" or bool(letters & {"b", "batch"})
 
-def _check_statistics(name: str, kwargs: dict[str, Any]) -> None:
-    if kwargs.get("reference_tensor") is not None:
-        raise ModelFileError(f"The network's input is processed by {name} of another tensor: this is not supported.")
-    if _number(kwargs, "eps", 1e-6) > LARGEST_EPS:
-        raise ModelFileError(f"The network's input is processed by {name} with an eps above {LARGEST_EPS:g}.")
-    axes = kwargs.get("axes")
-    if axes is not None and not (isinstance(axes, list | str) and {"y", "x"} <= {str(axis) for axis in axes}):
-        raise ModelFileError(f"The network's input is processed by {name} over {shortened(axes)}: expected y and x.")
+
+def _is_fixed(name: str, kwargs: dict[str, Any]) -> bool:
+    """Whether a step subtracts a given mean and divides by a given standard deviation."""
+    is_given = kwargs.get("mode") == "fixed" or (kwargs.get("mode") is None and kwargs.get("mean") is not None)
+    return name == "fixed_zero_mean_unit_variance" or (name == "zero_mean_unit_variance" and is_given)
+
+
+def _mean_and_divisor(kwargs: dict[str, Any]) -> tuple[float, float]:
+    mean, divisor = _number(kwargs, "mean"), _number(kwargs, "std") + _number(kwargs, "eps", EPS)
+    if divisor <= 0:
+        raise ModelFileError(f"The package divides by a standard deviation of {divisor:g}: expected one above 0.")
+    return mean, divisor
+
+
+def _linear(name: str, kwargs: dict[str, Any]) -> tuple[float, float] | None:
+    """Return what a step multiplies by and adds, both given numbers; None for steps of other kinds."""
+    if name == "scale_linear":
+        return _number(kwargs, "gain", 1.0), _number(kwargs, "offset", 0.0)
+    if not _is_fixed(name, kwargs):
+        return None
+    mean, divisor = _mean_and_divisor(kwargs)
+    return 1 / divisor, -mean / divisor
 
 
 def _listed(tensor: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:

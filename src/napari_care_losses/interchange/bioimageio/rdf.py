@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from napari_care_losses.interchange.archives import Contents
 
-DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml")
-"""Names of a package's description, the newer first."""
+DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml", "model.yaml", "*.bioimageio.yaml", "*.rdf.yaml", "*.model.yaml")
+"""Names and patterns of names of a package's description, in the order in which they are looked for."""
 
 LONGEST_NUMBER = 40
 """Characters of a whole number at most."""
@@ -54,7 +54,8 @@ def read_description(contents: Contents, name: str) -> dict[str, Any]:
         described = checked(yaml.load(contents.read(name), _PlainLoader))
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{name} is damaged ({' '.join(str(error).split())[:300]}).") from error
-    if not isinstance(described, dict) or described.get("type") != "model":
+    # before description 0.3.2 there was no type
+    if not isinstance(described, dict) or described.get("type", "model" if "weights" in described else None) != "model":
         raise ModelFileError(
             f"{name} does not describe a model but {shortened(at(described, 'type'))}: it cannot be imported."
         )
@@ -80,9 +81,11 @@ def copy_checked(contents: Contents, entry: Any, target: Path, what: str, limit:
     source, digest = at(entry, "source"), at(entry, "sha256")
     if not isinstance(source, str):
         raise ModelFileError(f"The package does not say which of its files is the {what}.")
+    if "://" in source:
+        raise ModelFileError(f"The package has no file of its {what}, which lies at {source[:200]}.")
     contents.copy(source.removeprefix("./"), target, limit)
     with target.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest is not None and digest != found:
+    if digest is not None and str(digest).strip().lower() != found:
         raise ModelFileError(f"{source} is damaged: its SHA-256 is not the one in the package's description.")
     return target

@@ -48,9 +48,7 @@ def main(folder: str, target: str) -> int:
     try:
         found = _tried(Path(folder))
     except ComputeError as error:
-        # the last line says what failed; the lines before it are places in the library's sources
-        lines = str(error.__cause__ or error).strip().splitlines() or [""]
-        print(f"it fails on the package's own test image ({lines[-1][-300:]}).", file=sys.stderr)
+        print(f"it fails on the package's own test image ({_last_line(error)}).", file=sys.stderr)
         return 2
     except (UnusableNetwork, CareError) as refused:
         print(refused, file=sys.stderr)
@@ -59,13 +57,22 @@ def main(folder: str, target: str) -> int:
     return 0
 
 
+def _last_line(error: ComputeError) -> str:
+    """Return what failed; the lines before it are places in the library's sources."""
+    lines = str(error.__cause__ or error).strip().splitlines() or [""]
+    return lines[-1][-300:]
+
+
 def _tried(folder: Path) -> dict[str, int]:
     model = read_model(folder / "model.safetensors")
     program = model.card.architecture
     assert isinstance(program, Program)
     if program.kind == ONNX:
         _check_graph(model.program())
-    engine = open_engine("auto", model, "cpu")
+    try:
+        engine = open_engine("auto", model, "cpu")
+    except ComputeError as error:
+        raise UnusableNetwork(f"it is damaged, or not of this version of torch ({_last_line(error)}).") from error
     image, expected = (np.load(folder / f"{name}.npy") for name in ("input", "expected"))
     grey_range = frame_range(image, model.card.normalization)
     normalized = grey_range.apply(image)

@@ -50,34 +50,37 @@ def care_weights(
     ModelFileError
         If the layers are not those of this architecture; the message names the first that differs.
     """
-    layers = _convolutions(found)
+    layers = convolutions(found)
     expected = architecture.layers()
-    placed = _by_name(layers) or list(layers)
-    if len(placed) != len(expected):
+    if len(layers) != len(expected):
         raise ModelFileError(
-            f"The weights are those of {len(placed)} convolutions; a network as in config.json has {len(expected)}."
+            f"The weights are those of {len(layers)} convolutions; a network as in config.json has {len(expected)}."
         )
     _check_residual(found, architecture)
     weights: dict[str, NDArray[np.float32]] = {}
-    for convolution, layer in zip(expected, placed, strict=True):
+    for convolution, (layer, (kernel, bias)) in zip(expected, layers.items(), strict=True):
         name, size = convolution.name, convolution.kernel_size
         shape = (size, size, convolution.channels_in, convolution.channels_out)
-        kernel, bias = layers[layer]
         if kernel.shape != shape or bias.shape != shape[-1:]:
             raise ModelFileError(
                 f"Layer {layer!r} has a kernel of {kernel.shape} (Y, X, in, out); in a network as in config.json it "
                 f"has {shape}."
             )
-        # Keras keeps kernels as Y, X, input, output; torch as output, input, Y, X
-        weights[f"{name}.weight"] = np.ascontiguousarray(
-            kernel.transpose(3, 2, 1, 0) if swaps_axes else kernel.transpose(3, 2, 0, 1)
-        )
+        weights[f"{name}.weight"] = torch_kernel(kernel, swaps_axes=swaps_axes)
         weights[f"{name}.bias"] = bias
     return weights
 
 
-def _convolutions(found: Tensors) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Return kernel and bias of every layer with weights, in Keras' order; all others must be harmless."""
+def torch_kernel(kernel: NDArray[np.float32], *, swaps_axes: bool) -> NDArray[np.float32]:
+    """Return a kernel as torch keeps it: output, input, Y, X. Keras keeps it as Y, X, input, output."""
+    return np.ascontiguousarray(kernel.transpose(3, 2, 1, 0) if swaps_axes else kernel.transpose(3, 2, 0, 1))
+
+
+def convolutions(found: Tensors) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return kernel and bias of every convolution, in the order in which they compute; other layers must be harmless.
+
+    Raises `ModelFileError` if there are layers that a CARE network has not.
+    """
     arrays: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in _layer_names(found)}
     for key, value in found.tensors.items():
         layer, _, name = key.rpartition("/")
@@ -101,7 +104,7 @@ def _convolutions(found: Tensors) -> dict[str, tuple[NDArray[np.float32], NDArra
             shapes = ", ".join(str(value.shape) for value in held.values())
             raise ModelFileError(f"Layer {layer!r} is no 2D convolution with a bias: it holds arrays of {shapes}.")
         layers[layer] = kernels[0], biases[0]
-    return layers
+    return {layer: layers[layer] for layer in _by_name(layers) or layers}
 
 
 def _layer_names(found: Tensors) -> list[str]:

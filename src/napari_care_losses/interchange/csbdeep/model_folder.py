@@ -9,6 +9,7 @@ Weigert et al. 2018, doi:10.1038/s41592-018-0216-7; CSBDeep 0.8.2, ``csbdeep.mod
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from reprlib import repr as shortened
@@ -20,16 +21,16 @@ from napari_care_losses.interchange.csbdeep.keras_weights import care_weights
 from napari_care_losses.interchange.sandbox import Limits, read_confined
 from napari_care_losses.io.untrusted_files import read_json
 from napari_care_losses.models.architecture import PRESETS, Architecture
-from napari_care_losses.models.model import Model, ModelCard
+from napari_care_losses.models.model import NOTE, Model, ModelCard
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Collection, Generator
 
     from napari_care_losses.interchange.archives import Contents
 
 CONFIG = "config.json"
-WEIGHTS = ("weights_best.h5", "weights_last.h5")
-"""The files of weights, in the order in which CSBDeep prefers them."""
+WEIGHTS = ("weights_best.h5", "weights_last.h5", "weights_now.h5")
+"""The files of weights that CSBDeep writes: of the best, the last and, while it trains, the newest epoch."""
 
 READER = Path(__file__).with_name("read_hdf5.py")
 
@@ -66,9 +67,7 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
     """
     config = _config(contents)
     architecture = _architecture(config)
-    name = next((name for name in WEIGHTS if name in contents.names), None)
-    if name is None:
-        raise ModelFileError(f"There is no {' and no '.join(WEIGHTS)} beside {CONFIG}.")
+    name = _weights_file(contents.names)
     with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
         copied = Path(folder) / name
         contents.copy(name, copied)
@@ -88,6 +87,7 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
             "imported_from": "CSBDeep",
             "keras_version": printable(found.notes.get("keras_version", "")),
             "weights": name,
+            **({} if name == WEIGHTS[0] else {NOTE: f"The weights are those of {name}: there is no {WEIGHTS[0]}."}),
             **{
                 key.removeprefix("train_"): config[key]
                 for key in _PROVENANCE
@@ -100,6 +100,18 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
         raise ModelFileError(f"The weights of {name} are not finite numbers.")
     model.network()
     return model
+
+
+def _weights_file(names: Collection[str]) -> str:
+    """Return the file of weights to take: one that CSBDeep writes, or the only other of such a name."""
+    others = sorted(name for name in names if re.fullmatch(r"weights_\w{1,60}\.h5", name, re.ASCII))
+    if name := next((name for name in WEIGHTS if name in names), ""):
+        return name
+    if len(others) > 1:
+        raise ModelFileError(f"There are several files of weights and no {WEIGHTS[0]}: {', '.join(others)[:300]}.")
+    if not others:
+        raise ModelFileError(f"There is no {' and no '.join(WEIGHTS)} beside {CONFIG}.")
+    return others[0]
 
 
 def _is_preset(architecture: Architecture, preset: Architecture) -> bool:

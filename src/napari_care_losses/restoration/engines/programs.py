@@ -63,10 +63,13 @@ class TorchScriptEngine(ProgramEngine):
             except (RuntimeError, ValueError) as error:
                 raise ComputeError(f"The program is damaged, or not of this version of torch: {error}") from error
         self._module.eval()
+        # the author may have saved weights of float64 or float16, which take no float32
+        floats = (values.dtype for values in self._module.parameters() if values.is_floating_point())
+        self._dtype = next(floats, torch.float32)
 
     def _call(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            result = self._module(torch.from_numpy(array).to(self.device))
+            result = self._module(torch.from_numpy(array).to(self.device, self._dtype))
         while isinstance(result, list | tuple) and len(result) == 1:
             (result,) = result
         if not isinstance(result, torch.Tensor):

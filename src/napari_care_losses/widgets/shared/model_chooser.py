@@ -16,7 +16,7 @@ from napari_care_losses.errors import CareError
 from napari_care_losses.losses.registry import loss_title
 from napari_care_losses.models.library import LibraryEntry
 from napari_care_losses.models.match import noise_seen
-from napari_care_losses.models.model import SUFFIX, read_card, structure_named
+from napari_care_losses.models.model import NOTE, SUFFIX, read_card, structure_named
 from napari_care_losses.models.program import Program
 from napari_care_losses.models.suggest import rank_models
 from napari_care_losses.widgets.shared.form import Choice, Rows, tooltip
@@ -192,6 +192,11 @@ def kind_of(entry: LibraryEntry) -> str:
     return f"{entry.card.structure} · {loss_title(entry.card.loss)} · {entry.card.preset}"
 
 
+def _note(training: dict[str, Any]) -> str:
+    note = training.get(NOTE)
+    return f" {note}" if isinstance(note, str) else ""
+
+
 def describe(card: ModelCard) -> str:
     """Return a sentence or two on what a model was trained on."""
     training = card.training
@@ -199,7 +204,8 @@ def describe(card: ModelCard) -> str:
         authors = training.get("authors")
         by = f", by {', '.join(map(str, authors))}" if isinstance(authors, list) and authors else ""
         shows = "" if card.structure == "other" else f" for {card.structure} images"
-        return f"A network of another tool{shows}, imported from {training.get('imported_from', 'a package')}{by}."
+        origin = training.get("imported_from", "a package")
+        return f"A network of another tool{shows}, imported from {origin}{by}.{_note(training)}"
     pairs, steps, seconds = (training.get(key) for key in ("pairs", "steps", "seconds"))
     text = "Trained on "
     text += f"{pairs} pair{'s' if pairs != 1 else ''} of " if isinstance(pairs, int) else ""
@@ -212,6 +218,7 @@ def describe(card: ModelCard) -> str:
     text += f", {_day(training.get('date'))}." if training.get("date") else "."
     origin = training.get("imported_from")
     text += f" Imported from {origin}." if isinstance(origin, str) else ""
+    text += _note(training)
     noise = noise_seen(card.statistics)
     return text + (f" Noise of its images: {noise} of their range." if noise else " It does not store their noise.")
 

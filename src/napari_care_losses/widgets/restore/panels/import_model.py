@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QMessageBox
 
 from napari_care_losses.errors import CareError, ForeignProgram, UnagreedProgramError
+from napari_care_losses.interchange.archives import is_marker
 from napari_care_losses.interchange.import_model import MARKERS, ImportParameters, importing
 from napari_care_losses.models.library import new_model_path
 from napari_care_losses.models.model import STRUCTURE_NAMES, SUFFIX
@@ -70,7 +71,7 @@ class ImportPanel(JobPanel):
         """Suggest a name, unless the user has written one."""
         path = self.source.value
         if self.name.value in {"", self._suggested} and path is not None:
-            named = path.parent if path.name in MARKERS else path
+            named = path.parent if is_marker(path.name, MARKERS) else path
             self.name.value = self._suggested = named.name.removesuffix(".zip").removesuffix(SUFFIX)
         self.run_bar.say("")
         self._update()
