@@ -140,13 +140,15 @@ def test_divergence_is_explained(widget, monkeypatch, qtbot) -> None:
     assert list_models() == []
 
 
-def test_an_unusable_frame_found_by_training_is_explained(widget, viewer, stack, qtbot) -> None:
+def test_an_unusable_frame_is_left_out_of_a_training(widget, viewer, stack, qtbot) -> None:
     constant = stack.copy()
     constant[2] = 7
     widget.pairs.rows[0].choose(viewer.add_image(constant, name="broken"), viewer.layers["100 ms"])
     press_start(widget, qtbot)
-    assert "broken[2]" in widget.run_bar.status.text()
-    assert "constant" in widget.run_bar.status.text()
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking)
+    assert "Left out: frame 2, the low image is constant" in widget.pairs.rows[0].verdict
+    (model,) = list_models()
+    assert load_model(model.path).card.training["names"] == ["broken[0]", "broken[1]"]
 
 
 def test_fine_tuning_starts_from_the_chosen_model(widget, add_model, qtbot) -> None:
