@@ -143,15 +143,14 @@ class TestOpening:
         assert [(layer.name, layer.data.shape) for layer in layers] == [("all 0", (20, 30)), ("all 1", (20, 30))]
 
     def test_what_it_cannot_read_is_left_to_others(self, tmp_path: Path) -> None:
-        tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
         tifffile.imwrite(tmp_path / "good.tif", stack(8, 8))
         (tmp_path / "cut.tif").write_bytes((tmp_path / "good.tif").read_bytes()[:60])
         (tmp_path / "text.tif").write_text("text")
         (tmp_path / "folder").mkdir()
         zarr.create_array(tmp_path / "plain.zarr", shape=(4, 4), dtype="u1")
-        for name in ("rgb.tif", "cut.tif", "text.tif", "missing.tif", "folder", "plain.zarr", "missing.zarr"):
+        for name in ("cut.tif", "text.tif", "missing.tif", "folder", "plain.zarr", "missing.zarr"):
             assert get_reader(str(tmp_path / name)) is None, name
-        assert get_reader([str(tmp_path / "good.tif")]) is None
+        assert get_reader([str(tmp_path / "good.tif"), str(tmp_path / "picture.png")]) is None
         assert get_reader(str(tmp_path / "good.tif")) is not None
 
 
@@ -187,10 +186,31 @@ class TestSaving:
         image = open_ome_zarr(tmp_path / "a.ome.zarr")
         assert [level.shape for level in image.levels] == [(2, 64, 64)]
 
-    def test_a_colour_image_is_refused(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["a.ome.tif", "a.tif", "a.tiff"])
+    @pytest.mark.parametrize("shape", [(20, 30, 3), (5, 20, 30, 3), (20, 30, 4)])
+    @pytest.mark.parametrize("plugin_name", [None, "napari-care-losses"])
+    def test_a_colour_image_is_saved_as_tiff(
+        self, tmp_path: Path, name: str, shape: tuple[int, ...], plugin_name: str | None
+    ) -> None:
+        pixels = stack(*shape).astype(np.uint8)
+        count = len(shape) - 1
+        labels, units = ("t", "y", "x")[-count:], ("s", "um", "um")[-count:]
+        layer = Image(pixels, rgb=True, scale=[0.5] * count, units=units, axis_labels=labels)
+        assert layer.save(str(tmp_path / name), plugin=plugin_name) == [str(tmp_path / name)]
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / name), pixels)
+        (again,) = opened(tmp_path / name)
+        assert again.rgb
+        # of the same name, napari's own writer of .tif goes first
+        if plugin_name or name == "a.ome.tif":
+            assert again.axis_labels == labels
+            assert again.scale == pytest.approx([0.5] * count)
+        np.testing.assert_array_equal(again.data, pixels)
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+    def test_a_colour_image_is_not_saved_as_ome_zarr(self, tmp_path: Path) -> None:
         data, attributes, _ = Image(np.zeros((8, 8, 3), np.uint8), rgb=True).as_layer_data_tuple()
-        with pytest.raises(InputError, match="colour"):
-            write_image(str(tmp_path / "a.tif"), data, attributes)
+        with pytest.raises(InputError, match="save it as TIFF"):
+            write_image(str(tmp_path / "a.zarr"), data, attributes)
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
@@ -257,3 +277,55 @@ class TestWhatAFileHolds:
         opened(tmp_path / "a.zarr")
         assert len(said) == 1
         assert "1 of 3 chunks are not there" in said[0]
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+    def test_colour_is_opened_as_colour(self, tmp_path: Path, dtype: type) -> None:
+        pixels = (stack(4, 20, 30, 3) % 2).astype(dtype)
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+        (layer,) = opened(tmp_path / "a.tif")
+        assert layer.rgb
+        assert layer.data.chunksize == (1, 20, 30, 3)
+        np.testing.assert_array_equal(layer.data, pixels)
+
+    @pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.uint8])
+    def test_labels_are_opened_as_an_image_and_as_labels_where_asked(self, tmp_path: Path, dtype: type) -> None:
+        pixels = stack(4, 20, 30).astype(dtype)
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack")
+        viewer = ViewerModel()
+        for kind in ("image", "labels"):
+            (layer,) = viewer.open(str(tmp_path / "a.tif"), plugin="napari-care-losses", layer_type=kind)
+            assert layer._type_string == kind
+            np.testing.assert_array_equal(layer.data, pixels)
+
+    @pytest.mark.parametrize("name", ["a.tif", "a.ome.zarr"])
+    def test_several_files_become_one_stack(self, tmp_path: Path, name: str) -> None:
+        paths, pixels = [], stack(3, 2, 20, 30)
+        for number, one in enumerate(pixels):
+            paths.append(str(tmp_path / f"{number}{name}"))
+            save_stack(paths[-1], Frames(one, "TYX", CALIBRATION))
+        (layer,) = ViewerModel().open(paths, stack=True, plugin="napari-care-losses")
+        np.testing.assert_array_equal(layer.data, pixels)
+        assert layer.axis_labels == ("file", "t", "y", "x")
+        assert layer.scale == pytest.approx([1, 0.4, 0.1, 0.2])
+        layers = ViewerModel().open(paths, stack=False, plugin="napari-care-losses")
+        assert [one.data.shape for one in layers] == [(2, 20, 30)] * 3
+
+    def test_files_of_colour_and_of_channels_are_stacked(self, tmp_path: Path) -> None:
+        for number in range(2):
+            tifffile.imwrite(tmp_path / f"c{number}.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
+            save_stack(tmp_path / f"d{number}.tif", Frames(stack(2, 20, 30), "CYX"))
+        viewer = ViewerModel()
+        colour = viewer.open([str(tmp_path / f"c{n}.tif") for n in range(2)], stack=True, plugin="napari-care-losses")
+        assert [(one.rgb, one.data.shape) for one in colour] == [(True, (2, 8, 8, 3))]
+        grey = viewer.open([str(tmp_path / f"d{n}.tif") for n in range(2)], stack=True, plugin="napari-care-losses")
+        assert [one.data.shape for one in grey] == [(2, 20, 30)] * 2
+
+    def test_files_that_do_not_fit_are_refused_in_words(self, tmp_path: Path) -> None:
+        save_stack(tmp_path / "a.tif", Frames(stack(20, 30)))
+        save_stack(tmp_path / "b.tif", Frames(stack(20, 31)))
+        (tmp_path / "c.tif").write_text("text")
+        for name, words in (("b.tif", "b.tif .20 x 31 YX, uint16. and a.tif .20 x 30 YX"), ("c.tif", "as TIFF")):
+            with pytest.raises(InputError, match=words):
+                ViewerModel().open(
+                    [str(tmp_path / "a.tif"), str(tmp_path / name)], stack=True, plugin="napari-care-losses"
+                )

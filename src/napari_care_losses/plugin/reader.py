@@ -48,24 +48,24 @@ class _Image(NamedTuple):
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """Return the function that reads a file as layers; None for files that are left to other readers.
 
-    Those are several files to be stacked, colour images, damaged files and all that is neither TIFF nor OME-Zarr. A
-    stack of which frames are missing is opened without them, or refused in words.
+    Those are damaged files and all that is neither TIFF nor OME-Zarr. A stack of which frames are missing is opened
+    without them, or refused in words. Several files become one stack if they hold one image each, all of one size.
     """
-    if not isinstance(path, str):
-        return None
     try:
-        images = _open(Path(path))
+        images = _open(Path(path)) if isinstance(path, str) else _stacked([Path(one) for one in path])
     except UnreadableError as error:
         # other readers would make the missing frames up
         problem = error
         return lambda _: _refuse(problem)
-    except InputError:
-        return None
+    except InputError as error:
+        # several files are stacked by none but the reader that was chosen
+        failure = error
+        return None if isinstance(path, str) else (lambda _: _refuse(failure))
     # opened once: these images become the layers
     return (lambda _: _layers(images)) if images else None
 
 
-def _refuse(problem: UnreadableError) -> NoReturn:
+def _refuse(problem: InputError) -> NoReturn:
     raise problem
 
 
@@ -86,20 +86,69 @@ def _open(path: Path) -> list[_Image]:
     return []
 
 
+def _stacked(paths: list[Path]) -> list[_Image]:
+    """Open several files as one stack along a new first axis."""
+    import dask.array as da
+
+    if len(paths) == 1:
+        return _open(paths[0])
+    opened = [_open(path) for path in paths]
+    if not all(opened):
+        return []
+    for path, images in zip(paths, opened, strict=True):
+        if len(images) > 1:
+            raise InputError(f"{path} holds {len(images)} images: open it by itself, not as part of a stack.")
+    images = [one for (one,) in opened]
+    first = images[0]
+    for path, image in zip(paths, images, strict=True):
+        if (image.axes, *_kinds(image)) != (first.axes, *_kinds(first)):
+            raise InputError(
+                f"{path.name} ({_text(image)}) and {paths[0].name} ({_text(first)}) cannot become one stack: open them "
+                "as layers of their own."
+            )
+    levels = zip(*(image.levels for image in images), strict=True)
+    return [
+        first._replace(
+            levels=[da.stack([_lazy(one, first.axes) for one in level]) for level in levels],
+            axes=f"?{first.axes}",
+            scale=[1.0, *first.scale],
+            translation=[0.0, *first.translation],
+            units=["pixel", *first.units],
+            name=f"{first.name} and {len(images) - 1} more",
+            note=" ".join(image.note for image in images if image.note),
+        )
+    ]
+
+
+def _kinds(image: _Image) -> list[tuple[tuple[int, ...], str]]:
+    return [(tuple(level.shape), str(level.dtype)) for level in image.levels]
+
+
+def _text(image: _Image) -> str:
+    level = image.levels[0]
+    return f"{' x '.join(map(str, level.shape))} {image.axes}, {level.dtype}"
+
+
+def _is_colour(axes: str, shape: Sequence[int]) -> bool:
+    return axes.endswith("YXS") and shape[-1] in (3, 4)
+
+
 def _from_tiff(path: Path, file: Path) -> _Image:
     from napari_care_losses.io.tiff_reader import open_tiff
 
     image = open_tiff(path, incomplete=True)
-    frames = Frames(image.levels[0], image.axes, image.calibration)
-    steps = steps_of(frames.calibration)
-    scale = [steps.get(axis) or 1.0 for axis in frames.axes]
-    units = [_unit(axis) if steps.get(axis) else "pixel" for axis in frames.axes]
+    axes = image.axes
+    if not _is_colour(axes, image.levels[0].shape):
+        axes = Frames(image.levels[0], axes, image.calibration).axes
+    steps = steps_of(image.calibration)
+    scale = [steps.get(axis) or 1.0 for axis in axes]
+    units = [_unit(axis) if steps.get(axis) else "pixel" for axis in axes]
     name = " ".join([bare_name(file).removesuffix(".ome"), *path.relative_to(file).parts])
     start = []
-    for axis in frames.axes:
+    for axis in axes:
         place, unit = image.metadata.position.get(axis, (0.0, ""))
         start.append(place * (unit_factor(axis, unit) or 0.0) if steps.get(axis) else 0.0)
-    return _Image(image.levels, frames.axes, scale, start, units, name, image.metadata.channels, image.note)
+    return _Image(image.levels, axes, scale, start, units, name, image.metadata.channels, image.note)
 
 
 def _from_zarr(image: OmeZarrImage, path: Path) -> _Image:
@@ -129,18 +178,19 @@ def _unit(axis: str) -> str:
 def _layer(image: _Image) -> LayerData:
     shape = image.levels[0].shape
     # many writers store axes of one step, whose sliders could not move
-    kept = [axis for axis, letter in enumerate(image.axes) if shape[axis] > 1 or letter in "YX"]
+    kept = [axis for axis, letter in enumerate(image.axes) if shape[axis] > 1 or letter in "YXS"]
     place = tuple(slice(None) if axis in kept else 0 for axis in range(len(shape)))
-    levels = [_lazy(level)[place] for level in image.levels]
+    levels = [_lazy(level, image.axes)[place] for level in image.levels]
     axes = "".join(image.axes[axis] for axis in kept)
-    placed = [axis for axis in kept if image.axes[axis] != "C"]
+    placed = [axis for axis in kept if image.axes[axis] not in "CS"]
     options: dict[str, Any] = {
         "name": image.name,
         "scale": [image.scale[axis] for axis in placed],
         "translate": [image.translation[axis] for axis in placed],
         "units": [image.units[axis] for axis in placed],
-        "axis_labels": [image.axes[axis].lower() for axis in placed],
+        "axis_labels": ["file" if image.axes[axis] == "?" else image.axes[axis].lower() for axis in placed],
         "multiscale": len(levels) > 1,
+        "rgb": axes.endswith("S"),
     }
     if "C" in axes:
         channel = axes.index("C")
@@ -148,7 +198,7 @@ def _layer(image: _Image) -> LayerData:
         limits = [_limits(levels[-1][(slice(None),) * channel + (number,)]) for number in range(count)]
         options |= {"channel_axis": channel, **({"contrast_limits": limits} if all(limits) else {})}
         options |= _channels(image, count)
-    elif limits := _limits(levels[-1]):
+    elif not axes.endswith("S") and (limits := _limits(levels[-1])):
         options["contrast_limits"] = limits
     return levels if len(levels) > 1 else levels[0], options, "image"
 
@@ -200,13 +250,16 @@ def _window(window: Any) -> tuple[float, float] | None:
     return (start, end) if -math.inf < start < end < math.inf else None
 
 
-def _lazy(array: Any) -> da.Array:
+def _lazy(array: Any, axes: str) -> da.Array:
     """Return an array that reads a frame when it is shown, a very large one in parts."""
     import dask.array as da
 
-    frame = array.shape[-2:]
+    if isinstance(array, da.Array):
+        return array
+    start = axes.index("Y")
+    frame = array.shape[start:]
     pieces = frame
-    if frame[0] * frame[1] * array.dtype.itemsize > LARGEST_PIECE:
-        chunks = zip(frame, array.chunks[-2:], strict=True)
+    if math.prod(frame) * array.dtype.itemsize > LARGEST_PIECE:
+        chunks = zip(frame, array.chunks[start:], strict=True)
         pieces = tuple(min(size, -(-2048 // chunk) * chunk) for size, chunk in chunks)
-    return da.from_array(array, chunks=(*(1 for _ in array.shape[:-2]), *pieces), name=False)
+    return da.from_array(array, chunks=(*(1 for _ in array.shape[:start]), *pieces), name=False)

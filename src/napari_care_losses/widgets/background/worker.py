@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.widgets.background.activity import ActivityBar
+from napari_care_losses.widgets.background.task_status import WindowTask
 from napari_care_losses.widgets.background.threads import Outcome, Worker
 from napari_care_losses.widgets.shared.events import SingleShot
 
@@ -30,6 +31,9 @@ REPORT_PAUSE_MS = 50
 
 TURN_MS = 10
 """Length of such a turn; the remaining reports wait for the next one."""
+
+TASK_ENDS = {Outcome.DONE: "COMPLETED", Outcome.STOPPED: "CANCELLED", Outcome.FAILED: "FAILED"}
+"""How napari calls the ends of a job."""
 
 
 class Job(QObject):
@@ -60,6 +64,7 @@ class Job(QObject):
         self._error: Exception | None = None
         self._has_ended = False
         self._bar: ActivityBar | None = None
+        self._task: WindowTask | None = None
         self._pause = SingleShot(self, REPORT_PAUSE_MS, self._take_reports)
 
     @property
@@ -86,7 +91,7 @@ class Job(QObject):
         make_iterator : callable
             Called in the thread; returns the iterator of reports. It must not touch Qt or layers.
         title : str
-            Title in napari's activity dock; empty shows nothing there.
+            Title in napari's activity dock and in its dialog of closing; empty shows nothing there.
         fraction : callable, optional
             Returns the part of the work done at a report, 0 to 1, or None where the report does not say.
 
@@ -100,6 +105,7 @@ class Job(QObject):
         worker = self._worker = Worker(make_iterator, uses_torch=self._uses_torch)
         self._error, self._has_ended, self._fraction = None, False, fraction
         self._bar = ActivityBar(title) if title else None
+        self._task = WindowTask(self, title, worker) if title else None
         queued = Qt.ConnectionType.QueuedConnection
         signals: Any = worker.signals
         signals.yielded.connect(self._on_yielded, queued)
@@ -110,6 +116,8 @@ class Job(QObject):
         self.destroyed.connect(worker.quit)
         if self._bar is not None:
             self.destroyed.connect(self._bar.close)
+        if self._task is not None:
+            self.destroyed.connect(self._task.forget)
         worker.start()
 
     def stop(self) -> None:
@@ -159,6 +167,10 @@ class Job(QObject):
             self.destroyed.disconnect(self._bar.close)
             self._bar.close()
             self._bar = None
+        if self._task is not None:
+            self.destroyed.disconnect(self._task.forget)
+            self._task.end(TASK_ENDS[worker.outcome])
+            self._task = None
         error, self._error = self._error, None
         if error is not None:
             _show(error)

@@ -212,7 +212,7 @@ class CompareWidget(Panel):
         index = min(results.frames_done(), key=lambda index: abs(index - view.index))
         line = view.grid.line
         self.run_bar.say("Writing the report…")
-        self._exporting.start(lambda: export(results, path, index, line))
+        self._exporting.start(lambda: export(results, path, index, line), title=f"Writing {path.name}")
         self._update()
 
     def _follow_slider(self, _event: object = None) -> None:
