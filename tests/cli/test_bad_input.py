@@ -48,7 +48,7 @@ BAD = {
     "train: loss parameter": (TRAIN + " --sigma-large 4", "no parameter 'sigma_large'"),
     "train: sigmas": (TRAIN.replace("mae", "bandpass") + " --sigma-large 0.5", "sigma_small must be smaller"),
     "train: two budgets": (TRAIN + " --epochs 1", "not allowed with argument"),
-    "train: no budget": (TRAIN.replace("--steps 1", "--steps 0"), "amount must lie between"),
+    "train: no budget": (TRAIN.replace("--steps 1", "--steps 0"), "--steps must lie between"),
     "train: batch size": (TRAIN + " --batch-size 0", "batch_size must lie between"),
     "train: device": (TRAIN + " --device tpu", "invalid choice: 'tpu'"),
     "train: unknown model": (TRAIN + " --from nobody", "no model 'nobody'"),

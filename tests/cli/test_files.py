@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from fixtures.cli_runs import names, save_model, status_of, train
 
+from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.io.tiff_reader import read_tiff
@@ -163,3 +164,48 @@ class TestManyFiles:
     def test_a_missing_folder_is_refused(self, folder, stacks, capsys):
         assert status_of(*RESTORE, "in", "--out", "none/out") == 1
         assert "none/out cannot be made" in capsys.readouterr().err
+
+
+def test_what_is_no_image_is_called_by_its_name(tmp_path):
+    for name, start, reason in (
+        ("a.ome.zarr.zip", b"PK\x03\x04", "a ZIP archive: unpack it"),
+        ("a.ome.zarr", b"PK\x03\x04", "a ZIP archive: unpack it"),
+        ("a.tif", b"\x89HDF\r\n", "an HDF5 file"),
+    ):
+        (tmp_path / name).write_bytes(start + bytes(99))
+        with pytest.raises(InputError, match=f"is {reason}"):
+            read_stack(tmp_path / name)
+
+
+def test_some_ranges_of_frames_are_restored_compared_and_scored(folder, capsys):
+    save_model(folder / "m.safetensors")
+    assert status_of(*RESTORE, "low.tif", "--out", "all.tif") == 0
+    for out in ("some.tif", "some.ome.zarr"):
+        assert status_of(*RESTORE, "low.tif", "--frames", "0:1,3:5", "--out", out) == 0
+        np.testing.assert_array_equal(pixels(out), pixels("all.tif")[[0, 3, 4]])
+    (folder / "many").mkdir()
+    assert status_of(*RESTORE, "low.tif", "all.tif", "--frames", "0:1,3:5", "--out", "many") == 0
+    np.testing.assert_array_equal(pixels("many/low_restored-m.tif"), pixels("some.tif"))
+    capsys.readouterr()
+    scores = []
+    for restored in ("some.tif", "all.tif"):
+        assert (
+            status_of("evaluate", "--restored", restored, "--truth", "high.tif", "--frames", "0:1,3:5", "--json") == 0
+        )
+        scores.append(json.loads(capsys.readouterr().out))
+    assert scores[0] == scores[1]
+    assert len(scores[0]["frames"]) == 3
+    compare = ("compare", "low.tif", "--methods", "tv", "--truth", "high.tif", "--frames", "0:1,3:5", "--out", "a.html")
+    assert status_of(*compare) == 0
+    assert "frames 0 up to, not including, 1, 3 up to, not including, 5" in (folder / "a.html").read_text()
+
+
+def test_one_image_is_the_truth_of_a_movie(folder, capsys):
+    save_stack("one.tif", pixels("high.tif")[0], axes="YX")
+    save_stack("same.tif", np.repeat(pixels("high.tif")[:1], 6, axis=0), axes="TYX")
+    scores = []
+    for truth in ("one.tif", "same.tif"):
+        assert status_of("evaluate", "--restored", "low.tif", "--truth", truth, "--json") == 0
+        scores.append(capsys.readouterr().out)
+    assert scores[0] == scores[1]
+    assert status_of("compare", "low.tif", "--methods", "tv", "--truth", "one.tif", "--out", "a.html") == 0

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Frames
+from napari_care_losses.images.frames import Calibration, Frames, in_axes_of, truth_of
 
 AXES = ["YX", "TYX", "ZYX", "CYX", "TZYX", "CTYX", "TCYX", "TZCYX", "CZTYX"]
 
@@ -72,7 +72,7 @@ def test_the_channel_of_a_frame_is_returned():
     ("array", "axes", "message"),
     [
         (np.zeros(5), "", r"shape \(5,\)"),
-        (np.zeros((1,) * 6), "", "up to three axes"),
+        (np.zeros((2,) * 6), "", "up to three axes"),
         (np.zeros((4, 4, 3), np.uint8), "YXS", "RGB"),
         (np.zeros((2, 4, 4)), "TTYX", "do not describe"),
         (np.zeros((2, 2, 4, 4)), "TTYX", "do not describe"),
@@ -89,3 +89,54 @@ def test_refuses_what_is_no_stack_of_grey_frames(array, axes, message):
 def test_indexing_ends_as_a_sequence_does():
     with pytest.raises(IndexError):
         Frames(np.zeros((2, 4, 4)))[2]
+
+
+FIELD = np.arange(4 * 5 * 6.0).reshape(4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("truth", "stack"),
+    [
+        (FIELD[0], FIELD[:1]),
+        (FIELD[:1], FIELD[0]),
+        (FIELD, FIELD[:, None]),
+        (FIELD[:, None], FIELD),
+        (FIELD, FIELD[None]),
+        (FIELD[None, None, :, None], FIELD),
+        (FIELD, FIELD[None, None, :, None]),
+    ],
+)
+def test_axes_of_one_step_make_no_other_field(truth, stack):
+    stack = Frames(stack)
+    fitting = truth_of(Frames(truth), stack)
+    assert (fitting.axes, fitting.shape) == (stack.axes, stack.shape)
+    np.testing.assert_array_equal(list(fitting), list(stack))
+
+
+def test_axes_are_reordered_and_selections_kept():
+    array = counted("TZYX")
+    swapped = Frames(array.swapaxes(0, 1), "ZTYX").select(1, 3)
+    fitting = in_axes_of(swapped, Frames(array[:, 1:], "TZYX"))
+    assert fitting.axes == "TZYX"
+    np.testing.assert_array_equal(np.stack(list(fitting)), array[:, 1:].reshape(-1, *array.shape[-2:]))
+
+
+def test_one_frame_is_the_truth_of_a_movie_and_of_nothing_else():
+    movie, channels = Frames(FIELD), Frames(FIELD, "CYX")
+    assert truth_of(Frames(FIELD[0]), movie).shape == (4, 5, 6)
+    assert all(np.array_equal(frame, FIELD[0]) for frame in truth_of(Frames(FIELD[0]), movie))
+    assert len(truth_of(Frames(FIELD[0]), channels)) == 1
+    assert truth_of(Frames(FIELD[0, :4]), movie).frame_shape == (4, 6)
+    assert truth_of(Frames(FIELD[:3]), movie).shape == (3, 5, 6)
+
+
+def test_several_ranges_are_one_stack():
+    frames = Frames(np.arange(10)[:, None, None] * np.ones((1, 2, 2)), calibration=Calibration(time_step=2.0))
+    chosen = frames.select_ranges([(0, 2), (3, 6)])
+    assert [frame[0, 0] for frame in chosen] == [0, 1, 3, 4, 5]
+    assert chosen.calibration.time_step is None
+    assert [frame[0, 0] for frame in chosen.select(1, 4)] == [1, 3, 4]
+    assert [frame[0, 0] for frame in chosen.select_ranges([(0, 1), (4, 5)])] == [0, 5]
+    assert frames.select_ranges([(2, 4), (4, 6)]) == frames.select(2, 6)
+    with pytest.raises(InputError, match="9:11"):
+        frames.select_ranges([(0, 2), (9, 11)])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_care_losses.errors import InputError, OutputError, ResumeError, UnreadableError
-from napari_care_losses.images.frames import Calibration, Frames, in_order
+from napari_care_losses.images.frames import Calibration, Frames, in_axes_of
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, list_images, open_ome_zarr, read_ome_zarr
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter, halved
 from napari_care_losses.io.stacks import bare_name, read_stack, save_frames, save_stack, size_and_time
@@ -54,7 +54,7 @@ def test_what_is_written_is_read_again(tmp_path_factory, axes, dtype, version, s
     array = write(path, axes, version, dtype=dtype, seed=seed)
     stored = read_stack(path)
     assert stored.axes == "".join(axis for axis in "TCZ" if axis in axes) + "YX"
-    frames = in_order(stored, axes)
+    frames = in_axes_of(stored, Frames(array, axes))
     assert frames.axes == axes
     np.testing.assert_array_equal(np.stack(list(frames)).reshape(array.shape), array)
     assert frames.calibration.pixel_size == pytest.approx((0.1, 0.2))

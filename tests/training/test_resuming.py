@@ -123,8 +123,8 @@ def test_a_finished_run_continues_with_a_larger_budget(tmp_path):
     ("changes", "said"),
     [
         ({"loss": "mse"}, "another loss:"),
-        ({"pairs": make_pairs(seed=1)}, "another pairs:"),
-        ({"pairs": make_pairs(count=4)}, "another pairs:"),
+        ({"pairs": make_pairs(seed=1)}, "other pairs:"),
+        ({"pairs": make_pairs(count=4)}, "other pairs:"),
         ({"batch_size": 3}, "another batch_size:"),
         ({"patch_size": 20}, "another patch_size:"),
         ({"learning_rate": 1e-3, "seed": 1}, "another learning_rate, seed:"),

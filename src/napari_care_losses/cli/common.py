@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator
+    from collections.abc import Collection, Generator, Iterator, Sequence
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.parameters import Parameters
@@ -52,11 +53,21 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 def add_frames(parser: argparse.ArgumentParser) -> None:
     """Add the option for some of the frames."""
     parser.add_argument(
-        "--frames", type=frame_range, metavar="A:B", help="Only frames A up to, not including, B; counted from 0."
+        "--frames",
+        type=_frame_ranges,
+        metavar="A:B,...",
+        help="Only frames A up to, not including, B, counted from 0; several ranges are separated by commas.",
     )
 
 
-def frame_range(text: str) -> tuple[int, int]:
+def _frame_ranges(text: str) -> list[tuple[int, int]]:
+    ranges = [_frame_range(part) for part in text.split(",")]
+    if any(second[0] < first[1] for first, second in pairwise(sorted(ranges))):
+        raise argparse.ArgumentTypeError(f"expected ranges that do not overlap, found {text!r}")
+    return ranges
+
+
+def _frame_range(text: str) -> tuple[int, int]:
     """Return the start and the stop that A:B names."""
     try:
         start, stop = (int(part) for part in text.split(":"))
@@ -82,7 +93,7 @@ def given_parameters(options: argparse.Namespace, owner: type[Parameters]) -> di
     return {name: value for name, value in vars(options).items() if name in owner.described()}
 
 
-def selected(frames: Frames, selection: tuple[int, int] | None, path: Path) -> Frames:
+def selected(frames: Frames, selection: Sequence[tuple[int, int]] | None, path: Path) -> Frames:
     """Return the frames selected, all of them without a selection; `path` is named where they are not there.
 
     What the file has to say of itself is printed.
@@ -92,17 +103,14 @@ def selected(frames: Frames, selection: tuple[int, int] | None, path: Path) -> F
     if selection is None:
         return frames
     try:
-        return frames.select(*selection)
+        return frames.select_ranges(selection)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def scored_frames(frames: Frames, axes: str, selection: tuple[int, int] | None, path: Path) -> Frames:
-    """Return the frames to be scored, counted by these axes; a stack with just as many as selected is taken whole."""
-    from napari_care_losses.images.frames import in_order
-
-    frames = in_order(frames, axes)
-    if selection is not None and frames.selectable == selection[1] - selection[0]:
+def scored_frames(frames: Frames, selection: Sequence[tuple[int, int]] | None, path: Path) -> Frames:
+    """Return the frames selected to be scored; a stack with just as many as selected is taken whole."""
+    if selection is not None and frames.selectable == sum(stop - start for start, stop in selection):
         return frames
     return selected(frames, selection, path)
 

@@ -54,6 +54,7 @@ def run_compare(options: argparse.Namespace) -> None:
     from napari_care_losses.comparison.report.content import ReportOptions
     from napari_care_losses.comparison.to_file import compare_to_file
     from napari_care_losses.evaluation.statistics import table_text
+    from napari_care_losses.images.frames import truth_of
     from napari_care_losses.io.stacks import read_stack
     from napari_care_losses.restoration.parameters import RestorationParameters
 
@@ -61,10 +62,10 @@ def run_compare(options: argparse.Namespace) -> None:
     frames = selected(whole, options.frames, options.input)
     inputs = {"Input": str(options.input), "Ground truth": str(options.truth) if options.truth else "none"}
     if options.frames is not None:
-        inputs["Chosen"] = f"frames {options.frames[0]} up to, not including, {options.frames[1]}"
+        inputs["Chosen"] = "frames " + ", ".join(f"{one} up to, not including, {end}" for one, end in options.frames)
     truth = None
     if options.truth is not None:
-        truth = scored_frames(read_stack(options.truth), whole.axes, options.frames, options.truth)
+        truth = scored_frames(truth_of(read_stack(options.truth), whole), options.frames, options.truth)
         check_distinct(frames, truth)
     work = compare_to_file(
         frames,

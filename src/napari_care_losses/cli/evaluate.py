@@ -24,16 +24,17 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Score stacks against their ground truth."""
     from napari_care_losses.evaluation.stack_scores import evaluate
+    from napari_care_losses.images.frames import in_axes_of, truth_of
     from napari_care_losses.io.stacks import read_stack
     from napari_care_losses.io.untrusted_files import nan_as_null
 
-    whole = read_stack(options.truth)
-    truth = scored_frames(whole, whole.axes, options.frames, options.truth)
-    stacks = {
-        name: scored_frames(read_stack(path), whole.axes, options.frames, path)
-        for name, path in (("restored", options.restored), ("input", options.input))
-        if path is not None
-    }
+    restored = read_stack(options.restored)
+    whole = truth_of(read_stack(options.truth), restored)
+    given = [("restored", options.restored, restored)]
+    if options.input is not None:
+        given.append(("input", options.input, read_stack(options.input)))
+    truth = scored_frames(whole, options.frames, options.truth)
+    stacks = {name: scored_frames(in_axes_of(stack, whole), options.frames, path) for name, path, stack in given}
     check_distinct(stacks["restored"], truth)
     scores = evaluate(stacks, truth, aligned=not options.unaligned)
     if options.json:

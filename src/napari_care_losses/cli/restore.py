@@ -215,7 +215,7 @@ def _restore_files(options: argparse.Namespace) -> None:
         print("stopped: repeat the command with --resume to continue")
         raise KeyboardInterrupt
     if failed:
-        raise FilesError("; ".join(f"{report.path}: {report.problem}" for report in failed))
+        raise FilesError("; ".join(f"{report.path}: {_problem(report)}" for report in failed))
 
 
 def _show_files(work: Generator[FileProgress, None, None], stopped: list[bool], finished: list[FileProgress]) -> None:
@@ -226,7 +226,7 @@ def _show_files(work: Generator[FileProgress, None, None], stopped: list[bool], 
         for report in work:
             if report.fraction == 1.0:
                 finished.append(report)
-                tqdm.write(f"{report.path}: {f'failed. {report.problem}' if report.problem else 'restored'}")
+                tqdm.write(f"{report.path}: {f'failed. {_problem(report)}' if report.problem else 'restored'}")
                 if report.note:
                     tqdm.write(report.note)
                 sys.stdout.flush()
@@ -234,6 +234,12 @@ def _show_files(work: Generator[FileProgress, None, None], stopped: list[bool], 
             bar.update((report.number + report.fraction) / report.total - bar.n)
             if stopped:
                 break
+
+
+def _problem(report: FileProgress) -> str:
+    """Return why a file failed, to be read after its name."""
+    text, name = report.problem.removeprefix(f"{report.path}: "), f"{report.path} "
+    return f"It {text.removeprefix(name)}" if text.startswith(name) else text
 
 
 def _files(inputs: list[Path]) -> list[Path]:

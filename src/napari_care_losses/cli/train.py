@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentTypeError
-from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.cli.common import (
+    add_frames,
     add_parameters,
     add_recipe,
-    frame_range,
     given_parameters,
     path_option,
     selected,
     stoppable,
 )
-from napari_care_losses.errors import ComputeError, InputError
+from napari_care_losses.errors import ComputeError, InputError, ParameterError
 
 if TYPE_CHECKING:
     import argparse
@@ -55,12 +52,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=path_option, required=True, metavar="M.safetensors", help="The model file to make."
     )
-    parser.add_argument(
-        "--frames",
-        type=_frame_ranges,
-        metavar="A:B,...",
-        help="Only frames A up to, not including, B, counted from 0; several ranges are separated by commas.",
-    )
+    add_frames(parser)
     parser.add_argument("--from", dest="start_from", metavar="MODEL", help="Start from this model's weights.")
     parser.add_argument("--structure", choices=STRUCTURE_NAMES, default="other", help="What the images show.")
     budget = parser.add_mutually_exclusive_group()
@@ -75,14 +67,6 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         # losses that share a parameter share its option
         add_parameters(parser, loss, skipped=added)
         added |= set(loss.described())
-
-
-def _frame_ranges(text: str) -> list[tuple[int, int]]:
-    ranges = [frame_range(part) for part in text.split(",")]
-    ends = sorted(ranges)
-    if any(second[0] < first[1] for first, second in pairwise(ends)):
-        raise ArgumentTypeError(f"expected ranges that do not overlap, found {text!r}")
-    return ranges
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -133,7 +117,12 @@ def _parameters(options: argparse.Namespace) -> TrainingParameters:
     unit = next((unit for unit in ("epochs", "steps", "minutes") if given[unit] is not None), "epochs")
     settings = RECIPES[options.recipe] | given_parameters(options, TrainingParameters)
     settings.setdefault("steps_per_epoch", DEFAULT_STEPS_PER_EPOCH[unit])
-    return TrainingParameters(**settings, budget=unit, amount=100 if given[unit] is None else given[unit])
+    amount = 100 if given[unit] is None else given[unit]
+    try:
+        return TrainingParameters(**settings, budget=unit, amount=amount)
+    except ParameterError as error:
+        # the user knows the amount by the option that sets it
+        raise ParameterError(str(error).replace("amount must", f"--{unit} must", 1)) from error
 
 
 def _loss(options: argparse.Namespace) -> Loss:
@@ -168,12 +157,8 @@ def _pairs(options: argparse.Namespace, patch_size: int) -> tuple[list[Pair], li
     for low, high in files:
         name = bare_name(low)
         lows, highs = PairSource(name, low, high).opened()
-        for selection in options.frames or [None]:
-            pairs += pairs_from_frames(
-                selected(lows, selection, low), selected(highs, selection, high), name, left_out=left_out
-            )
-            # said once
-            lows, highs = replace(lows, note=""), replace(highs, note="")
+        lows, highs = selected(lows, options.frames, low), selected(highs, options.frames, high)
+        pairs += pairs_from_frames(lows, highs, name, left_out=left_out)
     pairs = usable_pairs(pairs, left_out, patch_size)
     more = [f"{len(left_out) - MAX_SHOWN} more are left out."] if len(left_out) > MAX_SHOWN else []
     lines = [f"Left out: {reason}" for reason in left_out[:MAX_SHOWN]] + more

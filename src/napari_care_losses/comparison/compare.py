@@ -14,6 +14,7 @@ from napari_care_losses.compute.memory import free_memory
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
 from napari_care_losses.images.checks import finite
+from napari_care_losses.images.frames import truth_of
 from napari_care_losses.models.model import read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 
@@ -99,7 +100,7 @@ def compare(
     methods : sequence of Method
         How to restore the frames, at least one.
     truth : Frames, optional
-        The ground truth: frame i belongs to frame i of the input.
+        The ground truth: frame i belongs to frame i of the input; one frame is that of a whole movie.
     parameters : RestorationParameters, optional
         How the models' frames are normalised, tiled and put together. A range for the stack is estimated once.
     indices : sequence of int, optional
@@ -139,6 +140,7 @@ def compare(
     NL-means 28.1
     """
     chosen = list(range(len(frames)) if indices is None else indices)
+    truth = None if truth is None else truth_of(truth, frames)
     _check(frames, methods, truth, chosen)
     parameters = parameters or RestorationParameters()
     shared = replace(frames, data=_Shared(frames.data))

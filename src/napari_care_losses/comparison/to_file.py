@@ -12,6 +12,7 @@ from napari_care_losses.comparison.report.content import ComparisonReport, Repor
 from napari_care_losses.comparison.report.write import write_report
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.statistics import summarize
+from napari_care_losses.images.frames import truth_of
 from napari_care_losses.io.whole_files import check_folder
 from napari_care_losses.models.model import read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
@@ -63,6 +64,7 @@ def compare_to_file(
         raise InputError(f"Frame {shown} was to be shown, expected 0 to {len(frames) - 1}.")
     if reference is not None and reference not in [method.name for method in methods]:
         raise InputError(f"The reference {reference!r} is none of: {', '.join(method.name for method in methods)}.")
+    truth = None if truth is None else truth_of(truth, frames)
     parameters = parameters or RestorationParameters()
     scores: dict[str, dict[int, dict[str, float]]] = {}
     images: list[ReportImage] = []

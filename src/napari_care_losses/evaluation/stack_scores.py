@@ -10,6 +10,7 @@ from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, grey_levels, score
 from napari_care_losses.evaluation.score import Score
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
+from napari_care_losses.images.frames import in_axes_of, truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ def evaluate(stacks: Mapping[str, Frames], truth: Frames, *, aligned: bool = Tru
     Parameters
     ----------
     stacks : mapping of str to Frames
-        What to score, by name; frame i belongs to frame i of the truth.
+        What to score, by name; frame i belongs to frame i of the truth, whose only frame is that of a whole movie.
     aligned : bool
         As in `score`.
 
@@ -44,6 +45,8 @@ def evaluate(stacks: Mapping[str, Frames], truth: Frames, *, aligned: bool = Tru
     InputError
         If number or shape of frames differ, or a frame cannot be scored.
     """
+    truth = truth_of(truth, next(iter(stacks.values()), truth))
+    stacks = {name: in_axes_of(frames, truth) for name, frames in stacks.items()}
     for name, frames in stacks.items():
         if (len(frames), frames.frame_shape) != (len(truth), truth.frame_shape):
             raise InputError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.images.frames import Calibration, Frames, truth_of
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.model import STRUCTURE_NAMES
@@ -149,7 +149,8 @@ class FileSet:
 
     def stacks(self) -> Stacks:
         """Open it, lazily; raises `InputError` if it cannot be read, or low and high do not fit."""
-        low, high = (_opened(path) for path in (self.low, self.high))
+        low = _opened(self.low)
+        high = truth_of(_opened(self.high), low)
         if low.shape != high.shape:
             raise InputError(
                 f"{self.low} and {self.high} must have the same shape, found {low.shape} and {high.shape}."

@@ -80,6 +80,8 @@ class Frames:
         What is to be known of the file they were read from, such as frames that are not in it; often empty.
     metadata : ImageMetadata
         Channels and stage position, carried along to files written.
+    steps : tuple of int, optional
+        The steps taken along the axis of `select`, where they do not follow one another.
 
     Raises
     ------
@@ -95,9 +97,14 @@ class Frames:
     stop: int | None = None
     note: str = ""
     metadata: ImageMetadata = field(default_factory=ImageMetadata)
+    steps: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = tuple(self.data.shape), _dtype_of(self.data)
+        long = [axis for axis, size in enumerate(shape[:-2]) if size != 1]
+        if not self.axes and len(long) <= len(LEADING_AXES) < len(shape) - 2:
+            object.__setattr__(self, "data", Rearranged(self.data, long))
+            shape = self.data.shape
         if len(shape) < 2 or len(shape) > 2 + len(LEADING_AXES):
             raise InputError(
                 f"Expected an image (Y, X) or a stack with up to three axes (T, Z, C) in front, found shape {shape}."
@@ -150,7 +157,7 @@ class Frames:
     def selectable(self) -> int:
         """Number of steps along the first axis in front that is not the channel: what `select` counts."""
         assert self.stop is not None
-        return self.stop - self.start
+        return self.stop - self.start if self.steps is None else len(self.steps)
 
     def __len__(self) -> int:
         return math.prod(self.leading_shape)
@@ -197,7 +204,7 @@ class Frames:
         place = [int(i) for i in np.unravel_index(index, self.leading_shape)] if self.leading_shape else []
         first = _selected_axis(self.axes)
         if first is not None:
-            place[first] += self.start
+            place[first] = self.start + place[first] if self.steps is None else self.steps[place[first]]
         return tuple(place)
 
     def channel(self, index: int) -> int:
@@ -229,7 +236,21 @@ class Frames:
             axis = self.axes[_selected_axis(self.axes) or 0]
             position = {letter: place for letter, place in metadata.position.items() if letter != axis}
             metadata = replace(metadata, position=position)
-        return replace(self, start=self.start + start, stop=self.start + stop, metadata=metadata)
+        steps = None if self.steps is None else self.steps[start:stop]
+        return replace(self, start=self.start + start, stop=self.start + stop, metadata=metadata, steps=steps)
+
+    def select_ranges(self, ranges: Sequence[tuple[int, int]]) -> Self:
+        """Return the frames of several ranges, one after the other; raises as `select`.
+
+        Where they leave frames out in between, the step along the axis is unknown.
+        """
+        parts = [self.select(*one) for one in ranges]
+        chosen = tuple(step for part in parts for step in part.steps or range(part.start, part.stop or 0))
+        if chosen == tuple(range(chosen[0], chosen[-1] + 1)):
+            return replace(parts[0], stop=chosen[-1] + 1, steps=None)
+        axis = _selected_axis(self.axes)
+        unknown = {} if axis is None else {"z_step" if self.axes[axis] == "Z" else "time_step": None}
+        return replace(parts[0], steps=chosen, calibration=replace(self.calibration, **unknown))
 
 
 class _Layout(NamedTuple):
@@ -240,21 +261,28 @@ class _Layout(NamedTuple):
 
 
 class Rearranged:
-    """A lazy array seen with the axes in front of Y and X in another order.
+    """A lazy array seen with other axes in front of Y and X.
 
-    `order` lists its leading axes in the order wanted; those left out have one step.
+    Parameters
+    ----------
+    data : array (..., Y, X)
+        Anything with ``shape``, ``dtype`` and indexing.
+    order : sequence of int or None
+        Its leading axes in the order wanted; those left out have one step. None is a new axis of one step.
     """
 
-    def __init__(self, data: Any, order: Sequence[int]) -> None:
+    def __init__(self, data: Any, order: Sequence[int | None]) -> None:
         self._data, self._order = data, list(order)
-        self.shape: tuple[int, ...] = (*(int(data.shape[axis]) for axis in order), *map(int, data.shape[-2:]))
+        leading = (1 if axis is None else int(data.shape[axis]) for axis in order)
+        self.shape: tuple[int, ...] = (*leading, *map(int, data.shape[-2:]))
         self.dtype = data.dtype
 
     def __getitem__(self, place: tuple[int, ...]) -> Any:
         """Return the frame at a place in the leading axes."""
         there = [0] * (len(self._data.shape) - 2)
         for axis, index in zip(self._order, place, strict=True):
-            there[axis] = index
+            if axis is not None:
+                there[axis] = index
         return self._data[tuple(there)]
 
 
@@ -290,15 +318,49 @@ class SomeSteps:
         return np.stack(parts, axis=sum(isinstance(one, slice) for one in before))
 
 
-def in_order(frames: Frames, axes: str) -> Frames:
-    """Return a whole stack with its axes in the order of `axes`; as it is where it has others than those.
+def in_axes_of(frames: Frames, like: Frames) -> Frames:
+    """Return a stack with the axes of another of the same field; as it is where it cannot be of that field.
 
-    Stacks of one image can differ in the order of their axes, for file formats prescribe different ones.
+    Axes of one step are left out or added, and the others put in the same order: file formats prescribe different ones.
+    Where their letters differ, those of the same number of steps are the same.
     """
-    if axes == frames.axes or sorted(axes) != sorted(frames.axes):
+    ours, theirs = _long_axes(frames), _long_axes(like)
+    if frames.axes == like.axes:
         return frames
-    order = [frames.axes.index(axis) for axis in axes[:-2]]
-    return replace(frames, data=Rearranged(frames.data, order), axes=axes, start=0, stop=None)
+    if list(ours.values()) == list(theirs.values()) and set(ours) != set(theirs):
+        names = dict(zip(theirs, ours, strict=True))
+    else:
+        names = {axis: axis for axis in frames.axes if axis in like.axes}
+    if not set(ours) <= set(names.values()):
+        return frames
+    order = [frames.axes.index(names[axis]) if axis in names else None for axis in like.axes[:-2]]
+    data = Rearranged(_Chosen(frames), order)
+    return replace(frames, data=data, axes=like.axes, start=0, stop=None, steps=None)
+
+
+def truth_of(truth: Frames, frames: Frames) -> Frames:
+    """Return a truth with the axes of its stack; one frame is the truth of every frame of a movie."""
+    truth = in_axes_of(truth, frames)
+    is_movie = set(_long_axes(frames)) == {"T"}
+    if not (is_movie and len(truth) == 1 and truth.frame_shape == frames.frame_shape):
+        return truth
+    return Frames(np.broadcast_to(truth[0], frames.shape), frames.axes, truth.calibration, note=truth.note)
+
+
+def _long_axes(frames: Frames) -> dict[str, int]:
+    """Return the axes in front of Y and X that have several steps, and how many."""
+    return {axis: size for axis, size in zip(frames.axes, frames.leading_shape, strict=False) if size > 1}
+
+
+class _Chosen:
+    """The frames of a selection as an array of their own."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames, self.shape, self.dtype = frames, frames.shape, frames.dtype
+
+    def __getitem__(self, place: tuple[int, ...]) -> Any:
+        index = int(np.ravel_multi_index(place, self._frames.leading_shape)) if place else 0
+        return self._frames.data[self._frames.position(index)]
 
 
 def _dtype_of(data: Any) -> np.dtype[Any]:

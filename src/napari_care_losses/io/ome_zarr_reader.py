@@ -12,6 +12,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata, Rearranged
 from napari_care_losses.io.ome_metadata import LARGEST_NUMBER, read_omero
 from napari_care_losses.io.units import calibration_of
+from napari_care_losses.io.untrusted_files import other_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,8 +175,8 @@ def list_images(path: Path) -> list[Path]:
         if series:
             return sorted(series, key=lambda group: int(group.name))
     for kind, reason in (
-        ("plate", f"a plate of wells: name the image of one field, such as {path}/A/1/0 (row, column, field)"),
-        ("well", f"a well of a plate: name the image of one field, such as {path}/0"),
+        ("plate", f"a plate of wells: name the image of one field, such as {path.name}/A/1/0 (row, column, field)"),
+        ("well", f"a well of a plate: name the image of one field, such as {path.name}/0"),
         ("labels", "a list of labels: name the image that they belong to"),
     ):
         if kind in metadata:
@@ -210,7 +211,8 @@ def _metadata(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"There is no file {path}.")
     if not is_zarr(path):
-        raise InputError(f"{path} is no OME-Zarr: expected a folder with zarr.json or .zattrs in it.")
+        problem = other_format(path) or f"{path} is no OME-Zarr: expected a folder with zarr.json or .zattrs in it."
+        raise InputError(problem)
     try:
         found = zarr.open(path, mode="r")
         attributes = dict(found.attrs)

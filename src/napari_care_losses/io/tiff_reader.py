@@ -25,6 +25,7 @@ from napari_care_losses.io.tiff_pages import (
     named_files,
 )
 from napari_care_losses.io.units import calibration_of
+from napari_care_losses.io.untrusted_files import other_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +175,8 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} cannot be read as TIFF ({error}); is it whole?") from error
+        reason = error if path.stat().st_size else "it is empty"
+        raise InputError(other_format(path) or f"{path} cannot be read as TIFF ({reason}); is it whole?") from error
 
 
 def _level(path: Path, tiff: tifffile.TiffFile, number: int, level: int) -> zarr.Array[Any]:

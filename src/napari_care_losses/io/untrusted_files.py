@@ -25,6 +25,24 @@ LARGEST_JSON = 16 << 20
 LARGEST_HEADER = 32 << 20
 """Most bytes in the header of a safetensors file, which is parsed whole; models have a few thousand."""
 
+OTHER_FORMATS = {
+    b"PK\x03\x04": "a ZIP archive: unpack it first, OME-Zarr into a folder whose name ends in .zarr",
+    b"\x89PNG": "a PNG image: save it as TIFF",
+    b"\xff\xd8\xff": "a JPEG image: save the original as TIFF",
+    b"\x89HDF": "an HDF5 file: save the images in it as TIFF",
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+}
+"""What files are that are no images to be read here, by their first bytes, and what to do."""
+
+
+def other_format(path: Path) -> str:
+    """Return what a file is and what to do, where it is one of `OTHER_FORMATS`; else nothing."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((f"{path} is {text}." for magic, text in OTHER_FORMATS.items() if start.startswith(magic)), "")
+
 
 def checked(value: Any, *, deepest: int = DEEPEST) -> Any:
     """Return plain values (from JSON, YAML or TOML) with all their text printable.

@@ -78,7 +78,7 @@ def restore_files(
     run: RunOptions | None = None,
     *,
     model_name: str,
-    selection: tuple[int, int] | None = None,
+    selection: Sequence[tuple[int, int]] | None = None,
     incomplete: bool = False,
     file_format: str = "",
 ) -> Generator[FileProgress, None, None]:
@@ -96,8 +96,8 @@ def restore_files(
         Where it runs and how results are stored; by default a stopped run is resumed.
     model_name : str
         Name of the model in the names of the results.
-    selection : tuple of int, optional
-        Of every file, only the frames from the first number up to, not including, the second.
+    selection : sequence of (int, int), optional
+        Of every file, only the frames of these ranges, each from its first number up to, not including, its second.
     incomplete : bool
         As in `napari_care_losses.io.stacks.read_stack`.
     file_format : str
@@ -125,7 +125,7 @@ def restore_files(
         problem, clipped, note = "", 0, ""
         try:
             frames = read_stack(path, incomplete=incomplete)
-            frames, note = frames if selection is None else frames.select(*selection), frames.note
+            frames, note = frames if selection is None else frames.select_ranges(selection), frames.note
             with closing(_restored(path, frames, model, out, parameters, run)) as work:
                 steps = Steps(work)
                 for share in steps:

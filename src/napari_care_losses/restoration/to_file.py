@@ -164,6 +164,7 @@ def _identity(frames: Frames, source: Path | None) -> dict[str, Any]:
         "axes": frames.axes,
         "dtype": frames.dtype.str,
         "start": frames.start,
+        **({} if frames.steps is None else {"steps": list(frames.steps)}),
     }
     if source is not None:
         try:

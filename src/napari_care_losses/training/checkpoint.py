@@ -68,7 +68,8 @@ def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Raise a `ResumeError`, with the names of all that differ, if a state is of other pairs, loss or settings."""
     differing = sorted(key for key in expected if found.get(key) != expected[key])
     if differing:
-        raise ResumeError(f"The stopped training had another {', '.join(differing)}: give the same, or start afresh.")
+        which = "other" if any(key.endswith("s") and key != "loss" for key in differing) else "another"
+        raise ResumeError(f"The stopped training had {which} {', '.join(differing)}: give the same, or start afresh.")
 
 
 def progress_of(values: dict[str, Any]) -> RunProgress:

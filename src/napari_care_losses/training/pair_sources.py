@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Frames, in_order
+from napari_care_losses.images.frames import Frames, truth_of
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import bare_name, is_stack
 from napari_care_losses.training.pair_checks import warnings_of
 from napari_care_losses.training.pair_names import explain_unmatched, match_files, match_names, natural_key
-from napari_care_losses.training.pairs import check_images, repeated
+from napari_care_losses.training.pairs import check_images
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Sequence
@@ -43,7 +43,7 @@ class PairSource(NamedTuple):
     def opened(self) -> tuple[Frames, Frames]:
         """Return both stacks, lazily; raises as `read_stack` does."""
         low = _opened(self.low)
-        return low, repeated(in_order(_opened(self.high), low.axes), low)
+        return low, truth_of(_opened(self.high), low)
 
     @property
     def is_at_hand(self) -> bool:

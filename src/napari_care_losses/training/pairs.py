@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.images.checks import unusable
+from napari_care_losses.images.frames import truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def pairs_from_frames(low: Frames, high: Frames, name: str, *, left_out: list[st
     >>> [pair.name for pair in pairs_from_frames(Frames(noisy), Frames(clean), "movie")]
     ['movie[0]', 'movie[1]', 'movie[2]']
     """
-    high = repeated(high, low)
+    high = truth_of(high, low)
     if low.shape != high.shape:
         raise InputError(f"{name}: low and high must have the same shape, found {low.shape} and {high.shape}.")
     whole = low.data.shape[:-2]
@@ -97,14 +98,6 @@ def pairs_from_frames(low: Frames, high: Frames, name: str, *, left_out: list[st
                 raise
             left_out.append(str(error))
     return pairs
-
-
-def repeated(high: Frames, low: Frames) -> Frames:
-    """Return a stack of one frame as often as a movie of the same field has frames; others as they are."""
-    is_movie = all(size == 1 or axis == "T" for axis, size in zip(low.axes, low.leading_shape, strict=False))
-    if not (is_movie and len(high) == 1 < len(low) and high.frame_shape == low.frame_shape):
-        return high
-    return replace(high, data=np.broadcast_to(high[0], low.shape), axes=low.axes, start=0, stop=None)
 
 
 def usable_pairs(pairs: Sequence[Pair], left_out: list[str], patch_size: int) -> list[Pair]:

@@ -157,7 +157,7 @@ def test_other_pairs_than_those_it_was_started_with_are_explained(widget, viewer
     again.pairs.rows[0].choose(viewer.add_image(stack + 7), layers[1])
     again.trainings.resume_button.click()
     qtbot.waitUntil(lambda: not again.is_running, timeout=30_000)
-    assert "another pairs: give the same" in again.run_bar.status.text()
+    assert "other pairs: give the same" in again.run_bar.status.text()
     assert again.queue.entries[0].state is State.STOPPED
     assert again.trainings.resume_button.isEnabled(), "with other pairs it may work"
     assert state_path(list_models()[0].path).is_file()

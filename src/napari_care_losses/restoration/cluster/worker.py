@@ -102,7 +102,8 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def _open(self) -> None:
         job, layout = self._job, self._job.layout
-        frames = replace(read_stack(job.source, incomplete=True), start=layout.start, stop=layout.stop)
+        whole = read_stack(job.source, incomplete=True)
+        frames = replace(whole, start=layout.start, stop=layout.stop, steps=layout.steps)
         if (frames.axes, frames.shape, frames.dtype) != (layout.axes, layout.shape, layout.dtype):
             raise InputError(f"{job.source} is another stack on a worker: every machine must see the same files.")
         torch.set_num_threads(self._threads)

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP
+from napari_care_losses.images.frames import truth_of
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.compare.method_chooser import MethodChooser
 from napari_care_losses.widgets.compare.results import ComparisonPlan
@@ -55,7 +56,7 @@ class ComparisonSettings(QWidget):
         if layer is truth_layer:
             raise InputError("Ground truth and image are the same layer: choose the long exposure as ground truth.")
         frames = layer_frames(layer)
-        truth = None if truth_layer is None else layer_frames(truth_layer)
+        truth = None if truth_layer is None else truth_of(layer_frames(truth_layer), frames)
         if truth is not None and truth.shape != frames.shape:
             found, expected = (" x ".join(map(str, stack.shape)) for stack in (truth, frames))
             raise InputError(f"The ground truth is {found}, the image {expected}: they must show the same frames.")

@@ -11,6 +11,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.frame_scores import STRUCTURE, Comparison, Problem, ScoredStack, score_frame
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
+from napari_care_losses.images.frames import truth_of
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.layers.restored_layers import pixels_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_care_losses.evaluation.frame_scores import Key
+    from napari_care_losses.images.frames import Frames
 
 
 class BackgroundScores(QObject):
@@ -38,6 +40,8 @@ class BackgroundScores(QObject):
         self._index = 0
         self._line = range(1)
         self._stacks: WeakKeyDictionary[Image, ScoredStack] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[Image, tuple[Any, ...]] = WeakKeyDictionary()
+        """What the stack of a layer was made of: pixels, axes, and the axes and shape it is seen in."""
         self._running: tuple[Comparison, list[Key]] | None = None
         self._has_failed = self.is_stopped = False
         self._job = Job(parent=self)
@@ -70,10 +74,9 @@ class BackgroundScores(QObject):
         """
         if truth is source:
             raise InputError("Ground truth and input are the same layer: choose the long exposure as ground truth.")
-        of_input, of_truth, of_result, of_uncertainty = (
-            None if layer is None else self._stack(layer) for layer in (source, truth, restored, uncertainty)
-        )
-        assert of_input is not None
+        of_input = self._stack(source)
+        of_truth = None if truth is None else self._stack(truth, of_input.frames)
+        of_result, of_uncertainty = (None if layer is None else self._stack(layer) for layer in (restored, uncertainty))
         if of_truth is not None and of_truth.frames.shape != of_input.frames.shape:
             raise InputError(
                 f"The ground truth is {_size(of_truth)}, the input {_size(of_input)}: they must show the same frames."
@@ -97,15 +100,21 @@ class BackgroundScores(QObject):
     def forget(self, layer: Image) -> None:
         """Drop the scores of a layer."""
         stack = self._stacks.pop(layer, None)
+        self._known.pop(layer, None)
         if stack is not None:
             self.timeline.forget(stack)
 
-    def _stack(self, layer: Image) -> ScoredStack:
+    def _stack(self, layer: Image, scored: Frames | None = None) -> ScoredStack:
+        """Return the stack of a layer, or of the truth of another stack."""
         frames, stack = layer_frames(layer), self._stacks.get(layer)
-        is_known = stack is not None and pixels_of(stack.frames.data) is pixels_of(frames.data)
-        if stack is None or not is_known or stack.frames.axes != frames.axes:
+        shape = frames.shape if scored is None else scored.shape
+        axes = frames.axes if scored is None else scored.axes
+        known = pixels_of(frames.data), frames.axes, axes, shape
+        before = self._known.get(layer)
+        if stack is None or before is None or before[0] is not known[0] or before[1:] != known[1:]:
             self.forget(layer)
-            stack = self._stacks[layer] = ScoredStack(frames)
+            stack = self._stacks[layer] = ScoredStack(frames if scored is None else truth_of(frames, scored))
+            self._known[layer] = known
             layer.events.data.connect(self._on_data)
         return stack
 
