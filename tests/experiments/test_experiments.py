@@ -284,6 +284,10 @@ def test_pairs_come_from_stacks_and_from_folders_of_frames(tmp_path):
         # field 10 comes after field 9
         np.testing.assert_array_equal(stacks.low[8], low[10])
         np.testing.assert_array_equal(stacks.high[0], high[2])
+        several = FileSet(low=tmp_path / first, high=tmp_path / second, frames=((0, 1), (3, 5)))
+        assert several.title.endswith(", frames 0:1,3:5")
+        assert several.identity()["frames"] == [[0, 1], [3, 5]]
+        np.testing.assert_array_equal(list(several.stacks().low), low[[0, 3, 4]])
     with pytest.raises(InputError, match="2:13"):
         FileSet(low=tmp_path / "low", high=tmp_path / "high", frames=(2, 13)).stacks()
     with pytest.raises(InputError, match="no file or folder"):

@@ -198,12 +198,17 @@ def _pair_set(entry: Any, folder: Path) -> PairSet:
         )
     _check_keys(entry, {"low", "high"}, {"frames", "movie"})
     frames = entry.get("frames")
-    if frames is not None and (not isinstance(frames, list) or [type(one) for one in frames] != [int, int]):
-        raise InputError(f"frames must be the first and the one after the last, such as [0, 60]; found {frames!r}.")
+    are_many = isinstance(frames, list) and frames != [] and all(isinstance(one, list) for one in frames)
+    ranges = frames if are_many else [frames]
+    if frames is not None and not all(isinstance(one, list) and list(map(type, one)) == [int, int] for one in ranges):
+        raise InputError(
+            "frames must be the first and the one after the last, such as [0, 60], or several such ranges; "
+            f"found {frames!r}."
+        )
     return FileSet(
         low=folder / entry["low"],
         high=folder / entry["high"],
-        frames=None if frames is None else (frames[0], frames[1]),
+        frames=None if frames is None else tuple(map(tuple, frames)) if are_many else (frames[0], frames[1]),
         is_movie=bool(entry.get("movie", False)),
     )
 

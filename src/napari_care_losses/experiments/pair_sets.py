@@ -119,21 +119,27 @@ class FileSet:
 
     low: Path
     high: Path
-    frames: tuple[int, int] | None = None
-    """First frame and the one after the last; all by default."""
+    frames: tuple[int, int] | tuple[tuple[int, int], ...] | None = None
+    """First frame and the one after the last, or several such ranges; all by default."""
     is_movie: bool = False
     """Whether the frames are time points of one movie, not independent fields of view."""
 
     @property
+    def _ranges(self) -> list[tuple[int, int]]:
+        ends = np.ravel(self.frames or ()).tolist()
+        return list(zip(ends[::2], ends[1::2], strict=True))
+
+    @property
     def title(self) -> str:
         """Description for the user."""
-        chosen = "" if self.frames is None else f", frames {self.frames[0]}:{self.frames[1]}"
+        ranges = ",".join(f"{start}:{stop}" for start, stop in self._ranges)
+        chosen = f", frames {ranges}" if ranges else ""
         kind = " (one movie)" if self.is_movie else ""
         return f"{self.low.name} against {self.high.name}{chosen}{kind}"
 
     def smoke(self, count: int) -> FileSet:
         """Return a small set of at most `count` pairs, for a smoke run."""
-        start, stop = self.frames or (0, count)
+        start, stop = self._ranges[0] if self.frames else (0, count)
         return replace(self, frames=(start, min(stop, start + count)))
 
     def identity(self) -> dict[str, Any]:
@@ -145,7 +151,11 @@ class FileSet:
             except OSError as error:
                 raise InputError(f"There is no file or folder {path}: {error.strerror or error}.") from error
             sides[name] = [str(path.resolve()), status.st_size, status.st_mtime_ns]
-        return {**sides, "frames": None if self.frames is None else list(self.frames), "is_movie": self.is_movie}
+        return {
+            **sides,
+            "frames": None if self.frames is None else np.asarray(self.frames).tolist(),
+            "is_movie": self.is_movie,
+        }
 
     def stacks(self) -> Stacks:
         """Open it, lazily; raises `InputError` if it cannot be read, or low and high do not fit."""
@@ -157,7 +167,7 @@ class FileSet:
             )
         if self.frames is not None:
             try:
-                low, high = (frames.select(*self.frames) for frames in (low, high))
+                low, high = (frames.select_ranges(self._ranges) for frames in (low, high))
             except InputError as error:
                 raise InputError(f"{self.low}: {error}") from error
         return Stacks(low, high)

@@ -125,6 +125,17 @@ def test_the_button_is_enabled_only_when_its_press_succeeds(prepare, reason, vie
     assert bool(widget.run_bar.reason.text()) is (reason != "")
 
 
+def test_a_truth_may_have_axes_of_one_step_or_one_frame_for_a_movie(viewer, open_widget, stack) -> None:
+    for data, name in ((stack[:, None], "single steps"), (stack[0], "one frame")):
+        viewer.add_image(data, name=name)
+    image = viewer.add_image(stack)
+    widget = open_widget()
+    widget.settings.image.value = image
+    for name in ("single steps", "one frame"):
+        widget.settings.truth.value = viewer.layers[name]
+        assert widget.settings.plan().truth.shape == stack.shape
+
+
 def test_a_single_image_needs_no_questions_on_frames(viewer, open_widget, stack, qtbot) -> None:
     layer = viewer.add_image(stack[0])
     widget = open_widget("tv")
