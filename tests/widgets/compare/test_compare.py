@@ -73,6 +73,19 @@ def test_whole_stacks_lie_on_the_input(viewer, open_widget, stack, qtbot) -> Non
     assert widget.settings.image.value is source
 
 
+@pytest.mark.parametrize("width", [3, 4])
+def test_images_a_few_pixels_wide_are_added_as_grey_layers(width, viewer, open_widget, qtbot, notified) -> None:
+    source = viewer.add_image(np.random.default_rng(0).poisson(100, (4, 40, width)), rgb=False)
+    widget = open_widget("tv")
+    press_compare(widget, qtbot)
+    widget.summary.layers.click()
+    layer = viewer.layers[-1]
+    assert layer is not source
+    assert not layer.rgb
+    assert layer.data.shape == source.data.shape
+    assert list(notified) == []
+
+
 def test_both_sliders_move_each_other(viewer, open_widget, stack, qtbot) -> None:
     viewer.add_image(stack.reshape(3, 1, 40, 52)[:, [0, 0]], scale=(3, 2, 1, 1), translate=(10, 1, 0, 0))
     widget = open_widget("tv")

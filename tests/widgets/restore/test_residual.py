@@ -98,3 +98,20 @@ def test_the_residual_of_a_frame_that_is_not_finite_stays_empty(bench) -> None:
     bench.data[1, 3, 3] = np.nan
     bench.viewer.dims.set_current_step(0, 1)
     assert np.isnan(residual_of(bench).data[1].compute()).all()
+
+
+@pytest.mark.parametrize("width", [3, 4])
+def test_the_residual_of_images_a_few_pixels_wide_is_grey(width: int, viewer, qtbot) -> None:
+    bench = Bench(viewer, qtbot)
+    for layer in (bench.source, bench.restored):
+        viewer.layers.remove(layer)
+    mark = dict(bench.restored.metadata[KEY])
+    bench.source = viewer.add_image(bench.input_data[..., :width], rgb=False)
+    mark["source"] = bench.source.unique_id
+    bench.restored = viewer.add_image(bench.data[..., :width], rgb=False, metadata={KEY: mark})
+    bench.restore(0)
+    bench.panel.residual.click()
+    bench.wait()
+    layer = residual_of(bench)
+    assert not layer.rgb
+    assert layer.data.shape == bench.source.data.shape

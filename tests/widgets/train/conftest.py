@@ -36,6 +36,6 @@ def docked_widget(make_napari_viewer: Callable[..., napari.Viewer], stack) -> tu
     viewer = make_napari_viewer(show=True)
     widget = TrainWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Train")
-    widget.pairs.rows[0].choose(viewer.add_image(stack), viewer.add_image(stack[[1, 2, 0]]))
     widget.form.set_values({**FEW, "budget": "steps", "amount": 1e6})
+    widget.pairs.rows[0].choose(viewer.add_image(stack), viewer.add_image(stack[[1, 2, 0]]))
     return viewer, widget

@@ -110,6 +110,21 @@ def test_a_pair_smaller_than_a_patch_is_marked_while_another_is_larger(widget, v
     assert "Left out" not in pairs.rows[0].verdict
 
 
+@pytest.mark.parametrize(("width", "advice"), [(3, "choose larger images"), (20, "choose a smaller patch size")])
+def test_pairs_that_are_all_smaller_than_a_patch_are_refused_before_the_start(width, advice, widget, viewer) -> None:
+    rng = np.random.default_rng(0)
+    low, high = (viewer.add_image(rng.poisson(100, (4, 160, width)), name=name, rgb=False) for name in ("a", "b"))
+    widget.form.editors["patch_size"].value = 32
+    widget.pairs.rows[0].choose(low, high)
+    assert shown(widget.pairs, 0)[0] == "✗"
+    assert widget.pairs.rows[0].verdict.startswith(f"✗ 160 x {width} px are too small for patches of 32 px: {advice}")
+    assert "too small for patches" in widget.run_bar.reason.text()
+    assert not widget.run_bar.start_button.isEnabled()
+    widget.form.editors["patch_size"].value = 16
+    assert (shown(widget.pairs, 0)[0] == "✗") == (width < 16)
+    assert widget.run_bar.start_button.isEnabled() == (width > 16)
+
+
 def test_a_pair_with_a_warning_stays_usable(widget, viewer, qtbot) -> None:
     low, high = simulate_pairs("actin", 2, (128, 128), ImagingConditions(low_ms=1), seed=1)
     inner = (slice(None), slice(16, -16), slice(16, -16))

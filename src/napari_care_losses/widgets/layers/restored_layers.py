@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from napari_care_losses.widgets.layers.conversion import (
     placement,
     shown_index,
 )
+from napari_care_losses.widgets.layers.input_changes import WatchedFrames, data_state, pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,9 +35,6 @@ KEY = "napari-care-losses"
 """Key of our entry in the metadata of a layer."""
 
 RESTORED, UNCERTAINTY = "restored", "uncertainty"
-
-SAMPLED = 4096
-"""Values of an array that are compared to notice a change in place."""
 
 
 class Filled(NamedTuple):
@@ -78,8 +75,8 @@ class Plan:
         The layer to restore.
     entry : LibraryEntry
         The model.
-    frames : Frames
-        The layer's frames.
+    frames : WatchedFrames
+        The layer's frames; they know those read by the earlier run.
     parameters : RestorationParameters
         How to restore them.
     kinds : list of str
@@ -94,7 +91,7 @@ class Plan:
 
     source: Image
     entry: LibraryEntry
-    frames: Frames
+    frames: WatchedFrames
     parameters: RestorationParameters
     kinds: list[str]
     stacks: dict[str, PartialStack]
@@ -120,23 +117,34 @@ def make_plan(
     frames = layer_frames(source)
     predicts_scale = entry.card.architecture.predicts_scale
     kinds = [RESTORED, UNCERTAINTY] if with_uncertainty and predicts_scale else [RESTORED]
-    stacks = {}
+    stacks, seen = {}, {}
     for kind in kinds:
         layer = find_result(viewer, source, entry, kind, parameters)
         if layer is not None and isinstance(layer.data, PartialStack):
             stacks[kind] = layer.data
+            seen = layer.metadata[KEY]["seen"]
     missing = sorted({index for stack in stacks.values() for index in stack.missing})
     if len(stacks) < len(kinds) or not missing:
-        stacks, missing = {}, list(range(len(frames)))
+        stacks, seen, missing = {}, {}, list(range(len(frames)))
+    watched = WatchedFrames(**{one.name: getattr(frames, one.name) for one in fields(frames)}, seen=seen)
     order = NearestFirst(missing, shown_index(source, viewer.dims))
-    return Plan(source, entry, frames, parameters, kinds, stacks, order, _job(source, entry, parameters))
+    return Plan(source, entry, watched, parameters, kinds, stacks, order, _job(source, entry, parameters))
 
 
 def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
-    """Restore the missing frames into the stacks of the plan, or into new ones."""
+    """Restore the missing frames into the stacks of the plan, or into new ones.
+
+    Raises
+    ------
+    InputError
+        If the input has changed since frames of it were read.
+    """
     # imported here, in the background: torch takes seconds
     from napari_care_losses.restoration.restore_stack import restore_frames
 
+    count = len(plan.order)
+    for _ in plan.frames.check():
+        yield Filled(0, count, None, plan.stacks, {})
     model = load_model(plan.entry.path)
     stacks = plan.stacks or {kind: PartialStack(new_array(plan.frames.shape)) for kind in plan.kinds}
     for done, total, frame, note, sampled in restore_frames(plan.frames, model, plan.parameters, indices=plan.order):
@@ -151,6 +159,10 @@ def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
             stack.fill(frame.index, image)
             limits[kind] = comparable_limits(image)
         yield Filled(done, total, frame.index, stacks, limits, note)
+    # others may take long to read a second time
+    if isinstance(plan.frames.data, np.ndarray):
+        for _ in plan.frames.check():
+            yield Filled(count, count, None, stacks, {}, note)
 
 
 def is_result(layer: Layer) -> bool:
@@ -257,9 +269,17 @@ def hand_over(viewer: ViewerModel, plan: Plan) -> None:
             layer._data = layer._data_raw = layer.data.array
 
 
-def pixels_of(data: Any) -> Any:
-    """Return an array that is the same object for a layer's data while they are filled and after."""
-    return data.array if isinstance(data, PartialStack) else data
+def is_current(plan: Plan) -> bool:
+    """Return whether the input is still what it was when it was planned, as far as has been noticed."""
+    return data_state(plan.source) == plan.job["data"] and not plan.frames.changed
+
+
+def release(viewer: ViewerModel, plan: Plan) -> None:
+    """Leave the layers of a plan to the user: no run goes on with what was made of other data."""
+    for kind in plan.kinds:
+        layer = result_of(viewer, plan, kind)
+        if layer is not None:
+            layer.metadata[KEY]["job"] = {**plan.job, "data": None}
 
 
 def match_contrast(layers: Iterable[Image], dims: Dims) -> None:
@@ -307,6 +327,7 @@ def _mark(layer: Image, plan: Plan, kind: str, stack: PartialStack) -> None:
         "model": str(plan.entry.path),
         "kind": kind,
         "job": plan.job,
+        "seen": plan.frames.seen,
         "layer": layer.unique_id,
         "pixels": weakref.ref(stack.array),
     }
@@ -339,7 +360,4 @@ def _job(source: Image, entry: LibraryEntry, parameters: RestorationParameters) 
         written = entry.path.stat().st_mtime_ns
     except OSError:
         written = 0
-    pixels = pixels_of(source.data)
-    # some of the values tell arrays that were changed in place
-    sample = pixels.flat[:: max(1, pixels.size // SAMPLED)].tobytes() if type(pixels) is np.ndarray else b""
-    return {"data": (id(pixels), zlib.crc32(sample)), "written": written, "parameters": parameters.to_dict()}
+    return {"data": data_state(source), "written": written, "parameters": parameters.to_dict()}

@@ -23,8 +23,9 @@ from napari_care_losses.widgets.layers.restored_layers import (
     follow_placement,
     frames_done,
     hand_over,
-    make_plan,
+    is_current,
     match_contrast,
+    release,
     restore_into_stacks,
     result_of,
     show_done,
@@ -37,13 +38,13 @@ from napari_care_losses.widgets.restore.panels.import_model import ImportPanel
 from napari_care_losses.widgets.restore.panels.save import SaveButton
 from napari_care_losses.widgets.restore.preview.live_preview import LivePreview
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
-from napari_care_losses.widgets.restore.shown_result import Chosen
+from napari_care_losses.widgets.restore.shown_result import Chosen, outcome_text, progress_text
 from napari_care_losses.widgets.shared.events import Links
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, line_up, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
 from napari_care_losses.widgets.shared.panel import Panel
-from napari_care_losses.widgets.shared.run_bar import Clock, RunBar, duration, show_text, text_line
+from napari_care_losses.widgets.shared.run_bar import Clock, RunBar, show_text, text_line
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -78,7 +79,6 @@ class RestoreWidget(Panel):
         super().__init__(napari_viewer)
         self._plan: Plan | None = None
         self._is_shown = False
-        self._before = 0
         self._note = ""
         self._chosen: tuple[Image | None, LibraryEntry | None] = None, None
         self._clock = Clock()
@@ -224,6 +224,8 @@ class RestoreWidget(Panel):
             self.run_bar.say("")
         problem = "" if is_running else self._problem()
         self.run_bar.set_state(is_running=is_running, is_stopping=self._job.is_stopping, reason=problem)
+        if self._plan is not None and not is_current(self._plan):
+            self._job.stop()
         plan = None if is_running or problem else self._make_plan()
         left = len(plan.order) if plan is not None and plan.stacks else 0
         self.run_bar.start_button.setText(f"Restore the missing {left}" if left else "Restore")
@@ -261,11 +263,9 @@ class RestoreWidget(Panel):
         return None
 
     def _make_plan(self) -> Plan | None:
-        layer, entry = self.image.value, self.model.value
-        if layer is None or entry is None:
-            return None
+        chosen = self._choice()
         wants_uncertainty = self.uncertainty.enabled and self.uncertainty.value
-        return make_plan(self._viewer, layer, entry, self.form.value(), with_uncertainty=wants_uncertainty)
+        return None if chosen is None else chosen.plan(with_uncertainty=wants_uncertainty)
 
     def _start(self) -> None:
         if self._job.is_running or self._problem():
@@ -275,7 +275,6 @@ class RestoreWidget(Panel):
         # pressing the button chooses the layer
         self.image.value = plan.source
         self._is_shown, self._clock, self._note, self._failure = False, Clock(), "", ""
-        self._before = len(plan.frames) - len(plan.order)
         self._done = 0
         self.run_bar.show_progress(-1)
         self.run_bar.say("Starting…")
@@ -295,19 +294,17 @@ class RestoreWidget(Panel):
         plan = self._plan
         if plan is None:
             return
-        if filled.sampled is not None:
-            self._clock = Clock()
-            self.run_bar.say(f"Finding the range: frame {filled.sampled[0]} of {filled.sampled[1]}")
+        if not is_current(plan):
+            self._stop()
             return
-        self._note = filled.note
-        self.run_bar.show_progress(filled.done / filled.total)
+        if filled.sampled is not None or not filled.done:
+            self._clock = Clock()
+        else:
+            self._note = filled.note
+            self.run_bar.show_progress(filled.done / filled.total)
         if filled.frame_index is not None:
             self._show_frame(filled, filled.frame_index, plan)
-        count = len(plan.order)
-        parts = [f"{self._before + self._done} of {len(plan.frames)} frames"] if len(plan.frames) > 1 else []
-        parts += [f"tile {filled.done} of {filled.total}"] if filled.total > count else []
-        parts += [f"{duration(self._clock.seconds_left(filled.done, filled.total))} left"]
-        self.run_bar.say(", ".join(parts))
+        self.run_bar.say(progress_text(plan, filled, self._clock, self._done))
 
     def _show_frame(self, filled: Filled, index: int, plan: Plan) -> None:
         if not self._is_shown:
@@ -332,17 +329,13 @@ class RestoreWidget(Panel):
         plan, self._plan = self._plan, None
         assert plan is not None
         hand_over(self._viewer, plan)
-        total = len(plan.frames)
-        count = f"{total} frame{'s' if total > 1 else ''}"
-        if self._failure:
-            self.run_bar.say(self._failure)
-        elif outcome is Outcome.DONE:
-            restored = f"{self._done} missing of {count}" if self._before else count
-            self.run_bar.say(f"Restored {restored} in {duration(self._clock.seconds)}. {self._note}".rstrip())
-        elif outcome is Outcome.STOPPED:
-            # the last one may have come after the last report
-            result = result_of(self._viewer, plan) if self._is_shown or plan.stacks else None
-            self.run_bar.say(f"Cancelled: {len(frames_done(result))} of {count} are restored.")
+        # the last frame may have come after the last report
+        result = result_of(self._viewer, plan) if self._is_shown or plan.stacks else None
+        said = self._failure or outcome_text(plan, outcome, result, self._clock, self._note)
+        if said:
+            self.run_bar.say(said)
+        if not is_current(plan):
+            release(self._viewer, plan)
         self._update()
 
     def _look(self, _event: object = None) -> None:

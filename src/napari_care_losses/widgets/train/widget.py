@@ -124,7 +124,8 @@ class TrainWidget(Panel):
         if stopped.starts_from_model and start is None:
             raise InputError("This training started from a model: choose the same one under Start.")
         return TrainingPlan(
-            pairs=self.pairs.pairs(),
+            # its patches are not of the size chosen here
+            pairs=self.pairs.pairs(any_size=True),
             loss=stopped.loss,
             parameters=stopped.parameters,
             structure=stopped.structure,

@@ -18,7 +18,8 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.residual import residual
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames, placement
-from napari_care_losses.widgets.layers.restored_layers import KEY, pixels_of
+from napari_care_losses.widgets.layers.input_changes import pixels_of
+from napari_care_losses.widgets.layers.restored_layers import KEY
 from napari_care_losses.widgets.shared.form import tooltip
 
 if TYPE_CHECKING:

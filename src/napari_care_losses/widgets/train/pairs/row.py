@@ -62,6 +62,8 @@ class PairRow:
         Number of the row that lists the same pair already.
     too_small : str
         That a training leaves the pair out, for its images are smaller than a patch; empty where they are not.
+    refusal : str
+        Why there is no training with patches of the chosen size, where no pair is large enough; else empty.
     """
 
     def __init__(self, on_changed: Callable[[PairRow], None], files: PairSource | None = None) -> None:
@@ -75,7 +77,7 @@ class PairRow:
         self.warnings: Sequence[str] = ()
         self.is_examined = False
         self.twin: int | None = None
-        self.too_small = ""
+        self.too_small = self.refusal = ""
         if files is None:
             self.check()
 
@@ -97,7 +99,7 @@ class PairRow:
     @property
     def is_usable(self) -> bool:
         """Whether the pair can be used for training."""
-        return self.shape is not None and self.twin is None
+        return self.shape is not None and self.twin is None and not self.refusal
 
     @property
     def names(self) -> tuple[str, str]:
@@ -118,6 +120,8 @@ class PairRow:
             return "… being checked"
         if self.twin is not None:
             return f"✗ Listed twice: row {self.twin} is the same pair."
+        if self.refusal:
+            return f"✗ {self.refusal}"
         count = math.prod(self.shape[:-2])
         what = f"{count} frame{'s' if count > 1 else ''} of {shape_text(self.shape[-2:])} px"
         warnings = [warning for warning in (self.too_small, *self.warnings) if warning]

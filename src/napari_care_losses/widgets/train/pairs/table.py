@@ -8,7 +8,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.training.pair_sources import first_listing
+from napari_care_losses.training.pair_sources import first_listing, shape_text
+from napari_care_losses.training.parameters import TrainingParameters
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.shared.events import Links
 from napari_care_losses.widgets.shared.form import Rows, tooltip
@@ -89,8 +90,8 @@ class PairTable(QWidget):
         self.folders.chosen.connect(self.add_files)
         self.folders.open()
 
-    def pairs(self) -> list[PairSource]:
-        """Return the pairs of all rows.
+    def pairs(self, *, any_size: bool = False) -> list[PairSource]:
+        """Return the pairs of all rows; with `any_size` also those smaller than a patch of the chosen size.
 
         Raises
         ------
@@ -102,7 +103,7 @@ class PairTable(QWidget):
         for number, row in enumerate(self.rows, 1):
             if row.is_empty:
                 raise InputError(f"Row {number} is empty: choose its low and its high exposure, or remove it.")
-            if row.is_checked and not row.is_usable:
+            if row.is_checked and not row.is_usable and not (any_size and row.refusal):
                 which = f"row {number}, " if len(self.rows) > 1 else ""
                 raise InputError(f"Replace or remove {which}the pair marked {row.verdict}")
         unchecked = sum(not row.is_checked for row in self.rows)
@@ -116,13 +117,14 @@ class PairTable(QWidget):
         return self._checks.is_running
 
     def mark_small(self, patch_size: int) -> None:
-        """Mark the pairs that a training leaves out because they are smaller than a patch, while others are not."""
-        sizes = [min(row.shape[-2:]) if row.is_usable else 0 for row in self.rows]
+        """Mark the pairs that a training leaves out because they are smaller than a patch; if all are, refuse them."""
+        sizes = [min(row.shape[-2:]) if row.shape is not None and row.twin is None else 0 for row in self.rows]
         for number, (row, size) in enumerate(zip(self.rows, sizes, strict=True)):
             is_small = 0 < size < patch_size <= max(sizes)
             text = f"Left out: smaller than a patch of {patch_size} px." if is_small else ""
-            if text != row.too_small:
-                row.too_small = text
+            refusal = _too_small(row, patch_size) if 0 < size <= max(sizes) < patch_size else ""
+            if (text, refusal) != (row.too_small, row.refusal):
+                row.too_small, row.refusal = text, refusal
                 self.table.show_row(number, row)
                 self._show_details()
 
@@ -278,3 +280,11 @@ class PairTable(QWidget):
             if tuple(kept) != row.layers:
                 row.choose(*kept)
         self._update_buttons()
+
+
+def _too_small(row: PairRow, patch_size: int) -> str:
+    assert row.shape is not None
+    size = row.shape[-2:]
+    smallest = int(TrainingParameters.described()["patch_size"].low)
+    advice = "choose a smaller patch size, or larger images" if min(size) >= smallest else "choose larger images"
+    return f"{shape_text(size)} px are too small for patches of {patch_size} px: {advice}."
