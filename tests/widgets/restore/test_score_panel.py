@@ -303,3 +303,16 @@ def test_closing_the_viewer_while_frames_are_judged(make_napari_viewer, qtbot) -
     del panel
     viewer.close()
     slow.go.set()
+
+
+def test_a_truth_with_an_axis_of_one_step_scores_the_same(bench) -> None:
+    bench.panel.truth.value = bench.truth
+    bench.restore(0, 3)
+    expected = bench.shown()[PSNR]
+    bench.panel.truth.value = bench.viewer.add_image(bench.truth_data[:, None], name="single steps", visible=False)
+    bench.wait()
+    assert bench.panel.message.text() == ""
+    assert bench.shown()[PSNR] == expected
+    bench.panel.truth.value = bench.viewer.add_image(bench.truth_data[0], name="one frame", visible=False)
+    bench.wait()
+    assert bench.shown()[PSNR] == expected
