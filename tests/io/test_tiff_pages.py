@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import struct
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -303,3 +305,15 @@ def test_stacks_of_metamorph(
     (tmp_path / "a.stk").write_bytes((tmp_path / "a.stk").read_bytes()[:2000])
     with pytest.raises(InputError):
         read_stack(tmp_path / "a.stk")
+
+
+def test_what_is_logged_of_a_damaged_file_is_not_taken_for_another_one(tmp_path):
+    from napari_care_losses.io.tiff_reader import _captured_log
+
+    logger = logging.getLogger("tifffile")
+    with _captured_log() as here:
+        thread = threading.Thread(target=lambda: logger.warning("invalid page offset"))
+        thread.start()
+        thread.join()
+        logger.error("mine")
+    assert here == ["mine"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
@@ -197,8 +198,12 @@ def _level(path: Path, tiff: tifffile.TiffFile, number: int, level: int) -> zarr
 def _captured_log() -> Iterator[list[str]]:
     """Collect what tifffile logs of a damaged file instead of showing it: the caller raises one clear error."""
     messages: list[str] = []
+    reading = threading.get_ident()
 
     def collect(record: logging.LogRecord) -> bool:
+        # another thread may read another file meanwhile
+        if record.thread != reading:
+            return True
         messages.append(record.getMessage())
         return False
 
