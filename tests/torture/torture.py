@@ -88,4 +88,5 @@ def _in_a_process(name: str, scale: float) -> dict[str, float] | None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     sys.exit(main())

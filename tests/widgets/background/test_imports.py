@@ -12,6 +12,8 @@ from napari_care_losses.widgets.background import imports as loading
 def library(tmp_path, monkeypatch):
     """Return a function that makes a package which stands in for torch; it notes how it is imported."""
     monkeypatch.syspath_prepend(tmp_path)
+    # a test before this one may have loaded torch in this way
+    gc.unfreeze()
 
     def make(name, code=""):
         (tmp_path / f"{name}.py").write_text(f"import gc\nis_collected = gc.isenabled()\n{code}", encoding="utf-8")
