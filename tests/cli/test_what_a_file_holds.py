@@ -96,6 +96,16 @@ class TestSeries:
         assert status_of(*RESTORE, "positions.ome.tif", "--series", "1", "--out", "positions.ome.tif") == 2
         assert "overwrite" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("series", [(), ("--series", "all"), ("--series", "0")])
+    def test_a_movie_written_page_by_page_is_one_stack(self, folder, capsys, series):
+        for frame in STACK[:3]:
+            tifffile.imwrite("pages.tif", frame, append=True)
+        assert status_of(*RESTORE, "pages.tif", "--out", "out.tif", *series) == 0
+        assert "nothing tells apart" in capsys.readouterr().err
+        save_stack("three.tif", Frames(STACK[:3], "TYX"))
+        assert status_of(*RESTORE, "three.tif", "--out", "right.tif") == 0
+        np.testing.assert_array_equal(pixels("out.tif"), pixels("right.tif"))
+
     def test_fields_of_a_plate_have_names_that_tell_them_apart(self, folder):
         fields = write_plate(folder / "p.zarr")
         assert status_of(*RESTORE, *fields[:2], "--out", "named") == 0

@@ -183,6 +183,52 @@ class TestSeveralImages:
         np.testing.assert_array_equal(np.stack(list(read_stack(path))), STACK[:4])
 
 
+def write_page_by_page(path: Path, **options: Any) -> None:
+    for frame in STACK[:5]:
+        tifffile.imwrite(path, frame, append=True, **options)
+
+
+class TestPageByPage:
+    @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}, {"bigtiff": True}])
+    def test_pages_that_nothing_tells_apart_are_one_stack_with_a_note(
+        self, tmp_path: Path, options: dict[str, Any]
+    ) -> None:
+        path = tmp_path / "a.tif"
+        write_page_by_page(path, **options)
+        frames = read_stack(path)
+        assert (frames.axes, frames.shape) == ("TYX", (5, 20, 24))
+        np.testing.assert_array_equal(np.stack(list(frames)), STACK[:5])
+        assert "holds 5 images of one page each that nothing tells apart: taken as the frames of one" in frames.note
+        assert list_images(path) == [path]
+
+    def test_one_writer_and_axes_of_one_step_make_no_difference(self, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+            for frame in STACK[:5]:
+                tiff.write(frame[None])
+        np.testing.assert_array_equal(np.stack(list(read_stack(tmp_path / "a.tif"))), STACK[:5])
+
+    def test_metadata_sizes_and_stacks_tell_images_apart(self, tmp_path: Path) -> None:
+        kinds: dict[str, list[tuple[np.ndarray, dict[str, Any]]]] = {
+            "names": [(STACK[one], {"metadata": {"name": f"field {one}"}}) for one in range(3)],
+            "sizes": [(STACK[0], {}), (STACK[1, :10], {}), (STACK[2], {})],
+            "stacks": [(STACK[3 * one : 3 * one + 3], {"photometric": "minisblack"}) for one in range(3)],
+        }
+        for kind, images in kinds.items():
+            for image, options in images:
+                tifffile.imwrite(tmp_path / f"{kind}.tif", image, append=True, **options)
+            with pytest.raises(InputError, match="holds 3 images"):
+                read_stack(tmp_path / f"{kind}.tif")
+
+    def test_a_frame_that_is_cut_short_is_missing(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tif"
+        write_page_by_page(path)
+        with tifffile.TiffFile(path) as tiff:
+            end = tiff.pages[4].dataoffsets[0] + 100
+        path.write_bytes(path.read_bytes()[:end])
+        frames = check_absent(path, "1 of 5 frames are missing (frame 4,", "TYX", range(4))
+        assert "nothing tells apart" in frames.note
+
+
 class TestAxes:
     @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
     @pytest.mark.parametrize(("shape", "axes"), [((3,), "TYX"), ((4,), "TYX"), ((2, 3), "TZYX"), ((3, 4), "TZYX")])

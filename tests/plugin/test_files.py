@@ -238,6 +238,19 @@ class TestWhatAFileHolds:
         for layer, one in zip(layers, pixels, strict=True):
             np.testing.assert_array_equal(layer.data, one)
 
+    def test_pages_that_nothing_tells_apart_are_one_stack(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said: list[str] = []
+        monkeypatch.setattr("napari.utils.notifications.show_warning", said.append)
+        pixels = stack(5, 20, 30)
+        for one in pixels:
+            tifffile.imwrite(tmp_path / "a.tif", one, append=True)
+        (layer,) = opened(tmp_path / "a.tif")
+        np.testing.assert_array_equal(layer.data, pixels)
+        assert len(said) == 1
+        assert "one page each that nothing tells apart" in said[0]
+
     def test_frames_that_are_missing_are_left_out_and_said(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

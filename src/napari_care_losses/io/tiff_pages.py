@@ -91,6 +91,19 @@ def image_numbers(tiff: tifffile.TiffFile) -> list[int]:
     return numbers
 
 
+def is_written_page_by_page(tiff: tifffile.TiffFile) -> bool:
+    """Return whether each page was written as an image of its own, and nothing but its pixels tells it apart.
+
+    A program that calls `tifffile.imwrite` with ``append=True`` for every frame of a movie leaves such a file.
+    """
+    series = tiff.series
+    if not tiff.is_shaped or len(series) < 2:
+        return False
+    if any(len(one) > 1 or one.keyframe.axes != "YX" or one.size > one.keyframe.size for one in series):
+        return False
+    return len({(one.shape, one.dtype, one.keyframe.description) for one in series}) == 1
+
+
 def choice_of_images(path: Path, tiff: tifffile.TiffFile, numbers: Sequence[int]) -> str:
     """Return the message that names the images of a file and asks for one."""
     named = []

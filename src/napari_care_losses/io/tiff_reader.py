@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,7 @@ from napari_care_losses.io.tiff_pages import (
     choice_of_images,
     companion_xml,
     image_numbers,
+    is_written_page_by_page,
     named_files,
 )
 from napari_care_losses.io.units import calibration_of
@@ -81,7 +82,7 @@ def list_images(path: Path) -> list[Path]:
     InputError
         If the file is missing or is no readable TIFF.
     """
-    with _opened(path) as (tiff, _):
+    with _opened(path) as (tiff, *_):
         numbers = image_numbers(tiff)
         return [path] if len(numbers) == 1 else [path / str(number) for number in numbers]
 
@@ -89,7 +90,7 @@ def list_images(path: Path) -> list[Path]:
 def files_of_set(path: Path) -> set[Path]:
     """Return the files that a TIFF file names as parts of its set, itself included; none where it is no set."""
     try:
-        with _opened(path) as (tiff, _):
+        with _opened(path) as (tiff, *_):
             return {path.parent / name for name in named_files(tiff.ome_metadata or "")}
     except InputError:
         return set()
@@ -113,7 +114,7 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
         If frames are missing.
     """
     file, number = _named(path)
-    with _opened(file) as (tiff, messages):
+    with _opened(file) as (tiff, messages, note):
         numbers = image_numbers(tiff)
         if number is None:
             if len(numbers) > 1:
@@ -125,7 +126,7 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
         check_size(file, series.keyframe)
         levels: list[Any] = [_level(file, tiff, number, level) for level in range(len(series.levels))]
         axes = _axes(series, len(levels[0].shape))
-        note, (calibration, metadata) = "", _described(tiff, number)
+        calibration, metadata = _described(tiff, number)
         shape = tuple(map(int, levels[0].shape))
         absent = absent_frames(file, tiff, number, shape, messages)
         if absent is not None:
@@ -136,7 +137,8 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
             axis, steps = absent.whole_steps()
             levels = [SomeSteps(level, axis, steps) for level in levels]
             letter = Frames(levels[0], axes).axes[axis]
-            note = f"{absent} Left out: {len(steps)} of {absent.shape[axis]} steps along {letter} are whole."
+            left_out = f"{absent} Left out: {len(steps)} of {absent.shape[axis]} steps along {letter} are whole."
+            note = f"{note} {left_out}".strip()
             if letter == "C" and len(metadata.channels) == absent.shape[axis]:
                 metadata = replace(metadata, channels=[metadata.channels[one] for one in steps])
             if steps[0]:
@@ -156,9 +158,17 @@ def _named(path: Path) -> tuple[Path, int | None]:
     return path, None
 
 
+class _Opened(NamedTuple):
+    """A file as tifffile reads it, what it logged of damage, and what is to be known of it."""
+
+    tiff: tifffile.TiffFile
+    messages: list[str]
+    note: str
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
-    """Open a file, and collect what tifffile logs of a damaged one; its errors become one clear error."""
+def _opened(path: Path) -> Iterator[_Opened]:
+    """Open a file; errors of tifffile become one clear error."""
     # loaded when a file is read, not when a widget is opened
     import tifffile
 
@@ -168,11 +178,20 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
         with _captured_log() as messages, tifffile.TiffFile(path) as tiff:
             check_chain(path, tiff)
             companion = companion_xml(path, tiff.ome_metadata or "")
-            with tiff if companion is None else tifffile.TiffFile(path, omexml=companion) as described:
-                check_file_names(path, described.ome_metadata or "")
-                if not described.series:
+            with ExitStack() as opened:
+                if companion is not None:
+                    tiff = opened.enter_context(tifffile.TiffFile(path, omexml=companion))
+                check_file_names(path, tiff.ome_metadata or "")
+                if not tiff.series:
                     raise InputError(f"{path} holds no image.")
-                yield described, messages
+                note = ""
+                if is_written_page_by_page(tiff):
+                    joined = opened.enter_context(tifffile.TiffFile(path, is_shaped=False))
+                    if len(joined.series) == 1:
+                        note = f"{path} holds {len(tiff.series)} images of one page each that nothing tells apart: "
+                        note += "taken as the frames of one stack."
+                        tiff = joined
+                yield _Opened(tiff, messages, note)
     except InputError:
         raise
     except Exception as error:
@@ -185,10 +204,16 @@ def _level(path: Path, tiff: tifffile.TiffFile, number: int, level: int) -> zarr
     import tifffile
     import zarr
 
-    page = tiff.series[number].levels[level].keyframe
+    series = tiff.series[number]
+    page = series.levels[level].keyframe
     # a page may have thousands of strips: it is read many times faster as a whole
     mode = "page" if not page.is_tiled and page.nbytes <= LARGEST_PAGE else None
-    store = tifffile.imread(path, aszarr=True, omexml=tiff.ome_metadata, series=number, level=level, chunkmode=mode)
+    store: Any
+    if len(series.levels) == 1:
+        # what has been read of the structure serves again
+        store = series.aszarr(chunkmode=mode)
+    else:
+        store = tifffile.imread(path, aszarr=True, omexml=tiff.ome_metadata, series=number, level=level, chunkmode=mode)
     data = zarr.open_array(store, mode="r")
     weakref.finalize(data, store.close)
     return data
