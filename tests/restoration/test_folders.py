@@ -59,6 +59,14 @@ def test_a_file_that_fails_is_reported_and_the_others_are_done(folder) -> None:
     ]
 
 
+def test_what_is_to_be_known_of_a_file_and_its_frames_comes_with_its_end(folder) -> None:
+    stack = np.asarray(read_tiff(folder / "a.tif").data).copy()
+    stack[1] = 7
+    save_stack(folder / "a.tif", Frames(stack, "TYX"))
+    notes = [(report.path.name, report.note) for report in restored(folder, make_model()) if report.fraction == 1]
+    assert notes == [("a.tif", "Left as they are, being blank: frame 1."), ("b.tif", "")]
+
+
 def test_a_stopped_run_continues_where_it_stopped(folder) -> None:
     model = make_model()
     whole = list(restored(folder, model))

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,19 +60,12 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
 
 
 def _frame_ranges(text: str) -> list[tuple[int, int]]:
-    ranges = [_frame_range(part) for part in text.split(",")]
-    if any(second[0] < first[1] for first, second in pairwise(sorted(ranges))):
-        raise argparse.ArgumentTypeError(f"expected ranges that do not overlap, found {text!r}")
-    return ranges
+    from napari_care_losses.images.selection import parse_ranges
 
-
-def _frame_range(text: str) -> tuple[int, int]:
-    """Return the start and the stop that A:B names."""
     try:
-        start, stop = (int(part) for part in text.split(":"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected A:B, two whole numbers such as 0:60, found {text!r}") from None
-    return start, stop
+        return parse_ranges(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def path_option(text: str) -> Path:

@@ -125,14 +125,14 @@ class Frames:
             raise InputError(f"Expected at least one pixel, found the empty shape {shape}.")
         object.__setattr__(self, "axes", axes)
         if self.stop is None:
-            first = _selected_axis(axes)
+            first = selected_axis(axes)
             object.__setattr__(self, "stop", 1 if first is None else int(shape[first]))
 
     @property
     def leading_shape(self) -> tuple[int, ...]:
         """Size of every axis in front of Y and X, after selection."""
         sizes = [int(size) for size in self.data.shape[:-2]]
-        first = _selected_axis(self.axes)
+        first = selected_axis(self.axes)
         if first is not None:
             sizes[first] = self.selectable
         return tuple(sizes)
@@ -202,7 +202,7 @@ class Frames:
     def position(self, index: int) -> tuple[int, ...]:
         """Return the place of frame `index` in the leading axes of `data`."""
         place = [int(i) for i in np.unravel_index(index, self.leading_shape)] if self.leading_shape else []
-        first = _selected_axis(self.axes)
+        first = selected_axis(self.axes)
         if first is not None:
             place[first] = self.start + place[first] if self.steps is None else self.steps[place[first]]
         return tuple(place)
@@ -233,7 +233,7 @@ class Frames:
             )
         metadata = self.metadata
         if start:
-            axis = self.axes[_selected_axis(self.axes) or 0]
+            axis = self.axes[selected_axis(self.axes) or 0]
             position = {letter: place for letter, place in metadata.position.items() if letter != axis}
             metadata = replace(metadata, position=position)
         steps = None if self.steps is None else self.steps[start:stop]
@@ -248,7 +248,7 @@ class Frames:
         chosen = tuple(step for part in parts for step in part.steps or range(part.start, part.stop or 0))
         if chosen == tuple(range(chosen[0], chosen[-1] + 1)):
             return replace(parts[0], stop=chosen[-1] + 1, steps=None)
-        axis = _selected_axis(self.axes)
+        axis = selected_axis(self.axes)
         unknown = {} if axis is None else {"z_step" if self.axes[axis] == "Z" else "time_step": None}
         return replace(parts[0], steps=chosen, calibration=replace(self.calibration, **unknown))
 
@@ -375,7 +375,8 @@ def _dtype_of(data: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _selected_axis(axes: str) -> int | None:
+def selected_axis(axes: str) -> int | None:
+    """Return the axis along which frames are selected: the first in front of Y and X that is not the channel."""
     return next((i for i, axis in enumerate(axes[:-2]) if axis != "C"), None)
 
 

@@ -30,6 +30,10 @@ class Region(NamedTuple):
         """What cuts the rectangle out of the frame."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
+    def within(self, outer: Region) -> Region:
+        """Return where the rectangle lies in one that contains it."""
+        return Region(self.y0 - outer.y0, self.y1 - outer.y0, self.x0 - outer.x0, self.x1 - outer.x0)
+
 
 def cells(shape: tuple[int, int], width: int) -> list[Region]:
     """Cut a frame into a grid of squares, narrower ones at its far edges.

@@ -38,7 +38,7 @@ class FileProgress(NamedTuple):
     clipped: int = 0
     """Pixels clipped to fit an integer type, once the file has ended."""
     note: str = ""
-    """What is to be known of the file, once it has ended; often empty."""
+    """What is to be known of the file and of its frames, once it has ended; often empty."""
 
 
 def stacks_in(folder: Path) -> list[Path]:
@@ -130,7 +130,8 @@ def restore_files(
                 steps = Steps(work)
                 for share in steps:
                     yield FileProgress(number, len(paths), path, share)
-                clipped = steps.result
+                clipped, of_frames = steps.result
+                note = f"{note} {of_frames}".strip()
         except CareError as error:
             problem = str(error)
         yield FileProgress(number, len(paths), path, 1.0, problem, clipped, note)
@@ -143,20 +144,24 @@ def _restored(
     out: Path,
     parameters: RestorationParameters | None,
     run: RunOptions,
-) -> Generator[float, None, int]:
-    """Restore one file, and resume a stopped run of the same job; yields the share that is done, below 1."""
+) -> Generator[float, None, tuple[int, str]]:
+    """Restore one file, and resume a stopped run of the same job; yields the share that is done, below 1.
+
+    Returns the pixels clipped and what is to be known of its frames.
+    """
     # torch takes seconds to load
     from napari_care_losses.restoration.to_file import restore_to_file
 
     for options in (run, replace(run, resume=False)):
         try:
             with closing(restore_to_file(frames, model, out, parameters, options, source=path)) as work:
-                steps = Steps(work)
+                steps, note = Steps(work), ""
                 for progress in steps:
+                    note = progress.note
                     yield min(progress.done / max(progress.total, 1), 0.999)
-                return steps.result
+                return steps.result, note
         except ResumeError:
             # The stopped run had other settings: the new ones count.
             if not options.resume:
                 raise
-    return 0
+    return 0, ""

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.errors import ComputeError
+from napari_care_losses.errors import ComputeError, InputError
+from napari_care_losses.images.regions import Region
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.images.usable_pixels import usable_frame, with_gaps
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.low_band import DEFAULT_SIGMA, noise_limited_sigma, tie_low_band
 from napari_care_losses.restoration.remarks import Remarks
-from napari_care_losses.restoration.tiles import crop, largest_tile, pad, plan_tiles, smallest_tile
+from napari_care_losses.restoration.tiles import in_padded, largest_tile, pad, plan_tiles, reach, smallest_tile
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -40,7 +41,7 @@ Frames are padded to multiples of the network's block, at which tiles start too,
 
 @dataclass(frozen=True)
 class RestoredFrame:
-    """One restored frame (Y, X), in the input's units."""
+    """One restored frame (Y, X), or the region of it that was asked for, in the input's units."""
 
     index: int
     """Index of the frame in the stack."""
@@ -86,22 +87,40 @@ class FrameRestorer:
 
     Parameters
     ----------
-    frames, model, parameters, device
+    frames, model, parameters, region, device
         As in `napari_care_losses.restoration.restore_stack.restore_frames`.
 
     Raises
     ------
     InputError
-        If the device does not exist.
+        If the device does not exist, or the region is not in the frames.
     """
 
-    def __init__(self, frames: Frames, model: Model, parameters: RestorationParameters, *, device: str) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        model: Model,
+        parameters: RestorationParameters,
+        *,
+        region: Region | None = None,
+        device: str,
+    ) -> None:
         self._frames, self._card = frames, model.card
         self._engine = open_engine(parameters.engine, model, device)
         self._replaces_hot = parameters.replace_hot_pixels
         self._sigma = tied_sigma(model.card, parameters.low_band)
         self._flips = FLIPS if parameters.average_flips else FLIPS[:1]
-        self._tiling = _Tiling(frames.frame_shape, self._engine, parameters.tile_size)
+        height, width = frames.frame_shape
+        whole = Region(0, height, 0, width)
+        self._region = region or whole
+        y0, y1, x0, x1 = self._region
+        if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
+            raise InputError(f"Expected a region of frames of {height} x {width} px, found {self._region}.")
+        # The gain of a low band that is tied is that of the whole frame.
+        self._computed = self._region if self._sigma is None else whole
+        self._placed = in_padded(self._computed, frames.frame_shape, model.card.architecture.block)
+        self._read = reach(self._placed, frames.frame_shape, model.card.architecture)
+        self._tiling = _Tiling(self._read.shape, self._engine, parameters.tile_size)
 
     @property
     def note(self) -> str:
@@ -124,20 +143,23 @@ class FrameRestorer:
 
         Raises `ComputeError` if the device fails.
         """
+        source, kept = given.source[self._region.slices], self._region.within(self._computed).slices
         if given.is_blank:
-            image = given.source.astype(np.float32)
+            image = source.astype(np.float32)
             scale = np.zeros_like(image) if self._card.architecture.predicts_scale else None
         else:
-            canvas = _Canvas(given, self._card, self._flips)
+            canvas = _Canvas(given, self._card, self._flips, self._read, self._placed)
             yield from self._tiling.fill(canvas)
             mean, scale = canvas.finished(self._sigma)
-            image = given.grey_levels.undo(mean)
+            image = given.grey_levels.undo(mean[kept])
             if scale is not None:
+                scale = scale[kept]
                 scale *= given.grey_levels.width
         if given.outside is not None:
-            image[given.outside] = given.source[given.outside]
+            outside = given.outside[self._region.slices]
+            image[outside] = source[outside]
             if scale is not None:
-                scale[given.outside] = np.where(np.isfinite(image[given.outside]), 0, np.nan)
+                scale[outside] = np.where(np.isfinite(image[outside]), 0, np.nan)
         return RestoredFrame(given.frame_index, image, scale, given.remarks)
 
     def left(self, filled: int, frames: int) -> int:
@@ -150,7 +172,7 @@ class FrameRestorer:
 
 
 class _Tiling:
-    """The tiles of every frame of a stack; smaller ones after the device failed."""
+    """The tiles of what is read of every frame of a stack; smaller ones after the device failed."""
 
     def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int | None) -> None:
         self._shape, self._engine = shape, engine
@@ -182,12 +204,12 @@ class _Tiling:
 
 
 class _Canvas:
-    """A normalised frame and its restoration, filled tile by tile."""
+    """A region of a normalised frame and its restoration, filled tile by tile; both regions are of the padded frame."""
 
-    def __init__(self, given: Input, card: ModelCard, flips: Sequence[Flip]) -> None:
-        image = given.image
-        self._image, self._outside, self._card, self._flips = image, given.outside, card, flips
-        self._padded, self._crop = pad(image, card.architecture.block), crop(image.shape, card.architecture.block)
+    def __init__(self, given: Input, card: ModelCard, flips: Sequence[Flip], read: Region, kept: Region) -> None:
+        self._image, self._outside, self._card, self._flips = given.image, given.outside, card, flips
+        self._padded = pad(given.image, card.architecture.block)[read.slices]
+        self._kept = kept.within(read).slices
         self._mean = np.empty_like(self._padded)
         self._scale = np.empty_like(self._padded) if card.architecture.predicts_scale else None
 
@@ -201,8 +223,8 @@ class _Canvas:
 
     def finished(self, tied_sigma: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Return mean and scale once all tiles are filled, with the low band tied if its smallest sigma is given."""
-        mean = self._mean[self._crop]
-        scale = None if self._scale is None else self._scale[self._crop]
+        mean = self._mean[self._kept]
+        scale = None if self._scale is None else self._scale[self._kept]
         if tied_sigma is not None:
             sigma = noise_limited_sigma(with_gaps(self._image, self._outside), tied_sigma)
             mean = tie_low_band(mean, self._image, sigma)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_care_losses.images.regions import Region
     from napari_care_losses.models.model import Model
 
 __all__ = ["Progress", "RestorationParameters", "RestoredFrame", "restore", "restore_frames"]
@@ -47,6 +48,7 @@ def restore_frames(
     parameters: RestorationParameters | None = None,
     *,
     indices: Sequence[int] | None = None,
+    region: Region | None = None,
     device: str = "auto",
 ) -> Generator[Progress, None, None]:
     """Restore the frames of a stack, one at a time; yields after every tile and can be closed at any step.
@@ -61,6 +63,8 @@ def restore_frames(
         How the frames are restored.
     indices : sequence of int, optional
         The frames to restore, in this order; by default all. The range is estimated from the whole stack.
+    region : Region, optional
+        The part of every frame to restore, with the pixels that the whole frame would have there; by default all.
     device : str
         One of `napari_care_losses.restoration.parameters.DEVICES`.
 
@@ -72,13 +76,13 @@ def restore_frames(
     Raises
     ------
     InputError
-        If a frame holds values beyond float32, or the device does not exist.
+        If a frame holds values beyond float32, the device does not exist, or the region is not in the frames.
     ComputeError
         If the device fails.
     """
     parameters = parameters or RestorationParameters()
     chosen = range(len(frames)) if indices is None else indices
-    restorer = FrameRestorer(frames, model, parameters, device=device)
+    restorer = FrameRestorer(frames, model, parameters, region=region, device=device)
     sampling = Steps(estimate_ranges(frames, parameters, model.card.normalization))
     done, total, to_sample = 0, restorer.left(0, len(chosen)), frames_to_sample(frames, parameters)
     for sampled in sampling:

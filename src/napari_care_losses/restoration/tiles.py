@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_care_losses.images.regions import Region
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -68,6 +70,26 @@ def pad(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
 def crop(shape: tuple[int, ...], block: int) -> tuple[slice, ...]:
     """Return where an image of this shape lies after `pad`."""
     return tuple(slice(_padding(size, block)[0], _padding(size, block)[0] + size) for size in shape)
+
+
+def in_padded(region: Region, shape: tuple[int, ...], block: int) -> Region:
+    """Return where a region of an image of this shape lies after `pad`."""
+    rows, columns = crop(shape, block)
+    return Region(region.y0 + rows.start, region.y1 + rows.start, region.x0 + columns.start, region.x1 + columns.start)
+
+
+def reach(region: Region, shape: tuple[int, int], architecture: Local) -> Region:
+    """Return what is read of a padded frame of shape (Y, X) to restore a region of it as with the whole frame.
+
+    Both are in pixels of the padded frame. It is the region with a margin of the receptive field, as far as the frame
+    goes, in whole blocks.
+    """
+    block, margin = architecture.block, architecture.margin
+    (y0, y1), (x0, x1) = (
+        (max(0, span.start - margin) // block * block, min(_padded(size, block), _padded(span.stop + margin, block)))
+        for span, size in zip(region.slices, shape, strict=True)
+    )
+    return Region(y0, y1, x0, x1)
 
 
 def _padding(size: int, block: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from napari_care_losses.restoration.low_band import estimate_gain
 from napari_care_losses.restoration.preview import previewer as previewer_module
 from napari_care_losses.restoration.preview.previewer import Previewer
 from napari_care_losses.restoration.preview.window import LARGEST_WINDOW
-from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
+from napari_care_losses.restoration.restore_stack import RestorationParameters, restore, restore_frames
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -212,6 +212,18 @@ def test_a_model_trained_anew_under_its_name_is_loaded(path):
     path.unlink()
     with pytest.raises(ModelFileError):
         shown(previewer, frames, 0, window, path)
+
+
+def test_a_preview_notes_what_the_restoration_will_of_the_frame(path):
+    stack = image_of((3, 40, 40))
+    stack[1], stack[2, 3:37:6, 3:37:6] = 7, 5e4
+    previewer, frames, window = Previewer("cpu"), Frames(stack), Region(0, 40, 0, 40)
+    for index in range(3):
+        parameters = RestorationParameters(engine="torch", normalization="stack")
+        _, steps = shown(previewer, frames, index, window, path, parameters)
+        *_, last = restore_frames(frames, load_model(path), parameters, indices=[index], device="cpu")
+        assert steps[-1].note == last.note
+        assert bool(last.note) == (index > 0)
 
 
 def test_a_preview_of_8_bits_computes_in_float32_and_notes_it(path):

@@ -210,6 +210,9 @@ def test_contrast_limits_are_taken_alike_from_images_of_different_brightness() -
     low, high = layers.comparable_limits(image)
     assert np.allclose(layers.comparable_limits(image * 7 + 3), (low * 7 + 3, high * 7 + 3))
     assert layers.comparable_limits(np.full((5, 5), 2.0)) == (2.0, 3.0)
+    bordered = np.pad(image * 1.0, 9, constant_values=np.nan)
+    assert layers.comparable_limits(bordered) == (low, high)
+    assert layers.comparable_limits(np.full((5, 5), np.nan)) == (0.0, 1.0)
 
 
 def test_restoring_again_replaces_the_layer(stack: NDArray[np.uint16], add_model: Callable[..., str]) -> None:

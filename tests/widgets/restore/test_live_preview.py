@@ -259,6 +259,17 @@ def test_a_frame_that_cannot_be_restored_says_why_without_a_message_box(show, st
     assert np.isfinite(shown.wait().data).all()
 
 
+def test_of_a_blank_frame_it_says_that_nothing_changes(show, stack) -> None:
+    stack[1] = 7
+    shown = show(stack)
+    shown.wait()
+    assert "blank" not in shown.said[-1]
+    shown.viewer.dims.set_current_step(0, 1)
+    assert (shown.wait().data == 7).all()
+    assert shown.said[-1].endswith(" s. Left as they are, being blank: frame 1.")
+    assert shown.live.layer.contrast_limits[0] < shown.live.layer.contrast_limits[1]
+
+
 def test_the_result_of_another_model_does_not_hide_it(show, stack, add_model) -> None:
     shown = show(stack)
     shown.wait()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from fixtures.restore_widget import entry, press_restore
 
-from napari_care_losses.images.frames import Calibration, Frames
-from napari_care_losses.io.stacks import read_stack, save_stack
+from napari_care_losses.images.frames import Calibration
+from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
@@ -238,28 +238,6 @@ def test_percentiles_that_do_not_go_together_are_said(viewer, open_widget, add_m
     qtbot.waitUntil(lambda: not widget.range.is_running, timeout=10_000)
     assert "must be below high_percentile" in widget.run_bar.reason.text()
     assert not widget.run_bar.start_button.isEnabled()
-
-
-def test_a_folder_is_restored_from_here(viewer, open_widget, add_model, stack, tmp_path, qtbot) -> None:
-    add_model()
-    for name in ("a", "b"):
-        save_stack(tmp_path / f"{name}.tif", Frames(stack, "TYX"))
-    (tmp_path / "broken.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:500])
-    viewer.add_image(stack)
-    widget = open_widget()
-    folder = widget.folder
-    assert "Choose a folder" in folder.run_bar.reason.text()
-    folder.source.value = tmp_path / "no"
-    assert "no folder" in folder.run_bar.reason.text()
-    folder.source.value = tmp_path
-    assert folder.run_bar.start_button.isEnabled()
-    folder.run_bar.start_button.click()
-    assert "folder is being restored" in widget.run_bar.reason.text()
-    qtbot.waitUntil(lambda: not folder.is_running, timeout=20_000)
-    assert "Restored 2 of 3 files" in folder.run_bar.status.text()
-    assert "broken.tif" in folder.run_bar.status.text()
-    result = read_tiff(tmp_path / "a_restored-untrained.tif")
-    assert np.allclose(np.asarray(result.data), restore(stack, load_model(entry().path)))
 
 
 def test_a_multiscale_layer_is_restored_at_full_resolution(viewer, open_widget, add_model, stack, qtbot) -> None:

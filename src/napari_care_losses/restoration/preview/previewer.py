@@ -13,6 +13,7 @@ from napari_care_losses.images.usable_pixels import usable_frame, with_gaps
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.preview.window import WIDTHS, cut, plan_window, richest_cell, tile_width
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
+from napari_care_losses.restoration.remarks import Remarks
 from napari_care_losses.restoration.tiles import crop, pad
 
 if TYPE_CHECKING:
@@ -114,12 +115,14 @@ class Previewer:
         if frame is None or frame.index != index:
             image = frames[index]
             usable = usable_frame(image, f"Frame {index}: ", replaces_hot=parameters.replace_hot_pixels)
-            frame = self._frame = _Frame(index, image, usable, ranges.of(index, usable.inside), engine)
+            grey_levels = ranges.of(index, usable.inside)
+            remarks = Remarks.of(index, usable, is_flash=ranges.shared(index) not in (None, grey_levels))
+            frame = self._frame = _Frame(index, image, usable, grey_levels, engine, remarks)
         width = tile_width(frame.architecture, on_cpu=engine.device.type == "cpu")
         tiles = plan_window(window, frames.frame_shape, frame.architecture, width, cursor)
         for number, tile in enumerate(tiles, 1):
             image = self._restored(frame, tile, width, sigma)
-            yield PreviewTile(number, len(tiles), frame.position(tile), image, self._note)
+            yield PreviewTile(number, len(tiles), frame.position(tile), image, frame.remarks.text(self._note))
 
     def close(self) -> None:
         """Free the engine's working memory; the previewer stays usable."""
@@ -139,7 +142,7 @@ class Previewer:
             self._tiles.clear()
             is_8_bit = name == "openvino-int8"
             self._engine = open_engine("openvino" if is_8_bit else name, load_model(path), self._device)
-            self._note = self._engine.note or ("in float32; restoring will use 8 bits" if is_8_bit else "")
+            self._note = self._engine.note or ("In float32; restoring will use 8 bits." if is_8_bit else "")
             self._engine_key = key
         return self._engine
 
@@ -193,9 +196,15 @@ class _Frame:
     """The visible frame, with its range and what was estimated from it."""
 
     def __init__(
-        self, index: int, source: NDArray[Any], usable: UsableFrame, grey_levels: Range, engine: Engine
+        self,
+        index: int,
+        source: NDArray[Any],
+        usable: UsableFrame,
+        grey_levels: Range,
+        engine: Engine,
+        remarks: Remarks,
     ) -> None:
-        self.index, self.grey_levels = index, grey_levels
+        self.index, self.grey_levels, self.remarks = index, grey_levels, remarks
         self.architecture: Network = engine.model.card.architecture
         image = usable.pixels
         self._engine, self._image, self._source, self._usable = engine, image, source, usable

@@ -27,6 +27,28 @@ COST = 4e9
 _BLOCK_MEAN = 8
 
 
+def visible_part(shape: tuple[int, int], visible: tuple[float, float, float, float]) -> Region | None:
+    """Return the part of a frame that is visible; None if no pixel is.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (Y, X) of the frame.
+    visible : tuple of float
+        First and last visible y, first and last visible x, in pixels of the frame; may lie outside. Pixel i reaches
+        from i - 0.5 to i + 0.5 and is visible if more than its edge is.
+
+    Examples
+    --------
+    >>> visible_part((40, 50), (-3.0, 12.2, 20.6, 90.0))
+    Region(y0=0, y1=13, x0=21, x1=50)
+    """
+    (y0, y1), (x0, x1) = (
+        _visible_span(first, last, size) for first, last, size in zip(visible[::2], visible[1::2], shape, strict=True)
+    )
+    return Region(y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
+
+
 def choose_window(
     shape: tuple[int, int],
     visible: tuple[float, float, float, float],
@@ -40,8 +62,7 @@ def choose_window(
     shape : tuple of int
         (Y, X) of the frame.
     visible : tuple of float
-        First and last visible y, first and last visible x, in pixels of the frame; may lie outside. Pixel i reaches
-        from i - 0.5 to i + 0.5 and is visible if more than its edge is.
+        As in `visible_part`.
     cursor : tuple of float, optional
         (y, x) in the same pixels; by default, and if it lies outside, the middle of the visible part.
     current : Region, optional
@@ -52,11 +73,11 @@ def choose_window(
     Region, or None
         None if no pixel of the frame is visible.
     """
-    (y0, y1), (x0, x1) = seen = [
-        _visible_span(first, last, size) for first, last, size in zip(visible[::2], visible[1::2], shape, strict=True)
-    ]
-    if y0 >= y1 or x0 >= x1:
+    part = visible_part(shape, visible)
+    if part is None:
         return None
+    y0, y1, x0, x1 = part
+    seen = (y0, y1), (x0, x1)
     is_inside = cursor is not None and all(
         low - 0.5 <= at < high - 0.5 for at, (low, high) in zip(cursor, seen, strict=True)
     )

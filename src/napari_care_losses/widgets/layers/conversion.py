@@ -115,8 +115,9 @@ def placement(layer: Image) -> dict[str, Any]:
 
 
 def comparable_limits(image: NDArray[Any]) -> tuple[float, float]:
-    """Return contrast limits that show images of different brightness alike."""
-    low, high = np.percentile(image, CONTRAST_PERCENTILES)
+    """Return contrast limits that show images of different brightness alike, by the pixels that have a value."""
+    valued = image[np.isfinite(image)]
+    low, high = np.percentile(valued, CONTRAST_PERCENTILES) if valued.size else (0.0, 1.0)
     return float(low), float(high if high > low else low + 1)
 
 

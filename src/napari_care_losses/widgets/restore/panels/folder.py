@@ -14,11 +14,17 @@ from napari_care_losses.widgets.shared.file_edit import FOLDER, file_edit, typed
 from napari_care_losses.widgets.shared.run_bar import Clock, duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_care_losses.models.library import LibraryEntry
     from napari_care_losses.restoration.parameters import RestorationParameters
+
+
+MOST_NOTES = 8
+"""Different notes on files that are shown."""
+
+_NAMED = 3
 
 
 class FolderPanel(JobPanel):
@@ -38,6 +44,7 @@ class FolderPanel(JobPanel):
         self._parameters: RestorationParameters | None = None
         self._is_held_up = False
         self._problems: list[str] = []
+        self._notes: dict[str, list[str]] = {}
         self._clock = Clock()
         self.source = file_edit(
             "Files in",
@@ -85,7 +92,7 @@ class FolderPanel(JobPanel):
         entry, parameters, source = self._entry, self._parameters, typed_path(self.source)
         assert entry is not None and source is not None
         paths, target = stacks_in(source), typed_path(self.target) or source
-        self._problems, self._clock = [], Clock()
+        self._problems, self._notes, self._clock = [], {}, Clock()
         self.run_bar.say("Starting…")
         self._job.start(
             lambda: _restored(paths, entry, target, parameters),
@@ -97,6 +104,8 @@ class FolderPanel(JobPanel):
     def _on_report(self, report: FileProgress) -> None:
         if report.problem:
             self._problems.append(f"{report.path.name}: {report.problem}")
+        if report.note:
+            self._notes.setdefault(report.note, []).append(report.path.name)
         done, self._count = report.number + report.fraction, report.total
         self.run_bar.show_progress(done / report.total)
         left = f"{duration(self._clock.seconds_left(done, report.total))} left"
@@ -111,7 +120,17 @@ class FolderPanel(JobPanel):
         self.changed.emit()
 
     def _say(self, text: str) -> None:
-        self.run_bar.say("\n✗ ".join([text, *self._problems]))
+        self.run_bar.say("\n".join([text, *(f"✗ {problem}" for problem in self._problems), *note_lines(self._notes)]))
+
+
+def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a line for each of the first notes; they are given with the names of the files they are about."""
+    lines = []
+    for text, names in list(notes.items())[:MOST_NOTES]:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        lines.append(f"• {', '.join(names[:_NAMED])}{more}: {text}")
+    left = len(notes) - len(lines)
+    return [*lines, f"• and {left} more notes"] if left else lines
 
 
 def _restored(

@@ -67,7 +67,7 @@ def preview_note(request: PreviewRequest, seconds: float, note: str) -> str:
     """Return the line shown for a complete preview."""
     height, width = request.window.shape
     where = "around the cursor" if request.is_part else "in view"
-    return f"Preview: {height} x {width} px {where}, {seconds:.2f} s" + (f" ({note})" if note else "")
+    return f"Preview: {height} x {width} px {where}, {seconds:.2f} s" + (f". {note}" if note else "")
 
 
 def modified(path: Path) -> int:
