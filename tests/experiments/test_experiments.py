@@ -20,6 +20,7 @@ from napari_care_losses.experiments.overview import overview_tables, write_overv
 from napari_care_losses.experiments.pair_sets import FileSet, SimulatedSet
 from napari_care_losses.experiments.results import load_result
 from napari_care_losses.experiments.runner import run_experiment
+from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.training.parameters import TrainingParameters
 
@@ -113,6 +114,7 @@ def test_the_experiments_are_those_of_the_papers_table_1():
         assert abs(experiment.train.seed - test.seed) > experiment.train.count
     assert entries["AAE"].train.brightness < 1
     assert {"patch-size", "losses", "lowest-light"} <= set(entries)
+    assert {method.loss.name for method in entries["losses"].methods} == LOSSES.keys()
     assert sorted({method.training.get("patch_size", 64) for method in entries["patch-size"].methods}) == [32, 64, 128]
 
 

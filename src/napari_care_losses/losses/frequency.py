@@ -138,10 +138,26 @@ def _mean_modulus(difference: Tensor) -> Tensor:
     """Return the mean modulus over all frequencies of images (N, 1, Y, X)."""
     import torch
 
-    columns = torch.fft.rfft2(difference, norm="ortho").abs().sum(dim=-2)
-    conjugate = columns[..., 1 : (difference.shape[-1] + 1) // 2]
+    return mean_over_frequencies(torch.fft.rfft2(difference, norm="ortho").abs(), difference)
+
+
+def mean_over_frequencies(half: Tensor, images: Tensor) -> Tensor:
+    """Return the mean over all frequencies of real values (N, 1, Y, X // 2 + 1) of a half spectrum.
+
+    It is the spectrum of `images` (N, 1, Y, X): columns that stand for their conjugates too count twice.
+
+    Examples
+    --------
+    >>> import torch
+    >>> image = torch.eye(8)[None, None]
+    >>> half = torch.fft.rfft2(image, norm="ortho").abs().square()
+    >>> round(mean_over_frequencies(half, image).item(), 4)  # the mean square of the image (Parseval)
+    0.125
+    """
+    columns = half.sum(dim=-2)
+    conjugate = columns[..., 1 : (images.shape[-1] + 1) // 2]
     total: Tensor = columns.sum() + conjugate.sum()
-    return total / difference.numel()
+    return total / images.numel()
 
 
 def _band(images: Tensor, sigma_small: float, sigma_large: float) -> Tensor:

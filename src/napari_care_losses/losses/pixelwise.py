@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.losses.base import Loss
+from napari_care_losses.parameters import parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,3 +85,38 @@ class MeanSquaredError(Loss):
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
         return (target - prediction.mean).square().mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charbonnier(Loss):
+    r"""Absolute error with a smooth minimum.
+
+    .. math:: L = \frac{1}{N} \sum_i ((t_i - r_i)^2 + \epsilon^2)^{1/2}
+
+    with restored :math:`r` and target :math:`t`. Errors much smaller than :math:`\epsilon` count by their square,
+    larger ones by their size. The loss of a perfect restoration is :math:`\epsilon`.
+    Source: Charbonnier, Blanc-Féraud, Aubert, Barlaud 1994, doi:10.1109/ICIP.1994.413553; in this form, with epsilon
+    0.001, Lai, Huang, Ahuja, Yang 2017, arXiv:1704.03915.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_care_losses.models.unet import Prediction
+    >>> restored, target = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.3)
+    >>> round(Charbonnier(epsilon=0.4)(Prediction(restored, None), target).item(), 4)
+    0.5
+    """
+
+    name = "charbonnier"
+    title = "Charbonnier"
+
+    epsilon: float = parameter(
+        1e-3,
+        "Epsilon",
+        "Error, in normalised units, below which errors count by their square, like in the mean squared error.",
+        low=1e-6,
+        high=10,
+    )
+
+    def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
+        return ((target - prediction.mean).square() + self.epsilon**2).sqrt().mean()

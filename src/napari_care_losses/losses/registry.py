@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.losses.adversarial import Adversarial
+from napari_care_losses.losses.focal import FocalFrequency, LogFocalFrequency
 from napari_care_losses.losses.frequency import Bandpass, Fourier, FourierBandpass
-from napari_care_losses.losses.pixelwise import Laplace, MeanAbsoluteError, MeanSquaredError
+from napari_care_losses.losses.pixelwise import Charbonnier, Laplace, MeanAbsoluteError, MeanSquaredError
+from napari_care_losses.losses.pyramid import LaplacianPyramid
 from napari_care_losses.losses.structural import MsSsimL1, Sobel, Ssim
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ LOSSES: dict[str, type[Loss]] = {
     loss.name: loss
     for loss in (
         *(Laplace, Fourier, Bandpass, FourierBandpass, MsSsimL1, Ssim, Sobel, Adversarial),
-        *(MeanAbsoluteError, MeanSquaredError),
+        *(LaplacianPyramid, FocalFrequency, LogFocalFrequency),
+        *(MeanAbsoluteError, MeanSquaredError, Charbonnier),
     )
 }
 """Every loss by its name, the paper's three first."""

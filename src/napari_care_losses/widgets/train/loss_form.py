@@ -28,6 +28,7 @@ SYMBOLS = {
     r"\sigma": "&sigma;",
     r"\lambda": "&lambda;",
     r"\alpha": "&alpha;",
+    r"\epsilon": "&epsilon;",
     r"\mu": "&mu;",
     r"\sum": "&sum;",
     r"\log": "log",
