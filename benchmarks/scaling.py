@@ -35,7 +35,7 @@ from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 
 MODEL = "actin-fft-lite"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-TRAINING = {"loss": "fft", "preset": "lite", "batch-size": "16", "patch-size": "64"}
+TRAINING = {"loss": "fft", "recipe": "paper", "preset": "lite", "batch-size": "16", "patch-size": "64"}
 
 
 def main() -> None:

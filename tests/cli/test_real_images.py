@@ -19,7 +19,7 @@ def test_a_short_training_restores_fields_it_has_not_seen(loss, beats_every_blur
     low, high = (shared_data / "w2s" / f"mitochondria_{exposure}.tif" for exposure in ("low", "high"))
     model, out = tmp_path / "model.safetensors", tmp_path / "restored.tif"
     train = ["train", "--low", low, "--high", high, "--frames", "0:60", "--loss", loss, "--preset", "lite"]
-    assert main([*map(str, train), "--steps", str(STEPS), "--out", str(model)]) == 0
+    assert main([*map(str, train), "--recipe", "paper", "--steps", str(STEPS), "--out", str(model)]) == 0
     assert main(["restore", str(model), str(low), "--frames", "60:63", "--out", str(out)]) == 0
     capsys.readouterr()
     scoring = ["evaluate", "--restored", out, "--truth", high, "--input", low, "--frames", "60:63", "--json"]

@@ -16,6 +16,7 @@ import tifffile
 import torch
 import zarr
 
+from napari_care_losses.cli.main import main
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import Architecture
@@ -40,10 +41,13 @@ def earlier(tmp_path: Path) -> Path:
     return Path(shutil.copytree(EARLIER, tmp_path / "earlier"))
 
 
-def toy_training() -> Trainer:
+def toy_pairs() -> list[Pair]:
     rng = np.random.default_rng(0)
     high = rng.random((3, 20, 20))
-    pairs = [Pair(image + rng.normal(0, 0.2, image.shape), image, f"toy[{i}]") for i, image in enumerate(high)]
+    return [Pair(image + rng.normal(0, 0.2, image.shape), image, f"toy[{i}]") for i, image in enumerate(high)]
+
+
+def toy_training() -> Trainer:
     settings = TrainingParameters(
         preset="lite",
         budget="steps",
@@ -53,7 +57,7 @@ def toy_training() -> Trainer:
         batch_size=2,
         validation_patches=2,
     )
-    return Trainer(pairs, LOSSES["laplace"](), settings, device="cpu")
+    return Trainer(toy_pairs(), LOSSES["laplace"](), settings, device="cpu")
 
 
 def test_the_card_is_read() -> None:
@@ -76,6 +80,22 @@ def test_the_stopped_training_is_resumed(earlier: Path) -> None:
     assert training.step > 0
     assert not training.is_finished
     list(train_to_file(toy_training(), earlier / "stopped.safetensors", resume=True))
+    expected = load_model(earlier / "model.safetensors").weights
+    resumed = load_model(earlier / "stopped.safetensors").weights
+    for name, values in expected.items():
+        torch.testing.assert_close(resumed[name], values, rtol=1e-3, atol=1e-4)
+
+
+def test_the_command_line_resumes_it_with_the_recipe_it_had(earlier: Path) -> None:
+    """It was stopped when the recipe of the paper was the default."""
+    for name, which in (("toy.tif", "low"), ("high.tif", "high")):
+        stack = np.stack([getattr(pair, which) for pair in toy_pairs()])
+        tifffile.imwrite(earlier / name, stack, photometric="minisblack")
+    files = ["--low", earlier / "toy.tif", "--high", earlier / "high.tif", "--out", earlier / "stopped.safetensors"]
+    network = "--loss laplace --preset lite --patch-size 16 --batch-size 2 --validation-patches 2 --device cpu"
+    budget = "--steps 6 --steps-per-epoch 2 --resume"
+    arguments = [*map(str, files), *network.split(), *budget.split()]
+    assert main(["train", *arguments]) == 0
     expected = load_model(earlier / "model.safetensors").weights
     resumed = load_model(earlier / "stopped.safetensors").weights
     for name, values in expected.items():

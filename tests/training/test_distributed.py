@@ -144,9 +144,7 @@ class TestLauncher:
     def command(self, processes, out, *more, steps=80, loss="mae"):
         module = ["-m", "napari_care_losses.cli.main"]
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        settings = (
-            f"--loss {loss} --preset lite --patch-size 32 --batch-size 8 --steps-per-epoch 20 --validation-patches 16"
-        )
+        settings = f"--loss {loss} --recipe paper --preset lite --patch-size 32 --batch-size 8 --steps-per-epoch 20"
         files = f"--validation-patches 16 --low low.tif --high high.tif --device cpu --steps {steps} --out {out}"
         return [
             sys.executable,

@@ -8,20 +8,29 @@ import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.parameters import Parameters
 
 
-def add_parameters(parser: argparse.ArgumentParser, owner: type[Parameters], skipped: Collection[str] = ()) -> None:
-    """Add one option a parameter of `owner`; those not given are absent from the namespace."""
+def add_parameters(
+    parser: argparse.ArgumentParser,
+    owner: type[Parameters],
+    skipped: Collection[str] = (),
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Add one option a parameter of `owner`; those not given are absent from the namespace.
+
+    The help gives the default of a parameter, or what `defaults` says of it.
+    """
     for name, info in owner.described().items():
         if name in skipped:
             continue
@@ -29,7 +38,7 @@ def add_parameters(parser: argparse.ArgumentParser, owner: type[Parameters], ski
         default = owner().to_dict()[name]
         unit = f" {info.unit}" if info.unit else ""
         shown = info.none_means if default == info.none_number else f"{default}{unit}"
-        text = f"{info.help} (default: {shown})".replace("%", "%%")
+        text = f"{info.help} (default: {defaults.get(name, shown)})".replace("%", "%%")
         if isinstance(default, bool):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         else:
@@ -37,16 +46,18 @@ def add_parameters(parser: argparse.ArgumentParser, owner: type[Parameters], ski
             parser.add_argument(flag, type=type(default), default=argparse.SUPPRESS, help=text, **choices)
 
 
-def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """Add the option for a recipe of training settings."""
-    from napari_care_losses.training.parameters import RECIPES
+def add_training_parameters(parser: argparse.ArgumentParser, *, recipe: str | None, recipe_default: str) -> None:
+    """Add the options of a training but for its budget: a recipe, with its default and that in words, and the rest."""
+    from napari_care_losses.training.parameters import RECIPES, TrainingParameters
 
     parser.add_argument(
         "--recipe",
         choices=tuple(RECIPES),
-        default="paper",
-        help="Training settings that belong together (default: paper); use fine-tune with --from.",
+        default=recipe,
+        help=f"Training settings that belong together (default: {recipe_default}).",
     )
+    of_recipes = dict.fromkeys(RECIPES["paper"], "that of the recipe")
+    add_parameters(parser, TrainingParameters, skipped={"budget", "amount"}, defaults=of_recipes)
 
 
 def add_frames(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.cli.common import (
     add_parameters,
-    add_recipe,
+    add_training_parameters,
     given_parameters,
     make_folder,
     path_option,
@@ -44,7 +44,6 @@ def add_experiment_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     from napari_care_losses.losses.registry import LOSSES
     from napari_care_losses.restoration.parameters import DEVICES, RestorationParameters
-    from napari_care_losses.training.parameters import TrainingParameters
 
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help="MM, AA, MA, AM, DDS, AAS, AAE, patch-size, losses, lowest-light; all."
@@ -68,8 +67,7 @@ def add_experiment_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--losses", nargs="+", choices=tuple(LOSSES), help="Only methods trained with these losses.")
     parser.add_argument("--smoke", action="store_true", help="A few small images, just to see that all of it runs.")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="Where to compute (auto).")
-    add_recipe(parser)
-    add_parameters(parser, TrainingParameters, skipped={"budget", "amount"})
+    add_training_parameters(parser, recipe="paper", recipe_default="paper")
     add_parameters(parser, RestorationParameters)
 
 

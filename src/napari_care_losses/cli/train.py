@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_care_losses.cli.common import (
     add_frames,
     add_parameters,
-    add_recipe,
+    add_training_parameters,
     given_parameters,
     path_option,
     selected,
@@ -35,7 +35,6 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     from napari_care_losses.models.model import STRUCTURE_NAMES
     from napari_care_losses.restoration.parameters import DEVICES
     from napari_care_losses.training.pair_sources import PAIRINGS
-    from napari_care_losses.training.parameters import TrainingParameters
 
     helps = {
         "--low": "Low-exposure stacks, TIFF or OME-Zarr, or their folder.",
@@ -60,8 +59,9 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         budget.add_argument(f"--{unit}", type=kind, help=f"Train this many {unit} (default: 100 epochs).")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="Where to compute (default: auto).")
     parser.add_argument("--resume", action="store_true", help="Continue a stopped training.")
-    add_recipe(parser)
-    add_parameters(parser, TrainingParameters, skipped={"budget", "amount"})
+    add_training_parameters(
+        parser, recipe=None, recipe_default="robust; fine-tune with --from; that of the stopped training with --resume"
+    )
     added: set[str] = set()
     for loss in LOSSES.values():
         # losses that share a parameter share its option
@@ -111,11 +111,11 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def _parameters(options: argparse.Namespace) -> TrainingParameters:
-    from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, RECIPES, TrainingParameters
+    from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters
 
     given = vars(options)
     unit = next((unit for unit in ("epochs", "steps", "minutes") if given[unit] is not None), "epochs")
-    settings = RECIPES[options.recipe] | given_parameters(options, TrainingParameters)
+    settings = _recipe(options) | given_parameters(options, TrainingParameters)
     settings.setdefault("steps_per_epoch", DEFAULT_STEPS_PER_EPOCH[unit])
     amount = 100 if given[unit] is None else given[unit]
     try:
@@ -123,6 +123,18 @@ def _parameters(options: argparse.Namespace) -> TrainingParameters:
     except ParameterError as error:
         # the user knows the amount by the option that sets it
         raise ParameterError(str(error).replace("amount must", f"--{unit} must", 1)) from error
+
+
+def _recipe(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the recipe; where none is chosen, those of the training to resume or the recommended."""
+    from napari_care_losses.training.checkpoint import read_stopped, state_path
+    from napari_care_losses.training.parameters import RECIPES, recommended_recipe
+
+    state = state_path(options.out)
+    if options.recipe is None and options.resume and state.is_file():
+        stopped = read_stopped(state).parameters.to_dict()
+        return {name: stopped[name] for name in RECIPES["paper"]}
+    return RECIPES[options.recipe or recommended_recipe(from_model=bool(options.start_from))]
 
 
 def _loss(options: argparse.Namespace) -> Loss:

@@ -52,7 +52,11 @@ class LaplacianPyramid(Loss):
     title = "Laplacian pyramid"
 
     levels: int = parameter(
-        4, "Levels", "Number of levels, the coarsest included; each halves the resolution.", low=2, high=8
+        4,
+        "Levels",
+        "Levels of the Laplacian pyramid, the coarsest included; each has half the resolution.",
+        low=2,
+        high=8,
     )
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102

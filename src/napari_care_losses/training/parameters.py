@@ -154,6 +154,24 @@ RECIPES: dict[str, dict[str, Any]] = {
 training a model further, paper is that of the paper."""
 
 
+def recommended_recipe(*, from_model: bool) -> str:
+    """Return the name of the recipe to take where none is chosen.
+
+    Parameters
+    ----------
+    from_model : bool
+        Whether the training starts from a model.
+
+    Examples
+    --------
+    >>> recommended_recipe(from_model=False)
+    'robust'
+    >>> recommended_recipe(from_model=True)
+    'fine-tune'
+    """
+    return "fine-tune" if from_model else "robust"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceParameters(Parameters):
     """Where a network is trained: no part of what makes two trainings equal."""

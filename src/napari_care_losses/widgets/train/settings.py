@@ -17,6 +17,7 @@ from napari_care_losses.training.parameters import (
     RECIPES,
     DeviceParameters,
     TrainingParameters,
+    recommended_recipe,
 )
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, line_up, narrow, tooltip
 from napari_care_losses.widgets.shared.layout import arrange
@@ -37,7 +38,7 @@ START = TrainingParameters(
     budget="minutes",
     amount=AMOUNTS["minutes"],
     steps_per_epoch=DEFAULT_STEPS_PER_EPOCH["minutes"],
-    **RECIPES["robust"],
+    **RECIPES[recommended_recipe(from_model=False)],
 )
 """The first values of the form."""
 
@@ -199,7 +200,7 @@ class TrainingSettings(QWidget):
         preset = self.form.editors["preset"]
         preset.enabled = entry is None
         preset.tooltip = tooltip(FIXED_BY_MODEL if entry else TrainingParameters.described()["preset"].help)
-        fitting, other = ("fine-tune", "robust") if entry else ("robust", "fine-tune")
+        fitting, other = (recommended_recipe(from_model=starts) for starts in (entry is not None, entry is None))
         if self.recipe.value == other:
             self.form.set_values(RECIPES[fitting])
             self._show_recipe()
