@@ -41,6 +41,7 @@ VARIED = ImagingConditions(brightness=(0.5, 2.0), zoom=(0.6, 1.2))
 """What the bundled models were trained over."""
 
 SAMPLES = {"actin": actin_sample, "mitochondria": mitochondria_sample, "dendra": dendra_sample}
+TRAINED_ON = tuple(SAMPLES)
 TRAINED, TESTED = slice(0, 60), slice(60, 69)
 EXPECTED = {
     "matched": False,
@@ -81,8 +82,8 @@ def main(folder: Path | None) -> None:
 
 def simulated_rows() -> Iterator[Row]:
     """Yield what the bundled models say of simulated frames."""
-    measured = {name: simulated(name, index) for index, name in enumerate(STRUCTURES)}
-    for name in STRUCTURES:
+    measured = {name: simulated(name, index) for index, name in enumerate(TRAINED_ON)}
+    for name in TRAINED_ON:
         stored = bundled_statistics(name)
 
         def row(frames: str, kind: str, checked: list[ImageStatistics], stored: Any = stored, name: str = name) -> Row:
@@ -91,7 +92,7 @@ def simulated_rows() -> Iterator[Row]:
         yield row("own, varied", "matched", measured[name]["low"])
         yield row("own, 512 px", "matched", measured[name]["large"])
         yield row("own, sample", "matched", measured_frames(SAMPLES[name]()[1][0]))
-        for other in STRUCTURES:
+        for other in TRAINED_ON:
             if other != name:
                 yield row(f"{other}, varied", "structure", measured[other]["low"])
                 yield row(f"{other}, 512 px", "structure", measured[other]["large"])

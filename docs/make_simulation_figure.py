@@ -20,6 +20,7 @@ from napari_care_losses.evaluation.spectra import radial_power
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.image_statistics import measure
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pairs
+from napari_care_losses.simulation.varied_pairs import simulate_varied_pair
 
 IMAGES = Path(__file__).parent / "images"
 SEED, FIELDS, SIZE, CROP = 700, 12, 512, 256
@@ -34,12 +35,19 @@ def main() -> None:
     """Draw everything."""
     simulated = {f"simulated {name}": _simulated(name) for name in STRUCTURES}
     shown = {
-        f"{name}, {which}": pairs[i][side][:CROP, :CROP]
+        f"{name}, {which}": pairs[0][side][:CROP, :CROP]
         for name, pairs in simulated.items()
-        for i in (0, 1)
-        for side, which in ((0, f"short, field {i}"), (1, f"long, field {i}"))
+        for side, which in ((0, "short"), (1, "long"))
     }
-    save_panels(IMAGES / "simulation.png", shown, columns=4)
+    save_panels(IMAGES / "simulation.png", shown, columns=6)
+    varied = {
+        f"{name}, {which}": image[:CROP, :CROP]
+        for index, name in enumerate(STRUCTURES)
+        for which, image in zip(
+            ("noisy", "noise-free"), simulate_varied_pair(name, (SIZE, SIZE), seed=index), strict=True
+        )
+    }
+    save_panels(IMAGES / "simulation_varied.png", varied, columns=6)
     if len(sys.argv) < 2:
         return
     folder = Path(sys.argv[1])
@@ -47,6 +55,7 @@ def main() -> None:
     beside = {
         f"{label}, {which}": pairs[len(pairs) // 2][side][-CROP:, :CROP]
         for label, pairs in {**real, **simulated}.items()
+        if any(name in label for name in HIGH_LOW)
         for side, which in ((0, "short"), (1, "long"))
     }
     save_panels(Path("build/simulated_beside_real.png"), beside, columns=4)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def add_simulate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("structure", choices=("actin", "mitochondria", "dendra"), help="What to simulate.")
+    from napari_care_losses.simulation.pairs_and_movies import STRUCTURES
+
+    parser.add_argument("structure", choices=tuple(STRUCTURES), help="What to simulate.")
     parser.add_argument(
         "--out", type=path_option, required=True, help="Folder for low.tif and high.tif; made if missing."
     )

@@ -12,7 +12,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames, truth_of
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import read_stack
-from napari_care_losses.models.model import STRUCTURE_NAMES
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES
 from napari_care_losses.training.pair_sources import stack_files
 from napari_care_losses.training.pairs import Pair, pairs_from_frames
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-SIMULATED_STRUCTURES = tuple(name for name in STRUCTURE_NAMES if name != "other")
 
 
 class Stacks(NamedTuple):
@@ -54,8 +52,8 @@ class SimulatedSet:
     """Factor on the light of both exposures."""
 
     def __post_init__(self) -> None:
-        if self.structure not in SIMULATED_STRUCTURES:
-            raise InputError(f"structure must be one of {', '.join(SIMULATED_STRUCTURES)}, found {self.structure!r}.")
+        if self.structure not in STRUCTURES:
+            raise InputError(f"structure must be one of {', '.join(STRUCTURES)}, found {self.structure!r}.")
         if not self.low_ms:
             raise InputError("low_ms must name at least one exposure, found none.")
         for name, value in (

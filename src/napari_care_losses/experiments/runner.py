@@ -25,7 +25,7 @@ from napari_care_losses.experiments.results import FULL, Result, load_result
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.untrusted_files import read_json
 from napari_care_losses.io.whole_files import replacing
-from napari_care_losses.models.model import SUFFIX, read_card
+from napari_care_losses.models.model import STRUCTURE_NAMES, SUFFIX, read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.training import progress as reports
 from napari_care_losses.training.checkpoint import state_path
@@ -141,6 +141,8 @@ def _train(
     yield ExperimentStep(f"preparing {train_set.pairs.title}", 0)
     pairs = train_set.stacks.pairs(train_set.pairs.title)
     structure = train_set.pairs.structure if isinstance(train_set.pairs, SimulatedSet) else "other"
+    if structure not in STRUCTURE_NAMES:
+        structure = "other"
     trainer = Trainer(pairs, method.loss, replace(training, **method.training), structure=structure, device=device)
     notes: list[str] = []
     try:

@@ -25,7 +25,9 @@ from napari_care_losses.simulation.microscope import (
     record,
 )
 from napari_care_losses.simulation.motion import MovingCell
+from napari_care_losses.simulation.points import draw_beads, draw_microtubules, draw_vesicles
 from napari_care_losses.simulation.structures import Cell, assemble, draw_actin, draw_dendra, draw_mitochondria
+from napari_care_losses.simulation.tissue import draw_membranes, draw_nuclei, draw_tissue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +60,14 @@ STRUCTURES: dict[str, Structure] = {
         title="Mitochondria", draw=draw_mitochondria, photons_per_ms=3.0, low_ms=1.0, high_ms=100.0
     ),
     "dendra": Structure(title="Dendra", draw=draw_dendra, photons_per_ms=0.7, low_ms=10.0, high_ms=400.0, divides=True),
+    "nuclei": Structure(title="Nuclei", draw=draw_nuclei, photons_per_ms=14.0, low_ms=1.0, high_ms=100.0),
+    "membranes": Structure(title="Membranes", draw=draw_membranes, photons_per_ms=6.0, low_ms=1.0, high_ms=100.0),
+    "microtubules": Structure(
+        title="Microtubules", draw=draw_microtubules, photons_per_ms=1.5, low_ms=1.0, high_ms=100.0
+    ),
+    "vesicles": Structure(title="Vesicles", draw=draw_vesicles, photons_per_ms=2.0, low_ms=1.0, high_ms=100.0),
+    "beads": Structure(title="Beads", draw=draw_beads, photons_per_ms=2.5, low_ms=1.0, high_ms=100.0),
+    "tissue": Structure(title="Tissue", draw=draw_tissue, photons_per_ms=12.0, low_ms=1.0, high_ms=100.0),
 }
 
 
@@ -142,7 +152,7 @@ def simulate_pair(
     True
     """
     structure, shape = _structure(name), checked_shape(shape)
-    rng = np.random.default_rng(_whole("seed", seed, 0))
+    rng = np.random.default_rng(checked_seed(seed))
     return _pair(structure, shape, conditions or ImagingConditions(), rng)
 
 
@@ -160,7 +170,7 @@ def simulate_pairs(
     """
     structure, shape = _structure(name), checked_shape(shape)
     low, high = _stacks(_whole("count", count), shape)
-    for index, child in enumerate(np.random.SeedSequence(_whole("seed", seed, 0)).spawn(len(low))):
+    for index, child in enumerate(np.random.SeedSequence(checked_seed(seed)).spawn(len(low))):
         rng = np.random.default_rng(child)
         low[index], high[index] = _pair(structure, shape, conditions or ImagingConditions(), rng)
     return low, high
@@ -193,7 +203,7 @@ def simulate_movie(
     if not 0 <= bleaching < 1:
         raise ParameterError(f"bleaching must be at least 0 and below 1, found {bleaching!r}.")
     low, high = _stacks(_whole("frames", frames), shape)
-    rng = np.random.default_rng(_whole("seed", seed, 0))
+    rng = np.random.default_rng(checked_seed(seed))
     rate, cells = _lit_cells(structure, shape, conditions, rng)
     moving = [MovingCell.drawn(cell, len(low), rng, divides=structure.divides) for cell in cells]
     microscope = conditions.microscope.draw(rng)
@@ -253,6 +263,11 @@ def _structure(name: str) -> Structure:
     if name not in STRUCTURES:
         raise InputError(f"There is no structure {name!r} to simulate; choose one of: {', '.join(STRUCTURES)}.")
     return STRUCTURES[name]
+
+
+def checked_seed(seed: int) -> int:
+    """Return a random seed as a plain integer; raises `ParameterError` unless it is zero or more."""
+    return _whole("seed", seed, 0)
 
 
 def _whole(name: str, value: int, least: int = 1) -> int:

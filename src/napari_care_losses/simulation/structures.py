@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from napari_care_losses.simulation.cells import Complex, FloatImage, Real
 
-_NO_SPOTS = np.zeros((0, 3), np.float32)
+NO_SPOTS = np.zeros((0, 3), np.float32)
+"""The `Cell.spots` of a cell without any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,9 @@ def assemble(cells: list[Cell], shape: tuple[int, int]) -> FloatImage:
         top, left = max(0, -y), max(0, -x)
         part = cell.density[top : max(top, shape[0] - y), left : max(left, shape[1] - x)]
         field[y + top : y + top + part.shape[0], x + left : x + left + part.shape[1]] += part
-    spots = np.concatenate([_NO_SPOTS, *(cell.spots for cell in cells)])
+    spots = np.concatenate([NO_SPOTS, *(cell.spots for cell in cells)])
     if len(spots):
-        field += gaussian_filter(_splat(spots[:, 1] + 1j * spots[:, 0], spots[:, 2], shape), 1.3, truncate=3)
+        field += gaussian_filter(splat(spots[:, 1] + 1j * spots[:, 0], spots[:, 2], shape), 1.3, truncate=3)
     return field
 
 
@@ -96,7 +97,7 @@ def _actin_cell(body: Body, rng: np.random.Generator) -> Cell:
         place = body.pixels(_trace(start, bend, body))
         light = rng.lognormal(0, 0.6, (len(start), 1)) * _taper(len(start), steps, rng)
         light = light * (1 + 0.3 * _wander(len(start), steps, 4, rng)) * _sample(inside, place) * weight
-        layer += _splat(place, light, body.shape)
+        layer += splat(place, light, body.shape)
 
     add(fine, 320, 120, 0.12, 0.06, 0.9 * fibrous)
     add(fine, 500, 22, 0.5, 1.0, 0.3)
@@ -106,7 +107,7 @@ def _actin_cell(body: Body, rng: np.random.Generator) -> Cell:
     add(coarse, 8 * rng.random(), 160, 0.05, 0.03, 4.0 * fibrous, crossing)
     add(hazy, 30, 160, 0.1, 0.03, 5.0)
     dots = _starts(inside, int(60 * rng.random() ** 2 * area / 1e5 / body.zoom), rng, body)
-    fine += _splat(body.pixels(dots), rng.lognormal(2.0, 0.5, len(dots)) * body.zoom, body.shape)
+    fine += splat(body.pixels(dots), rng.lognormal(2.0, 0.5, len(dots)) * body.zoom, body.shape)
     for layer, depth, weight in ((medium, 0.992, 2.2), (coarse, 0.975, 2.2), (hazy, 0.945, 6.0)):
         layer += _cortex(body, depth, weight, cortex)
     fine += _filopodia(body, rng)
@@ -115,7 +116,7 @@ def _actin_cell(body: Body, rng: np.random.Generator) -> Cell:
     for layer, sigma in ((medium, 0.95 * wide), (coarse, 1.7 * wide), (hazy, 4.5 * body.zoom)):
         density += gaussian_filter(layer, sigma, truncate=3)
     thickness = np.sqrt(np.clip(1 - level, 0, None)) * inside
-    thickness *= 1 + 0.35 * _clouds(body.shape, 25 * body.zoom, rng) + 0.12 * _clouds(body.shape, 3, rng)
+    thickness *= 1 + 0.35 * clouds(body.shape, 25 * body.zoom, rng) + 0.12 * clouds(body.shape, 3, rng)
     lump = np.exp(-((np.abs(grid - body.nucleus) / (1.4 * body.nucleus_radius)) ** 2)) * inside
     density += haze * thickness + rng.uniform(-0.3, 1.2) * haze * lump
     density = np.clip(density, 0, None)
@@ -126,7 +127,7 @@ def _cortex(body: Body, depth: float, weight: float, bright: Real) -> FloatImage
     angle = np.linspace(0, 2 * np.pi, 3 * ANGLES, endpoint=False)
     rim = body.rim(angle) * depth
     arc = np.abs(np.diff(rim, append=rim[:1]))
-    return _splat(body.pixels(rim), arc * np.clip(np.repeat(bright, 3), 0.1, 2.5) * weight, body.shape)
+    return splat(body.pixels(rim), arc * np.clip(np.repeat(bright, 3), 0.1, 2.5) * weight, body.shape)
 
 
 def _filopodia(body: Body, rng: np.random.Generator) -> FloatImage:
@@ -136,7 +137,7 @@ def _filopodia(body: Body, rng: np.random.Generator) -> FloatImage:
     lean = np.exp(1j * (rng.normal(0, 0.35, (count, 1)) + 0.15 * _wander(count, 45, 20, rng)))
     path = root[:, None] + length * lean * (root / np.maximum(np.abs(root), 1e-9))[:, None]
     light = rng.uniform(0.2, 0.8, (count, 1)) * np.linspace(1, 0.3, 45)[None, :]
-    return _splat(body.pixels(path), light, body.shape)
+    return splat(body.pixels(path), light, body.shape)
 
 
 def _mitochondria_cell(body: Body, rng: np.random.Generator) -> Cell:
@@ -159,7 +160,7 @@ def _mitochondria_cell(body: Body, rng: np.random.Generator) -> Cell:
         light = light * np.clip(3 * (_wander(len(start), steps, 7, rng) + gate), 0, 1)
         beads = np.exp(beaded * _wander(len(start), steps, 3.5, rng) - 0.5 * beaded**2)
         light = light * beads * _sample(room, place)
-        drawn = _splat(place, light, body.shape)
+        drawn = splat(place, light, body.shape)
         return np.asarray(gaussian_filter(drawn, sigma * wide * body.zoom**0.5, truncate=3))
 
     density = tubes(95 * chained * per_area, 210, 0.3, 0.04, 0.75, 1.4)
@@ -170,11 +171,11 @@ def _mitochondria_cell(body: Body, rng: np.random.Generator) -> Cell:
     density += _rings(crowd, 150 * rng.random() ** 2 * per_area, body, rng)
     # over and under the layer in focus more of them lie than in it, crowded around the nucleus
     pile = gaussian_filter(density, 14 * body.zoom, truncate=3) * rng.uniform(0, 0.8)
-    cytoplasm = np.sqrt(np.clip(1 - level, 0, None)) * (0.7 + 0.5 * _clouds(body.shape, 20 * body.zoom, rng))
+    cytoplasm = np.sqrt(np.clip(1 - level, 0, None)) * (0.7 + 0.5 * clouds(body.shape, 20 * body.zoom, rng))
     light = float(density.sum()) / max(area, 1.0)
     density += pile + rng.uniform(0.01, 0.12) * light * np.clip(cytoplasm, 0, None)
     if rng.random() < 0.4:
-        nucleus = np.clip((1 - distance) * 12, 0, 1) * (1 + 0.3 * _clouds(body.shape, 4 * body.zoom, rng))
+        nucleus = np.clip((1 - distance) * 12, 0, 1) * (1 + 0.3 * clouds(body.shape, 4 * body.zoom, rng))
         density += rng.uniform(0.1, 0.6) * light * np.clip(nucleus, 0, None)
     return _finish(density, area, body, rng)
 
@@ -186,7 +187,7 @@ def _rings(crowd: Real, count: float, body: Body, rng: np.random.Generator) -> F
     ring = (np.cos(angle) + 1j * squeeze * np.sin(angle)) * rng.uniform(2.0, 7.0, middle.shape) * body.zoom
     path = middle + ring * np.exp(1j * rng.uniform(0, np.pi, middle.shape))
     light = rng.lognormal(-1.0, 0.4, middle.shape) * np.ones_like(angle)
-    return np.asarray(gaussian_filter(_splat(body.pixels(path), light, body.shape), 1.0, truncate=3))
+    return np.asarray(gaussian_filter(splat(body.pixels(path), light, body.shape), 1.0, truncate=3))
 
 
 def _dendra_cell(body: Body, rng: np.random.Generator, bright_nucleus: bool) -> Cell:
@@ -196,11 +197,11 @@ def _dendra_cell(body: Body, rng: np.random.Generator, bright_nucleus: bool) -> 
     area = float(inside.sum())
     away = (grid - body.nucleus) * np.exp(1j * rng.uniform(0, np.pi))
     distance = np.abs(away.real + 1j * away.imag * rng.uniform(1.0, 1.4)) / body.nucleus_radius
-    distance *= 1 + 0.05 * _clouds(body.shape, 15 * body.zoom, rng)
+    distance *= 1 + 0.05 * clouds(body.shape, 15 * body.zoom, rng)
     nucleus = np.clip((1 - distance) * body.nucleus_radius / 3, 0, 1)
-    grain = 0.10 * _clouds(body.shape, 1.6, rng) + 0.16 * _clouds(body.shape, 5 * body.zoom, rng)
+    grain = 0.10 * clouds(body.shape, 1.6, rng) + 0.16 * clouds(body.shape, 5 * body.zoom, rng)
     density = np.clip(1 - level, 0, None) ** 0.6 * inside * np.clip(0.9 + grain, 0.1, None)
-    chromatin = 1 + 0.16 * _clouds(body.shape, 3 * body.zoom, rng)
+    chromatin = 1 + 0.16 * clouds(body.shape, 3 * body.zoom, rng)
     density *= 1 - 0.6 * nucleus
     if bright_nucleus:
         density = 0.45 * density + nucleus * chromatin * rng.uniform(1.2, 2.0)
@@ -210,7 +211,7 @@ def _dendra_cell(body: Body, rng: np.random.Generator, bright_nucleus: bool) -> 
     dips: list[tuple[Complex, float]] = [(holes, 2.5), (np.asarray(nucleoli), 4.5)]
     for middle, radius in dips:
         depth = rng.uniform(0.4, 0.9, len(middle)) * 2 * np.pi * (radius * body.zoom) ** 2
-        dark = gaussian_filter(_splat(body.pixels(middle), depth, body.shape), radius * body.zoom, truncate=3)
+        dark = gaussian_filter(splat(body.pixels(middle), depth, body.shape), radius * body.zoom, truncate=3)
         density *= np.clip(1 - dark, 0.15, 1)
     vesicles = body.pixels(_starts(cytoplasm, int(rng.integers(6, 30)), rng, body))
     light = rng.lognormal(0, 0.6, len(vesicles)) * 12
@@ -223,7 +224,7 @@ def _finish(
     area: float,
     body: Body,
     rng: np.random.Generator,
-    spots: NDArray[np.float32] = _NO_SPOTS,
+    spots: NDArray[np.float32] = NO_SPOTS,
 ) -> Cell:
     # The mean within the outline becomes 1 times the cell's own expression of the label.
     light = rng.lognormal(0, 0.25)
@@ -261,7 +262,8 @@ def _taper(count: int, steps: int, rng: np.random.Generator) -> Real:
     return np.clip((length - np.arange(steps)[None, :]) / 6, 0, 1)
 
 
-def _clouds(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> FloatImage:
+def clouds(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> FloatImage:
+    """Return smooth random texture (Y, X) of mean 0 and standard deviation about 1; `sigma` is its grain in px."""
     step = max(1.0, sigma / 2)
     coarse = [int(length / step) + 2 for length in shape]
     noise = gaussian_filter(rng.standard_normal(coarse, dtype=np.float32), sigma / step, mode="reflect")
@@ -284,7 +286,7 @@ def _sample(image: Real, place: Complex) -> Real:
     return np.asarray(image[y, x])
 
 
-def _splat(place: Complex, light: NDArray[np.floating], shape: tuple[int, ...]) -> FloatImage:
+def splat(place: Complex, light: NDArray[np.floating], shape: tuple[int, ...]) -> FloatImage:
     """Add points of light with bilinear weights; what falls outside is left out."""
     place, light = place.ravel(), light.ravel()
     height, width = shape
