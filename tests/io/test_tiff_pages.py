@@ -295,6 +295,21 @@ class TestSets:
         with pytest.raises(InputError, match=r"'p.companion.ome' describes, which is not beside it"):
             read_stack(tmp_path / names[0])
 
+    def test_another_file_of_the_set_describes_it(self, tmp_path: Path) -> None:
+        write_set(tmp_path)
+        told = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            'UUID="urn:uuid:00000000-0000-0000-0000-000000000002"><BinaryOnly MetadataFile="a1.ome.tif" '
+            'UUID="urn:uuid:00000000-0000-0000-0000-000000000001"/></OME>'
+        )
+        tifffile.imwrite(tmp_path / "a2.ome.tif", STACK[5:10], description=told, **PLAIN)
+        for name in ("a1.ome.tif", "a2.ome.tif"):
+            np.testing.assert_array_equal(np.stack(list(read_stack(tmp_path / name))), STACK[:10])
+        assert stacks_in(tmp_path) == [tmp_path / "a1.ome.tif"]
+        (tmp_path / "a1.ome.tif").unlink()
+        with pytest.raises(InputError, match=r"'a1.ome.tif' describes, which is not beside it"):
+            read_stack(tmp_path / "a2.ome.tif")
+
     def test_a_set_in_a_folder_is_one_stack_and_copies_are_not(self, tmp_path: Path) -> None:
         write_set(tmp_path)
         tifffile.imwrite(tmp_path / "other.tif", STACK[0])
@@ -354,10 +369,10 @@ def test_stacks_of_metamorph(
 
 
 def test_what_is_logged_of_a_damaged_file_is_not_taken_for_another_one(tmp_path):
-    from napari_care_losses.io.tiff_reader import _captured_log
+    from napari_care_losses.io.tiff_pages import captured_log
 
     logger = logging.getLogger("tifffile")
-    with _captured_log() as here:
+    with captured_log() as here:
         thread = threading.Thread(target=lambda: logger.warning("invalid page offset"))
         thread.start()
         thread.join()

@@ -243,13 +243,14 @@ def _problem(report: FileProgress) -> str:
 
 
 def _files(inputs: list[Path]) -> list[Path]:
-    """Return the files named, those of folders in their place."""
+    """Return the files named, those of folders in their place, sets of files once."""
+    from napari_care_losses.io.stacks import whole_stacks
     from napari_care_losses.restoration.folders import stacks_in
 
     files: list[Path] = []
     for path in inputs:
         files += stacks_in(path) if _is_folder(path) else [path]
-    return files
+    return whole_stacks(files)
 
 
 def _make_folder(folder: Path) -> None:

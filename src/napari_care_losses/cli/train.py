@@ -158,7 +158,7 @@ def _starting_model(options: argparse.Namespace) -> Model | None:
 
 def _pairs(options: argparse.Namespace, patch_size: int) -> tuple[list[Pair], list[str]]:
     """Return the pairs, and warnings about files and frames that are left out."""
-    from napari_care_losses.io.stacks import bare_name
+    from napari_care_losses.io.stacks import image_name
     from napari_care_losses.training.pair_checks import MAX_SHOWN
     from napari_care_losses.training.pair_sources import PairSource, pair_files
     from napari_care_losses.training.pairs import pairs_from_frames, usable_pairs
@@ -167,7 +167,7 @@ def _pairs(options: argparse.Namespace, patch_size: int) -> tuple[list[Pair], li
     left_out: list[str] = []
     files, left_over = pair_files(options.low, options.high, options.pairing)
     for low, high in files:
-        name = bare_name(low)
+        name = image_name(low)
         lows, highs = PairSource(name, low, high).opened()
         lows, highs = selected(lows, options.frames, low), selected(highs, options.frames, high)
         pairs += pairs_from_frames(lows, highs, name, left_out=left_out)

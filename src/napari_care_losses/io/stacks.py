@@ -11,16 +11,17 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.io.acquisitions.micro_manager import METADATA
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr, list_fields, read_ome_zarr
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
 from napari_care_losses.io.pixel_types import OUTPUT_TYPES, cast_pixels, check_cast
+from napari_care_losses.io.tiff_reader import files_of_set, read_tiff, set_name
 from napari_care_losses.io.tiff_reader import list_images as list_tiff_images
-from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.io.tiff_writer import TiffStackWriter
 from napari_care_losses.io.whole_files import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -244,6 +245,45 @@ def is_stack(path: Path) -> bool:
     return (path.suffix.lower() in READ_SUFFIXES and path.is_file()) or is_zarr(path)
 
 
+def stacks_of(folder: Path) -> list[Path]:
+    """Return the stacks in a folder, sorted by name; files that make one stack together are named by the first of them.
+
+    Positions that Micro-Manager put into folders of their own count as in the folder.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be read.
+    """
+    return whole_stacks([path for path in sorted(folder.iterdir()) if is_stack(path)] + _in_position_folders(folder))
+
+
+def sets_of(folder: Path) -> list[Path]:
+    """Return the sets of files of one plane in a folder, each by its first file; raises as `stacks_of`."""
+    files = [path for path in sorted(folder.iterdir()) if set_name(path) and is_stack(path)]
+    return whole_stacks(files + _in_position_folders(folder))
+
+
+def _in_position_folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        folders = sorted(folder / entry.name for entry in entries if entry.is_dir())
+    told = (one for one in folders if (one / METADATA).is_file())
+    return [path for one in told for path in sorted(one.iterdir()) if set_name(path) and is_stack(path)]
+
+
+def whole_stacks(paths: Sequence[Path]) -> list[Path]:
+    """Return stacks without the files that belong to the set of an earlier one."""
+    parts: set[Path] = set()
+    whole = []
+    for path in paths:
+        if path not in parts:
+            whole.append(path)
+            named = files_of_set(path) if path.is_file() else set()
+            # a renamed copy names other files, which are no part of it
+            parts |= named if path in named else set()
+    return whole
+
+
 def is_ome_zarr_name(path: Path) -> bool:
     """Return whether a file of this name is written as OME-Zarr."""
     return path.suffix.lower() == ZARR_SUFFIX
@@ -257,10 +297,11 @@ def container_of(path: Path) -> Path:
 
 
 def image_name(path: Path) -> str:
-    """Return the bare name of an image: that of its file, then what names it there (row, column and field)."""
+    """Return the bare name of an image: that of its file or set, then what names it there (row, column and field)."""
     file = container_of(path)
     inside = path.relative_to(file).parts
-    return "_".join([bare_name(file).removesuffix(".ome"), *inside]) if inside else bare_name(file)
+    name = set_name(file) or bare_name(file)
+    return "_".join([name.removesuffix(".ome"), *inside]) if inside else name
 
 
 def bare_name(path: Path) -> str:
@@ -270,7 +311,7 @@ def bare_name(path: Path) -> str:
 
 
 def size_and_time(path: Path) -> tuple[int, int]:
-    """Return bytes and time of the last change, in nanoseconds, of a file; of OME-Zarr, of all files in its folder.
+    """Return bytes and time of the last change, in nanoseconds, of a file, its set, or all files of OME-Zarr.
 
     Raises
     ------
@@ -279,6 +320,7 @@ def size_and_time(path: Path) -> tuple[int, int]:
     """
     if path.parent.is_file():
         path = path.parent
-    files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names] or [str(path)]
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    files = files or [str(file) for file in {path} | files_of_set(path) if file == path or file.is_file()]
     statuses = [os.stat(file) for file in files]
     return sum(status.st_size for status in statuses), max(status.st_mtime_ns for status in statuses)

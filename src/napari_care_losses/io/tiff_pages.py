@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import threading
+from contextlib import contextmanager
 from pathlib import PureWindowsPath
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError, printable
+from napari_care_losses.io.untrusted_files import other_format
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import tifffile
@@ -79,11 +83,63 @@ class AbsentFrames(NamedTuple):
         return axis, whole[axis]
 
 
-def image_numbers(tiff: tifffile.TiffFile) -> list[int]:
+@contextmanager
+def readable_tiff(path: Path, **options: Any) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
+    """Open a file with tifffile, and collect what it logs of a damaged one; its errors become one clear error.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    **options
+        Of `tifffile.TiffFile`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, or it or what is done with it while it is open raises an error.
+    """
+    # loaded when a file is read, not when a widget is opened
+    import tifffile
+
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    try:
+        with captured_log() as messages, tifffile.TiffFile(path, **options) as tiff:
+            yield tiff, messages
+    except InputError:
+        raise
+    except Exception as error:
+        reason = error if path.stat().st_size else "it is empty"
+        raise InputError(other_format(path) or f"{path} cannot be read as TIFF ({reason}); is it whole?") from error
+
+
+@contextmanager
+def captured_log() -> Iterator[list[str]]:
+    """Collect what tifffile logs of a damaged file instead of showing it: the caller raises one clear error."""
+    messages: list[str] = []
+    reading = threading.get_ident()
+
+    def collect(record: logging.LogRecord) -> bool:
+        # another thread may read another file meanwhile
+        if record.thread != reading:
+            return True
+        messages.append(record.getMessage())
+        return False
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(collect)
+    try:
+        yield messages
+    finally:
+        logger.removeFilter(collect)
+
+
+def image_numbers(series: Sequence[tifffile.TiffPageSeries]) -> list[int]:
     """Return which series of a file are its images: not smaller copies, nor a preview in front of a stack."""
-    numbers = [n for n, one in enumerate(tiff.series) if not one.keyframe.is_reduced] or list(range(len(tiff.series)))
+    numbers = [n for n, one in enumerate(series) if not one.keyframe.is_reduced] or list(range(len(series)))
     if len(numbers) > 1:
-        first, *others = (tiff.series[number] for number in numbers)
+        first, *others = (series[number] for number in numbers)
         smallest = min(math.prod(one.keyframe.shape) for one in others)
         is_small = first.axes.endswith("S") or math.prod(first.keyframe.shape) < smallest
         if len(first) == 1 and is_small and max(map(len, others)) > 1:
@@ -104,13 +160,12 @@ def is_written_page_by_page(tiff: tifffile.TiffFile) -> bool:
     return len({(one.shape, one.dtype, one.keyframe.description) for one in series}) == 1
 
 
-def choice_of_images(path: Path, tiff: tifffile.TiffFile, numbers: Sequence[int]) -> str:
-    """Return the message that names the images of a file and asks for one."""
+def choice_of_images(path: Path, numbers: Sequence[int], described: Sequence[tuple[Sequence[int], str, str]]) -> str:
+    """Return the message that names the images of a file, each by its shape, axes and name, and asks for one."""
     named = []
-    for number in numbers[:MOST_NAMED]:
-        series = tiff.series[number]
-        name = f", {printable(series.name)[:60]}" if series.name else ""
-        named.append(f"{number} ({' x '.join(map(str, series.shape))} {series.axes}{name})")
+    for number, (shape, axes, name) in zip(numbers[:MOST_NAMED], described, strict=False):
+        label = f", {printable(name)[:60]}" if name else ""
+        named.append(f"{number} ({' x '.join(map(str, shape))} {axes}{label})")
     more = ", ..." * (len(numbers) > MOST_NAMED)
     return (
         f"{path} holds {len(numbers)} images: {', '.join(named)}{more}. Name one of them ({path / str(numbers[0])}), "
@@ -119,7 +174,11 @@ def choice_of_images(path: Path, tiff: tifffile.TiffFile, numbers: Sequence[int]
 
 
 def absent_frames(
-    path: Path, tiff: tifffile.TiffFile, number: int, full: tuple[int, ...], messages: Sequence[str]
+    path: Path,
+    tiff: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    full: tuple[int, ...],
+    messages: Sequence[str],
 ) -> AbsentFrames | None:
     """Return the frames of an image that are not in its files; None where all are there.
 
@@ -129,8 +188,8 @@ def absent_frames(
         The file.
     tiff : tifffile.TiffFile
         The file opened.
-    number : int
-        Of the image.
+    series : tifffile.TiffPageSeries
+        The image.
     full : tuple of int
         Its shape (..., Y, X).
     messages : sequence of str
@@ -141,7 +200,7 @@ def absent_frames(
     UnreadableError
         If pages are lost of which nothing says how many they were.
     """
-    series, shape, frame = tiff.series[number], full[:-2], math.prod(full[-2:])
+    shape, frame = full[:-2], math.prod(full[-2:])
     count, first = math.prod(shape), tiff.pages.first
     promised = max(count, _promised_by_imagej(tiff, series))
     # ImageJ describes a large stack by a single page
@@ -164,6 +223,8 @@ def absent_frames(
     lost = [name for name in sorted(named_files(tiff.ome_metadata or "")) if not (path.parent / name).is_file()]
     names = ", ".join(f"{name!r:.80}" for name in lost[:MOST_NAMED])
     reason = f"{names}, named in it, are not beside it" if lost else "it is cut short or incomplete"
+    if series.kind == "mmstack":
+        reason = "the acquisition was stopped, or files of its set are lost, renamed or cut short"
     return AbsentFrames(f"{path} cannot be read whole, {reason}", shape, np.flatnonzero(~is_there).tolist())
 
 
@@ -191,29 +252,41 @@ def named_files(xml: str) -> set[str]:
     return {name for element in ElementTree.fromstring(xml).iter() if (name := element.get("FileName"))}
 
 
-def companion_xml(path: Path, xml: str) -> str | None:
-    """Return the XML of a set of OME-TIFF files where it lies in a file of its own, such as a.companion.ome.
+def companion_file(path: Path, xml: str) -> Path | None:
+    """Return the file that describes a set of OME-TIFF files where it is another one, such as a.companion.ome.
 
     Raises
     ------
     InputError
-        If that file lies outside the folder, is missing, or is no text of at most `LARGEST_XML` bytes.
+        If that file lies outside the folder, or is missing.
     """
     if "BinaryOnly" not in xml:
         return None
     names = [element.get("MetadataFile") for element in ElementTree.fromstring(xml).iter()]
     name = next((one for one in names if one), "")
-    if not name or _leaves_folder(name):
+    if not name or leaves_folder(name):
         raise InputError(f"{path} is not trusted: it names a file {name!r:.80}, outside its folder.")
     companion = path.parent / name
     if not companion.is_file():
         raise InputError(f"{path} is part of a set that {name!r:.80} describes, which is not beside it: copy it there.")
+    return companion
+
+
+def companion_text(companion: Path) -> str:
+    """Return the XML in a companion file.
+
+    Raises
+    ------
+    InputError
+        If it is larger than `LARGEST_XML` bytes.
+    """
     if companion.stat().st_size > LARGEST_XML:
         raise InputError(f"{companion} is larger than {LARGEST_XML:,} bytes: is it the description of a set?")
     return companion.read_text(encoding="utf-8")
 
 
-def _leaves_folder(name: str) -> bool:
+def leaves_folder(name: str) -> bool:
+    """Return whether a name of a file leads out of its folder."""
     return PureWindowsPath(name).name != name or name == ".." or "\0" in name
 
 
@@ -240,7 +313,7 @@ def check_chain(path: Path, tiff: tifffile.TiffFile) -> None:
 def check_file_names(path: Path, xml: str) -> None:
     """Refuse an OME-TIFF that names files outside its folder as parts of its stack."""
     for name in named_files(xml):
-        if _leaves_folder(name):
+        if leaves_folder(name):
             raise InputError(f"{path} is not trusted: it names a file {name!r:.80}, outside its folder.")
 
 

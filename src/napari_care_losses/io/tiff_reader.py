@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import weakref
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +11,16 @@ import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata, SomeSteps
+from napari_care_losses.io.acquisitions import bruker, micro_manager
+from napari_care_losses.io.acquisitions.bruker import bruker_set, master_of
+from napari_care_losses.io.acquisitions.micro_manager import micro_manager_set
+from napari_care_losses.io.acquisitions.micro_manager_stacks import (
+    STACKS,
+    described_stack,
+    files_of_stack,
+    series_of_positions,
+)
+from napari_care_losses.io.acquisitions.planes import open_planes
 from napari_care_losses.io.ome_metadata import read_ome_xml
 from napari_care_losses.io.tiff_pages import (
     LARGEST_PAGE,
@@ -21,20 +29,24 @@ from napari_care_losses.io.tiff_pages import (
     check_file_names,
     check_size,
     choice_of_images,
-    companion_xml,
+    companion_file,
+    companion_text,
     image_numbers,
     is_written_page_by_page,
     named_files,
+    readable_tiff,
 )
 from napari_care_losses.io.units import calibration_of
-from napari_care_losses.io.untrusted_files import other_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import tifffile
     import zarr
+
+    from napari_care_losses.io.acquisitions.planes import PlaneSet
+    from napari_care_losses.io.tiff_pages import AbsentFrames
 
 FINEST_PRINT = 2.5
 """Size in micrometres of the smallest dot of printers and scanners (10,000 an inch): larger pixels of plain TIFF are
@@ -75,29 +87,50 @@ def read_tiff(path: Path, *, incomplete: bool = False) -> Frames:
 
 
 def list_images(path: Path) -> list[Path]:
-    """Return the images of a TIFF file: itself where it holds one, else ``FILE/NUMBER`` for each.
+    """Return the images of a TIFF file, or of the set it belongs to: itself where it is one, else ``FILE/NUMBER``.
 
     Raises
     ------
     InputError
         If the file is missing or is no readable TIFF.
     """
-    with _opened(path) as (tiff, *_):
-        numbers = image_numbers(tiff)
-        return [path] if len(numbers) == 1 else [path / str(number) for number in numbers]
+    planes = plane_set(path)
+    if planes is not None:
+        numbers = list(range(len(planes.images)))
+    else:
+        with _opened(path) as (_, series, *_):
+            numbers = image_numbers(series)
+    return [path] if len(numbers) == 1 else [path / str(number) for number in numbers]
+
+
+def plane_set(path: Path) -> PlaneSet | None:
+    """Return the set of files of one plane that a file belongs to; None where it stands by itself."""
+    return (bruker_set(path) or micro_manager_set(path)) if path.is_file() else None
+
+
+def set_name(path: Path) -> str:
+    """Return what the set of files of one plane is called to which a file belongs by its name; empty for others."""
+    return bruker.set_name(path) or micro_manager.set_name(path)
 
 
 def files_of_set(path: Path) -> set[Path]:
-    """Return the files that a TIFF file names as parts of its set, itself included; none where it is no set."""
+    """Return the files that make one image, or several, together with a TIFF file; none where it stands by itself."""
     try:
-        with _opened(path) as (tiff, *_):
+        planes = plane_set(path)
+        if planes is not None:
+            return planes.files
+        with _opened(path) as (tiff, series, *_):
+            if series[0].kind in STACKS:
+                return set().union(*(files_of_stack(path, one) for one in series))
             return {path.parent / name for name in named_files(tiff.ome_metadata or "")}
     except InputError:
-        return set()
+        # damaged, all of them are still one set
+        name = set_name(path)
+        return {one for one in path.parent.iterdir() if set_name(one) == name} if name else set()
 
 
 def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
-    """Open an image of a TIFF file (plain, ImageJ, OME, BigTIFF; compressed or not).
+    """Open an image of a TIFF file (plain, ImageJ, OME, BigTIFF; compressed or not), or of the set it belongs to.
 
     Parameters
     ----------
@@ -114,41 +147,58 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
         If frames are missing.
     """
     file, number = _named(path)
-    with _opened(file) as (tiff, messages, note):
-        numbers = image_numbers(tiff)
-        if number is None:
-            if len(numbers) > 1:
-                raise InputError(choice_of_images(file, tiff, numbers))
-            number = numbers[0]
-        elif number >= len(tiff.series):
-            raise InputError(f"{file} holds {len(tiff.series)} images, counted from 0: there is no image {number}.")
-        series = tiff.series[number]
-        check_size(file, series.keyframe)
-        levels: list[Any] = [_level(file, tiff, number, level) for level in range(len(series.levels))]
-        axes = _axes(series, len(levels[0].shape))
-        calibration, metadata = _described(tiff, number)
-        shape = tuple(map(int, levels[0].shape))
-        absent = absent_frames(file, tiff, number, shape, messages)
-        if absent is not None:
-            can_leave_out = len(absent.shape) == len(shape) - 2
-            if not (incomplete and can_leave_out):
-                choice = ", or restore what is whole with --incomplete" if can_leave_out else ""
-                raise UnreadableError(f"{absent} Copy it again{choice}.")
-            axis, steps = absent.whole_steps()
-            levels = [SomeSteps(level, axis, steps) for level in levels]
-            letter = Frames(levels[0], axes).axes[axis]
-            left_out = f"{absent} Left out: {len(steps)} of {absent.shape[axis]} steps along {letter} are whole."
-            note = f"{note} {left_out}".strip()
-            if letter == "C" and len(metadata.channels) == absent.shape[axis]:
-                metadata = replace(metadata, channels=[metadata.channels[one] for one in steps])
-            if steps[0]:
-                position = {one: place for one, place in metadata.position.items() if one != letter}
-                metadata = replace(metadata, position=position)
-            if len(set(np.diff(steps))) > 1:
-                calibration = replace(
-                    calibration, **({"T": {"time_step": None}, "Z": {"z_step": None}}.get(letter, {}))
-                )
-    return TiffImage(levels, axes, calibration, metadata, note)
+    planes = plane_set(file)
+    if planes is not None:
+        choices = [(tuple(one.steps.values()), "TZC", one.name) for one in planes.images]
+        image = planes.images[_chosen(file, number, list(range(len(choices))), choices)]
+        stack, axes, absent = open_planes(file, image)
+        calibration = image.calibration
+        if calibration.pixel_size is None:
+            calibration = replace(calibration, pixel_size=_own_pixel_size(file))
+        found = TiffImage([stack], axes, calibration, image.metadata, image.note)
+        return found if absent is None else _without(absent, found, incomplete=incomplete)
+    with _opened(file) as (tiff, series, messages, note):
+        number = _chosen(file, number, image_numbers(series), [(one.shape, one.axes, one.name) for one in series])
+        pages = series[number]
+        check_size(file, pages.keyframe)
+        levels: list[Any] = [_level(tiff, pages, number, level) for level in range(len(pages.levels))]
+        found = TiffImage(levels, _axes(pages, len(levels[0].shape)), *_described(tiff, pages, number), note)
+        absent = absent_frames(file, tiff, pages, tuple(map(int, levels[0].shape)), messages)
+        return found if absent is None else _without(absent, found, incomplete=incomplete)
+
+
+def _chosen(
+    path: Path, number: int | None, numbers: list[int], described: Sequence[tuple[Sequence[int], str, str]]
+) -> int:
+    """Return the number of the image that was asked for; all are `described`, the `numbers` are offered."""
+    if number is None:
+        if len(numbers) > 1:
+            raise InputError(choice_of_images(path, numbers, described))
+        return numbers[0]
+    if number >= len(described):
+        raise InputError(f"{path} holds {len(described)} images, counted from 0: there is no image {number}.")
+    return number
+
+
+def _without(absent: AbsentFrames, image: TiffImage, *, incomplete: bool) -> TiffImage:
+    """Return an image without the steps of which frames are absent; raise an error where that was not asked for."""
+    can_leave_out = len(absent.shape) == len(image.levels[0].shape) - 2
+    if not (incomplete and can_leave_out):
+        choice = ", or restore what is whole with --incomplete" if can_leave_out else ""
+        raise UnreadableError(f"{absent} Copy it again{choice}.")
+    axis, steps = absent.whole_steps()
+    levels = [SomeSteps(level, axis, steps) for level in image.levels]
+    letter = Frames(levels[0], image.axes).axes[axis]
+    left_out = f"{absent} Left out: {len(steps)} of {absent.shape[axis]} steps along {letter} are whole."
+    metadata, calibration = image.metadata, image.calibration
+    if letter == "C" and len(metadata.channels) == absent.shape[axis]:
+        metadata = replace(metadata, channels=[metadata.channels[one] for one in steps])
+    if steps[0]:
+        position = {one: place for one, place in metadata.position.items() if one != letter}
+        metadata = replace(metadata, position=position)
+    if len(set(np.diff(steps))) > 1:
+        calibration = replace(calibration, **({"T": {"time_step": None}, "Z": {"z_step": None}}.get(letter, {})))
+    return TiffImage(levels, image.axes, calibration, metadata, f"{image.note} {left_out}".strip())
 
 
 def _named(path: Path) -> tuple[Path, int | None]:
@@ -159,9 +209,10 @@ def _named(path: Path) -> tuple[Path, int | None]:
 
 
 class _Opened(NamedTuple):
-    """A file as tifffile reads it, what it logged of damage, and what is to be known of it."""
+    """A file as tifffile reads it: its images, what it logged of damage, and what is to be known of it."""
 
     tiff: tifffile.TiffFile
+    series: list[tifffile.TiffPageSeries]
     messages: list[str]
     note: str
 
@@ -172,39 +223,36 @@ def _opened(path: Path) -> Iterator[_Opened]:
     # loaded when a file is read, not when a widget is opened
     import tifffile
 
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    try:
-        with _captured_log() as messages, tifffile.TiffFile(path) as tiff:
-            check_chain(path, tiff)
-            companion = companion_xml(path, tiff.ome_metadata or "")
-            with ExitStack() as opened:
-                if companion is not None:
-                    tiff = opened.enter_context(tifffile.TiffFile(path, omexml=companion))
-                check_file_names(path, tiff.ome_metadata or "")
-                if not tiff.series:
-                    raise InputError(f"{path} holds no image.")
-                note = ""
-                if is_written_page_by_page(tiff):
-                    joined = opened.enter_context(tifffile.TiffFile(path, is_shaped=False))
-                    if len(joined.series) == 1:
-                        note = f"{path} holds {len(tiff.series)} images of one page each that nothing tells apart: "
-                        note += "taken as the frames of one stack."
-                        tiff = joined
-                yield _Opened(tiff, messages, note)
-    except InputError:
-        raise
-    except Exception as error:
-        reason = error if path.stat().st_size else "it is empty"
-        raise InputError(other_format(path) or f"{path} cannot be read as TIFF ({reason}); is it whole?") from error
+    with readable_tiff(path) as (tiff, messages), ExitStack() as opened:
+        check_chain(path, tiff)
+        note, series = "", series_of_positions(path, tiff)
+        if series:
+            yield _Opened(tiff, series, messages, note)
+            return
+        xml = tiff.ome_metadata or ""
+        companion = companion_file(path, xml)
+        if companion is not None and not companion.suffix.lower().startswith(".tif"):
+            tiff = opened.enter_context(tifffile.TiffFile(path, omexml=companion_text(companion)))
+        elif (master := companion or (None if named_files(xml) else master_of(path))) is not None:
+            first = opened.enter_context(tifffile.TiffFile(master))
+            tiff = first if companion or path.name in named_files(first.ome_metadata or "") else tiff
+        check_file_names(path, tiff.ome_metadata or "")
+        if not tiff.series:
+            raise InputError(f"{path} holds no image.")
+        if is_written_page_by_page(tiff):
+            joined = opened.enter_context(tifffile.TiffFile(path, is_shaped=False))
+            if len(joined.series) == 1:
+                note = f"{path} holds {len(tiff.series)} images of one page each that nothing tells apart: "
+                note += "taken as the frames of one stack."
+                tiff = joined
+        yield _Opened(tiff, tiff.series, messages, note)
 
 
-def _level(path: Path, tiff: tifffile.TiffFile, number: int, level: int) -> zarr.Array[Any]:
-    """Return one resolution of a series as a lazy array."""
+def _level(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int, level: int) -> zarr.Array[Any]:
+    """Return one resolution of a series, that of a number in its file, as a lazy array."""
     import tifffile
     import zarr
 
-    series = tiff.series[number]
     page = series.levels[level].keyframe
     # a page may have thousands of strips: it is read many times faster as a whole
     mode = "page" if not page.is_tiled and page.nbytes <= LARGEST_PAGE else None
@@ -213,31 +261,12 @@ def _level(path: Path, tiff: tifffile.TiffFile, number: int, level: int) -> zarr
         # what has been read of the structure serves again
         store = series.aszarr(chunkmode=mode)
     else:
-        store = tifffile.imread(path, aszarr=True, omexml=tiff.ome_metadata, series=number, level=level, chunkmode=mode)
+        store = tifffile.imread(
+            tiff.filehandle.path, aszarr=True, omexml=tiff.ome_metadata, series=number, level=level, chunkmode=mode
+        )
     data = zarr.open_array(store, mode="r")
     weakref.finalize(data, store.close)
     return data
-
-
-@contextmanager
-def _captured_log() -> Iterator[list[str]]:
-    """Collect what tifffile logs of a damaged file instead of showing it: the caller raises one clear error."""
-    messages: list[str] = []
-    reading = threading.get_ident()
-
-    def collect(record: logging.LogRecord) -> bool:
-        # another thread may read another file meanwhile
-        if record.thread != reading:
-            return True
-        messages.append(record.getMessage())
-        return False
-
-    logger = logging.getLogger("tifffile")
-    logger.addFilter(collect)
-    try:
-        yield messages
-    finally:
-        logger.removeFilter(collect)
 
 
 def _axes(series: tifffile.TiffPageSeries, count: int) -> str:
@@ -259,8 +288,12 @@ def _axes(series: tifffile.TiffPageSeries, count: int) -> str:
     return "".join(axis if axis in "TZCYX" or not free else free.pop(0) for axis in axes)
 
 
-def _described(tiff: tifffile.TiffFile, number: int) -> tuple[Calibration, ImageMetadata]:
-    """Return steps and metadata of an image."""
+def _described(
+    tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int
+) -> tuple[Calibration, ImageMetadata]:
+    """Return steps and metadata of an image, that of a number in its file."""
+    if series.kind in STACKS:
+        return described_stack(tiff, series)
     if tiff.is_ome:
         return read_ome_xml(tiff.ome_metadata or "", number)
     if tiff.is_stk:
@@ -282,6 +315,13 @@ def _described(tiff: tifffile.TiffFile, number: int) -> tuple[Calibration, Image
     )
     is_print = not imagej and found.pixel_size is not None and max(found.pixel_size) > FINEST_PRINT
     return replace(found, pixel_size=None) if is_print else found, ImageMetadata(channels=_imagej_channels(told))
+
+
+def _own_pixel_size(path: Path) -> tuple[float, float] | None:
+    """Return the pixel size that a file of a set has besides."""
+    with suppress(InputError), readable_tiff(path, is_ome=False) as (tiff, _):
+        return _described(tiff, tiff.series[0], 0)[0].pixel_size
+    return None
 
 
 def _stk_calibration(told: dict[str, Any]) -> Calibration:

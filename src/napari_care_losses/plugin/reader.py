@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -13,7 +14,7 @@ from napari_care_losses.errors import InputError, UnreadableError, printable
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.ome_zarr_reader import is_zarr, missing_chunks, open_ome_zarr
 from napari_care_losses.io.ome_zarr_reader import list_images as list_zarr_images
-from napari_care_losses.io.stacks import READ_SUFFIXES, bare_name, list_images
+from napari_care_losses.io.stacks import READ_SUFFIXES, bare_name, image_name, list_images, sets_of, whole_stacks
 from napari_care_losses.io.units import steps_of, unit_factor
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
     without them, or refused in words. Several files become one stack if they hold one image each, all of one size.
     """
     try:
-        images = _open(Path(path)) if isinstance(path, str) else _stacked([Path(one) for one in path])
+        images = _open(Path(path)) if isinstance(path, str) else _stacked(whole_stacks([Path(one) for one in path]))
     except UnreadableError as error:
         # other readers would make the missing frames up
         problem = error
@@ -83,6 +84,9 @@ def _open(path: Path) -> list[_Image]:
         return [_from_zarr(open_ome_zarr(one), path) for one in list_zarr_images(path)]
     if path.suffix.lower() in READ_SUFFIXES and path.is_file():
         return [_from_tiff(one, path) for one in list_images(path)]
+    if path.is_dir():
+        with suppress(OSError):
+            return [image for one in sets_of(path) for image in _open(one)]
     return []
 
 
@@ -143,7 +147,7 @@ def _from_tiff(path: Path, file: Path) -> _Image:
     steps = steps_of(image.calibration)
     scale = [steps.get(axis) or 1.0 for axis in axes]
     units = [_unit(axis) if steps.get(axis) else "pixel" for axis in axes]
-    name = " ".join([bare_name(file).removesuffix(".ome"), *path.relative_to(file).parts])
+    name = " ".join([image_name(file).removesuffix(".ome"), *path.relative_to(file).parts])
     start = []
     for axis in axes:
         place, unit = image.metadata.position.get(axis, (0.0, ""))

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, InputError, ResumeError
 from napari_care_losses.io.ome_zarr_reader import is_zarr
-from napari_care_losses.io.stacks import NEW_SUFFIXES, image_name, is_stack, read_stack
-from napari_care_losses.io.tiff_reader import files_of_set
+from napari_care_losses.io.stacks import NEW_SUFFIXES, image_name, read_stack, stacks_of
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 
 if TYPE_CHECKING:
@@ -50,18 +49,10 @@ def stacks_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}: choose one that holds TIFF files or OME-Zarr images.")
-    stacks = [path for path in sorted(folder.iterdir()) if is_stack(path) and RESTORED_MARK not in path.name]
+    stacks = [path for path in stacks_of(folder) if RESTORED_MARK not in path.name]
     if not stacks:
         raise InputError(f"There is no TIFF file (.tif, .tiff, .stk) and no OME-Zarr in {folder}: choose another.")
-    parts: set[Path] = set()
-    whole = []
-    for path in stacks:
-        if path not in parts:
-            whole.append(path)
-            named = files_of_set(path) if path.is_file() else set()
-            # a renamed copy names other files, which are no part of it
-            parts |= named if path in named else set()
-    return whole
+    return stacks
 
 
 def output_path(path: Path, folder: Path, model_name: str, file_format: str = "") -> Path:

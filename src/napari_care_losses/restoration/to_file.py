@@ -10,7 +10,8 @@ from napari_care_losses.errors import InputError, OutputError, UnreadableError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.pixel_types import cast_pixels, check_cast
 from napari_care_losses.io.stack_writer import clear_remains
-from napari_care_losses.io.stacks import is_ome_zarr_name, size_and_time, writer_for
+from napari_care_losses.io.stacks import container_of, is_ome_zarr_name, size_and_time, writer_for
+from napari_care_losses.io.tiff_reader import files_of_set
 from napari_care_losses.io.whole_files import locked
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
@@ -122,10 +123,14 @@ def restore_to_file(
 def _check_outputs(outputs: Sequence[Path], model: Model, source: Path | None, run: RunOptions) -> None:
     written = [path.resolve() for path in outputs]
     read = None if source is None else source.resolve()
+    file = None if source is None else container_of(source)
+    parts = {part.resolve() for part in files_of_set(file)} if file is not None and file.is_file() else set()
     for path in written:
         # the same file, or a folder of Zarr around it or in it
         if read is not None and (path == read or path in read.parents or read in path.parents):
             raise InputError(f"The result would overwrite its input {source}: choose another file.")
+        if path in parts:
+            raise InputError(f"The result would overwrite {path.name}, a file of its input {source}: choose another.")
     if len(outputs) > 1 and not model.card.architecture.predicts_scale:
         raise InputError(f"A model trained with the {model.card.loss} loss predicts no scale: leave it out.")
     if len(set(written)) < len(written):

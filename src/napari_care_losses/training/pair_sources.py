@@ -11,7 +11,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames, truth_of
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.ome_zarr_reader import is_zarr
-from napari_care_losses.io.stacks import bare_name, is_stack
+from napari_care_losses.io.stacks import image_name, stacks_of, whole_stacks
 from napari_care_losses.training.pair_checks import warnings_of
 from napari_care_losses.training.pair_names import explain_unmatched, match_files, match_names, natural_key
 from napari_care_losses.training.pairs import check_images
@@ -142,7 +142,7 @@ def stack_files(folder: Path) -> dict[str, Path]:
         If the folder is missing, cannot be read or holds none.
     """
     try:
-        paths = [path for path in folder.iterdir() if is_stack(path)]
+        paths = stacks_of(folder)
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
     # hidden files: what some systems leave beside every file they copy
@@ -199,16 +199,18 @@ def pair_files(low: Sequence[Path], high: Sequence[Path], pairing: str | None = 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:
     """Return files, those in folders in place of the folders."""
-    return [
-        file
-        for path in paths
-        for file in (stack_files(path).values() if path.is_dir() and not is_zarr(path) else [path])
-    ]
+    return whole_stacks(
+        [
+            file
+            for path in paths
+            for file in (stack_files(path).values() if path.is_dir() and not is_zarr(path) else [path])
+        ]
+    )
 
 
 def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
     """Return files by their names without suffix; with it, or with their folder, where names would be the same."""
-    names = [bare_name(path).removesuffix(".ome") for path in paths]
+    names = [image_name(path).removesuffix(".ome") for path in paths]
     for longer in (lambda path: path.name, str):
         counts = Counter(names)
         names = [longer(path) if counts[name] > 1 else name for name, path in zip(names, paths, strict=True)]

@@ -1,0 +1,1 @@
+"""Files as the programs of microscopes write them: sets of files that make one image together."""
