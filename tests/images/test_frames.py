@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from fixtures.foreign_arrays import OnDevice, Stored
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,3 +141,13 @@ def test_several_ranges_are_one_stack():
     assert frames.select_ranges([(2, 4), (4, 6)]) == frames.select(2, 6)
     with pytest.raises(InputError, match="9:11"):
         frames.select_ranges([(0, 2), (9, 11)])
+
+
+@pytest.mark.parametrize(
+    "kind", [OnDevice, lambda array: Stored(array, (1, 5, 6)), lambda array: Stored(array, (3, 5, 6))]
+)
+def test_arrays_of_other_libraries_read_as_those_of_numpy(kind):
+    frames = Frames(kind(FIELD.astype(np.float32)))
+    assert frames.dtype == np.float32
+    np.testing.assert_array_equal(list(frames), FIELD)
+    np.testing.assert_array_equal(list(in_axes_of(frames, Frames(FIELD[:, None]))), FIELD)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from napari_care_losses.errors import InputError, OutputError, ResumeError, UnreadableError
 from napari_care_losses.images.frames import Calibration, Frames, in_axes_of
-from napari_care_losses.io.ome_zarr_reader import VERSIONS, list_images, open_ome_zarr, read_ome_zarr
+from napari_care_losses.io.ome_zarr_reader import VERSIONS, Present, list_images, open_ome_zarr, read_ome_zarr
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter, halved
 from napari_care_losses.io.stacks import bare_name, read_stack, save_frames, save_stack, size_and_time
 
@@ -60,6 +60,23 @@ def test_what_is_written_is_read_again(tmp_path_factory, axes, dtype, version, s
     assert frames.calibration.pixel_size == pytest.approx((0.1, 0.2))
     assert frames.calibration.time_step == (0.4 if "T" in axes else None)
     assert frames.calibration.z_step == (0.5 if "Z" in axes else None)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("axes", ["TYX", "TZCYX"])
+def test_a_chunk_of_several_frames_is_read_once(tmp_path, axes, version, monkeypatch):
+    path = tmp_path / "a.ome.zarr"
+    shape = (6, *(1 for _ in axes[1:-2]), 17, 23)
+    array = np.random.default_rng(0).integers(1, 100, shape).astype(np.uint16)
+    save_stack(path, Frames(array, axes), zarr_version=version)
+    shutil.rmtree(path / "0")
+    chunks, kind = (4, *shape[1:]), 3 if version == "0.5" else 2
+    zarr.create_array(path, name="0", data=array, chunks=chunks, zarr_format=kind)
+    reads = []
+    read = Present.__getitem__
+    monkeypatch.setattr(Present, "__getitem__", lambda self, place: reads.append(place) or read(self, place))
+    np.testing.assert_array_equal(list(read_ome_zarr(path)), array.reshape(6, 17, 23))
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)

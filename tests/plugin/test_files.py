@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import dask.array
@@ -15,7 +16,7 @@ from napari.layers import Image
 from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.images.partial_stack import PartialStack
-from napari_care_losses.io.ome_zarr_reader import open_ome_zarr
+from napari_care_losses.io.ome_zarr_reader import Present, open_ome_zarr
 from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.plugin.reader import get_reader
 from napari_care_losses.plugin.writer import write_image
@@ -56,6 +57,19 @@ class TestOpening:
         assert [str(unit) for unit in layer.units] == ["second", "micrometer", "micrometer", "micrometer"]
         assert layer.axis_labels == ("t", "z", "y", "x")
         assert layer_frames(layer).calibration.pixel_size == pytest.approx((0.1, 0.2))
+
+    def test_a_chunk_of_several_frames_is_read_once(self, tmp_path: Path, monkeypatch) -> None:
+        pixels, path = stack(4, 20, 30) + np.uint16(1), tmp_path / "a.ome.zarr"
+        save_stack(path, Frames(pixels, "TYX"))
+        shutil.rmtree(path / "0")
+        zarr.create_array(path, name="0", data=pixels, chunks=(4, 20, 10))
+        reads: list[Any] = []
+        read = Present.__getitem__
+        monkeypatch.setattr(Present, "__getitem__", lambda self, place: reads.append(place) or read(self, place))
+        (layer,) = opened(path)
+        np.testing.assert_array_equal([np.asarray(frame) for frame in layer.data], pixels)
+        np.testing.assert_array_equal(list(layer_frames(layer)), pixels)
+        assert [place for place in reads if place[0].stop] == [(slice(0, 4), slice(0, 20), slice(0, 30))]
 
     @pytest.mark.parametrize("suffix", SUFFIXES)
     def test_without_a_pixel_size_the_unit_is_the_pixel(self, tmp_path: Path, suffix: str) -> None:

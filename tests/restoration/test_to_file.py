@@ -4,6 +4,7 @@ import os
 import threading
 from itertools import islice
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -294,3 +295,18 @@ def test_remains_of_a_run_killed_at_its_end_are_removed(stack, tmp_path, suffix)
     (tmp_path / f".out{suffix}.lock").write_text("")
     assert run(job(stack, out, resume=True)) == ([], 0)
     assert names(tmp_path) == ["in.tif", f"out{suffix}"]
+
+
+def test_a_chunk_of_several_frames_is_unpacked_once_for_the_range_and_all_frames(tmp_path, stack):
+    image = np.stack(list(read_tiff(stack)))
+    computed = []
+
+    def compute(block, block_info=None):
+        computed.append(block_info[None]["chunk-location"][0])
+        return block
+
+    lazy = da.from_array(image, chunks=(2, 40, 36)).map_blocks(compute, dtype=image.dtype, meta=image[:0])
+    run(job(stack, tmp_path / "lazy.tif", frames=Frames(lazy)))
+    assert computed == [0, 1]
+    run(job(stack, tmp_path / "whole.tif"))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "lazy.tif"), tifffile.imread(tmp_path / "whole.tif"))

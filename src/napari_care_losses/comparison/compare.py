@@ -13,6 +13,7 @@ from napari_care_losses.comparison.baselines import BASELINES, restore_in_steps
 from napari_care_losses.compute.memory import free_memory
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
+from napari_care_losses.images.any_array import pixel_type, to_numpy
 from napari_care_losses.images.checks import finite
 from napari_care_losses.images.frames import truth_of
 from napari_care_losses.models.model import read_card
@@ -143,7 +144,7 @@ def compare(
     truth = None if truth is None else truth_of(truth, frames)
     _check(frames, methods, truth, chosen)
     parameters = parameters or RestorationParameters()
-    shared = replace(frames, data=_Shared(frames.data))
+    shared = replace(frames, data=_Shared(frames.pixels))
     models = sum(method.model is not None for method in methods)
     with ExitStack() as closed:
         running = [closed.enter_context(closing(_steps(m, shared, chosen, parameters, models))) for m in methods]
@@ -240,7 +241,7 @@ class _Shared:
     """An array that several methods read: one at a time, and each frame in use only once."""
 
     def __init__(self, data: Any) -> None:
-        self._data, self.shape, self.dtype = data, data.shape, data.dtype
+        self._data, self.shape, self.dtype = data, data.shape, pixel_type(data)
         self._lock = Lock()
         self._kept: dict[tuple[int, ...], NDArray[Any]] = {}
 
@@ -248,7 +249,7 @@ class _Shared:
         with self._lock:
             # moved to the end: the frame that is unused for longest is dropped first
             frame = self._kept.pop(position, None)
-            self._kept[position] = np.asarray(self._data[position]) if frame is None else frame
+            self._kept[position] = to_numpy(self._data[position]) if frame is None else frame
             while len(self._kept) > _KEPT_FRAMES:
                 del self._kept[next(iter(self._kept))]
             return self._kept[position]

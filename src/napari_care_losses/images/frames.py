@@ -7,20 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-from psutil import virtual_memory
 
 from napari_care_losses.errors import InputError, UnreadableError
+from napari_care_losses.images.any_array import check_frame_size, pixel_type, to_numpy
+from napari_care_losses.images.chunk_cache import cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
-
-LARGEST_UNASKED = 1 << 28
-"""Bytes of a frame up to which it is read without looking at the machine's memory."""
-
-MOST_PIECES = 1 << 18
-"""Chunks of a frame up to which it is read; each takes some tenth of a millisecond at least."""
 
 DEFAULT_AXES = {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}
 """Axes of an array without named ones, by their number."""
@@ -83,6 +78,11 @@ class Frames:
     steps : tuple of int, optional
         The steps taken along the axis of `select`, where they do not follow one another.
 
+    Attributes
+    ----------
+    pixels : array of shape (..., Y, X)
+        The data, of which a chunk of several frames is unpacked once for all of them.
+
     Raises
     ------
     InputError
@@ -98,9 +98,10 @@ class Frames:
     note: str = ""
     metadata: ImageMetadata = field(default_factory=ImageMetadata)
     steps: tuple[int, ...] | None = None
+    pixels: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        shape, dtype = tuple(self.data.shape), _dtype_of(self.data)
+        shape, dtype = tuple(self.data.shape), pixel_type(self.data)
         long = [axis for axis, size in enumerate(shape[:-2]) if size != 1]
         if not self.axes and len(long) <= len(LEADING_AXES) < len(shape) - 2:
             object.__setattr__(self, "data", Rearranged(self.data, long))
@@ -124,6 +125,7 @@ class Frames:
         if 0 in shape:
             raise InputError(f"Expected at least one pixel, found the empty shape {shape}.")
         object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "pixels", cached(self.data))
         if self.stop is None:
             first = selected_axis(axes)
             object.__setattr__(self, "stop", 1 if first is None else int(shape[first]))
@@ -151,7 +153,7 @@ class Frames:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels as stored."""
-        return _dtype_of(self.data)
+        return pixel_type(self.data)
 
     @property
     def selectable(self) -> int:
@@ -166,35 +168,15 @@ class Frames:
         """Return frame `index` (counted in C order over the leading axes) as a numpy array (Y, X)."""
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        self._check_size()
+        check_frame_size(self.data)
         try:
-            return np.asarray(self.data[self.position(index)])
+            return to_numpy(self.pixels[self.position(index)])
         except MemoryError:
             raise
         except Exception as error:  # readers of damaged files raise errors of every kind
             raise UnreadableError(
                 f"Frame {index} cannot be read ({error}): is the file whole, and its drive still there?"
             ) from error
-
-    def _check_size(self) -> None:
-        """Refuse to read what the machine cannot hold: a damaged file may claim frames of any size."""
-        chunks = getattr(self.data, "chunks", None)
-        pieces = [self.frame_shape]
-        if isinstance(chunks, tuple) and all(isinstance(one, int) for one in chunks):
-            # a chunk is unpacked as a whole
-            pieces.append(chunks)
-            parts = [-(-size // max(1, chunk)) for size, chunk in zip(self.frame_shape, chunks[-2:], strict=True)]
-            if math.prod(parts) > MOST_PIECES:
-                raise InputError(
-                    f"A frame of {' x '.join(map(str, self.frame_shape))} px is stored in {math.prod(parts):,} pieces, "
-                    "more than can be read in reasonable time: store it in larger chunks; is the file damaged?"
-                )
-        needed = max(map(math.prod, pieces)) * self.dtype.itemsize
-        if needed > LARGEST_UNASKED and not isinstance(self.data, np.ndarray) and needed > virtual_memory().total:
-            raise InputError(
-                f"A frame of {' x '.join(map(str, self.frame_shape))} px takes {needed / 1e9:.0f} GB to read, more "
-                "than this machine's memory: crop the image, or store it in smaller chunks; is the file damaged?"
-            )
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[index] for index in range(len(self)))
@@ -272,10 +254,10 @@ class Rearranged:
     """
 
     def __init__(self, data: Any, order: Sequence[int | None]) -> None:
-        self._data, self._order = data, list(order)
+        self._data, self._order = cached(data), list(order)
         leading = (1 if axis is None else int(data.shape[axis]) for axis in order)
         self.shape: tuple[int, ...] = (*leading, *map(int, data.shape[-2:]))
-        self.dtype = data.dtype
+        self.dtype = pixel_type(data)
 
     def __getitem__(self, place: tuple[int, ...]) -> Any:
         """Return the frame at a place in the leading axes."""
@@ -360,19 +342,7 @@ class _Chosen:
 
     def __getitem__(self, place: tuple[int, ...]) -> Any:
         index = int(np.ravel_multi_index(place, self._frames.leading_shape)) if place else 0
-        return self._frames.data[self._frames.position(index)]
-
-
-def _dtype_of(data: Any) -> np.dtype[Any]:
-    """Return the type of an array's pixels as numpy's; arrays of other libraries (torch) have types of their own."""
-    try:
-        dtype: np.dtype[Any] = np.dtype(data.dtype)
-    except TypeError:
-        try:
-            dtype = np.asarray(data[(slice(0, 0),) * len(data.shape)]).dtype
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"Expected real numbers that numpy knows, found {data.dtype}.") from error
-    return dtype
+        return self._frames.pixels[self._frames.position(index)]
 
 
 def selected_axis(axes: str) -> int | None:

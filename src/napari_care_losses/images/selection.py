@@ -144,7 +144,7 @@ class _Part:
     """An array of which a part of every frame is kept."""
 
     def __init__(self, frames: Frames, region: Region) -> None:
-        self._data, self._slices, self.dtype = frames.data, region.slices, frames.dtype
+        self._data, self._slices, self.dtype = frames.pixels, region.slices, frames.dtype
         self.shape: tuple[int, ...] = (*map(int, frames.data.shape[:-2]), *region.shape)
 
     def __getitem__(self, place: tuple[int, ...]) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError, printable
+from napari_care_losses.images.chunk_cache import cached
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.ome_zarr_reader import is_zarr, missing_chunks, open_ome_zarr
 from napari_care_losses.io.ome_zarr_reader import list_images as list_zarr_images
@@ -266,4 +267,4 @@ def _lazy(array: Any, axes: str) -> da.Array:
     if math.prod(frame) * array.dtype.itemsize > LARGEST_PIECE:
         chunks = zip(frame, array.chunks[start:], strict=True)
         pieces = tuple(min(size, -(-2048 // chunk) * chunk) for size, chunk in chunks)
-    return da.from_array(array, chunks=(*(1 for _ in array.shape[:start]), *pieces), name=False)
+    return da.from_array(cached(array, start), chunks=(*(1 for _ in array.shape[:start]), *pieces), name=False)

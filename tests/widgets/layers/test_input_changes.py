@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import torch
+from fixtures.foreign_arrays import Stored
 from fixtures.restore_widget import entry, press_restore
 from fixtures.scored_layers import Slow
 
@@ -121,8 +122,9 @@ def test_a_change_during_a_run(change, viewer, open_widget, add_model, frames, a
     assert "other data" in widget.other.text()
 
 
-def test_a_frame_that_changed_is_noticed_in_arrays_of_any_kind(stack) -> None:
-    frames = WatchedFrames(Slow(stack), "TYX")
+@pytest.mark.parametrize("kind", [Slow, lambda stack: Stored(stack, stack.shape)])
+def test_a_frame_that_changed_is_noticed_in_arrays_of_any_kind(kind, stack) -> None:
+    frames = WatchedFrames(kind(stack), "TYX")
     assert np.array_equal(frames[1], stack[1])
     assert list(frames.check()) == [1]
     stack[0] += 1

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.chunk_cache import forget_chunks
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.partial_stack import PartialStack
 
@@ -70,6 +71,7 @@ class WatchedFrames(Frames):
 
     def check(self) -> Iterator[int]:
         """Read again all frames seen so far, and yield after each; raise `InputError` if one has changed."""
+        forget_chunks()
         for index in sorted(self.seen):
             self[index]
             yield index

@@ -126,7 +126,7 @@ def make_plan(
     missing = sorted({index for stack in stacks.values() for index in stack.missing})
     if len(stacks) < len(kinds) or not missing:
         stacks, seen, missing = {}, {}, list(range(len(frames)))
-    watched = WatchedFrames(**{one.name: getattr(frames, one.name) for one in fields(frames)}, seen=seen)
+    watched = WatchedFrames(**{one.name: getattr(frames, one.name) for one in fields(frames) if one.init}, seen=seen)
     order = NearestFirst(missing, shown_index(source, viewer.dims))
     return Plan(source, entry, watched, parameters, kinds, stacks, order, _job(source, entry, parameters))
 
