@@ -52,6 +52,15 @@ class Local(Protocol):
     def margin(self) -> int: ...  # noqa: D102
 
 
+class Tileable(Local, Protocol):
+    """Besides, what is needed to choose the size of the tiles."""
+
+    @property
+    def memory_per_pixel(self) -> int: ...  # noqa: D102 - see `Architecture`
+    @property
+    def cost_per_pixel(self) -> float: ...  # noqa: D102
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Parameters):
     """Size and heads of a CARE network (`napari_care_losses.models.unet.CareNetwork`).

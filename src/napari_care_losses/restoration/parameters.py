@@ -86,6 +86,13 @@ class RestorationParameters(Parameters):
         "neighbours before restoring. Otherwise they spoil the pixels around them.",
         advanced=True,
     )
+    half_resolution: bool = parameter(
+        False,
+        "Half resolution",
+        "Average blocks of 2 x 2 pixels, restore, and interpolate back: for images whose noise correlates between "
+        "neighbouring pixels (interpolated, filtered or compressed after recording). What is finer than two pixels is "
+        "lost.",
+    )
     engine: str = parameter(
         "auto",
         "Engine",
@@ -116,8 +123,9 @@ class RestorationParameters(Parameters):
             )
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells jobs apart: the plain values, without `replace_hot_pixels` if off, as earlier jobs had."""
-        return {name: value for name, value in self.to_dict().items() if name != "replace_hot_pixels" or value}
+        """Return what tells jobs apart: the plain values, as earlier jobs had them: without what came later, if off."""
+        later = ("replace_hot_pixels", "half_resolution")
+        return {name: value for name, value in self.to_dict().items() if name not in later or value}
 
 
 @dataclass(frozen=True, kw_only=True)

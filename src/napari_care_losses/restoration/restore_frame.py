@@ -106,7 +106,7 @@ class FrameRestorer:
         device: str,
     ) -> None:
         self._frames, self._card = frames, model.card
-        self._engine = open_engine(parameters.engine, model, device)
+        self._engine = open_engine(parameters.engine, model, device, half_resolution=parameters.half_resolution)
         self._replaces_hot = parameters.replace_hot_pixels
         self._sigma = tied_sigma(model.card, parameters.low_band)
         self._flips = FLIPS if parameters.average_flips else FLIPS[:1]
@@ -118,8 +118,8 @@ class FrameRestorer:
             raise InputError(f"Expected a region of frames of {height} x {width} px, found {self._region}.")
         # The gain of a low band that is tied is that of the whole frame.
         self._computed = self._region if self._sigma is None else whole
-        self._placed = in_padded(self._computed, frames.frame_shape, model.card.architecture.block)
-        self._read = reach(self._placed, frames.frame_shape, model.card.architecture)
+        self._placed = in_padded(self._computed, frames.frame_shape, self._engine.architecture.block)
+        self._read = reach(self._placed, frames.frame_shape, self._engine.architecture)
         self._tiling = _Tiling(self._read.shape, self._engine, parameters.tile_size)
 
     @property
@@ -131,7 +131,7 @@ class FrameRestorer:
         """Calibrate the engine, if it needs that, on frames spread over the stack; raise as `restored` does."""
         # Always the same frames, so that a resumed run computes like the one that was stopped.
         samples = self.read(evenly_spaced(range(len(self._frames)), self._engine.samples), ranges)
-        block = self._card.architecture.block
+        block = self._engine.architecture.block
         self._engine.prepare(pad(sample.image, block) for sample in samples if not sample.is_blank)
 
     def read(self, indices: Sequence[int], ranges: Ranges) -> Generator[Input, None, None]:
@@ -148,7 +148,7 @@ class FrameRestorer:
             image = source.astype(np.float32)
             scale = np.zeros_like(image) if self._card.architecture.predicts_scale else None
         else:
-            canvas = _Canvas(given, self._card, self._flips, self._read, self._placed)
+            canvas = _Canvas(given, self._engine, self._flips, self._read, self._placed)
             yield from self._tiling.fill(canvas)
             mean, scale = canvas.finished(self._sigma)
             image = given.grey_levels.undo(mean[kept])
@@ -176,7 +176,7 @@ class _Tiling:
 
     def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int | None) -> None:
         self._shape, self._engine = shape, engine
-        self._architecture = engine.model.card.architecture
+        self._architecture = engine.architecture
         self._cut(tile_size or largest_tile(self._architecture, engine.memory()))
 
     def fill(self, canvas: _Canvas) -> Iterator[int]:
@@ -206,12 +206,12 @@ class _Tiling:
 class _Canvas:
     """A region of a normalised frame and its restoration, filled tile by tile; both regions are of the padded frame."""
 
-    def __init__(self, given: Input, card: ModelCard, flips: Sequence[Flip], read: Region, kept: Region) -> None:
-        self._image, self._outside, self._card, self._flips = given.image, given.outside, card, flips
-        self._padded = pad(given.image, card.architecture.block)[read.slices]
+    def __init__(self, given: Input, engine: Engine, flips: Sequence[Flip], read: Region, kept: Region) -> None:
+        self._image, self._outside, self._flips = given.image, given.outside, flips
+        self._padded = pad(given.image, engine.architecture.block)[read.slices]
         self._kept = kept.within(read).slices
         self._mean = np.empty_like(self._padded)
-        self._scale = np.empty_like(self._padded) if card.architecture.predicts_scale else None
+        self._scale = np.empty_like(self._padded) if engine.model.card.architecture.predicts_scale else None
 
     def fill(self, tile: Tile, engine: Engine) -> None:
         """Restore a tile in every orientation, and average."""

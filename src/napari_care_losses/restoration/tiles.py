@@ -12,8 +12,7 @@ from napari_care_losses.images.regions import Region
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_care_losses.models.architecture import Local
-    from napari_care_losses.models.program import Network
+    from napari_care_losses.models.architecture import Local, Tileable
 
 
 class Tile(NamedTuple):
@@ -50,12 +49,12 @@ def smallest_tile(architecture: Local) -> int:
     return 3 * architecture.margin
 
 
-def largest_tile(architecture: Network, memory: int) -> int:
+def largest_tile(architecture: Tileable, memory: int) -> int:
     """Return the width of the largest square tile that runs in `memory` bytes."""
     return math.isqrt(memory // architecture.memory_per_pixel)
 
 
-def working_memory(architecture: Network, width: int) -> int:
+def working_memory(architecture: Tileable, width: int) -> int:
     """Return the largest memory, in bytes, that a square tile of `width` pixels needs."""
     return architecture.memory_per_pixel * width**2
 

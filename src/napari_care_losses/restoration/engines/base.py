@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_care_losses.models.architecture import Tileable
     from napari_care_losses.models.model import Model
 
 MEMORY_SHARE = 0.25
@@ -35,6 +36,8 @@ class Engine(ABC):
     ----------
     note : str
         What the user should know about this engine's work; may be empty.
+    architecture : Tileable
+        What images are cut into tiles for.
     """
 
     samples = 0
@@ -43,6 +46,7 @@ class Engine(ABC):
 
     def __init__(self, model: Model, device: torch.device) -> None:
         self.model, self.device, self.note = model, device, ""
+        self.architecture: Tileable = model.card.architecture
         self._restored: set[tuple[int, ...]] = set()
 
     def restore(self, tile: NDArray[np.float32]) -> Restored:
@@ -101,5 +105,5 @@ class Engine(ABC):
 
     def remember_tile(self, width: int) -> None:
         """Limit the memory of later tiles, on this device and in this process, to that of square ones of `width` px."""
-        kind, needed = self.device.type, working_memory(self.model.card.architecture, width)
+        kind, needed = self.device.type, working_memory(self.architecture, width)
         self._limits[kind] = min(needed, self._limits.get(kind, MEMORY_CAP[kind]))

@@ -36,7 +36,7 @@ ENGINES = {
 """All engines by name."""
 
 
-def open_engine(name: str, model: Model, device: str = "auto") -> Engine:
+def open_engine(name: str, model: Model, device: str = "auto", *, half_resolution: bool = False) -> Engine:
     """Return an engine for a model.
 
     Parameters
@@ -48,12 +48,23 @@ def open_engine(name: str, model: Model, device: str = "auto") -> Engine:
         The model.
     device : str
         One of `napari_care_losses.restoration.parameters.DEVICES`.
+    half_resolution : bool
+        Whether the network sees the image at half resolution.
 
     Raises
     ------
     InputError
         If the device does not exist or the engine cannot run on it.
     """
+    engine = _opened(name, model, device)
+    if not half_resolution:
+        return engine
+    from napari_care_losses.restoration.engines.half_resolution import HalfResolutionEngine
+
+    return HalfResolutionEngine(engine)
+
+
+def _opened(name: str, model: Model, device: str) -> Engine:
     from napari_care_losses.compute.devices import choose_device
 
     if isinstance(model.card.architecture, Program):

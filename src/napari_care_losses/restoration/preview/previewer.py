@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.normalization import Range
     from napari_care_losses.images.usable_pixels import UsableFrame
-    from napari_care_losses.models.program import Network
     from napari_care_losses.restoration.engines.base import Engine
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
@@ -108,7 +107,7 @@ class Previewer:
         InputError, ComputeError
             If the frame, the model or the parameters cannot be used, or the device fails.
         """
-        engine = yield from self._opened(path, parameters.engine)
+        engine = yield from self._opened(path, parameters)
         ranges = yield from self._estimated(frames, parameters, engine)
         sigma = self._tied_sigma(engine, parameters.low_band)
         frame = self._frame
@@ -129,9 +128,10 @@ class Previewer:
         if self._engine is not None:
             self._engine.close()
 
-    def _opened(self, path: Path, name: str) -> Generator[PreviewTile, None, Engine]:
+    def _opened(self, path: Path, parameters: RestorationParameters) -> Generator[PreviewTile, None, Engine]:
         """Return the engine for a model; a new one if the file has changed."""
-        key = path, path.stat().st_mtime_ns if path.exists() else None, name
+        name, halves = parameters.engine, parameters.half_resolution
+        key = path, path.stat().st_mtime_ns if path.exists() else None, name, halves
         if self._engine is None or self._engine_key != key:
             yield PreviewTile(0, 0, note="loading the model")
             # imported here, in the background: torch takes seconds
@@ -141,7 +141,9 @@ class Previewer:
             self._engine, self._frame = None, None
             self._tiles.clear()
             is_8_bit = name == "openvino-int8"
-            self._engine = open_engine("openvino" if is_8_bit else name, load_model(path), self._device)
+            self._engine = open_engine(
+                "openvino" if is_8_bit else name, load_model(path), self._device, half_resolution=halves
+            )
             self._note = self._engine.note or ("In float32; restoring will use 8 bits." if is_8_bit else "")
             self._engine_key = key
         return self._engine
@@ -205,7 +207,7 @@ class _Frame:
         remarks: Remarks,
     ) -> None:
         self.index, self.grey_levels, self.remarks = index, grey_levels, remarks
-        self.architecture: Network = engine.model.card.architecture
+        self.architecture = engine.architecture
         image = usable.pixels
         self._engine, self._image, self._source, self._usable = engine, image, source, usable
         self._shape = int(image.shape[0]), int(image.shape[1])

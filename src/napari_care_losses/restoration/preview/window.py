@@ -13,7 +13,8 @@ from napari_care_losses.restoration.tiles import Tile, crop
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_care_losses.models.program import Network
+    from napari_care_losses.models.architecture import Tileable
+
 
 LARGEST_WINDOW = 512
 """Largest height and width of a window, in pixels."""
@@ -96,12 +97,12 @@ def choose_window(
     return current if fits else window
 
 
-def cost(architecture: Network, width: int) -> float:
+def cost(architecture: Tileable, width: int) -> float:
     """Return the cost of a tile that writes `width` pixels, in multiply-adds up to a factor."""
     return architecture.cost_per_pixel * (width + 2 * architecture.margin) ** 2
 
 
-def tile_width(architecture: Network, *, on_cpu: bool) -> int:
+def tile_width(architecture: Tileable, *, on_cpu: bool) -> int:
     """Return the width of tiles that are restored without noticeable delay: one of `WIDTHS`, in pixels."""
     affordable = [width for width in WIDTHS if not on_cpu or cost(architecture, width) <= COST]
     return max(affordable, default=WIDTHS[0])
@@ -110,7 +111,7 @@ def tile_width(architecture: Network, *, on_cpu: bool) -> int:
 def plan_window(
     window: Region,
     shape: tuple[int, int],
-    architecture: Network,
+    architecture: Tileable,
     width: int,
     cursor: tuple[float, float] | None = None,
 ) -> list[Tile]:
@@ -129,7 +130,7 @@ def plan_window(
     return [cut(cell, shape, architecture, width) for cell in overlapping]
 
 
-def cut(window: Region, shape: tuple[int, int], architecture: Network, width: int) -> Tile:
+def cut(window: Region, shape: tuple[int, int], architecture: Tileable, width: int) -> Tile:
     """Return the tile that writes a window of at most `width` pixels; its restoration equals that of the whole frame.
 
     It is in pixels of the frame padded by `napari_care_losses.restoration.tiles.pad`. Tiles read equally many pixels
