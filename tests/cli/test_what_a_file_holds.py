@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-import zarr
 from fixtures.cli_runs import names, save_model, status_of
+from fixtures.plates import field_pixels, lose, write_plate
 
 from napari_care_losses.images.frames import Calibration, Frames, ImageMetadata
 from napari_care_losses.io.stacks import read_stack, save_stack
@@ -24,20 +24,6 @@ def model(folder):
 
 def pixels(path):
     return np.stack(list(read_stack(Path(path))))
-
-
-def write_plate(path):
-    """Write a plate of two wells with one and two fields; return the paths of the fields."""
-    fields = [path / "A" / "1" / "0", path / "B" / "2" / "0", path / "B" / "2" / "1"]
-    rows = {"plate": {"wells": [{"path": "A/1"}, {"path": "B/2"}]}}
-    zarr.create_group(path, attributes={"ome": {"version": "0.5", **rows}})
-    for number, field in enumerate(fields):
-        images = [{"path": one.name} for one in fields if one.parent == field.parent]
-        attributes = {"ome": {"version": "0.5", "well": {"images": images}}}
-        zarr.open_group(field.parent, mode="a", attributes=attributes).attrs.update(attributes)
-        save_stack(field.parent / "new.zarr", Frames(STACK[2 * number : 2 * number + 2], "TYX"))
-        (field.parent / "new.zarr").rename(field)
-    return fields
 
 
 class TestMissingFrames:
@@ -107,14 +93,51 @@ class TestSeries:
         np.testing.assert_array_equal(pixels("out.tif"), pixels("right.tif"))
 
     def test_fields_of_a_plate_have_names_that_tell_them_apart(self, folder):
-        fields = write_plate(folder / "p.zarr")
-        assert status_of(*RESTORE, *fields[:2], "--out", "named") == 0
+        fields = [folder / "p.zarr" / field for field in write_plate(folder / "p.zarr")]
+        assert status_of(*RESTORE, fields[0], fields[4], "--out", "named") == 0
         assert names(folder / "named") == ["p_A_1_0_restored-m.ome.zarr", "p_B_2_0_restored-m.ome.zarr"]
         assert status_of(*RESTORE, "p.zarr", "--series", "all", "--out", "all") == 0
-        assert len(names(folder / "all")) == 3
-        save_stack("third.tif", Frames(STACK[4:6], "TYX"))
-        assert status_of(*RESTORE, "third.tif", "--out", "right.tif") == 0
+        assert len(names(folder / "all")) == 6
+        save_stack("last.tif", Frames(field_pixels(5), "TYX"))
+        assert status_of(*RESTORE, "last.tif", "--out", "right.tif") == 0
         np.testing.assert_array_equal(pixels("all/p_B_2_1_restored-m.ome.zarr"), pixels("right.tif"))
+
+
+class TestPlates:
+    def test_a_plate_is_restored_into_a_plate(self, folder, capsys):
+        fields = write_plate(folder / "p.zarr")
+        command = (*RESTORE, "p.zarr", "--out", "out.zarr", "--frames", "1:2", "--dtype", "uint16")
+        assert status_of(*command) == 0
+        assert "out.zarr: a plate of 6 fields" in capsys.readouterr().out
+        save_stack("last.tif", Frames(field_pixels(5)[1:], "TYX"))
+        assert status_of(*RESTORE, "last.tif", "--out", "right.tif", "--dtype", "uint16") == 0
+        np.testing.assert_array_equal(pixels(f"out.zarr/{fields[5]}"), pixels("right.tif"))
+        assert (
+            status_of(*RESTORE, "p.zarr", "--out", "out.zarr", "--frames", "1:2", "--dtype", "uint16", "--resume") == 0
+        )
+
+    def test_a_well_that_is_missing_is_named_and_left_out_when_asked(self, folder, capsys):
+        write_plate(folder / "p.zarr")
+        lose(folder / "p.zarr", "A/3")
+        before = names(folder)
+        for more in (("--out", "out.zarr"), ("--series", "all", "--out", "all")):
+            assert status_of(*RESTORE, "p.zarr", *more) == 2
+            assert "1 of 3 wells is missing (A/3)" in capsys.readouterr().err
+            assert names(folder) == before
+            assert status_of(*RESTORE, "p.zarr", *more, "--incomplete") == 0
+            assert "1 of 3 wells is missing (A/3)" in capsys.readouterr().err
+            before = names(folder)
+        assert len(names(folder / "all")) == 4
+
+    @pytest.mark.parametrize(
+        "more", [("--out", "o.tif"), ("--out", "o.zarr", "--format", "tiff"), ("--out", "no/o.zarr")]
+    )
+    def test_what_cannot_be_is_refused(self, folder, more):
+        write_plate(folder / "p.zarr")
+        before = names(folder)
+        assert status_of(*RESTORE, "p.zarr", *more) == 2
+        assert status_of(*RESTORE, "p.zarr", "--out", "o.zarr", "--scale-out", "s.zarr") == 2
+        assert names(folder) == before
 
 
 @pytest.mark.parametrize("out", ["out.tif", "out.ome.zarr"])

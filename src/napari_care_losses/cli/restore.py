@@ -55,8 +55,8 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--incomplete",
         action="store_true",
-        help="Restore TIFF stacks of which frames are missing: time points (or planes, channels) that are not whole "
-        "are left out, and said. Without it such files are refused.",
+        help="Restore TIFF stacks of which frames are missing, and plates of which wells or fields are. Time points "
+        "(or planes, channels) that are not whole are left out, and said. Without it they are refused.",
     )
     parser.add_argument("--scale-out", type=path_option, help="Also write the Laplace scale to this file.")
     parser.add_argument("--dtype", choices=("float32", "uint16", "uint8"), default="float32", help="Pixel type.")
@@ -64,7 +64,9 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
         "--format", choices=tuple(NEW_SUFFIXES), help="Of the files in the folder (default: that of each input)."
     )
     parser.add_argument(
-        "--ome-zarr", choices=VERSIONS, default=VERSIONS[0], help=f"Version of OME-Zarr written ({VERSIONS[0]})."
+        "--ome-zarr",
+        choices=VERSIONS,
+        help=f"Version of OME-Zarr written (default: {VERSIONS[0]}; of a plate, that of the input).",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps.")
     parser.add_argument("--resume", action="store_true", help="Do only what a stopped run left out.")
@@ -78,9 +80,13 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
 
 def run_restore(options: argparse.Namespace) -> None:
     """Restore one file into a file, or several into a folder."""
-    options.input = _images(options.input, options.series)
+    from napari_care_losses.io.ome_zarr_plates import is_plate
+
+    options.input = _images(options.input, options.series, incomplete=options.incomplete)
     if len(options.input) > 1 or _is_folder(options.input[0]) or _is_folder(options.out):
         _restore_files(options)
+    elif is_plate(options.input[0]):
+        _restore_plate(options)
     else:
         _restore_file(options)
 
@@ -91,15 +97,18 @@ def _series(text: str) -> str:
     return text
 
 
-def _images(inputs: list[Path], series: str | None) -> list[Path]:
+def _images(inputs: list[Path], series: str | None, *, incomplete: bool) -> list[Path]:
     """Return the images that the inputs and ``--series`` name; folders stay folders without it."""
+    from napari_care_losses.io.ome_zarr_plates import is_plate, read_plate
     from napari_care_losses.io.stacks import list_images
 
     if series is None:
         return inputs
     images: list[Path] = []
     for path in _files(inputs):
-        found = list_images(path)
+        found = list_images(path, incomplete=incomplete)
+        if is_plate(path) and (missing := read_plate(path, incomplete=incomplete).missing):
+            print(missing, file=sys.stderr)
         if series == "all" or (series == "0" and len(found) == 1):
             images += found
         elif path.is_file():
@@ -177,6 +186,43 @@ def _restore_file(options: argparse.Namespace) -> None:
     if clipped:
         print(f"{clipped} pixels did not fit {options.dtype} and were clipped")
     print(f"{options.out}: {len(frames)} frames of {frames.frame_shape[0]} x {frames.frame_shape[1]} px")
+
+
+def _restore_plate(options: argparse.Namespace) -> None:
+    from napari_care_losses.models.library import find_model
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.plates import restore_plate
+
+    if options.scale_out is not None:
+        raise InputError("--scale-out names one file: restore the fields one by one where you need it.")
+    if options.format == "tiff":
+        raise InputError(
+            "A plate is restored into OME-Zarr: leave out --format, or restore its fields by --series all."
+        )
+    path, (source,) = find_model(options.model), options.input
+    from napari_care_losses.models.model import load_model
+
+    parameters = RestorationParameters(**given_parameters(options, RestorationParameters))
+    with _cluster(options) as cluster:
+        work = restore_plate(
+            source,
+            load_model(path),
+            options.out,
+            parameters,
+            _run_options(options, cluster),
+            selection=options.frames,
+            incomplete=options.incomplete,
+        )
+        try:
+            result, _ = run_with_bar(work, "field")
+        except KeyboardInterrupt:
+            print("stopped: repeat the command with --resume to continue")
+            raise
+    for note in result.notes:
+        print(note, file=sys.stderr)
+    if result.clipped:
+        print(f"{result.clipped} pixels did not fit {options.dtype} and were clipped")
+    print(f"{options.out}: a plate of {result.fields} fields")
 
 
 def _restore_files(options: argparse.Namespace) -> None:

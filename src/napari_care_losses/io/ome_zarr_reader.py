@@ -167,7 +167,7 @@ def list_images(path: Path) -> list[Path]:
     InputError
         If it is missing, damaged, or holds something else.
     """
-    metadata = _metadata(path)
+    metadata = group_metadata(path)
     if "multiscales" in metadata:
         return [path]
     if "bioformats2raw.layout" in metadata:
@@ -187,25 +187,14 @@ def list_images(path: Path) -> list[Path]:
     )
 
 
-def list_fields(path: Path) -> list[Path]:
-    """Return the groups of all images in an OME-Zarr file, as `list_images`; of a plate or well, of all its fields."""
-    wells = _listed(path, "plate", "wells") or [path]
-    return [image for well in wells for image in _listed(well, "well", "images") or list_images(well)]
+def group_metadata(path: Path) -> dict[str, Any]:
+    """Return the OME attributes of a group, wherever its version keeps them.
 
-
-def _listed(path: Path, kind: str, parts: str) -> list[Path]:
-    """Return the groups that a plate or a well lists; none where the group is something else."""
-    found = _metadata(path).get(kind)
-    listed = found.get(parts) if isinstance(found, dict) else None
-    names = [one.get("path") if isinstance(one, dict) else None for one in listed or ()]
-    try:
-        return [path / _inner_name(name, parts) for name in names]
-    except InputError as error:
-        raise InputError(f"{path}: {error}.") from error
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    """Return the OME attributes of a group, wherever its version keeps them."""
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, or no group.
+    """
     import zarr
 
     if not path.exists():
@@ -227,7 +216,7 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def _open_image(path: Path) -> OmeZarrImage:
-    metadata = _metadata(path)
+    metadata = group_metadata(path)
     try:
         multiscales = metadata["multiscales"]
         if not isinstance(multiscales, list) or not multiscales or not isinstance(multiscales[0], dict):
@@ -276,7 +265,7 @@ def _letter(axis: dict[str, Any]) -> str:
 def _array(path: Path, dataset: Any, ndim: int) -> Any:
     import zarr
 
-    name = _inner_name(dataset.get("path") if isinstance(dataset, dict) else None, "datasets")
+    name = inner_name(dataset.get("path") if isinstance(dataset, dict) else None, "datasets")
     try:
         array = zarr.open_array(path / name, mode="r")
     except Exception as error:  # as in `_metadata`
@@ -289,8 +278,8 @@ def _array(path: Path, dataset: Any, ndim: int) -> Any:
     return array
 
 
-def _inner_name(name: Any, kind: str) -> str:
-    """Return the name of a group or array, which must lie in the folder that names it."""
+def inner_name(name: Any, kind: str) -> str:
+    """Return the name of a group or array; raises `InputError` if it leads out of the folder that names it."""
     if not isinstance(name, str) or not name:
         raise InputError(f"every entry of {kind!r} must name the path of its array or group, found {name!r:.60}")
     if PureWindowsPath(name).drive or "\0" in name or {"", ".."} & set(name.replace("\\", "/").split("/")):

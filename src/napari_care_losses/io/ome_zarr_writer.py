@@ -103,24 +103,34 @@ class OmeZarrStackWriter(StackWriter):
         zarr.open_group(self.partial, mode="r+").attrs.update({MARK: self._mark, **metadata})
         for half_written in self.partial.rglob(HALF_WRITTEN):
             half_written.unlink()
-        try:
-            # a folder cannot be replaced by another in one step
-            if self.path.exists():
-                os.replace(self.path, self.path.with_name(f".{self.path.name}.{os.getpid()}.old"))
-            os.replace(self.partial, self.path)
-        finally:
-            with suppress(OSError):
-                put_back(self.path)
+        put_in_place(self.partial, self.path)
 
     @staticmethod
     def _read_mark(path: Path) -> str | None:
-        import zarr
+        return read_mark(path)
 
-        try:
-            mark = zarr.open_group(path, mode="r").attrs.get(MARK) if is_zarr(path) else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return mark if isinstance(mark, str) else None
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Move a whole folder to its path, and remove one that it replaces; raises `OSError` if that fails."""
+    try:
+        # a folder cannot be replaced by another in one step
+        if path.exists():
+            os.replace(path, path.with_name(f".{path.name}.{os.getpid()}.old"))
+        os.replace(partial, path)
+    finally:
+        with suppress(OSError):
+            put_back(path)
+
+
+def read_mark(path: Path) -> str | None:
+    """Return the job that an OME-Zarr image or plate is marked with; None where it has no mark."""
+    import zarr
+
+    try:
+        mark = zarr.open_group(path, mode="r").attrs.get(MARK) if is_zarr(path) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return mark if isinstance(mark, str) else None
 
 
 class FrameWriter:

@@ -12,7 +12,8 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.io.acquisitions.micro_manager import METADATA
-from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr, list_fields, read_ome_zarr
+from napari_care_losses.io.ome_zarr_plates import list_fields
+from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr, read_ome_zarr
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
 from napari_care_losses.io.pixel_types import OUTPUT_TYPES, cast_pixels, check_cast
 from napari_care_losses.io.tiff_reader import files_of_set, read_tiff, set_name
@@ -97,8 +98,15 @@ def read_stack(path: Path | str, *, incomplete: bool = False) -> Frames:
         return read_ome_zarr(path) if _is_zarr_like(path) else read_tiff(path, incomplete=incomplete)
 
 
-def list_images(path: Path) -> list[Path]:
+def list_images(path: Path, *, incomplete: bool = False) -> list[Path]:
     """Return the images of a file, each as a path that `read_stack` takes; a file of one image is its own.
+
+    Parameters
+    ----------
+    path : Path
+        The file, OME-Zarr image or plate.
+    incomplete : bool
+        Whether it may be a plate of which wells or fields are missing.
 
     Raises
     ------
@@ -106,7 +114,7 @@ def list_images(path: Path) -> list[Path]:
         If the file is missing or damaged, or holds no image.
     """
     with _readable(path):
-        return list_fields(path) if _is_zarr_like(path) else list_tiff_images(path)
+        return list_fields(path, incomplete=incomplete) if _is_zarr_like(path) else list_tiff_images(path)
 
 
 def _is_zarr_like(path: Path) -> bool:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, InputError, ResumeError
+from napari_care_losses.io.ome_zarr_plates import is_plate
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import NEW_SUFFIXES, image_name, read_stack, stacks_of
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
+from napari_care_losses.restoration.plates import restore_plate
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from napari_care_losses.images.frames import Frames
     from napari_care_losses.models.model import Model
 
 RESTORED_MARK = "_restored-"
@@ -115,14 +116,12 @@ def restore_files(
     for number, (path, out) in enumerate(zip(paths, outputs, strict=True)):
         problem, clipped, note = "", 0, ""
         try:
-            frames = read_stack(path, incomplete=incomplete)
-            frames, note = frames if selection is None else frames.select_ranges(selection), frames.note
-            with closing(_restored(path, frames, model, out, parameters, run)) as work:
+            restored = _restored_plate if is_plate(path) else _restored
+            with closing(restored(path, model, out, parameters, run, selection, incomplete=incomplete)) as work:
                 steps = Steps(work)
                 for share in steps:
                     yield FileProgress(number, len(paths), path, share)
-                clipped, of_frames = steps.result
-                note = f"{note} {of_frames}".strip()
+                clipped, note = steps.result
         except CareError as error:
             problem = str(error)
         yield FileProgress(number, len(paths), path, 1.0, problem, clipped, note)
@@ -130,19 +129,23 @@ def restore_files(
 
 def _restored(
     path: Path,
-    frames: Frames,
     model: Model,
     out: Path,
     parameters: RestorationParameters | None,
     run: RunOptions,
+    selection: Sequence[tuple[int, int]] | None,
+    *,
+    incomplete: bool,
 ) -> Generator[float, None, tuple[int, str]]:
     """Restore one file, and resume a stopped run of the same job; yields the share that is done, below 1.
 
-    Returns the pixels clipped and what is to be known of its frames.
+    Returns the pixels clipped and what is to be known of the file and its frames.
     """
     # torch takes seconds to load
     from napari_care_losses.restoration.to_file import restore_to_file
 
+    whole = read_stack(path, incomplete=incomplete)
+    frames = whole if selection is None else whole.select_ranges(selection)
     for options in (run, replace(run, resume=False)):
         try:
             with closing(restore_to_file(frames, model, out, parameters, options, source=path)) as work:
@@ -150,9 +153,34 @@ def _restored(
                 for progress in steps:
                     note = progress.note
                     yield min(progress.done / max(progress.total, 1), 0.999)
-                return steps.result, note
+                return steps.result, f"{whole.note} {note}".strip()
         except ResumeError:
             # The stopped run had other settings: the new ones count.
+            if not options.resume:
+                raise
+    return 0, ""
+
+
+def _restored_plate(
+    path: Path,
+    model: Model,
+    out: Path,
+    parameters: RestorationParameters | None,
+    run: RunOptions,
+    selection: Sequence[tuple[int, int]] | None,
+    *,
+    incomplete: bool,
+) -> Generator[float, None, tuple[int, str]]:
+    """Restore a plate, as `_restored` does a file."""
+    for options in (run, replace(run, resume=False)):
+        work = restore_plate(path, model, out, parameters, options, selection=selection, incomplete=incomplete)
+        try:
+            with closing(work):
+                steps = Steps(work)
+                for progress in steps:
+                    yield min(progress.done / progress.total, 0.999)
+                return steps.result.clipped, " ".join(steps.result.notes)
+        except ResumeError:
             if not options.resume:
                 raise
     return 0, ""
