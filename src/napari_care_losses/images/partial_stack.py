@@ -27,11 +27,13 @@ class PartialStack(NDArrayOperatorsMixin):
     ----------
     array : float32 array (..., Y, X)
         Where the frames are kept, in memory or on disk.
+    is_done : bool array (...), optional
+        Which of them are filled already, kept up to date; by default none.
 
     Attributes
     ----------
-    array
-        As given; what lies in it is the stack only where frames are filled.
+    array, is_done
+        As given; what lies in the array is the stack only where frames are filled.
     shape, dtype, ndim, size, nbytes
         Those of the array.
 
@@ -45,9 +47,9 @@ class PartialStack(NDArrayOperatorsMixin):
     (np.float32(4.0), [1], 2)
     """
 
-    def __init__(self, array: NDArray[np.float32]) -> None:
+    def __init__(self, array: NDArray[np.float32], is_done: NDArray[np.bool_] | None = None) -> None:
         self.array = array
-        self._is_done = np.zeros(array.shape[:-2], bool)
+        self.is_done = np.zeros(array.shape[:-2], bool) if is_done is None else is_done
         self.shape: tuple[int, ...] = array.shape
         self.dtype = array.dtype
         self.ndim, self.size, self.nbytes = array.ndim, array.size, array.nbytes
@@ -55,12 +57,12 @@ class PartialStack(NDArrayOperatorsMixin):
     @property
     def done(self) -> set[int]:
         """The frames filled so far, counted in C order over the leading axes."""
-        return set(np.flatnonzero(self._is_done).tolist())
+        return set(np.flatnonzero(self.is_done).tolist())
 
     @property
     def missing(self) -> list[int]:
         """The frames not filled yet."""
-        return [int(index) for index in np.flatnonzero(~self._is_done)]
+        return [int(index) for index in np.flatnonzero(~self.is_done)]
 
     @property
     def count(self) -> int:
@@ -69,14 +71,14 @@ class PartialStack(NDArrayOperatorsMixin):
 
     def fill(self, index: int, frame: NDArray[np.float32]) -> None:
         """Store frame `index`, an array (Y, X); from here on it can be read."""
-        place = np.unravel_index(index, self._is_done.shape) if self._is_done.shape else ()
+        place = np.unravel_index(index, self.is_done.shape) if self.is_done.shape else ()
         self.array[place] = frame
         # only now, for the viewer reads at any time
-        self._is_done[place] = True
+        self.is_done[place] = True
 
     def clear(self, indices: Collection[int]) -> None:
         """Make frames missing again."""
-        self._is_done.flat[list(indices)] = False
+        self.is_done.flat[list(indices)] = False
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -88,7 +90,7 @@ class PartialStack(NDArrayOperatorsMixin):
             return chosen
         leading, within = keys[:-2], keys[-2:]
         # before the pixels are read: a frame filled in between reads as missing, not as what lay there before
-        is_done = np.asarray(self._is_done[leading])
+        is_done = np.asarray(self.is_done[leading])
         pixels = np.asarray(self.array[keys])
         if is_done.all():
             return pixels

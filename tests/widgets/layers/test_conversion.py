@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import tempfile
 from itertools import product
 from types import SimpleNamespace
@@ -24,20 +25,12 @@ from napari_care_losses.widgets.layers.conversion import (
     layer_frames,
     new_array,
     placement,
+    reserve,
     shown_first,
     shown_index,
 )
-from napari_care_losses.widgets.layers.restored_layers import (
-    RESTORED,
-    UNCERTAINTY,
-    Filled,
-    find_result,
-    frames_done,
-    is_result,
-    make_plan,
-    restore_into_stacks,
-    show_stacks,
-)
+from napari_care_losses.widgets.layers.filling import Filled, make_plan, restore_into_stacks, show_stacks
+from napari_care_losses.widgets.layers.restored_layers import RESTORED, UNCERTAINTY, find_result, frames_done, is_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +152,25 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(monkeypatch: pyt
     monkeypatch.setattr(layers.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(OutputError, match="GiB"):
         new_array((2, 8, 8), largest_in_memory=0)
+
+
+def test_the_disk_is_asked_only_for_the_frames_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    free, asked = [300], []
+    monkeypatch.setattr(layers.shutil, "disk_usage", lambda _: SimpleNamespace(free=free[0]))
+    monkeypatch.setattr(os, "posix_fallocate", lambda _, *span: asked.append(span), raising=False)
+    with pytest.raises(OutputError, match="GiB"):
+        new_array((1000, 4, 4), largest_in_memory=0)
+    array = new_array((1000, 4, 4), (3, 4, 7), largest_in_memory=0)
+    array[[3, 4, 7]] = 2.5
+    if os.name == "posix":
+        assert asked == [(3 * 64, 2 * 64), (7 * 64, 64)]
+        reserve(array, {999})
+        assert asked[2:] == [(999 * 64, 64)]
+        free[0] = 100
+        with pytest.raises(OutputError, match="not enough space"):
+            reserve(array, {1, 2})
+    reserve(new_array((3, 4, 4)), {1})
+    assert array[7].sum() == 40
 
 
 def make_source(stack: NDArray[np.uint16]) -> Image:

@@ -17,13 +17,15 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.widgets.layers.input_changes import WatchedFrames, data_state
-from napari_care_losses.widgets.layers.restored_layers import Filled, Plan, find_result
-from napari_care_losses.widgets.restore import widget as restore_module
+from napari_care_losses.widgets.layers.restored_layers import find_result
+from napari_care_losses.widgets.restore import run as run_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from napari_care_losses.widgets.layers.filling import Filled, Plan
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def at_the_second(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Non
 
     def arrange(do: Callable[[], None]) -> None:
         has_acted = threading.Event()
-        restore_all = restore_module.restore_into_stacks
+        restore_all = run_module.restore_into_stacks
 
         def restore_and_wait(plan: Plan) -> Iterator[Filled]:
             for filled in restore_all(plan):
@@ -51,7 +53,7 @@ def at_the_second(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Non
                 do()
                 has_acted.set()
 
-        monkeypatch.setattr(restore_module, "restore_into_stacks", restore_and_wait)
+        monkeypatch.setattr(run_module, "restore_into_stacks", restore_and_wait)
         return act
 
     return arrange

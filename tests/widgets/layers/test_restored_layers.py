@@ -13,10 +13,10 @@ from napari.layers import Image, Labels, _layer_actions
 
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
-from napari_care_losses.widgets.layers import restored_layers
+from napari_care_losses.widgets.layers import filling
 from napari_care_losses.widgets.layers.conversion import layer_frames, new_array, placement
 from napari_care_losses.widgets.layers.restored_layers import find_result, frames_done, is_result
-from napari_care_losses.widgets.restore import widget as restore_module
+from napari_care_losses.widgets.restore import run as run_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def restored(viewer, open_widget, add_model, stack, qtbot) -> tuple[ViewerModel,
 def test_a_finished_result_is_an_array(
     largest, viewer, open_widget, add_model, stack, qtbot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restored_layers, "new_array", lambda shape: new_array(shape, largest_in_memory=largest))
+    monkeypatch.setattr(filling, "new_array", lambda *given: new_array(*given, largest_in_memory=largest))
     add_model()
     source = viewer.add_image(stack)
     widget = open_widget()
@@ -192,7 +192,7 @@ def test_a_layer_that_cannot_be_shown_is_a_failed_run(
     def fail(*_: object) -> None:
         raise ValueError("no canvas")
 
-    monkeypatch.setattr(restore_module, "show_stacks", fail)
+    monkeypatch.setattr(run_module, "show_stacks", fail)
     add_model()
     viewer.add_image(stack)
     widget = open_widget()

@@ -15,8 +15,9 @@ from napari_care_losses.evaluation.metrics import METRICS, score
 from napari_care_losses.images.partial_stack import PartialStack
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
-from napari_care_losses.widgets.layers.restored_layers import RESTORED, UNCERTAINTY, Filled, Plan, find_result
-from napari_care_losses.widgets.restore import widget as restore_module
+from napari_care_losses.widgets.layers.filling import Filled, Plan
+from napari_care_losses.widgets.layers.restored_layers import RESTORED, UNCERTAINTY, find_result
+from napari_care_losses.widgets.restore import run as run_module
 from napari_care_losses.widgets.restore.widget import RestoreWidget
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Endless:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> Endless:
     endless = Endless()
-    monkeypatch.setattr(restore_module, "restore_into_stacks", endless)
+    monkeypatch.setattr(run_module, "restore_into_stacks", endless)
     return endless
 
 
@@ -289,7 +290,7 @@ def test_a_frame_that_came_after_the_last_report_counts(viewer, open_widget, add
             yield Filled(number, 3, index, {RESTORED: partial}, {RESTORED: (0.0, 1.0)})
             assert is_cancelled.wait(10)
 
-    monkeypatch.setattr(restore_module, "restore_into_stacks", restore_two)
+    monkeypatch.setattr(run_module, "restore_into_stacks", restore_two)
     add_model()
     viewer.add_image(stack)
     widget = open_widget()
@@ -372,7 +373,7 @@ def test_an_error_is_shown_and_the_next_press_works(viewer, open_widget, add_mod
     source = viewer.add_image(stack)
     widget = open_widget()
     with monkeypatch.context() as patched:
-        patched.setattr(restore_module, "restore_into_stacks", fail)
+        patched.setattr(run_module, "restore_into_stacks", fail)
         press_restore(widget, qtbot)
     assert widget.run_bar.status.text() == "Failed: The cpu device failed."
     assert "The cpu device failed." in notification_manager.records[-1].message

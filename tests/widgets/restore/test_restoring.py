@@ -14,8 +14,8 @@ from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
-from napari_care_losses.widgets.layers.restored_layers import Filled, Plan, find_result, frames_done
-from napari_care_losses.widgets.restore import widget as restore_module
+from napari_care_losses.widgets.layers.restored_layers import find_result, frames_done
+from napari_care_losses.widgets.restore import run as run_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
+    from napari_care_losses.widgets.layers.filling import Filled, Plan
     from napari_care_losses.widgets.restore.widget import RestoreWidget
 
 
@@ -98,7 +99,7 @@ def test_frames_nearest_to_the_slider_come_next(viewer, open_widget, add_model, 
     widget = open_widget()
     came: list[int] = []
     has_moved = threading.Event()
-    restore_all = restore_module.restore_into_stacks
+    restore_all = run_module.restore_into_stacks
 
     def restore_and_wait(plan: Plan) -> Iterator[Filled]:
         for filled in restore_all(plan):
@@ -111,7 +112,7 @@ def test_frames_nearest_to_the_slider_come_next(viewer, open_widget, add_model, 
         viewer.dims.set_current_step(0, 50)
         has_moved.set()
 
-    monkeypatch.setattr(restore_module, "restore_into_stacks", restore_and_wait)
+    monkeypatch.setattr(run_module, "restore_into_stacks", restore_and_wait)
     widget.frame_restored.connect(move)
     press_restore(widget, qtbot)
     assert came[0] == 0

@@ -7,8 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_care_losses.comparison.compare import INPUT, Compared, compare
 from napari_care_losses.widgets.layers.conversion import comparable_limits, new_array, placement
 from napari_care_losses.widgets.layers.restored_layers import KEY
@@ -16,6 +14,7 @@ from napari_care_losses.widgets.layers.restored_layers import KEY
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    import numpy as np
     from napari.components import Dims, ViewerModel
     from napari.layers import Image
     from numpy.typing import NDArray
@@ -142,9 +141,8 @@ class ComparisonResults:
             array = self._arrays.get(method.name)
             if array is None:
                 continue
-            options = placement(source)
-            if array.shape != self.plan.frames.shape:
-                options["translate"] = _moved(source, self.plan.frames.position(self.plan.indices[0]))
+            is_one = array.shape != self.plan.frames.shape
+            place = (*self.plan.frames.position(self.plan.indices[0]), 0, 0) if is_one else ()
             shown = next(iter(self._done[method.name]))
             viewer.add_image(
                 array,
@@ -153,7 +151,7 @@ class ComparisonResults:
                 colormap=source.colormap,
                 rgb=False,
                 metadata={KEY: {"source": source.unique_id, "kind": "compared"}},
-                **options,
+                **placement(source, place),
             )
 
     def keep(self, name: str, index: int, image: NDArray[np.float32]) -> None:
@@ -175,9 +173,3 @@ def show_frame(dims: Dims, layer: Image, place: tuple[int, ...]) -> None:
     first = dims.ndim - layer.ndim
     for axis in range(len(place)):
         dims.set_point(first + axis, world[axis])
-
-
-def _moved(layer: Image, place: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return the translation of a layer that begins at a frame of another layer."""
-    step = np.subtract(layer.data_to_world((*place, 0, 0)), layer.data_to_world((0,) * layer.ndim))
-    return layer.translate + np.linalg.solve(layer.affine.linear_matrix, step)

@@ -6,17 +6,19 @@ import math
 import os
 import shutil
 import tempfile
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
+from napari.utils.transforms import Affine
 
 from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.images.frames import LEADING_AXES, Frames, ImageMetadata
 from napari_care_losses.io.units import calibration_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from napari.components import Dims
     from napari.layers import Layer
@@ -96,7 +98,7 @@ def axes_of(labels: Sequence[str]) -> str:
 
 def shown_index(layer: Image, dims: Dims) -> int:
     """Return which of the layer's frames the viewer shows; the nearest where the slider stands outside of it."""
-    frames_shape = _full_shape(layer)[:-2]
+    frames_shape = full_shape(layer)[:-2]
     if not frames_shape:
         return 0
     place = np.rint(np.asarray(layer.world_to_data(dims.point[-layer.ndim :]))[: len(frames_shape)])
@@ -109,9 +111,13 @@ def shown_first(shown: int, count: int) -> list[int]:
     return sorted(range(count), key=lambda index: abs(index - shown))
 
 
-def placement(layer: Image) -> dict[str, Any]:
-    """Return the options that put a new layer of the same shape exactly onto this one."""
-    return {name: getattr(layer, name) for name in (*PLACING, "axis_labels")}
+def placement(layer: Image, place: Sequence[int] = ()) -> dict[str, Any]:
+    """Return the options that put a new layer exactly onto this one, its first pixel onto the one at `place`."""
+    options = {name: getattr(layer, name) for name in (*PLACING, "axis_labels")}
+    if any(place):
+        linear = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear).linear_matrix
+        options["translate"] = np.asarray(layer.translate) + linear @ np.asarray(place, float)
+    return options
 
 
 def comparable_limits(image: NDArray[Any]) -> tuple[float, float]:
@@ -121,8 +127,19 @@ def comparable_limits(image: NDArray[Any]) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def new_array(shape: tuple[int, ...], *, largest_in_memory: int = LARGEST_IN_MEMORY) -> NDArray[np.float32]:
+def new_array(
+    shape: tuple[int, ...], frames: Collection[int] | None = None, *, largest_in_memory: int = LARGEST_IN_MEMORY
+) -> NDArray[np.float32]:
     """Return a float32 array of zeros; a large one lies in a temporary file that vanishes with it.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (..., Y, X).
+    frames : collection of int, optional
+        The frames that will be filled; the disk need have room for these only. By default all. See `reserve`.
+    largest_in_memory : int
+        Bytes of an array that lies in memory at most.
 
     Raises
     ------
@@ -132,26 +149,62 @@ def new_array(shape: tuple[int, ...], *, largest_in_memory: int = LARGEST_IN_MEM
     size = math.prod(shape) * 4
     if size <= largest_in_memory:
         return np.zeros(shape, np.float32)
-    folder = tempfile.gettempdir()
     try:
-        if shutil.disk_usage(folder).free < size:
-            raise OutputError(_no_room(size, folder, "not enough space"))
         # the file has no name and only the array keeps it open: both vanish together
-        with tempfile.TemporaryFile(dir=folder) as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            return np.memmap(file, np.float32, mode="r+" if os.name == "posix" else "w+", shape=shape)
+        with tempfile.TemporaryFile() as file:
+            room = _Room(file.fileno(), math.prod(shape[-2:]) * 4)
+            # files of Windows have no holes
+            room.reserve(range(math.prod(shape[:-2])) if frames is None or os.name != "posix" else frames)
+            array = np.memmap(file, np.float32, mode="r+" if os.name == "posix" else "w+", shape=shape)
     except OSError as error:
-        raise OutputError(_no_room(size, folder, error.strerror or str(error))) from error
+        raise OutputError(_no_room(size, error.strerror or str(error))) from error
+    array.room = room
+    return array
 
 
-def _no_room(size: int, folder: str, reason: str) -> str:
+def reserve(array: NDArray[np.float32], frames: Collection[int]) -> None:
+    """Make room on the disk for more frames of an array of `new_array`; raise `OutputError` where there is none."""
+    room = getattr(array, "room", None)
+    if room is not None and frames and os.name == "posix":
+        room.reserve(frames)
+
+
+class _Room:
+    """The room that frames of some bytes have in an open file."""
+
+    def __init__(self, file: int, frame_size: int) -> None:
+        self._frame_size = frame_size
+        self._file = os.dup(file)
+        weakref.finalize(self, os.close, self._file)
+
+    def reserve(self, frames: Collection[int]) -> None:
+        size = len(frames) * self._frame_size
+        try:
+            if shutil.disk_usage(tempfile.gettempdir()).free < size:
+                raise OutputError(_no_room(size, "not enough space"))
+            if hasattr(os, "posix_fallocate"):
+                for first, last in _runs(sorted(frames)):
+                    start, length = first * self._frame_size, (last + 1 - first) * self._frame_size
+                    os.posix_fallocate(self._file, start, length)
+        except OSError as error:
+            raise OutputError(_no_room(size, error.strerror or str(error))) from error
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first and the last of every run of ascending numbers that follow one another."""
+    starts = [at for at, number in enumerate(numbers) if not at or number != numbers[at - 1] + 1]
+    ends = [*(start - 1 for start in starts[1:]), len(numbers) - 1]
+    return [(numbers[start], numbers[end]) for start, end in zip(starts, ends, strict=True)] if numbers else []
+
+
+def _no_room(size: int, reason: str) -> str:
     return (
-        f"The result needs {size / 2**30:.1f} GiB in the temporary folder {folder} ({reason}): free some space, or "
-        "point the environment variable TMPDIR to a larger disk."
+        f"The result needs {size / 2**30:.1f} GiB in the temporary folder {tempfile.gettempdir()} ({reason}): free "
+        "some space, or point the environment variable TMPDIR to a larger disk."
     )
 
 
-def _full_shape(layer: Image) -> tuple[int, ...]:
+def full_shape(layer: Image) -> tuple[int, ...]:
+    """Return the shape of a layer's data, of a multiscale layer at full resolution."""
     data = layer.data[0] if layer.multiscale else layer.data
     return tuple(int(size) for size in data.shape)

@@ -6,25 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_care_losses.widgets.background.worker import Outcome
+from napari_care_losses.widgets.layers.filling import EVERYTHING, Filled, Plan, is_current, make_plan, result_of
 from napari_care_losses.widgets.layers.restored_layers import (
     RESTORED,
-    Filled,
+    all_made,
     find_result,
     frames_done,
-    is_current,
-    make_plan,
+    job_of,
     other_settings,
-    result_of,
+    region_of,
 )
 from napari_care_losses.widgets.shared.run_bar import Clock, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.components import ViewerModel
     from napari.layers import Image
 
+    from napari_care_losses.images.selection import Selection
     from napari_care_losses.models.library import LibraryEntry
     from napari_care_losses.restoration.parameters import RestorationParameters
-    from napari_care_losses.widgets.layers.restored_layers import Plan
 
 
 @dataclass(frozen=True)
@@ -35,28 +37,45 @@ class Chosen:
     ----------
     viewer, source, entry, parameters
         The viewer, layer, model and settings.
+    selection
+        The frames, and the part of them.
     """
 
     viewer: ViewerModel
     source: Image
     entry: LibraryEntry
     parameters: RestorationParameters | None
+    selection: Selection = EVERYTHING
 
-    def result(self, kind: str, running: Plan | None) -> Image | None:
-        """Return the layer of the run, or that of the settings, or else the topmost that the model restored."""
+    def result(self, kind: str, index: int, running: Plan | None) -> Image | None:
+        """Return the layer of the run; else one of these settings, the one with frame `index` first; else the topmost.
+
+        Of several with that frame, it is the one of the part chosen, or that of whole frames.
+        """
         if running is not None and (running.source, running.entry.path) == (self.source, self.entry.path):
             return result_of(self.viewer, running, kind)
-        return self._exact(kind) or find_result(self.viewer, self.source, self.entry, kind)
+        made = self._made(kind)
+        with_frame = (layer for layer in made if index in frames_done(layer))
+        return (
+            next(with_frame, None) or next(iter(made), None) or find_result(self.viewer, self.source, self.entry, kind)
+        )
 
     def is_restored(self, index: int) -> bool:
-        """Return whether a frame has been restored with just these settings."""
-        return index in frames_done(self._exact(RESTORED))
+        """Return whether a frame, or the part chosen of it, has been restored with just these settings."""
+        there = (layer for layer in self._made(RESTORED) if region_of(layer) in (None, self.selection.region))
+        return any(index in frames_done(layer) for layer in there)
 
-    def plan(self, *, with_uncertainty: bool) -> Plan | None:
-        """Return what Restore would do; None where the settings do not go together."""
-        if self.parameters is None:
-            return None
-        return make_plan(self.viewer, self.source, self.entry, self.parameters, with_uncertainty=with_uncertainty)
+    def plan(self, *, with_uncertainty: bool) -> Plan:
+        """Return what Restore would do; raises `InputError` if the layer cannot be restored."""
+        assert self.parameters is not None
+        return make_plan(
+            self.viewer,
+            self.source,
+            self.entry,
+            self.parameters,
+            self.selection,
+            with_uncertainty=with_uncertainty,
+        )
 
     def note(self, restored: Image | None) -> str:
         """Return what has changed since a layer was restored; empty if nothing has."""
@@ -66,10 +85,39 @@ class Chosen:
         text = f"{restored.name} was restored otherwise. Now: {changed}. Restore makes another layer."
         return text if changed else ""
 
-    def _exact(self, kind: str) -> Image | None:
+    def _made(self, kind: str) -> list[Image]:
+        """Return the layers made with these settings: first of the part chosen, then of whole frames, then others."""
         if self.parameters is None:
-            return None
-        return find_result(self.viewer, self.source, self.entry, kind, self.parameters)
+            return []
+        job = job_of(self.source, self.entry, self.parameters)
+        made, chosen = all_made(self.viewer, self.source, self.entry, kind, job), self.selection.region
+        return sorted(made, key=lambda layer: (region_of(layer) != chosen, region_of(layer) is not None))
+
+
+def plans_to_run(chosen: Sequence[Chosen], *, with_uncertainty: bool) -> list[tuple[Chosen, Plan]]:
+    """Return what Restore would do: of several layers, those of which something is missing, unless nothing is.
+
+    Raises `InputError` if a layer cannot be restored.
+    """
+    plans = [(one, one.plan(with_uncertainty=with_uncertainty)) for one in chosen]
+    return [pair for pair in plans if not pair[1].is_again] or plans
+
+
+def start_text(plans: Sequence[Plan]) -> str:
+    """Return the text of the button that starts such a run."""
+    if len(plans) != 1:
+        return f"Restore {len(plans)} layers" if plans else "Restore"
+    (plan,) = plans
+    left, wanted = len(plan.order), len(plan.wanted)
+    if left < wanted:
+        return f"Restore the missing {left}"
+    if wanted == len(plan.frames):
+        return "Restore"
+    return f"Restore {_frames(left)}{' again' if plan.is_again else ''}"
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'s' if count != 1 else ''}"
 
 
 def progress_text(plan: Plan, filled: Filled, clock: Clock, shown: int) -> str:
@@ -78,22 +126,20 @@ def progress_text(plan: Plan, filled: Filled, clock: Clock, shown: int) -> str:
         return f"Finding the range: frame {filled.sampled[0]} of {filled.sampled[1]}"
     if not filled.done:
         return "Looking whether the image has changed…"
-    total, count = len(plan.frames), len(plan.order)
-    parts = [f"{total - count + shown} of {total} frames"] if total > 1 else []
+    wanted, count = len(plan.wanted), len(plan.order)
+    parts = [f"{wanted - count + shown} of {wanted} frames"] if wanted > 1 else []
     parts += [f"tile {filled.done} of {filled.total}"] if filled.total > count else []
     return ", ".join([*parts, f"{duration(clock.seconds_left(filled.done, filled.total))} left"])
 
 
 def outcome_text(plan: Plan, outcome: Outcome, result: Image | None, clock: Clock, note: str) -> str:
     """Return what a run says at its end; empty where it failed."""
-    total, missing = len(plan.frames), len(plan.order)
-    count = f"{total} frame{'s' if total > 1 else ''}"
+    total, wanted, count = len(plan.frames), len(plan.wanted), len(plan.order)
+    done = f"{len(frames_done(result).intersection(plan.wanted))} of {_frames(wanted)}"
     if not is_current(plan):
-        done = f"{len(frames_done(result))} of {count} restored"
-        return f"Failed: {plan.source.name} was changed meanwhile. {done}; Restore starts from the beginning."
+        return f"Failed: {plan.source.name} was changed meanwhile. {done} restored; Restore starts from the beginning."
     if outcome is Outcome.DONE:
-        restored = f"{missing} missing of {count}" if missing < total else count
-        return f"Restored {restored} in {duration(clock.seconds)}. {note}".rstrip()
-    if outcome is Outcome.STOPPED:
-        return f"Cancelled: {len(frames_done(result))} of {count} are restored."
-    return ""
+        missing = " missing" if count < wanted == total else ""
+        what = _frames(total) if count == total else f"{count}{missing} of {_frames(total)}"
+        return f"Restored {what} in {duration(clock.seconds)}. {note}".rstrip()
+    return f"Cancelled: {done} are restored." if outcome is Outcome.STOPPED else ""

@@ -13,44 +13,38 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.restoration.parameters import RestorationParameters
-from napari_care_losses.widgets.background.worker import Job, Outcome
 from napari_care_losses.widgets.layers.conversion import PLACING, layer_frames, shown_index
+from napari_care_losses.widgets.layers.filling import EVERYTHING, result_of
 from napari_care_losses.widgets.layers.restored_layers import (
     RESTORED,
     UNCERTAINTY,
-    Filled,
-    Plan,
     follow_placement,
     frames_done,
-    hand_over,
-    is_current,
     match_contrast,
-    release,
-    restore_into_stacks,
-    result_of,
-    show_done,
-    show_stacks,
 )
+from napari_care_losses.widgets.restore.frame_choice import FrameChoice
 from napari_care_losses.widgets.restore.frame_notes import MatchNote, RangeNote
 from napari_care_losses.widgets.restore.panels.export_model import ExportPanel
 from napari_care_losses.widgets.restore.panels.folder import FolderPanel
 from napari_care_losses.widgets.restore.panels.import_model import ImportPanel
 from napari_care_losses.widgets.restore.panels.save import SaveButton
 from napari_care_losses.widgets.restore.preview.live_preview import LivePreview
+from napari_care_losses.widgets.restore.run import Restoration
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
-from napari_care_losses.widgets.restore.shown_result import Chosen, outcome_text, progress_text
+from napari_care_losses.widgets.restore.shown_result import Chosen, plans_to_run, start_text
 from napari_care_losses.widgets.shared.events import Links
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, line_up, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
 from napari_care_losses.widgets.shared.panel import Panel
-from napari_care_losses.widgets.shared.run_bar import Clock, RunBar, show_text, text_line
+from napari_care_losses.widgets.shared.run_bar import RunBar, show_text, text_line
 
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
 
     from napari_care_losses.models.library import LibraryEntry
+    from napari_care_losses.widgets.layers.filling import Plan
 
 
 IMPORT_HELP = "Add a model of CSBDeep, or a package for bioimage.io, to the library."
@@ -77,13 +71,10 @@ class RestoreWidget(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
-        self._plan: Plan | None = None
-        self._is_shown = False
-        self._note = ""
         self._chosen: tuple[Image | None, LibraryEntry | None] = None, None
-        self._clock = Clock()
         self._layer_links = Links()
-        self._job = Job(parent=self, uses_torch=True)
+        self._run = Restoration(napari_viewer, parent=self)
+        self.frame_choice = FrameChoice(napari_viewer, parent=self)
         self.preview = LivePreview(napari_viewer, parent=self)
         self._build()
         self._connect()
@@ -92,7 +83,7 @@ class RestoreWidget(Panel):
     @property
     def is_running(self) -> bool:
         """Whether a restoration is under way."""
-        return self._job.is_running
+        return self._run.is_running
 
     @cached_property
     def importing(self) -> ImportPanel:
@@ -126,7 +117,7 @@ class RestoreWidget(Panel):
     def _build(self) -> None:
         self.image = LayerChooser(self._viewer, "Image", "The noisy image or stack to restore.")
         self.model = ModelChooser(
-            "Model", "Choose a model trained on images like yours.", follows=lambda: not self._job.is_running
+            "Model", "Choose a model trained on images like yours.", follows=lambda: not self._run.is_running
         )
         self.import_button = PushButton(text="Import…", tooltip=tooltip(IMPORT_HELP))
         self.export_button = PushButton(text="Export…", tooltip=tooltip(EXPORT_HELP))
@@ -149,7 +140,7 @@ class RestoreWidget(Panel):
         self.run_bar = RunBar(
             "Restore",
             "Cancel",
-            start_help="Restore every frame, the shown one first. The result is a new layer; the input stays as it is.",
+            start_help="Restore what is chosen above, the shown frame first, into a new layer; the input stays.",
             stop_help="Stop; the frames restored so far stay, and Restore goes on with the missing ones.",
         )
         rows, buttons = Rows(self.image), QHBoxLayout()
@@ -158,12 +149,12 @@ class RestoreWidget(Panel):
         self.body.addWidget(rows.native)
         self.body.addWidget(self.model.rows.native)
         self.body.addLayout(self._panels)
-        above = (self.match, self.live.native, self.preview_note, self.form.native)
-        for widget in (*above, self.range, self.uncertainty.native, self.other, self.scores):
+        above = (self.match, self.live.native, self.preview_note, self.form.native, self.range)
+        for widget in (*above, self.frame_choice.rows.native, self.uncertainty.native, self.other, self.scores):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
         self.body.addWidget(fold("Restore a folder of files", self.folder))
-        line_up(rows, self.model.rows, self.form)
+        line_up(rows, self.model.rows, self.form, self.frame_choice.rows)
         self.body.addStretch(1)
         self.foot.addWidget(self.run_bar)
 
@@ -173,6 +164,7 @@ class RestoreWidget(Panel):
         self.import_button.changed.connect(lambda is_on: self.importing.setVisible(is_on))
         self.export_button.changed.connect(lambda is_on: self.exporting.setVisible(is_on))
         self.form.changed.connect(self._update)
+        self.frame_choice.changed.connect(self._update)
         self.live.changed.connect(self._look)
         self.preview.set_finished(lambda index: (chosen := self._choice()) is not None and chosen.is_restored(index))
         self.preview.switched_off.connect(lambda: setattr(self.live, "value", False))
@@ -182,16 +174,17 @@ class RestoreWidget(Panel):
         self.save.said.connect(self.run_bar.say)
         self.folder.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
-        self.run_bar.stopped.connect(self._stop)
-        self._job.reported.connect(self._on_report)
-        self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
-        self._job.finished.connect(self._on_finished)
-        self.closing.closed.connect(self._job.stop)
+        self.run_bar.stopped.connect(self._run.stop)
+        self._run.said.connect(self.run_bar.say)
+        self._run.progressed.connect(self.run_bar.show_progress)
+        self._run.frame_shown.connect(self._on_frame)
+        self._run.changed.connect(self._update)
+        self.closing.closed.connect(self._run.close)
         self.closing.closed.connect(self.scores.stop)
         self.closing.closed.connect(self._layer_links.cut)
         self._viewer.dims.events.current_step.connect(self._look)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
-        self._viewer.layers.events.removed.connect(self._on_removed)
+        self._viewer.layers.events.removed.connect(self._update)
 
     def _problem(self) -> str:
         """Return why nothing can be restored; empty if it can."""
@@ -202,8 +195,9 @@ class RestoreWidget(Panel):
                 return f"{labels} is a Labels layer: to restore it, right-click it in the list, Convert to Image."
             return "Open an image first; File > Open Sample > CARE Losses has some to try."
         try:
-            layer_frames(layer)
             self.form.value()
+            for each in self.frame_choice.layers(layer):
+                self.frame_choice.selection(each)
         except CareError as error:
             return str(error)
         if self.model.value is None:
@@ -217,18 +211,17 @@ class RestoreWidget(Panel):
         can_tell = entry is not None and entry.card.architecture.predicts_scale
         self.uncertainty.enabled = can_tell
         self.uncertainty.tooltip = tooltip(UNCERTAINTY_HELP if can_tell else NO_UNCERTAINTY)
-        is_running = self._job.is_running
+        self.frame_choice.set_image(self.image.value)
+        self._run.look()
+        is_running = self._run.is_running
         before, self._chosen = self._chosen, (self.image.value, entry)
         if self._chosen != before and not is_running:
             # it is about another layer or model
             self.run_bar.say("")
         problem = "" if is_running else self._problem()
-        self.run_bar.set_state(is_running=is_running, is_stopping=self._job.is_stopping, reason=problem)
-        if self._plan is not None and not is_current(self._plan):
-            self._job.stop()
-        plan = None if is_running or problem else self._make_plan()
-        left = len(plan.order) if plan is not None and plan.stacks else 0
-        self.run_bar.start_button.setText(f"Restore the missing {left}" if left else "Restore")
+        self.run_bar.set_state(is_running=is_running, is_stopping=self._run.is_stopping, reason=problem)
+        plans = [] if is_running or problem else [plan for _, plan in self._plans()]
+        self.run_bar.start_button.setText(start_text(plans))
         parameters = self._parameters()
         if parameters is not None:
             self.folder.set_job(entry, parameters, is_held_up=is_running)
@@ -262,84 +255,39 @@ class RestoreWidget(Panel):
             return self.form.value()
         return None
 
-    def _make_plan(self) -> Plan | None:
-        chosen = self._choice()
-        wants_uncertainty = self.uncertainty.enabled and self.uncertainty.value
-        return None if chosen is None else chosen.plan(with_uncertainty=wants_uncertainty)
+    def _plans(self) -> list[tuple[Chosen, Plan]]:
+        """Return what Restore would do; there must be no problem."""
+        image, entry, parameters = self.image.value, self.model.value, self._parameters()
+        assert image is not None and entry is not None
+        layers = self.frame_choice.layers(image)
+        chosen = [Chosen(self._viewer, one, entry, parameters, self.frame_choice.selection(one)) for one in layers]
+        return plans_to_run(chosen, with_uncertainty=self._wants_uncertainty)
+
+    @property
+    def _wants_uncertainty(self) -> bool:
+        return bool(self.uncertainty.enabled and self.uncertainty.value)
 
     def _start(self) -> None:
-        if self._job.is_running or self._problem():
+        if self._run.is_running or self._problem():
+            # it says what has changed since the button was enabled
+            self._update()
             return
-        plan = self._plan = self._make_plan()
-        assert plan is not None
         # pressing the button chooses the layer
-        self.image.value = plan.source
-        self._is_shown, self._clock, self._note, self._failure = False, Clock(), "", ""
-        self._done = 0
-        self.run_bar.show_progress(-1)
-        self.run_bar.say("Starting…")
-        self._job.start(
-            lambda: restore_into_stacks(plan),
-            title=f"Restoring {plan.source.name}",
-            fraction=lambda filled: filled.done / filled.total,
-        )
-        self._update()
+        self.image.value = self.image.value
+        self._run.start([chosen for chosen, _ in self._plans()], with_uncertainty=self._wants_uncertainty)
 
-    def _stop(self) -> None:
-        self._job.stop()
-        self.run_bar.say("Stopping…")
-        self._update()
-
-    def _on_report(self, filled: Filled) -> None:
-        plan = self._plan
-        if plan is None:
-            return
-        if not is_current(plan):
-            self._stop()
-            return
-        if filled.sampled is not None or not filled.done:
-            self._clock = Clock()
-        else:
-            self._note = filled.note
-            self.run_bar.show_progress(filled.done / filled.total)
-        if filled.frame_index is not None:
-            self._show_frame(filled, filled.frame_index, plan)
-        self.run_bar.say(progress_text(plan, filled, self._clock, self._done))
-
-    def _show_frame(self, filled: Filled, index: int, plan: Plan) -> None:
-        if not self._is_shown:
-            self._is_shown = True
-            try:
-                show_stacks(self._viewer, plan, filled)
-            except Exception as error:
-                self._failure = f"Failed: the result cannot be shown ({error})."
-                self._job.stop()
-                raise
-        self._done += 1
-        is_shown = index == shown_index(plan.source, self._viewer.dims)
-        if is_shown or self._viewer.dims.ndisplay > 2:
-            show_done(self._viewer, plan)
-        if is_shown:
+    def _on_frame(self, index: int) -> None:
+        plan = self._run.plan
+        assert plan is not None
+        if index == shown_index(plan.source, self._viewer.dims):
             self._look()
         elif self._result(RESTORED) is result_of(self._viewer, plan):
             self.scores.frame_done(index)
         self.frame_restored.emit(index)
 
-    def _on_finished(self, outcome: Outcome) -> None:
-        plan, self._plan = self._plan, None
-        assert plan is not None
-        hand_over(self._viewer, plan)
-        # the last frame may have come after the last report
-        result = result_of(self._viewer, plan) if self._is_shown or plan.stacks else None
-        said = self._failure or outcome_text(plan, outcome, result, self._clock, self._note)
-        if said:
-            self.run_bar.say(said)
-        if not is_current(plan):
-            release(self._viewer, plan)
-        self._update()
-
     def _look(self, _event: object = None) -> None:
         """Follow the slider: notes on the shown frame, its scores, its preview."""
+        self._run.look()
         layer, entry, frames = self.image.value, self.model.value, None
         with suppress(InputError):
             frames = None if layer is None else layer_frames(layer)
@@ -352,29 +300,34 @@ class RestoreWidget(Panel):
             self.save.offer(None)
             return
         index = shown_index(layer, self._viewer.dims)
-        if self._plan is not None and self._plan.source is layer:
-            self._plan.order.shown = index
         restored, uncertainty = (self._result(kind) for kind in (RESTORED, UNCERTAINTY))
         done = frames_done(restored)
         self.scores.show_frame(layer, restored, index, uncertainty=uncertainty, done=done)
         self.match.check(frames, index, entry)
-        reason = "Wait until the frames are restored." if self._job.is_running else "Nothing is restored yet."
-        self.save.offer(None if self._job.is_running or not done else restored, reason)
+        reason = "Wait until the frames are restored." if self._run.is_running else "Nothing is restored yet."
+        self.save.offer(None if self._run.is_running or not done else restored, reason)
         parameters = self._parameters()
         chosen = self._choice()
-        show_text(self.other, "" if chosen is None or self._job.is_running else chosen.note(restored))
+        show_text(self.other, "" if chosen is None or self._run.is_running else chosen.note(restored))
         if parameters is not None:
             self.range.show_range(frames, index, None if entry is None else entry.card, parameters)
             self.preview.set_source(layer, entry, parameters)
-        self.preview.set_enabled(self.live.value and not self._job.is_running and not self.folder.is_running)
+        self.preview.set_enabled(self.live.value and not self._run.is_running and not self.folder.is_running)
 
     def _choice(self) -> Chosen | None:
-        layer, entry = self.image.value, self.model.value
-        return None if layer is None or entry is None else Chosen(self._viewer, layer, entry, self._parameters())
+        """Return what is chosen and shown."""
+        layer, entry, selection = self.image.value, self.model.value, EVERYTHING
+        if layer is None or entry is None:
+            return None
+        with suppress(InputError):
+            selection = self.frame_choice.selection(layer)
+        return Chosen(self._viewer, layer, entry, self._parameters(), selection)
 
     def _result(self, kind: str) -> Image | None:
         chosen = self._choice()
-        return None if chosen is None else chosen.result(kind, self._plan if self._is_shown else None)
+        if chosen is None:
+            return None
+        return chosen.result(kind, shown_index(chosen.source, self._viewer.dims), self._run.shown_plan)
 
     def _match_contrast(self) -> None:
         shown = (self.image.value, self.scores.truth.value, self._result(RESTORED))
@@ -382,11 +335,3 @@ class RestoreWidget(Panel):
             match_contrast([layer for layer in shown if layer is not None], self._viewer.dims)
         except CareError as error:
             self.run_bar.say(str(error))
-
-    def _on_removed(self, _event: object) -> None:
-        plan = self._plan
-        if plan is not None:
-            is_gone = self._is_shown and result_of(self._viewer, plan) is None
-            if plan.source not in self._viewer.layers or is_gone:
-                self._stop()
-        self._update()

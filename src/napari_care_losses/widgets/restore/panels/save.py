@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
+from napari_care_losses.images.selection import only_frames
 from napari_care_losses.io.stacks import NEW_SUFFIXES, Saved, bare_name, is_ome_zarr_name, save_frames
 from napari_care_losses.widgets.background.worker import Job, Outcome
 from napari_care_losses.widgets.layers.conversion import layer_frames
@@ -27,7 +28,7 @@ FILTERS = {
 }
 """What the file dialog offers, and the pixel type each stands for."""
 
-HELP = "Save the restored stack as OME-TIFF or OME-Zarr, with the pixel size and units of the layer."
+HELP = "Save the restored frames as OME-TIFF or OME-Zarr, with the pixel size and units of the layer."
 
 
 class SaveButton(QPushButton):
@@ -61,7 +62,7 @@ class SaveButton(QPushButton):
         self.setToolTip(tooltip(HELP if layer is not None else f"{HELP} {reason}"))
 
     def save(self, path: Path, dtype: str = "float32") -> None:
-        """Save the layer offered to a file.
+        """Save the layer offered to a file: of its frames those that are restored, where they make a stack.
 
         Raises
         ------
@@ -72,7 +73,15 @@ class SaveButton(QPushButton):
             return
         frames = layer_frames(self._layer)
         self._path, self._saved = path, None
-        self._missing = len(frames) - len(frames_done(self._layer))
+        done = frames_done(self._layer)
+        self._of_frames = ""
+        if len(done) < len(frames):
+            some = only_frames(frames, done)
+            if some is None:
+                self._of_frames = f" {len(frames) - len(done)} frames that are not restored yet were saved as NaN."
+            else:
+                self._of_frames = f" It holds {len(done)} of {len(frames)} frames, those that are restored."
+                frames = some
         self._job.start(
             lambda: save_frames(path, frames, dtype=dtype),
             title=f"Saving {path.name}",
@@ -99,9 +108,7 @@ class SaveButton(QPushButton):
     def _on_finished(self, outcome: Outcome) -> None:
         self.setEnabled(self._layer is not None)
         if outcome is Outcome.DONE:
-            text = f"Saved {self._path}."
+            text = f"Saved {self._path}.{self._of_frames}"
             if self._saved is not None and self._saved.clipped:
                 text += f" {self._saved.clipped:,} pixels were clipped to fit the integers."
-            if self._missing:
-                text += f" {self._missing} frames that are not restored yet were saved as NaN."
             self.said.emit(text)

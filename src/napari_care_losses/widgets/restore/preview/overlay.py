@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image
-from napari.utils.transforms import Affine
 
 from napari_care_losses.restoration.preview.window import LARGEST_WINDOW
-from napari_care_losses.widgets.layers.conversion import comparable_limits, placement
+from napari_care_losses.widgets.layers.conversion import comparable_limits, full_shape, placement
 from napari_care_losses.widgets.layers.restored_layers import KEY, find_result
-from napari_care_losses.widgets.restore.preview.visible_region import full_shape
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -117,7 +115,7 @@ class PreviewOverlay:
         if self.layer is None:
             return
         if new != old or before is None or before.index != shown.index:
-            self.layer.translate = self._translate(shown)
+            self.layer.translate = self._placement(shown)["translate"]
         if before is None or before.entry != shown.entry:
             self.layer.name, self.layer.metadata[KEY] = _name(shown), _mark(shown)
 
@@ -146,7 +144,6 @@ class PreviewOverlay:
     def _add(self, shown: PreviewedFrame, limits: tuple[float, float]) -> None:
         source = shown.source
         limits = self._of_the_result(shown) or limits
-        place = {**placement(source), "translate": self._translate(shown)}
         layer = Image(
             self._pixels.reshape((1,) * (source.ndim - 2) + self._pixels.shape),
             name=_name(shown),
@@ -156,7 +153,7 @@ class PreviewOverlay:
             colormap=source.colormap,
             interpolation2d=source.interpolation2d,
             metadata={KEY: _mark(shown)},
-            **place,
+            **self._placement(shown),
         )
         # The array, not a copy: tiles are painted into it.
         assert np.shares_memory(layer.data, self._pixels)
@@ -191,13 +188,10 @@ class PreviewOverlay:
         result = find_result(self._viewer, shown.source, shown.entry)
         return None if result is None else tuple(result.contrast_limits)
 
-    def _translate(self, shown: PreviewedFrame) -> NDArray[np.float64]:
-        """Return the translation that puts the layer's first pixel onto its place in the source."""
-        source = shown.source
-        place = (*np.unravel_index(shown.index, full_shape(source)[:-2]), *self._origin)
-        linear = Affine(scale=source.scale, rotate=source.rotate, shear=source.shear).linear_matrix
-        moved: NDArray[np.float64] = np.asarray(source.translate) + linear @ np.asarray(place, float)
-        return moved
+    def _placement(self, shown: PreviewedFrame) -> dict[str, Any]:
+        """Return the options that put the layer's first pixel onto its place in the source."""
+        place = (*np.unravel_index(shown.index, full_shape(shown.source)[:-2]), *self._origin)
+        return placement(shown.source, place)
 
 
 def _name(shown: PreviewedFrame) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_care_losses.widgets.layers.conversion import full_shape
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -38,14 +40,20 @@ def view_events(viewer: ViewerModel) -> tuple[Any, ...]:
 
 def obstacle(viewer: ViewerModel, layer: Image) -> str:
     """Return why nothing can be laid over the frames of a layer; empty if it can."""
+    return view_obstacle(viewer) or ("" if layer.visible else "the image is hidden")
+
+
+def view_obstacle(viewer: ViewerModel) -> str:
+    """Return why it cannot be told which part of a frame is in view; empty if it can."""
+    return frame_obstacle(viewer) or ("not while layers lie side by side (grid)" if grid_of(viewer).enabled else "")
+
+
+def frame_obstacle(viewer: ViewerModel) -> str:
+    """Return why no single frame of a layer is shown; empty if one is."""
     if viewer.dims.ndisplay != 2:
         return "only in 2D"
-    if grid_of(viewer).enabled:
-        return "not while layers lie side by side (grid)"
     if set(viewer.dims.displayed) != {viewer.dims.ndim - 2, viewer.dims.ndim - 1}:
         return "only while Y and X are displayed: roll the dimensions back"
-    if not layer.visible:
-        return "the image is hidden"
     return ""
 
 
@@ -79,12 +87,6 @@ def cursor_place(viewer: ViewerModel, layer: Image) -> tuple[float, float] | Non
         return None
     y, x = np.asarray(layer.world_to_data(viewer.cursor.position))[-2:]
     return (float(y), float(x)) if math.isfinite(y) and math.isfinite(x) else None
-
-
-def full_shape(layer: Image) -> tuple[int, ...]:
-    """Return the shape of a layer's data, of a multiscale layer at full resolution."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    return tuple(int(size) for size in data.shape)
 
 
 def _in_frame(viewer: ViewerModel, layer: Image, place: Iterable[float]) -> Any:

@@ -12,9 +12,11 @@ from napari_care_losses.evaluation.frame_scores import STRUCTURE, Comparison, Pr
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
 from napari_care_losses.images.frames import truth_of
+from napari_care_losses.images.selection import part_of
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.layers.input_changes import pixels_of
+from napari_care_losses.widgets.layers.restored_layers import region_of
 from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.evaluation.frame_scores import Key
     from napari_care_losses.images.frames import Frames
+    from napari_care_losses.images.regions import Region
 
 
 class BackgroundScores(QObject):
@@ -41,7 +44,7 @@ class BackgroundScores(QObject):
         self._line = range(1)
         self._stacks: WeakKeyDictionary[Image, ScoredStack] = WeakKeyDictionary()
         self._known: WeakKeyDictionary[Image, tuple[Any, ...]] = WeakKeyDictionary()
-        """What the stack of a layer was made of: pixels, axes, and the axes and shape it is seen in."""
+        """What the stack of a layer was made of: pixels, axes, the axes and shape it is seen in, and which part."""
         self._running: tuple[Comparison, list[Key]] | None = None
         self._has_failed = self.is_stopped = False
         self._job = Job(parent=self)
@@ -67,6 +70,8 @@ class BackgroundScores(QObject):
     ) -> Comparison:
         """Return what compares some layers; equal as long as their data are the same.
 
+        Where a part of the frames was restored, it is compared with that part.
+
         Raises
         ------
         InputError
@@ -74,12 +79,14 @@ class BackgroundScores(QObject):
         """
         if truth is source:
             raise InputError("Ground truth and input are the same layer: choose the long exposure as ground truth.")
-        of_input = self._stack(source)
-        of_truth = None if truth is None else self._stack(truth, of_input.frames)
+        whole, region = layer_frames(source), region_of(restored)
+        of_input = self._stack(source, region=region)
+        of_truth = None if truth is None else self._stack(truth, whole, region)
         of_result, of_uncertainty = (None if layer is None else self._stack(layer) for layer in (restored, uncertainty))
-        if of_truth is not None and of_truth.frames.shape != of_input.frames.shape:
+        if truth is not None and of_truth is not None and of_truth.frames.shape != of_input.frames.shape:
+            found = truth_of(layer_frames(truth), whole)
             raise InputError(
-                f"The ground truth is {_size(of_truth)}, the input {_size(of_input)}: they must show the same frames."
+                f"The ground truth is {_size(found)}, the input {_size(whole)}: they must show the same frames."
             )
         return Comparison(of_input, of_result, of_truth, of_uncertainty, aligned=aligned)
 
@@ -104,16 +111,18 @@ class BackgroundScores(QObject):
         if stack is not None:
             self.timeline.forget(stack)
 
-    def _stack(self, layer: Image, scored: Frames | None = None) -> ScoredStack:
-        """Return the stack of a layer, or of the truth of another stack."""
+    def _stack(self, layer: Image, scored: Frames | None = None, region: Region | None = None) -> ScoredStack:
+        """Return the stack of a layer, or of the truth of another stack, or of a part of it."""
         frames, stack = layer_frames(layer), self._stacks.get(layer)
         shape = frames.shape if scored is None else scored.shape
         axes = frames.axes if scored is None else scored.axes
-        known = pixels_of(frames.data), frames.axes, axes, shape
+        known = pixels_of(frames.data), frames.axes, axes, shape, region
         before = self._known.get(layer)
         if stack is None or before is None or before[0] is not known[0] or before[1:] != known[1:]:
             self.forget(layer)
-            stack = self._stacks[layer] = ScoredStack(frames if scored is None else truth_of(frames, scored))
+            seen = frames if scored is None else truth_of(frames, scored)
+            is_part = region is not None and seen.frame_shape == shape[-2:]
+            stack = self._stacks[layer] = ScoredStack(part_of(seen, region) if is_part else seen)
             self._known[layer] = known
             layer.events.data.connect(self._on_data)
         return stack
@@ -154,5 +163,5 @@ class BackgroundScores(QObject):
             self.data_changed.emit(event.source)
 
 
-def _size(stack: ScoredStack) -> str:
-    return " x ".join(map(str, stack.frames.shape))
+def _size(frames: Frames) -> str:
+    return " x ".join(map(str, frames.shape))

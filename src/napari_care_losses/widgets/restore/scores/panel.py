@@ -13,6 +13,7 @@ from napari_care_losses.evaluation.frame_scores import INPUT, MEANS, RESTORED, S
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import FrameScores
 from napari_care_losses.widgets.layers.conversion import layer_frames
+from napari_care_losses.widgets.layers.restored_layers import region_of
 from napari_care_losses.widgets.restore.scores.background_scores import BackgroundScores
 from napari_care_losses.widgets.restore.scores.residual import ResidualBox
 from napari_care_losses.widgets.restore.scores.shown_scores import STRUCTURE_WORDS, BlindScores, TruthScores
@@ -154,11 +155,14 @@ class ScorePanel(QGroupBox):
 
     def _fit(self) -> None:
         """Drop what does not fit the input any more: data can be cropped or replaced at any time."""
-        shape = _shape(self._input)
+        shape, region = _shape(self._input), region_of(self._restored)
         self._index = min(self._index, math.prod(shape[:-2]) - 1)
+        if region is not None:
+            is_inside = bool(shape) and region.y1 <= shape[-2] and region.x1 <= shape[-1]
+            shape = (*shape[:-2], *region.shape) if is_inside else ()
         if _shape(self._restored) != shape:
             self._restored, self._done = None, set()
-        if _shape(self._uncertainty) != shape:
+        if _shape(self._uncertainty) != shape or region_of(self._uncertainty) != region:
             self._uncertainty = None
 
     def stop(self) -> None:

@@ -16,10 +16,11 @@ from qtpy.QtWidgets import QCheckBox
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.residual import residual
+from napari_care_losses.images.selection import part_of
 from napari_care_losses.widgets.background.worker import Job
-from napari_care_losses.widgets.layers.conversion import layer_frames, placement
+from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.layers.input_changes import pixels_of
-from napari_care_losses.widgets.layers.restored_layers import KEY
+from napari_care_losses.widgets.layers.restored_layers import KEY, placement_on, region_of
 from napari_care_losses.widgets.shared.form import tooltip
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class ResidualBox(QCheckBox):
         shown = self._shown.get(layer)
         if shown is None or not (_is_same(shown.source, source) and _is_same(shown.restored, restored)):
             shown = _Shown(source, restored, set(self._done))
-            layer.data = residual_stack(source, restored, shown.done)
+            layer.data = residual_stack(_within(source, self._restored), restored, shown.done)
             self._keep(layer, shown)
         else:
             was_there = self._index in shown.done
@@ -129,7 +130,8 @@ class ResidualBox(QCheckBox):
         elif is_checked and source is not None and restored is not None and self._done and not self._job.is_running:
             frames, of_restored = layer_frames(source), layer_frames(restored)
             nearest = min(self._done, key=lambda index: abs(index - self._index))
-            self._job.start(lambda: iter([(source, restored, residual_limit(frames, of_restored, nearest))]))
+            part = _within(frames, restored)
+            self._job.start(lambda: iter([(source, restored, residual_limit(part, of_restored, nearest))]))
 
     def _add(self, source: Image, restored: Image, limit: float) -> None:
         # either may have been removed meanwhile
@@ -138,7 +140,7 @@ class ResidualBox(QCheckBox):
         frames, of_restored = layer_frames(source), layer_frames(restored)
         shown, mark = _Shown(frames, of_restored, set(self._done)), _mark(source, restored)
         layer = self._viewer.add_image(
-            residual_stack(frames, of_restored, shown.done),
+            residual_stack(_within(frames, restored), of_restored, shown.done),
             name=f"residual {source.name} ({Path(mark['model']).stem or restored.name})",
             contrast_limits=(-limit, limit),
             colormap=COLORMAP,
@@ -147,7 +149,7 @@ class ResidualBox(QCheckBox):
             cache=False,
             rgb=False,
             multiscale=False,
-            **placement(source),
+            **placement_on(source, region_of(restored)),
         )
         self._keep(layer, shown)
 
@@ -157,6 +159,12 @@ class ResidualBox(QCheckBox):
         self.setVisible(is_possible)
         with QSignalBlocker(self):
             self.setChecked(self._job.is_running or (layer is not None and layer.visible))
+
+
+def _within(frames: Frames, restored: Image) -> Frames:
+    """Return of the input what was restored."""
+    region = region_of(restored)
+    return frames if region is None else part_of(frames, region)
 
 
 def _is_same(one: Frames, other: Frames) -> bool:
@@ -199,4 +207,5 @@ def residual_limit(source: Frames, restored: Frames, index: int) -> float:
 
 def _mark(source: Image, restored: Image) -> dict[str, Any]:
     model = restored.metadata.get(KEY, {}).get("model", "")
-    return {"source": source.unique_id, "model": model, "restored": restored.unique_id, "kind": RESIDUAL}
+    mark = {"source": source.unique_id, "model": model, "restored": restored.unique_id, "kind": RESIDUAL}
+    return {**mark, "region": region_of(restored)}
