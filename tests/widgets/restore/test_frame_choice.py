@@ -273,6 +273,20 @@ def test_of_what_is_in_view_more_frames_come_into_its_layer_and_another_view_has
     assert whole.data.shape == source.data.shape
 
 
+def test_the_preview_leaves_a_restored_part_alone(opened, qtbot) -> None:
+    viewer, widget, _ = opened
+    widget.frame_choice.in_view.value = True
+    look(viewer, (20, 26), 30)
+    choose(widget, SHOWN)
+    press_restore(widget, qtbot)
+    widget.live.value = True
+    qtbot.waitUntil(lambda: not widget.preview.is_running, timeout=20_000)
+    assert widget.preview.layer is None or np.isnan(widget.preview.layer.data).all()
+    look(viewer, (10, 20), 30)
+    qtbot.waitUntil(lambda: widget.preview.layer is not None and not widget.preview.is_running, timeout=20_000)
+    assert np.isfinite(widget.preview.layer.data).any()
+
+
 def test_the_result_that_holds_the_shown_frame_is_the_one_scored(opened, qtbot) -> None:
     viewer, widget, source = opened
     choose(widget, NUMBERED, "3:6")

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from fixtures.preview_layers import look, look_at
 from fixtures.restore_widget import entry, press_restore
+from qtpy.compat import isalive
 
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.widgets.layers.restored_layers import find_result, frames_done, region_of
 from napari_care_losses.widgets.restore import run as run_module
 from napari_care_losses.widgets.restore.frame_choice import NUMBERED
+from napari_care_losses.widgets.restore.widget import RestoreWidget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_care_losses.widgets.layers.filling import Filled, Plan
-    from napari_care_losses.widgets.restore.widget import RestoreWidget
 
 
 @pytest.fixture
@@ -199,3 +200,26 @@ def test_of_each_layer_its_own_part_is_in_view(opened, qtbot) -> None:
     viewer.dims.set_current_step(0, 1)
     qtbot.waitUntil(lambda: not widget.frame_choice._following.isActive())
     assert widget.run_bar.reason.text().startswith("cells 2 is out of view")
+
+
+def test_closing_the_dock_stops_all_layers(make_napari_viewer, add_model, stack, monkeypatch, qtbot) -> None:
+    add_model()
+    viewer = make_napari_viewer()
+    layers = [viewer.add_image(stack + 10 * number, name=f"cells {number}") for number in (2, 1)][::-1]
+    viewer.layers.selection = set(layers)
+    widget = RestoreWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Restore")
+    widget.live.value, widget.frame_choice.other_layers.value = False, True
+    waiting = Waiting(monkeypatch, "cells 1")
+    widget.run_bar.start_button.click()
+    qtbot.waitUntil(lambda: done_of(viewer, layers)[0] == 1, timeout=20_000)
+    run = widget._run
+    viewer.window.remove_dock_widget(widget)
+    del widget
+    waiting.go.set()
+    qtbot.waitUntil(lambda: not isalive(run) or not run.is_running, timeout=20_000)
+    look(viewer, (20, 26), 30)
+    viewer.dims.set_current_step(0, 2)
+    viewer.layers.selection = set()
+    qtbot.wait(100)
+    assert done_of(viewer, layers)[1] == 0
