@@ -8,23 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tifffile
-from fixtures.acquisitions import PIXEL_SIZE, PLAIN, TIME_STEP, Z_STEP, acquired, write_bruker
+from fixtures.acquisitions import PIXEL_SIZE, PLAIN, TIME_STEP, Z_STEP, acquired, check_planes, write_bruker
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.images.frames import Calibration
 from napari_care_losses.io.stacks import list_images, read_stack, stacks_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 SIZE = (PIXEL_SIZE, PIXEL_SIZE)
-
-
-def check(frames: Frames, axes: str, pixels: NDArray[np.uint16]) -> None:
-    assert (frames.axes, len(frames)) == (axes, pixels[..., 0, 0].size)
-    np.testing.assert_array_equal(np.stack(list(frames)), pixels.reshape(-1, 20, 24))
 
 
 @pytest.mark.parametrize("version", [4, 5])
@@ -45,7 +38,7 @@ def test_any_file_of_a_set_is_the_whole_set(
     files = write_bruker(tmp_path, pixels, version=version)
     for path in (files[0], files[len(files) // 2], files[-1]):
         frames = read_stack(path)
-        check(frames, axes, pixels)
+        check_planes(frames, axes, pixels)
         assert frames.calibration.pixel_size == calibration.pixel_size
         assert frames.calibration.z_step == pytest.approx(calibration.z_step)
         assert frames.calibration.time_step == pytest.approx(calibration.time_step)
@@ -59,7 +52,7 @@ def test_several_frames_in_a_file(tmp_path: Path) -> None:
     pixels = acquired(6, 1, 2)
     files = write_bruker(tmp_path, pixels, pages=3)
     assert len(files) == 4
-    check(read_stack(files[1]), "TCYX", pixels)
+    check_planes(read_stack(files[1]), "TCYX", pixels)
     files[3].write_bytes(files[3].read_bytes()[:2800])
     with pytest.raises(InputError, match=r"1 of 12 frames are missing \(frame 11,"):
         read_stack(files[0])
@@ -74,7 +67,7 @@ def test_fields_of_view_are_images_of_their_own(tmp_path: Path) -> None:
     assert list_images(files[2]) == [files[2] / "0", files[2] / "1"]
     for number in range(2):
         frames = read_stack(files[0] / str(number))
-        check(frames, "TZYX", pixels[number::2])
+        check_planes(frames, "TZYX", pixels[number::2])
         assert frames.calibration.time_step == pytest.approx(2 * TIME_STEP)
     with pytest.raises(InputError, match="holds 2 images, counted from 0: there is no image 2"):
         read_stack(files[0] / "2")
@@ -98,7 +91,7 @@ class TestMissingPlanes:
         with pytest.raises(InputError, match=re.escape(said) + ".*--incomplete"):
             read_stack(files[0])
         frames = read_stack(files[0], incomplete=True)
-        check(frames, "TZCYX", pixels[[0, 2, 3]])
+        check_planes(frames, "TZCYX", pixels[[0, 2, 3]])
         assert "3 of 4 steps along T are whole" in frames.note
         assert frames.calibration.time_step is None
 
@@ -107,7 +100,7 @@ class TestMissingPlanes:
         for path in write_bruker(tmp_path, pixels)[1::2]:
             path.unlink()
         frames = read_stack(min(tmp_path.glob("*.tif")), incomplete=True)
-        check(frames, "TCYX", pixels[:, :, :1])
+        check_planes(frames, "TCYX", pixels[:, :, :1])
         assert [one["label"] for one in frames.channels] == ["Red"]
 
     def test_a_volume_that_was_not_ended(self, tmp_path: Path) -> None:
@@ -119,7 +112,7 @@ class TestMissingPlanes:
         described.write_text(text[:start] + text[text.index("</Sequence>", start) :])
         with pytest.raises(InputError, match="1 of 12 frames are missing"):
             read_stack(files[0])
-        check(read_stack(files[0], incomplete=True), "TZYX", pixels[:, :3])
+        check_planes(read_stack(files[0], incomplete=True), "TZYX", pixels[:, :3])
 
 
 class TestWithoutTheXmlFile:
@@ -127,7 +120,7 @@ class TestWithoutTheXmlFile:
         pixels = acquired(6, 1, 2)
         files = write_bruker(tmp_path, pixels, describe=False)
         for path in (files[0], files[7]):
-            check(read_stack(path), "TCYX", pixels)
+            check_planes(read_stack(path), "TCYX", pixels)
         files[7].unlink()
         with pytest.raises(InputError, match="1 of 12 frames are missing"):
             read_stack(files[3])
@@ -140,7 +133,7 @@ class TestWithoutTheXmlFile:
         pixels = acquired(*shape)
         files = write_bruker(tmp_path, pixels, describe=False, ome=False)
         frames = read_stack(files[1])
-        check(frames, axes, pixels)
+        check_planes(frames, axes, pixels)
         assert f"is not beside {files[1]}: its {said} are taken as time points" in frames.note
         assert stacks_of(tmp_path) == [min(files)]
 
@@ -152,10 +145,10 @@ def test_a_set_renamed_as_a_whole_is_one_and_a_stray_file_stands_by_itself(tmp_p
     for path in tmp_path.iterdir():
         path.rename(path.with_name(path.name.replace(name, "cells")))
     renamed = sorted(tmp_path.glob("*.tif"))
-    check(read_stack(renamed[2]), "TYX", pixels)
+    check_planes(read_stack(renamed[2]), "TYX", pixels)
     stray = tmp_path / "cells_Cycle00009_Ch1_000001.ome.tif"
     tifffile.imwrite(stray, pixels[0, 0, 0] + 1, **PLAIN)
-    check(read_stack(stray), "YX", pixels[0, 0, 0] + 1)
+    check_planes(read_stack(stray), "YX", pixels[0, 0, 0] + 1)
     assert stacks_of(tmp_path) == [renamed[0], stray]
 
 
@@ -196,9 +189,22 @@ def test_a_damaged_or_hostile_description_is_refused(tmp_path: Path, found: str,
         text.replace(found, put).replace("</Sequence>", "</Sequences>" if "Sequences" in put else "</Sequence>")
     )
     if said is None:
-        check(read_stack(files[0]), "TYX", pixels)
+        check_planes(read_stack(files[0]), "TYX", pixels)
         return
     with pytest.raises(InputError, match=said):
         read_stack(files[0])
     # one set still, of which one error is said
     assert stacks_of(tmp_path / "set") == [files[0]]
+
+
+def test_entities_are_neither_expanded_without_bound_nor_loaded(tmp_path: Path) -> None:
+    files = write_bruker(tmp_path, acquired(2, 1, 1))
+    described = next(tmp_path.glob("*.xml"))
+    text = described.read_text()
+    (tmp_path / "secret").write_text("secret")
+    laughs = "".join(f'<!ENTITY a{one + 1} "{f"&a{one};" * 20}">' for one in range(9))
+    for entities in (f'<!ENTITY a0 "{"x" * 100}">{laughs}', f'<!ENTITY a9 SYSTEM "{(tmp_path / "secret").as_uri()}">'):
+        bomb = text.replace("<PVScan", f"<!DOCTYPE PVScan [{entities}]><PVScan")
+        described.write_text(bomb.replace('channelName="Red"', 'channelName="&a9;"'))
+        with pytest.raises(InputError, match="cannot be read"):
+            read_stack(files[0])

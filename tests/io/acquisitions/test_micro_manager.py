@@ -6,27 +6,19 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 import tifffile
-from fixtures.acquisitions import PIXEL_SIZE, TIME_STEP, Z_STEP, acquired, write_micro_manager_files
+from fixtures.acquisitions import PIXEL_SIZE, TIME_STEP, Z_STEP, acquired, check_planes, write_micro_manager_files
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.images.frames import Calibration
 from napari_care_losses.io.stacks import image_name, list_images, read_stack, stacks_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 SIZE = (PIXEL_SIZE, PIXEL_SIZE)
 WHOLE = Calibration(pixel_size=SIZE, z_step=Z_STEP, time_step=TIME_STEP)
-
-
-def check(frames: Frames, axes: str, pixels: NDArray[np.uint16]) -> None:
-    assert (frames.axes, len(frames)) == (axes, pixels[..., 0, 0].size)
-    np.testing.assert_array_equal(np.stack(list(frames)), pixels.reshape(-1, 20, 24))
 
 
 def change(path: Path, **values: Any) -> None:
@@ -47,7 +39,7 @@ def test_any_file_of_a_set_is_the_whole_set(
     files = write_micro_manager_files(tmp_path / "cells_1", pixels, version=version)
     for path in (files[0], files[-1]):
         frames = read_stack(path)
-        check(frames, axes, pixels)
+        check_planes(frames, axes, pixels)
         assert frames.calibration == WHOLE
         assert [one["label"] for one in frames.channels] == ["Red", "Green"][: shape[2]]
         assert frames.metadata.position == {"Y": (-5.0, "µm"), "X": (0.0, "µm")}
@@ -67,7 +59,7 @@ def test_positions_are_images_of_their_own(tmp_path: Path, version: str) -> None
     found = stacks_of(tmp_path / "cells")
     assert [image_name(path) for path in found] == ["cells_Pos0", "cells_Pos1"]
     for path, one in zip(found, pixels, strict=True):
-        check(read_stack(path), "TCYX", one)
+        check_planes(read_stack(path), "TCYX", one)
 
 
 def test_positions_in_one_folder_are_named(tmp_path: Path) -> None:
@@ -77,7 +69,7 @@ def test_positions_in_one_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds 2 images.*--series"):
         read_stack(files[0])
     for number, image in enumerate(list_images(files[0])):
-        check(read_stack(image), "TYX", pixels[number])
+        check_planes(read_stack(image), "TYX", pixels[number])
         assert image_name(image).endswith(f"_{number}")
 
 
@@ -90,7 +82,7 @@ class TestMissingPlanes:
         with pytest.raises(InputError, match=re.escape(said) + ".*--incomplete"):
             read_stack(files[0])
         frames = read_stack(files[0], incomplete=True)
-        check(frames, "TZCYX", pixels[:3])
+        check_planes(frames, "TZCYX", pixels[:3])
         assert frames.calibration == WHOLE
 
     def test_a_lost_file_is_named(self, tmp_path: Path, version: str) -> None:
@@ -101,7 +93,7 @@ class TestMissingPlanes:
             InputError, match=rf"'{files[4].name}' of its set is not there.*: 1 of 12 frames are missing"
         ):
             read_stack(files[0])
-        check(read_stack(files[0], incomplete=True), "TZYX", pixels[[0, 2, 3]])
+        check_planes(read_stack(files[0], incomplete=True), "TZYX", pixels[[0, 2, 3]])
 
     def test_a_channel_of_single_planes(self, tmp_path: Path, version: str) -> None:
         pixels = acquired(3, 3, 2)
@@ -109,7 +101,7 @@ class TestMissingPlanes:
         with pytest.raises(InputError, match="6 of 18 frames are missing"):
             read_stack(files[0])
         frames = read_stack(files[0], incomplete=True)
-        check(frames, "TZCYX", pixels[:, :, :1])
+        check_planes(frames, "TZCYX", pixels[:, :, :1])
         assert [one["label"] for one in frames.channels] == ["Red"]
 
 
@@ -119,7 +111,7 @@ class TestMetadata:
         files = write_micro_manager_files(tmp_path, pixels)
         (files[0].parent / "metadata.txt").unlink()
         assert read_stack(files[0]).calibration == Calibration()
-        check(read_stack(files[0]), "TZCYX", pixels)
+        check_planes(read_stack(files[0]), "TZCYX", pixels)
         for path in files:
             # as ImageJ saves a pixel size
             tifffile.imwrite(path, tifffile.imread(path), imagej=True, resolution=(2, 2), metadata={"unit": "um"})
@@ -131,7 +123,7 @@ class TestMetadata:
         told = files[0].parent / "metadata.txt"
         told.write_text(told.read_text()[:-600])
         frames = read_stack(files[0])
-        check(frames, "TZCYX", pixels)
+        check_planes(frames, "TZCYX", pixels)
         assert frames.calibration == WHOLE
 
     def test_a_camera_that_runs_freely_has_the_times_of_its_planes(self, tmp_path: Path) -> None:
@@ -153,9 +145,9 @@ class TestMetadata:
         files = write_micro_manager_files(tmp_path, pixels, version="1.4")
         told = files[0].parent / "metadata.txt"
         change(told, ChNames=["R/ed", "Gr/een"])
-        check(read_stack(files[0]), "TCYX", pixels)
+        check_planes(read_stack(files[0]), "TCYX", pixels)
         told.unlink()
-        check(read_stack(files[0]), "TCYX", pixels[:, :, ::-1])
+        check_planes(read_stack(files[0]), "TCYX", pixels[:, :, ::-1])
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -173,7 +165,7 @@ class TestMetadata:
         files = write_micro_manager_files(tmp_path, pixels)
         (files[0].parent / "metadata.txt").write_text(text)
         if said is None:
-            check(read_stack(files[0]), "TYX", pixels)
+            check_planes(read_stack(files[0]), "TYX", pixels)
         else:
             with pytest.raises(InputError, match=said):
                 read_stack(files[0])
@@ -184,3 +176,14 @@ def test_two_files_of_one_plane_are_refused(tmp_path: Path) -> None:
     files[0].with_name("img_channel000_time000000001.tif").write_bytes(files[0].read_bytes())
     with pytest.raises(InputError, match="are the same plane: remove one"):
         read_stack(files[0])
+
+
+def test_names_that_others_give_too_make_no_set(tmp_path: Path) -> None:
+    pixels = acquired(3, 1, 1)
+    names = ["img_z001.tif", "img_z002.tif", "img_channel1_z2.tif", "img_001_DAPI_002.tif", "a_Cycle1_Ch1_1.tif"]
+    for one, name in enumerate(names):
+        tifffile.imwrite(tmp_path / name, pixels[one % 3, 0, 0], photometric="minisblack")
+    assert [path.name for path in stacks_of(tmp_path)] == sorted(names)
+    for one, name in enumerate(names):
+        check_planes(read_stack(tmp_path / name), "YX", pixels[one % 3, 0, 0])
+        assert image_name(tmp_path / name) == name.removesuffix(".tif")

@@ -5,26 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from fixtures.acquisitions import PIXEL_SIZE, TIME_STEP, Z_STEP, acquired, write_mmstack, write_ndtiff
+from fixtures.acquisitions import PIXEL_SIZE, TIME_STEP, Z_STEP, acquired, check_planes, write_mmstack, write_ndtiff
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.images.frames import Calibration
 from napari_care_losses.io.stacks import list_images, read_stack, size_and_time, stacks_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 SIZE = (PIXEL_SIZE, PIXEL_SIZE)
 WHOLE = Calibration(pixel_size=SIZE, z_step=Z_STEP, time_step=TIME_STEP)
-
-
-def check(frames: Frames, axes: str, pixels: NDArray[np.uint16]) -> None:
-    assert (frames.axes, len(frames)) == (axes, pixels[..., 0, 0].size)
-    np.testing.assert_array_equal(np.stack(list(frames)), pixels.reshape(-1, 20, 24))
 
 
 class TestMMStack:
@@ -37,7 +29,7 @@ class TestMMStack:
         files = write_mmstack(tmp_path, [pixels], per_file=per_file)
         for path in files:
             frames = read_stack(path)
-            check(frames, axes, pixels)
+            check_planes(frames, axes, pixels)
             assert frames.calibration == WHOLE
             assert [one["label"] for one in frames.channels] == ["Red", "Green"][: shape[2]]
         assert stacks_of(tmp_path) == files[:1]
@@ -50,9 +42,9 @@ class TestMMStack:
         assert [path.name for path in found] == [f"cells_1_MMStack_Pos{one}.ome.tif" for one in range(3)]
         for number, (path, one) in enumerate(zip(found, pixels, strict=True)):
             assert list_images(path) == [path]
-            check(read_stack(path), "TCYX", one)
+            check_planes(read_stack(path), "TCYX", one)
             assert read_stack(path).metadata.position["X"] == (10.0 * number, "µm")
-        check(read_stack(files[-1]), "TCYX", pixels[-1])
+        check_planes(read_stack(files[-1]), "TCYX", pixels[-1])
 
     def test_positions_in_one_file(self, tmp_path: Path) -> None:
         pixels = [acquired(3, 1, 2, seed=one) for one in range(2)]
@@ -60,14 +52,14 @@ class TestMMStack:
         with pytest.raises(InputError, match=r"holds 2 images: 0 \(3 x 2 x 20 x 24 TCYX, Pos0\), 1 .*Pos1\).*--series"):
             read_stack(path)
         for image, one in zip(list_images(path), pixels, strict=True):
-            check(read_stack(image), "TCYX", one)
+            check_planes(read_stack(image), "TCYX", one)
 
     def test_a_stopped_acquisition(self, tmp_path: Path) -> None:
         pixels = acquired(4, 3, 2)
         (path,) = write_mmstack(tmp_path, [pixels], acquired=13)
         with pytest.raises(InputError, match=r"the acquisition was stopped, or .*: 11 of 24 frames are missing"):
             read_stack(path)
-        check(read_stack(path, incomplete=True), "TZCYX", pixels[:2])
+        check_planes(read_stack(path, incomplete=True), "TZCYX", pixels[:2])
 
     @pytest.mark.parametrize(("lost", "kept"), [(0, slice(2, 4)), (1, slice(0, 2))])
     def test_a_lost_file_leaves_its_planes_out(self, tmp_path: Path, lost: int, kept: slice) -> None:
@@ -76,7 +68,7 @@ class TestMMStack:
         files[lost].unlink()
         with pytest.raises(InputError, match=f"12 of 24 frames are missing .frames {12 - 12 * (1 - lost)} to"):
             read_stack(files[1 - lost])
-        check(read_stack(files[1 - lost], incomplete=True), "TZCYX", pixels[kept])
+        check_planes(read_stack(files[1 - lost], incomplete=True), "TZCYX", pixels[kept])
 
     def test_a_file_that_is_cut_short(self, tmp_path: Path) -> None:
         pixels = acquired(6, 1, 1)
@@ -84,14 +76,14 @@ class TestMMStack:
         path.write_bytes(path.read_bytes()[:-1000])
         with pytest.raises(InputError, match="1 of 6 frames are missing"):
             read_stack(path)
-        check(read_stack(path, incomplete=True), "TYX", pixels[:5])
+        check_planes(read_stack(path, incomplete=True), "TYX", pixels[:5])
 
     def test_a_position_whose_other_files_are_not_there(self, tmp_path: Path) -> None:
         pixels = [acquired(3, 1, 2, seed=one) for one in range(3)]
         files = write_mmstack(tmp_path, pixels)
         files[0].unlink()
         files[2].unlink()
-        check(read_stack(files[1]), "TCYX", pixels[1])
+        check_planes(read_stack(files[1]), "TCYX", pixels[1])
 
     @pytest.mark.parametrize("count", [10**9, 2**31])
     def test_a_summary_that_promises_too_much(self, tmp_path: Path, count: int) -> None:
@@ -112,7 +104,7 @@ class TestNDTiff:
         files = write_ndtiff(tmp_path, pixels, per_file=per_file)
         for path in files:
             frames = read_stack(path)
-            check(frames, "TZCYX", pixels)
+            check_planes(frames, "TZCYX", pixels)
             assert frames.calibration == Calibration(pixel_size=SIZE, z_step=Z_STEP)
             assert [one["label"] for one in frames.channels] == ["Red", "Green"]
         assert stacks_of(tmp_path) == files[:1]
@@ -148,7 +140,7 @@ class TestNDTiff:
         index.write_bytes(entries[:second] + entries[third:])
         with pytest.raises(InputError, match=r"1 of 3 frames are missing \(frame 1,"):
             read_stack(path)
-        check(read_stack(path, incomplete=True), "TYX", pixels[[0, 2]])
+        check_planes(read_stack(path, incomplete=True), "TYX", pixels[[0, 2]])
 
     def test_tiles_are_refused(self, tmp_path: Path) -> None:
         (path,) = write_ndtiff(tmp_path, acquired(3, 1, 1))

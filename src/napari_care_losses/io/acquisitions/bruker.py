@@ -20,7 +20,9 @@ from napari_care_losses.io.units import calibration_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAME = re.compile(r"(?P<set>.+)_Cycle(?P<cycle>\d+)_(?:.+_)?Ch(?P<channel>\d+)_(?P<index>\d+)(?:\.ome)?\.tiff?", re.I)
+NAME = re.compile(
+    r"(?P<set>.+)_Cycle(?P<cycle>\d{3,})_(?:.+_)?Ch(?P<channel>\d+)_(?P<index>\d{6,})(?:\.ome)?\.tiff?", re.I
+)
 """Names of files: NAME_Cycle00001_Ch1_000001.ome.tif, in version 4 NAME_Cycle001_CurrentSettings_Ch1_000001.tif."""
 
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 METADATA = "metadata.txt"
 """The file beside separate image files that describes them."""
 
-NAME = re.compile(r"img(?:_(?:channel|position|time|z)\d+)+\.tiff?", re.I)
-"""Names of version 2: img_channel000_position000_time000000000_z000.tif."""
+NAME = re.compile(r"img(?:_(?:channel|position|z)\d{3,}|_time\d{9,}){2,}\.tiff?", re.I)
+"""Names of version 2: img_channel000_position000_time000000000_z000.tif. One axis alone is no sign of this program."""
 
 EARLIER_NAME = re.compile(r"img_(?P<time>\d{9})_(?P<channel>.*)_(?P<z>\d{3,})\.tiff?", re.I)
 """Names of version 1.4: img_000000000_DAPI_000.tif."""
