@@ -1,4 +1,4 @@
-"""Rectangles of a frame: a grid of them, and the one with most light, detail or contrast."""
+"""Rectangles of a frame: its middle, a grid of them, and the one with most light, detail or contrast."""
 
 from __future__ import annotations
 
@@ -49,6 +49,19 @@ def cells(shape: tuple[int, int], width: int) -> list[Region]:
         for y in range(0, height, width)
         for x in range(0, breadth, width)
     ]
+
+
+def middle(shape: tuple[int, int], size: int) -> Region:
+    """Return the middle of a frame (Y, X), at most `size` pixels high and wide.
+
+    Examples
+    --------
+    >>> middle((9, 2), 4)
+    Region(y0=2, y1=6, x0=0, x1=2)
+    """
+    height, width = shape
+    top, left = max(0, height - size) // 2, max(0, width - size) // 2
+    return Region(top, min(top + size, height), left, min(left + size, width))
 
 
 def best_window(

@@ -13,6 +13,7 @@ import numpy as np
 from napari_care_losses.errors import InputError, UnreadableError, printable
 from napari_care_losses.images.chunk_cache import cached
 from napari_care_losses.images.frames import Frames
+from napari_care_losses.images.regions import middle
 from napari_care_losses.io.ome_zarr_reader import is_zarr, missing_chunks, open_ome_zarr
 from napari_care_losses.io.ome_zarr_reader import list_images as list_zarr_images
 from napari_care_losses.io.stacks import READ_SUFFIXES, bare_name, image_name, list_images, sets_of, whole_stacks
@@ -213,10 +214,9 @@ def _limits(stack: da.Array) -> tuple[float, float] | None:
 
     Without them, napari's contrast slider of a lazy stack spans its whole type: 16 bits for 200 grey levels.
     """
-    starts = [max(0, size - CONTRAST_WIDTH) // 2 for size in stack.shape[-2:]]
-    middle = [slice(start, start + CONTRAST_WIDTH) for start in starts]
+    part = middle(stack.shape[-2:], CONTRAST_WIDTH)
     try:
-        frame = np.asarray(stack[(*(size // 2 for size in stack.shape[:-2]), *middle)])
+        frame = np.asarray(stack[(*(size // 2 for size in stack.shape[:-2]), *part.slices)])
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - damaged files raise errors of every kind, shown with the frame itself

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_care_losses.images.regions import middle
 from napari_care_losses.images.sampling import evenly_spaced
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _are_unrelated(low: NDArray[Any], high: NDArray[Any]) -> bool:
     """Return whether two images have no structure in common; False where one is too noisy to say."""
     from scipy.ndimage import gaussian_filter
 
-    images = [_middle(image) for image in (low, high)]
+    images = [_scaled_middle(image) for image in (low, high)]
     shape, window = images[0].shape, _window(images[0].shape)
     first, second = (np.fft.rfft2((image - gaussian_filter(image, DETAIL)) * window) for image in images)
     structure = []
@@ -114,7 +115,7 @@ def _are_unrelated(low: NDArray[Any], high: NDArray[Any]) -> bool:
 
 def _shift(low: NDArray[Any], high: NDArray[Any]) -> tuple[float, float]:
     """Return the shift of the low image, down and right in pixels; 0 if no shift explains the images better."""
-    low, high = _middle(low), _middle(high)
+    low, high = _scaled_middle(low), _scaled_middle(high)
     moved, still, whole_down, whole_right = low, high, 0, 0
     # the second time where they overlap: the window biases a large shift towards 0
     for _ in range(2):
@@ -159,10 +160,10 @@ def _overlapping(
     return moved - moved.mean(), still - still.mean()
 
 
-def _middle(image: NDArray[Any]) -> NDArray[np.float32]:
+def _scaled_middle(image: NDArray[Any]) -> NDArray[np.float32]:
     """Return the middle part of an image, of mean 0 and at most 1."""
-    starts = (max(0, (size - MAX_SIZE) // 2) for size in image.shape)
-    cut = image[tuple(slice(start, start + MAX_SIZE) for start in starts)].astype(np.float64)
+    height, width = image.shape
+    cut = image[middle((height, width), MAX_SIZE).slices].astype(np.float64)
     cut -= cut.mean()
     # scaled: squares of the largest float32 values would overflow
     scaled: NDArray[np.float32] = (cut / (np.abs(cut).max() or 1.0)).astype(np.float32)
@@ -180,7 +181,7 @@ def _relative_noise(image: NDArray[Any]) -> float:
     """Return the noise of an image in units of its contrast."""
     from napari_care_losses.images.noise import wavelet_noise
 
-    scaled = _middle(image)
+    scaled = _scaled_middle(image)
     return wavelet_noise(scaled) / (float(scaled.std(dtype=np.float64)) or 1.0)
 
 
