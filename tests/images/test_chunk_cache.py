@@ -17,8 +17,9 @@ from zarr.storage import MemoryStore, WrapperStore
 
 from napari_care_losses.errors import UnreadableError
 from napari_care_losses.images import chunk_cache
+from napari_care_losses.images.axes import in_axes_of
 from napari_care_losses.images.chunk_cache import cached, forget_chunks
-from napari_care_losses.images.frames import Frames, in_axes_of
+from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import PercentileNormalization, stack_ranges
 from napari_care_losses.images.regions import Region
 from napari_care_losses.images.selection import part_of

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Calibration, Frames, in_axes_of, truth_of
+from napari_care_losses.images.axes import in_axes_of, named_axes_only, truth_of
+from napari_care_losses.images.frames import Calibration, Frames
 
 AXES = ["YX", "TYX", "ZYX", "CYX", "TZYX", "CTYX", "TCYX", "TZCYX", "CZTYX"]
 
@@ -151,3 +152,22 @@ def test_arrays_of_other_libraries_read_as_those_of_numpy(kind):
     assert frames.dtype == np.float32
     np.testing.assert_array_equal(list(frames), FIELD)
     np.testing.assert_array_equal(list(in_axes_of(frames, Frames(FIELD[:, None]))), FIELD)
+
+
+def test_further_axes_of_one_step_are_kept_and_count_nothing():
+    array = counted("TZYX")[:, None, :, None]
+    frames = Frames(array[None])
+    assert (frames.axes, frames.shape) == ("1T1Z1YX", (1, *array.shape))
+    np.testing.assert_array_equal(list(frames.select(1, 2)), array[1, 0, :, 0])
+    named = named_axes_only(frames.select(1, 2))
+    assert (named.axes, named.shape) == ("TZYX", (1, 3, 4, 5))
+    np.testing.assert_array_equal(list(named), array[1, 0, :, 0])
+    with pytest.raises(InputError, match="do not describe"):
+        Frames(array[:, [0, 0]], "T1ZCYX")
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((1, 3, 4, 5), 1), ((3, 1, 4, 5), 0), ((1, 1, 4, 5), 0)])
+def test_frames_are_selected_along_the_axis_that_has_several(shape, axis):
+    frames = Frames(np.zeros(shape))
+    assert frames.selected_axis == axis
+    assert frames.select(0, 1).shape[axis] == 1

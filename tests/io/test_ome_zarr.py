@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_care_losses.errors import InputError, OutputError, ResumeError, UnreadableError
-from napari_care_losses.images.frames import Calibration, Frames, in_axes_of
+from napari_care_losses.images.axes import in_axes_of
+from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, Present, list_images, open_ome_zarr, read_ome_zarr
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter, halved
 from napari_care_losses.io.stacks import bare_name, read_stack, save_frames, save_stack, size_and_time

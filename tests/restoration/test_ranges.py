@@ -126,7 +126,7 @@ def test_a_constant_movie_keeps_its_level(mode, dtype):
         np.testing.assert_array_equal(grey_levels.undo(grey_levels.apply(frame)), frame)
 
 
-@pytest.mark.parametrize("axes", ["TZCYX", "CTZYX", "ZCTYX", "TCZYX"])
+@pytest.mark.parametrize("axes", ["TZCYX", "CTZYX", "ZCTYX", "TCZYX", "1C1TZYX"])
 def test_planes_share_a_course_and_channels_do_not(axes):
     rng = np.random.default_rng(0)
     plane_gain = np.array([1, 5, 2.0])
@@ -134,7 +134,8 @@ def test_planes_share_a_course_and_channels_do_not(axes):
     # C, T, Z, Y, X: the second channel does not fade
     stack = 100 + 50 * rng.random((2, 8, 3, 20, 20)) * plane_gain[:, None, None]
     stack[0] = 100 + (stack[0] - 100) * light[:, None, None, None]
-    arranged = np.moveaxis(stack, range(3), [axes.index(axis) for axis in "CTZ"])
+    arranged = np.moveaxis(stack, range(3), [axes.replace("1", "").index(axis) for axis in "CTZ"])
+    arranged = np.expand_dims(arranged, [place for place, axis in enumerate(axes) if axis == "1"])
     frames = Frames(arranged, axes)
     yielded, ranges = estimated(arranged, axes=axes)
     assert yielded[-1] == 2 * 8 * 3 == frames_to_sample(frames, RestorationParameters(normalization="bleaching"))

@@ -54,7 +54,7 @@ def run_compare(options: argparse.Namespace) -> None:
     from napari_care_losses.comparison.report.content import ReportOptions
     from napari_care_losses.comparison.to_file import compare_to_file
     from napari_care_losses.evaluation.statistics import table_text
-    from napari_care_losses.images.frames import truth_of
+    from napari_care_losses.images.axes import truth_of
     from napari_care_losses.io.stacks import read_stack
     from napari_care_losses.restoration.parameters import RestorationParameters
 

@@ -14,8 +14,8 @@ from napari_care_losses.compute.memory import free_memory
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
 from napari_care_losses.images.any_array import pixel_type, to_numpy
+from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.checks import finite
-from napari_care_losses.images.frames import truth_of
 from napari_care_losses.models.model import read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 

@@ -12,7 +12,7 @@ from napari_care_losses.comparison.report.content import ComparisonReport, Repor
 from napari_care_losses.comparison.report.write import write_report
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.statistics import summarize
-from napari_care_losses.images.frames import truth_of
+from napari_care_losses.images.axes import truth_of
 from napari_care_losses.io.whole_files import check_folder
 from napari_care_losses.models.model import read_card
 from napari_care_losses.restoration.parameters import RestorationParameters

@@ -10,7 +10,7 @@ from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, grey_levels, score
 from napari_care_losses.evaluation.score import Score
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
-from napari_care_losses.images.frames import in_axes_of, truth_of
+from napari_care_losses.images.axes import in_axes_of, truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

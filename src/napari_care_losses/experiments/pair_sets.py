@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Calibration, Frames, truth_of
+from napari_care_losses.images.axes import truth_of
+from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES

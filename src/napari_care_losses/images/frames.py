@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-DEFAULT_AXES = {2: "YX", 3: "TYX", 4: "TZYX", 5: "TZCYX"}
-"""Axes of an array without named ones, by their number."""
-
 MOST_CHANNELS_LAST = 5
 """Pixels of the last axis up to which it may be the channel, where both axes before it are far longer."""
 
 LEADING_AXES = "TZC"
 """Axes that may stand in front of Y and X, in any combination and order."""
+
+UNNAMED = "1"
+"""Stands for an axis of one step that is none of them, such as the position of a single field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +65,11 @@ class Frames:
     Parameters
     ----------
     data : array of shape (..., Y, X)
-        Anything with ``shape``, ``dtype`` and indexing: numpy, dask, zarr. Up to three leading axes.
+        Anything with ``shape``, ``dtype`` and indexing: numpy, dask, zarr. Up to three leading axes, and any number of
+        one step.
     axes : str, optional
-        One letter an axis: T, Z, C in any combination and order, then YX. By default T, then Z, then C are
-        given to the leading axes from the last to the first ("YX", "TYX", "ZTYX", ...).
+        One letter an axis: T, Z, C in any combination and order, 1 for others of one step, then YX. By default as from
+        `name_axes`.
     calibration : Calibration
         Pixel size and steps, carried along to files written.
     note : str
@@ -102,22 +103,19 @@ class Frames:
 
     def __post_init__(self) -> None:
         shape, dtype = tuple(self.data.shape), pixel_type(self.data)
-        long = [axis for axis, size in enumerate(shape[:-2]) if size != 1]
-        if not self.axes and len(long) <= len(LEADING_AXES) < len(shape) - 2:
-            object.__setattr__(self, "data", Rearranged(self.data, long))
-            shape = self.data.shape
-        if len(shape) < 2 or len(shape) > 2 + len(LEADING_AXES):
+        axes = self.axes or name_axes(shape)
+        if len(shape) < 2 or len(axes.replace(UNNAMED, "")) > 2 + len(LEADING_AXES):
             raise InputError(
                 f"Expected an image (Y, X) or a stack with up to three axes (T, Z, C) in front, found shape {shape}."
             )
-        axes = self.axes or DEFAULT_AXES[len(shape)]
         if not self.axes or axes[-3:] == "CYX":
             # programs that know no axes call 64 x 72 px of 2 channels 64 channels
             _check_channels_last(shape)
         if "S" in axes:
             raise InputError(_colour_problem(shape, dtype))
-        leading = axes[:-2]
+        leading = axes[:-2].replace(UNNAMED, "")
         fits = len(axes) == len(shape) and axes.endswith("YX") and len(set(leading)) == len(leading)
+        fits = fits and all(size == 1 for axis, size in zip(axes, shape, strict=True) if axis == UNNAMED)
         if not fits or not set(leading) <= set(LEADING_AXES):
             raise InputError(f"Axes {axes!r} do not describe shape {shape}: expected T, Z, C in any order, then YX.")
         if dtype.kind not in "buif":
@@ -127,14 +125,14 @@ class Frames:
         object.__setattr__(self, "axes", axes)
         object.__setattr__(self, "pixels", cached(self.data))
         if self.stop is None:
-            first = selected_axis(axes)
+            first = self.selected_axis
             object.__setattr__(self, "stop", 1 if first is None else int(shape[first]))
 
     @property
     def leading_shape(self) -> tuple[int, ...]:
         """Size of every axis in front of Y and X, after selection."""
         sizes = [int(size) for size in self.data.shape[:-2]]
-        first = selected_axis(self.axes)
+        first = self.selected_axis
         if first is not None:
             sizes[first] = self.selectable
         return tuple(sizes)
@@ -156,8 +154,14 @@ class Frames:
         return pixel_type(self.data)
 
     @property
+    def selected_axis(self) -> int | None:
+        """Place of the axis that `select` counts along: the first of several steps in front that is not the channel."""
+        able = [place for place, axis in enumerate(self.axes[:-2]) if axis not in ("C", UNNAMED)]
+        return next((place for place in able if self.data.shape[place] > 1), able[0] if able else None)
+
+    @property
     def selectable(self) -> int:
-        """Number of steps along the first axis in front that is not the channel: what `select` counts."""
+        """Number of steps along the selected axis: what `select` counts."""
         assert self.stop is not None
         return self.stop - self.start if self.steps is None else len(self.steps)
 
@@ -184,7 +188,7 @@ class Frames:
     def position(self, index: int) -> tuple[int, ...]:
         """Return the place of frame `index` in the leading axes of `data`."""
         place = [int(i) for i in np.unravel_index(index, self.leading_shape)] if self.leading_shape else []
-        first = selected_axis(self.axes)
+        first = self.selected_axis
         if first is not None:
             place[first] = self.start + place[first] if self.steps is None else self.steps[place[first]]
         return tuple(place)
@@ -215,7 +219,7 @@ class Frames:
             )
         metadata = self.metadata
         if start:
-            axis = self.axes[selected_axis(self.axes) or 0]
+            axis = self.axes[self.selected_axis or 0]
             position = {letter: place for letter, place in metadata.position.items() if letter != axis}
             metadata = replace(metadata, position=position)
         steps = None if self.steps is None else self.steps[start:stop]
@@ -230,9 +234,30 @@ class Frames:
         chosen = tuple(step for part in parts for step in part.steps or range(part.start, part.stop or 0))
         if chosen == tuple(range(chosen[0], chosen[-1] + 1)):
             return replace(parts[0], stop=chosen[-1] + 1, steps=None)
-        axis = selected_axis(self.axes)
+        axis = self.selected_axis
         unknown = {} if axis is None else {"z_step" if self.axes[axis] == "Z" else "time_step": None}
         return replace(parts[0], steps=chosen, calibration=replace(self.calibration, **unknown))
+
+
+def name_axes(shape: Sequence[int], known: Sequence[str] = ()) -> str:
+    """Return a letter for every axis of an array (..., Y, X): T, Z, C in this order for those that are not known.
+
+    Where there are more than three in front, those of one step are called 1.
+
+    Examples
+    --------
+    >>> name_axes((5, 4, 64, 64)), name_axes((5, 1, 3, 2, 64, 64)), name_axes((5, 4, 64, 64), ["C", ""])
+    ('TZYX', 'T1ZCYX', 'CTYX')
+    """
+    leading = shape[:-2]
+    known = known or [""] * len(leading)
+    free = (letter for letter in LEADING_AXES if letter not in known)
+    is_crowded = len(leading) > len(LEADING_AXES)
+    letters = (
+        letter or (UNNAMED if is_crowded and size == 1 else next(free, "?"))
+        for letter, size in zip(known, leading, strict=True)
+    )
+    return "".join(letters) + "YX"
 
 
 class _Layout(NamedTuple):
@@ -240,114 +265,6 @@ class _Layout(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-
-
-class Rearranged:
-    """A lazy array seen with other axes in front of Y and X.
-
-    Parameters
-    ----------
-    data : array (..., Y, X)
-        Anything with ``shape``, ``dtype`` and indexing.
-    order : sequence of int or None
-        Its leading axes in the order wanted; those left out have one step. None is a new axis of one step.
-    """
-
-    def __init__(self, data: Any, order: Sequence[int | None]) -> None:
-        self._data, self._order = cached(data), list(order)
-        leading = (1 if axis is None else int(data.shape[axis]) for axis in order)
-        self.shape: tuple[int, ...] = (*leading, *map(int, data.shape[-2:]))
-        self.dtype = pixel_type(data)
-
-    def __getitem__(self, place: tuple[int, ...]) -> Any:
-        """Return the frame at a place in the leading axes."""
-        there = [0] * (len(self._data.shape) - 2)
-        for axis, index in zip(self._order, place, strict=True):
-            if axis is not None:
-                there[axis] = index
-        return self._data[tuple(there)]
-
-
-class SomeSteps:
-    """An array of which some steps along a leading axis are left out; reads nothing before it is asked.
-
-    Parameters
-    ----------
-    data : array (..., Y, X)
-        Anything with ``shape``, ``dtype``, ``chunks`` and indexing.
-    axis : int
-        One of its leading axes.
-    steps : sequence of int
-        The steps along it that are kept.
-
-    Attributes
-    ----------
-    shape, dtype, ndim, chunks
-        As of an array.
-    """
-
-    def __init__(self, data: Any, axis: int, steps: Sequence[int]) -> None:
-        self._data, self._axis, self._steps = data, axis, list(steps)
-        self.shape: tuple[int, ...] = (*data.shape[:axis], len(self._steps), *data.shape[axis + 1 :])
-        self.dtype, self.ndim, self.chunks = data.dtype, len(self.shape), data.chunks
-
-    def __getitem__(self, place: tuple[Any, ...]) -> Any:
-        """Return the pixels at a place: integers and slices, one an axis, those of the last axes may be left out."""
-        before, step, after = place[: self._axis], place[self._axis], place[self._axis + 1 :]
-        if not isinstance(step, slice):
-            return self._data[(*before, self._steps[step], *after)]
-        parts = [self._data[(*before, one, *after)] for one in self._steps[step]]
-        return np.stack(parts, axis=sum(isinstance(one, slice) for one in before))
-
-
-def in_axes_of(frames: Frames, like: Frames) -> Frames:
-    """Return a stack with the axes of another of the same field; as it is where it cannot be of that field.
-
-    Axes of one step are left out or added, and the others put in the same order: file formats prescribe different ones.
-    Where their letters differ, those of the same number of steps are the same.
-    """
-    ours, theirs = _long_axes(frames), _long_axes(like)
-    if frames.axes == like.axes:
-        return frames
-    if list(ours.values()) == list(theirs.values()) and set(ours) != set(theirs):
-        names = dict(zip(theirs, ours, strict=True))
-    else:
-        names = {axis: axis for axis in frames.axes if axis in like.axes}
-    if not set(ours) <= set(names.values()):
-        return frames
-    order = [frames.axes.index(names[axis]) if axis in names else None for axis in like.axes[:-2]]
-    data = Rearranged(_Chosen(frames), order)
-    return replace(frames, data=data, axes=like.axes, start=0, stop=None, steps=None)
-
-
-def truth_of(truth: Frames, frames: Frames) -> Frames:
-    """Return a truth with the axes of its stack; one frame is the truth of every frame of a movie."""
-    truth = in_axes_of(truth, frames)
-    is_movie = set(_long_axes(frames)) == {"T"}
-    if not (is_movie and len(truth) == 1 and truth.frame_shape == frames.frame_shape):
-        return truth
-    return Frames(np.broadcast_to(truth[0], frames.shape), frames.axes, truth.calibration, note=truth.note)
-
-
-def _long_axes(frames: Frames) -> dict[str, int]:
-    """Return the axes in front of Y and X that have several steps, and how many."""
-    return {axis: size for axis, size in zip(frames.axes, frames.leading_shape, strict=False) if size > 1}
-
-
-class _Chosen:
-    """The frames of a selection as an array of their own."""
-
-    def __init__(self, frames: Frames) -> None:
-        self._frames, self.shape, self.dtype = frames, frames.shape, frames.dtype
-
-    def __getitem__(self, place: tuple[int, ...]) -> Any:
-        index = int(np.ravel_multi_index(place, self._frames.leading_shape)) if place else 0
-        return self._frames.pixels[self._frames.position(index)]
-
-
-def selected_axis(axes: str) -> int | None:
-    """Return the axis along which frames are selected: the first in front of Y and X that is not the channel."""
-    return next((i for i, axis in enumerate(axes[:-2]) if axis != "C"), None)
 
 
 def _check_channels_last(shape: tuple[int, ...]) -> None:

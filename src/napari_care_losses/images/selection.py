@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import selected_axis
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -73,7 +72,7 @@ def frames_in(frames: Frames, ranges: Sequence[tuple[int, int]]) -> tuple[int, .
     >>> frames_in(Frames(np.zeros((3, 2, 8, 8)), "TCYX"), [(0, 1), (2, 3)])
     (0, 1, 4, 5)
     """
-    axis, steps = selected_axis(frames.axes), np.zeros(frames.selectable, bool)
+    axis, steps = frames.selected_axis, np.zeros(frames.selectable, bool)
     for start, stop in ranges:
         # it says where they are not there
         frames.select(start, stop)

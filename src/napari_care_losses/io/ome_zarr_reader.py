@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata, Rearranged
+from napari_care_losses.images.axes import Rearranged
+from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata
 from napari_care_losses.io.ome_metadata import LARGEST_NUMBER, read_omero
 from napari_care_losses.io.units import calibration_of
 from napari_care_losses.io.untrusted_files import other_format

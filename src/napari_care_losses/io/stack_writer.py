@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import OutputError
+from napari_care_losses.images.axes import named_axes_only
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.whole_files import check_folder, check_room
 from napari_care_losses.io.written_frames import Journal, job_mark, journal_path, partial_path
@@ -69,6 +70,7 @@ class StackWriter(ABC):
         zarr_version: str = VERSIONS[0],
     ) -> None:
         self.path, self.partial = path, partial_path(path)
+        like = named_axes_only(like)
         self._like, self._version = like, zarr_version
         check_folder(path)
         self._dtype = self._checked_type(np.dtype(dtype)).newbyteorder("<")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
-from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata, SomeSteps
+from napari_care_losses.images.axes import SomeSteps
+from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata
 from napari_care_losses.io.acquisitions import bruker, micro_manager
 from napari_care_losses.io.acquisitions.bruker import bruker_set, master_of
 from napari_care_losses.io.acquisitions.micro_manager import micro_manager_set

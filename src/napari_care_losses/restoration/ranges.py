@@ -198,9 +198,9 @@ def _time(frames: Frames, index: int) -> int:
 
 def _places(frames: Frames) -> NDArray[np.intp]:
     """Return the index of every frame, by channel, time and plane."""
-    places = np.arange(len(frames)).reshape(*frames.leading_shape, *(1 for axis in "CTZ" if axis not in frames.axes))
-    axes = frames.axes[:-2] + "".join(axis for axis in "CTZ" if axis not in frames.axes)
-    return places.transpose([axes.index(axis) for axis in "CTZ"])
+    sizes = {axis: size for axis, size in zip(frames.axes, frames.leading_shape, strict=False) if axis in "CTZ"}
+    sizes |= {axis: 1 for axis in "CTZ" if axis not in sizes}
+    return np.arange(len(frames)).reshape(*sizes.values()).transpose([[*sizes].index(axis) for axis in "CTZ"])
 
 
 def _sampled(times: int, planes: int) -> tuple[int, int]:

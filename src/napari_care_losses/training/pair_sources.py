@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Frames, truth_of
+from napari_care_losses.images.axes import truth_of
+from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import image_name, stacks_of, whole_stacks

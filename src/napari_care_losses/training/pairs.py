@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
+from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.checks import unusable
-from napari_care_losses.images.frames import truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -54,7 +54,25 @@ if TYPE_CHECKING:
     ],
 )
 def test_axes_come_from_the_labels_or_the_usual_order(labels: tuple[str, ...], axes: str) -> None:
-    assert axes_of(labels) == axes
+    assert axes_of(labels, (2,) * len(labels)) == axes
+
+
+@pytest.mark.parametrize(
+    ("labels", "shape", "axes"),
+    [
+        (("t", "p", "z", "c", "y", "x"), (5, 1, 3, 2, 8, 8), "T1ZCYX"),
+        (("t", "p", "z", "c", "y", "x"), (1, 1, 1, 1, 8, 8), "T1ZCYX"),
+        (("-6", "-5", "-4", "-3", "-2", "-1"), (5, 1, 3, 1, 8, 8), "T1Z1YX"),
+        (("-7", "-6", "-5", "z", "-3", "-2", "-1"), (1, 1, 5, 3, 1, 8, 8), "11TZ1YX"),
+        (("t", "p", "y", "x"), (5, 1, 8, 8), "TZYX"),
+    ],
+)
+def test_more_axes_than_three_have_no_name_where_they_have_one_step(labels, shape, axes) -> None:
+    layer = Image(np.zeros(shape), axis_labels=labels, scale=(2.0,) * len(shape), units=("um",) * len(shape))
+    frames = layer_frames(layer)
+    assert (frames.axes, frames.shape) == (axes, shape)
+    assert frames.data is layer.data
+    assert frames.calibration.z_step == (2.0 if "Z" in axes else None)
 
 
 def test_another_axis_in_the_last_place_is_refused() -> None:
@@ -95,7 +113,7 @@ def test_lazy_data_stays_lazy() -> None:
     [
         (Image(np.zeros((8, 8, 3), np.uint8), rgb=True, name="photo"), "photo is a colour"),
         (Labels(np.zeros((8, 8), np.uint8), name="cells"), "cells is no image layer"),
-        (Image(np.zeros((1, 1, 1, 1, 8, 8)), name="deep"), "deep: Expected an image"),
+        (Image(np.zeros((2, 2, 2, 2, 8, 8)), name="deep"), "deep: Expected an image"),
     ],
     ids=lambda value: "" if isinstance(value, str) else value.name,
 )

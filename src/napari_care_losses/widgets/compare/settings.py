@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP
-from napari_care_losses.images.frames import truth_of
+from napari_care_losses.images.axes import truth_of
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.compare.method_chooser import MethodChooser
 from napari_care_losses.widgets.compare.results import ComparisonPlan

@@ -14,7 +14,7 @@ from napari.layers import Image
 from napari.utils.transforms import Affine
 
 from napari_care_losses.errors import InputError, OutputError
-from napari_care_losses.images.frames import LEADING_AXES, Frames, ImageMetadata
+from napari_care_losses.images.frames import Frames, ImageMetadata, name_axes
 from napari_care_losses.io.units import calibration_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def layer_frames(layer: Layer) -> Frames:
         raise InputError(f"{layer.name} is a colour (RGB) image: choose grey levels, e.g. one of its channels.")
     data = layer.data[0] if layer.multiscale else layer.data
     try:
-        axes = axes_of(layer.axis_labels)
+        axes = axes_of(layer.axis_labels, data.shape)
         steps = {axis: (abs(size), unit) for axis, size, unit in zip(axes, layer.scale, layer.units, strict=True)}
         return Frames(data, axes, calibration_of(steps), metadata=_metadata(layer, axes))
     except InputError as error:
@@ -80,8 +80,8 @@ def _metadata(layer: Image, axes: str) -> ImageMetadata:
     return ImageMetadata(channels=() if "C" in axes else (channel,), position=position)
 
 
-def axes_of(labels: Sequence[str]) -> str:
-    """Return the letters of a layer's axes: by its labels, those left open by the usual order (T, Z, C).
+def axes_of(labels: Sequence[str], shape: Sequence[int]) -> str:
+    """Return the letters of a layer's axes: by its labels, those left open as `name_axes` names them.
 
     Raises
     ------
@@ -91,9 +91,7 @@ def axes_of(labels: Sequence[str]) -> str:
     known = [AXIS_NAMES.get(label.lower(), "") for label in labels]
     if any(known[-2:]):
         raise InputError(f"expected Y and X as the last two axes, found {', '.join(labels[-2:])}: transpose it first.")
-    leading = known[:-2]
-    free = (letter for letter in LEADING_AXES if letter not in leading)
-    return "".join(letter or next(free, "?") for letter in leading) + "YX"
+    return name_axes(shape, known[:-2])
 
 
 def shown_index(layer: Image, dims: Dims) -> int:

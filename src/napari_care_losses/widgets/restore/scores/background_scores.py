@@ -11,7 +11,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.frame_scores import STRUCTURE, Comparison, Problem, ScoredStack, score_frame
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
-from napari_care_losses.images.frames import truth_of
+from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.selection import part_of
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames
