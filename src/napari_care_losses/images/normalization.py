@@ -11,7 +11,7 @@ import numpy as np
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.images.checks import finite
 from napari_care_losses.images.sampling import grid_over, one_a_cell, spread
-from napari_care_losses.images.usable_pixels import usable_frame
+from napari_care_losses.images.usable_pixels import NO_REPAIRS, Repairs, usable_frame
 from napari_care_losses.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def frame_range(image: NDArray[Any], normalization: Normalization) -> Range:
 
 
 def stack_ranges(
-    frames: Frames, normalization: Normalization, *, replaces_hot: bool = False
+    frames: Frames, normalization: Normalization, repairs: Repairs = NO_REPAIRS
 ) -> Generator[int, None, dict[int, Range]]:
     r"""Estimate one range a channel for a whole stack, from a sample of its frames and pixels; the same every time.
 
@@ -170,7 +170,7 @@ def stack_ranges(
         grid = grid_over(frames.frame_shape, SAMPLED_PIXELS // len(sampled))
         samples, blank, widths = [], [], []
         for index in sampled:
-            usable = usable_frame(frames[index], f"Frame {index}: ", replaces_hot=replaces_hot)
+            usable = usable_frame(frames[index], f"Frame {index}: ", repairs)
             pixels = np.ma.compressed(one_a_cell(usable.inside, grid, rng))
             if usable.is_blank:
                 blank.append(pixels)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.images.checks import finite
+from napari_care_losses.images.line_defects import evened, line_defects
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,18 @@ _SAMPLED_ROWS = 256
 _AROUND = [(y, x) for y in (0, 1, 2) for x in (0, 1, 2) if (y, x) != (1, 1)]
 
 
+class Repairs(NamedTuple):
+    """What is replaced in a frame before it is restored; nothing unless asked for."""
+
+    hot_pixels: bool = False
+    """Isolated pixels far above their neighbours, by the median of these."""
+    lines: bool = False
+    """Dead rows and columns, and the offsets of uneven ones (`napari_care_losses.images.line_defects.evened`)."""
+
+
+NO_REPAIRS = Repairs()
+
+
 class UsableFrame(NamedTuple):
     """A frame (Y, X) that can be restored, and where it says nothing of the sample."""
 
@@ -35,8 +48,12 @@ class UsableFrame(NamedTuple):
     """Whether all pixels inside have one value, or none has one."""
     hot_pixels: int = 0
     """Number of isolated pixels far above their neighbours, or that were."""
-    is_replaced: bool = False
-    """Whether hot pixels were replaced."""
+    dead_lines: int = 0
+    """Number of rows and columns far above or below their neighbours, or that were."""
+    has_uneven_lines: bool = False
+    """Whether rows or columns have, or had, offsets of their own."""
+    repairs: Repairs = NO_REPAIRS
+    """What was replaced."""
 
     @property
     def inside(self) -> NDArray[Any]:
@@ -44,7 +61,7 @@ class UsableFrame(NamedTuple):
         return self.pixels if self.outside is None else np.ma.masked_array(self.pixels, self.outside)
 
 
-def usable_frame(frame: NDArray[Any], where: str = "", *, replaces_hot: bool = False) -> UsableFrame:
+def usable_frame(frame: NDArray[Any], where: str = "", repairs: Repairs = NO_REPAIRS) -> UsableFrame:
     """Replace the pixels of a frame that say nothing of the sample.
 
     Pixels without a value and constant borders are those of registered, rotated and stitched images. They are
@@ -56,8 +73,8 @@ def usable_frame(frame: NDArray[Any], where: str = "", *, replaces_hot: bool = F
         Of any real dtype.
     where : str
         Begin of the error's message.
-    replaces_hot : bool
-        Whether hot pixels are replaced by the median of their neighbours.
+    repairs : Repairs
+        What else is replaced.
 
     Raises
     ------
@@ -80,12 +97,23 @@ def usable_frame(frame: NDArray[Any], where: str = "", *, replaces_hot: bool = F
     outside = missing | constant_border(frame, missing)
     has_outside = bool(outside.any())
     pixels = finite(_mirrored(frame, outside) if has_outside else frame, where)
+    lines = [line_defects(pixels, axis) for axis in (0, 1)]
+    if repairs.lines:
+        for axis in (0, 1):
+            pixels = evened(pixels, axis)
     hot = hot_pixels(pixels)
-    if replaces_hot and hot[0].size:
+    if repairs.hot_pixels and hot[0].size:
         around = np.median(_neighbours(pixels, hot), axis=0)
         pixels = pixels.copy()
         pixels[hot] = around
-    return UsableFrame(pixels, outside if has_outside else None, hot_pixels=int(hot[0].size), is_replaced=replaces_hot)
+    return UsableFrame(
+        pixels,
+        outside if has_outside else None,
+        hot_pixels=int(hot[0].size),
+        dead_lines=sum(found.dead.size for found in lines),
+        has_uneven_lines=any(found.offsets is not None for found in lines),
+        repairs=repairs,
+    )
 
 
 def with_gaps(image: NDArray[Any], outside: NDArray[np.bool_] | None) -> NDArray[Any]:

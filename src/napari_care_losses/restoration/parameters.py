@@ -12,6 +12,8 @@ from napari_care_losses.restoration.engines import choose as engines
 if TYPE_CHECKING:
     from distributed import Client
 
+    from napari_care_losses.images.usable_pixels import Repairs
+
 ENGINES = ("auto", *engines.ENGINES)
 """What can run a network: auto takes OpenVINO on CPUs that it supports, torch everywhere else."""
 
@@ -86,6 +88,13 @@ class RestorationParameters(Parameters):
         "neighbours before restoring. Otherwise they spoil the pixels around them.",
         advanced=True,
     )
+    even_lines: bool = parameter(
+        False,
+        "Even out lines",
+        "Replace dead rows and columns by their neighbours, and remove the offsets of uneven ones, before restoring. "
+        "Otherwise the network takes them for structure.",
+        advanced=True,
+    )
     half_resolution: bool = parameter(
         False,
         "Half resolution",
@@ -122,9 +131,16 @@ class RestorationParameters(Parameters):
                 "lower the one or raise the other."
             )
 
+    @property
+    def repairs(self) -> Repairs:
+        """What is replaced in a frame before it is restored."""
+        from napari_care_losses.images.usable_pixels import Repairs
+
+        return Repairs(hot_pixels=self.replace_hot_pixels, lines=self.even_lines)
+
     def identity(self) -> dict[str, Any]:
         """Return what tells jobs apart: the plain values, as earlier jobs had them: without what came later, if off."""
-        later = ("replace_hot_pixels", "half_resolution")
+        later = ("replace_hot_pixels", "even_lines", "half_resolution")
         return {name: value for name, value in self.to_dict().items() if name not in later or value}
 
 

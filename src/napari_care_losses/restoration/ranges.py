@@ -20,7 +20,7 @@ from napari_care_losses.images.normalization import (
     stack_ranges,
 )
 from napari_care_losses.images.sampling import grid_over, one_a_cell, spread
-from napari_care_losses.images.usable_pixels import usable_frame
+from napari_care_losses.images.usable_pixels import Repairs, usable_frame
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -104,9 +104,9 @@ def estimate_ranges(
     if parameters.normalization == "frame":
         return _OwnRanges(chosen)
     if not _follows(frames, parameters):
-        channels = yield from stack_ranges(frames, chosen, replaces_hot=parameters.replace_hot_pixels)
+        channels = yield from stack_ranges(frames, chosen, parameters.repairs)
         return _OneRange(chosen, frames.layout(), channels)
-    courses = yield from _courses(frames, chosen, replaces_hot=parameters.replace_hot_pixels)
+    courses = yield from _courses(frames, chosen, parameters.repairs)
     return _Courses(chosen, frames.layout(), courses)
 
 
@@ -210,7 +210,7 @@ def _sampled(times: int, planes: int) -> tuple[int, int]:
 
 
 def _courses(
-    frames: Frames, normalization: Normalization, *, replaces_hot: bool
+    frames: Frames, normalization: Normalization, repairs: Repairs
 ) -> Generator[int, None, dict[int, _Course]]:
     """Follow the range of every channel over time, in the same planes: their brightness may differ."""
     rng = np.random.default_rng(_SEED)
@@ -227,7 +227,7 @@ def _courses(
         for time in times:
             samples = []
             for index in places[time, planes].tolist():
-                usable = usable_frame(frames[index], f"Frame {index}: ", replaces_hot=replaces_hot)
+                usable = usable_frame(frames[index], f"Frame {index}: ", repairs)
                 pixels = np.ma.compressed(one_a_cell(usable.inside, grid, rng))
                 if usable.is_blank:
                     blank.append(pixels)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_care_losses.images.usable_pixels import NO_REPAIRS, Repairs
+
 if TYPE_CHECKING:
     from napari_care_losses.images.usable_pixels import UsableFrame
 
@@ -30,8 +32,14 @@ class Remarks:
     """Far brighter than the others."""
     hot_pixels: int = 0
     """Largest number of hot pixels in a frame."""
-    replaced: bool = False
-    """Whether hot pixels were replaced."""
+    hot_share: float = 0.0
+    """The same as a share of its pixels."""
+    dead_lines: int = 0
+    """Largest number of dead rows and columns in a frame."""
+    has_uneven_lines: bool = False
+    """Whether rows or columns of a frame have offsets of their own."""
+    repairs: Repairs = NO_REPAIRS
+    """What of it was replaced."""
 
     @classmethod
     def of(cls, index: int, frame: UsableFrame, *, is_flash: bool) -> Remarks:
@@ -39,11 +47,25 @@ class Remarks:
         if frame.is_blank:
             return cls(blank=(index,))
         hot = frame.hot_pixels if frame.hot_pixels > HOT_SHARE * frame.pixels.size else 0
-        return cls((), (index,) if is_flash else (), hot, frame.is_replaced)
+        return cls(
+            flashes=(index,) if is_flash else (),
+            hot_pixels=hot,
+            hot_share=hot / frame.pixels.size,
+            dead_lines=frame.dead_lines,
+            has_uneven_lines=frame.has_uneven_lines,
+            repairs=frame.repairs,
+        )
 
     def __add__(self, other: Remarks) -> Remarks:
-        hot = max(self.hot_pixels, other.hot_pixels)
-        return Remarks(self.blank + other.blank, self.flashes + other.flashes, hot, self.replaced or other.replaced)
+        return Remarks(
+            self.blank + other.blank,
+            self.flashes + other.flashes,
+            max(self.hot_pixels, other.hot_pixels),
+            max(self.hot_share, other.hot_share),
+            max(self.dead_lines, other.dead_lines),
+            self.has_uneven_lines or other.has_uneven_lines,
+            max(self.repairs, other.repairs),
+        )
 
     def text(self, note: str = "") -> str:
         """Return the remarks in words, after another note."""
@@ -52,13 +74,20 @@ class Remarks:
             parts.append(f"Left as they are, being blank: {_named(self.blank)}.")
         if self.flashes:
             parts.append(f"Far brighter than the others, and so with a range of their own: {_named(self.flashes)}.")
-        if self.hot_pixels and self.replaced:
-            parts.append(f"Hot pixels were replaced, at most {self.hot_pixels} in a frame.")
+        most = f"up to {self.hot_pixels} a frame ({100 * self.hot_share:.2g} %)"
+        if self.hot_pixels and self.repairs.hot_pixels:
+            parts.append(f"Hot pixels were replaced, {most}.")
         elif self.hot_pixels:
             parts.append(
-                f"Isolated pixels far above their neighbours, at most {self.hot_pixels} in a frame, spoil those around "
-                "them: replace hot pixels first."
+                f"Isolated pixels far above their neighbours, {most}, spoil those around them: replace hot "
+                "pixels first."
             )
+        lines = [f"{self.dead_lines} dead rows or columns"] if self.dead_lines else []
+        lines += ["offsets of rows or columns"] if self.has_uneven_lines else []
+        if lines and self.repairs.lines:
+            parts.append(f"Evened out: {' and '.join(lines)}.")
+        elif lines:
+            parts.append(f"There are {' and '.join(lines)}, which networks take for structure: even out lines first.")
         return " ".join(parts)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.normalization import Range
+    from napari_care_losses.images.usable_pixels import Repairs
     from napari_care_losses.models.model import Model, ModelCard
     from napari_care_losses.restoration.engines.base import Engine
     from napari_care_losses.restoration.parameters import RestorationParameters
@@ -71,12 +72,12 @@ class Input(NamedTuple):
 
 
 def read_inputs(
-    frames: Frames, indices: Sequence[int], ranges: Ranges, *, replaces_hot: bool
+    frames: Frames, indices: Sequence[int], ranges: Ranges, repairs: Repairs
 ) -> Generator[Input, None, None]:
     """Read and normalise frames; raise `InputError` if one cannot be restored."""
     for index in indices:
         frame = frames[index]
-        usable = usable_frame(frame, f"Frame {index}: ", replaces_hot=replaces_hot)
+        usable = usable_frame(frame, f"Frame {index}: ", repairs)
         grey_levels = ranges.of(index, usable.inside)
         remarks = Remarks.of(index, usable, is_flash=ranges.shared(index) not in (None, grey_levels))
         yield Input(index, grey_levels, grey_levels.apply(usable.pixels), frame, usable.outside, remarks)
@@ -107,7 +108,7 @@ class FrameRestorer:
     ) -> None:
         self._frames, self._card = frames, model.card
         self._engine = open_engine(parameters.engine, model, device, half_resolution=parameters.half_resolution)
-        self._replaces_hot = parameters.replace_hot_pixels
+        self._repairs = parameters.repairs
         self._sigma = tied_sigma(model.card, parameters.low_band)
         self._flips = FLIPS if parameters.average_flips else FLIPS[:1]
         height, width = frames.frame_shape
@@ -136,7 +137,7 @@ class FrameRestorer:
 
     def read(self, indices: Sequence[int], ranges: Ranges) -> Generator[Input, None, None]:
         """Read and normalise frames, as `read_inputs` does."""
-        return read_inputs(self._frames, indices, ranges, replaces_hot=self._replaces_hot)
+        return read_inputs(self._frames, indices, ranges, self._repairs)
 
     def restored(self, given: Input) -> Generator[int, None, RestoredFrame]:
         """Restore a frame; yields the number of its finished tiles, nothing if it is blank.

@@ -113,7 +113,7 @@ class Previewer:
         frame = self._frame
         if frame is None or frame.index != index:
             image = frames[index]
-            usable = usable_frame(image, f"Frame {index}: ", replaces_hot=parameters.replace_hot_pixels)
+            usable = usable_frame(image, f"Frame {index}: ", parameters.repairs)
             grey_levels = ranges.of(index, usable.inside)
             remarks = Remarks.of(index, usable, is_flash=ranges.shared(index) not in (None, grey_levels))
             frame = self._frame = _Frame(index, image, usable, grey_levels, engine, remarks)
