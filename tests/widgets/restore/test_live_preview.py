@@ -10,7 +10,7 @@ from fixtures.preview_layers import PARAMETERS, hover, large_stack, look, on_sou
 from fixtures.restore_widget import entry
 
 from napari_care_losses.widgets.layers.restored_layers import KEY, RESTORED, is_result
-from napari_care_losses.widgets.restore.preview.visible_region import camera_of
+from napari_care_losses.widgets.restore.preview.visible_region import camera_of, projected_frames
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 
 if TYPE_CHECKING:
@@ -299,3 +299,43 @@ def test_a_user_who_moves_it_below_its_source_gets_it_back(show, stack) -> None:
     shown.viewer.dims.set_current_step(0, 1)
     shown.wait()
     assert shown.viewer.layers.index(shown.live.layer) == 1
+
+
+def test_a_thick_slice_is_told(show, stack) -> None:
+    shown = show(stack, projection_mode="none")
+    shown.viewer.dims.thickness = (2, 0, 0)
+    shown.wait()
+    assert "alone" not in shown.said[-1]
+    shown.source.projection_mode = "mean"
+    layer = shown.wait()
+    assert shown.said[-1].endswith(". It shows frame 0 alone, the layer the mean of frames 0 to 1")
+    np.testing.assert_allclose(layer.data[0], shown.expected(0), rtol=1e-4)
+    shown.viewer.dims.set_current_step(0, 1)
+    shown.wait()
+    assert shown.said[-1].endswith(". It shows frame 1 alone, the layer the mean of frames 0 to 2")
+    shown.viewer.dims.thickness = (0, 0, 0)
+    shown.wait()
+    assert "alone" not in shown.said[-1]
+
+
+@pytest.mark.parametrize("margins", [(0, 0), (1, 1), (2, 0), (0, 2), (0.4, 0.4), (0.5, 0.5), (1.5, 0.7), (9, 9)])
+@pytest.mark.parametrize("scale", [1, 0.5, 2])
+def test_frames_of_a_thick_slice_are_those_that_napari_projects(margins, scale, viewer) -> None:
+    data = (2 ** np.arange(8, dtype=np.uint16))[:, None, None] * np.ones((8, 4, 4), np.uint16)
+    layer = viewer.add_image(data, scale=(scale, 1, 1), projection_mode="sum")
+    viewer.dims.margin_left, viewer.dims.margin_right = ((margin, 0, 0) for margin in margins)
+    for step in range(8):
+        viewer.dims.set_point(0, step * scale)
+        together = int(layer._slice.image.raw[0, 0])
+        frames = [index for index in range(8) if together >> index & 1]
+        expected = f"sum of frames {frames[0]} to {frames[-1]}" if len(frames) > 1 else ""
+        assert projected_frames(layer, viewer.dims) == expected
+
+
+def test_frames_of_several_axes_are_counted_and_named_in_full(viewer) -> None:
+    layer = viewer.add_image(np.zeros((4, 3, 8, 8)), projection_mode="max")
+    viewer.dims.set_point((0, 1), (2, 1))
+    viewer.dims.thickness = (2, 0, 0, 0)
+    assert projected_frames(layer, viewer.dims) == "maximum of 3 frames"
+    viewer.dims.thickness = (0, 2, 0, 0)
+    assert projected_frames(layer, viewer.dims) == "maximum of frames 6 to 8"

@@ -17,6 +17,7 @@ from napari_care_losses.widgets.restore.preview.visible_region import (
     camera_of,
     cursor_place,
     obstacle,
+    projected_frames,
     shown_frame,
     view_events,
     visible_region,
@@ -170,7 +171,8 @@ class LivePreview(QObject):
         self._links.add(self._viewer.layers.events.removed, self._on_removed)
 
     def _connect_source(self, layer: Image) -> None:
-        self._source_links.add(layer.events.visible, self.refresh)
+        for event in (layer.events.visible, layer.events.projection_mode):
+            self._source_links.add(event, self.refresh)
         self._source_links.add(layer.events.data, self._on_data)
         for name in PLACING:
             self._source_links.add(getattr(layer.events, name), self._on_placed)
@@ -247,7 +249,7 @@ class LivePreview(QObject):
         else:
             y0, y1, x0, x1 = region
             is_part = max(y1 - y0, x1 - x0) > LARGEST_WINDOW and max(frames.frame_shape) > LARGEST_WINDOW
-            self._ask(PreviewRequest(shown, window, is_part), frames)
+            self._ask(PreviewRequest(shown, window, is_part, projected_frames(source, self._viewer.dims)), frames)
 
     def _ask(self, request: PreviewRequest, frames: Frames) -> None:
         if request == self._request:

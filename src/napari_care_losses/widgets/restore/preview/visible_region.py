@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Region = tuple[float, float, float, float]
 """First and last y, first and last x, in pixels of a frame; pixel i reaches from i - 0.5 to i + 0.5."""
 
+PROJECTIONS = {"max": "maximum", "min": "minimum"}
+"""How napari's short names of projections are written out."""
+
 
 def camera_of(viewer: ViewerModel) -> Any:
     """Return the camera; viewer.camera is deprecated since napari 0.9."""
@@ -35,7 +38,8 @@ def view_events(viewer: ViewerModel) -> tuple[Any, ...]:
     # older napari does not tell of a canvas that is resized
     canvas = getattr(getattr(viewer, "canvas", None), "events", None)
     resized = (canvas.size,) if hasattr(canvas, "size") else ()
-    return dims.current_step, dims.order, grid_of(viewer).events.enabled, *resized
+    moved = (dims.current_step, dims.order, dims.margin_left, dims.margin_right)
+    return *moved, grid_of(viewer).events.enabled, *resized
 
 
 def obstacle(viewer: ViewerModel, layer: Image) -> str:
@@ -64,6 +68,31 @@ def shown_frame(layer: Image, dims: Dims) -> int | None:
     if not all(0 <= at < size for at, size in zip(place, shape, strict=True)):
         return None
     return int(np.ravel_multi_index(tuple(place.astype(int)), shape)) if shape else 0
+
+
+def projected_frames(layer: Image, dims: Dims) -> str:
+    """Return what the viewer shows in place of a single frame, as "mean of frames 2 to 4"; empty where it shows one.
+
+    Thick slices of napari are rounded to frames as it does.
+    """
+    mode, shape = str(layer.projection_mode), full_shape(layer)[:-2]
+    if mode == "none" or not shape:
+        return ""
+    left, right = (
+        np.asarray(layer.world_to_data(world))[: len(shape)]
+        for world in (np.subtract(dims.point, dims.margin_left), np.add(dims.point, dims.margin_right))
+    )
+    steps = []
+    for start, end, size in zip(left, right, shape, strict=True):
+        first, last = max(round(float(start)), 0), round(float(end))
+        # an end between two frames is not in it
+        steps.append(range(size)[first : max(last + math.isclose(last, end, abs_tol=1e-8), first + 1)])
+    indices = np.arange(math.prod(shape)).reshape(shape)[np.ix_(*steps)].ravel()
+    if len(indices) < 2:
+        return ""
+    is_row = indices[-1] - indices[0] < len(indices)
+    which = f"frames {indices[0]} to {indices[-1]}" if is_row else f"{len(indices)} frames"
+    return f"{PROJECTIONS.get(mode, mode)} of {which}"
 
 
 def visible_region(viewer: ViewerModel, layer: Image) -> Region | None:

@@ -29,6 +29,8 @@ class PreviewRequest(NamedTuple):
     """Which part of the frame."""
     is_part: bool
     """Whether more of the frame is visible than that."""
+    projection: str = ""
+    """What the viewer shows of the layer in place of a single frame; empty where it shows one."""
 
 
 class Complete(NamedTuple):
@@ -67,7 +69,10 @@ def preview_note(request: PreviewRequest, seconds: float, note: str) -> str:
     """Return the line shown for a complete preview."""
     height, width = request.window.shape
     where = "around the cursor" if request.is_part else "in view"
-    return f"Preview: {height} x {width} px {where}, {seconds:.2f} s" + (f". {note}" if note else "")
+    said = [f"Preview: {height} x {width} px {where}, {seconds:.2f} s"]
+    if request.projection:
+        said.append(f"It shows frame {request.shown.index} alone, the layer the {request.projection}")
+    return ". ".join([*said, note] if note else said)
 
 
 def modified(path: Path) -> int:
