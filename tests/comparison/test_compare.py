@@ -143,7 +143,7 @@ def test_baselines_alone_need_no_torch():
         "from napari_care_losses.comparison.compare import Method, compare\n"
         "from napari_care_losses.images.frames import Frames\n"
         "image = np.random.default_rng(0).normal(size=(32, 32))\n"
-        "steps = list(compare(Frames(image), [Method('TV', baseline='tv')], truth=Frames(image)))\n"
+        "steps = list(compare(Frames(image), [Method('TV', baseline='tv')], truth=Frames(image.T)))\n"
         "assert [step.method for step in steps if step.method] == ['input', 'TV'] and 'torch' not in sys.modules"
     )
     import subprocess

@@ -118,14 +118,6 @@ def scored_frames(frames: Frames, selection: Sequence[tuple[int, int]] | None, p
     return selected(frames, selection, path)
 
 
-def check_distinct(frames: Frames, truth: Frames) -> None:
-    """Check that a stack and its ground truth are not the same images throughout."""
-    import numpy as np
-
-    if all(np.array_equal(frame, clean) for frame, clean in zip(frames, truth, strict=False)):
-        raise InputError("The stack and its ground truth hold the same images: choose two different files.")
-
-
 def make_folder(folder: Path, *, parents: bool = False) -> None:
     """Make a folder unless it exists; an `InputError` says why it cannot be made."""
     try:

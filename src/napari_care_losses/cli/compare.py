@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from napari_care_losses.cli.common import (
     add_frames,
     add_parameters,
-    check_distinct,
     given_parameters,
     path_option,
     run_with_bar,
@@ -66,7 +65,6 @@ def run_compare(options: argparse.Namespace) -> None:
     truth = None
     if options.truth is not None:
         truth = scored_frames(truth_of(read_stack(options.truth), whole), options.frames, options.truth)
-        check_distinct(frames, truth)
     work = compare_to_file(
         frames,
         _methods(options.methods),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from napari_care_losses.cli.common import add_frames, check_distinct, path_option, scored_frames
+from napari_care_losses.cli.common import add_frames, path_option, scored_frames
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,7 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Score stacks against their ground truth."""
     from napari_care_losses.evaluation.stack_scores import evaluate
-    from napari_care_losses.images.axes import in_axes_of, truth_of
+    from napari_care_losses.images.axes import check_distinct, in_axes_of, truth_of
     from napari_care_losses.io.stacks import read_stack
     from napari_care_losses.io.untrusted_files import nan_as_null
 

@@ -14,7 +14,7 @@ from napari_care_losses.compute.memory import free_memory
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
 from napari_care_losses.images.any_array import pixel_type, to_numpy
-from napari_care_losses.images.axes import truth_of
+from napari_care_losses.images.axes import check_distinct, truth_of
 from napari_care_losses.images.checks import finite
 from napari_care_losses.models.model import read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
@@ -117,8 +117,8 @@ def compare(
     Raises
     ------
     InputError
-        If input and truth differ in number or shape of frames, names are used twice, a frame does not exist, cannot
-        be restored or cannot be scored.
+        If input and truth differ in number or shape of frames, or are the same images, names are used twice, a frame
+        does not exist, cannot be restored or cannot be scored.
     ModelFileError
         If a model cannot be read.
     ComputeError
@@ -145,6 +145,8 @@ def compare(
     _check(frames, methods, truth, chosen)
     parameters = parameters or RestorationParameters()
     shared = replace(frames, data=_Shared(frames.pixels))
+    if truth is not None:
+        check_distinct(shared, truth, chosen)
     models = sum(method.model is not None for method in methods)
     with ExitStack() as closed:
         running = [closed.enter_context(closing(_steps(m, shared, chosen, parameters, models))) for m in methods]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_care_losses.errors import InputError
 from napari_care_losses.images.any_array import pixel_type
 from napari_care_losses.images.chunk_cache import cached
 from napari_care_losses.images.frames import UNNAMED, Frames
@@ -109,6 +111,25 @@ def truth_of(truth: Frames, frames: Frames) -> Frames:
     if not (is_movie and len(truth) == 1 and truth.frame_shape == frames.frame_shape):
         return truth
     return Frames(np.broadcast_to(truth[0], frames.shape), frames.axes, truth.calibration, note=truth.note)
+
+
+def check_distinct(frames: Frames, truth: Frames, indices: Sequence[int] | None = None) -> None:
+    """Raise `InputError` if a truth, as from `truth_of`, is the stack itself in all, or the given, frames.
+
+    Nearly always one frame of both is read. The same values in another type are the same images.
+    """
+    if (len(frames), frames.frame_shape) != (len(truth), truth.frame_shape):
+        return
+    chosen = sorted(range(len(frames)) if indices is None else indices)
+    same = [*takewhile(lambda index: np.array_equal(frames[index], truth[index], equal_nan=True), chosen)]
+    is_one_frame = isinstance(truth.data, np.ndarray) and not any(truth.data.strides[:-2])
+    if same and len(same) == len(chosen):
+        found = "The stack and its ground truth hold the same images"
+    elif same and is_one_frame:
+        found = f"The ground truth of all frames is frame {same[0]} of the stack itself"
+    else:
+        return
+    raise InputError(f"{found}: choose the long exposure as ground truth.")
 
 
 def _long_axes(frames: Frames) -> dict[str, int]:

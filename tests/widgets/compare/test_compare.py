@@ -73,6 +73,15 @@ def test_whole_stacks_lie_on_the_input(viewer, open_widget, stack, qtbot) -> Non
     assert widget.settings.image.value is source
 
 
+def test_a_copy_of_the_image_is_no_ground_truth(viewer, open_widget, stack, qtbot, notified) -> None:
+    add_pair(viewer, stack, stack.astype(np.float32))
+    widget = open_widget("tv")
+    widget.settings.truth.value = viewer.layers["long"]
+    press_compare(widget, qtbot)
+    assert "hold the same images" in next(iter(notified)).message
+    assert widget.results.frames_done() == []
+
+
 @pytest.mark.parametrize("width", [3, 4])
 def test_images_a_few_pixels_wide_are_added_as_grey_layers(width, viewer, open_widget, qtbot, notified) -> None:
     source = viewer.add_image(np.random.default_rng(0).poisson(100, (4, 40, width)), rgb=False)
