@@ -162,7 +162,7 @@ class TestManyFiles:
         assert (folder / "out" / "a_restored-m.tif").stat().st_mtime_ns != before["a_restored-m.tif"]
 
     def test_a_missing_folder_is_refused(self, folder, stacks, capsys):
-        assert status_of(*RESTORE, "in", "--out", "none/out") == 1
+        assert status_of(*RESTORE, "in", "--out", "none/out") == 2
         assert "none/out cannot be made" in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ from napari_care_losses.errors import InputError, ModelFileError
 from napari_care_losses.models import library
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.library import find_model, list_models, new_model_path
-from napari_care_losses.models.model import HEADER, Model, ModelCard
+from napari_care_losses.models.model import HEADER, Model, ModelCard, read_card
 from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.models.user_folder import library_folder
 
@@ -76,6 +76,21 @@ def test_damaged_and_foreign_files_are_left_out(bundled, model_library):
     save_file({"a": torch.zeros(1)}, model_library / "newer.safetensors", metadata={HEADER: '{"format": 99}'})
     (model_library / "notes.txt").write_text("mine")
     assert [entry.name for entry in list_models() if not entry.bundled] == ["good"]
+
+
+def test_a_card_is_read_again_only_when_its_file_changes(bundled, model_library, monkeypatch):
+    read = []
+    monkeypatch.setattr(library, "read_card", lambda path: read.append(path.name) or read_card(path))
+    save(model_library / "mine.safetensors")
+    for _ in range(2):
+        assert [entry.card.structure for entry in list_models()] == ["actin", "dendra", "dendra"]
+    assert sorted(read) == ["alpha.safetensors", "beta.safetensors", "mine.safetensors"]
+    read.clear()
+    save(model_library / "mine.safetensors", "dendra")
+    assert list_models()[0].card.structure == "dendra"
+    assert read == ["mine.safetensors"]
+    (model_library / "mine.safetensors").unlink()
+    assert [entry.name for entry in list_models()] == ["alpha", "beta"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_care_losses.cli.common import make_folder, path_option
+from napari_care_losses.cli.common import path_option
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +36,7 @@ def run_demo(options: argparse.Namespace) -> None:
     from napari_care_losses.comparison.report.panels import save_panels
     from napari_care_losses.images.frames import Calibration, Frames
     from napari_care_losses.io.stacks import save_stack
+    from napari_care_losses.io.whole_files import make_folder
     from napari_care_losses.losses.registry import LOSSES
     from napari_care_losses.models.library import bundled_folder
     from napari_care_losses.models.model import SUFFIX, load_model

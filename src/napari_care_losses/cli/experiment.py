@@ -11,7 +11,6 @@ from napari_care_losses.cli.common import (
     add_parameters,
     add_training_parameters,
     given_parameters,
-    make_folder,
     path_option,
     stoppable,
 )
@@ -87,7 +86,6 @@ def run_experiment(options: argparse.Namespace) -> None:
     settings |= RECIPES[options.recipe] | (SMOKE if options.smoke else {})
     training = TrainingParameters(**settings | given_parameters(options, TrainingParameters))
     restoring = RestorationParameters(**given_parameters(options, RestorationParameters))
-    make_folder(options.out, parents=True)
     for experiment in experiments:
         work = run(experiment, options.out, training, restoring, device=options.device)
         steps = Steps(work)

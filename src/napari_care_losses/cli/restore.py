@@ -16,7 +16,7 @@ from napari_care_losses.cli.common import (
     selected,
     stoppable,
 )
-from napari_care_losses.errors import FilesError, InputError, OutputError
+from napari_care_losses.errors import FilesError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -301,10 +301,8 @@ def _files(inputs: list[Path]) -> list[Path]:
 
 def _make_folder(folder: Path) -> None:
     from napari_care_losses.io.stacks import TIFF_SUFFIXES, ZARR_SUFFIX
+    from napari_care_losses.io.whole_files import make_folder
 
     if folder.suffix.lower() in (*TIFF_SUFFIXES, ZARR_SUFFIX) or folder.is_file():
         raise InputError(f"Several files are restored into a folder: --out must name one, found {folder}.")
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+    make_folder(folder)

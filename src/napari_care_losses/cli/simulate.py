@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_care_losses.cli.common import make_folder, path_option
+from napari_care_losses.cli.common import path_option
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +29,7 @@ def run_simulate(options: argparse.Namespace) -> None:
     """Write simulated pairs."""
     from napari_care_losses.images.frames import Calibration, Frames
     from napari_care_losses.io.stacks import save_stack
+    from napari_care_losses.io.whole_files import make_folder
     from napari_care_losses.simulation.microscope import Microscope
     from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pairs
 

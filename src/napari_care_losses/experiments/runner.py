@@ -24,7 +24,7 @@ from napari_care_losses.experiments.pair_sets import SimulatedSet
 from napari_care_losses.experiments.results import FULL, Result, load_result
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.untrusted_files import read_json
-from napari_care_losses.io.whole_files import replacing
+from napari_care_losses.io.whole_files import make_folder, replacing
 from napari_care_losses.models.model import STRUCTURE_NAMES, SUFFIX, read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.training import progress as reports
@@ -80,7 +80,7 @@ def run_experiment(
         If the device or the disk fails.
     """
     models = out / "models"
-    models.mkdir(parents=True, exist_ok=True)
+    make_folder(models, parents=True)
     restoring = restoring or RestorationParameters()
     train_set = _LazySet(experiment.train)
     notes: list[str] = []

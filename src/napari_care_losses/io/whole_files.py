@@ -32,6 +32,20 @@ def check_folder(path: Path) -> None:
         raise InputError(f"The folder {path.parent} does not exist: make it first.")
 
 
+def make_folder(folder: Path, *, parents: bool = False, what: str = "folder") -> None:
+    """Make a folder, called `what` in the error, unless it exists.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The {what} {folder} cannot be made: {error.strerror or error}.") from error
+
+
 def check_room(path: Path, needed: int) -> None:
     """Check that the disk of a file to be made has room for `needed` bytes.
 

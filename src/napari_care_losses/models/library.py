@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -60,11 +61,18 @@ def list_models() -> list[LibraryEntry]:
     entries = []
     for folder, bundled in ((library_folder(), False), (bundled_folder(), True)):
         for path in sorted(folder.glob(f"*{SUFFIX}")):
-            try:
-                entries.append(LibraryEntry(path.stem, path, bundled, read_card(path)))
-            except ModelFileError:
-                continue
+            # a file that is taken away meanwhile raises an `OSError`
+            with suppress(ModelFileError, OSError):
+                status = path.stat()
+                stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+                entries.append(LibraryEntry(path.stem, path, bundled, _card(path, stamp)))
     return entries
+
+
+@lru_cache(maxsize=1024)
+def _card(path: Path, _stamp: tuple[int, ...]) -> ModelCard:
+    """Return the card of a file, read again when its stamp has changed: forms ask for all models at every change."""
+    return read_card(path)
 
 
 def find_model(name: str) -> Path:

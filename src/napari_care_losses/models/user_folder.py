@@ -7,8 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
-from napari_care_losses.errors import InputError, ModelFileError
-from napari_care_losses.io.whole_files import replacing
+from napari_care_losses.errors import ModelFileError
+from napari_care_losses.io.whole_files import make_folder, replacing
 
 FOLDER_VARIABLE = "NAPARI_CARE_LOSSES_LIBRARY"
 """Environment variable that names another folder for the user's models."""
@@ -22,10 +22,7 @@ def library_folder() -> Path:
     named = os.environ.get(FOLDER_VARIABLE)
     default = Path(platformdirs.user_data_dir("napari-care-losses", appauthor=False)) / "models"
     folder = Path(named) if named else default
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The model library {folder} cannot be made: {error.strerror or error}.") from error
+    make_folder(folder, parents=True, what="model library")
     return folder
 
 
