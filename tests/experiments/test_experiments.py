@@ -162,6 +162,42 @@ def test_a_wrong_entry_is_named_before_anything_runs(described, change, said):
     assert said in str(raised.value)
 
 
+def files_entry(train, test, low="a/../a/low.tif", high="a/high.tif", label=""):
+    """Return an entry on files; without frames they are all frames."""
+    chosen, tested = (f", frames = {frames}" if frames else "" for frames in (train, test))
+    one = f'{{ low = "{low}", high = "{high}"{tested} }}'
+    line = f'tests = {{ "{label}" = {one} }}' if label else f"test = {one}"
+    return f'[mine]\ntrain = {{ low = "a/low.tif", high = "a/high.tif"{chosen} }}\n{line}\nlosses = ["fft"]\n'
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"),
+    [
+        ("[0, 60]", "[50, 69]", "frames 50:60 of low.tif are in train and in the test"),
+        ("[[0, 2], [5, 9]]", "[[1, 3], [8, 12]]", "frames 1:2,8:9 of low.tif"),
+        ("", "[50, 69]", "frames 50:69 of low.tif"),
+        ("[5, 9]", "", "frames 5:9 of low.tif"),
+        ("", "", "all frames of low.tif"),
+        ("[[0, 2], [1, 3]]", "[5, 9]", "frames 1:2 of low.tif are named twice"),
+    ],
+)
+def test_frames_that_train_are_not_tested(described, train, test, said):
+    with pytest.raises(InputError, match=r"entries\.toml, \[mine\]: ") as raised:
+        described(files_entry(train, test))
+    assert said in str(raised.value)
+
+
+def test_the_test_and_the_file_with_the_same_frames_are_named(described):
+    with pytest.raises(InputError, match=r"all frames of high\.tif are in train and in the test 'other day'"):
+        described(files_entry("", "", low="b/low.tif", label="other day"))
+
+
+def test_other_frames_and_other_files_are_tested(described):
+    for train, test in (("[0, 60]", "[60, 69]"), ("[[0, 2], [5, 9]]", "[[2, 5], [9, 12]]")):
+        assert described(files_entry(train, test))["mine"].tests[""].frames
+    assert described(files_entry("", "", low="b/low.tif", high="b/high.tif"))
+
+
 def test_the_entries_of_the_documentation_are_right(described):
     page = (Path(__file__).parents[2] / "docs" / "how_to" / "run_experiments.md").read_text()
     found = described(page.split("```toml")[1].split("```")[0])

@@ -118,14 +118,6 @@ def scored_frames(frames: Frames, selection: Sequence[tuple[int, int]] | None, p
     return selected(frames, selection, path)
 
 
-def make_folder(folder: Path, *, parents: bool = False) -> None:
-    """Make a folder unless it exists; an `InputError` says why it cannot be made."""
-    try:
-        folder.mkdir(parents=parents, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
-
-
 @contextmanager
 def stoppable(work: Generator[Any, Any, Any], *, insists: bool = False) -> Iterator[list[bool]]:
     """Let Ctrl+C end `work` between two steps, so that its state can be saved.

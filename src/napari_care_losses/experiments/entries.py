@@ -149,11 +149,17 @@ def _experiment(name: str, entry: Any, folder: Path) -> Experiment:
     tests = entry["tests"] if "tests" in entry else {"": entry["test"]}
     for label in entry.get("tests", {}):
         _check_name("the label of a test", label)
+    train, tested = _pair_set(entry["train"], folder), {label: _pair_set(one, folder) for label, one in tests.items()}
+    for label, one in tested.items():
+        shared = isinstance(train, FileSet) and isinstance(one, FileSet) and train.shared_with(one)
+        if shared:
+            which = f"the test {label!r}" if label else "the test"
+            raise InputError(f"{shared} are in train and in {which}: give them frames that do not overlap.")
     return Experiment(
         name=name,
         title=str(entry.get("title", name)),
-        train=_pair_set(entry["train"], folder),
-        tests={label: _pair_set(one, folder) for label, one in tests.items()},
+        train=train,
+        tests=tested,
         methods=methods,
         baselines=baselines,
         reference=reference,

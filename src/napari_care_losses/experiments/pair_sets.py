@@ -11,6 +11,7 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.images.selection import shared_frames
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES
@@ -18,6 +19,7 @@ from napari_care_losses.training.pair_sources import stack_files
 from napari_care_losses.training.pairs import Pair, pairs_from_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -123,16 +125,30 @@ class FileSet:
     is_movie: bool = False
     """Whether the frames are time points of one movie, not independent fields of view."""
 
+    def __post_init__(self) -> None:
+        ranges = self._ranges
+        twice = [shared for place, one in enumerate(ranges) for shared in shared_frames([one], ranges[:place])]
+        if twice:
+            raise InputError(f"frames {_range_text(twice)} of {self.low.name} are named twice.")
+
     @property
     def _ranges(self) -> list[tuple[int, int]]:
         ends = np.ravel(self.frames or ()).tolist()
         return list(zip(ends[::2], ends[1::2], strict=True))
 
+    def shared_with(self, other: FileSet) -> str:
+        """Return which frames of which file another set has too; empty if there are none."""
+        for one, same in ((self.low, other.low), (self.high, other.high)):
+            if one.resolve() == same.resolve():
+                found = shared_frames(self._ranges or [(0, math.inf)], other._ranges or [(0, math.inf)])
+                whole = found == [(0, math.inf)]
+                return f"{'all frames' if whole else f'frames {_range_text(found)}'} of {one.name}" if found else ""
+        return ""
+
     @property
     def title(self) -> str:
         """Description for the user."""
-        ranges = ",".join(f"{start}:{stop}" for start, stop in self._ranges)
-        chosen = f", frames {ranges}" if ranges else ""
+        chosen = f", frames {_range_text(self._ranges)}" if self._ranges else ""
         kind = " (one movie)" if self.is_movie else ""
         return f"{self.low.name} against {self.high.name}{chosen}{kind}"
 
@@ -191,6 +207,10 @@ class _Files:
         if len(frames) != 1 or frames.frame_shape != self.shape[1:]:
             raise InputError(f"{path} must hold one frame of {self.shape[1:]}, found {frames.shape}.")
         return frames[0]
+
+
+def _range_text(ranges: Sequence[tuple[int, float]]) -> str:
+    return ",".join(f"{start}:{'' if stop == math.inf else stop}" for start, stop in ranges)
 
 
 def _opened(path: Path) -> Frames:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from napari_care_losses.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,9 +42,21 @@ def parse_ranges(text: str) -> list[tuple[int, int]]:
     [(0, 2), (3, 10)]
     """
     ranges = [_parse_range(part) for part in text.split(",")]
-    if any(second[0] < first[1] for first, second in pairwise(sorted(ranges))):
+    if any(shared_frames([one], ranges[:place]) for place, one in enumerate(ranges)):
         raise InputError(f"expected ranges that do not overlap, found {text!r}")
     return ranges
+
+
+def shared_frames(ranges: Iterable[tuple[int, float]], others: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return the ranges of frames that lie in a range of one list and in one of the other.
+
+    Examples
+    --------
+    >>> shared_frames([(0, 4), (8, 9)], [(2, 8)])
+    [(2, 4)]
+    """
+    cuts = [(max(one[0], other[0]), min(one[1], other[1])) for one in ranges for other in others]
+    return [(start, stop) for start, stop in cuts if start < stop]
 
 
 def _parse_range(text: str) -> tuple[int, int]:
