@@ -253,8 +253,8 @@ def is_stack(path: Path) -> bool:
     return (path.suffix.lower() in READ_SUFFIXES and path.is_file()) or is_zarr(path)
 
 
-def stacks_of(folder: Path) -> list[Path]:
-    """Return the stacks in a folder, sorted by name; files that make one stack together are named by the first of them.
+def image_files_of(folder: Path) -> list[Path]:
+    """Return the image files in a folder, sorted by name, without reading any.
 
     Positions that Micro-Manager put into folders of their own count as in the folder.
 
@@ -263,7 +263,15 @@ def stacks_of(folder: Path) -> list[Path]:
     OSError
         If the folder cannot be read.
     """
-    return whole_stacks([path for path in sorted(folder.iterdir()) if is_stack(path)] + _in_position_folders(folder))
+    return [path for path in sorted(folder.iterdir()) if is_stack(path)] + _in_position_folders(folder)
+
+
+def stacks_of(folder: Path) -> list[Path]:
+    """Return the stacks in a folder: its image files, of those that make one stack together only the first.
+
+    Raises as `image_files_of` does.
+    """
+    return whole_stacks(image_files_of(folder))
 
 
 def sets_of(folder: Path) -> list[Path]:

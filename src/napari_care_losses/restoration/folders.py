@@ -10,7 +10,7 @@ from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, InputError, ResumeError
 from napari_care_losses.io.ome_zarr_plates import is_plate
 from napari_care_losses.io.ome_zarr_reader import is_zarr
-from napari_care_losses.io.stacks import NEW_SUFFIXES, image_name, read_stack, stacks_of
+from napari_care_losses.io.stacks import NEW_SUFFIXES, image_files_of, image_name, read_stack, whole_stacks
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 from napari_care_losses.restoration.plates import restore_plate
 
@@ -41,19 +41,25 @@ class FileProgress(NamedTuple):
     """What is to be known of the file and of its frames, once it has ended; often empty."""
 
 
-def stacks_in(folder: Path) -> list[Path]:
+def image_files_in(folder: Path) -> list[Path]:
     """Return the TIFF files and OME-Zarr images of a folder, sorted by name, without results of earlier restorations.
 
-    Files that make one stack together are named once, by the first of them.
-
-    Raises `InputError` if there is no such folder, or no such file in it.
+    None of them is read. Raises `InputError` if there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}: choose one that holds TIFF files or OME-Zarr images.")
-    stacks = [path for path in stacks_of(folder) if RESTORED_MARK not in path.name]
-    if not stacks:
+    files = [path for path in image_files_of(folder) if RESTORED_MARK not in path.name]
+    if not files:
         raise InputError(f"There is no TIFF file (.tif, .tiff, .stk) and no OME-Zarr in {folder}: choose another.")
-    return stacks
+    return files
+
+
+def stacks_in(folder: Path) -> list[Path]:
+    """Return the stacks of a folder: its image files, of those that make one stack together only the first.
+
+    Raises as `image_files_in` does.
+    """
+    return whole_stacks(image_files_in(folder))
 
 
 def output_path(path: Path, folder: Path, model_name: str, file_format: str = "") -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 
 from napari_care_losses.errors import CareError
-from napari_care_losses.restoration.folders import FileProgress, restore_files, stacks_in
+from napari_care_losses.restoration.folders import FileProgress, image_files_in, restore_files, stacks_in
 from napari_care_losses.widgets.background.worker import Outcome
 from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
 from napari_care_losses.widgets.shared.file_edit import FOLDER, file_edit, typed_path
@@ -79,7 +79,8 @@ class FolderPanel(JobPanel):
             source, target = typed_path(self.source), typed_path(self.target)
             if source is None:
                 return "Choose a folder with TIFF files or OME-Zarr images."
-            stacks_in(source)
+            # reading them would hold the viewer up, and it would be done at every change
+            image_files_in(source)
             if target is not None and not target.is_dir():
                 return f"There is no folder {target}: make it first, or choose another."
         except CareError as error:
@@ -91,11 +92,11 @@ class FolderPanel(JobPanel):
     def _start(self) -> None:
         entry, parameters, source = self._entry, self._parameters, typed_path(self.source)
         assert entry is not None and source is not None
-        paths, target = stacks_in(source), typed_path(self.target) or source
+        target = typed_path(self.target) or source
         self._problems, self._notes, self._clock = [], {}, Clock()
         self.run_bar.say("Starting…")
         self._job.start(
-            lambda: _restored(paths, entry, target, parameters),
+            lambda: _restored(source, entry, target, parameters),
             title=f"Restoring files in {source.name}",
             fraction=lambda report: (report.number + report.fraction) / report.total,
         )
@@ -134,9 +135,9 @@ def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _restored(
-    paths: list[Path], entry: LibraryEntry, target: Path, parameters: RestorationParameters | None
+    source: Path, entry: LibraryEntry, target: Path, parameters: RestorationParameters | None
 ) -> Iterator[FileProgress]:
     # imported here, in the background: torch takes seconds
     from napari_care_losses.models.model import load_model
 
-    yield from restore_files(paths, load_model(entry.path), target, parameters, model_name=entry.path.stem)
+    yield from restore_files(stacks_in(source), load_model(entry.path), target, parameters, model_name=entry.path.stem)
