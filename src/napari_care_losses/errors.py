@@ -67,6 +67,10 @@ class UnreadableError(InputError):
     """Pixels that cannot be read: the file is damaged, or its drive is gone."""
 
 
+class UnusableImageError(InputError):
+    """Images that can be read, but not learnt from: blank, the same twice, NaN, infinite or too large."""
+
+
 class ParameterError(InputError):
     """A parameter outside its bounds or of the wrong kind."""
 

@@ -44,6 +44,11 @@ BAD = {
     "train: no frames": (TRAIN + " --frames 4", "expected A:B"),
     "train: patch size": (TRAIN + " --patch-size 17", "multiple of"),
     "train: patch too large": (TRAIN + " --patch-size 32", "too small for patches of 32 px"),
+    "train: a single small image": (
+        TRAIN + " --frames 0:1",
+        "low[0]: 28 x 24 px are too small for patches of 16 px. A single image is split",
+    ),
+    "train: a single image left of a list": (TRAIN.replace("low.tif", "nan.tif") + " --frames 0:1,1:2", "Left out: "),
     "train: loss": (TRAIN.replace("mae", "l2"), "invalid choice: 'l2'"),
     "train: loss parameter": (TRAIN + " --sigma-large 4", "no parameter 'sigma_large'"),
     "train: sigmas": (TRAIN.replace("mae", "bandpass") + " --sigma-large 0.5", "sigma_small must be smaller"),

@@ -1,11 +1,11 @@
-"""``restore`` of files that hold several images, too few frames, or grey levels that do not fit the type asked for."""
+"""What files hold: several images, too few frames, grey levels that do not fit the type asked for, pixel sizes."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from fixtures.cli_runs import names, save_model, status_of
+from fixtures.cli_runs import names, save_model, status_of, train
 from fixtures.plates import field_pixels, lose, write_plate
 
 from napari_care_losses.images.frames import Calibration, Frames, ImageMetadata
@@ -186,3 +186,14 @@ class TestPixelTypes:
         assert status_of(*RESTORE, "in.tif", "--out", name) == 2
         assert ".tif, .tiff, .zarr" in capsys.readouterr().err
         assert names(folder) == before
+
+
+@pytest.mark.parametrize(("pixel", "count"), [(0.2, 1), (0.1, 0), (None, 0)])
+def test_pixel_sizes_that_differ_are_said_once(capsys, pixel, count):
+    low, high = STACK, STACK // 2 + np.random.default_rng(1).integers(0, 9, STACK.shape).astype(np.uint16)
+    for name, stack, size in (("low", low, 0.1), ("high", high, pixel)):
+        save_stack(Path(f"{name}.tif"), Frames(stack, "TYX", Calibration(pixel_size=(size, size) if size else None)))
+    assert train() == 0
+    said = capsys.readouterr().err
+    assert said.count("Pair low: The low image has pixels of 0.1 x 0.1 µm, the high one of 0.2 x 0.2 µm") == count
+    assert said.count("pixels of") == count

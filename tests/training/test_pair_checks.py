@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_pairs
-from napari_care_losses.training.pair_checks import warnings_of, warnings_of_pairs
-from napari_care_losses.training.pairs import Pair, check_images
+from napari_care_losses.training.pair_checks import pixel_size_warning, warnings_of, warnings_of_pairs
+from napari_care_losses.training.pairs import Pair, check_images, size_problem
 
 LOW, HIGH = simulate_pairs("actin", 4, (128, 128), ImagingConditions(low_ms=1, high_ms=100), seed=1)
 
@@ -120,3 +121,40 @@ def test_pixels_that_cannot_be_learnt_from(value, said):
         check_images(low, HIGH[0])
     with pytest.raises(InputError, match=said.replace("low", "high")):
         check_images(HIGH[0], low)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_said"),
+    [
+        ((0.1, 0.1), (0.2, 0.2), True),
+        ((0.1, 0.1), (0.1, 0.103), True),
+        ((0.1, 0.1), (0.1002, 0.1), False),
+        (None, (0.2, 0.2), False),
+        ((0.1, 0.1), None, False),
+        (None, None, False),
+    ],
+)
+def test_known_pixel_sizes_that_differ_are_said(low, high, is_said):
+    frames = [Frames(HIGH[0], "YX", Calibration(pixel_size=size)) for size in (low, high)]
+    said = pixel_size_warning(*frames)
+    assert bool(said) is is_said
+    if is_said:
+        assert all(" x ".join(f"{side:g}" for side in size) in said for size in (low, high))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said"),
+    [
+        ([(64, 64)], r"64 x 64 px .* of 64 px\. A single .* at least 128 x 64 px: choose a smaller patch size, or add"),
+        ([(127, 64)], "A single image"),
+        ([(128, 64)], ""),
+        ([(64, 128)], ""),
+        ([(64, 64), (64, 64)], ""),
+        ([(64, 64), (63, 200)], "A single image"),
+        ([(60, 300)], "60 x 300 px are too small for patches of 64 px: choose a smaller patch size, or larger images"),
+        ([(15, 300), (9, 9)], "15 x 300 px are too small for patches of 64 px: choose larger images"),
+    ],
+)
+def test_images_too_small_for_a_training_are_said(shapes, said):
+    found = size_problem(shapes, 64)
+    assert re.search(said, found) if said else not found

@@ -8,7 +8,8 @@ import pytest
 import tifffile
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.images.frames import Frames
+from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.io.stacks import save_stack
 from napari_care_losses.training.pair_sources import (
     PairSource,
     check_pair,
@@ -192,15 +193,16 @@ def examined(source):
 
 def test_an_examination_reads_every_frame():
     low, high = images(4)
-    assert examined(pair_of(low, high)) == ([1, 2, 3, 4], [])
+    assert examined(pair_of(low, high)) == ([1, 2, 3, 4], ([], 0))
     broken = low.copy()
     broken[3, 0, 0] = np.inf
-    counted, (said,) = examined(pair_of(broken, high))
-    assert counted == [1, 2, 3, 4]
+    counted, ((said,), left_out) = examined(pair_of(broken, high))
+    assert (counted, left_out) == ([1, 2, 3, 4], 1)
     assert said.startswith("Left out: frame 3, in the low image 1 of 2080 pixels are NaN")
     broken[0] = 7
     assert check_pair(pair_of(broken, high)) == (4, 40, 52)
-    _, (said,) = examined(pair_of(broken, high))
+    _, ((said,), left_out) = examined(pair_of(broken, high))
+    assert left_out == 2
     assert said.startswith("Left out: frame 0, the low image is constant")
     assert said.endswith(" 1 more too.")
     _, drawn = sample_patches([pair_of(broken, high)], PARAMETERS, 4, np.random.default_rng(0))
@@ -290,7 +292,14 @@ def test_an_examination_warns_of_the_first_suspicious_frame():
     high = np.repeat(np.repeat(high[:, :16, :16], 4, 1), 4, 2)
     low = high + np.random.default_rng(0).normal(0, 20, high.shape)
     low[2] = np.roll(low[2], 9, 0)
-    counted, found = examined(pair_of(low, high))
+    counted, ((said,), _) = examined(pair_of(low, high))
     assert counted == [1, 2, 3, 4, 5]
-    assert len(found) == 1
-    assert found[0].startswith("Frame 2: The low image lies 9.")
+    assert said.startswith("Frame 2: The low image lies 9.")
+
+
+def test_an_examination_says_that_pixel_sizes_differ(tmp_path):
+    low, high = (stack.astype(np.uint16) for stack in images())
+    for name, stack, pixel in (("low", low, 0.13), ("high", high, 0.065)):
+        save_stack(tmp_path / f"{name}.tif", Frames(stack, "TYX", Calibration(pixel_size=(pixel, pixel))))
+    _, ((said, *_), _) = examined(PairSource("files", tmp_path / "low.tif", tmp_path / "high.tif"))
+    assert said.startswith("The low image has pixels of 0.13 x 0.13 µm, the high one of 0.065 x 0.065 µm: ")

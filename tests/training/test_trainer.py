@@ -221,9 +221,9 @@ def test_the_defaults_are_the_paper_s():
     assert (defaults.patch_size, defaults.batch_size, defaults.learning_rate) == (64, 16, 4e-4)
 
 
-def test_an_image_too_small_is_refused_before_the_first_step():
+def test_an_image_too_small_is_refused_before_anything_is_done():
     with pytest.raises(InputError, match="too small for patches of 32 px"):
-        finished(trainer(patch_size=32))
+        trainer(patch_size=32)
 
 
 @pytest.mark.parametrize("left", [0, 64 << 20])

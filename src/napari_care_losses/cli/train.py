@@ -157,24 +157,30 @@ def _starting_model(options: argparse.Namespace) -> Model | None:
 
 
 def _pairs(options: argparse.Namespace, patch_size: int) -> tuple[list[Pair], list[str]]:
-    """Return the pairs, and warnings about files and frames that are left out."""
+    """Return the pairs, and warnings about files and frames that are left out, and about pixel sizes."""
     from napari_care_losses.io.stacks import image_name
-    from napari_care_losses.training.pair_checks import MAX_SHOWN
+    from napari_care_losses.training.pair_checks import MAX_SHOWN, named_once, pixel_size_warning
     from napari_care_losses.training.pair_sources import PairSource, pair_files
-    from napari_care_losses.training.pairs import pairs_from_frames, usable_pairs
+    from napari_care_losses.training.pairs import check_sizes, pairs_from_frames, usable_pairs
 
     pairs: list[Pair] = []
     left_out: list[str] = []
+    sizes: list[tuple[str, str]] = []
     files, left_over = pair_files(options.low, options.high, options.pairing)
     for low, high in files:
         name = image_name(low)
         lows, highs = PairSource(name, low, high).opened()
         lows, highs = selected(lows, options.frames, low), selected(highs, options.frames, high)
+        sizes += [(name, warning)] if (warning := pixel_size_warning(lows, highs)) else []
         pairs += pairs_from_frames(lows, highs, name, left_out=left_out)
     pairs = usable_pairs(pairs, left_out, patch_size)
     more = [f"{len(left_out) - MAX_SHOWN} more are left out."] if len(left_out) > MAX_SHOWN else []
-    lines = [f"Left out: {reason}" for reason in left_out[:MAX_SHOWN]] + more
-    return pairs, [left_over, *lines] if left_over else lines
+    lines = [*([left_over] if left_over else []), *(f"Left out: {reason}" for reason in left_out[:MAX_SHOWN]), *more]
+    try:
+        check_sizes(pairs, patch_size)
+    except InputError as error:
+        raise InputError(" ".join([str(error), *lines])) from error
+    return pairs, [*lines, *named_once(sizes)]
 
 
 def _kept(trainer: Trainer, out: Path) -> str:

@@ -10,10 +10,11 @@ from napari_care_losses.images.regions import middle
 from napari_care_losses.images.sampling import evenly_spaced
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_care_losses.images.frames import Frames
     from napari_care_losses.training.pairs import Pair
 
 SMALLEST = 32
@@ -46,6 +47,9 @@ MOST_SATURATED = 0.01
 
 FEWEST_LEVELS = 16
 """Different grey levels of an image from which a pile-up of pixels can be seen."""
+
+SAME_PIXEL_SIZE = 0.01
+"""Largest difference of two pixel sizes, relative to the second, that is none: files and programs round."""
 
 MAX_SHOWN = 5
 """Most warnings about a set of pairs that are shown one by one."""
@@ -82,12 +86,43 @@ def warnings_of(low: NDArray[Any], high: NDArray[Any]) -> list[str]:
     return found
 
 
+def pixel_size_warning(low: Frames, high: Frames) -> str:
+    """Return a warning where the pixels of two stacks differ in size; empty where they do not, or a size is unknown.
+
+    Examples
+    --------
+    >>> from napari_care_losses.images.frames import Calibration, Frames
+    >>> low, high = (Frames(np.zeros((8, 8)), "YX", Calibration(pixel_size=(size, size))) for size in (0.13, 0.065))
+    >>> pixel_size_warning(low, high).partition(":")[0]
+    'The low image has pixels of 0.13 x 0.13 µm, the high one of 0.065 x 0.065 µm'
+    """
+    size, other_size = low.calibration.pixel_size, high.calibration.pixel_size
+    if size is None or other_size is None or np.allclose(size, other_size, rtol=SAME_PIXEL_SIZE, atol=0):
+        return ""
+    one, other = (" x ".join(f"{side:.4g}" for side in sides) for sides in (size, other_size))
+    return (
+        f"The low image has pixels of {one} µm, the high one of {other} µm: their pixels do not show the same places, "
+        "and the model learns a wrong image. Choose images of one magnification, or correct the size that is wrong."
+    )
+
+
 def warnings_of_pairs(pairs: Sequence[Pair]) -> list[str]:
     """Return warnings about pairs with the pairs' names; of many pairs, some spread over all are checked."""
+    checked = evenly_spaced(pairs, MAX_CHECKED_PAIRS)
+    return named_once((pair.name, warning) for pair in checked for warning in warnings_of(pair.low, pair.high))
+
+
+def named_once(warnings: Iterable[tuple[str, str]]) -> list[str]:
+    """Return lines for the names of pairs and their warnings; what holds for many pairs is one line.
+
+    Examples
+    --------
+    >>> named_once([("a", "It is shifted."), ("b", "It is shifted.")])
+    ['Pair a and 1 more: It is shifted.']
+    """
     names_of: dict[str, list[str]] = {}
-    for pair in evenly_spaced(pairs, MAX_CHECKED_PAIRS):
-        for warning in warnings_of(pair.low, pair.high):
-            names_of.setdefault(warning, []).append(pair.name)
+    for name, warning in warnings:
+        names_of.setdefault(warning, []).append(name)
     lines = [
         f"Pair {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {warning}"
         for warning, names in names_of.items()
@@ -97,19 +132,21 @@ def warnings_of_pairs(pairs: Sequence[Pair]) -> list[str]:
 
 def _are_unrelated(low: NDArray[Any], high: NDArray[Any]) -> bool:
     """Return whether two images have no structure in common; False where one is too noisy to say."""
+    # of float32, numpy's takes twice as long
+    from scipy.fft import irfft2, rfft2
     from scipy.ndimage import gaussian_filter
 
     images = [_scaled_middle(image) for image in (low, high)]
     shape, window = images[0].shape, _window(images[0].shape)
-    first, second = (np.fft.rfft2((image - gaussian_filter(image, DETAIL)) * window) for image in images)
+    first, second = (rfft2((image - gaussian_filter(image, DETAIL)) * window) for image in images)
     structure = []
     for spectrum in (first, second):
-        correlation = np.fft.irfft2(np.abs(spectrum) ** 2, s=shape)
+        correlation = irfft2(np.abs(spectrum) ** 2, s=shape)
         # noise is independent from pixel to pixel: what neighbours share is structure
         structure.append(min(correlation[0, 1], correlation[1, 0]))
         if structure[-1] * np.sqrt(images[0].size) <= LEAST_STRUCTURE * correlation[0, 0]:
             return False
-    most = np.fft.irfft2(first * second.conj(), s=shape).max()
+    most = irfft2(first * second.conj(), s=shape).max()
     return bool(most < LEAST_RELATED * np.sqrt(np.prod(structure)))
 
 
@@ -121,6 +158,9 @@ def _shift(low: NDArray[Any], high: NDArray[Any]) -> tuple[float, float]:
     for _ in range(2):
         down, right = _estimated(moved, still)
         whole_down, whole_right = whole_down + round(down), whole_right + round(right)
+        if not round(down) and not round(right):
+            # they would overlap where they do already
+            break
         # where less than half of the images would overlap, similarity is chance
         if 2 * abs(whole_down) > low.shape[0] or 2 * abs(whole_right) > low.shape[1]:
             return 0.0, 0.0

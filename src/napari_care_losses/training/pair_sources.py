@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.errors import InputError
+from napari_care_losses.errors import InputError, UnusableImageError
 from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import image_name, stacks_of, whole_stacks
-from napari_care_losses.training.pair_checks import warnings_of
+from napari_care_losses.training.pair_checks import pixel_size_warning, warnings_of
 from napari_care_losses.training.pair_names import explain_unmatched, match_files, match_names, natural_key
 from napari_care_losses.training.pairs import check_images
 
@@ -62,8 +62,10 @@ def check_pair(source: PairSource) -> tuple[int, ...]:
 
     Raises
     ------
+    UnusableImageError
+        If no frame of the two can be learnt from.
     InputError
-        If they are no pair to learn from.
+        If they are no pair, or cannot be read.
     """
     first, second = source.key
     if first == second:
@@ -82,10 +84,19 @@ def check_pair(source: PairSource) -> tuple[int, ...]:
         else:
             return low.shape
     text = str(problem)
-    raise InputError(text[:1].upper() + text[1:]) from problem
+    raise UnusableImageError(text[:1].upper() + text[1:]) from problem
 
 
-def examine_pair(source: PairSource) -> Generator[int, None, list[str]]:
+class Examined(NamedTuple):
+    """What an examination of all frames of a pair has found."""
+
+    warnings: list[str]
+    """Which frames a training leaves out, and what is wrong with the pair and the first of its frames that is wrong."""
+    left_out: int
+    """Number of frames that a training leaves out."""
+
+
+def examine_pair(source: PairSource) -> Generator[int, None, Examined]:
     """Look at every frame of a pair that `check_pair` lets pass.
 
     Yields
@@ -95,8 +106,8 @@ def examine_pair(source: PairSource) -> Generator[int, None, list[str]]:
 
     Returns
     -------
-    list of str
-        Which frames a training leaves out, and warnings, of the first of the checked frames that has any.
+    Examined
+        What was found.
 
     Raises
     ------
@@ -119,9 +130,9 @@ def examine_pair(source: PairSource) -> Generator[int, None, list[str]]:
         if index in warned and not found:
             found = [f"Frame {index}: {warning}" if count > 1 else warning for warning in warnings_of(*images)]
         yield index + 1
-    if left_out:
-        found.insert(0, left_out[0] + (f" {len(left_out) - 1} more too." if len(left_out) > 1 else ""))
-    return found
+    first = [left_out[0] + (f" {len(left_out) - 1} more too." if len(left_out) > 1 else "")] if left_out else []
+    sizes = pixel_size_warning(low, high)
+    return Examined([*first, *([sizes] if sizes else []), *found], len(left_out))
 
 
 def first_listing(sources: Sequence[PairSource | None]) -> list[int | None]:

@@ -12,6 +12,7 @@ import numpy as np
 from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.checks import unusable
+from napari_care_losses.training.parameters import TrainingParameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +122,52 @@ def usable_pairs(pairs: Sequence[Pair], left_out: list[str], patch_size: int) ->
     return large
 
 
+def size_problem(shapes: Sequence[tuple[int, ...]], patch_size: int) -> str:
+    """Return why images of these shapes (Y, X) are too small to train on, and what to do; empty if they are not.
+
+    Images smaller than a patch are left out, unless all are. A single image that is left must hold two patches.
+
+    Examples
+    --------
+    >>> size_problem([(100, 50), (100, 128)], 64)
+    ''
+    >>> size_problem([(100, 50), (20, 200)], 64)
+    '100 x 50 px are too small for patches of 64 px: choose a smaller patch size, or larger images.'
+    >>> size_problem([(100, 120), (20, 200)], 64).partition(". ")[0]
+    '100 x 120 px are too small for patches of 64 px'
+    """
+    largest = max(shapes, key=min)
+    count = sum(min(shape) >= patch_size for shape in shapes) or len(shapes)
+    most = min(largest) if count > 1 else min(*largest, max(largest) // 2)
+    if patch_size <= most:
+        return ""
+    problem = f"{' x '.join(map(str, largest))} px are too small for patches of {patch_size} px"
+    smaller = "a smaller patch size, or " if most >= int(TrainingParameters.described()["patch_size"].low) else ""
+    if min(largest) < patch_size:
+        return f"{problem}: choose {smaller}larger images."
+    return (
+        f"{problem}. A single image is split into a part that trains and a part that validates, so it must be at least "
+        f"{2 * patch_size} x {patch_size} px: {'choose a smaller patch size, or ' if smaller else ''}add another image."
+    )
+
+
+def check_sizes(pairs: Sequence[Pair], patch_size: int) -> None:
+    """Check that pairs can be split into training and validation, and are large enough for patches.
+
+    Raises
+    ------
+    InputError
+        If there is no pair, or all are too small.
+    """
+    if not pairs:
+        raise InputError("Training needs at least one pair of a low and a high image.")
+    problem = size_problem([pair.low.shape for pair in pairs], patch_size)
+    if problem:
+        raise InputError(
+            f"Pair {pairs[0].name}: {problem}" if len(pairs) == 1 else f"No pair is large enough: {problem}"
+        )
+
+
 def check_images(low: NDArray[Any], high: NDArray[Any]) -> None:
     """Check that two images (Y, X) of real numbers can be learnt from; raises as `Pair` does."""
     if low.shape != high.shape:
@@ -159,10 +206,9 @@ def split_pairs(pairs: Sequence[Pair], patch_size: int, rng: np.random.Generator
     Raises
     ------
     InputError
-        If there is no pair, or a single one is too small to be split.
+        As `check_sizes` does.
     """
-    if not pairs:
-        raise InputError("Training needs at least one pair of a low and a high image.")
+    check_sizes(pairs, patch_size)
     if len(pairs) == 1:
         return _split_region(pairs[0], patch_size)
     count = max(1, round(len(pairs) / VALIDATION_SHARE))
@@ -176,11 +222,6 @@ def _split_region(pair: Pair, patch_size: int) -> list[Share]:
     height, width = pair.low.shape
     longer = max(height, width)
     cut = longer - max(patch_size, longer // VALIDATION_SHARE)
-    if cut < patch_size or min(height, width) < patch_size:
-        raise InputError(
-            f"Pair {pair.name} is {height} x {width} px: a single pair is split into two regions, so it must be at "
-            f"least {2 * patch_size} x {patch_size} px at a patch size of {patch_size}."
-        )
     parts, whole = (slice(0, cut), slice(cut, None)), slice(None)
     training, validation = ((part, whole) if height >= width else (whole, part) for part in parts)
     return [Share(pair, training, False), Share(pair, validation, True)]

@@ -25,7 +25,7 @@ from napari_care_losses.models.model import Model, ModelCard
 from napari_care_losses.models.unet import copied_weights
 from napari_care_losses.training import checkpoint as states
 from napari_care_losses.training.learner import Learner, check_loss
-from napari_care_losses.training.pairs import fingerprint, split_pairs
+from napari_care_losses.training.pairs import check_sizes, fingerprint, split_pairs
 from napari_care_losses.training.parameters import TrainingParameters, check_patch_size
 from napari_care_losses.training.patches import PatchSource, draw_batch, draw_validation
 from napari_care_losses.training.progress import Epoch, Preparing, Report, RunProgress, Step
@@ -69,7 +69,7 @@ class Trainer:
     Raises
     ------
     InputError
-        If there is no pair, an image is too small, the device does not exist, or the team does not fit the batch.
+        If there is no pair, all are too small, the device does not exist, or the team does not fit the batch.
 
     Examples
     --------
@@ -111,6 +111,7 @@ class Trainer:
         self._preset = parameters.preset if start_from is None else start_from.card.preset
         self._architecture = dataclasses.replace(shape, predicts_scale=loss.predicts_scale)
         check_patch_size(parameters.patch_size, shape.block)
+        check_sizes(self._pairs, parameters.patch_size)
         check_team(self.team, parameters.batch_size)
         self._learner = Learner(
             self._architecture, loss, parameters, start_from=start_from, device=self._device, team=self.team

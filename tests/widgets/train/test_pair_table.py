@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from fixtures.train_widget import make_widget, press_start
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QCoreApplication, Qt
 
 from napari_care_losses.models.library import list_models
 from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_pairs
@@ -89,7 +89,7 @@ def test_an_unusable_frame_is_found_however_late(widget, viewer, stack, qtbot) -
     row = widget.pairs.rows[0]
     row.choose(viewer.add_image(late, name="late"), viewer.layers["100 ms"])
     assert row.is_usable, "the first frame is sound, and a training may start"
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
     left_out = "Left out: frame 2, in the low image 1 of 2080 pixels are NaN or infinite: replace them first."
     assert row.verdict == f"⚠ 3 frames of 40 x 52 px. {left_out}"
     assert shown(widget.pairs, 0)[0] == "⚠"
@@ -125,19 +125,86 @@ def test_pairs_that_are_all_smaller_than_a_patch_are_refused_before_the_start(wi
     assert widget.run_bar.start_button.isEnabled() == (width > 16)
 
 
+def test_a_single_image_that_holds_no_two_patches_is_refused_before_the_start(widget, viewer, layers, stack) -> None:
+    pairs, patch = widget.pairs, widget.form.editors["patch_size"]
+    patch.value = 32
+    single = [viewer.add_image(layer.data[0], name=f"field {layer.name}") for layer in layers]
+    pairs.rows[0].choose(*single)
+    assert shown(pairs, 0)[0] == "✗"
+    assert pairs.rows[0].verdict == (
+        "✗ 40 x 52 px are too small for patches of 32 px. A single image is split into a part that trains and a part "
+        "that validates, so it must be at least 64 x 32 px: choose a smaller patch size, or add another image."
+    )
+    assert "at least 64 x 32 px" in widget.run_bar.reason.text()
+    assert not widget.run_bar.start_button.isEnabled()
+    patch.value = 20
+    assert pairs.rows[0].verdict.startswith("✓")
+    patch.value = 32
+    pairs.add_row().choose(*(viewer.add_image(layer.data[1][:, ::-1], name=f"other {layer.name}") for layer in layers))
+    assert [row.verdict[0] for row in pairs.rows] == ["✓", "✓"]
+    pairs.rows[1].choose(*(viewer.add_image(layer.data[:, :24], name=f"small {layer.name}") for layer in layers))
+    assert "Left out: smaller than a patch" in pairs.rows[1].verdict
+    assert "A single image is split" in pairs.rows[0].verdict, "what is left out does not train"
+
+
+def test_the_only_frame_that_is_left_of_a_movie_is_a_single_image(widget, viewer, layers, stack, qtbot) -> None:
+    widget.form.editors["patch_size"].value = 32
+    flashed = stack.copy()
+    flashed[1:] = 7
+    widget.pairs.rows[0].choose(viewer.add_image(flashed, name="flashed"), layers[1])
+    assert widget.run_bar.start_button.isEnabled(), "not all frames have been looked at"
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    assert "A single image is split" in widget.pairs.rows[0].verdict
+    assert not widget.run_bar.start_button.isEnabled()
+
+
+def test_a_blank_pair_is_left_out_while_another_is_usable(widget, viewer, layers, stack) -> None:
+    pairs = widget.pairs
+    flat = viewer.add_image(np.full_like(stack, 7), name="flat")
+    pairs.rows[0].choose(flat, layers[1])
+    said = "The low image is constant: there is nothing to learn from it."
+    assert pairs.rows[0].verdict == f"✗ {said}"
+    assert not widget.run_bar.start_button.isEnabled()
+    pairs.add_row().choose(*layers)
+    assert pairs.rows[0].verdict == f"⚠ Left out: {said}"
+    assert shown(pairs, 0)[::3] == ["⚠", "Left out"]
+    assert widget.run_bar.start_button.isEnabled()
+    assert pairs.pairs() == [pairs.rows[1].source]
+    widget.form.editors["patch_size"].value = 64
+    assert pairs.rows[0].verdict.startswith("✗"), "now there is no other pair"
+
+
+def test_pixel_sizes_that_differ_are_said_until_they_do_not(widget, viewer, layers, qtbot) -> None:
+    row = widget.pairs.rows[0]
+    for layer, size, units in ((layers[0], 0.13, "um"), (layers[1], 65, "nm")):
+        layer.units = ("pixel", units, units)
+        layer.scale = (1, size, size)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    assert row.verdict.startswith(
+        "⚠ 3 frames of 40 x 52 px. The low image has pixels of 0.13 x 0.13 µm, the high one of"
+    )
+    assert widget.run_bar.start_button.isEnabled()
+    layers[0].scale = (1, 0.065, 0.065)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    assert row.verdict == "✓ 3 frames of 40 x 52 px"
+    layers[0].scale, layers[0].units = (1, 0.5, 0.5), ("pixel",) * 3
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    assert row.verdict == "✓ 3 frames of 40 x 52 px", "an unknown size is no other one"
+
+
 def test_a_pair_with_a_warning_stays_usable(widget, viewer, qtbot) -> None:
     low, high = simulate_pairs("actin", 2, (128, 128), ImagingConditions(low_ms=1), seed=1)
     inner = (slice(None), slice(16, -16), slice(16, -16))
     layers = [viewer.add_image(np.roll(low, (3, -5), (1, 2))[inner]), viewer.add_image(high[inner])]
     row = widget.pairs.rows[0]
     row.choose(*layers)
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
     assert re.match(r"⚠ 2 frames of 96 x 96 px\. Frame 0: The low image lies (2\.9|3\.\d) px below and", row.verdict)
     assert shown(widget.pairs, 0)[0] == "⚠"
     assert widget.pairs.verdict.text() == row.verdict
     assert widget.run_bar.start_button.isEnabled()
     row.choose(*reversed(layers))
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
     assert "have the two been swapped?" in row.verdict
 
 
@@ -186,6 +253,7 @@ def test_the_delete_key_removes_the_selected_rows(table, viewer, layers, stack, 
 def test_a_removed_layer_leaves_its_pair_unusable(widget, viewer, layers) -> None:
     viewer.layers.remove(layers[1])
     assert widget.pairs.rows[0].layers == (layers[0], None)
+    QCoreApplication.processEvents()
     assert shown(widget.pairs, 0)[:3] == ["✗", "1 ms", "choose…"]
     assert not widget.run_bar.start_button.isEnabled()
 
@@ -204,6 +272,7 @@ def test_pairs_are_matched_by_name(table, viewer, stack) -> None:
     for name in ("b_low", "a_high", "a_low", "b_high", "alone", "x 1ms", "x 10ms", "x 100ms"):
         viewer.add_image(stack + len(viewer.layers), name=name)
     viewer.add_image(stack, name="alone_gt", metadata={KEY: {}})
+    QCoreApplication.processEvents()
     assert table.note.isHidden()
     assert "Add the 2 pairs" in table.match_button.toolTip()
     table.match_button.click()
@@ -215,6 +284,7 @@ def test_pairs_are_matched_by_name(table, viewer, stack) -> None:
     assert "in the table" in table.match_button.toolTip()
     viewer.layers["alone"].name = "c_low"
     viewer.add_image(stack, name="c_high")
+    QCoreApplication.processEvents()
     assert table.match_button.isEnabled()
 
 
@@ -233,7 +303,7 @@ def test_lazy_layers_are_checked_in_the_background(table, viewer, stack, qtbot) 
         table.pairs()
     qtbot.waitUntil(lambda: table.rows[0].is_usable, timeout=10_000)
     assert len(table.pairs()) == 1
-    qtbot.waitUntil(lambda: not table.is_checking)
+    qtbot.waitUntil(lambda: not table.is_checking, timeout=60_000)
 
 
 def test_sixty_pairs_from_two_folders(table, folders, qtbot) -> None:
@@ -245,12 +315,12 @@ def test_sixty_pairs_from_two_folders(table, folders, qtbot) -> None:
     assert time.monotonic() - begun < 1
     assert len(table.rows) == 60
     assert table.rows[9].names == ("cell10_low.tif", "cell10_high.tif")
-    qtbot.waitUntil(lambda: all(row.is_usable for row in table.rows), timeout=30_000)
+    qtbot.waitUntil(lambda: all(row.is_usable for row in table.rows), timeout=60_000)
     assert shown(table, 9) == ["✓", "cell10_low.tif", "cell10_high.tif", "24 x 28"]
     assert table.table.height() < 250, "the table scrolls"
     assert not table.choosers.native.isVisibleTo(table)
     assert len(table.pairs()) == 60
-    qtbot.waitUntil(lambda: not table.is_checking)
+    qtbot.waitUntil(lambda: not table.is_checking, timeout=60_000)
     table.table.setCurrentCell(3, 0)
     table.remove_button.click()
     assert len(table.rows) == 59
@@ -263,12 +333,12 @@ def test_a_broken_file_is_marked_and_the_others_are_not(table, folders, qtbot) -
     (low / "cell7_low.tif").write_text("no image")
     tifffile.imwrite(low / "cell8_low.tif", np.zeros((10, 10), np.uint8))
     choose_folders(table, low, high).add_button.click()
-    qtbot.waitUntil(lambda: all(row.is_checked for row in table.rows), timeout=30_000)
+    qtbot.waitUntil(lambda: all(row.is_checked for row in table.rows), timeout=60_000)
     wrong = {row.names[0]: row.verdict for row in table.rows if not row.is_usable}
     assert wrong.keys() == {"cell7_low.tif", "cell8_low.tif"}
     assert "cannot be read" in wrong["cell7_low.tif"]
     assert "Different shapes: 10 x 10 and 24 x 28" in wrong["cell8_low.tif"]
-    qtbot.waitUntil(lambda: not table.is_checking)
+    qtbot.waitUntil(lambda: not table.is_checking, timeout=60_000)
 
 
 def test_the_dialog_explains_what_it_cannot_match(table, folders, tmp_path) -> None:
@@ -290,7 +360,7 @@ def test_training_on_pairs_from_folders(viewer, folders, qtbot) -> None:
             path.unlink()
     widget = make_widget(viewer, (None, None), qtbot)
     choose_folders(widget.pairs, *folders).add_button.click()
-    qtbot.waitUntil(lambda: widget.run_bar.start_button.isEnabled(), timeout=30_000)
+    qtbot.waitUntil(lambda: widget.run_bar.start_button.isEnabled(), timeout=60_000)
     press_start(widget, qtbot)
     (entry,) = list_models()
     assert entry.card.training["pairs"] == 6

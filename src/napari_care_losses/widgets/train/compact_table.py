@@ -71,5 +71,8 @@ class CompactTable(QTableWidget):
         """Show a row."""
         for column, text in enumerate(texts):
             item = self.item(row, column)
-            item.setText(text)
-            item.setToolTip(tooltip)
+            # a cell that is set is laid out again
+            if item.text() != text:
+                item.setText(text)
+            if item.toolTip() != tooltip:
+                item.setToolTip(tooltip)

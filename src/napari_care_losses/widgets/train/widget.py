@@ -135,7 +135,7 @@ class TrainWidget(Panel):
         )
 
     def _update(self) -> None:
-        self.pairs.mark_small(self.form.editors["patch_size"].value)
+        self.pairs.mark_left_out(self.form.editors["patch_size"].value)
         reason = _reason(self._plan)
         waiting = len(self.queue.waiting)
         starts_queue = waiting > 0 and not self.is_running
@@ -166,6 +166,10 @@ class TrainWidget(Panel):
         self.queue.start()
 
     def _add_to_queue(self) -> None:
+        if _reason(self._plan):
+            # a layer has gone since the button was pressed
+            self._update()
+            return
         entry = self.queue.add(self._plan())
         if not self.is_running:
             self.trainings.select(entry)

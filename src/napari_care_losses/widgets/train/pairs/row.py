@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from napari.layers import Image
 
 from napari_care_losses.compute.steps import Steps
-from napari_care_losses.errors import InputError
+from napari_care_losses.errors import InputError, UnusableImageError
 from napari_care_losses.training.pair_names import explain_unmatched, match_names
 from napari_care_losses.training.pair_sources import PairSource, check_pair, examine_pair, shape_text
 from napari_care_losses.widgets.layers.conversion import layer_frames
@@ -36,6 +36,12 @@ class PairCheck(NamedTuple):
     warnings: tuple[str, ...] = ()
     """What may be wrong with a pair that can be used."""
 
+    left_out: int = 0
+    """Number of frames that a training leaves out."""
+
+    is_blank: bool = False
+    """Whether the problem is that no frame can be learnt from: a training of other pairs leaves such a pair out."""
+
     is_last: bool = False
     """Whether the check is complete."""
 
@@ -54,16 +60,16 @@ class PairRow:
     ----------
     source : PairSource, optional
         The pair; None where a layer is missing or cannot be used.
-    shape, problem, warnings
+    shape, problem, warnings, left_out, is_blank
         As in `PairCheck`.
     is_examined : bool
         Whether all of its frames have been checked.
     twin : int, optional
         Number of the row that lists the same pair already.
-    too_small : str
-        That a training leaves the pair out, for its images are smaller than a patch; empty where they are not.
+    exclusion : str
+        That and why a training leaves the pair out while it has others; else empty.
     refusal : str
-        Why there is no training with patches of the chosen size, where no pair is large enough; else empty.
+        Why there is no training with patches of the chosen size, for all images of the table are too small; else empty.
     """
 
     def __init__(self, on_changed: Callable[[PairRow], None], files: PairSource | None = None) -> None:
@@ -75,9 +81,10 @@ class PairRow:
         self.shape: tuple[int, ...] | None = None
         self.problem = ""
         self.warnings: Sequence[str] = ()
+        self.left_out, self.is_blank = 0, False
         self.is_examined = False
         self.twin: int | None = None
-        self.too_small = self.refusal = ""
+        self.exclusion = self.refusal = ""
         if files is None:
             self.check()
 
@@ -98,8 +105,15 @@ class PairRow:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the pair can be used for training."""
+        """Whether the pair can be used for training, which may leave it out for others."""
         return self.shape is not None and self.twin is None and not self.refusal
+
+    @property
+    def image_shapes(self) -> list[tuple[int, ...]]:
+        """Shape (Y, X) of the images that the pair adds to a training, at most two of them; none if it adds nothing."""
+        if self.shape is None or self.twin is not None:
+            return []
+        return [self.shape[-2:]] * min(2, math.prod(self.shape[:-2]) - self.left_out)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -115,7 +129,7 @@ class PairRow:
         if self.is_empty:
             return ""
         if self.problem:
-            return f"✗ {self.problem}"
+            return f"⚠ {self.exclusion}" if self.exclusion else f"✗ {self.problem}"
         if self.shape is None:
             return "… being checked"
         if self.twin is not None:
@@ -124,18 +138,27 @@ class PairRow:
             return f"✗ {self.refusal}"
         count = math.prod(self.shape[:-2])
         what = f"{count} frame{'s' if count > 1 else ''} of {shape_text(self.shape[-2:])} px"
-        warnings = [warning for warning in (self.too_small, *self.warnings) if warning]
+        warnings = [warning for warning in (self.exclusion, *self.warnings) if warning]
         return " ".join([f"⚠ {what}.", *warnings]) if warnings else f"✓ {what}"
 
     def choose(self, low: Image | None, high: Image | None) -> None:
         """Choose both layers."""
+        self._connect(low, high)
+        self._on_changed(self)
+
+    def let_go(self, layer: Layer) -> None:
+        """Let go of a layer that has been removed, if it is one of the pair's; the table looks after many at once."""
+        if any(own is layer for own in self.layers):
+            self._connect(*(None if own is layer else own for own in self.layers))
+
+    def _connect(self, low: Image | None, high: Image | None) -> None:
         self.release()
         self.layers = (low, high)
         for layer in {id(layer): layer for layer in self.layers if layer is not None}.values():
             self._links.add(layer.events.name, self._on_renamed)
-            self._links.add(layer.events.data, self._on_data)
+            for name in ("data", "scale", "units"):
+                self._links.add(getattr(layer.events, name), self._on_data)
         self.check()
-        self._on_changed(self)
 
     def release(self) -> None:
         """Disconnect from the layers."""
@@ -145,7 +168,8 @@ class PairRow:
     def check(self) -> None:
         """Check layers that are in memory; other pairs wait for `settle`."""
         self.source, self.shape, self.problem = self._files, None, ""
-        self.warnings, self.is_examined = (), False
+        self.warnings, self.left_out, self.is_blank, self.is_examined = (), 0, False, False
+        self.exclusion = ""
         try:
             if self._files is None:
                 if None in self.layers:
@@ -155,13 +179,13 @@ class PairRow:
             if self.source is not None and self.source.is_at_hand:
                 self.shape = check_pair(self.source)
         except InputError as error:
-            self.problem = str(error)
+            self.problem, self.is_blank = str(error), isinstance(error, UnusableImageError)
 
     def settle(self, check: PairCheck) -> None:
         """Take the result of the check in the background."""
         was = self.verdict
         self.shape, self.problem, self.warnings = check.shape, check.problem, check.warnings
-        self.is_examined = check.is_last
+        self.left_out, self.is_blank, self.is_examined = check.left_out, check.is_blank, check.is_last
         if self.verdict != was:
             self._on_changed(self)
 
@@ -188,17 +212,23 @@ class LayerMatches(NamedTuple):
     """What to say once they are added."""
 
 
-def match_layers(layers: Iterable[Layer], listed: Sequence[tuple[Image | None, Image | None]]) -> LayerMatches:
-    """Return the pairs that the viewer's image layers form by their names, and which the table does not list yet.
+def match_layers(layers: Iterable[Layer]) -> tuple[list[tuple[Image, Image]], str]:
+    """Return the pairs that image layers form by their names, and a sentence on those that fit several partners.
 
     Layers restored by this plugin are left out.
     """
     images = {layer.name: layer for layer in layers if isinstance(layer, Image) and not is_result(layer)}
     matching = match_names(list(images))
-    known = {tuple(map(id, pair)) for pair in listed}
     found = [(images[low], images[high]) for low, high in matching.pairs]
+    return found, explain_unmatched(matching._replace(alone=[]))
+
+
+def new_matches(
+    found: Sequence[tuple[Image, Image]], left_out: str, listed: Iterable[tuple[Image | None, Image | None]]
+) -> LayerMatches:
+    """Return those pairs of `match_layers` that the table does not list yet."""
+    known = {tuple(map(id, pair)) for pair in listed}
     new = [pair for pair in found if tuple(map(id, pair)) not in known]
-    left_out = explain_unmatched(matching._replace(alone=[]))
     count = f"{len(new)} pair{'s' if len(new) != 1 else ''}"
     if new:
         about = f"Add the {count} found by the layers' names."
@@ -221,13 +251,15 @@ def check_pairs(rows: Sequence[tuple[int, PairSource]]) -> Iterator[PairCheck | 
             check = PairCheck(number, shape=check_pair(source))
             usable.append(check)
         except InputError as error:
-            check = PairCheck(number, problem=str(error), is_last=True)
+            is_blank = isinstance(error, UnusableImageError)
+            check = PairCheck(number, problem=str(error), is_blank=is_blank, is_last=True)
         yield check
     for check in usable:
         work = Steps(examine_pair(sources[check.number]))
         try:
             for _ in work:
                 yield None
-            yield check._replace(warnings=tuple(work.result), is_last=True)
+            warnings, left_out = work.result
+            yield check._replace(warnings=tuple(warnings), left_out=left_out, is_last=True)
         except InputError as error:
             yield PairCheck(check.number, problem=str(error), is_last=True)

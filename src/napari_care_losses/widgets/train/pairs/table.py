@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.training.pair_sources import first_listing, shape_text
-from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.pair_sources import first_listing
+from napari_care_losses.training.pairs import size_problem
 from napari_care_losses.widgets.background.worker import LatestJob
-from napari_care_losses.widgets.shared.events import Links
+from napari_care_losses.widgets.shared.events import Links, SingleShot
 from napari_care_losses.widgets.shared.form import Rows, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 from napari_care_losses.widgets.train.pairs.folder_dialog import FoldersDialog
 from napari_care_losses.widgets.train.pairs.grid import PairGrid
-from napari_care_losses.widgets.train.pairs.row import LayerMatches, PairCheck, PairRow, check_pairs, match_layers
+from napari_care_losses.widgets.train.pairs.row import (
+    LayerMatches,
+    PairCheck,
+    PairRow,
+    check_pairs,
+    match_layers,
+    new_matches,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.components import ViewerModel
+    from napari.layers import Image
 
     from napari_care_losses.training.pair_sources import PairSource
 
@@ -45,7 +53,10 @@ class PairTable(QWidget):
         self._checks.failed.connect(self._on_check_failed)
         self._being_checked: list[PairRow] = []
         self._is_settling = False
+        self._found: tuple[list[tuple[Image, Image]], str] | None = None
         self._build()
+        # many layers may come or go at once
+        self._following = SingleShot(self, 0, self._follow)
         self._links = Links()
         for name in ("inserted", "removed", "renamed"):
             self._links.add(getattr(viewer.layers.events, name), self._on_layers)
@@ -65,6 +76,7 @@ class PairTable(QWidget):
 
     def match_by_name(self) -> None:
         """Add the pairs that the viewer's layers form by their names."""
+        self._found = None
         matches = self._matches()
         self._drop([row for row in self.rows if row.is_empty])
         rows = [PairRow(self._on_row_changed) for _ in matches.new]
@@ -103,30 +115,37 @@ class PairTable(QWidget):
         for number, row in enumerate(self.rows, 1):
             if row.is_empty:
                 raise InputError(f"Row {number} is empty: choose its low and its high exposure, or remove it.")
-            if row.is_checked and not row.is_usable and not (any_size and row.refusal):
+            if row.is_checked and not row.is_usable and not row.exclusion and not (any_size and row.refusal):
                 which = f"row {number}, " if len(self.rows) > 1 else ""
                 raise InputError(f"Replace or remove {which}the pair marked {row.verdict}")
         unchecked = sum(not row.is_checked for row in self.rows)
         if unchecked:
             raise InputError(f"{unchecked} of {len(self.rows)} pairs are still being checked.")
-        return [row.source for row in self.rows if row.source is not None]
+        return [row.source for row in self.rows if row.source is not None and not row.problem]
 
     @property
     def is_checking(self) -> bool:
         """Whether pairs are being checked in the background."""
         return self._checks.is_running
 
-    def mark_small(self, patch_size: int) -> None:
-        """Mark the pairs that a training leaves out because they are smaller than a patch; if all are, refuse them."""
-        sizes = [min(row.shape[-2:]) if row.shape is not None and row.twin is None else 0 for row in self.rows]
-        for number, (row, size) in enumerate(zip(self.rows, sizes, strict=True)):
-            is_small = 0 < size < patch_size <= max(sizes)
-            text = f"Left out: smaller than a patch of {patch_size} px." if is_small else ""
-            refusal = _too_small(row, patch_size) if 0 < size <= max(sizes) < patch_size else ""
-            if (text, refusal) != (row.too_small, row.refusal):
-                row.too_small, row.refusal = text, refusal
+    def mark_left_out(self, patch_size: int) -> None:
+        """Mark the pairs that a training leaves out, blank or smaller than a patch; refuse those too small for one."""
+        shapes = [shape for row in self.rows for shape in row.image_shapes]
+        some_fit = any(min(shape) >= patch_size for shape in shapes)
+        is_refused = bool(shapes and size_problem(shapes, patch_size))
+        for number, row in enumerate(self.rows):
+            own, exclusion, refusal = row.image_shapes, "", ""
+            if some_fit and row.is_blank:
+                exclusion = f"Left out: {row.problem}"
+            elif some_fit and own and min(own[0]) < patch_size:
+                exclusion = f"Left out: smaller than a patch of {patch_size} px."
+            elif is_refused and own:
+                refusal = size_problem(own, patch_size)
+            if (exclusion, refusal) != (row.exclusion, row.refusal):
+                row.exclusion, row.refusal = exclusion, refusal
                 self.table.show_row(number, row)
-                self._show_details()
+                if row is self._current():
+                    self._show_details()
 
     def stop(self) -> None:
         """Stop the work in the background and disconnect from the layers, when the dock is closed."""
@@ -134,6 +153,7 @@ class PairTable(QWidget):
             return
         self._is_closed = True
         self._checks.cancel()
+        self._following.stop()
         for chooser in (self.low, self.high):
             chooser.changed.disconnect(self._on_chosen)
         self._links.cut()
@@ -190,11 +210,13 @@ class PairTable(QWidget):
         self._check_rows()
 
     def _drop(self, rows: Sequence[PairRow]) -> None:
-        for row in rows:
-            row.release()
-            number = self.rows.index(row)
-            del self.rows[number]
-            self.table.removeRow(number)
+        # what is shown of the current row would change with each
+        with QSignalBlocker(self.table):
+            for row in rows:
+                row.release()
+                number = self.rows.index(row)
+                del self.rows[number]
+                self.table.removeRow(number)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -231,7 +253,10 @@ class PairTable(QWidget):
         return self.rows[number] if 0 <= number < len(self.rows) else None
 
     def _matches(self) -> LayerMatches:
-        return match_layers(self._viewer.layers, [row.layers for row in self.rows])
+        # matching names takes long: once for many changes of the rows
+        if self._found is None:
+            self._found = match_layers(self._viewer.layers)
+        return new_matches(*self._found, (row.layers for row in self.rows))
 
     def _check_rows(self) -> None:
         self._being_checked = [row for row in self.rows if not (row.is_examined or row.problem)]
@@ -269,22 +294,17 @@ class PairTable(QWidget):
         self._check_rows()
 
     def _on_chosen(self) -> None:
-        row = self._current()
-        if row is not None and not row.has_files:
-            row.choose(self.low.value, self.high.value)
+        row, chosen = self._current(), (self.low.value, self.high.value)
+        if row is not None and not row.has_files and chosen != row.layers:
+            row.choose(*chosen)
 
-    def _on_layers(self, _event: object = None) -> None:
-        present = {id(layer) for layer in self._viewer.layers}
-        for row in self.rows:
-            kept = [layer if id(layer) in present else None for layer in row.layers]
-            if tuple(kept) != row.layers:
-                row.choose(*kept)
-        self._update_buttons()
+    def _on_layers(self, event: Any) -> None:
+        self._found = None
+        if event.type == "removed":
+            for row in self.rows:
+                row.let_go(event.value)
+        self._following.start()
 
-
-def _too_small(row: PairRow, patch_size: int) -> str:
-    assert row.shape is not None
-    size = row.shape[-2:]
-    smallest = int(TrainingParameters.described()["patch_size"].low)
-    advice = "choose a smaller patch size, or larger images" if min(size) >= smallest else "choose larger images"
-    return f"{shape_text(size)} px are too small for patches of {patch_size} px: {advice}."
+    def _follow(self) -> None:
+        self._refresh()
+        self._check_rows()
