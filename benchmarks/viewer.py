@@ -1,6 +1,6 @@
 """Measure whether the viewer stays fluid while work runs, and how soon it shows what was asked for.
 
-    python benchmarks/viewer.py [training] [restoring] [preview] [scores]
+    python benchmarks/viewer.py [training] [restoring] [preview] [scores] [pairs]
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/viewer.py
 
 Opens a real viewer with the plugin's widgets on its samples, every part in a fresh process. While the slider moves, a
@@ -46,6 +46,8 @@ SECONDS = 20.0
 WIDTH, FRAMES = 1024, 24
 MOVES = 12
 """Slider moves after which the time to the first preview or to the scores is taken; the median is reported."""
+
+PAIRS = 25
 
 PATIENCE = 300.0
 
@@ -311,6 +313,50 @@ def measure_scores() -> dict[str, float]:
     return found
 
 
+def measure_pairs() -> dict[str, float]:
+    """List 25 pairs in Train, every fifth a movie: as layers, chosen by hand, as files; and remove rows and layers."""
+    # the other parts measure how long they load
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.io.stacks import save_stack
+    from napari_care_losses.training.pair_sources import PairSource
+
+    viewer, rng = open_viewer(), np.random.default_rng(0)
+    layers, sources, found = [], [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(PAIRS):
+            high = rng.integers(100, 1000, (8 if number % 5 == 4 else 1, 512, 512)).astype(np.uint16)
+            pair = [high // 4 + rng.integers(0, 50, high.shape).astype(np.uint16), high]
+            paths = [Path(folder) / f"{number}_{which}.tif" for which in ("low", "high")]
+            for path, stack in zip(paths, pair, strict=True):
+                save_stack(path, Frames(stack, "TYX"))
+                layers.append(viewer.add_image(stack, name=path.stem))
+            sources.append(PairSource(str(number), *paths))
+        table = [open_widget(viewer, name) for name in ("Restore", "Compare", "Train")][-1].pairs
+
+        def by_hand() -> None:
+            for low, high in zip(layers[::2], layers[1::2], strict=True):
+                if not table.rows[-1].is_empty:
+                    table.add_button.click()
+                table.low.value, table.high.value = low, high
+
+        adding = {"matched": table.match_by_name, "by_hand": by_hand, "files": lambda: table.add_files(sources)}
+        for name, add in adding.items():
+            for what, do in ((f"{name}_s", add), (f"{name}_removed_s", table.remove_all)):
+                pause(1)
+                begun = time.perf_counter()
+                do()
+                wait(lambda: all(row.is_checked for row in table.rows))
+                found[what] = round(time.perf_counter() - begun, 3)
+                wait(lambda: not table.is_checking)
+    table.match_by_name()
+    begun = time.perf_counter()
+    viewer.layers.clear()
+    pause(0)
+    found["layers_cleared_s"] = round(time.perf_counter() - begun, 3)
+    viewer.close()
+    return found
+
+
 def main(*parts: str) -> None:
     """Measure the parts named, or all of them."""
     if os.environ.get("NAPARI_CARE_LOSSES_BENCHMARK") == "part":
@@ -343,6 +389,7 @@ PARTS = {
     "restoring": measure_restoring,
     "preview": measure_preview,
     "scores": measure_scores,
+    "pairs": measure_pairs,
 }
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from fixtures.compare_widget import Endless, add_pair, press_compare, wait
 from fixtures.docks import click, docked
 from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import QFileDialog
 
 from napari_care_losses.comparison.baselines import restore_with
@@ -142,6 +143,7 @@ def test_the_button_is_enabled_only_when_its_press_succeeds(prepare, reason, vie
     viewer.add_image(stack)
     widget = open_widget()
     prepare(viewer, widget)
+    QCoreApplication.processEvents()
     assert widget.run_bar.start_button.isEnabled() is (reason == "")
     assert reason in widget.run_bar.reason.text()
     assert bool(widget.run_bar.reason.text()) is (reason != "")
@@ -175,6 +177,7 @@ def test_methods_follow_the_name_of_the_image(viewer, add_model, stack, qtbot) -
     widget = CompareWidget(viewer)
     qtbot.addWidget(widget)
     viewer.add_image(stack, name="dendra 10 ms")
+    QCoreApplication.processEvents()
     assert [method.name for method in widget.settings.methods.methods()] == ["dendra", "TV"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fixtures.restore_widget import entry, press_restore
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QCoreApplication
 
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.evaluation.metrics import METRICS, score
@@ -159,6 +160,7 @@ def test_the_button_is_enabled_only_when_its_press_succeeds(
         add_model()
     widget = open_widget()
     add_layer(viewer)
+    QCoreApplication.processEvents()
     assert widget.run_bar.start_button.isEnabled() is (reason == "")
     assert reason in widget.run_bar.reason.text()
     assert bool(widget.run_bar.reason.text()) is (reason != "")
@@ -172,6 +174,7 @@ def test_the_layers_offered_follow_the_viewer(viewer, open_widget, add_model, st
     assert [layer.name for layer in widget.image.choices] == ["short", "long"]
     assert widget.image.value is low
     low.name = "1 ms"
+    QCoreApplication.processEvents()
     assert widget.image.current_choice == "1 ms"
     widget.image.value = viewer.layers["long"]
     viewer.add_image(stack, name="another")

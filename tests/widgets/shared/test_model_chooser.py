@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from qtpy.QtCore import QCoreApplication
+
 
 def test_models_are_labelled_and_described(open_widget, add_model) -> None:
     add_model("mine", loss="bandpass", structure="mitochondria")
@@ -43,8 +45,10 @@ def test_a_model_of_the_structure_named_is_suggested_until_one_is_chosen(viewer,
     widget = open_widget()
     assert widget.model.value.name == "a"
     viewer.add_image(stack, name="MITO 60x")
+    QCoreApplication.processEvents()
     assert widget.model.value.name == "m"
     viewer.add_image(stack, name="another cell")
+    QCoreApplication.processEvents()
     assert widget.model.value.name == "m"
     widget.model.choose("other")
     viewer.add_image(stack, name="actin")

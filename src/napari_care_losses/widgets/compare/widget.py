@@ -44,6 +44,8 @@ class CompareWidget(Panel):
         self._job, self._exporting = Job(parent=self, uses_torch=True), Job(parent=self)
         self._summing = LatestJob(parent=self, delay_ms=SUMMARY_MS)
         self._scrolling = SingleShot(self, 0, lambda: self.bring_into_view(self.summary))
+        # many layers may go at once
+        self._following = SingleShot(self, 0, self._update)
         self._build()
         self._connect()
         self._update()
@@ -111,7 +113,12 @@ class CompareWidget(Panel):
     def _start(self) -> None:
         if self._job.is_running:
             return
-        plan = self.settings.plan()
+        try:
+            plan = self.settings.plan()
+        except CareError:
+            # a layer has gone since the button was pressed
+            self._update()
+            return
         # the layer stays chosen when others are added
         self.settings.image.value = plan.source
         self.results, self._rows, self._clock = ComparisonResults(plan), [], Clock()
@@ -233,7 +240,7 @@ class CompareWidget(Panel):
         used = [layer for layer in (plan.source, plan.truth_layer) if layer is not None]
         if self._job.is_running and any(layer not in self._viewer.layers for layer in used):
             self._stop()
-        self._update()
+        self._following.start()
 
     def _on_theme(self, event: Any) -> None:
         if self.view is not None:

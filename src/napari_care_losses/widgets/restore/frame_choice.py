@@ -159,7 +159,8 @@ class FrameChoice(QObject):
         self.changed.emit()
 
     def _on_selected(self, _event: object) -> None:
-        self.changed.emit()
+        # a layer that comes or goes changes the selection, and many may come or go at once
+        self._following.start(0)
 
     def _close(self) -> None:
         self._following.stop()

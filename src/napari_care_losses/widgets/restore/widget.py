@@ -32,7 +32,7 @@ from napari_care_losses.widgets.restore.preview.live_preview import LivePreview
 from napari_care_losses.widgets.restore.run import Restoration
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
 from napari_care_losses.widgets.restore.shown_result import Chosen, plans_to_run, start_text
-from napari_care_losses.widgets.shared.events import Links
+from napari_care_losses.widgets.shared.events import Links, SingleShot
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, line_up, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
@@ -73,6 +73,8 @@ class RestoreWidget(Panel):
         super().__init__(napari_viewer)
         self._chosen: tuple[Image | None, LibraryEntry | None] = None, None
         self._layer_links = Links()
+        # many layers may come or go at once
+        self._following = SingleShot(self, 0, self._update)
         self._run = Restoration(napari_viewer, parent=self)
         self.frame_choice = FrameChoice(napari_viewer, parent=self)
         self.preview = LivePreview(napari_viewer, parent=self)
@@ -183,8 +185,8 @@ class RestoreWidget(Panel):
         self.closing.closed.connect(self.scores.stop)
         self.closing.closed.connect(self._layer_links.cut)
         self._viewer.dims.events.current_step.connect(self._look)
-        self._viewer.layers.events.inserted.connect(self._on_inserted)
-        self._viewer.layers.events.removed.connect(self._update)
+        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+            event.connect(self._on_layers)
 
     def _problem(self) -> str:
         """Return why nothing can be restored; empty if it can."""
@@ -241,9 +243,10 @@ class RestoreWidget(Panel):
         if self.image.value is not None:
             follow_placement(self._viewer, self.image.value)
 
-    def _on_inserted(self, _event: object) -> None:
-        if self.image.value is None:
-            self._update()
+    def _on_layers(self, _event: object) -> None:
+        # at once, where it was the layer that is being restored
+        self._run.look()
+        self._following.start()
 
     def _on_imported(self, name: str) -> None:
         self.model.reload()
