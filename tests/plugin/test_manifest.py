@@ -45,10 +45,10 @@ def test_widgets_share_one_place_as_tabs(
     viewer = make_napari_viewer(show=True)
     window = viewer.window._qt_window
     docks = [viewer.window.add_plugin_dock_widget(plugin.name, name)[0] for name in ("Restore", "Train")]
-    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(docks[0]) == [docks[1]], timeout=5000)
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(docks[0]) == [docks[1]], timeout=30_000)
     docks[0].setFloating(True)
     docks.append(viewer.window.add_plugin_dock_widget(plugin.name, "Compare")[0])
-    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(docks[1]) == [docks[2]], timeout=5000)
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(docks[1]) == [docks[2]], timeout=30_000)
     assert window.tabifiedDockWidgets(docks[0]) == []
 
 
@@ -72,7 +72,7 @@ def test_from_the_menu_to_the_scores(
     widget: RestoreWidget = docked(viewer, "Restore (CARE Losses)")
     assert widget.image.value is low
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=20_000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=60_000)
     viewer.dims.set_current_step(0, 5)
     qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
     restored = viewer.layers[-1]
@@ -83,7 +83,7 @@ def test_from_the_menu_to_the_scores(
     assert restored.units == low.units
     assert restored.axis_labels == low.axis_labels
     widget.scores.truth.value = truth
-    qtbot.waitUntil(lambda: not widget.scores.is_scoring, timeout=10_000)
+    qtbot.waitUntil(lambda: not widget.scores.is_scoring, timeout=60_000)
     assert float(widget.scores.of_truth.values["restored", "psnr"].text()) > 5
     click(viewer, "Plugins", "CARE Losses", "Train")
     assert docked(viewer, "Train (CARE Losses)").pairs.rows

@@ -52,13 +52,13 @@ def test_work_with_a_title_shows_until_it_ends(job: Job, qtbot: QtBot, capfd) ->
         go_on.wait(10)
 
     job.start(work, title="Restoring actin", fraction=lambda report: report)
-    qtbot.waitUntil(lambda: bool(progress._all_instances), timeout=5000)
+    qtbot.waitUntil(lambda: bool(progress._all_instances), timeout=30_000)
     (bar,) = progress._all_instances
     assert str(bar.desc).startswith("Restoring actin")
-    qtbot.waitUntil(lambda: bool(bar.total) and bar.n == bar.total / 4, timeout=5000)
+    qtbot.waitUntil(lambda: bool(bar.total) and bar.n == bar.total / 4, timeout=30_000)
     go_on.set()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
-    qtbot.waitUntil(lambda: not progress._all_instances, timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
+    qtbot.waitUntil(lambda: not progress._all_instances, timeout=30_000)
     assert heard.reports == [0.25, None]
     assert capfd.readouterr() == ("", "")
 
@@ -76,14 +76,14 @@ def test_the_bar_goes_however_the_work_ends(way: str, qtbot: QtBot, notified: li
     job = Job(parent=holder)
     heard = Heard(job)
     job.start(fail if way == "failed" else Counter(), title=way, fraction=lambda _: 0.5)
-    qtbot.waitUntil(lambda: [bar.n for bar in progress._all_instances] == [activity.BAR_STEPS / 2], timeout=5000)
+    qtbot.waitUntil(lambda: [bar.n for bar in progress._all_instances] == [activity.BAR_STEPS / 2], timeout=30_000)
     go_on.set()
     if way == "stopped":
         job.stop()
     elif way == "destroyed":
         holder.deleteLater()
-    qtbot.waitUntil(lambda: not progress._all_instances, timeout=5000)
-    qtbot.waitUntil(lambda: bool(heard.outcomes) or way == "destroyed", timeout=5000)
+    qtbot.waitUntil(lambda: not progress._all_instances, timeout=30_000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes) or way == "destroyed", timeout=30_000)
 
 
 def test_short_work_shows_no_bar(owner: QObject, job: Job, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_short_work_shows_no_bar(owner: QObject, job: Job, qtbot: QtBot, monkeyp
     latest = LatestJob(parent=owner, delay_ms=1)
     latest.request(lambda: iter([1]))
     job.start(lambda: iter([1]), title="Saving cells.tif", fraction=lambda _: 0.5)
-    qtbot.waitUntil(lambda: not (latest.is_running or job.is_running), timeout=5000)
+    qtbot.waitUntil(lambda: not (latest.is_running or job.is_running), timeout=30_000)
     qtbot.wait(20)
     assert seen == []
 
@@ -115,9 +115,9 @@ def test_no_slot_waits_for_the_dock(
     Meanwhile(monkeypatch, note)
     job.start(Counter(), title="Restoring actin", fraction=lambda report: report / 1000)
     assert not stacks
-    qtbot.waitUntil(lambda: len(stacks) > 5, timeout=5000)
+    qtbot.waitUntil(lambda: len(stacks) > 5, timeout=30_000)
     job.stop()
-    qtbot.waitUntil(lambda: bool(heard.outcomes) and not progress._all_instances, timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes) and not progress._all_instances, timeout=30_000)
     assert all(names.isdisjoint({"start", "_take_reports", "_report", "_end"}) for names in stacks)
 
 
@@ -139,12 +139,12 @@ def test_anything_may_end_in_the_events_that_the_dock_has_processed(
 
     Meanwhile(monkeypatch, end)
     job.start(counter, title="Restoring actin", fraction=lambda report: report % 100 / 100)
-    qtbot.waitUntil(lambda: times[0] >= moves, timeout=5000)
+    qtbot.waitUntil(lambda: times[0] >= moves, timeout=30_000)
     if what == "viewer":
         job.stop()
-    qtbot.waitUntil(lambda: counter.closed_in is not None and not progress._all_instances, timeout=5000)
+    qtbot.waitUntil(lambda: counter.closed_in is not None and not progress._all_instances, timeout=30_000)
     if what != "widget":
-        qtbot.waitUntil(lambda: label.text() == "stopped", timeout=5000)
+        qtbot.waitUntil(lambda: label.text() == "stopped", timeout=30_000)
         widget.deleteLater()
 
 
@@ -168,7 +168,7 @@ def test_a_call_that_processes_events_is_not_called_again_within(owner: QObject,
 
     timer = SingleShot(owner, 0, call)
     timer.start()
-    qtbot.waitUntil(lambda: len(calls) == 4, timeout=5000)
+    qtbot.waitUntil(lambda: len(calls) == 4, timeout=30_000)
     assert calls == ["begun", "ended"] * 2
     assert not timer.isActive()
     timer.start()
@@ -183,6 +183,6 @@ def test_a_training_shows_with_its_part_done(viewer, stack, qtbot: QtBot) -> Non
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     (bar,) = progress._all_instances
     assert bar.desc.startswith(f"Training {widget.queue.running.name}")
-    qtbot.waitUntil(lambda: bar.total == activity.BAR_STEPS, timeout=5000)
+    qtbot.waitUntil(lambda: bar.total == activity.BAR_STEPS, timeout=30_000)
     stop(widget, qtbot)
-    qtbot.waitUntil(lambda: not progress._all_instances, timeout=5000)
+    qtbot.waitUntil(lambda: not progress._all_instances, timeout=30_000)

@@ -44,7 +44,7 @@ def guard() -> GarbageGuard:
 
 
 def wait_until_let_go(guard: GarbageGuard, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not guard.is_holding, timeout=5000)
+    qtbot.waitUntil(lambda: not guard.is_holding, timeout=30_000)
     assert gc.get_freeze_count() == 0
 
 
@@ -57,7 +57,7 @@ def test_existing_objects_are_not_collected_in_a_working_thread(job: Job, guard:
     Cycle(collected_in)
     heard = Heard(job)
     job.start(collect_in_the_thread)
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert collected_in == []
     wait_until_let_go(guard, qtbot)
     gc.collect()
@@ -84,7 +84,7 @@ def test_it_holds_until_the_last_job_has_ended(owner: QObject, guard: GarbageGua
     long.start(Counter())
     short.start(Counter())
     short.stop()
-    qtbot.waitUntil(lambda: not short.is_running, timeout=5000)
+    qtbot.waitUntil(lambda: not short.is_running, timeout=30_000)
     qtbot.wait(5 * garbage.HOLD_MS)
     assert guard.is_holding
     long.stop()
@@ -114,7 +114,7 @@ def test_short_jobs_one_after_the_other_are_one_piece_of_work(
     job = Job(parent=owner)
     for _ in range(5):
         job.start(lambda: iter([1]))
-        qtbot.waitUntil(lambda: not job.is_running, timeout=5000)
+        qtbot.waitUntil(lambda: not job.is_running, timeout=30_000)
         qtbot.wait(garbage.HOLD_MS // 5)
     wait_until_let_go(guard, qtbot)
     assert len(times) == 1

@@ -47,7 +47,7 @@ def test_work_is_named_while_it_runs(
     assert status.get_status() == ["CARE Losses: Training a"]
     if end == "CANCELLED":
         job.stop()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert not status.get_status()
     (item,) = status._tasks.values()
     assert item.state()[2].name == end
@@ -61,7 +61,7 @@ def test_untitled_work_is_not_asked_about(make_napari_viewer: Callable[..., napa
     heard = Heard(job)
     job.start(lambda: iter([1]))
     assert not window._task_status_manager.get_status()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
 
 
 def test_the_dialog_of_closing_asks(
@@ -89,7 +89,7 @@ def test_the_dialog_of_closing_asks(
     assert not event.isAccepted()
     assert job.is_running
     window._task_status_manager.cancel_all()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
 
 
 def test_a_destroyed_job_is_forgotten(make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot) -> None:
@@ -98,9 +98,9 @@ def test_a_destroyed_job_is_forgotten(make_napari_viewer: Callable[..., napari.V
     window.add_dock_widget(widget)
     job, counter = Job(parent=widget), Counter()
     job.start(counter, title="Training a")
-    qtbot.waitUntil(lambda: counter.count > 0, timeout=5000)
+    qtbot.waitUntil(lambda: counter.count > 0, timeout=30_000)
     job.deleteLater()
-    qtbot.waitUntil(lambda: counter.closed_in is not None, timeout=5000)
+    qtbot.waitUntil(lambda: counter.closed_in is not None, timeout=30_000)
     assert not window._task_status_manager.is_busy()
 
 
@@ -111,5 +111,5 @@ def test_a_window_without_task_status(qtbot: QtBot) -> None:
     job = Job(parent=widget)
     heard = Heard(job)
     job.start(lambda: iter([1]), title="Training a")
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert heard.reports == [1]

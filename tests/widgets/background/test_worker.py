@@ -28,7 +28,7 @@ def test_reports_arrive_in_order_on_the_main_thread(job: Job, qtbot: QtBot) -> N
     heard = Heard(job)
     job.start(lambda: iter(range(50)))
     assert job.is_running
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert heard.reports == list(range(50))
     assert heard.outcomes == [Outcome.DONE]
     assert heard.threads == {threading.main_thread()}
@@ -38,7 +38,7 @@ def test_reports_arrive_in_order_on_the_main_thread(job: Job, qtbot: QtBot) -> N
 def test_the_work_runs_in_another_thread(job: Job, qtbot: QtBot) -> None:
     heard = Heard(job)
     job.start(lambda: iter([threading.current_thread()]))
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert heard.reports[0] is not threading.main_thread()
 
 
@@ -53,7 +53,7 @@ def test_every_error_reaches_the_user(error: Exception, job: Job, qtbot: QtBot, 
 
     heard = Heard(job)
     job.start(work)
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert heard.reports == [1]
     assert heard.errors == [error]
     assert heard.outcomes == [Outcome.FAILED]
@@ -73,7 +73,7 @@ def test_an_unexpected_error_is_shown_with_its_traceback_and_ours_without(
 
         heard = Heard(job)
         job.start(work)
-        qtbot.waitUntil(lambda heard=heard: bool(heard.outcomes), timeout=5000)
+        qtbot.waitUntil(lambda heard=heard: bool(heard.outcomes), timeout=30_000)
     unexpected, ours = notified
     assert unexpected.exception is not None
     assert getattr(ours, "exception", None) is None
@@ -85,7 +85,7 @@ def test_an_iterator_that_cannot_be_made_is_an_error_too(job: Job, qtbot: QtBot,
 
     heard = Heard(job)
     job.start(work)
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert [str(error) for error in heard.errors] == ["no such device"]
     assert len(list(notified)) == 1
 
@@ -93,11 +93,11 @@ def test_an_iterator_that_cannot_be_made_is_an_error_too(job: Job, qtbot: QtBot,
 def test_stop_closes_the_generator_in_the_thread_it_ran_in(job: Job, qtbot: QtBot) -> None:
     heard, counter = Heard(job), Counter()
     job.start(counter)
-    qtbot.waitUntil(lambda: len(heard.reports) > 3, timeout=5000)
+    qtbot.waitUntil(lambda: len(heard.reports) > 3, timeout=30_000)
     job.stop()
     assert job.is_stopping
     said = len(heard.reports)
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert heard.outcomes == [Outcome.STOPPED]
     assert len(heard.reports) == said
     assert counter.closed_in not in (None, threading.main_thread())
@@ -113,9 +113,9 @@ def test_an_error_while_closing_reaches_the_user(job: Job, qtbot: QtBot, notifie
 
     heard = Heard(job)
     job.start(work)
-    qtbot.waitUntil(lambda: bool(heard.reports), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.reports), timeout=30_000)
     job.stop()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert [str(error) for error in heard.errors] == ["the disk is full"]
 
 
@@ -123,7 +123,7 @@ def test_a_job_stopped_at_once_does_nothing(job: Job, qtbot: QtBot) -> None:
     heard, counter = Heard(job), Counter()
     job.start(counter)
     job.stop()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
     assert heard.outcomes == [Outcome.STOPPED]
     assert heard.reports == []
 
@@ -138,16 +138,16 @@ def test_the_work_does_not_run_ahead_of_the_viewer(job: Job, qtbot: QtBot) -> No
     assert counter.count <= before + REPORTS_AHEAD + 1
     heard = Heard(job)
     job.stop()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
 
 
 def test_a_destroyed_job_stops_its_work(qtbot: QtBot) -> None:
     owner, counter = QObject(), Counter()
     heard = Heard(job := Job(parent=owner))
     job.start(counter)
-    qtbot.waitUntil(lambda: bool(heard.reports), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.reports), timeout=30_000)
     owner.deleteLater()
-    qtbot.waitUntil(lambda: counter.closed_in is not None, timeout=5000)
+    qtbot.waitUntil(lambda: counter.closed_in is not None, timeout=30_000)
     assert counter.closed_in is not threading.main_thread()
     assert heard.outcomes == []
 
@@ -158,7 +158,7 @@ def test_a_second_start_is_refused(job: Job, qtbot: QtBot) -> None:
     with pytest.raises(RuntimeError):
         job.start(Counter())
     job.stop()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
 
 
 def test_many_reports_all_arrive_and_leave_the_main_thread_time(job: Job, qtbot: QtBot) -> None:
@@ -175,7 +175,7 @@ def test_many_reports_all_arrive_and_leave_the_main_thread_time(job: Job, qtbot:
 
     job.reported.connect(on_report)
     job.start(lambda: iter(range(200)))
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=60_000)
     assert heard.reports == list(range(200))
     assert len(turns) > 5
     assert sorted(turns)[len(turns) // 2] < 3 * TURN_MS / 1000
@@ -189,10 +189,10 @@ def test_the_first_report_does_not_wait(job: Job, qtbot: QtBot) -> None:
         go_on.wait(10)
 
     job.start(work)
-    qtbot.waitUntil(lambda: heard.reports == [1], timeout=5000)
+    qtbot.waitUntil(lambda: heard.reports == [1], timeout=30_000)
     assert heard.outcomes == []
     go_on.set()
-    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=5000)
+    qtbot.waitUntil(lambda: bool(heard.outcomes), timeout=30_000)
 
 
 def test_an_error_is_told_after_all_reports_before_it(job: Job, qtbot: QtBot, notified: list) -> None:
@@ -207,7 +207,7 @@ def test_an_error_is_told_after_all_reports_before_it(job: Job, qtbot: QtBot, no
         raise RuntimeError("broken")
 
     job.start(work)
-    qtbot.waitUntil(lambda: not job.is_running, timeout=5000)
+    qtbot.waitUntil(lambda: not job.is_running, timeout=30_000)
     assert said[:25] == list(range(25))
     assert [str(said[25]), said[26]] == ["broken", Outcome.FAILED]
 
@@ -229,7 +229,7 @@ def test_the_work_and_what_it_starts_yield_to_the_viewer_and_nobody_else_does(jo
     for _ in range(2):
         heard = Heard(job)
         job.start(work)
-        qtbot.waitUntil(lambda heard=heard: bool(heard.outcomes), timeout=5000)
+        qtbot.waitUntil(lambda heard=heard: bool(heard.outcomes), timeout=30_000)
         assert heard.reports == [max(mine, NICENESS)] * 2
     assert niceness() == mine
 
@@ -244,9 +244,9 @@ def test_jobs_do_not_wait_for_one_another(owner: QObject, qtbot: QtBot) -> None:
 
     for job in jobs:
         job.start(work)
-    qtbot.waitUntil(lambda: all(each.reports for each in heard), timeout=5000)
+    qtbot.waitUntil(lambda: all(each.reports for each in heard), timeout=30_000)
     go_on.set()
-    qtbot.waitUntil(lambda: all(each.outcomes for each in heard), timeout=5000)
+    qtbot.waitUntil(lambda: all(each.outcomes for each in heard), timeout=30_000)
 
 
 def test_only_the_newest_request_is_run(owner: QObject, qtbot: QtBot) -> None:
@@ -255,7 +255,7 @@ def test_only_the_newest_request_is_run(owner: QObject, qtbot: QtBot) -> None:
     latest.reported.connect(reports.append)
     for number in range(20):
         latest.request(lambda number=number: iter([number]))
-    qtbot.waitUntil(lambda: not latest.is_running, timeout=5000)
+    qtbot.waitUntil(lambda: not latest.is_running, timeout=30_000)
     assert reports == [19]
 
 
@@ -264,9 +264,9 @@ def test_an_outdated_request_under_way_is_stopped(owner: QObject, qtbot: QtBot) 
     reports: list[object] = []
     latest.reported.connect(reports.append)
     latest.request(counter := Counter())
-    qtbot.waitUntil(lambda: bool(reports), timeout=5000)
+    qtbot.waitUntil(lambda: bool(reports), timeout=30_000)
     latest.request(lambda: iter(["new"]))
-    qtbot.waitUntil(lambda: not latest.is_running, timeout=5000)
+    qtbot.waitUntil(lambda: not latest.is_running, timeout=30_000)
     assert reports[-1] == "new"
     assert counter.closed_in is not None
 

@@ -108,7 +108,7 @@ def test_a_model_that_comes_into_the_library_is_listed_not_ticked(open_chooser, 
     chooser = open_chooser()
     chooser.tick({"tv"})
     add_model("new", loss="laplace")
-    qtbot.waitUntil(lambda: "Your models" in texts(chooser), timeout=5000)
+    qtbot.waitUntil(lambda: "Your models" in texts(chooser), timeout=30_000)
     assert ticked(chooser) == ["tv"]
 
 
@@ -126,13 +126,13 @@ def test_all_that_is_bundled_is_seen_without_scrolling(open_chooser, add_model, 
     chooser.setStyleSheet("QTreeView::item { height: 40px; }")
     chooser.show()
     qtbot.waitUntil(
-        lambda: chooser.tree.visualItemRect(item_of(chooser, "Total variation")).height() == 40, timeout=5000
+        lambda: chooser.tree.visualItemRect(item_of(chooser, "Total variation")).height() == 40, timeout=30_000
     )
     assert bar.maximum() == 0
     for number in range(5):
         add_model(f"another-{number}")
     chooser.reload()
-    qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=5000)
+    qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=30_000)
 
 
 def test_with_nothing_ticked_there_is_a_problem(open_chooser) -> None:

@@ -84,7 +84,7 @@ def fill(results: ComparisonResults, index: int, names: tuple[str, ...] = NAMES)
 
 
 def settle(view: ComparisonView, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not view.is_drawing, timeout=10_000)
+    qtbot.waitUntil(lambda: not view.is_drawing, timeout=60_000)
 
 
 def drawn(view: ComparisonView, name: str) -> np.ndarray:
@@ -277,7 +277,7 @@ def test_names_keep_their_room_beside_the_scores_or_above_them(qtbot) -> None:
 
     for width, is_stacked in ((2 * needed + 20, False), (2 * needed - 20, True), (2 * needed + 20, False)):
         grid.resize(width, 150)
-        qtbot.waitUntil(lambda is_stacked=is_stacked: places() == [is_stacked] * 2, timeout=5000)
+        qtbot.waitUntil(lambda is_stacked=is_stacked: places() == [is_stacked] * 2, timeout=30_000)
         for panel in grid.panels.values():
             assert panel.title.width() >= panel.title.fontMetrics().horizontalAdvance(panel.title.text())
 

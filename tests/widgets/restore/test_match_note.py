@@ -62,7 +62,7 @@ class Shown:
     def check(self, data: NDArray | None, index: int, entry: LibraryEntry | None) -> list[str]:
         # wrapped anew, as a layer's data are for every check
         self.note.check(None if data is None else Frames(data), index, entry)
-        self.qtbot.waitUntil(lambda: not self.note.is_checking, timeout=20_000)
+        self.qtbot.waitUntil(lambda: not self.note.is_checking, timeout=60_000)
         assert self.note.isVisible() == bool(self.note.reasons)
         return self.note.reasons
 

@@ -55,7 +55,7 @@ def test_the_shown_frame_comes_first_and_others_make_way(bench, qtbot) -> None:
     slow.go.clear()
     bench.done.update(range(FRAMES))
     bench.viewer.dims.set_current_step(0, 3)
-    qtbot.waitUntil(lambda: slow.read == [3], timeout=5000)
+    qtbot.waitUntil(lambda: slow.read == [3], timeout=30_000)
     bench.viewer.dims.set_current_step(0, 5)
     assert bench.panel.is_scoring
     left: list[int] = []
@@ -83,7 +83,7 @@ def test_old_figures_stay_under_their_own_number(bench, qtbot) -> None:
     slow.go.clear()
     bench.viewer.dims.set_current_step(0, 2)
     assert (bench.shown(), bench.panel.of_truth.heading.text()) == (before, "Frame 0")
-    qtbot.waitUntil(lambda: bench.panel.of_truth.heading.text() == "Frame 2", timeout=5000)
+    qtbot.waitUntil(lambda: bench.panel.of_truth.heading.text() == "Frame 2", timeout=30_000)
     assert bench.shown()[PSNR] == "-"
     slow.go.set()
     bench.wait()
@@ -299,7 +299,7 @@ def test_closing_the_viewer_while_frames_are_judged(make_napari_viewer, qtbot) -
     viewer.window.add_dock_widget(panel, name="Quality")
     slow.go.clear()
     panel.show_frame(source, restored, 0, done=set(range(20)))
-    qtbot.waitUntil(lambda: bool(slow.read), timeout=5000)
+    qtbot.waitUntil(lambda: bool(slow.read), timeout=30_000)
     del panel
     viewer.close()
     slow.go.set()

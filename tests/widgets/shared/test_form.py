@@ -268,11 +268,11 @@ def test_what_is_unfolded_grows_with_what_it_shows(qtbot) -> None:
     window.show()
     assert label.height() == 0
     folded.toggleButton().click()
-    qtbot.waitUntil(lambda: label.height() >= label.sizeHint().height(), timeout=5000)
+    qtbot.waitUntil(lambda: label.height() >= label.sizeHint().height(), timeout=30_000)
     label.setText("one\ntwo\nthree\nfour\nfive")
-    qtbot.waitUntil(lambda: label.height() >= label.sizeHint().height(), timeout=5000)
+    qtbot.waitUntil(lambda: label.height() >= label.sizeHint().height(), timeout=30_000)
     folded.toggleButton().click()
-    qtbot.waitUntil(lambda: label.height() == 0, timeout=5000)
+    qtbot.waitUntil(lambda: label.height() == 0, timeout=30_000)
 
 
 def test_the_tab_key_passes_over_what_is_folded(qtbot: QtBot) -> None:

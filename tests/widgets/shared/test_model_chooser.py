@@ -16,9 +16,9 @@ def test_a_model_that_comes_into_the_library_is_chosen(open_widget, add_model, q
     widget = open_widget()
     assert widget.model.value is None
     add_model("first")
-    qtbot.waitUntil(lambda: widget.model.value is not None, timeout=5000)
+    qtbot.waitUntil(lambda: widget.model.value is not None, timeout=30_000)
     add_model("second")
-    qtbot.waitUntil(lambda: widget.model.value.name == "second", timeout=5000)
+    qtbot.waitUntil(lambda: widget.model.value.name == "second", timeout=30_000)
 
 
 def test_bundled_models_are_set_apart_from_ones_own(open_widget, add_model, model_library, no_bundled_models) -> None:

@@ -301,7 +301,7 @@ def test_lazy_layers_are_checked_in_the_background(table, viewer, stack, qtbot) 
     assert table.rows[0].verdict == "… being checked"
     with pytest.raises(Exception, match="1 of 1 pairs are still being checked"):
         table.pairs()
-    qtbot.waitUntil(lambda: table.rows[0].is_usable, timeout=10_000)
+    qtbot.waitUntil(lambda: table.rows[0].is_usable, timeout=60_000)
     assert len(table.pairs()) == 1
     qtbot.waitUntil(lambda: not table.is_checking, timeout=60_000)
 

@@ -230,6 +230,6 @@ def test_a_dock_closed_with_trainings_waiting_starts_none_of_them(docked_widget,
         widget.queue_button.click()
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     viewer.window.remove_dock_widget(widget)
-    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=60_000)
     qtbot.wait(200)
     assert len(list_models()) == 1

@@ -45,7 +45,7 @@ def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widge
     assert entry.card.training["pairs"] == 3
     assert "Trained 6 steps" in widget.run_bar.status.text()
     assert "my-mitochondria-bandpass" in widget.run_bar.status.text()
-    qtbot.waitUntil(lambda: restore.model.value is not None, timeout=5000)
+    qtbot.waitUntil(lambda: restore.model.value is not None, timeout=30_000)
     assert restore.model.value.path == entry.path
     assert restore.run_bar.start_button.isEnabled()
 
@@ -127,7 +127,7 @@ def test_closing_ends_the_training_and_keeps_the_model(closed, docked_widget, qt
     viewer, widget = docked_widget
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     viewer.window.remove_dock_widget(widget) if closed == "dock" else viewer.close()
-    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=60_000)
 
 
 def test_divergence_is_explained(widget, monkeypatch, qtbot) -> None:
