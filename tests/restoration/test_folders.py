@@ -7,6 +7,7 @@ from fixtures.random_models import image_of, make_model
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames
+from napari_care_losses.images.normalization import Standardization
 from napari_care_losses.io.stacks import save_stack
 from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.restoration.folders import output_path, restore_files, stacks_in
@@ -100,6 +101,16 @@ def test_a_folder_without_stacks_is_refused(tmp_path) -> None:
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InputError, match="no TIFF file"):
         stacks_in(tmp_path)
+
+
+def test_a_model_of_a_dataset_has_one_range_a_file_only_if_asked(folder) -> None:
+    model = make_model(normalization=Standardization(of_dataset=True))
+    with pytest.raises(InputError, match="of several files each has its own"):
+        list(restored(folder, model))
+    parameters = RestorationParameters(normalization="stack")
+    assert not any(report.problem for report in restored(folder, model, parameters=parameters))
+    alone = restore_files([folder / "a.tif"], model, folder, model_name="alone")
+    assert not any(report.problem for report in alone)
 
 
 def test_two_files_into_one_result_are_refused(tmp_path) -> None:

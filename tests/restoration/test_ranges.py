@@ -7,7 +7,14 @@ from fixtures.random_models import Spy
 from napari_care_losses.cli.main import main
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.normalization import SAMPLED_FRAMES, PercentileNormalization, frame_range, stack_ranges
+from napari_care_losses.images.normalization import (
+    SAMPLED_FRAMES,
+    FixedLevels,
+    PercentileNormalization,
+    Standardization,
+    frame_range,
+    stack_ranges,
+)
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.ranges import chosen_normalization, estimate_ranges, frames_to_sample, smoothed
 
@@ -138,7 +145,11 @@ def test_planes_share_a_course_and_channels_do_not(axes):
     arranged = np.expand_dims(arranged, [place for place, axis in enumerate(axes) if axis == "1"])
     frames = Frames(arranged, axes)
     yielded, ranges = estimated(arranged, axes=axes)
-    assert yielded[-1] == 2 * 8 * 3 == frames_to_sample(frames, RestorationParameters(normalization="bleaching"))
+    assert (
+        yielded[-1]
+        == 2 * 8 * 3
+        == frames_to_sample(frames, RestorationParameters(normalization="bleaching"), PercentileNormalization())
+    )
     found = {}
     for index in range(len(frames)):
         place = dict(zip(axes, frames.position(index), strict=False))
@@ -162,6 +173,53 @@ def test_stacks_without_time_have_one_range(shape, axes, percentiles):
         assert {ranges.of(index, frames[index]) for index in range(len(frames))} == {expected[0]}
 
 
+class TestStatisticsOfADataset:
+    """A model may need those of all frames; unless the user says otherwise, it gets them."""
+
+    STACK = np.random.default_rng(0).gamma(2, 100, (6, 20, 20)) * np.arange(1, 7)[:, None, None]
+    LEVELS = np.percentile(STACK, [1, 99])
+    MEAN = (STACK.mean(), STACK.mean() + STACK.std())
+
+    @pytest.mark.parametrize(
+        ("normalization", "expected"),
+        [
+            (PercentileNormalization(low=1, high=99, of_dataset=True), LEVELS),
+            (Standardization(of_dataset=True), MEAN),
+        ],
+    )
+    def test_all_frames_have_the_range_of_all_pixels(self, normalization, expected):
+        yielded, ranges = estimated(self.STACK, "auto", normalization=normalization)
+        np.testing.assert_allclose(ranges_of(self.STACK, ranges), np.tile(expected, (6, 1)), rtol=1e-12)
+        assert yielded[-1] == 6 == frames_to_sample(Frames(self.STACK), RestorationParameters(), normalization)
+
+    def test_channels_have_their_own(self):
+        stack = self.STACK.reshape(3, 2, 20, 20)
+        _, ranges = estimated(stack, "auto", "TCYX", normalization=Standardization(of_dataset=True))
+        frames = Frames(stack, "TCYX")
+        for channel in (0, 1):
+            pixels = stack[:, channel]
+            for time in range(3):
+                found = ranges.of(2 * time + channel, frames[2 * time + channel])
+                np.testing.assert_allclose(found, (pixels.mean(), pixels.mean() + pixels.std()), rtol=1e-12)
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_what_the_user_asks_for_is_done(self, mode):
+        expected = ranges_of(self.STACK, estimated(self.STACK, mode)[1])
+        found = estimated(self.STACK, mode, normalization=PercentileNormalization(of_dataset=True))[1]
+        np.testing.assert_array_equal(ranges_of(self.STACK, found), expected)
+
+    @pytest.mark.parametrize("normalization", [PercentileNormalization(), Standardization(), FixedLevels()])
+    def test_for_other_models_every_frame_has_its_own(self, normalization):
+        _, ranges = estimated(self.STACK, "auto", normalization=normalization)
+        expected = [frame_range(frame, normalization) for frame in self.STACK]
+        np.testing.assert_allclose(ranges_of(self.STACK, ranges), expected, rtol=1e-12)
+
+    def test_other_percentiles_are_those_of_all_pixels_too(self):
+        normalization = PercentileNormalization(of_dataset=True)
+        _, ranges = estimated(self.STACK, "auto", normalization=normalization, low_percentile=1, high_percentile=99)
+        np.testing.assert_allclose(ranges_of(self.STACK, ranges), np.tile(self.LEVELS, (6, 1)), rtol=1e-12)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("shape", "axes"),
@@ -171,7 +229,7 @@ def test_no_more_frames_are_read_than_sampled(mode, shape, axes):
     spy = Places(np.random.default_rng(0).random(shape))
     parameters = RestorationParameters(normalization=mode)
     frames = Frames(spy, axes)
-    expected = frames_to_sample(frames, parameters)
+    expected = frames_to_sample(frames, parameters, PercentileNormalization())
     assert expected <= min(len(frames), SAMPLED_FRAMES * (2 if "C" in axes else 1))
     sampling = estimate_ranges(frames, parameters, PercentileNormalization())
     assert spy.read == []
@@ -269,7 +327,7 @@ def test_the_command_line_lists_the_ranges_and_their_defaults(capsys):
     with pytest.raises(SystemExit):
         main(["restore", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "{frame,stack,bleaching}" in shown
+    assert "{auto,frame,stack,bleaching}" in shown
     for option in ("--low-percentile", "--high-percentile"):
         assert "(default: as the model)" in shown[shown.rindex(option) :].split(" --", 1)[0]
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 from itertools import islice
 
 import dask.array as da
@@ -18,6 +19,7 @@ from napari_care_losses.errors import (
     UnreadableError,
 )
 from napari_care_losses.images.frames import Calibration, Frames
+from napari_care_losses.images.normalization import Standardization
 from napari_care_losses.io.pixel_types import OUTPUT_TYPES, cast_pixels
 from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.io.tiff_reader import read_tiff
@@ -98,6 +100,16 @@ def test_a_stopped_restoration_restores_only_the_missing_frames(stack, tmp_path,
     assert run(job(stack, out, **options, resume=True))[0] == [index for index in range(4) if index not in done]
     np.testing.assert_array_equal(np.stack(list(read_stack(out))), tifffile.imread(tmp_path / "whole.tif"))
     assert names(tmp_path) == ["in.tif", f"out{suffix}", "whole.tif"]
+
+
+def test_the_range_the_model_needs_is_the_same_job_as_that_range_by_its_name(stack, tmp_path):
+    """Runs of earlier versions, which had every range by its name, are continued."""
+    out, model = tmp_path / "out.tif", make_model()
+    model = replace(model, card=replace(model.card, normalization=Standardization(of_dataset=True)))
+    run(job(stack, out, model=model, parameters=RestorationParameters(normalization="stack")))
+    assert run(job(stack, out, model=model, parameters=RestorationParameters(), resume=True))[0] == []
+    run(job(stack, out, parameters=RestorationParameters(normalization="frame")))
+    assert run(job(stack, out, parameters=RestorationParameters(), resume=True))[0] == []
 
 
 def test_without_a_partial_file_resume_starts_anew_and_without_resume_a_run_starts_anew(stack, tmp_path):

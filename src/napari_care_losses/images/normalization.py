@@ -61,8 +61,17 @@ class Range(NamedTuple):
         return width if width > 0 else 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
 class Normalization(Parameters, ABC):
     """Which grey levels become 0 and 1 before the network sees an image."""
+
+    of_dataset: bool = parameter(
+        False, "Of the dataset", "Whether they are those of all frames of a stack together, unless the user asks."
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values; `of_dataset` only where it is set: files of earlier versions have none."""
+        return {name: value for name, value in super().to_dict().items() if name != "of_dataset" or value}
 
     @abstractmethod
     def range_of(self, pixels: NDArray[Any], *, overwrites: bool = False) -> Range:

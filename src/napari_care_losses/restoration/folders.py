@@ -109,9 +109,9 @@ def restore_files(
     Raises
     ------
     InputError
-        If two files would be restored into one.
+        If two files would be restored into one, or a range over all files is needed, which each has for itself here.
     """
-    run = run or RunOptions(resume=True)
+    parameters, run = parameters or RestorationParameters(), run or RunOptions(resume=True)
     outputs = [output_path(path, folder, model_name, file_format) for path in paths]
     for number, out in enumerate(outputs):
         if out in outputs[:number]:
@@ -119,6 +119,11 @@ def restore_files(
                 f"{paths[outputs.index(out)].name} and {paths[number].name} would both be restored into {out.name}: "
                 "rename one of them."
             )
+    if len(paths) > 1 and parameters.normalization == "auto" and model.card.normalization.of_dataset:
+        raise InputError(
+            "This model normalises by the statistics of a whole dataset, and of several files each has its own: make "
+            'one stack of them, or choose the range "of the whole stack" (--normalization stack) for one range a file.'
+        )
     for number, (path, out) in enumerate(zip(paths, outputs, strict=True)):
         problem, clipped, note = "", 0, ""
         try:
@@ -137,7 +142,7 @@ def _restored(
     path: Path,
     model: Model,
     out: Path,
-    parameters: RestorationParameters | None,
+    parameters: RestorationParameters,
     run: RunOptions,
     selection: Sequence[tuple[int, int]] | None,
     *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import ParameterError
@@ -12,6 +12,7 @@ from napari_care_losses.restoration.engines import choose as engines
 if TYPE_CHECKING:
     from distributed import Client
 
+    from napari_care_losses.images.normalization import Normalization
     from napari_care_losses.images.usable_pixels import Repairs
 
 ENGINES = ("auto", *engines.ENGINES)
@@ -34,17 +35,23 @@ class RestorationParameters(Parameters):
     >>> RestorationParameters(normalization="movie")
     Traceback (most recent call last):
     ...
-    napari_care_losses.errors.ParameterError: normalization must be one of frame, stack, bleaching; found 'movie'.
+    napari_care_losses.errors.ParameterError: normalization must be one of auto, frame, stack, bleaching; found 'movie'.
     """
 
     normalization: str = parameter(
-        "frame",
+        "auto",
         "Range",
-        "Which grey levels become 0 and 1 for the network. frame: every frame has its own range (unrelated images). "
+        "Which grey levels become 0 and 1 for the network. auto: frame, or stack for the few imported models that "
+        "normalise by the statistics of a whole dataset. frame: every frame has its own range (unrelated images). "
         "stack: one range for the stack (movies: brightness stays comparable between frames). bleaching: a range that "
         "follows bleaching, smoothed over time (movies that fade).",
-        choices=("frame", "stack", "bleaching"),
-        words={"frame": "of each frame", "stack": "of the whole stack", "bleaching": "following bleaching"},
+        choices=("auto", "frame", "stack", "bleaching"),
+        words={
+            "auto": "as the model needs",
+            "frame": "of each frame",
+            "stack": "of the whole stack",
+            "bleaching": "following bleaching",
+        },
     )
     low_percentile: float | None = parameter(
         None,
@@ -137,6 +144,19 @@ class RestorationParameters(Parameters):
         from napari_care_losses.images.usable_pixels import Repairs
 
         return Repairs(hot_pixels=self.replace_hot_pixels, lines=self.even_lines)
+
+    def resolved(self, normalization: Normalization) -> RestorationParameters:
+        """Return the parameters with the kind of range that a model of this normalization needs, if left to it.
+
+        Examples
+        --------
+        >>> from napari_care_losses.images.normalization import Standardization
+        >>> RestorationParameters().resolved(Standardization(of_dataset=True)).normalization
+        'stack'
+        """
+        if self.normalization != "auto":
+            return self
+        return replace(self, normalization="stack" if normalization.of_dataset else "frame")
 
     def identity(self) -> dict[str, Any]:
         """Return what tells jobs apart: the plain values, as earlier jobs had them: without what came later, if off."""

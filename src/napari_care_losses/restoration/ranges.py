@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,7 +100,7 @@ def estimate_ranges(
     InputError
         If a sampled pixel is beyond float32, or the low percentile is not below the high one.
     """
-    chosen = chosen_normalization(parameters, normalization)
+    parameters, chosen = parameters.resolved(normalization), chosen_normalization(parameters, normalization)
     if parameters.normalization == "frame":
         return _OwnRanges(chosen)
     if not _follows(frames, parameters):
@@ -129,11 +129,12 @@ def chosen_normalization(parameters: RestorationParameters, normalization: Norma
             f"The low percentile must be below the high one, found {low:g} % and {high:g} %: lower the one or raise "
             "the other."
         )
-    return PercentileNormalization(low=low, high=high)
+    return replace(normalization, low=low, high=high)
 
 
-def frames_to_sample(frames: Frames, parameters: RestorationParameters) -> int:
+def frames_to_sample(frames: Frames, parameters: RestorationParameters, normalization: Normalization) -> int:
     """Return how many frames `estimate_ranges` will read."""
+    parameters = parameters.resolved(normalization)
     if parameters.normalization == "frame":
         return 0
     channels, times, planes = map(int, _places(frames).shape)

@@ -80,11 +80,12 @@ def restore_frames(
     ComputeError
         If the device fails.
     """
-    parameters = parameters or RestorationParameters()
+    parameters, normalization = parameters or RestorationParameters(), model.card.normalization
     chosen = range(len(frames)) if indices is None else indices
     restorer = FrameRestorer(frames, model, parameters, region=region, device=device)
-    sampling = Steps(estimate_ranges(frames, parameters, model.card.normalization))
-    done, total, to_sample = 0, restorer.left(0, len(chosen)), frames_to_sample(frames, parameters)
+    sampling = Steps(estimate_ranges(frames, parameters, normalization))
+    to_sample = frames_to_sample(frames, parameters, normalization)
+    done, total = 0, restorer.left(0, len(chosen))
     for sampled in sampling:
         yield Progress(done, total, sampled=(sampled, to_sample))
     inputs = prefetch(restorer.read(chosen, sampling.result))

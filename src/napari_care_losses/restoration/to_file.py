@@ -74,6 +74,8 @@ def restore_to_file(
         If a frame cannot be read or the device or the disk fails; finished frames stay for a later run.
     """
     parameters, run = parameters or RestorationParameters(), run or RunOptions()
+    # the range by its own name, as jobs of earlier versions have it
+    parameters = parameters.resolved(model.card.normalization)
     outputs = [out] if scale_out is None else [out, scale_out]
     _check_outputs(outputs, model, source, run)
     check_cast(frames, run.dtype)

@@ -26,7 +26,8 @@ from fixtures.random_models import image_of, needs_openvino
 from napari_care_losses.errors import ModelFileError
 from napari_care_losses.images.normalization import FixedLevels
 from napari_care_losses.interchange.import_model import import_model
-from napari_care_losses.models.model import NOTE
+from napari_care_losses.models.model import NOTE, load_model
+from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.restore_stack import restore
 
 
@@ -184,20 +185,39 @@ class TestDescriptions:
             ("zero_mean_unit_variance", {"mode": "per_dataset", "axes": "yx"}),
             ("scale_range", {"mode": "per_dataset", "axes": "xy", "min_percentile": 1, "max_percentile": 99.8}),
             ("zero_mean_unit_variance", {"axes": ["batch", "channel", "y", "x"]}),
+            # all axes, where the axes and not a mode say it
+            ("scale_range", {"min_percentile": 1, "max_percentile": 99.8}),
         ],
     )
-    def test_statistics_of_a_dataset_are_read_and_said(self, written, name, kwargs, capsys, model_library):
+    def test_statistics_of_a_dataset_are_those_of_the_whole_stack(self, written, name, kwargs, capsys, model_library):
         step = {"id": name, "kwargs": {key: value for key, value in kwargs.items() if key != "mode"}}
         step["kwargs"]["axes"] = ["y", "x"]
+        network = seeded(Denoiser())
         path = written(
+            network,
             preprocessing=[step],
             edit=lambda v: v["inputs"][0].update(preprocessing=[{"name": name, "kwargs": kwargs}]),
         )
         assert status_of("import", path, "--name", "theirs", "--run-its-code") == 0
         assert "statistics of a whole dataset" in capsys.readouterr().out
+        stack = image_of((3, 40, 46)) * np.array([1, 3, 10], np.float32)[:, None, None]
+        if name == "scale_range":
+            low, high = np.percentile(stack, [1, 99.8])
+        else:
+            low, high = stack.mean(), stack.mean() + stack.std()
+        with torch.inference_mode():
+            given = torch.from_numpy((stack - low) / (high - low)).float()[:, None]
+            expected = network(given)[:, 0].numpy() * (high - low) + low
+        tolerance = 1e-4 * np.ptp(expected)
+        model = load_model(model_library / "theirs.safetensors")
+        np.testing.assert_allclose(restore(stack, model), expected, rtol=0, atol=tolerance)
+        of_each = restore(stack, model, RestorationParameters(normalization="frame"))
+        assert np.abs(of_each - expected).max() > 10 * tolerance
         each = {**kwargs, "axes": ["y", "x"], "mode": "per_sample"}
         path = changed(path, lambda files: files.update({"rdf.yaml": _with_step(files["rdf.yaml"], name, each)}))
-        assert NOTE not in read_foreign(path, agrees=yes).card.training
+        card = read_foreign(path, agrees=yes).card
+        assert NOTE not in card.training
+        assert not card.normalization.of_dataset
 
     def test_earlier_steps_with_numbers_and_no_mode_are_fixed(self, written):
         step = {"name": "zero_mean_unit_variance", "kwargs": {"axes": "yx", "mean": [150.0], "std": [80.0]}}

@@ -201,6 +201,7 @@ def test_the_range_is_in_plain_sight(viewer, open_widget, add_model, stack, qtbo
     widget = open_widget()
     viewer.dims.set_current_step(0, 1)
     for mode, pixels, meaning in (
+        ("auto", stack[1], "Right for separate fields"),
         ("frame", stack[1], "Right for separate fields"),
         ("stack", stack, "No flicker; worse at the end"),
         ("bleaching", None, "follows the bleaching"),

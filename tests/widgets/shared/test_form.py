@@ -130,6 +130,7 @@ def test_choices_are_shown_in_words(qtbot: QtBot) -> None:
     qtbot.addWidget(form.native)
     combo = form.editors["normalization"].native
     assert [combo.itemText(i) for i in range(combo.count())] == [
+        "as the model needs",
         "of each frame",
         "of the whole stack",
         "following bleaching",

@@ -199,7 +199,8 @@ def smallest_input(architecture: Architecture) -> int:
 
 
 def _preprocessing(v0_5: Any, normalization: Normalization) -> Any:
-    axes = [v0_5.AxisId("y"), v0_5.AxisId("x")]
+    # with the batch among the axes, the statistics are those of a whole dataset
+    axes = [v0_5.AxisId(axis) for axis in ("batch", "y", "x")[not normalization.of_dataset :]]
     if isinstance(normalization, FixedLevels):
         fixed = v0_5.FixedZeroMeanUnitVarianceKwargs(mean=normalization.low, std=normalization.high - normalization.low)
         return v0_5.FixedZeroMeanUnitVarianceDescr(kwargs=fixed)

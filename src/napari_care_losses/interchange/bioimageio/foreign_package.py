@@ -236,8 +236,8 @@ def _recognized(
 
 
 OF_DATASET = (
-    "Its package normalises by the statistics of a whole dataset, not of each image: restore movies and stacks with "
-    'the range "of the whole stack" (--normalization stack).'
+    "Its package normalises by the statistics of a whole dataset: the frames of a stack share one range, unless you "
+    "choose another."
 )
 
 UNKNOWN = "unknown"
@@ -297,7 +297,7 @@ def _card(
             "package": _package_name(described),
             "authors": list(_authors(described)),
             "imported": datetime.now(UTC).date().isoformat(),
-            **({NOTE: OF_DATASET} if interface.preprocessing.is_of_dataset else {}),
+            **({NOTE: OF_DATASET} if interface.normalization.of_dataset else {}),
         },
     )
 

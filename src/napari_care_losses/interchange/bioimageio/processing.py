@@ -34,8 +34,6 @@ class Preprocessing:
     def __init__(self, tensor: dict[str, Any]) -> None:
         # what becomes 0 and 1; None before any step
         self.normalization: Normalization | None = None
-        # whether the statistics are meant to be those of all images, not of each
-        self.is_of_dataset = False
         self._tensor = tensor.get("id", tensor.get("name"))
         self.gain, self.offset, self.lowest, self.highest = 1.0, 0.0, -NO_BOUND, NO_BOUND
         for name, kwargs in _listed(tensor, "preprocessing"):
@@ -97,13 +95,12 @@ class Preprocessing:
             mean, divisor = _mean_and_divisor(kwargs)
             self._restart(FixedLevels(low=mean, high=mean + divisor), keeps_scale=True)
         elif name == "zero_mean_unit_variance":
-            self._check_statistics(name, kwargs)
-            self._restart(Standardization())
+            self._restart(Standardization(of_dataset=self._is_of_dataset(name, kwargs)))
         elif name == "scale_range":
-            self._check_statistics(name, kwargs)
+            of_dataset = self._is_of_dataset(name, kwargs)
             low, high = _number(kwargs, "min_percentile", 0.0), _number(kwargs, "max_percentile", 100.0)
             try:
-                self._restart(PercentileNormalization(low=low, high=high))
+                self._restart(PercentileNormalization(low=low, high=high, of_dataset=of_dataset))
             except ParameterError as error:
                 raise ModelFileError(f"The network's input is scaled by percentiles: {error}") from error
         else:
@@ -131,7 +128,11 @@ class Preprocessing:
         self.lowest = max(self.lowest, _number(kwargs, "min", -NO_BOUND))
         self.highest = min(self.highest, _number(kwargs, "max", NO_BOUND))
 
-    def _check_statistics(self, name: str, kwargs: dict[str, Any]) -> None:
+    def _is_of_dataset(self, name: str, kwargs: dict[str, Any]) -> bool:
+        """Return whether the statistics of a step are those of all images, not of each; refuse those of other axes.
+
+        Before description 0.5 its mode says so; since then the axes do, where none stands for all, the batch included.
+        """
         if kwargs.get("reference_tensor") not in (None, self._tensor):
             raise ModelFileError(
                 f"The network's input is processed by {name} of another tensor: this is not supported."
@@ -144,7 +145,8 @@ class Preprocessing:
             raise ModelFileError(
                 f"The network's input is processed by {name} over {shortened(axes)}: expected y and x."
             )
-        self.is_of_dataset |= kwargs.get("mode") == "per_dataset" or bool(letters & {"b", "batch"})
+        mode = kwargs.get("mode")
+        return mode == "per_dataset" or bool(letters & {"b", "batch"}) or (mode is None and axes is None)
 
 
 def _is_fixed(name: str, kwargs: dict[str, Any]) -> bool:

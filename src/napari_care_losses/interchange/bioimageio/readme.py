@@ -75,16 +75,17 @@ def _normalized(normalization: Normalization) -> tuple[str, str, str]:
             f"{normalization.low:g}",
             f"{normalization.high - normalization.low:g}",
         )
+    over = f"over {'batch, ' if normalization.of_dataset else ''}y and x"
     if isinstance(normalization, Standardization):
         return (
-            "its mean becomes 0 and its standard deviation 1 (`zero_mean_unit_variance`, over y and x).",
+            f"its mean becomes 0 and its standard deviation 1 (`zero_mean_unit_variance`, {over}).",
             "mean",
             "standard_deviation",
         )
     assert isinstance(normalization, PercentileNormalization)
     low, high = f"{normalization.low:g}", f"{normalization.high:g}"
     return (
-        f"its percentiles {low} and {high} become 0 and 1 (`scale_range`, over y and x).",
+        f"its percentiles {low} and {high} become 0 and 1 (`scale_range`, {over}).",
         f"p{low}",
         f"(p{high} - p{low})",
     )

@@ -117,7 +117,7 @@ def restore_on_cluster(
     from napari_care_losses.restoration.cluster.worker import ClusterJob, RestoringPlugin
 
     sampling = Steps(estimate_ranges(frames, parameters, model.card.normalization))
-    total, to_sample = len(indices), frames_to_sample(frames, parameters)
+    total, to_sample = len(indices), frames_to_sample(frames, parameters, model.card.normalization)
     for sampled in sampling:
         yield Progress(0, total, sampled=(sampled, to_sample))
     client = run.cluster

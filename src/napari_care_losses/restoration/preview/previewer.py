@@ -169,7 +169,7 @@ class Previewer:
                 self._estimation = None
                 raise
             else:
-                total = frames_to_sample(frames, parameters)
+                total = frames_to_sample(frames, parameters, normalization)
                 yield PreviewTile(0, 0, note=f"estimating the range, frame {read} of {total}")
         return self._ranges
 

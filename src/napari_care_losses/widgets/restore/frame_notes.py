@@ -39,7 +39,7 @@ MEANING = {
     "stack": "No flicker; worse at the end of a movie that bleaches.",
     "bleaching": "No flicker; follows the bleaching, which stays visible in the result.",
 }
-"""By `RestorationParameters.normalization`, for stacks."""
+"""By `RestorationParameters.normalization` but auto, for stacks."""
 
 RESCALES = (
     "This model changes the brightness: grey levels cannot be compared between images. They can with the low band "
@@ -166,6 +166,7 @@ class RangeNote(QLabel):
         if frames is None or card is None:
             self.setVisible(False)
             return
+        parameters = parameters.resolved(card.normalization)
         meaning = MEANING[parameters.normalization] if len(frames) > 1 else ""
         # the data themselves: an id may be used again
         wanted = (frames.data, frames.axes, parameters, card.normalization)
@@ -178,7 +179,7 @@ class RangeNote(QLabel):
         try:
             known = self._known
             if known is None or known[0][0] is not wanted[0] or known[0][1:] != wanted[1:]:
-                total = frames_to_sample(frames, parameters)
+                total = frames_to_sample(frames, parameters, normalization)
                 estimating = Steps(estimate_ranges(frames, parameters, normalization))
                 for done in estimating:
                     yield f"Estimating the range, {done} of {total} frames…"
