@@ -1,5 +1,6 @@
 """Make the CAREamics packages that the tests read, in an environment with careamics 0.3.5: see `benchmarks/peers.sh`.
 
+    build/bench/env/careamics/bin/python -m pip install "pydantic<2.14"
     build/bench/env/careamics/bin/python tools/make_careamics_fixture.py tests/data/careamics
 
 Three small models as CAREamics itself trains and exports them, an image, and what CAREamics makes of it.
@@ -20,8 +21,8 @@ from careamics.config.factories import create_advanced_care_config, create_advan
 CARE, N2V = create_advanced_care_config, create_advanced_n2v_config
 MODELS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     # without batch normalisation, whose numbers are in the state dict all the same
-    "care": (CARE, {"depth": 1, "residual": True, "use_batch_norm": False}, {}),
-    "n2v": (N2V, {"depth": 2}, {}),
+    "care": (CARE, {"depth": 1, "use_batch_norm": False}, {}),
+    "n2v": (N2V, {"depth": 2, "residual": True}, {}),
     "n2v2": (N2V, {"depth": 1}, {"use_n2v2": True}),
 }
 COMMON = {

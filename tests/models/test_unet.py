@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_care_losses.models.architecture import PRESETS, Architecture
+from napari_care_losses.models.architecture import BILINEAR, NEAREST, PRESETS, Architecture
 from napari_care_losses.models.unet import SCALE_FLOOR, CareNetwork, training_layout, upsampled_kernel
+
+UPSAMPLINGS = (NEAREST, BILINEAR)
 
 
 def number_of_parameters(network):
@@ -69,11 +71,12 @@ def test_scale_is_positive_and_only_there_when_asked():
     assert network(image).scale.min() >= SCALE_FLOOR
 
 
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 9])
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size):
+def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size, upsampling):
     """With all weights positive, a change reaches every pixel of the receptive field."""
-    architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=1, residual=False)
+    architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=1, residual=False, upsampling=upsampling)
     network = CareNetwork(architecture).double()
     for parameter in network.parameters():
         torch.nn.init.constant_(parameter, 0.1)
@@ -93,6 +96,7 @@ def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size
 
 def plain(network, image):
     """The CARE network as CSBDeep writes it: upsample, concatenate, convolve."""
+    mode = network.architecture.upsampling
     features, skips = image, []
     for block in network.down:
         for layer in block:
@@ -102,18 +106,20 @@ def plain(network, image):
     for layer in network.middle:
         features = functional.relu(layer(features))
     for block in network.up:
-        features = torch.cat([functional.interpolate(features, scale_factor=2, mode="nearest"), skips.pop()], dim=1)
+        features = torch.cat([functional.interpolate(features, scale_factor=2, mode=mode), skips.pop()], dim=1)
         for layer in block:
             features = functional.relu(layer(features))
     return network.mean(features) + image
 
 
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 9])
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_equals_the_plain_formula_to_the_border_and_so_do_its_gradients(depth, kernel_size, memory_format):
+def test_equals_the_plain_formula_to_the_border_and_so_do_its_gradients(depth, kernel_size, memory_format, upsampling):
     generator = torch.Generator().manual_seed(depth)
-    network = CareNetwork(Architecture(depth=depth, kernel_size=kernel_size, filters=4), generator)
+    architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=4, upsampling=upsampling)
+    network = CareNetwork(architecture, generator)
     network.to(memory_format=memory_format)
     for name, parameter in network.named_parameters():
         if "bias" in name:

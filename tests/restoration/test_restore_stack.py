@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from napari_care_losses.errors import InputError, ParameterError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import PercentileNormalization, frame_range
-from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.architecture import BILINEAR, NEAREST, Architecture
 from napari_care_losses.restoration.engines.base import Engine
 from napari_care_losses.restoration.low_band import noise_limited_sigma, tie_low_band
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore, restore_frames
@@ -49,9 +49,10 @@ def by_hand(image, model):
     tile_size=st.integers(1, 80),
     depth=st.integers(1, 3),
     kernel_size=st.sampled_from([3, 5]),
+    upsampling=st.sampled_from([NEAREST, BILINEAR]),
 )
-def test_tiles_equal_the_whole(height, width, tile_size, depth, kernel_size):
-    architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=2)
+def test_tiles_equal_the_whole(height, width, tile_size, depth, kernel_size, upsampling):
+    architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=2, upsampling=upsampling)
     model, image = make_model(architecture, seed=depth), image_of((height, width))
     parameters = [RestorationParameters(engine="torch", tile_size=size) for size in (tile_size, 16384)]
     tiled, whole = (restore(image, model, each, device="cpu") for each in parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.parameters import Parameters, parameter
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 IMAGE = "image"
 """Name of the network's input in the plan of its layers."""
 
-PLAIN, POOLING, MERGING, HEAD = "plain", "pooling", "merging", "head"
+PLAIN, POOLING, MERGING, BLENDING, HEAD = "plain", "pooling", "merging", "blending", "head"
 """Kinds of layers, by what happens around the convolution.
 
 All are followed by a ReLU but the heads. A pooling layer first takes the maximum of every 2 x 2 pixels of its source; a
-merging layer first doubles its source by repeating pixels, and appends the channels of its skip.
+merging layer first doubles its source by repeating pixels, a blending one by bilinear interpolation, and both append
+the channels of their skip.
 """
+
+NEAREST, BILINEAR = "nearest", "bilinear"
+"""Ways of doubling coarse features: CSBDeep's, and that of networks of other tools."""
 
 Value = TypeVar("Value")
 
@@ -30,7 +34,7 @@ class Layer(NamedTuple):
     name: str
     """Its weights are called ``name.weight`` and ``name.bias``."""
     kind: str
-    """`PLAIN`, `POOLING`, `MERGING` or `HEAD`."""
+    """`PLAIN`, `POOLING`, `MERGING`, `BLENDING` or `HEAD`."""
     channels_in: int
     """Number of channels that it reads, those of the skip included."""
     channels_out: int
@@ -39,7 +43,7 @@ class Layer(NamedTuple):
     source: str
     """Name of the layer it reads, or `IMAGE`."""
     skip: str = ""
-    """Name of the layer whose channels are appended to the source's; empty for all but merging layers."""
+    """Name of the layer whose channels are appended to the source's; empty for all but merging and blending layers."""
     skip_channels: int = 0
 
 
@@ -88,11 +92,22 @@ class Architecture(Parameters):
     filters: int = parameter(32, "First filters", "Filters of the first convolution.", low=1, high=256)
     residual: bool = parameter(True, "Residual", "Whether the input is added to the output.")
     predicts_scale: bool = parameter(False, "Predicts scale", "Whether a second head gives the Laplace scale.")
+    upsampling: str = parameter(
+        NEAREST,
+        "Upsampling",
+        "How coarse features are doubled. nearest: pixels are repeated, as in CSBDeep. bilinear: they are "
+        "interpolated, as in CAREamics.",
+        choices=(NEAREST, BILINEAR),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kernel_size % 2 == 0:
             raise ParameterError(f"kernel_size must be odd, found {self.kernel_size}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values; `upsampling` only where it is not CSBDeep's: files of earlier versions have none."""
+        return {name: value for name, value in super().to_dict().items() if (name, value) != ("upsampling", NEAREST)}
 
     @property
     def channels_in(self) -> int:
@@ -119,7 +134,8 @@ class Architecture(Parameters):
         add("middle.0", self.filters << self.depth, POOLING)
         add("middle.1", self.filters << max(0, self.depth - 1))
         for number, level in enumerate(reversed(range(self.depth))):
-            add(f"up.{number}.0", self.filters << level, MERGING, skips.pop())
+            kind = MERGING if self.upsampling == NEAREST else BLENDING
+            add(f"up.{number}.0", self.filters << level, kind, skips.pop())
             add(f"up.{number}.1", self.filters << max(0, level - 1))
         last = made[-1]
         heads = ("mean", "scale") if self.predicts_scale else ("mean",)
@@ -162,12 +178,12 @@ class Architecture(Parameters):
         """Distance in pixels from which an input pixel can still reach an output pixel, rounded up to `block`.
 
         A tile restored with this margin on every side equals the whole image. The reach is that of two convolutions a
-        level, twice where the path goes down and up again, plus what pooling to the coarser grid adds;
-        ``tests/models/test_unet.py`` measures it.
+        level, twice where the path goes down and up again, plus what pooling to the coarser grid adds, twice where it
+        is interpolated from; ``tests/models/test_unet.py`` measures it.
         """
         radius = self.kernel_size // 2
         convolutions = sum(2 * 2 * (radius << level) for level in range(self.depth)) + 2 * radius * self.block
-        reach = convolutions + self.block - 1
+        reach = convolutions + (1 if self.upsampling == NEAREST else 2) * (self.block - 1)
         return -(-reach // self.block) * self.block
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_care_losses.models.architecture import HEAD, POOLING, run_layers
+from napari_care_losses.models.architecture import BLENDING, HEAD, POOLING, run_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class Prediction(NamedTuple):
 class CareNetwork(nn.Module):
     """U-Net with a residual connection from input to output.
 
-    Zero "same" padding, ReLU, 2 x 2 max pooling, nearest-neighbour upsampling, no normalisation layers;
+    Zero "same" padding, ReLU, 2 x 2 max pooling, nearest-neighbour upsampling if not bilinear, no normalisation layers;
     Glorot-uniform kernels and zero biases as in CSBDeep. Upsampling and the convolution after it are one operation,
     exact but for rounding.
 
@@ -91,7 +91,9 @@ class CareNetwork(nn.Module):
         convolution = cast("nn.Conv2d", self.get_submodule(layer.name))
         if layer.kind == HEAD:
             return cast("Tensor", convolution(features))
-        if skip is not None:
+        if layer.kind == BLENDING and skip is not None:
+            features = torch.cat([functional.interpolate(features, scale_factor=2.0, mode="bilinear"), skip], dim=1)
+        elif skip is not None:
             return _merged(convolution, features, skip)
         if layer.kind == POOLING:
             features = functional.max_pool2d(features, 2)

@@ -14,7 +14,7 @@ from fixtures.csbdeep_models import zip_of
 from fixtures.random_models import bundled_model, make_model
 
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio
-from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.architecture import BILINEAR, Architecture
 
 PROJECT = Path(__file__).parents[3]
 
@@ -45,7 +45,7 @@ def run_test_of(tool, package):
     [
         Architecture(depth=1, kernel_size=5, filters=4, predicts_scale=True),
         Architecture(depth=2, kernel_size=3, filters=4, residual=False),
-        Architecture(depth=3, kernel_size=5, filters=2),
+        Architecture(depth=3, kernel_size=5, filters=2, upsampling=BILINEAR),
     ],
 )
 def test_every_kind_of_weights_passes(tool, tmp_path, architecture):

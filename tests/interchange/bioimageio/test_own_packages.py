@@ -24,7 +24,7 @@ from napari_care_losses.images.normalization import PercentileNormalization, fra
 from napari_care_losses.interchange import archives
 from napari_care_losses.interchange.bioimageio import network_source, read_state_dict
 from napari_care_losses.interchange.bioimageio.export import export_bioimageio, smallest_input
-from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.architecture import BILINEAR, Architecture
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 
 SCALED = Architecture(depth=1, kernel_size=5, filters=2, predicts_scale=True)
@@ -32,6 +32,7 @@ ARCHITECTURES = [
     SCALED,
     Architecture(depth=2, kernel_size=3, filters=2, residual=False),
     Architecture(depth=3, kernel_size=1, filters=1),
+    Architecture(depth=2, kernel_size=3, filters=2, upsampling=BILINEAR),
 ]
 
 

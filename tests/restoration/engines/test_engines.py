@@ -15,7 +15,7 @@ from napari_care_losses.compute.devices import choose_device, leave_a_core
 from napari_care_losses.compute.memory import LEAST_MEMORY
 from napari_care_losses.errors import ComputeError, InputError
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.architecture import BILINEAR, Architecture
 from napari_care_losses.restoration.engines import choose, torch_engine
 from napari_care_losses.restoration.engines.base import MEMORY_CAP
 from napari_care_losses.restoration.engines.choose import open_engine
@@ -62,8 +62,10 @@ class TestEveryEngine:
             Architecture(depth=2, kernel_size=1, filters=2),
             Architecture(depth=1, kernel_size=15, filters=1),
             Architecture(depth=6, kernel_size=3, filters=1),
+            Architecture(depth=2, kernel_size=3, filters=2, upsampling=BILINEAR),
+            Architecture(depth=1, kernel_size=5, filters=2, residual=False, upsampling=BILINEAR),
         ],
-        ids=lambda architecture: f"depth {architecture.depth} kernel {architecture.kernel_size}",
+        ids=lambda each: f"depth {each.depth} kernel {each.kernel_size} {each.upsampling}",
     )
     def test_equals_the_network(self, name, architecture):
         engine = open_engine(name, make_model(architecture), "cpu")

@@ -1,12 +1,14 @@
 """Calibration: the equalised network computes the same, and its ranges hold the activations of the image."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from fixtures.random_models import bundled_model, make_model, needs_openvino, plainly, tile_of
 from torch.nn import functional
 
-from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.architecture import BILINEAR, Architecture
 from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, quantize
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -16,8 +18,9 @@ EVERY = [
     for depth in (1, 2, 3, 4)
     for kernel_size in (3, 5, 7)
 ]
+EVERY += [dataclasses.replace(architecture, upsampling=BILINEAR) for architecture in EVERY[3:5]]
 every_architecture = pytest.mark.parametrize(
-    "architecture", EVERY, ids=lambda architecture: f"depth {architecture.depth} kernel {architecture.kernel_size}"
+    "architecture", EVERY, ids=lambda each: f"depth {each.depth} kernel {each.kernel_size} {each.upsampling}"
 )
 
 
@@ -53,7 +56,9 @@ def restored(architecture, weights, tile, *, ranges=None, room=1.0):
         features = functional.max_pool2d(features, 2)
     features = activated("middle.1", activated("middle.0", features))
     for level in range(architecture.depth):
-        features = torch.cat([functional.interpolate(features, scale_factor=2), skips.pop()], 1)
+        features = torch.cat(
+            [functional.interpolate(features, scale_factor=2, mode=architecture.upsampling), skips.pop()], 1
+        )
         features = activated(f"up.{level}.1", activated(f"up.{level}.0", features))
     mean, scale = convolved("mean", features) + image * architecture.residual, None
     if architecture.predicts_scale:

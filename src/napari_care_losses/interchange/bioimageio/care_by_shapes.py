@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.errors import ParameterError
-from napari_care_losses.models.architecture import MERGING, Architecture
+from napari_care_losses.models.architecture import NEAREST, Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def care_candidates(
-    tensors: Mapping[str, NDArray[np.float32]], order: Sequence[str]
+    tensors: Mapping[str, NDArray[np.float32]], order: Sequence[str], upsampling: str = NEAREST
 ) -> Iterator[tuple[Architecture, Weights]]:
-    """Yield the CARE networks that a state dict may hold, whatever its names.
+    """Yield the CARE networks of one upsampling that a state dict may hold, whatever its names.
 
     Layers must be in the order in which they compute. Shapes do not show whether the input is added to the output, nor
     whether merging layers read upsampled or skipped features first: all four networks are yielded, and the package's
@@ -35,7 +35,9 @@ def care_candidates(
         return
     for residual in (True, False):
         try:
-            architecture = Architecture(depth=depth, kernel_size=kernel, filters=filters, residual=residual)
+            architecture = Architecture(
+                depth=depth, kernel_size=kernel, filters=filters, residual=residual, upsampling=upsampling
+            )
         except ParameterError:
             return
         expected = architecture.weight_shapes()
@@ -50,7 +52,7 @@ def _skipped_first(architecture: Architecture, weights: Weights) -> Weights:
     """Return the weights of a network whose merging layers read skipped features first, in the order used here."""
     turned = dict(weights)
     for layer in architecture.layers():
-        if layer.kind == MERGING:
+        if layer.skip:
             name = f"{layer.name}.weight"
             skipped, upsampled = np.split(weights[name], [layer.skip_channels], axis=1)
             turned[name] = np.concatenate([upsampled, skipped], axis=1)

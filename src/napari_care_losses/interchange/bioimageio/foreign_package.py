@@ -20,12 +20,14 @@ import numpy as np
 from napari_care_losses.errors import ForeignProgram, ModelFileError, ParameterError, UnagreedProgramError
 from napari_care_losses.images.normalization import frame_range
 from napari_care_losses.interchange.bioimageio.care_by_shapes import care_candidates
+from napari_care_losses.interchange.bioimageio.careamics_unet import care_weights, is_careamics_unet
 from napari_care_losses.interchange.bioimageio.rdf import at, copy_checked
 from napari_care_losses.interchange.bioimageio.tensors import TOLERANCE, read_interface
 from napari_care_losses.interchange.csbdeep.keras_weights import convolutions, torch_kernel
 from napari_care_losses.interchange.csbdeep.model_folder import READER as READ_HDF5
 from napari_care_losses.interchange.sandbox import Limits, read_confined
 from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.models.architecture import BILINEAR, NEAREST
 from napari_care_losses.models.model import NOTE, Model, ModelCard
 from napari_care_losses.models.program import ONNX, TENSOR, TORCHSCRIPT, Program
 from napari_care_losses.models.user_folder import agree
@@ -163,6 +165,9 @@ def _test(contents: Contents, interface: Interface, folder: Path) -> _Test:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
             raise ModelFileError(f"The package's test image is damaged ({str(error)[:200]}).") from error
+        if "b" in axes and array.ndim == len(axes):
+            # the first of several
+            array = array.take([0], axis=axes.index("b")) if array.shape[axes.index("b")] > 1 else array
         is_image = array.ndim == len(axes) and all(
             size == 1 for axis, size in zip(axes, array.shape, strict=False) if axis not in "yx"
         )
@@ -206,6 +211,10 @@ def _recognized(
             order = read_json(found.notes["order"])
         except (KeyError, ValueError) as error:
             raise ModelFileError(f"its list of tensors is damaged ({error})") from error
+    upsampling = NEAREST
+    if is_careamics_unet(tensors):
+        tensors, upsampling = care_weights(tensors, contents, described, interface.normalization), BILINEAR
+        order = list(tensors)
     if not interface.preprocessing.is_plain:
         raise ModelFileError("its input is scaled or clipped after it is normalised, which CARE networks are not here")
     import torch
@@ -214,7 +223,7 @@ def _recognized(
     given = torch.from_numpy(grey_range.apply(test.image))[None, None]
     extent = float(np.ptp(test.expected))
     difference = math.inf
-    for architecture, weights in care_candidates(tensors, order):
+    for architecture, weights in care_candidates(tensors, order, upsampling):
         if any(size % architecture.block for size in test.image.shape):
             raise ModelFileError(
                 f"the test image has {test.image.shape} px, no multiples of the {architecture.block} px of the network"
@@ -251,15 +260,16 @@ def _tried(
     import torch
 
     data = path.read_bytes()
+    block, smallest, size = interface.square_sizes()
     try:
         program = Program(
             kind=kind,
             sha256=_sha256(data),
             axes_in=interface.axes_in,
             axes_out=interface.axes_out,
-            block=interface.block,
-            smallest=interface.smallest,
-            size=interface.size,
+            block=block,
+            smallest=smallest,
+            size=size,
             margin=interface.halo,
             gain=interface.preprocessing.gain,
             offset=interface.preprocessing.offset,

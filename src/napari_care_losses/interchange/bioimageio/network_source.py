@@ -1,7 +1,7 @@
 """The CARE network as a bioimage.io package holds it: this file needs torch alone.
 
-A U-Net of convolutions with zero "same" padding, ReLU, 2 x 2 max pooling and nearest-neighbour upsampling, with a
-residual connection from input to output (Weigert et al. 2018, doi:10.1038/s41592-018-0216-7; CSBDeep 0.8.2).
+A U-Net of convolutions with zero "same" padding, ReLU, 2 x 2 max pooling and upsampling, with a residual connection
+from input to output (Weigert et al. 2018, doi:10.1038/s41592-018-0216-7; CSBDeep 0.8.2).
 """
 
 from __future__ import annotations
@@ -28,11 +28,22 @@ class CareUNet(nn.Module):
         Whether the input is added to the output.
     predicts_scale : bool
         Whether a second head gives the Laplace scale of every pixel.
+    upsampling : str
+        "nearest" or "bilinear".
     """
 
-    def __init__(self, depth: int, kernel_size: int, filters: int, residual: bool, predicts_scale: bool) -> None:
+    def __init__(
+        self,
+        depth: int,
+        kernel_size: int,
+        filters: int,
+        residual: bool,
+        predicts_scale: bool,
+        upsampling: str = "nearest",
+    ) -> None:
         super().__init__()
         self.residual = residual
+        self.upsampling = upsampling
 
         def convolutions(channels: int, *widths: int) -> nn.ModuleList:
             pairs = zip((channels, *widths), widths, strict=False)
@@ -59,7 +70,7 @@ class CareUNet(nn.Module):
             features = functional.max_pool2d(features, 2)
         features = _activated(self.middle, features)
         for block in self.up:
-            coarse = functional.interpolate(features, scale_factor=2.0, mode="nearest")
+            coarse = functional.interpolate(features, scale_factor=2.0, mode=self.upsampling)
             features = _activated(block, torch.cat([coarse, skips.pop()], dim=1))
         mean: Tensor = self.mean(features)
         if self.residual:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.models.architecture import HEAD, POOLING, run_layers
+from napari_care_losses.models.architecture import BLENDING, HEAD, POOLING, run_layers
 from napari_care_losses.models.unet import SCALE_FLOOR
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ OPSET = 13
 """Version of the operators; old enough for the programs in Java and C++ that run such files."""
 
 IR_VERSION = 7
+
+_NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+_LINEAR = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
 
 
 def onnx_model(model: Model, input_name: str, output_names: list[str]) -> bytes:
@@ -76,13 +79,8 @@ class _Graph:
         if skip is not None:
             if not any(constant.name == "doubled" for constant in self.constants):
                 self.constant("doubled", np.array([1, 1, 2, 2], np.float32))
-            upsampled = self.add(
-                "Resize",
-                [features, "", "doubled"],
-                mode="nearest",
-                coordinate_transformation_mode="asymmetric",
-                nearest_mode="floor",
-            )
+            doubling = _LINEAR if layer.kind == BLENDING else _NEAREST
+            upsampled = self.add("Resize", [features, "", "doubled"], **doubling)
             features = self.add("Concat", [upsampled, skip], axis=1)
         weight, bias = (
             self.constant(name, self._weights[name]) for name in (f"{layer.name}.weight", f"{layer.name}.bias")

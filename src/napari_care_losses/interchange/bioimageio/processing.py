@@ -92,7 +92,7 @@ class Preprocessing:
         elif name == "clip":
             self._clip(kwargs)
         elif _is_fixed(name, kwargs):
-            mean, divisor = _mean_and_divisor(kwargs)
+            mean, divisor = mean_and_divisor(kwargs)
             self._restart(FixedLevels(low=mean, high=mean + divisor), keeps_scale=True)
         elif name == "zero_mean_unit_variance":
             self._restart(Standardization(of_dataset=self._is_of_dataset(name, kwargs)))
@@ -155,7 +155,8 @@ def _is_fixed(name: str, kwargs: dict[str, Any]) -> bool:
     return name == "fixed_zero_mean_unit_variance" or (name == "zero_mean_unit_variance" and is_given)
 
 
-def _mean_and_divisor(kwargs: dict[str, Any]) -> tuple[float, float]:
+def mean_and_divisor(kwargs: dict[str, Any]) -> tuple[float, float]:
+    """Return what is subtracted and what is divided by; raise `ModelFileError` if those are no two such numbers."""
     mean, divisor = _number(kwargs, "mean"), _number(kwargs, "std") + _number(kwargs, "eps", EPS)
     if divisor <= 0:
         raise ModelFileError(f"The package divides by a standard deviation of {divisor:g}: expected one above 0.")
@@ -168,7 +169,7 @@ def _linear(name: str, kwargs: dict[str, Any]) -> tuple[float, float] | None:
         return _number(kwargs, "gain", 1.0), _number(kwargs, "offset", 0.0)
     if not _is_fixed(name, kwargs):
         return None
-    mean, divisor = _mean_and_divisor(kwargs)
+    mean, divisor = mean_and_divisor(kwargs)
     return 1 / divisor, -mean / divisor
 
 

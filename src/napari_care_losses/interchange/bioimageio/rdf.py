@@ -48,12 +48,17 @@ class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
 _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
 
 
-def read_description(contents: Contents, name: str) -> dict[str, Any]:
-    """Return the description of a model; raises `ModelFileError` if it is damaged, or does not describe a model."""
+def read_yaml(contents: Contents, name: str) -> Any:
+    """Return the plain values of a YAML file; raises `ModelFileError` if it is damaged."""
     try:
-        described = checked(yaml.load(contents.read(name), _PlainLoader))
+        return checked(yaml.load(contents.read(name), _PlainLoader))
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{name} is damaged ({' '.join(str(error).split())[:300]}).") from error
+
+
+def read_description(contents: Contents, name: str) -> dict[str, Any]:
+    """Return the description of a model; raises `ModelFileError` if it is damaged, or does not describe a model."""
+    described = read_yaml(contents, name)
     # before description 0.3.2 there was no type
     if not isinstance(described, dict) or described.get("type", "model" if "weights" in described else None) != "model":
         raise ModelFileError(

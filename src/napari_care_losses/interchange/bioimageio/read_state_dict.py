@@ -31,12 +31,17 @@ def read(path: str) -> dict[str, Tensor]:
         raise RefusedStateDict("it is no state dict of names and tensors")
     left = MAX_VALUES
     for name, tensor in found.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.dtype != torch.float32:
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or not _is_number(tensor):
             raise RefusedStateDict(f"{name!r} is no plain tensor of float32 numbers")
         left -= tensor.numel()
         if left < 0:
             raise RefusedStateDict(f"{name!r} claims a tensor of shape {tuple(tensor.shape)}: too large")
     return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in found.items()}
+
+
+def _is_number(tensor: Tensor) -> bool:
+    # batch normalisations count their batches
+    return tensor.dtype == torch.float32 or (tensor.dtype == torch.int64 and tensor.ndim == 0)
 
 
 def main(source: str, target: str) -> int:

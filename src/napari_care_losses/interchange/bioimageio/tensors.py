@@ -26,12 +26,8 @@ class Interface:
 
     axes_in: str
     axes_out: str
-    block: int
-    """Step of the sizes it takes."""
-    smallest: int
-    """Smallest size it takes."""
-    size: int
-    """The only size it takes; 0 for any."""
+    sizes: tuple[tuple[int, int], tuple[int, int]]
+    """Least size that it takes along y and x, and the step, 0 for a fixed size."""
     halo: int
     """Declared distance from the edges of a tile within which its result is wrong."""
     preprocessing: Preprocessing
@@ -46,21 +42,34 @@ class Interface:
         """What becomes 0 and 1."""
         return self.preprocessing.normalization or FixedLevels(low=0.0, high=1.0)
 
+    def square_sizes(self) -> tuple[int, int, int]:
+        """Return step, smallest and only size (0 for any) along y and x; refuse networks that take no square images."""
+        (least_y, step_y), (least_x, step_x) = self.sizes
+        if step_y and step_x:
+            step = math.lcm(step_y, step_x)
+            smallest = max(least_y, least_x)
+            if smallest % step_y != least_y % step_y or smallest % step_x != least_x % step_x or step > 4096:
+                raise ModelFileError(f"The network takes no square images: y {self.sizes[0]}, x {self.sizes[1]}.")
+            return step, smallest, 0
+        if step_y or step_x or least_y != least_x:
+            raise ModelFileError(
+                f"The network takes images of {least_y} x {least_x} px: only square ones can be imported."
+            )
+        # the description does not give the block: the trial finds it
+        return 1, 1, least_y
+
 
 def read_interface(described: dict[str, Any]) -> Interface:
     """Return the interface from a description; raises `ModelFileError` if it demands what cannot be done here."""
     entering, leaving = (_only(described, name) for name in ("inputs", "outputs"))
     axes_in, axes_out = _axes(entering), _axes(leaving)
-    block, smallest, size = _sizes(entering, axes_in)
     _check_result(entering, leaving, axes_out)
     preprocessing = Preprocessing(entering)
     is_new = isinstance(entering.get("axes"), list)
     return Interface(
         axes_in=axes_in,
         axes_out=axes_out,
-        block=block,
-        smallest=smallest,
-        size=size,
+        sizes=_sizes(entering, axes_in),
         halo=_halo(leaving, axes_out),
         preprocessing=preprocessing,
         is_undone=preprocessing.is_undone(leaving),
@@ -97,23 +106,13 @@ def _axes(tensor: dict[str, Any]) -> str:
     return axes
 
 
-def _sizes(tensor: dict[str, Any], axes: str) -> tuple[int, int, int]:
-    """Return step, smallest and only size along y and x; there must be one channel."""
+def _sizes(tensor: dict[str, Any], axes: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return least size and step along y and x; there must be one channel."""
     allowed = {axis: _size(tensor, axes, place) for place, axis in enumerate(axes)}
     channels = allowed.get("c", (1, 0))
     if channels != (1, 0):
         raise ModelFileError("The network takes several channels: only those of 1 can be imported.")
-    (least_y, step_y), (least_x, step_x) = allowed["y"], allowed["x"]
-    if step_y and step_x:
-        step = math.lcm(step_y, step_x)
-        smallest = max(least_y, least_x)
-        if smallest % step_y != least_y % step_y or smallest % step_x != least_x % step_x or step > 4096:
-            raise ModelFileError(f"The network takes no square images: y {allowed['y']}, x {allowed['x']}.")
-        return step, smallest, 0
-    if step_y or step_x or least_y != least_x:
-        raise ModelFileError(f"The network takes images of {least_y} x {least_x} px: only square ones can be imported.")
-    # the description does not give the block: the trial finds it
-    return 1, 1, least_y
+    return allowed["y"], allowed["x"]
 
 
 def _size(tensor: dict[str, Any], axes: str, place: int) -> tuple[int, int]:

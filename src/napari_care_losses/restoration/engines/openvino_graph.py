@@ -10,7 +10,7 @@ import openvino
 import torch
 from openvino import opset13 as operations
 
-from napari_care_losses.models.architecture import HEAD, POOLING, run_layers
+from napari_care_losses.models.architecture import BLENDING, HEAD, POOLING, run_layers
 from napari_care_losses.models.unet import SCALE_FLOOR, upsampled_kernel
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ class _Builder:
             features = operations.max_pool(
                 features, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], "floor", "explicit", "i64"
             ).output(0)
-        if skip is not None and layer.kernel_size % 4 == 3:
-            # An even kernel on the coarse grid, whose result must be cropped: slower than what it saves.
-            features, skip = operations.concat([_upsampled(features), skip], 1), None
+        if skip is not None and (layer.kind == BLENDING or layer.kernel_size % 4 == 3):
+            # Repeated pixels: an even kernel on the coarse grid, whose result must be cropped, is slower than this.
+            features, skip = operations.concat([_upsampled(features, layer.kind), skip], 1), None
         if skip is None:
             convolved = self._convolution(features, weight, is_8_bit)
         else:
@@ -127,14 +127,15 @@ class _Builder:
         return operations.convolution(features, kernel, [1, 1], padding, padding, [1, 1])
 
 
-def _upsampled(node: Any) -> Any:
+def _upsampled(node: Any, kind: str) -> Any:
+    mode, coordinates = ("linear_onnx", "half_pixel") if kind == BLENDING else ("nearest", "asymmetric")
     return operations.interpolate(
         node,
         operations.constant(np.array([2.0, 2.0], np.float32)),
-        "nearest",
+        mode,
         "scales",
         axes=operations.constant(np.array([2, 3])),
-        coordinate_transformation_mode="asymmetric",
+        coordinate_transformation_mode=coordinates,
         nearest_mode="floor",
     )
 
