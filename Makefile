@@ -31,7 +31,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow torture lint format docs models screenshots bench package clean system-libraries
+.PHONY: help demo test test-lowest test-slow torture lint format docs models screenshots bench package clean system-libraries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ demo: $(INSTALLED) system-libraries ## restore a low-exposure stack; opens napar
 
 test: $(INSTALLED) system-libraries ## run the tests that take seconds each
 	$(ON_A_SCREEN) $(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
+
+test-lowest: $(INSTALLED) system-libraries ## run some tests with the lowest versions of all dependencies that are allowed
+	$(ON_A_SCREEN) bash tools/test_lowest.sh build/lowest $(BIN)/python
 
 test-slow: $(INSTALLED) system-libraries ## run the tests that take minutes each
 	$(ON_A_SCREEN) $(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST_ARGS)

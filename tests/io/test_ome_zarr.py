@@ -175,7 +175,7 @@ def test_saving_can_be_stopped_and_leaves_nothing(tmp_path):
 def test_the_five_axes_of_a_converter_are_read_as_those_that_matter(tmp_path):
     group = zarr.create_group(tmp_path / "a.zarr" / "0", zarr_format=2)
     array = np.arange(3 * 8 * 6, dtype=np.uint16).reshape(1, 1, 3, 8, 6)
-    group.create_array("0", data=array, chunks=(1, 1, 2, 8, 6))
+    group.create_array("0", shape=array.shape, dtype=array.dtype, chunks=(1, 1, 2, 8, 6))[...] = array
     axes = [{"name": name} for name in "tczyx"]
     for axis, kind in zip(axes, ("time", "channel", "space", "space", "space"), strict=True):
         axis["type"] = kind
