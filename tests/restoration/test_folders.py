@@ -3,6 +3,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from fixtures.plates import write_plate
 from fixtures.random_models import image_of, make_model
 
 from napari_care_losses.errors import InputError
@@ -105,8 +106,12 @@ def test_a_folder_without_stacks_is_refused(tmp_path) -> None:
 
 def test_a_model_of_a_dataset_has_one_range_a_file_only_if_asked(folder) -> None:
     model = make_model(normalization=Standardization(of_dataset=True))
-    with pytest.raises(InputError, match="of several files each has its own"):
-        list(restored(folder, model))
+    write_plate(folder / "plate.ome.zarr")
+    plate = restore_files([folder / "plate.ome.zarr"], model, folder, model_name="mine")
+    for work in (restored(folder, model), plate):
+        with pytest.raises(InputError, match="of several files or fields each has its own"):
+            list(work)
+    shutil.rmtree(folder / "plate.ome.zarr")
     parameters = RestorationParameters(normalization="stack")
     assert not any(report.problem for report in restored(folder, model, parameters=parameters))
     alone = restore_files([folder / "a.tif"], model, folder, model_name="alone")

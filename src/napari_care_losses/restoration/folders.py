@@ -119,10 +119,12 @@ def restore_files(
                 f"{paths[outputs.index(out)].name} and {paths[number].name} would both be restored into {out.name}: "
                 "rename one of them."
             )
-    if len(paths) > 1 and parameters.normalization == "auto" and model.card.normalization.of_dataset:
+    needs_all = parameters.normalization == "auto" and model.card.normalization.of_dataset
+    if needs_all and (len(paths) > 1 or any(map(is_plate, paths))):
         raise InputError(
-            "This model normalises by the statistics of a whole dataset, and of several files each has its own: make "
-            'one stack of them, or choose the range "of the whole stack" (--normalization stack) for one range a file.'
+            "This model normalises by the statistics of a whole dataset, and of several files or fields each has its "
+            'own: make one stack of them, or choose the range "of the whole stack" (--normalization stack) for one '
+            "range each."
         )
     for number, (path, out) in enumerate(zip(paths, outputs, strict=True)):
         problem, clipped, note = "", 0, ""
