@@ -1,53 +1,69 @@
-"""Score total variation and non-local means at their default strength, and the best blur, on pairs of stacks.
+"""Score total variation and non-local means, as strong as they choose themselves and as is best on the truth.
 
-    python benchmarks/baselines.py low.tif high.tif 60:69
+    python benchmarks/baselines.py FOLDER
 
-The strengths were calibrated on every sixth of the frames 0-59 of the W2S stacks and on the High Low pairs; the width
-of the Gaussian blur is the one that scores best against the truth.
+FOLDER holds ``w2s/``, whose frames 60-68 are scored, and other folders of pairs, ``NAME_low.tif`` and
+``NAME_high.tif``. The table goes into ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from page import write_part
 
 from napari_care_losses.comparison.baselines import BASELINES, restore_with
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.io.tiff_reader import read_tiff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-SIGMAS = (0.5, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+FRAMES = (60, 69)
+STRENGTHS = 2.0 ** np.linspace(-1.5, 1.5, 7)
+"""Relative to the strength of least estimated error."""
 
 
-def main(low: str, high: str, frames: str) -> None:
-    """Print the mean PSNR and SSIM over the frames."""
-    start, stop = map(int, frames.split(":"))
-    noisy, clean = (list(read_tiff(Path(path)).select(start, stop)) for path in (low, high))
+def main(folder: str) -> None:
+    """Score every pair, and write the table."""
+    lines = [
+        "| pair | input | " + " | ".join(f"{each.title} | best strength" for each in BASELINES.values()) + " |",
+        "|---" * (2 + 2 * len(BASELINES)) + "|",
+    ]
+    for name, pairs in sets(Path(folder)):
+        cells = [_shown([score(low, high) for low, high in pairs])]
+        furthest = []
+        for baseline in BASELINES:
+            tried = [[score(restore_with(baseline, low, strength=s), high) for low, high in pairs] for s in STRENGTHS]
+            # the best strength of each image, against which its own choice stands
+            best = [max(scores, key=lambda one: one["psnr"]) for scores in zip(*tried, strict=True)]
+            chosen = tried[len(STRENGTHS) // 2]
+            cells += [_shown(chosen), _shown(best)]
+            furthest.append(max(b["psnr"] - c["psnr"] for b, c in zip(best, chosen, strict=True)))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+        print(lines[-1], "furthest behind the best:", *(f"{gap:.2f} dB" for gap in furthest), flush=True)
+    write_part("baselines", "\n".join(lines))
 
-    def mean_scores(restore: Callable[[NDArray[Any]], NDArray[Any]]) -> tuple[float, float]:
-        scores = [score(restore(image), truth) for image, truth in zip(noisy, clean, strict=True)]
-        return float(np.mean([s["psnr"] for s in scores])), float(np.mean([s["ssim"] for s in scores]))
 
-    rows = {baseline.title: mean_scores(partial(restore_with, name)) for name, baseline in BASELINES.items()}
-    blurs = {sigma: mean_scores(partial(blurred, sigma)) for sigma in SIGMAS}
-    best = max(blurs, key=lambda sigma: blurs[sigma])
-    rows[f"Gaussian blur, sigma {best:g} px"] = blurs[best]
-    for title, (psnr, ssim) in rows.items():
-        print(f"{title}: PSNR {psnr:.2f} dB, SSIM {ssim:.3f}")
+def sets(folder: Path) -> Iterator[tuple[str, list[tuple[NDArray[Any], NDArray[Any]]]]]:
+    """Yield the name of each set of pairs, and its pairs."""
+    for low in sorted(folder.glob("*/*_low.tif"), key=lambda path: (path.parent.name != "w2s", path)):
+        stacks = [read_tiff(path) for path in (low, low.with_name(low.name.replace("_low", "_high")))]
+        is_w2s = low.parent.name == "w2s"
+        images = [stack.select(*FRAMES) if is_w2s else stack for stack in stacks]
+        name = low.name.removesuffix("_low.tif")
+        label = f"W2S {name}, frames {FRAMES[0]}-{FRAMES[1] - 1}" if is_w2s else f"{low.parent.name}, {name}"
+        yield label, list(zip(*images, strict=True))
 
 
-def blurred(sigma: float, image: NDArray[Any]) -> NDArray[Any]:
-    """Return the image blurred by a Gaussian of `sigma` pixels."""
-    return gaussian_filter(image.astype(np.float32), sigma)
+def _shown(scores: list[dict[str, float]]) -> str:
+    psnr, ssim = (np.mean([one[name] for one in scores]) for name in ("psnr", "ssim"))
+    return f"{psnr:.2f} / {ssim:.3f}"
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_settings_are_stated_once_and_in_words(models):
     assert compare("--no-average-flips") == 0
     page = (models / "report.html").read_text(encoding="utf-8")
     assert "<tr><th>Average flips</th><td>no</td></tr>" in page
-    assert page.count("the estimated noise") == 1
+    assert page.count("of least estimated error") == 1
     assert "<h2>Notes</h2>" not in page
 
 

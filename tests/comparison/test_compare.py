@@ -86,7 +86,7 @@ def test_a_range_for_the_stack_is_that_of_the_whole_stack(methods, model_files):
 
 def test_the_note_states_the_strength_of_a_baseline(methods):
     notes = {step.method: step.note for step in compare(Frames(LOW), methods, indices=[0])}
-    assert "2.2 x the estimated noise" in notes["TV"]
+    assert "strength of least estimated error" in notes["TV"]
 
 
 def test_steps_are_counted_to_the_end(methods):

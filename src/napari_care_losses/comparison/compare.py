@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.comparison.baselines import BASELINES, restore_in_steps
+from napari_care_losses.comparison.baselines import BASELINES, described_strength, restore_in_steps
 from napari_care_losses.compute.memory import free_memory
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
@@ -52,8 +52,8 @@ class Method:
     """A model file."""
     baseline: str = ""
     """Or a name in `napari_care_losses.comparison.baselines.BASELINES`."""
-    strength: float | None = None
-    """Strength of the baseline relative to the estimated noise; by default the baseline's own."""
+    strength: float = 1.0
+    """Strength of the baseline relative to that of least estimated error."""
     parameters: RestorationParameters | None = None
     """How the model restores, in place of the parameters of the comparison."""
 
@@ -135,10 +135,10 @@ def compare(
     >>> methods = [Method("TV", baseline="tv"), Method("NL-means", baseline="nl-means")]
     >>> for step in compare(Frames(noisy), methods, truth=Frames(truth), indices=[0]):
     ...     if step.image is not None:
-    ...         print(step.method, round(step.scores["psnr"], 1))
-    input 24.7
-    TV 27.4
-    NL-means 28.1
+    ...         print(step.method, round(step.scores["psnr"]))
+    input 25
+    TV 28
+    NL-means 26
     """
     chosen = list(range(len(frames)) if indices is None else indices)
     truth = None if truth is None else truth_of(truth, frames)
@@ -196,11 +196,10 @@ def _steps(
 
 def _baseline_steps(method: Method, frames: Frames, indices: list[int]) -> Generator[_Step, None, None]:
     baseline = BASELINES[method.baseline]
-    strength = baseline.strength if method.strength is None else method.strength
-    note = f"{baseline.title}: strength {strength:g} x the estimated noise"
+    note = f"{baseline.title}: {described_strength(method.strength)}"
     for number, index in enumerate(indices, start=1):
         try:
-            for image in restore_in_steps(method.baseline, frames[index], strength=strength):
+            for image in restore_in_steps(method.baseline, frames[index], strength=method.strength):
                 yield _Step(number - (image is None), len(indices), image, note)
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error

@@ -6,7 +6,7 @@ import hashlib
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from napari_care_losses.comparison.baselines import BASELINES
+from napari_care_losses.comparison.baselines import BASELINES, described_strength
 from napari_care_losses.comparison.compare import Compared, compare
 from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage, ReportOptions
 from napari_care_losses.comparison.report.write import write_report
@@ -126,7 +126,7 @@ def notes_of(methods: Sequence[Method], notes: Mapping[str, str]) -> list[str]:
 def _described(method: Method) -> str:
     if method.model is None:
         baseline = BASELINES[method.baseline]
-        return f"{baseline.title}, strength {baseline.strength:g} x the estimated noise; {baseline.source}"
+        return f"{baseline.title}, {described_strength(method.strength)}; {baseline.source}"
     card = read_card(method.model)
     structure = f", trained on {card.structure}" if card.structure != "other" else ""
     steps = card.training.get("steps")

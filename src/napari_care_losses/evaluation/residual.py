@@ -10,7 +10,7 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.checks import check_equal_shapes, checked_frame, real_frame
 from napari_care_losses.images.line_fit import fit_line
-from napari_care_losses.images.noise_power import structure_power
+from napari_care_losses.images.noise.power import structure_power
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -52,7 +52,7 @@ def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
     """Return the share of the residual's power that is structure and not noise: signal lost or invented.
 
     Noise has the same power at all frequencies, and optics pass structure at the lower ones only: power there above
-    that of the highest is structure (see `napari_care_losses.images.noise_power.structure_power`). The share is a lower
+    that of the highest is structure (see `napari_care_losses.images.noise.power.structure_power`). The share is a lower
     bound: noise that the restored image shares with its input is missing from the residual and hides structure. It is
     0..1: about 0 where the residual is white noise, and for a restored image that is its input.
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_care_losses.comparison.baselines import BASELINES, tune
+from napari_care_losses.comparison.baselines import BASELINES, described_strength, tune
 from napari_care_losses.comparison.compare import INPUT, Method, compare
 from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage
 from napari_care_losses.comparison.report.write import write_report
@@ -166,13 +166,13 @@ def _tuned(name: str, folder: Path, train_set: _LazySet) -> Generator[Experiment
     path = folder / f"{name}_{_digest(train_set.pairs.identity())}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         # of an earlier run; a damaged file is written again
-        return float(read_json(path.read_text())["strength"])
+        return float(read_json(path.read_text())["relative_strength"])
     yield ExperimentStep(f"tuning {BASELINES[name].title}", 0)
     low, high = train_set.stacks
     places = evenly_spaced(range(len(low)), TUNING_PAIRS)
     strength = tune(name, ((low[place], high[place]) for place in places))
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"strength": strength, "pairs": places}))
+        temporary.write_text(json.dumps({"relative_strength": strength, "pairs": places}))
     return strength
 
 
@@ -211,8 +211,7 @@ def _trainings(methods: list[Method]) -> dict[str, str]:
     settings = {}
     for method in methods:
         if method.model is None:
-            assert method.strength is not None
-            settings[method.name] = f"strength {method.strength:.3g} x the estimated noise, tuned on training pairs"
+            settings[method.name] = f"{described_strength(method.strength)}, tuned on training pairs"
         else:
             card = read_card(method.model)
             training = card.training

@@ -59,3 +59,24 @@ def one_a_cell(image: NDArray[Any], grid: tuple[int, int], rng: np.random.Genera
     )
     sample: NDArray[Any] = image[rows, columns]
     return sample
+
+
+def windows_of(image: NDArray[Any], width: int = 256, across: int = 4) -> NDArray[Any]:
+    """Return evenly spaced windows (N, `width`, `width`) of a frame (Y, X), at most `across` along each axis.
+
+    A frame of no more pixels than these is its only window.
+
+    Examples
+    --------
+    >>> windows_of(np.zeros((2000, 3000))).shape
+    (16, 256, 256)
+    >>> windows_of(np.zeros((20, 30))).shape
+    (1, 20, 30)
+    """
+    if image.size <= (width * across) ** 2:
+        return image[None]
+    tops, lefts = (
+        np.linspace(0, max(0, size - width), min(across, max(1, size // width))).astype(int).tolist()
+        for size in image.shape
+    )
+    return np.stack([image[top : top + width, left : left + width] for top in tops for left in lefts])

@@ -14,8 +14,9 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.checks import countable, finite
-from napari_care_losses.images.noise import mean_difference_noise
+from napari_care_losses.images.noise.model import mean_difference_noise
 from napari_care_losses.images.normalization import PercentileNormalization, percentiles
+from napari_care_losses.images.sampling import windows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 SMALLEST_SIDE = 32
 """Smallest width and height of a frame that can be measured, in pixels."""
-
-WINDOW, WINDOWS = 256, 4
-"""Of larger frames, WINDOWS x WINDOWS evenly spaced windows of WINDOW px are measured."""
 
 # Sigma of the blur from one level of the pyramid to the next, in px of its grid: it doubles the width of the blur,
 # to 1, 2, 4 and 8 px of the image.
@@ -72,23 +70,12 @@ def measure(image: NDArray[Any]) -> ImageStatistics:
     """
     if image.ndim != 2 or min(image.shape) < SMALLEST_SIDE:
         raise InputError(f"Expected one frame of at least {SMALLEST_SIDE} px a side, found shape {image.shape}.")
-    windows = finite(_windows(image))
+    windows = finite(windows_of(image))
     low, high = percentiles(windows, PercentileNormalization().low, PercentileNormalization().high)
     if not high > low:
         raise InputError("Expected a frame with structure, found one of nearly constant grey level.")
     normalized = (countable(windows).astype(np.float64) - low) / (high - low)
     return _measured(normalized.astype(np.float32))
-
-
-def _windows(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the part of a frame that is measured, as windows (N, Y, X)."""
-    if image.size <= (WINDOW * WINDOWS) ** 2:
-        return image[None]
-    tops, lefts = (
-        np.linspace(0, max(0, size - WINDOW), min(WINDOWS, max(1, size // WINDOW))).astype(int).tolist()
-        for size in image.shape
-    )
-    return np.stack([image[top : top + WINDOW, left : left + WINDOW] for top in tops for left in lefts])
 
 
 def _measured(windows: FloatArray) -> ImageStatistics:

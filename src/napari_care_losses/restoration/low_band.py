@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from napari_care_losses.images.noise import median_difference_noise
+from napari_care_losses.images.noise.model import median_difference_noise
 
 if TYPE_CHECKING:
     from typing import Any

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from napari_care_losses.images.line_fit import fit_line
-from napari_care_losses.images.noise import wavelet_noise
+from napari_care_losses.images.noise.model import wavelet_noise
 
 if TYPE_CHECKING:
     from typing import Any

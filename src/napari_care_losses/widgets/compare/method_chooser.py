@@ -216,7 +216,7 @@ def _label(choice: Choice) -> str:
 
 def _about(choice: Choice) -> str:
     if isinstance(choice, str):
-        return f"{BASELINES[choice].source}. Its strength is chosen from the noise estimated in each frame."
+        return f"{BASELINES[choice].source}. Its strength is that of least estimated error, chosen in each frame."
     return f"{label(choice)}<br>{describe(choice.card)}<br>{choice.path}"
 
 
