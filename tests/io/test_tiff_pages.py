@@ -378,3 +378,17 @@ def test_what_is_logged_of_a_damaged_file_is_not_taken_for_another_one(tmp_path)
         thread.join()
         logger.error("mine")
     assert here == ["mine"]
+
+
+def test_what_is_logged_is_kept_while_another_thread_ends_its_reading():
+    from napari_care_losses.io.tiff_pages import captured_log
+
+    logger, other = logging.getLogger("tifffile"), captured_log()
+    thread = threading.Thread(target=other.__enter__)
+    thread.start()
+    thread.join()
+    logger.addFilter(end := lambda _: not other.__exit__(None, None, None))
+    with captured_log() as here:
+        logger.error("mine")
+    logger.removeFilter(end)
+    assert here == ["mine"]

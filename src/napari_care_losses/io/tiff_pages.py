@@ -36,6 +36,9 @@ LARGEST_XML = 64 * 2**20
 MOST_NAMED = 5
 """Most images, files and runs of frames that a message names."""
 
+_FILTERS = threading.Lock()
+"""Held while the filters of tifffile's log are replaced."""
+
 
 class AbsentFrames(NamedTuple):
     """Frames that a stack promises and that are not in its files; as text, a sentence about them.
@@ -128,11 +131,14 @@ def captured_log() -> Iterator[list[str]]:
         return False
 
     logger = logging.getLogger("tifffile")
-    logger.addFilter(collect)
+    # a new list each time: another thread that logs may be going through the old one, and would skip a filter
+    with _FILTERS:
+        logger.filters = [*logger.filters, collect]
     try:
         yield messages
     finally:
-        logger.removeFilter(collect)
+        with _FILTERS:
+            logger.filters = [one for one in logger.filters if one is not collect]
 
 
 def image_numbers(series: Sequence[tifffile.TiffPageSeries]) -> list[int]:
