@@ -224,3 +224,9 @@ def test_a_real_process_reports_bad_input_in_one_line(bad_files):
     assert "Traceback" not in done.stderr
     assert "cut.tif cannot be read" in done.stderr
     assert names(bad_files) == before
+
+
+def test_a_stopped_training_is_kept_where_the_images_are_too_small_for_another(folder):
+    (folder / "m.resume").write_bytes(b"state")
+    assert train("--patch-size", 32) == 2
+    assert (folder / "m.resume").read_bytes() == b"state"

@@ -146,10 +146,12 @@ class PairRow:
         self._connect(low, high)
         self._on_changed(self)
 
-    def let_go(self, layer: Layer) -> None:
-        """Let go of a layer that has been removed, if it is one of the pair's; the table looks after many at once."""
-        if any(own is layer for own in self.layers):
+    def let_go(self, layer: Layer) -> bool:
+        """Let go of a layer that has been removed, and return whether it was one of the pair's; nobody is told."""
+        is_own = any(own is layer for own in self.layers)
+        if is_own:
             self._connect(*(None if own is layer else own for own in self.layers))
+        return is_own
 
     def _connect(self, low: Image | None, high: Image | None) -> None:
         self.release()

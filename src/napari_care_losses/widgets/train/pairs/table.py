@@ -52,7 +52,7 @@ class PairTable(QWidget):
         self._checks.reported.connect(self._on_check)
         self._checks.failed.connect(self._on_check_failed)
         self._being_checked: list[PairRow] = []
-        self._is_settling = False
+        self._is_settling = self._is_interrupted = False
         self._found: tuple[list[tuple[Image, Image]], str] | None = None
         self._build()
         # many layers may come or go at once
@@ -259,6 +259,7 @@ class PairTable(QWidget):
         return new_matches(*self._found, (row.layers for row in self.rows))
 
     def _check_rows(self) -> None:
+        self._is_interrupted = False
         self._being_checked = [row for row in self.rows if not (row.is_examined or row.problem)]
         numbered = [(number, row.source) for number, row in enumerate(self._being_checked) if row.source is not None]
         if numbered:
@@ -300,11 +301,13 @@ class PairTable(QWidget):
 
     def _on_layers(self, event: Any) -> None:
         self._found = None
-        if event.type == "removed":
-            for row in self.rows:
-                row.let_go(event.value)
+        if event.type == "removed" and [row for row in self.rows if row.let_go(event.value)]:
+            # what is still reported would be of the pairs as they were
+            self._checks.cancel()
+            self._is_interrupted = True
         self._following.start()
 
     def _follow(self) -> None:
         self._refresh()
-        self._check_rows()
+        if self._is_interrupted:
+            self._check_rows()
