@@ -10,6 +10,7 @@ import pytest
 from fixtures.preview_layers import look, look_at
 from fixtures.restore_widget import entry, press_restore
 from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication
 
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
@@ -83,9 +84,11 @@ def test_the_choice_follows_the_selection(opened) -> None:
     viewer, widget, layers = opened
     viewer.add_points(np.zeros((1, 3)))
     viewer.layers.selection = set(layers[:2]) | {viewer.layers[-1]}
+    QCoreApplication.processEvents()
     assert widget.frame_choice.other_layers.text == "Also the other selected layer"
     assert widget.run_bar.start_button.text() == "Restore 2 layers"
     viewer.layers.selection = {layers[0]}
+    QCoreApplication.processEvents()
     assert not widget.frame_choice.other_layers.enabled
     assert "Select more images" in widget.frame_choice.other_layers.tooltip
     assert widget.run_bar.start_button.text() == "Restore"
@@ -103,6 +106,7 @@ def test_a_selected_layer_that_cannot_be_restored_is_named(opened) -> None:
     widget.frame_choice.frames.value, widget.frame_choice.numbers.value = NUMBERED, "0:3"
     shorter = viewer.add_image(layers[0].data[:2], name="shorter")
     viewer.layers.selection = {layers[0], shorter}
+    QCoreApplication.processEvents()
     assert widget.run_bar.reason.text().startswith("shorter: Frames 0:3 were asked for, but the stack has 2")
 
 
