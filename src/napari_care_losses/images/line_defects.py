@@ -85,12 +85,12 @@ def line_defects(frame: NDArray[Any], axis: int) -> LineDefects:
     return LineDefects(np.array(dead, np.intp), steps if uneven else None, noise)
 
 
-def evened(frame: NDArray[Any], axis: int) -> NDArray[np.float32]:
+def evened(frame: NDArray[Any], axis: int, defects: LineDefects | None = None) -> NDArray[Any]:
     """Return a frame (Y, X) with dead lines replaced by the mean of their neighbours, and offsets of lines removed.
 
     An offset is the median difference of a line's pixels to the frame smoothed across the lines, so that what changes
     slowly from line to line stays. Without defects, the frame is returned as it is. Parameters are those of
-    `line_defects`.
+    `line_defects`, and what it found, where that is known already.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def evened(frame: NDArray[Any], axis: int) -> NDArray[np.float32]:
     # loaded where it is needed: it takes part of a second
     from scipy.ndimage import gaussian_filter1d
 
-    defects = line_defects(frame, axis)
+    defects = defects or line_defects(frame, axis)
     if not defects.dead.size and defects.offsets is None:
         return frame
     lines = (frame if axis == 0 else frame.T).astype(np.float32)

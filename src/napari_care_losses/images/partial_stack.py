@@ -76,10 +76,6 @@ class PartialStack(NDArrayOperatorsMixin):
         # only now, for the viewer reads at any time
         self.is_done[place] = True
 
-    def clear(self, indices: Collection[int]) -> None:
-        """Make frames missing again."""
-        self.is_done.flat[list(indices)] = False
-
     def __len__(self) -> int:
         return self.shape[0]
 

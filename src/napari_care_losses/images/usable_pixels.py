@@ -97,10 +97,11 @@ def usable_frame(frame: NDArray[Any], where: str = "", repairs: Repairs = NO_REP
     outside = missing | constant_border(frame, missing)
     has_outside = bool(outside.any())
     pixels = finite(_mirrored(frame, outside) if has_outside else frame, where)
-    lines = [line_defects(pixels, axis) for axis in (0, 1)]
-    if repairs.lines:
-        for axis in (0, 1):
-            pixels = evened(pixels, axis)
+    lines = []
+    for axis in (0, 1):
+        lines.append(line_defects(pixels, axis))
+        if repairs.lines:
+            pixels = evened(pixels, axis, lines[-1])
     hot = hot_pixels(pixels)
     if repairs.hot_pixels and hot[0].size:
         around = np.median(_neighbours(pixels, hot), axis=0)
