@@ -303,7 +303,8 @@ def test_the_result_that_holds_the_shown_frame_is_the_one_scored(opened, qtbot) 
             viewer.dims.set_current_step(0, index)
             settle(widget, qtbot)
             assert widget.scores._restored is expected
-            assert "not restored yet" not in widget.scores.message.text()
+            # what was said of the frame before stands until this one is scored
+            qtbot.waitUntil(lambda: "not restored yet" not in widget.scores.message.text(), timeout=60_000)
 
 
 def test_a_part_is_scored_against_that_part(opened, qtbot) -> None:
