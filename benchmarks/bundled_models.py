@@ -1,12 +1,11 @@
 """Score the bundled models on images they were not trained on.
 
-    python benchmarks/bundled_models.py FOLDER [--without build/models/without]
+    python benchmarks/bundled_models.py FOLDER
 
-FOLDER holds ``w2s/`` (frames 60-68 are restored) and ``high_low/``, pairs of the High Low set: each is judged with the
-models that were trained without it (``--without``, see ``tools/train_bundled.py``). Simulated fields of new seeds stand
-beside them. Total variation and non-local means have the strength that is best on the very images they are judged on.
-Scores lie in ``build/models/judged.json`` and are not taken again while a model is the same. Tables go into
-``docs/benchmarks.md``; a picture of the worst simulated field of each model goes to ``docs/images/models``.
+FOLDER holds ``w2s/`` (frames 60-68 are restored). Simulated fields of new seeds stand beside them. Total variation and
+non-local means have the strength that is best on the very images they are judged on. Scores lie in
+``build/models/judged.json`` and are not taken again while a model is the same. Tables go into ``docs/benchmarks.md``; a
+picture of the worst simulated field of each model goes to ``docs/images/models``.
 """
 
 from __future__ import annotations
@@ -27,14 +26,12 @@ from napari_care_losses.comparison.report.panels import save_panels
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.evaluation.spectra import agreement
 from napari_care_losses.io.stacks import read_stack
-from napari_care_losses.models.library import bundled_folder
-from napari_care_losses.models.model import SUFFIX, Model, load_model
+from napari_care_losses.models.library import LibraryEntry, list_models
+from napari_care_losses.models.model import Model, load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 
-LOSSES, PRESETS = ("laplace", "fft", "bandpass"), ("care", "lite")
 W2S_FRAMES = (60, 69)
-HIGH_LOW = {"actin-20x-noise1": "actin", "mito-60x-noise1": "mitochondria"}
 FIELDS, SEED = 9, 500
 STEPS = 2.0 ** np.linspace(-1, 1, 7)
 """Strengths that a baseline is tried at, times its default."""
@@ -50,29 +47,25 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True)
 class TestSet:
-    """Pairs to judge models of a structure on, and the models trained without them where there are such."""
+    """Pairs to judge the models on."""
 
     name: str
     structure: str
-    without: str = ""
 
     def pairs(self, folder: Path) -> list[tuple[Image, Image]]:
         """Return low and high images."""
         if self.name == "simulated":
             low, high = simulate_pairs(self.structure, FIELDS, seed=SEED)
-        elif self.name == "W2S":
+        else:
             stacks = (
                 read_stack(folder / "w2s" / f"{self.structure}_{w}.tif").select(*W2S_FRAMES) for w in ("low", "high")
             )
             low, high = ([frames[i] for i in range(len(frames))] for frames in stacks)
-        else:
-            low, high = ([read_stack(folder / "high_low" / f"{self.name}_{w}.tif")[0]] for w in ("low", "high"))
         return list(zip(low, high, strict=True))
 
 
 TESTS = [
     *(TestSet("W2S", structure) for structure in ("actin", "mitochondria")),
-    *(TestSet(name, structure, without=name) for name, structure in HIGH_LOW.items()),
     *(TestSet("simulated", structure) for structure in ("actin", "mitochondria", "dendra")),
 ]
 
@@ -81,46 +74,41 @@ def main() -> None:
     """Score what has no scores yet; write the tables and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--without", type=Path, default=Path("build/models/without"))
     options = parser.parse_args()
     found: dict[str, list[Scores]] = json.loads(SCORES.read_text()) if SCORES.is_file() else {}
     SCORES.parent.mkdir(parents=True, exist_ok=True)
     for test in TESTS:
-        for name, key, method in _methods(test, options.without):
+        for name, key, method in _methods(test):
             if key not in found:
                 restored = method(test.pairs(options.folder))
                 found[key] = [_scored(*images) for images in restored]
                 SCORES.write_text(json.dumps(found))
                 print(test.name, test.structure, name, _mean(found[key]), flush=True)
-    results = {test: {name: found[key] for name, key, _ in _methods(test, options.without)} for test in TESTS}
+    results = {test: {name: found[key] for name, key, _ in _methods(test)} for test in TESTS}
     write_part("bundled_models", tables(results))
-    for test, rows in results.items():
-        if test.name == "simulated":
-            for name, path in _models(test, options.without):
-                _save_picture(load_model(path), name, test, rows[name], _worst(rows, name))
+    simulated = {test: rows for test, rows in results.items() if test.name == "simulated"}
+    for entry in _bundled():
+        gains = {test: _gains(rows, entry.name).min() for test, rows in simulated.items()}
+        test = min(gains, key=gains.__getitem__)
+        _save_picture(entry, test, simulated[test])
 
 
 Method = Callable[[list[tuple[Image, Image]]], Iterator[tuple[Image, Image]]]
 
 
-def _methods(test: TestSet, without: Path) -> Iterator[tuple[str, str, Method]]:
+def _methods(test: TestSet) -> Iterator[tuple[str, str, Method]]:
     """Yield name, key of the scores, and what restores pairs."""
     label = f"{test.name} {test.structure}"
     yield "input", f"{label} input", iter
     for baseline in BASELINES:
         yield baseline, f"{label} {baseline}", lambda pairs, name=baseline: _best(name, pairs)
-    for name, path in _models(test, without):
-        model = load_model(path)
-        yield name, f"{label} {name} {model.digest()}", lambda pairs, model=model: _restored(model, pairs)
+    for entry in _bundled():
+        model = load_model(entry.path)
+        yield entry.name, f"{label} {entry.name} {model.digest()}", lambda pairs, model=model: _restored(model, pairs)
 
 
-def _models(test: TestSet, without: Path) -> Iterator[tuple[str, Path]]:
-    folder = without / test.without if test.without else bundled_folder()
-    for preset in PRESETS:
-        for loss in LOSSES:
-            path = folder / f"{test.structure}-{loss}-{preset}{SUFFIX}"
-            if path.is_file():
-                yield path.stem, path
+def _bundled() -> list[LibraryEntry]:
+    return [entry for entry in list_models() if entry.bundled]
 
 
 def _restored(model: Model, pairs: list[tuple[Image, Image]]) -> Iterator[tuple[Image, Image]]:
@@ -177,35 +165,39 @@ def tables(results: dict[TestSet, dict[str, list[Scores]]]) -> str:
 
 def _worst(rows: dict[str, list[Scores]], name: str) -> int:
     """Return the image on which a model gains least over total variation."""
-    return int(np.argmin([ours["psnr"] - tv["psnr"] for ours, tv in zip(rows[name], rows["tv"], strict=True)]))
+    return int(_gains(rows, name).argmin())
+
+
+def _gains(rows: dict[str, list[Scores]], name: str) -> NDArray[Any]:
+    """Return the gain in PSNR over total variation, by image."""
+    return np.array([ours["psnr"] - tv["psnr"] for ours, tv in zip(rows[name], rows["tv"], strict=True)])
 
 
 def _titled(test: TestSet) -> str:
     if test.name == "simulated":
         return f"Simulated {test.structure}, {FIELDS} fields"
-    if test.name == "W2S":
-        return f"W2S {test.structure}, frames {W2S_FRAMES[0]}-{W2S_FRAMES[1] - 1}"
-    return f"High Low, {test.name}: models trained without it"
+    return f"W2S {test.structure}, frames {W2S_FRAMES[0]}-{W2S_FRAMES[1] - 1}"
 
 
 def _row_name(name: str) -> str:
     return BASELINES[name].title if name in BASELINES else name
 
 
-def _save_picture(model: Model, name: str, test: TestSet, scores: list[Scores], worst: int) -> None:
+def _save_picture(entry: LibraryEntry, test: TestSet, rows: dict[str, list[Scores]]) -> None:
     """Make the picture of the window in a field where the restoration is furthest from the truth."""
+    worst = _worst(rows, entry.name)
     low, high = test.pairs(Path())[worst]
-    restored = restore(low, model)
+    restored = restore(low, load_model(entry.path))
     gain, offset = np.polyfit(restored.ravel().astype(np.float64), high.ravel().astype(np.float64), 1)
     wrong = np.abs(gain * restored + offset - high)
     sums = wrong.cumsum(axis=0).cumsum(axis=1)
     windows = sums[CROP:, CROP:] - sums[:-CROP, CROP:] - sums[CROP:, :-CROP] + sums[:-CROP, :-CROP]
     top, left = np.unravel_index(int(windows.argmax()), windows.shape)
     window = (slice(int(top), int(top) + CROP), slice(int(left), int(left) + CROP))
-    psnr = scores[worst]["psnr"]
+    psnr = rows[entry.name][worst]["psnr"]
     panels = {"input": low[window], f"restored\n{psnr:.2f} dB": restored[window], "ground truth": high[window]}
     PICTURES.mkdir(parents=True, exist_ok=True)
-    save_panels(PICTURES / f"{name}.png", panels, zoom=2)
+    save_panels(PICTURES / f"{entry.name}.png", panels, zoom=2)
 
 
 if __name__ == "__main__":

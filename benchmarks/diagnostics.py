@@ -84,7 +84,7 @@ def simulated(name: str) -> list[tuple[str, float, float]]:
         first, second = (record(clean, structure.low_ms, microscope, rng, structure.photons_per_ms) for _ in range(2))
         signal = align(clean, first)
         rows.setdefault("truth", []).append((structure_left(first, clean), 0.0))
-        for method, function in methods((f"{name}-laplace-lite", f"{name}-bandpass-lite")).items():
+        for method, function in methods(("laplace-lite", "bandpass-lite")).items():
             restored = [function(image) for image in (first, second)]
             # errors against the signal that both restorations share: what is lost or invented, without their noise
             one, other = (signal - align(image, first) for image in restored)
@@ -130,7 +130,7 @@ def visited(frames: int = 16, size: int = 128) -> Image:
 def flickers() -> dict[str, float]:
     """Return the flicker of a restored movie for every range."""
     movie = visited()
-    model = load_model(find_model("dendra-laplace-lite"))
+    model = load_model(find_model("laplace-lite"))
     given = np.array([region_means(frame) for frame in Frames(movie)])
     found = {}
     for name in ("frame", "stack", "bleaching"):

@@ -18,8 +18,8 @@ from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.evaluation.spectra import agreement
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.losses.registry import LOSSES
-from napari_care_losses.models.library import bundled_folder
-from napari_care_losses.models.model import SUFFIX, Model, load_model
+from napari_care_losses.models.library import find_model
+from napari_care_losses.models.model import Model, load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import RECIPES, TrainingParameters
@@ -45,8 +45,8 @@ def main() -> None:
     options = parser.parse_args()
     low, high = (read_stack(options.folder / f"{options.structure}_{which}.tif") for which in ("low", "high"))
     test = [(low[i], high[i]) for i in range(*TEST)]
-    name = f"{options.structure}-{options.loss}-{options.preset}"
-    bundled = load_model(bundled_folder() / f"{name}{SUFFIX}")
+    name = f"{options.loss}-{options.preset}"
+    bundled = load_model(find_model(name))
     print("| pairs | start | steps | PSNR (dB) | SSIM | FRC |\n|---|---|---|---|---|---|")
     print(f"| 0 | {name} | 0 | {_figures(bundled, test)} |", flush=True)
     for count in options.pairs:

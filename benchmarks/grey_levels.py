@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.images.normalization import PercentileNormalization, percentiles
-from napari_care_losses.models.library import bundled_folder
-from napari_care_losses.models.model import SUFFIX, load_model
+from napari_care_losses.models.library import BUNDLED_LOSSES, BUNDLED_SIZES, find_model
+from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.simulation.microscope import Microscope
 from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pairs
@@ -29,14 +29,15 @@ EXPOSURES = {"actin": ((1.0, 10.0, 40.0, 100.0), 400.0), "dendra": ((10.0, 40.0,
 FIELDS, SIZE, SEED = 3, 384, 44
 FRAMES, BLEACHING = 30, 0.6
 OFFSET = Microscope().offset
+NAMES = [f"{loss}-{size}" for loss in BUNDLED_LOSSES for size in BUNDLED_SIZES]
 
 
 def main() -> None:
     """Print both tables."""
     print("| model | low exposure | slope | R2 |\n|---|---|---|---|")
     for structure, (exposures, high_ms) in EXPOSURES.items():
-        for name in _names(structure):
-            model = load_model(bundled_folder() / f"{name}{SUFFIX}")
+        for name in NAMES:
+            model = load_model(find_model(name))
             for low_ms in exposures:
                 found = []
                 conditions = ImagingConditions(low_ms=low_ms, high_ms=high_ms)
@@ -55,18 +56,14 @@ def main() -> None:
         )
         cells = high[0] > np.percentile(high[0], 60)
         rows = {"the truth": high, "input": low}
-        for name in _names(structure):
-            rows[name] = np.stack([restore(frame, load_model(bundled_folder() / f"{name}{SUFFIX}")) for frame in low])
+        for name in NAMES:
+            rows[name] = np.stack([restore(frame, load_model(find_model(name))) for frame in low])
         last = next(reversed(rows))
         rows[f"{last}, every frame left in its own range"] = np.stack([_normalized(frame) for frame in rows[last]])
         truly = _decay(high, cells)
         for what, movie in rows.items():
             constant = _decay(movie, cells)
             print(f"| {structure} | {what} | {constant:.1f} | {100 * (constant / truly - 1):+.1f} % |", flush=True)
-
-
-def _names(structure: str) -> list[str]:
-    return [f"{structure}-{loss}-{preset}" for preset in ("care", "lite") for loss in ("laplace", "fft", "bandpass")]
 
 
 def _normalized(frame: NDArray[np.float32]) -> NDArray[np.float32]:

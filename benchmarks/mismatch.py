@@ -84,7 +84,7 @@ def simulated_rows() -> Iterator[Row]:
     """Yield what the bundled models say of simulated frames."""
     measured = {name: simulated(name, index) for index, name in enumerate(TRAINED_ON)}
     for name in TRAINED_ON:
-        stored = bundled_statistics(name)
+        stored = bundled_statistics()
 
         def row(frames: str, kind: str, checked: list[ImageStatistics], stored: Any = stored, name: str = name) -> Row:
             return Row("simulated", name, frames, kind, warned(stored, checked), len(checked))
@@ -115,11 +115,11 @@ def half_way(name: str) -> float:
     return float(np.sqrt(STRUCTURES[name].low_ms * STRUCTURES[name].high_ms))
 
 
-def bundled_statistics(name: str) -> dict[str, Any]:
-    """Return what the bundled models of a structure, all trained on the same images, store of them."""
-    stored = [read_card(path).statistics for path in bundled_folder().glob(f"{name}-*{SUFFIX}")]
+def bundled_statistics() -> dict[str, Any]:
+    """Return what the bundled models, all trained on the same images, store of them."""
+    stored = [read_card(path).statistics for path in bundled_folder().glob(f"*{SUFFIX}")]
     if not stored or any(other != stored[0] for other in stored):
-        raise SystemExit(f"The bundled models of {name} differ: run tools/train_bundled.py --cards.")
+        raise SystemExit("The figures of the bundled models differ: run tools/train_bundled.py --cards.")
     return stored[0]
 
 

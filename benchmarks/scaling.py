@@ -33,7 +33,7 @@ from napari_care_losses.restoration.parameters import RestorationParameters, Run
 from napari_care_losses.restoration.to_file import restore_to_file
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 
-MODEL = "actin-fft-lite"
+MODEL = "fft-lite"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 TRAINING = {"loss": "fft", "recipe": "paper", "preset": "lite", "batch-size": "16", "patch-size": "64"}
 

@@ -224,7 +224,7 @@ def measure_restoring() -> dict[str, float]:
         restore = open_widget(viewer, "Restore")
         pause(0.1)
         restore.image.value = low
-        for number, name in enumerate(("actin-bandpass-lite", care)):
+        for number, name in enumerate(("bandpass-lite", care)):
             kind = name.rsplit("-", 1)[1]
             begun = time.perf_counter()
             with late.noted("restoring", *(["restoring_start"] if number == 0 else [])):
@@ -256,11 +256,11 @@ def measure_preview() -> dict[str, float]:
     restore = open_widget(viewer, "Restore")
     restore.preview.painted.connect(lambda _: painted.append(time.perf_counter()))
     restore.image.value = low
-    restore.model.choose("actin-bandpass-lite")
+    restore.model.choose("bandpass-lite")
     with late.noted("preview"):
         wait(lambda: bool(painted))
         found = {"first_preview_s_cold": round(painted[-1] - begun, 3)}
-        for first, name in ((1, "actin-bandpass-lite"), (1 + MOVES, care)):
+        for first, name in ((1, "bandpass-lite"), (1 + MOVES, care)):
             restore.model.choose(name)
             wait(lambda: not restore.preview.is_running)
             seconds = []
@@ -286,7 +286,7 @@ def measure_scores() -> dict[str, float]:
         low, truth = larger_sample(viewer, width, frames)
         restore = open_widget(viewer, "Restore")
         restore.image.value = low
-        restore.model.choose("actin-bandpass-lite")
+        restore.model.choose("bandpass-lite")
         restore.scores.truth.value = truth
         restore.run_bar.start_button.click()
         wait(lambda restore=restore: not restore.is_running and not restore.scores.is_busy)

@@ -20,7 +20,7 @@ SEED, SIGMA, AMPLIFIED = 7, 5, 4
 def main() -> None:
     """Restore one simulated field both ways; show each and the error of its low band, aligned to the truth."""
     low, truth = simulate_pair("mitochondria", (256, 256), seed=SEED)
-    model = load_model(find_model("mitochondria-bandpass-lite"))
+    model = load_model(find_model("bandpass-lite"))
     clean = scale_truth(truth).image
     images, errors = {"Ground truth": clean}, {}
     for form in ("plain", "tied"):

@@ -65,7 +65,7 @@ def main() -> None:
 def _show_preview(viewer: napari.Viewer, restore: RestoreWidget, out: Path) -> None:
     painted: list[float] = []
     restore.preview.painted.connect(painted.append)
-    restore.model.choose("actin-bandpass-lite")
+    restore.model.choose("bandpass-lite")
     _camera(viewer).zoom *= 2
     _wait(lambda: bool(painted) and not restore.preview.is_running, 60)
     _take(viewer, out / "restore_preview.png")
@@ -73,7 +73,7 @@ def _show_preview(viewer: napari.Viewer, restore: RestoreWidget, out: Path) -> N
 
 def _show_restoring(viewer: napari.Viewer, restore: RestoreWidget, truth: Image, out: Path) -> None:
     _camera(viewer).zoom /= 2
-    restore.model.choose("actin-laplace-lite")
+    restore.model.choose("laplace-lite")
     restore.uncertainty.value = True
     restore.scores.truth.value = truth
     restore.run_bar.start_button.click()
@@ -105,7 +105,7 @@ def _show_training(viewer: napari.Viewer, train: TrainWidget, low: Image, truth:
 def _show_comparison(viewer: napari.Viewer, compare: CompareWidget, low: Image, truth: Image, out: Path) -> None:
     compare.settings.image.value = low
     compare.settings.truth.value = truth
-    compare.settings.methods.tick(["actin-laplace-lite", "actin-fft-lite", "actin-bandpass-lite", "tv"])
+    compare.settings.methods.tick(["laplace-lite", "fft-lite", "bandpass-lite", "tv"])
     compare.run_bar.start_button.click()
     _wait(lambda: not compare.is_running and not compare.is_busy, 300)
     compare.bring_into_view(compare.summary)

@@ -1,6 +1,6 @@
 """Restore a TIFF stack larger than memory, frame by frame, with one range for the whole movie.
 
-python examples/restore_large_stack.py stack.tif restored.tif actin-fft-lite
+python examples/restore_large_stack.py stack.tif restored.tif fft-lite
 """
 
 import sys

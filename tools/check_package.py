@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src"
-REQUIRED = ("napari.yaml", "py.typed", "models/bundled/actin-bandpass-lite.safetensors", "experiments/paper_tables.csv")
+REQUIRED = ("napari.yaml", "py.typed", "models/bundled/bandpass-lite.safetensors", "experiments/paper_tables.csv")
 UNWANTED = (".tif", ".pyc", ".resume")
 
 DISCOVERY = """

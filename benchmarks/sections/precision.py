@@ -20,9 +20,8 @@ MOST_PSNR, MOST_SSIM = 0.1, 0.002
 def measure(context: Context) -> dict[str, Any]:
     """Score the models of the quality section, and a bundled one, with every engine."""
     low, high = context.test_pairs()
-    structure = "mitochondria" if context.pairs else "actin"
     models = {f"{name}, trained above": model_file(context, name) for name in RUNS}
-    models[f"bundled {structure}-fft-lite"] = find_model(f"{structure}-fft-lite")
+    models["bundled fft-lite"] = find_model("fft-lite")
     results: dict[str, Any] = {"real": context.pairs is not None, "scores": {}}
     with context.worker("ours") as ours:
         for name, path in models.items():

@@ -7,7 +7,7 @@ Examples
 >>> import numpy as np
 >>> import napari_care_losses as ncl
 >>> noisy = np.random.default_rng(0).poisson(20, (2, 64, 64))
->>> model = ncl.load_model(ncl.find_model("actin-fft-lite"))
+>>> model = ncl.load_model(ncl.find_model("fft-lite"))
 >>> ncl.restore(noisy, model, axes="TYX").shape
 (2, 64, 64)
 """

@@ -40,6 +40,10 @@ class ForeignProgram:
         )
 
 
+class RenamedModelWarning(FutureWarning):
+    """A model was asked for by the former name of a bundled one."""
+
+
 class CareError(Exception):
     """Base of every error this package raises on purpose; its text is meant for the user.
 

@@ -19,7 +19,7 @@ RESTORE = "restore good.safetensors low.tif --out out.tif"
 EVALUATE = "evaluate --restored low.tif --truth high.tif"
 COMPARE = "compare low.tif --methods good.safetensors --truth high.tif --out report.html"
 TV = "compare low.tif --methods tv --out report.html"
-EXPORT = "export actin-fft-lite --out p.zip"
+EXPORT = "export fft-lite --out p.zip"
 FROM_ZARR = "restore good.safetensors low.ome.zarr --out low.ome.zarr"
 BAD = {
     "unknown command": ("improve", "invalid choice"),
@@ -141,7 +141,7 @@ BAD = {
     "simulate: missing folder": ("simulate actin --out none/new --size 64 --count 1", "none/new cannot be made"),
     "simulate: a file": ("simulate actin --out low.tif --size 64 --count 1", "low.tif cannot be made"),
     "models: image too small": ("models --for tiny.tif", "at least 32 px a side"),
-    "export: unknown model": (EXPORT.replace("actin-fft-lite", "nobody"), "no model 'nobody'"),
+    "export: unknown model": (EXPORT.replace("fft-lite", "nobody"), "no model 'nobody'"),
     "export: no zip": (EXPORT.replace("p.zip", "p.tar"), "must end in .zip"),
     "export: missing folder": (EXPORT.replace("p.zip", "none/p.zip"), "folder none does not exist"),
     "export: licence": (EXPORT + " --license mine", "license"),

@@ -276,7 +276,7 @@ class TestModels:
         assert status_of("models", "--for", "image.tif", "--json") == 0
         rows = json.loads(capsys.readouterr().out)
         # the bundled ones were trained on simulated images; "mine" does not say on what
-        assert [row["structure"] for row in rows[:3]] == ["mitochondria"] * 3
+        assert all(row["bundled"] for row in rows[:-1])
         assert rows[-1]["name"] == "mine"
         assert rows[-1]["distance"] is None
         known = [row["distance"] for row in rows[:-1]]
@@ -324,6 +324,17 @@ def test_a_failure_not_caused_by_the_input_ends_with_status_1(folder, capsys, mo
     assert said.count("\n") == 1
     assert "out of memory" in said
     assert not (folder / "out.tif").exists()
+
+
+def test_former_names_of_bundled_models_are_said_once_each(folder, capsys):
+    methods = ("actin-fft-lite", "dendra-laplace-lite", "tv")
+    assert status_of("compare", "low.tif", "--frames", "0:1", "--methods", *methods, "--out", "report.html") == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "napari-care-losses: note: actin-fft-lite is now fft-lite: one model for every structure.",
+        "napari-care-losses: note: dendra-laplace-lite is now laplace-lite: one model for every structure.",
+    ]
+    assert all(name in (folder / "report.html").read_text() for name in ("fft-lite", "laplace-lite"))
 
 
 def test_help_of_every_command_and_the_version(capsys):

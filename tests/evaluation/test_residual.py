@@ -98,7 +98,7 @@ class TestStructureLeft:
 
     def test_a_bundled_model_loses_less_than_a_blur(self, mitochondria):
         _, first, _ = mitochondria
-        model = structure_left(first, restore(first, bundled_model("mitochondria-laplace-lite")))
+        model = structure_left(first, restore(first, bundled_model("laplace-lite")))
         crude = structure_left(first, gaussian_filter(first.astype(float), 4))
         assert model < 0.02
         assert crude > 10 * model
@@ -226,7 +226,7 @@ class TestFlicker:
         spot = 8 * np.ptp(movie) * np.exp(-((y - 30) ** 2 + (x - 70) ** 2) / 50)
         movie[3:5] += spot
         movie[7] += spot
-        model, given = bundled_model("dendra-laplace-lite"), means_of(movie)
+        model, given = bundled_model("laplace-lite"), means_of(movie)
         found = {
             name: flicker(given, means_of(restore(movie, model, RestorationParameters(normalization=name))))
             for name in ("frame", "stack")

@@ -23,7 +23,7 @@ def test_training_on_arrays(monkeypatch, capsys):
 def test_restoring_a_large_stack(monkeypatch, tmp_path):
     stack = np.random.default_rng(0).poisson(30, (3, 40, 52)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
-    run(monkeypatch, "restore_large_stack.py", tmp_path / "stack.tif", tmp_path / "out.tif", "actin-fft-lite")
+    run(monkeypatch, "restore_large_stack.py", tmp_path / "stack.tif", tmp_path / "out.tif", "fft-lite")
     restored = tifffile.imread(tmp_path / "out.tif")
     assert restored.shape == stack.shape
     assert restored.std() < stack.std()

@@ -67,7 +67,7 @@ def test_lines_are_told_of_and_evened_out_when_asked_for(pair):
     low, high = pair
     spoilt = low + rng(1).normal(0, 0.5 * line_defects(low, 0).noise, (256, 1)).astype(np.float32)
     spoilt[:, 99] = 0
-    model, scores = load_model(find_model("actin-fft-lite")), []
+    model, scores = load_model(find_model("fft-lite")), []
     for evens in (False, True):
         (*_, last) = restore_frames(Frames(spoilt), model, RestorationParameters(even_lines=evens), device="cpu")
         assert "1 dead rows or columns and offsets of rows or columns" in last.note

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from napari_care_losses.errors import InputError, ModelFileError
+from napari_care_losses.errors import InputError, ModelFileError, RenamedModelWarning
 from napari_care_losses.models import library
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.library import find_model, list_models, new_model_path
@@ -131,9 +131,31 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
 
 
 def test_every_bundled_model_can_be_loaded_by_its_name():
-    """Each is called after what it was trained on and with."""
+    """Each is called after loss and size; the bare loss means the larger one."""
     bundled = [entry for entry in list_models() if entry.bundled]
     for entry in bundled:
         assert find_model(entry.name) == entry.path
-        assert entry.card.structure in entry.name
-        assert entry.card.loss in entry.name
+        assert entry.name == f"{entry.card.loss}-{entry.card.preset}"
+        assert find_model(entry.card.loss).stem == f"{entry.card.loss}-care"
+
+
+@pytest.mark.parametrize("loss", ["laplace", "fft", "bandpass"])
+@pytest.mark.parametrize("structure", ["actin", "mitochondria", "dendra"])
+@pytest.mark.parametrize("size", ["care", "lite"])
+def test_a_former_name_means_the_model_of_every_structure(structure, loss, size, model_library):
+    old = f"{structure}-{loss}-{size}"
+    with pytest.warns(
+        RenamedModelWarning, match=f"{old} is now {loss}-{size}: one model for every structure"
+    ) as warned:
+        assert find_model(old) == library.bundled_folder() / f"{loss}-{size}.safetensors"
+    assert len(warned) == 1
+    # of one's own there may be a model of that name
+    save(model_library / f"{old}.safetensors")
+    assert find_model(old) == model_library / f"{old}.safetensors"
+
+
+def test_a_former_name_without_the_new_model_is_unknown(bundled):
+    with pytest.raises(ModelFileError, match="no model 'actin-fft-lite'"):
+        find_model("actin-fft-lite")
+    with pytest.raises(ModelFileError, match="no model 'fft'"):
+        find_model("fft")

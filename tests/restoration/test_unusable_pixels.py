@@ -21,7 +21,7 @@ SCALED = Architecture(kernel_size=3, filters=2, depth=1, predicts_scale=True)
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.parametrize("parameters", [{}, {"normalization": "stack"}, {"low_band": "tied"}, {"average_flips": True}])
 def test_borders_stay_as_they_are_and_the_inside_is_as_if_cut_out(engine, parameters):
-    model = load_model(find_model("actin-fft-lite"))
+    model = load_model(find_model("fft-lite"))
     whole = simulate_pair("actin", (160, 176), seed=3)[0].astype(np.float32)
     expected = restore(whole, model, RestorationParameters(engine=engine, **parameters), device="cpu")
     error = np.std(expected - whole)
@@ -38,7 +38,7 @@ def test_borders_stay_as_they_are_and_the_inside_is_as_if_cut_out(engine, parame
 
 
 def test_tiles_of_a_frame_with_borders_equal_the_whole():
-    model, image = load_model(find_model("actin-fft-lite")), image_of((160, 170))
+    model, image = load_model(find_model("fft-lite")), image_of((160, 170))
     image[:20], image[:, 150:], image[90, 80:84] = 0, np.nan, np.nan
     whole, tiled = (restore(image, model, RestorationParameters(tile_size=size), device="cpu") for size in (None, 96))
     assert np.array_equal(np.isnan(whole), np.isnan(image))
@@ -67,7 +67,7 @@ def test_blank_frames_and_a_flash_are_named_and_the_others_restored_as_without_t
 
 
 def test_hot_pixels_are_counted_and_replaced_when_asked_for():
-    model, noisy = load_model(find_model("actin-fft-lite")), simulate_pair("actin", (128, 128), seed=1)[0]
+    model, noisy = load_model(find_model("fft-lite")), simulate_pair("actin", (128, 128), seed=1)[0]
     is_hot = np.random.default_rng(2).random(noisy.shape) < 0.003
     image = np.where(is_hot, 20 * np.max(noisy), noisy).astype(np.float32)
     expected = restore(noisy, model, device="cpu")

@@ -75,7 +75,7 @@ MODELS = (
     "plain.safetensors",
     "plain.safetensors",
     "scaled.safetensors",
-    "actin-fft-lite",
+    "fft-lite",
     "missing",
     "low.tif",
     "tv",

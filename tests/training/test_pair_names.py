@@ -122,7 +122,7 @@ def test_names_that_fit_several_partners_are_left_out_and_reported(names):
 
 
 def test_a_result_is_no_rival_of_its_input():
-    names = ["actin 1 ms", "actin 100 ms", "restored actin 1 ms (actin-bandpass-lite)"]
+    names = ["actin 1 ms", "actin 100 ms", "restored actin 1 ms (bandpass-lite)"]
     matching = match_names(names)
     assert matching.pairs == [("actin 1 ms", "actin 100 ms")]
     assert matching.alone == names[2:]

@@ -55,7 +55,7 @@ def run_demo(options: argparse.Namespace) -> None:
         seconds.append(time.perf_counter() - begun)
     for loss in TRAINED_LOSSES:
         begun = time.perf_counter()
-        model = load_model(bundled_folder() / f"{STRUCTURE}-{loss}-{PRESET}{SUFFIX}")
+        model = load_model(bundled_folder() / f"{loss}-{PRESET}{SUFFIX}")
         stacks[f"CARE {LOSSES[loss].title}"] = restore(low, model)
         seconds.append(time.perf_counter() - begun)
     labels = _print_table(stacks, seconds, truth)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from napari_care_losses.errors import CareError, InputError, printable
+from napari_care_losses.errors import CareError, InputError, RenamedModelWarning, printable
 from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser = _parser(given[0] if given else "")
         if given:
             options = parser.parse_args(given)
-            options.run(options)
+            with _notes_printed():
+                options.run(options)
         else:
             parser.print_help()
         sys.stdout.flush()
@@ -69,6 +72,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("napari-care-losses: error: The memory ran out: close other programs.", file=sys.stderr)
         return FAILED
     return 0
+
+
+@contextmanager
+def _notes_printed() -> Iterator[None]:
+    """Print what is said of renamed models as notes, each once; other warnings stay warnings."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RenamedModelWarning)
+        show = warnings.showwarning
+
+        def print_once(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+            if category is not RenamedModelWarning:
+                show(message, category, *where, **options)
+            elif str(message) not in said:
+                said.add(str(message))
+                print(f"napari-care-losses: note: {message}", file=sys.stderr)
+
+        warnings.showwarning = print_once
+        yield
 
 
 def _print_no_more() -> None:

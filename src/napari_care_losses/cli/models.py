@@ -38,7 +38,7 @@ def run_models(options: argparse.Namespace) -> None:
     measured = [] if options.image is None else measure_frames(read_stack(options.image))
     rows: list[dict[str, Any]] = []
     for entry, distance, reasons in rank_models(entries, measured):
-        card = {name: getattr(entry.card, name) for name in ("structure", "loss", "preset")}
+        card = {name: getattr(entry.card, name) for name in ("loss", "preset", "structure")}
         rows.append({"name": entry.name, **card, "bundled": entry.bundled, "path": str(entry.path)})
         if measured:
             rows[-1] |= {"distance": round(distance, 2) if math.isfinite(distance) else None, "reasons": reasons}
@@ -47,7 +47,8 @@ def run_models(options: argparse.Namespace) -> None:
         return
     for row in rows:
         kind = "bundled" if row["bundled"] else "yours"
-        line = f"{row['name']:<28}{row['structure']:<14}{row['loss']:<10}{row['preset']:<8}{kind:<9}"
+        shows = "" if row["structure"] == "other" else row["structure"]
+        line = f"{row['name']:<28}{row['loss']:<10}{row['preset']:<8}{kind:<9}{shows:<14}"
         if measured:
             verdict = "differs" if row["reasons"] else "matches"
             match = "not known" if row["distance"] is None else f"{row['distance']:.1f} {verdict}"
@@ -110,7 +111,8 @@ def run_import(options: argparse.Namespace) -> None:
             "--run-its-code."
         ) from error
     card = read_card(made)
-    print(f"{made.stem}: {card.structure}, {card.loss} loss, {card.preset} network; {made}")
+    shows = "" if card.structure == "other" else f"{card.structure}, "
+    print(f"{made.stem}: {shows}{card.loss} loss, {card.preset} network; {made}")
     if note := card.training.get(NOTE):
         print(note)
 

@@ -86,7 +86,7 @@ def import_model(
     >>> from napari_care_losses.interchange.bioimageio.export import export_bioimageio
     >>> from napari_care_losses.models.library import find_model
     >>> from napari_care_losses.models.model import load_model
-    >>> model = load_model(find_model("actin-fft-lite"))
+    >>> model = load_model(find_model("fft-lite"))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     os.environ["NAPARI_CARE_LOSSES_LIBRARY"] = folder
     ...     export_bioimageio(model, Path(folder) / "package.zip", name="actin")

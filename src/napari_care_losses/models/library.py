@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from napari_care_losses.errors import InputError, ModelFileError
+from napari_care_losses.errors import InputError, ModelFileError, RenamedModelWarning
 from napari_care_losses.models.model import SUFFIX, ModelCard, read_card
 from napari_care_losses.models.user_folder import library_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+BUNDLED_LOSSES = ("fft", "bandpass", "laplace")
+BUNDLED_SIZES = ("care", "lite")
+"""Losses and networks of the bundled models, in the order that they are shown in; the first of both is the default."""
 
 AUTHOR, LICENSE = "anonymous", "CC-BY-4.0"
 """Author and licence of a model where the user names none."""
 
 LONGEST_NAME = 200
 """Largest length of a model's name, in bytes: most systems allow 255, and the temporary file needs some of them."""
+
+# There was a bundled model for each structure.
+_OLD_NAME = re.compile(f"(?:actin|mitochondria|dendra)-((?:{'|'.join(BUNDLED_LOSSES)})-(?:{'|'.join(BUNDLED_SIZES)}))")
 
 # Windows reads these as devices, whatever their suffix.
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
@@ -47,16 +60,15 @@ def makers_of(path: Path) -> tuple[str, str]:
 
 
 def list_models() -> list[LibraryEntry]:
-    """Return every readable model, the user's own first, each group sorted by name.
+    """Return every readable model: the user's own sorted by name, then the bundled ones by loss and size.
 
     A damaged file in the library is left out; `load_model` on its path says what is wrong with it.
 
     Examples
     --------
     >>> from napari_care_losses.models.library import list_models
-    >>> actin = next(entry for entry in list_models() if entry.bundled and entry.card.loss == "bandpass")
-    >>> actin.name, actin.card.structure, actin.card.preset
-    ('actin-bandpass-care', 'actin', 'care')
+    >>> [entry.name for entry in list_models() if entry.bundled]
+    ['fft-care', 'fft-lite', 'bandpass-care', 'bandpass-lite', 'laplace-care', 'laplace-lite']
     """
     entries = []
     for folder, bundled in ((library_folder(), False), (bundled_folder(), True)):
@@ -66,7 +78,18 @@ def list_models() -> list[LibraryEntry]:
                 status = path.stat()
                 stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
                 entries.append(LibraryEntry(path.stem, path, bundled, _card(path, stamp)))
-    return entries
+    return sorted(entries, key=_place)
+
+
+def _place(entry: LibraryEntry) -> tuple[int, int]:
+    """Return where a model stands in the list; equal ones keep their order."""
+    if not entry.bundled:
+        return -1, 0
+    return _rank(entry.card.loss, BUNDLED_LOSSES), _rank(entry.card.preset, BUNDLED_SIZES)
+
+
+def _rank(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 @lru_cache(maxsize=1024)
@@ -75,19 +98,48 @@ def _card(path: Path, _stamp: tuple[int, ...]) -> ModelCard:
     return read_card(path)
 
 
+def meant_name(name: str, names: Collection[str]) -> str:
+    """Return which of the models called `names` is meant by `name`.
+
+    The name itself where there is such a model; the model of every structure for an old bundled one of a single
+    structure, with a `RenamedModelWarning`; the `care` model for the bare name of a loss; else the name as it is.
+
+    Examples
+    --------
+    >>> from napari_care_losses.models.library import meant_name
+    >>> meant_name("fft", ["fft-care", "fft-lite"])
+    'fft-care'
+    """
+    if name in names:
+        return name
+    old = _OLD_NAME.fullmatch(name)
+    if old is not None and old[1] in names:
+        warnings.warn(f"{name} is now {old[1]}: one model for every structure.", RenamedModelWarning, stacklevel=3)
+        return old[1]
+    default = f"{name}-{BUNDLED_SIZES[0]}"
+    return default if name in BUNDLED_LOSSES and default in names else name
+
+
 def find_model(name: str) -> Path:
     """Return the file of a model given by path or by its name in the library.
+
+    The bare name of a loss means its bundled `care` model. The user's own models come first.
 
     Raises
     ------
     ModelFileError
         If there is none.
 
+    Warns
+    -----
+    RenamedModelWarning
+        If the name is that of a former bundled model of one structure.
+
     Examples
     --------
     >>> from napari_care_losses.models.library import find_model
-    >>> find_model("actin-bandpass-care").name
-    'actin-bandpass-care.safetensors'
+    >>> find_model("bandpass-lite").name, find_model("fft").name
+    ('bandpass-lite.safetensors', 'fft-care.safetensors')
     """
     path = Path(name)
     # A name that is too long for a path raises one.
@@ -95,8 +147,9 @@ def find_model(name: str) -> Path:
         if path.suffix == SUFFIX or path.is_file():
             return path
     entries = list_models()
+    meant = meant_name(name, [entry.name for entry in entries])
     for entry in entries:
-        if entry.name == name:
+        if entry.name == meant:
             return entry.path
     known = ", ".join(entry.name for entry in entries) or "none yet"
     raise ModelFileError(f"There is no model {name[:100]!r}: neither a file, nor in the library ({known}).")

@@ -216,7 +216,7 @@ def load_model(path: Path | str) -> Model:
     --------
     >>> from napari_care_losses.models.library import find_model
     >>> from napari_care_losses.models.model import load_model
-    >>> model = load_model(find_model("actin-bandpass-care"))
+    >>> model = load_model(find_model("bandpass-care"))
     >>> model.card.loss, model.card.architecture.filters
     ('bandpass', 32)
     """

@@ -152,7 +152,7 @@ def restore(
     >>> from napari_care_losses.restoration.restore_stack import restore
     >>> from napari_care_losses.simulation.pairs_and_movies import simulate_pair
     >>> low, high = simulate_pair("actin", (64, 64), seed=0)
-    >>> restored = restore(low, load_model(find_model("actin-fft-lite")), device="cpu")
+    >>> restored = restore(low, load_model(find_model("fft-lite")), device="cpu")
     >>> restored.shape, restored.dtype.name
     ((64, 64), 'float32')
     >>> errors = [1 - np.corrcoef(image.ravel(), high.ravel())[0, 1] for image in (low, restored)]

@@ -56,7 +56,7 @@ def test_every_kind_of_weights_passes(tool, tmp_path, architecture):
         assert f"Reproduce test outputs from test inputs ({kind})" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["actin-laplace-lite", "dendra-bandpass-lite"])
+@pytest.mark.parametrize("name", ["laplace-lite", "bandpass-lite"])
 def test_bundled_models_pass_and_a_wrong_output_fails(tool, tmp_path, name):
     path = tmp_path / "package.zip"
     export_bioimageio(bundled_model(name), path, name=name, authors=["A. Nyone"], license="BSD-3-Clause")

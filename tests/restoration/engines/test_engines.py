@@ -72,7 +72,7 @@ class TestEveryEngine:
         for shape in ((architecture.block, 2 * architecture.block), (3 * architecture.block, architecture.block)):
             assert_equals_the_network(engine, tile_of(shape))
 
-    @pytest.mark.parametrize("model", ["actin-laplace-lite", "dendra-fft-lite"])
+    @pytest.mark.parametrize("model", ["laplace-lite", "fft-lite"])
     def test_equals_a_trained_network(self, name, model):
         assert_equals_the_network(open_engine(name, bundled_model(model), "cpu"), tile_of((64, 100)))
 
@@ -137,7 +137,7 @@ class TestEveryEngine:
 
     def test_tiles_equal_the_whole(self, name):
         """Restored by 8 bits, both are off by rounding, but no more at the seams than elsewhere."""
-        model, image = bundled_model("actin-laplace-lite"), image_of((150, 170))
+        model, image = bundled_model("laplace-lite"), image_of((150, 170))
         parameters = {width: RestorationParameters(engine=name, tile_size=width) for width in (80, 16384)}
         tiled, whole = (restore(image, model, parameters[width], device="cpu") for width in (80, 16384))
         tolerance = 0.01 if name == "openvino-int8" else 1e-5

@@ -79,7 +79,7 @@ def test_it_restores_noise_that_correlates_where_full_resolution_does_not(engine
     low, high = (
         gaussian_filter(image.astype(np.float32), 0.7) for image in simulate_pair("actin", (256, 256), seed=46)
     )
-    model = bundled_model("actin-fft-lite")
+    model = bundled_model("fft-lite")
     full, half = (
         score(restore(low, model, RestorationParameters(engine=engine, half_resolution=halves), device="cpu"), high)
         for halves in (False, True)

@@ -171,16 +171,6 @@ def test_a_single_image_needs_no_questions_on_frames(viewer, open_widget, stack,
     assert viewer.layers[-1].data.shape == layer.data.shape
 
 
-def test_methods_follow_the_name_of_the_image(viewer, add_model, stack, qtbot) -> None:
-    for structure in ("actin", "dendra"):
-        add_model(structure, loss="fft", structure=structure)
-    widget = CompareWidget(viewer)
-    qtbot.addWidget(widget)
-    viewer.add_image(stack, name="dendra 10 ms")
-    QCoreApplication.processEvents()
-    assert [method.name for method in widget.settings.methods.methods()] == ["dendra", "TV"]
-
-
 def test_an_error_is_shown_and_the_next_press_works(viewer, open_widget, stack, monkeypatch, qtbot) -> None:
     def fail(*_: object, **__: object) -> Iterator[Compared]:
         raise ComputeError("The cpu device failed.")

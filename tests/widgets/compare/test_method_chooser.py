@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_care_losses.errors import RenamedModelWarning
 from napari_care_losses.models.library import list_models
 from napari_care_losses.widgets.compare.method_chooser import MethodChooser, short_names, suggested
 from napari_care_losses.widgets.compare.results import TITLES
@@ -23,9 +24,9 @@ LOSSES = ("bandpass", "fft", "laplace")
 def bundle(add_model: Callable[..., str], model_library: Path, no_bundled_models: Path) -> Callable[..., str]:
     """Return a function that adds an untrained model to the bundled ones."""
 
-    def add(structure: str, loss: str) -> str:
-        name = f"{structure}-{loss}-lite"
-        add_model(name, loss=loss, structure=structure)
+    def add(loss: str, name: str = "") -> str:
+        name = name or f"{loss}-lite"
+        add_model(name, loss=loss, structure="other")
         (model_library / f"{name}.safetensors").rename(no_bundled_models / f"{name}.safetensors")
         return name
 
@@ -58,50 +59,52 @@ def item_of(chooser: MethodChooser, text: str):
 def test_methods_are_grouped_and_labelled(open_chooser, add_model, bundle) -> None:
     add_model("mine", loss="fft")
     for loss in LOSSES:
-        bundle("actin", loss)
+        bundle(loss)
     assert texts(open_chooser()) == {
-        "Your models": ["mine — actin · FFT · lite"],
-        "Bundled models": ["actin · Laplace · lite", "actin · FFT · lite", "actin · Bandpass · lite"],
+        "Your models": ["mine — FFT · lite · actin"],
+        "Bundled models": ["FFT · lite", "Bandpass · lite", "Laplace · lite"],
         "Without training": ["Total variation", "Non-local means"],
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "structure"),
-    [("mitochondria 1 ms", "mitochondria"), ("Dendra-05", "dendra"), ("field 3", "actin"), ("", "actin")],
-)
-def test_the_losses_of_one_structure_and_tv_are_ticked_at_first(name, structure, open_chooser, bundle) -> None:
-    for kind in ("dendra", "actin", "mitochondria"):
-        for loss in LOSSES:
-            bundle(kind, loss)
+def test_a_model_of_each_loss_and_tv_are_ticked_at_first(open_chooser, bundle) -> None:
+    for loss in LOSSES:
+        bundle(loss)
+        bundle(loss, f"{loss}-again")
     chooser = open_chooser()
-    chooser.suggest_for(name)
-    assert set(ticked(chooser)) == {"tv", *(f"{structure}-{loss}-lite" for loss in LOSSES)}
-    assert [method.name for method in chooser.methods()] == ["Laplace", "FFT", "Bandpass", "TV"]
+    assert set(ticked(chooser)) == {"tv", *(f"{loss}-again" for loss in LOSSES)}
+    assert [method.name for method in chooser.methods()] == ["FFT", "Bandpass", "Laplace", "TV"]
     assert chooser.reference() == "Laplace"
+
+
+def test_a_former_name_ticks_the_model_of_every_structure(open_chooser, bundle) -> None:
+    bundle("fft")
+    chooser = open_chooser()
+    with pytest.warns(RenamedModelWarning, match="actin-fft-lite is now fft-lite"):
+        chooser.tick(["actin-fft-lite", "tv"])
+    assert ticked(chooser) == ["fft-lite", "tv"]
 
 
 def test_bundled_models_are_suggested_before_ones_own(add_model, bundle) -> None:
     add_model("a-mine", loss="fft")
-    bundle("actin", "fft")
-    assert suggested(list_models(), "actin") == {"tv", "actin-fft-lite"}
+    bundle("fft")
+    assert suggested(list_models()) == {"tv", "fft-lite"}
 
 
 def test_ones_own_are_suggested_where_nothing_is_bundled(add_model) -> None:
     add_model("mine", loss="laplace", structure="other")
     add_model("plain", loss="mae", structure="other")
-    assert suggested(list_models(), "cells") == {"tv", "mine"}
-    assert suggested([], "cells") == {"tv"}
+    assert suggested(list_models()) == {"tv", "mine"}
+    assert suggested([]) == {"tv"}
 
 
 def test_what_the_user_ticked_stays(open_chooser, bundle, qtbot) -> None:
-    bundle("actin", "fft")
+    bundle("fft")
     chooser = open_chooser()
     with qtbot.waitSignal(chooser.changed):
         item_of(chooser, "Non-local means").setCheckState(0, Qt.CheckState.Checked)
-    chooser.suggest_for("mitochondria")
     chooser.reload()
-    assert ticked(chooser) == ["actin-fft-lite", "tv", "nl-means"]
+    assert ticked(chooser) == ["fft-lite", "tv", "nl-means"]
 
 
 def test_a_model_that_comes_into_the_library_is_listed_not_ticked(open_chooser, add_model, qtbot) -> None:
@@ -114,9 +117,9 @@ def test_a_model_that_comes_into_the_library_is_listed_not_ticked(open_chooser, 
 
 def test_all_that_is_bundled_is_seen_without_scrolling(open_chooser, add_model, bundle, qtbot) -> None:
     add_model("mine")
-    for structure in ("actin", "mitochondria", "dendra"):
-        for loss in LOSSES:
-            bundle(structure, loss)
+    for loss in LOSSES:
+        bundle(loss)
+        bundle(loss, f"{loss}-care")
     chooser = open_chooser()
     chooser.show()
     bar = chooser.tree.verticalScrollBar()
@@ -144,24 +147,24 @@ def test_with_nothing_ticked_there_is_a_problem(open_chooser) -> None:
 
 
 def test_names_are_short_and_told_apart(open_chooser, add_model, bundle) -> None:
-    for structure in ("actin", "dendra"):
-        bundle(structure, "fft")
-    bundle("actin", "laplace")
+    bundle("fft")
+    bundle("fft", "fft-again")
+    bundle("laplace")
     add_model("input", loss="fft")
     add_model("FFT", loss="fft")
     entries = {(entry.name, entry.bundled): entry for entry in list_models()}
     choices = [
         entries["input", False],
         entries["FFT", False],
-        entries["actin-fft-lite", True],
-        entries["dendra-fft-lite", True],
-        entries["actin-laplace-lite", True],
+        entries["fft-lite", True],
+        entries["fft-again", True],
+        entries["laplace-lite", True],
         "tv",
     ]
     names = short_names(choices)
-    assert names == ["input (2)", "FFT", "FFT (actin)", "FFT (dendra)", "Laplace", "TV"]
+    assert names == ["input (2)", "FFT", "fft-lite", "fft-again", "Laplace", "TV"]
     assert len({*names, *TITLES}) == len(names) + len(TITLES)
-    assert short_names([entries["actin-fft-lite", True], "nl-means"]) == ["FFT", "NL-means"]
+    assert short_names([entries["fft-lite", True], "nl-means"]) == ["FFT", "NL-means"]
 
 
 def test_a_model_says_what_it_was_trained_on(open_chooser, add_model) -> None:

@@ -1,14 +1,16 @@
-"""Which models Restore offers, what it says of them, and which it suggests."""
+"""Which models Restore offers, what it says of them, and which it starts with."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import QCoreApplication
+import pytest
+
+from napari_care_losses.errors import RenamedModelWarning
 
 
 def test_models_are_labelled_and_described(open_widget, add_model) -> None:
     add_model("mine", loss="bandpass", structure="mitochondria")
     widget = open_widget()
-    assert widget.model.current_choice == "mine — mitochondria · Bandpass · lite"
+    assert widget.model.current_choice == "mine — Bandpass · lite · mitochondria"
     assert "mitochondria images, Bandpass loss" in widget.model.about.text()
 
 
@@ -21,13 +23,43 @@ def test_a_model_that_comes_into_the_library_is_chosen(open_widget, add_model, q
     qtbot.waitUntil(lambda: widget.model.value.name == "second", timeout=30_000)
 
 
-def test_bundled_models_are_set_apart_from_ones_own(open_widget, add_model, model_library, no_bundled_models) -> None:
-    add_model("actin-fft-lite", loss="fft")
-    (model_library / "actin-fft-lite.safetensors").rename(no_bundled_models / "actin-fft-lite.safetensors")
+@pytest.fixture
+def bundle(add_model, model_library, no_bundled_models):
+    """Return a function that adds untrained models to the bundled ones."""
+
+    def add(*losses: str) -> None:
+        for loss in losses:
+            add_model(f"{loss}-lite", loss=loss, structure="other")
+            (model_library / f"{loss}-lite.safetensors").rename(no_bundled_models / f"{loss}-lite.safetensors")
+
+    return add
+
+
+def test_bundled_models_are_set_apart_from_ones_own(open_widget, add_model, bundle) -> None:
+    bundle("laplace", "fft", "bandpass")
     add_model("mine")
     combo = open_widget().model.native
     texts = [combo.itemText(i) for i in range(combo.count())]
-    assert texts == ["mine — actin · Mean absolute error · lite", "", "actin · FFT · lite — bundled"]
+    bundled = [f"{loss} · lite — bundled" for loss in ("FFT", "Bandpass", "Laplace")]
+    assert texts == ["mine — Mean absolute error · lite · actin", "", *bundled]
+
+
+def test_the_fft_model_is_chosen_at_first_and_a_choice_stays(open_widget, add_model, bundle) -> None:
+    add_model("mine")
+    bundle("laplace", "fft")
+    widget = open_widget()
+    assert widget.model.value.name == "fft-lite"
+    widget.model.choose("mine")
+    widget.model.reload()
+    assert widget.model.value.name == "mine"
+
+
+def test_a_former_name_chooses_the_model_of_every_structure(open_widget, bundle) -> None:
+    bundle("laplace", "fft")
+    widget = open_widget()
+    with pytest.warns(RenamedModelWarning, match="dendra-laplace-lite is now laplace-lite"):
+        widget.model.choose("dendra-laplace-lite")
+    assert widget.model.value.name == "laplace-lite"
 
 
 def test_a_model_file_can_be_opened(open_widget, add_model, model_library, tmp_path, qtbot) -> None:
@@ -36,20 +68,3 @@ def test_a_model_file_can_be_opened(open_widget, add_model, model_library, tmp_p
     widget = open_widget()
     widget.model.open_file(path)
     assert widget.model.value.path == path
-
-
-def test_a_model_of_the_structure_named_is_suggested_until_one_is_chosen(viewer, open_widget, add_model, stack) -> None:
-    add_model("a", structure="actin")
-    add_model("m", structure="mitochondria")
-    add_model("other", structure="other")
-    widget = open_widget()
-    assert widget.model.value.name == "a"
-    viewer.add_image(stack, name="MITO 60x")
-    QCoreApplication.processEvents()
-    assert widget.model.value.name == "m"
-    viewer.add_image(stack, name="another cell")
-    QCoreApplication.processEvents()
-    assert widget.model.value.name == "m"
-    widget.model.choose("other")
-    viewer.add_image(stack, name="actin")
-    assert widget.model.value.name == "other"

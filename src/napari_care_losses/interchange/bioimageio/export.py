@@ -83,7 +83,7 @@ def export_bioimageio(
     >>> from napari_care_losses.models.model import load_model
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     package = Path(folder) / "package.zip"
-    ...     export_bioimageio(load_model(find_model("actin-fft-lite")), package, name="actin", authors=["A. Author"])
+    ...     export_bioimageio(load_model(find_model("fft-lite")), package, name="actin", authors=["A. Author"])
     ...     for name in zipfile.ZipFile(package).namelist():
     ...         print(name)
     README.md

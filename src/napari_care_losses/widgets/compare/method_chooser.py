@@ -10,9 +10,8 @@ from qtpy.QtWidgets import QSizePolicy, QTreeWidget, QTreeWidgetItem, QVBoxLayou
 
 from napari_care_losses.comparison.baselines import BASELINES
 from napari_care_losses.comparison.compare import Method
-from napari_care_losses.losses.registry import LOSSES, loss_title
-from napari_care_losses.models.library import LibraryEntry
-from napari_care_losses.models.model import STRUCTURE_NAMES, structure_named
+from napari_care_losses.losses.registry import loss_title
+from napari_care_losses.models.library import BUNDLED_LOSSES, LibraryEntry, meant_name
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.layout import arrange
@@ -24,15 +23,12 @@ if TYPE_CHECKING:
 
     from qtpy.QtGui import QShowEvent
 
-PAPER_LOSSES = ("laplace", "fft", "bandpass")
-"""Ticked at first, for one structure."""
-
 FIRST_BASELINE = "tv"
 
 SHORT_NAMES = {"tv": "TV", "nl-means": "NL-means"}
 """Names of baselines above a panel."""
 
-MOST_ROWS = 15
+MOST_ROWS = 12
 """Shown without scrolling: all bundled models and one of the user's own."""
 
 Choice = LibraryEntry | str
@@ -40,7 +36,7 @@ Choice = LibraryEntry | str
 
 
 class MethodChooser(QWidget):
-    """Ticks models of the library and baselines; at first those that fit the image's name."""
+    """Ticks models of the library and baselines; at first one model of each bundled loss, and `FIRST_BASELINE`."""
 
     changed = Signal()
     """Other methods are ticked."""
@@ -48,7 +44,6 @@ class MethodChooser(QWidget):
     def __init__(self, theme: str, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._was_ticked_by_hand = False
-        self._image_name = ""
         self._library = LibraryWatch(parent=self)
         self._library.changed.connect(self.reload)
         self._items: list[tuple[QTreeWidgetItem, Choice]] = []
@@ -97,15 +92,10 @@ class MethodChooser(QWidget):
         )
 
     def tick(self, names: Iterable[str]) -> None:
-        """Tick these models and baselines and no others, as by hand."""
+        """Tick these models and baselines and no others, as by hand; names are understood as by `find_model`."""
         self._was_ticked_by_hand = True
-        self._set_ticked(set(names))
-
-    def suggest_for(self, image_name: str) -> None:
-        """Tick the methods that fit an image of this name, unless the user has ticked some."""
-        self._image_name = image_name
-        if not self._was_ticked_by_hand:
-            self._set_ticked(self._suggested())
+        there = {choice if isinstance(choice, str) else choice.name for _, choice in self._items}
+        self._set_ticked({meant_name(name, there) for name in names})
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Fit the height, because now the rows have the style of the viewer."""
@@ -120,14 +110,13 @@ class MethodChooser(QWidget):
             self._items.clear()
             self.tree.clear()
             self._add_group("Your models", [entry for entry in entries if not entry.bundled], ticked)
-            bundled = sorted((entry for entry in entries if entry.bundled), key=_rank)
-            self._add_group("Bundled models", bundled, ticked)
+            self._add_group("Bundled models", [entry for entry in entries if entry.bundled], ticked)
             self._add_group("Without training", list(BASELINES), ticked)
         self._fit_height()
         if self._was_ticked_by_hand:
             self.changed.emit()
         else:
-            self._set_ticked(self._suggested())
+            self._set_ticked(suggested([choice for _, choice in self._items if not isinstance(choice, str)]))
 
     def _add_group(self, title: str, choices: Sequence[Choice], ticked: set[str]) -> None:
         if not choices:
@@ -158,24 +147,17 @@ class MethodChooser(QWidget):
                 _tick(item, (choice if isinstance(choice, str) else choice.name) in names)
         self.changed.emit()
 
-    def _suggested(self) -> set[str]:
-        return suggested([choice for _, choice in self._items if not isinstance(choice, str)], self._image_name)
-
     def _on_item_changed(self, _item: QTreeWidgetItem, _column: int) -> None:
         self._was_ticked_by_hand = True
         self.changed.emit()
 
 
-def suggested(entries: Sequence[LibraryEntry], image_name: str) -> set[str]:
-    """Return what to compare on an image of this name: the losses of the paper for its structure, and TV."""
-    known = {entry.card.structure for entry in entries if entry.card.loss in PAPER_LOSSES}
-    structures = [structure for structure in STRUCTURE_NAMES if structure in known]
-    named = structure_named(image_name)
-    chosen = named if named in structures else (structures or [""])[0]
+def suggested(entries: Sequence[LibraryEntry]) -> set[str]:
+    """Return what is compared at first: a model of each of the paper's losses, and TV."""
     models: dict[str, str] = {}
     # Bundled models first: they were trained alike, so that comparing them compares the losses.
     for entry in sorted(entries, key=lambda entry: not entry.bundled):
-        if entry.card.structure == chosen and entry.card.loss in PAPER_LOSSES:
+        if entry.card.loss in BUNDLED_LOSSES:
             models.setdefault(entry.card.loss, entry.name)
     return {FIRST_BASELINE, *models.values()}
 
@@ -204,7 +186,7 @@ def _ways_to_name(choice: Choice) -> list[str]:
     if not choice.bundled:
         return [choice.name]
     loss, card = loss_title(choice.card.loss), choice.card
-    return [loss, f"{loss} ({card.structure})", f"{loss} ({card.structure}, {card.preset})", choice.name]
+    return [loss, f"{loss} ({card.preset})", choice.name]
 
 
 def _label(choice: Choice) -> str:
@@ -218,13 +200,6 @@ def _about(choice: Choice) -> str:
     if isinstance(choice, str):
         return f"{BASELINES[choice].source}. Its strength is that of least estimated error, chosen in each frame."
     return f"{label(choice)}<br>{describe(choice.card)}<br>{choice.path}"
-
-
-def _rank(entry: LibraryEntry) -> tuple[int, int]:
-    """Return the place of a bundled model in the list: by structure, then by loss."""
-    losses = [*LOSSES]
-    loss = losses.index(entry.card.loss) if entry.card.loss in losses else len(losses)
-    return STRUCTURE_NAMES.index(entry.card.structure), loss
 
 
 def _tick(item: QTreeWidgetItem, is_ticked: bool) -> None:

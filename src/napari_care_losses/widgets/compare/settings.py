@@ -112,7 +112,6 @@ class ComparisonSettings(QWidget):
         layer = self.image.value
         count = 1
         if layer is not None:
-            self.methods.suggest_for(layer.name)
             axes = {AXIS_NAMES.get(axis.lower()) for axis in layer.axis_labels[:-2]}
             self.fields.value = axes.isdisjoint(("T", "Z"))
             with suppress(InputError):

@@ -236,7 +236,6 @@ class RestoreWidget(Panel):
             self._layer_links.add(layer.events.data, self._update)
             for name in PLACING:
                 self._layer_links.add(getattr(layer.events, name), self._on_placed)
-            self.model.suggest_for(layer.name)
         self._update()
 
     def _on_placed(self, _event: object) -> None:

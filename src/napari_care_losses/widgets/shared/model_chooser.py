@@ -14,9 +14,9 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.losses.registry import loss_title
-from napari_care_losses.models.library import LibraryEntry
+from napari_care_losses.models.library import LibraryEntry, meant_name
 from napari_care_losses.models.match import noise_seen
-from napari_care_losses.models.model import NOTE, SUFFIX, read_card, structure_named
+from napari_care_losses.models.model import NOTE, SUFFIX, read_card
 from napari_care_losses.models.program import Program
 from napari_care_losses.models.suggest import rank_models
 from napari_care_losses.widgets.shared.form import Choice, Rows, tooltip
@@ -89,20 +89,16 @@ class ModelChooser(Choice):
         self._buttons.addWidget(button, 1)
 
     def choose(self, name: str) -> None:
-        """Choose a model by name, if it is there, as by hand."""
+        """Choose a model by name, if it is there, as by hand; names are understood as by `find_model`."""
         self.was_chosen = True
-        self._choose_first(lambda entry: entry.name == name)
-
-    def suggest_for(self, image_name: str) -> None:
-        """Choose a model of the structure that an image's name tells, unless one has been chosen."""
-        structure = structure_named(image_name)
-        if self.was_chosen or structure is None or (self.value is not None and self.value.card.structure == structure):
-            return
-        self._choose_first(lambda entry: entry.card.structure == structure)
-        self.was_chosen = False
+        entries = self._entries()
+        meant = meant_name(name, [entry.name for entry in entries])
+        found = next((entry for entry in entries if entry.name == meant), None)
+        if found is not None:
+            self.value = found
 
     def sort_for(self, statistics: ImageStatistics) -> None:
-        """Put the models first that were trained on images like this one; the choice stays."""
+        """Put those of one's own models first that were trained on images like this one; the choice stays."""
         self._measured = [statistics]
         with self.changed.blocked():
             self.reset_choices()
@@ -145,10 +141,11 @@ class ModelChooser(Choice):
         bundled = [entry for entry in models if entry.bundled]
         own = [entry for entry in models if not entry.bundled]
         offered: list[tuple[str, Any]] = []
-        for group in filter(None, (self._opened, own, bundled)):
+        ranked = ([match.entry for match in rank_models(group, self._measured)] for group in (self._opened, own))
+        for group in filter(None, (*ranked, bundled)):
             if offered or self._nullable:
                 offered.append(("", Separator))
-            offered += [(label(match.entry), match.entry) for match in rank_models(group, self._measured)]
+            offered += [(label(entry), entry) for entry in group]
         return offered
 
     def _entries(self) -> list[LibraryEntry]:
@@ -156,13 +153,10 @@ class ModelChooser(Choice):
 
     def _chosen_after(self, before: LibraryEntry | None) -> LibraryEntry | None:
         entries = self._entries()
-        first = None if self._nullable or not entries else entries[0]
+        first = None
+        if not self._nullable:
+            first = next((entry for entry in entries if entry.bundled), entries[0] if entries else None)
         return next((entry for entry in entries if before is not None and entry.path == before.path), first)
-
-    def _choose_first(self, is_meant: Callable[[LibraryEntry], bool]) -> None:
-        found = next(filter(is_meant, self._entries()), None)
-        if found is not None:
-            self.value = found
 
     def _show_about(self, entry: LibraryEntry | None) -> None:
         show_text(self.about, "" if entry is None else describe(entry.card))
@@ -188,8 +182,9 @@ def label(entry: LibraryEntry) -> str:
 
 
 def kind_of(entry: LibraryEntry) -> str:
-    """Return structure, loss and size of a model as shown to the user."""
-    return f"{entry.card.structure} · {loss_title(entry.card.loss)} · {entry.card.preset}"
+    """Return loss and size of a model as shown to the user, and the structure it is for, if it is for one."""
+    card = entry.card
+    return " · ".join([loss_title(card.loss), card.preset, *([] if card.structure == "other" else [card.structure])])
 
 
 def _note(training: dict[str, Any]) -> str:
@@ -209,7 +204,7 @@ def describe(card: ModelCard) -> str:
     pairs, steps, seconds = (training.get(key) for key in ("pairs", "steps", "seconds"))
     text = "Trained on "
     text += f"{pairs} pair{'s' if pairs != 1 else ''} of " if isinstance(pairs, int) else ""
-    text += "images of an unnamed structure" if card.structure == "other" else f"{card.structure} images"
+    text += "images" if card.structure == "other" else f"{card.structure} images"
     source = _sources(training.get("names"))
     text += f" ({source})" if source else ""
     text += f", {loss_title(card.loss)} loss, {card.preset} network"
