@@ -50,6 +50,11 @@ _UNEVENNESS_OF_NOISE, _POWER_OF_UNEVENNESS = 0.002, 150.0
 _LEAST_CORRELATION, _LEAST_OFFSETS = 0.05, 0.02
 # of fewer blocks, noise is taken for white
 _FEWEST_FOR_CORRELATION = 8
+# Standard deviation, between flat blocks, of the logarithm of their power at these frequencies, itself and relative to
+# that at high ones: that of noise that neighbours share is 0.4 to 0.6, as it is alike in all blocks; of structure, more.
+_BETWEEN_BLOCKS, _MOST_DIFFERENT = RINGS[1:3], 0.68
+# a low quantile of the power of white noise of variance 1 in the corner of the spectra of blocks
+_LEAST_SHARE, _LEAST_QUANTILE = 0.1, 0.59
 # levels of brightness at which the variance is measured, and least number of blocks of one
 _MOST_LEVELS, _FEWEST_IN_LEVEL = 24, 8
 # blocks with so many times the usual power of their brightness hold edges or hot pixels
@@ -85,6 +90,8 @@ class _Shape(NamedTuple):
     """Power (9, 9) that does not depend on brightness: offsets and rounding."""
     areas: list[Area]
     """Parts of the spectrum that hold noise."""
+    is_structured: bool
+    """Whether even flat blocks hold structure at all frequencies, so that only the least powers are those of noise."""
 
 
 class _Unevenness(NamedTuple):
@@ -247,14 +254,27 @@ def _shape(blocks: Blocks, rounding: float) -> _Shape:
     spectrum, correlation = np.ones_like(found), np.zeros((LAGS, LAGS))
     correlation[0, 0] = 1
     is_unequal = least.max() - most.min() > (_MOST_UNEQUAL + _CHANCE * chance) * most.mean()
-    if is_unequal and count >= _FEWEST_FOR_CORRELATION:
+    # what remains beside a ground truth is flat everywhere
+    is_structured = bool(is_unequal and flat.unevenness.any() and not _is_alike(flat, is_used))
+    if is_structured:
+        rows = columns = 0.0
+        constant = np.zeros_like(constant)
+    elif is_unequal and count >= _FEWEST_FOR_CORRELATION:
         constant = constant + min(rounding, noise)
         fitted, lags = _correlated(found - constant, constant, unevenness, slow_noise, is_used)
         if np.abs(lags).ravel()[1:].max() > _LEAST_CORRELATION:
             spectrum, correlation = fitted, lags
     areas = [*sectors, *rings]
     strong = [area for area in areas if mean_power(spectrum, area) > _LEAST_POWER * spectrum.max()]
-    return _Shape(spectrum, correlation, rows, columns, constant, strong or areas)
+    return _Shape(spectrum, correlation, rows, columns, constant, strong or areas, is_structured)
+
+
+def _is_alike(blocks: Blocks, is_used: Area) -> bool:
+    """Return whether blocks have spectra of one shape, as noise has."""
+    high = mean_power(blocks.powers, IS_HIGH)
+    powers = [mean_power(blocks.powers, ring & is_used) for ring in _BETWEEN_BLOCKS]
+    spreads = [np.log(power / level).std() for power in powers for level in (high, 1.0)]
+    return float(np.mean(spreads)) <= _MOST_DIFFERENT
 
 
 def _correlated(
@@ -306,7 +326,13 @@ def _variance_line(blocks: Blocks, shape: _Shape) -> tuple[float, float, float]:
         if slope < 0:
             slope, intercept = 0.0, float(np.average(variances, weights=weights))
         line = np.maximum(slope * levels + intercept, _LEAST_OF_LINE * variances.max())
-    return slope, intercept + rounding, 0.8 * float(variances.min()) + rounding
+    least = 0.8 * float(variances.min())
+    if shape.is_structured:
+        corner = mean_power(blocks.powers, SECTORS[-1])
+        shares = corner / np.maximum(slope * blocks.brightness + intercept, least)
+        share = min(1.0, float(np.quantile(shares, _LEAST_SHARE)) / _LEAST_QUANTILE)
+        slope, intercept, least = share * slope, share * intercept, share * least
+    return slope, intercept + rounding, least + rounding
 
 
 def _least_structured(found: Spectrum, shape: _Shape, count: int, rounding: float) -> tuple[float, float]:
