@@ -38,6 +38,12 @@ BAD = {
         TRAIN.replace("low.tif", "low.tif wide.tif").replace("high.tif", "high.tif flat.tif"),
         "--pairing",
     ),
+    "train: no high": (TRAIN.replace("--high high.tif", "--target shot"), "--target shot needs --high"),
+    "train: high too much": (TRAIN + " --target self", "leave --high out"),
+    "train: no movie": (
+        TRAIN.replace("--low low.tif --high high.tif", "--target next --low wide.tif") + " --frames 0:1",
+        "a movie of at least two frames",
+    ),
     "train: overlap": (TRAIN + " --frames 0:3,2:4", "ranges that do not overlap"),
     "train: frames": (TRAIN + " --frames 4:9", "Frames 4:9 were asked for, but the stack has 6"),
     "train: frames reversed": (TRAIN + " --frames 4:2", "Frames 4:2"),

@@ -68,6 +68,34 @@ class TestTrain:
         assert trained == ["low[0]", "low[1]", "low[3]", "low[5]"]
         assert "Left out: Pair low[4]: the low image is constant" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("target", ["self", "next", None])
+    def test_noisy_images_alone_are_learnt_from(self, folder, capsys, target):
+        write(folder / "low.tif", np.random.default_rng(0).poisson(20, (6, 28, 24)).astype(np.uint8))
+        files = ["--low", "low.tif", "--loss", "mae", "--out", "m.safetensors", *QUICK, "--steps", 2]
+        assert status_of("train", *files, *(["--target", target] if target else [])) == 0
+        card = load_model(folder / "m.safetensors").card
+        assert card.target == target or (target, card.target) == (None, "self")
+        assert card.training["pairs"] == (3 if target == "next" else 6)
+        said = capsys.readouterr().err
+        assert ("photons" in said) if target != "next" else ("changes from frame to frame" in said)
+        assert "warning: The loss Mean absolute error does not learn the mean" in said
+
+    def test_a_second_noisy_shot_is_learnt_from(self, folder, capsys):
+        shots = np.random.default_rng(0).poisson(20, (2, 6, 28, 24)).astype(np.uint8)
+        for name, shot in zip(("low", "high"), shots, strict=True):
+            write(folder / f"{name}.tif", shot)
+        assert train("--target", "shot", loss="mse") == 0
+        assert load_model(folder / "m.safetensors").card.target == "shot"
+        assert capsys.readouterr().err == ""
+
+    def test_noise_that_correlates_is_refused_before_anything_starts(self, folder, capsys):
+        noise = np.random.default_rng(0).normal(0, 50, (2, 256, 128)).repeat(2, 2).astype(np.float32)
+        write(folder / "low.tif", 200 + noise)
+        files = ["--low", "low.tif", "--loss", "fft", "--out", "m.safetensors", *QUICK, "--steps", 2]
+        assert status_of("train", *files) == 2
+        assert "correlates" in capsys.readouterr().err
+        assert not (folder / "m.safetensors").exists()
+
     def test_folders_are_paired_by_name(self, folder):
         for name, number in (("low", "1"), ("low", "2"), ("low", "10"), ("high", "01"), ("high", "02"), ("high", "10")):
             (folder / name).mkdir(exist_ok=True)
@@ -264,6 +292,7 @@ class TestModels:
             "structure": "dendra",
             "loss": "mae",
             "preset": "lite",
+            "target": "clean",
             "bundled": False,
             "path": str(model_library / "mine.safetensors"),
         }

@@ -10,6 +10,7 @@ from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_pairs
 from napari_care_losses.training.pair_checks import pixel_size_warning, warnings_of, warnings_of_pairs
 from napari_care_losses.training.pairs import Pair, check_images, size_problem
+from napari_care_losses.training.targets.registry import TARGETS
 
 LOW, HIGH = simulate_pairs("actin", 4, (128, 128), ImagingConditions(low_ms=1, high_ms=100), seed=1)
 
@@ -100,10 +101,10 @@ def test_images_too_small_give_no_warning(shape):
 
 def test_warnings_about_many_pairs_are_summarised():
     pairs = [Pair(high, low, f"p[{i}]") for i, (low, high) in enumerate(zip(LOW, HIGH, strict=True))]
-    assert warnings_of_pairs(pairs) == [
+    assert warnings_of_pairs(pairs, TARGETS["clean"].warnings) == [
         "Pair p[0] and 3 more: The low image is less noisy than the high one: have the two been swapped?"
     ]
-    assert warnings_of_pairs([]) == []
+    assert warnings_of_pairs([], TARGETS["clean"].warnings) == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from fixtures.toy_trainings import assert_equal_runs, finished, make_pairs, trai
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.training.pairs import Pair, Share
 from napari_care_losses.training.progress import Epoch, Step
+from napari_care_losses.training.targets.registry import TARGETS
 from napari_care_losses.training.validation_preview import choose_view
 
 
@@ -72,7 +73,7 @@ def test_the_scores_are_those_of_the_protocol():
 
 
 def test_the_preview_shows_the_brightest_part_of_an_image_not_trained_on():
-    view = choose_view([share(spot=(0, 0), validates=False), share()], 4)
+    view = choose_view([share(spot=(0, 0), validates=False), share()], 4, TARGETS["clean"])
     assert view.low.shape == view.truth.image.shape == (256, 256)
     assert view.truth.image[-101:, -101:].max() > 0.9
     assert np.argmax(view.truth.image.sum(1)) > 150
@@ -82,20 +83,20 @@ def test_the_preview_shows_the_brightest_part_of_an_image_not_trained_on():
     ("shape", "expected"), [((300, 50), (256, 48)), ((21, 23), (20, 20)), ((256, 1000), (256, 256))]
 )
 def test_sides_are_multiples_of_the_block_and_not_too_large(shape, expected):
-    assert choose_view([share(shape, spot=(2, 2))], 4).low.shape == expected
+    assert choose_view([share(shape, spot=(2, 2))], 4, TARGETS["clean"]).low.shape == expected
 
 
 def test_the_region_lies_in_the_validation_part_of_a_single_image():
     region = (slice(240, None), slice(None))
-    view = choose_view([share(region=region, spot=(250, 100))], 4)
+    view = choose_view([share(region=region, spot=(250, 100))], 4, TARGETS["clean"])
     assert view.low.shape == (60, 256)
 
 
 def test_an_image_without_contrast_is_skipped():
     flat = Pair(np.eye(40), np.pad(np.ones((1, 1)), ((0, 39), (0, 39))), "flat")
     empty = Share(flat, (slice(20, None), slice(None)), True)
-    assert choose_view([empty], 4) is None
-    assert choose_view([empty, share()], 4).low.shape == (256, 256)
+    assert choose_view([empty], 4, TARGETS["clean"]) is None
+    assert choose_view([empty, share()], 4, TARGETS["clean"]).low.shape == (256, 256)
 
 
 def test_there_is_no_preview_if_it_is_not_finite_or_does_not_fit(monkeypatch):

@@ -46,8 +46,17 @@ def add_parameters(
             parser.add_argument(flag, type=type(default), default=argparse.SUPPRESS, help=text, **choices)
 
 
-def add_training_parameters(parser: argparse.ArgumentParser, *, recipe: str | None, recipe_default: str) -> None:
-    """Add the options of a training but for its budget: a recipe, with its default and that in words, and the rest."""
+def add_training_parameters(
+    parser: argparse.ArgumentParser,
+    *,
+    recipe: str | None,
+    recipe_default: str,
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Add the options of a training but for its budget: a recipe, with its default and that in words, and the rest.
+
+    `defaults` says what is taken for a parameter that is not given, where it is not the class's default.
+    """
     from napari_care_losses.training.parameters import RECIPES, TrainingParameters
 
     parser.add_argument(
@@ -57,7 +66,7 @@ def add_training_parameters(parser: argparse.ArgumentParser, *, recipe: str | No
         help=f"Training settings that belong together (default: {recipe_default}).",
     )
     of_recipes = dict.fromkeys(RECIPES["paper"], "that of the recipe")
-    add_parameters(parser, TrainingParameters, skipped={"budget", "amount"}, defaults=of_recipes)
+    add_parameters(parser, TrainingParameters, skipped={"budget", "amount"}, defaults={**of_recipes, **defaults})
 
 
 def add_frames(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,7 @@ def run_models(options: argparse.Namespace) -> None:
     measured = [] if options.image is None else measure_frames(read_stack(options.image))
     rows: list[dict[str, Any]] = []
     for entry, distance, reasons in rank_models(entries, measured):
-        card = {name: getattr(entry.card, name) for name in ("loss", "preset", "structure")}
+        card = {name: getattr(entry.card, name) for name in ("loss", "preset", "structure", "target")}
         rows.append({"name": entry.name, **card, "bundled": entry.bundled, "path": str(entry.path)})
         if measured:
             rows[-1] |= {"distance": round(distance, 2) if math.isfinite(distance) else None, "reasons": reasons}
@@ -48,7 +48,8 @@ def run_models(options: argparse.Namespace) -> None:
     for row in rows:
         kind = "bundled" if row["bundled"] else "yours"
         shows = "" if row["structure"] == "other" else row["structure"]
-        line = f"{row['name']:<28}{row['loss']:<10}{row['preset']:<8}{kind:<9}{shows:<14}"
+        target = "" if row["target"] == "clean" else row["target"]
+        line = f"{row['name']:<28}{row['loss']:<10}{row['preset']:<8}{kind:<9}{target:<6}{shows:<14}"
         if measured:
             verdict = "differs" if row["reasons"] else "matches"
             match = "not known" if row["distance"] is None else f"{row['distance']:.1f} {verdict}"

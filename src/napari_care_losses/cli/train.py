@@ -18,7 +18,7 @@ from napari_care_losses.errors import ComputeError, InputError, ParameterError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from napari_care_losses.compute.distributed import Team
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_care_losses.models.model import Model
     from napari_care_losses.training.pairs import Pair
     from napari_care_losses.training.parameters import TrainingParameters
+    from napari_care_losses.training.targets.base import Target
     from napari_care_losses.training.trainer import Trainer
 
 
@@ -38,10 +39,13 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 
     helps = {
         "--low": "Low-exposure stacks, TIFF or OME-Zarr, or their folder.",
-        "--high": "High exposures of the same fields, or their folder; one image may be the truth of a whole movie.",
+        "--high": "High exposures of the same fields, or their folder; one image may be the truth of a whole movie. "
+        "With --target shot, other noisy images of the same fields; with next and self, none.",
     }
     for flag, text in helps.items():
-        parser.add_argument(flag, type=path_option, nargs="+", required=True, metavar="STACK", help=text)
+        parser.add_argument(
+            flag, type=path_option, nargs="+", required=flag == "--low", metavar="STACK", help=text, default=[]
+        )
     parser.add_argument(
         "--pairing",
         choices=PAIRINGS,
@@ -60,7 +64,10 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto", help="Where to compute (default: auto).")
     parser.add_argument("--resume", action="store_true", help="Continue a stopped training.")
     add_training_parameters(
-        parser, recipe=None, recipe_default="robust; fine-tune with --from; that of the stopped training with --resume"
+        parser,
+        recipe=None,
+        recipe_default="robust; fine-tune with --from; that of the stopped training with --resume",
+        defaults={"target": "clean; self without --high"},
     )
     added: set[str] = set()
     for loss in LOSSES.values():
@@ -70,11 +77,12 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Train a model on pairs of files."""
+    """Train a model on files."""
     from napari_care_losses.compute.distributed import joined
     from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.model import SUFFIX
     from napari_care_losses.training.pair_checks import warnings_of_pairs
+    from napari_care_losses.training.targets.registry import TARGETS
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
@@ -82,7 +90,9 @@ def run_train(options: argparse.Namespace) -> None:
         raise InputError(f"--out must end in {SUFFIX}, found {options.out}.")
     check_folder(options.out)
     parameters, loss, start_from = _parameters(options), _loss(options), _starting_model(options)
-    pairs, left_out = _pairs(options, parameters.patch_size)
+    target = TARGETS[parameters.target]
+    _check_stacks(options, target)
+    pairs, left_out = _pairs(options, target, parameters.patch_size)
     with joined(options.device) as team:
         trainer = Trainer(
             pairs,
@@ -94,11 +104,14 @@ def run_train(options: argparse.Namespace) -> None:
             team=team,
         )
         reports = train_to_file(trainer, options.out, resume=options.resume)
-        warnings = [*left_out, *warnings_of_pairs(pairs)] if team.is_first else []
+        said = []
+        if team.is_first:
+            warnings = [*left_out, target.loss_remark(loss), *warnings_of_pairs(pairs, target.warnings)]
+            said = [f"warning: {warning}" for warning in warnings if warning] + target.remarks(pairs)
         try:
             # a launcher passes Ctrl+C on to processes that the terminal has told of it already
             with stoppable(reports, insists=team.size > 1) as stopped:
-                _show(reports, stopped, team, warnings)
+                _show(reports, stopped, team, said)
             if not trainer.is_finished:
                 raise KeyboardInterrupt
         except (ComputeError, KeyboardInterrupt):
@@ -117,6 +130,7 @@ def _parameters(options: argparse.Namespace) -> TrainingParameters:
     unit = next((unit for unit in ("epochs", "steps", "minutes") if given[unit] is not None), "epochs")
     settings = _recipe(options) | given_parameters(options, TrainingParameters)
     settings.setdefault("steps_per_epoch", DEFAULT_STEPS_PER_EPOCH[unit])
+    settings.setdefault("target", "clean" if options.high else "self")
     amount = 100 if given[unit] is None else given[unit]
     try:
         return TrainingParameters(**settings, budget=unit, amount=amount)
@@ -156,23 +170,35 @@ def _starting_model(options: argparse.Namespace) -> Model | None:
     return model
 
 
-def _pairs(options: argparse.Namespace, patch_size: int) -> tuple[list[Pair], list[str]]:
-    """Return the pairs, and warnings about files and frames that are left out, and about pixel sizes."""
+def _check_stacks(options: argparse.Namespace, target: Target) -> None:
+    if target.takes_high and not options.high:
+        raise InputError(f"--target {target.name} needs --high: a second image of every field.")
+    if options.high and not target.takes_high:
+        raise InputError(f"--target {target.name} takes the --low images alone: leave --high out.")
+
+
+def _pairs(options: argparse.Namespace, target: Target, patch_size: int) -> tuple[list[Pair], list[str]]:
+    """Return the pairs, or single images, and warnings about files and frames left out, and about pixel sizes."""
     from napari_care_losses.io.stacks import image_name
     from napari_care_losses.training.pair_checks import MAX_SHOWN, named_once, pixel_size_warning
-    from napari_care_losses.training.pair_sources import PairSource, pair_files
+    from napari_care_losses.training.pair_sources import PairSource, listed_files, pair_files
     from napari_care_losses.training.pairs import check_sizes, pairs_from_frames, usable_pairs
 
     pairs: list[Pair] = []
     left_out: list[str] = []
     sizes: list[tuple[str, str]] = []
-    files, left_over = pair_files(options.low, options.high, options.pairing)
+    files: Sequence[tuple[Path, Path | None]] = [(low, None) for low in listed_files(options.low)]
+    left_over = ""
+    if target.takes_high:
+        files, left_over = pair_files(options.low, options.high, options.pairing)
     for low, high in files:
         name = image_name(low)
         lows, highs = PairSource(name, low, high).opened()
-        lows, highs = selected(lows, options.frames, low), selected(highs, options.frames, high)
-        sizes += [(name, warning)] if (warning := pixel_size_warning(lows, highs)) else []
-        pairs += pairs_from_frames(lows, highs, name, left_out=left_out)
+        lows = selected(lows, options.frames, low)
+        if highs is not None and high is not None:
+            highs = selected(highs, options.frames, high)
+            sizes += [(name, warning)] if (warning := pixel_size_warning(lows, highs)) else []
+        pairs += pairs_from_frames(lows, highs, name, places=target.places(lows), left_out=left_out)
     pairs = usable_pairs(pairs, left_out, patch_size)
     more = [f"{len(left_out) - MAX_SHOWN} more are left out."] if len(left_out) > MAX_SHOWN else []
     lines = [*([left_over] if left_over else []), *(f"Left out: {reason}" for reason in left_out[:MAX_SHOWN]), *more]
@@ -202,8 +228,8 @@ def _kept(trainer: Trainer, out: Path) -> str:
     return f"stopped: {model}; {state} holds the training: repeat the command with --resume to continue it"
 
 
-def _show(reports: Iterator[Any], stopped: list[bool], team: Team, warnings: list[str]) -> None:
-    """Show the progress in the first process of a team, and warnings once it trains; all stop at the same step."""
+def _show(reports: Iterator[Any], stopped: list[bool], team: Team, said: list[str]) -> None:
+    """Show the progress in the first process of a team, and what is said once it trains; all stop at the same step."""
     from tqdm import tqdm
 
     from napari_care_losses.training.progress import Epoch, Step
@@ -219,8 +245,8 @@ def _show(reports: Iterator[Any], stopped: list[bool], team: Team, warnings: lis
                 )
                 sys.stdout.flush()
             elif isinstance(report, Step):
-                while warnings:
-                    tqdm.write(f"napari-care-losses: warning: {warnings.pop(0)}", file=sys.stderr)
+                while said:
+                    tqdm.write(f"napari-care-losses: {said.pop(0)}", file=sys.stderr)
                 bar.update(report.fraction - bar.n)
                 left = tqdm.format_interval(report.seconds_left)
                 bar.set_postfix_str(f"step {report.step}, {report.steps_per_second:.2f}/s, {left} left", refresh=False)

@@ -121,6 +121,9 @@ class _LazySet:
 def _key(pairs: PairSet, method: TrainedMethod, training: TrainingParameters) -> str:
     """Return the file name of a network: equal for equal trainings, so that experiments share them."""
     settings = replace(training, **method.training).to_dict()
+    if settings["target"] == "clean":
+        # networks of earlier versions stay known
+        del settings["target"]
     identity = [pairs.identity(), method.loss.name, method.loss.to_dict(), settings]
     structure = pairs.structure if isinstance(pairs, SimulatedSet) else pairs.low.stem
     readable = re.sub(r"\W+", "-", f"{structure} {method.name}", flags=re.ASCII)

@@ -43,6 +43,8 @@ class Adversarial(Fourier):
 
     name = "gan"
     title = "FFT + adversarial (GAN)"
+    # the discriminator would take the noise of the target for what true images look like
+    gives_mean = False
 
     adversarial_weight: float = parameter(
         0.3,

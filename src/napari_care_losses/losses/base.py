@@ -26,6 +26,8 @@ class Loss(Parameters):
     """Name shown to the user."""
     predicts_scale: ClassVar[bool] = False
     """Whether the network needs the probabilistic head."""
+    gives_mean: ClassVar[bool] = False
+    """Whether the network learns the mean of noisy targets, or nearly so; others learn the median or something else."""
 
     @property
     def free_above(self) -> float | None:

@@ -41,6 +41,8 @@ class Fourier(Loss):
 
     name = "fft"
     title = "FFT"
+    # the Fourier coefficients of a patch's noise are sums of many pixels': close to normal, of equal mean and median
+    gives_mean = True
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
         return _mean_modulus(prediction.mean - target)

@@ -82,6 +82,7 @@ class MeanSquaredError(Loss):
 
     name = "mse"
     title = "Mean squared error"
+    gives_mean = True
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
         return (target - prediction.mean).square().mean()

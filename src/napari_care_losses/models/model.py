@@ -47,6 +47,12 @@ CIRCUMSTANCES = ("seconds", "date")
 NOTE = "note"
 """Entry of the provenance of an imported model: a sentence that its user should read."""
 
+_WITHOUT_CLEAN = {
+    "shot": "from second noisy shots of every field",
+    "next": "from neighbouring frames of movies",
+    "self": "from the noisy images alone",
+}
+
 # words in file names that name a structure
 _WORDS = {"actin": "actin", "mito": "mitochondria", "dendra": "dendra"}
 
@@ -92,6 +98,17 @@ class ModelCard:
             raise InputError(
                 f"structure must be one of {', '.join(STRUCTURE_NAMES)}; found {shortened(self.structure)}."
             )
+
+    @property
+    def target(self) -> str:
+        """What the network learnt from: "clean" images, as all without this entry did, or noisy ones."""
+        return str(self.training.get("target", "clean"))
+
+    @property
+    def without_clean(self) -> str:
+        """A sentence on what it learnt from in place of clean images; empty if it had those."""
+        what = _WITHOUT_CLEAN.get(self.target)
+        return f"It learnt without clean images, {what}." if what else ""
 
     @property
     def care(self) -> Architecture:

@@ -66,6 +66,8 @@ def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:
 
 def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Raise a `ResumeError`, with the names of all that differ, if a state is of other pairs, loss or settings."""
+    # states of earlier versions name no target
+    found = {"target": "clean", **found}
     differing = sorted(key for key in expected if found.get(key) != expected[key])
     if differing:
         which = "other" if any(key.endswith("s") and key != "loss" for key in differing) else "another"

@@ -10,7 +10,7 @@ from napari_care_losses.images.regions import middle
 from napari_care_losses.images.sampling import evenly_spaced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,8 +58,11 @@ MAX_CHECKED_PAIRS = 20
 """Most pairs of a set that are checked."""
 
 
-def warnings_of(low: NDArray[Any], high: NDArray[Any]) -> list[str]:
-    """Return warnings about a pair (Y, X) that passes `pairs.check_images`, one sentence each; none for a sound one."""
+def warnings_of(low: NDArray[Any], high: NDArray[Any], *, target_is_noisy: bool = False) -> list[str]:
+    """Return warnings about a pair (Y, X) that passes `pairs.check_images`, one sentence each; none for a sound one.
+
+    Where the target is noisy, either image may be the noisier one.
+    """
     if min(low.shape) < SMALLEST:
         return []
     found = []
@@ -75,7 +78,7 @@ def warnings_of(low: NDArray[Any], high: NDArray[Any]) -> list[str]:
             f"The low image lies {abs(down):.1f} px {'below' if down > 0 else 'above'} and {abs(right):.1f} px "
             f"{'right' if right > 0 else 'left'} of the high one: register them, or the model learns to shift and blur."
         )
-    if _relative_noise(high) > LEAST_EXCESS * _relative_noise(low):
+    if not target_is_noisy and _relative_noise(high) > LEAST_EXCESS * _relative_noise(low):
         found.append("The low image is less noisy than the high one: have the two been swapped?")
     for which, image in (("low", low), ("high", high)):
         if _saturated(image) > MOST_SATURATED:
@@ -106,10 +109,10 @@ def pixel_size_warning(low: Frames, high: Frames) -> str:
     )
 
 
-def warnings_of_pairs(pairs: Sequence[Pair]) -> list[str]:
-    """Return warnings about pairs with the pairs' names; of many pairs, some spread over all are checked."""
+def warnings_of_pairs(pairs: Sequence[Pair], warnings: Callable[[Pair], Sequence[str]]) -> list[str]:
+    """Return the `warnings` of pairs with the pairs' names; of many pairs, some spread over all are checked."""
     checked = evenly_spaced(pairs, MAX_CHECKED_PAIRS)
-    return named_once((pair.name, warning) for pair in checked for warning in warnings_of(pair.low, pair.high))
+    return named_once((pair.name, warning) for pair in checked for warning in warnings(pair))
 
 
 def named_once(warnings: Iterable[tuple[str, str]]) -> list[str]:

@@ -13,9 +13,10 @@ from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import image_name, stacks_of, whole_stacks
-from napari_care_losses.training.pair_checks import pixel_size_warning, warnings_of
+from napari_care_losses.training.pair_checks import pixel_size_warning
 from napari_care_losses.training.pair_names import explain_unmatched, match_files, match_names, natural_key
-from napari_care_losses.training.pairs import check_images
+from napari_care_losses.training.pairs import Pair, check_images, images_of
+from napari_care_losses.training.targets.registry import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Sequence
@@ -33,23 +34,29 @@ WARNED_FRAMES = 3
 
 
 class PairSource(NamedTuple):
-    """A low and a high exposure of the same fields of view."""
+    """A low and a high exposure of the same fields of view, or a noisy stack alone."""
 
     name: str
     """Used in messages and in the model's provenance."""
     low: Frames | Path
     """A stack, or the file it is read from when it is needed: many files are never open at once."""
-    high: Frames | Path
+    high: Frames | Path | None
+    """None where the network learns from the noisy stack alone."""
+    target: str = "clean"
+    """What the network learns from, one of `napari_care_losses.training.parameters.TARGET_NAMES`."""
 
-    def opened(self) -> tuple[Frames, Frames]:
+    def opened(self) -> tuple[Frames, Frames | None]:
         """Return both stacks, lazily; raises as `read_stack` does."""
         low = _opened(self.low)
-        return low, truth_of(_opened(self.high), low)
+        return low, None if self.high is None else truth_of(_opened(self.high), low)
 
     @property
     def is_at_hand(self) -> bool:
-        """Whether both are in memory, so that reading a frame takes no time."""
-        return all(isinstance(side, Frames) and type(side.data) is np.ndarray for side in (self.low, self.high))
+        """Whether all is in memory, so that reading a frame takes no time."""
+        return all(
+            side is None or (isinstance(side, Frames) and type(side.data) is np.ndarray)
+            for side in (self.low, self.high)
+        )
 
     @property
     def key(self) -> tuple[Hashable, Hashable]:
@@ -72,13 +79,12 @@ def check_pair(source: PairSource) -> tuple[int, ...]:
         what = "layer" if isinstance(source.low, Frames) else "file"
         raise InputError(f"The same {what} twice: choose the two exposures of one field of view.")
     low, high = source.opened()
-    if low.shape != high.shape:
+    if high is not None and low.shape != high.shape:
         raise InputError(f"Different shapes: {shape_text(low.shape)} and {shape_text(high.shape)}.")
     problem: InputError | None = None
-    for index in range(len(low)):
-        images = low[index], high[index]
+    for place in TARGETS[source.target].places(low):
         try:
-            check_images(*images)
+            check_images(*images_of(low, high, place))
         except InputError as error:
             problem = problem or error
         else:
@@ -94,6 +100,8 @@ class Examined(NamedTuple):
     """Which frames a training leaves out, and what is wrong with the pair and the first of its frames that is wrong."""
     left_out: int
     """Number of frames that a training leaves out."""
+    remarks: Sequence[str] = ()
+    """What is good to know, and no reason for doubt."""
 
 
 def examine_pair(source: PairSource) -> Generator[int, None, Examined]:
@@ -112,27 +120,32 @@ def examine_pair(source: PairSource) -> Generator[int, None, Examined]:
     Raises
     ------
     InputError
-        If a frame cannot be read.
+        If a frame cannot be read, or the target cannot be had of the stack.
     """
-    low, high = source.opened()
-    count = len(low)
-    warned = evenly_spaced(range(count), WARNED_FRAMES)
+    target, (low, high) = TARGETS[source.target], source.opened()
+    places = target.places(low)
+    warned = evenly_spaced(places, WARNED_FRAMES)
     found: list[str] = []
     left_out: list[str] = []
-    for index in range(count):
-        images = low[index], high[index]
+    sample: list[Pair] = []
+    for done, place in enumerate(places, 1):
+        images = images_of(low, high, place)
         try:
             check_images(*images)
         except InputError as error:
-            left_out.append(f"Left out: frame {index}, {error}")
-            yield index + 1
+            left_out.append(f"Left out: frame {place[0]}, {error}")
+            yield done
             continue
-        if index in warned and not found:
-            found = [f"Frame {index}: {warning}" if count > 1 else warning for warning in warnings_of(*images)]
-        yield index + 1
+        if place in warned:
+            sample.append(Pair(*images, source.name))
+            if not found:
+                said = target.warnings(sample[-1])
+                found = [f"Frame {place[0]}: {warning}" if len(places) > 1 else warning for warning in said]
+        yield done
+    target.check(sample)
     first = [left_out[0] + (f" {len(left_out) - 1} more too." if len(left_out) > 1 else "")] if left_out else []
-    sizes = pixel_size_warning(low, high)
-    return Examined([*first, *([sizes] if sizes else []), *found], len(left_out))
+    sizes = "" if high is None else pixel_size_warning(low, high)
+    return Examined([*first, *([sizes] if sizes else []), *found], len(left_out), target.remarks(sample))
 
 
 def first_listing(sources: Sequence[PairSource | None]) -> list[int | None]:
@@ -184,7 +197,7 @@ def pair_files(low: Sequence[Path], high: Sequence[Path], pairing: str | None = 
     InputError
         If a folder cannot be read, or it is not certain which files belong together.
     """
-    lows, highs = _listed(low), _listed(high)
+    lows, highs = listed_files(low), listed_files(high)
     by_order = list(zip(lows, highs, strict=False))
     one, other = _by_name(lows), _by_name(highs)
     is_same = set(lows) == set(highs) and len(lows) > 1
@@ -209,7 +222,7 @@ def pair_files(low: Sequence[Path], high: Sequence[Path], pairing: str | None = 
     raise InputError(" ".join([reason, *(f"{choice}." for choice in choices)]))
 
 
-def _listed(paths: Sequence[Path]) -> list[Path]:
+def listed_files(paths: Sequence[Path]) -> list[Path]:
     """Return files, those in folders in place of the folders."""
     return whole_stacks(
         [
@@ -248,5 +261,7 @@ def _opened(side: Frames | Path) -> Frames:
     return read_stack(side)
 
 
-def _key(side: Frames | Path) -> Hashable:
+def _key(side: Frames | Path | None) -> Hashable:
+    if side is None:
+        return None
     return id(side.data) if isinstance(side, Frames) else side.resolve()

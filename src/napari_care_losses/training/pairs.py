@@ -27,12 +27,12 @@ VALIDATION_SHARE = 5
 
 @dataclass(frozen=True)
 class Pair:
-    """A low-exposure image and the high-exposure image of the same field of view.
+    """A low-exposure image and the high-exposure image, or another noisy one, of the same field of view.
 
     Parameters
     ----------
     low, high : array (Y, X)
-        Any real dtype; same shape.
+        Any real dtype; same shape. `high` is None where the network is to learn from the low image alone.
     name : str
         Used in messages and in the model's provenance.
 
@@ -52,21 +52,38 @@ class Pair:
     """
 
     low: NDArray[Any]
-    high: NDArray[Any]
+    high: NDArray[Any] | None
     name: str
 
     def __post_init__(self) -> None:
         try:
             check_images(self.low, self.high)
         except InputError as error:
-            raise InputError(f"Pair {self.name}: {error}") from error
+            what = f"Pair {self.name}" if self.high is not None else self.name
+            raise InputError(f"{what}: {error}") from error
+
+    @property
+    def second(self) -> NDArray[Any]:
+        """The high image; raises `InputError` where there is none."""
+        if self.high is None:
+            raise InputError(f"{self.name} has no second image.")
+        return self.high
 
 
-def pairs_from_frames(low: Frames, high: Frames, name: str, *, left_out: list[str] | None = None) -> list[Pair]:
+def pairs_from_frames(
+    low: Frames,
+    high: Frames | None,
+    name: str,
+    *,
+    places: Sequence[tuple[int, ...]] | None = None,
+    left_out: list[str] | None = None,
+) -> list[Pair]:
     """Pair frame i of one stack with frame i of another, or with its only one: the truth of all frames of a movie.
 
-    A pair is named by the number that its frame has in the whole stack. With `left_out`, pairs that cannot be learnt
-    from are left out, and the reasons added there.
+    Without `high`, the frames are alone, or paired with one another: `places` has the numbers of both, or of the one,
+    as `napari_care_losses.training.targets.base.Target.places` gives them. A pair is named by the number that its
+    frame has in the whole stack. With `left_out`, pairs that cannot be learnt from are left out, and the reasons added
+    there.
 
     Raises
     ------
@@ -81,17 +98,18 @@ def pairs_from_frames(low: Frames, high: Frames, name: str, *, left_out: list[st
     >>> [pair.name for pair in pairs_from_frames(Frames(noisy), Frames(clean), "movie")]
     ['movie[0]', 'movie[1]', 'movie[2]']
     """
-    high = truth_of(high, low)
-    if low.shape != high.shape:
-        raise InputError(f"{name}: low and high must have the same shape, found {low.shape} and {high.shape}.")
+    if high is not None:
+        high = truth_of(high, low)
+        if low.shape != high.shape:
+            raise InputError(f"{name}: low and high must have the same shape, found {low.shape} and {high.shape}.")
     whole = low.data.shape[:-2]
     pairs = []
-    for index in range(len(low)):
+    for place in places or [(index,) for index in range(len(low))]:
         try:
-            images = low[index], high[index]
+            images = images_of(low, high, place)
         except UnreadableError as error:
             raise UnreadableError(f"{name}: {error}") from error
-        number = f"[{np.ravel_multi_index(low.position(index), whole)}]" if math.prod(whole) > 1 else ""
+        number = f"[{np.ravel_multi_index(low.position(place[0]), whole)}]" if math.prod(whole) > 1 else ""
         try:
             pairs.append(Pair(*images, name + number))
         except InputError as error:
@@ -99,6 +117,14 @@ def pairs_from_frames(low: Frames, high: Frames, name: str, *, left_out: list[st
                 raise
             left_out.append(str(error))
     return pairs
+
+
+def images_of(low: Frames, high: Frames | None, place: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return both images of an example: two frames of one stack, a frame of each, or one alone."""
+    first = low[place[0]]
+    if len(place) > 1:
+        return first, low[place[1]]
+    return first, None if high is None else high[place[0]]
 
 
 def usable_pairs(pairs: Sequence[Pair], left_out: list[str], patch_size: int) -> list[Pair]:
@@ -160,7 +186,7 @@ def check_sizes(pairs: Sequence[Pair], patch_size: int) -> None:
         If there is no pair, or all are too small.
     """
     if not pairs:
-        raise InputError("Training needs at least one pair of a low and a high image.")
+        raise InputError("Training needs at least one pair of images, or one noisy image.")
     problem = size_problem([pair.low.shape for pair in pairs], patch_size)
     if problem:
         raise InputError(
@@ -168,17 +194,19 @@ def check_sizes(pairs: Sequence[Pair], patch_size: int) -> None:
         )
 
 
-def check_images(low: NDArray[Any], high: NDArray[Any]) -> None:
-    """Check that two images (Y, X) of real numbers can be learnt from; raises as `Pair` does."""
-    if low.shape != high.shape:
+def check_images(low: NDArray[Any], high: NDArray[Any] | None) -> None:
+    """Check that two images (Y, X) of real numbers, or one alone, can be learnt from; raises as `Pair` does."""
+    if high is not None and low.shape != high.shape:
         raise InputError(f"low and high must have the same shape, found {low.shape} and {high.shape}.")
     for which, image in (("low", low), ("high", high)):
+        if image is None:
+            continue
         problem = unusable(image)
         if problem:
             raise InputError(f"in the {which} image {problem} first.")
         if image.min() == image.max():
             raise InputError(f"the {which} image is constant: there is nothing to learn from it.")
-    if np.array_equal(low, high):
+    if high is not None and np.array_equal(low, high):
         raise InputError("low and high hold the same image: choose the two exposures.")
 
 
@@ -187,6 +215,8 @@ def fingerprint(pairs: Sequence[Pair]) -> str:
     digest = hashlib.sha256()
     for pair in pairs:
         for image in (pair.low, pair.high):
+            if image is None:
+                continue
             digest.update(f"{image.shape}{image.dtype.str}".encode())
             digest.update(np.ascontiguousarray(image[::31, ::31]).tobytes())
     return digest.hexdigest()[:16]

@@ -12,6 +12,9 @@ from napari_care_losses.restoration.parameters import DEVICES
 
 BUDGETS = ("epochs", "steps", "minutes")
 
+TARGET_NAMES = ("clean", "shot", "next", "self")
+"""What a network may learn from; `napari_care_losses.training.targets.registry` has them."""
+
 DEFAULT_STEPS_PER_EPOCH = {"epochs": 400, "steps": 100, "minutes": 100}
 """Steps between validations by kind of budget: the paper's, and more often where the budget is short."""
 
@@ -29,6 +32,19 @@ class TrainingParameters(Parameters):
     0.001
     """
 
+    target: str = parameter(
+        "clean",
+        "Learn from",
+        "clean: a clean, high-exposure image of every field. shot: a second noisy image of every field. next: the next "
+        "frame of a movie where little moves. self: the noisy images alone, whose photons are split in two.",
+        choices=TARGET_NAMES,
+        words={
+            "clean": "clean images (pairs)",
+            "shot": "a second noisy shot (pairs)",
+            "next": "the next frame of a movie",
+            "self": "the noisy images alone",
+        },
+    )
     preset: str = parameter(
         "care",
         "Network",
@@ -81,21 +97,21 @@ class TrainingParameters(Parameters):
         False,
         "Resample noise",
         "Make low-exposure patches from the high ones, with noise taken at random from the same pair, so the model "
-        "cannot memorise the noise of a few pairs.",
+        "cannot memorise the noise of a few pairs. It needs clean images.",
         advanced=True,
     )
     vary_size: bool = parameter(
         False,
         "Vary size",
         "Enlarge or shrink the structures up to twofold and resample the noise, so the model also works on structures "
-        "of other sizes.",
+        "of other sizes. It needs clean images.",
         advanced=True,
     )
     match_levels: bool = parameter(
         False,
         "Keep grey levels",
         "Map the high-exposure images to the grey levels of the low ones, so the model only removes noise and keeps "
-        "the brightness.",
+        "the brightness. Without clean images it always is so.",
         advanced=True,
     )
     average_weights: bool = parameter(

@@ -10,9 +10,8 @@ from scipy.ndimage import maximum_filter
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.checks import countable
-from napari_care_losses.images.line_fit import fit_line
-from napari_care_losses.training.pairs import Pair, Share, split_pairs, usable_pairs
-from napari_care_losses.training.synthetic_noise import SIZE, STRENGTH, noise_pool, resized_window
+from napari_care_losses.training.pairs import Pair, Share, images_of, split_pairs, usable_pairs
+from napari_care_losses.training.targets.registry import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,11 +42,11 @@ Batch = tuple["NDArray[np.float32]", "NDArray[np.float32]"]
 
 
 class PatchSource:
-    """Draws normalised patches from one pair.
+    """Draws normalised patches from one pair, as its target says.
 
     Percentiles are those of the whole images. With `background_filter`, patches have signal near the centre as in
-    CSBDeep: ``maximum_filter(high, patch_size // 2) > 0.4 * percentile(high, 99.9)``. With `redraw_noise` or
-    `vary_size`, a pair whose noise `synthetic_noise.noise_pool` cannot use gives its own low patches.
+    CSBDeep: ``maximum_filter(high, patch_size // 2) > 0.4 * percentile(high, 99.9)``; where the target is noisy, the
+    blurred low image takes the place of the high one.
 
     Parameters
     ----------
@@ -67,14 +66,14 @@ class PatchSource:
     def __init__(self, share: Share, parameters: TrainingParameters, rng: np.random.Generator) -> None:
         pair = share.pair
         self._parameters, patch_size = parameters, parameters.patch_size
+        target = TARGETS[parameters.target]
         self._low = _Levels(pair.low)
-        self._high = self._low.matched_to(pair) if parameters.match_levels else _Levels(pair.high)
-        self._low_image, self._high_image = pair.low[share.region], pair.high[share.region]
-        redraws = parameters.redraw_noise or parameters.vary_size
-        self._noise = noise_pool(self._low_image, self._high_image, rng) if redraws else None
-        rows, columns = (size - patch_size + 1 for size in self._high_image.shape)
+        level_map = target.level_map(pair, matches=parameters.match_levels)
+        self._high = _Levels(pair.second) if level_map is None else self._low.after(*level_map)
+        self._exposures = target.exposures(share, parameters, rng)
+        height, width = pair.low[share.region].shape
+        rows, columns = height - patch_size + 1, width - patch_size + 1
         if rows < 1 or columns < 1:
-            height, width = self._high_image.shape
             raise InputError(
                 f"Pair {pair.name} is {height} x {width} px, too small for patches of {patch_size} px: "
                 "choose a smaller patch size or leave the pair out."
@@ -82,9 +81,9 @@ class PatchSource:
         self._columns = columns
         self._corners = np.arange(rows * columns)
         if parameters.background_filter:
-            half = patch_size // 2
-            threshold = BACKGROUND_THRESHOLD * np.percentile(countable(pair.high), BACKGROUND_PERCENTILE)
-            bright = maximum_filter(countable(self._high_image), half, mode="constant") > threshold
+            half, visible = patch_size // 2, countable(target.visible(pair))
+            threshold = BACKGROUND_THRESHOLD * np.percentile(visible, BACKGROUND_PERCENTILE)
+            bright = maximum_filter(visible[share.region], half, mode="constant") > threshold
             kept = np.flatnonzero(bright[half : half + rows, half : half + columns])
             self._corners = kept if kept.size else self._corners
         if self._corners.size > MAX_CENTRES:
@@ -98,7 +97,7 @@ class PatchSource:
         the others have the mean percentiles.
         """
         top, left = divmod(int(self._corners[rng.integers(self._corners.size)]), self._columns)
-        low, high = self._exposures(top, left, rng, augmented=augmented)
+        low, high = self._exposures.draw(top, left, rng, augmented=augmented)
         low_percentile = rng.uniform(*LOW_PERCENTILES) if augmented else sum(LOW_PERCENTILES) / 2
         high_percentile = rng.uniform(*HIGH_PERCENTILES) if augmented else sum(HIGH_PERCENTILES) / 2
         low = self._low.normalized(low, low_percentile, high_percentile)
@@ -113,17 +112,6 @@ class PatchSource:
                 strength = np.float32(rng.uniform(0, NOISE))
                 low = low + strength * rng.standard_normal(low.shape, np.float32)
         return low, high
-
-    def _exposures(
-        self, top: int, left: int, rng: np.random.Generator, *, augmented: bool
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        size = self._parameters.patch_size
-        if self._noise is None or not augmented:
-            window = (slice(top, top + size), slice(left, left + size))
-            return self._low_image[window], self._high_image[window]
-        factor = 2 ** rng.uniform(-SIZE, SIZE) if self._parameters.vary_size else 1.0
-        high = resized_window(self._high_image, (top, left), size, factor)
-        return self._noise.expose(high, 2 ** rng.uniform(-STRENGTH, STRENGTH), rng), high
 
 
 def draw_batch(
@@ -154,14 +142,15 @@ def sample_patches(
         If there is no pair, one cannot be used, or a patch does not fit.
     """
     if not sources:
-        raise InputError("Training needs at least one pair of a low and a high image.")
-    places = [(source, index) for source in sources for index in range(len(source.opened()[0]))]
+        raise InputError("Training needs at least one pair of images, or one noisy image.")
+    target = TARGETS[parameters.target]
+    places = [(source, place) for source in sources for place in target.places(source.opened()[0])]
     pairs: list[Pair] = []
     left_out: list[str] = []
     for place in rng.permutation(len(places))[:MAX_SAMPLED_IMAGES]:
-        source, index = places[place]
+        source, frames = places[place]
         low, high = source.opened()
-        images = low[index], high[index]
+        images = images_of(low, high, frames)
         try:
             pairs.append(Pair(*images, source.name))
         except InputError as error:
@@ -178,7 +167,7 @@ def sample_patches(
 class _Levels:
     """Percentiles of an image in the ranges that training draws from, linear between knots.
 
-    Patches are first mapped by a gain and an offset, which `matched_to` sets.
+    Patches are first mapped by a gain and an offset, which `after` sets.
     """
 
     KNOTS = 9
@@ -190,12 +179,8 @@ class _Levels:
         levels = np.percentile(countable(image), np.concatenate([self._low_knots, self._high_knots]))
         self._low_levels, self._high_levels = levels[: self.KNOTS], levels[self.KNOTS :]
 
-    def matched_to(self, pair: Pair) -> _Levels:
-        """Return these levels of a pair's low image, with the map from its high image's levels to them."""
-        gain, offset = fit_line(pair.high, pair.low)
-        if gain < 0:
-            # an empty field: without its noise, the low image is constant
-            gain, offset = 0.0, float(pair.low.mean())
+    def after(self, gain: float, offset: float) -> _Levels:
+        """Return these levels for patches that a gain and an offset bring to the image's grey levels."""
         levels = copy.copy(self)
         levels._gain, levels._offset = np.float32(gain), np.float32(offset)
         return levels

@@ -55,10 +55,11 @@ class Preview(NamedTuple):
     low: NDArray[np.float32]
     """(Y, X) in normalised units; contrast limits of the truth serve all three."""
     restored: NDArray[np.float32]
-    """Aligned to the truth."""
-    truth: NDArray[np.float32]
+    """Aligned to the truth, if there is one."""
+    truth: NDArray[np.float32] | None
+    """None where the network learns from noisy images."""
     low_psnr: float
-    """Of the region against the truth, aligned, in dB."""
+    """Of the region against the truth, aligned, in dB; NaN without a truth."""
     restored_psnr: float
 
 

@@ -29,6 +29,7 @@ from napari_care_losses.training.pairs import check_sizes, fingerprint, split_pa
 from napari_care_losses.training.parameters import TrainingParameters, check_patch_size
 from napari_care_losses.training.patches import PatchSource, draw_batch, draw_validation
 from napari_care_losses.training.progress import Epoch, Preparing, Report, RunProgress, Step
+from napari_care_losses.training.targets.registry import TARGETS
 from napari_care_losses.training.validation_preview import choose_view, make_preview
 from napari_care_losses.version import __version__
 
@@ -52,7 +53,8 @@ class Trainer:
     Parameters
     ----------
     pairs : sequence of Pair
-        Low and high exposures; split 4:1 by image into training and validation.
+        Low and high exposures, or noisy images as the target of the parameters asks; split 4:1 by image into training
+        and validation.
     loss : Loss
         The training loss.
     parameters : TrainingParameters, optional
@@ -69,7 +71,8 @@ class Trainer:
     Raises
     ------
     InputError
-        If there is no pair, all are too small, the device does not exist, or the team does not fit the batch.
+        If there is no pair, all are too small, the target cannot be had of them, the device does not exist, or the team
+        does not fit the batch.
 
     Examples
     --------
@@ -112,6 +115,8 @@ class Trainer:
         self._architecture = dataclasses.replace(shape, predicts_scale=loss.predicts_scale)
         check_patch_size(parameters.patch_size, shape.block)
         check_sizes(self._pairs, parameters.patch_size)
+        self._target = TARGETS[parameters.target]
+        self._target.check(self._pairs)
         check_team(self.team, parameters.batch_size)
         self._learner = Learner(
             self._architecture, loss, parameters, start_from=start_from, device=self._device, team=self.team
@@ -269,7 +274,7 @@ class Trainer:
             source = PatchSource(share, parameters, self._rng)
             (validation if share.validates else training).append(source)
             yield Preparing(min(done, total), total)
-        self._view = choose_view(shares, self._architecture.block)
+        self._view = choose_view(shares, self._architecture.block, self._target)
         self._validation = draw_validation(validation, parameters)
         if self._device.type == "cpu":
             each, count = self._architecture.step_memory_per_pixel * parameters.patch_size**2, parameters.batch_size

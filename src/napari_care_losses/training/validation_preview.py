@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.losses.base import Loss
     from napari_care_losses.training.pairs import Share
+    from napari_care_losses.training.targets.base import Target
 
 LARGEST = 256
 """Height and width of the region at most, in pixels."""
@@ -34,23 +36,24 @@ class PreviewRegion(NamedTuple):
 
     low: NDArray[np.float32]
     """(Y, X), normalised as a restoration normalises it; sides are multiples of the network's block."""
-    truth: ScaledTruth
-    """The same region of the high exposure."""
+    truth: ScaledTruth | None
+    """The same region of the high exposure; None where that is noisy, or there is none."""
 
 
-def choose_view(shares: Sequence[Share], block: int) -> PreviewRegion | None:
+def choose_view(shares: Sequence[Share], block: int, target: Target) -> PreviewRegion | None:
     """Return the region with the most signal of the first image that validates; None if none has contrast.
 
     Its sides are multiples of `block` pixels. Nothing is drawn at random: the choice is the same after a resumption,
     and does not change the training.
     """
     for share in (share for share in shares if share.validates):
-        low, high = share.pair.low[share.region], share.pair.high[share.region]
-        height, width = (min(LARGEST, size) // block * block for size in high.shape)
-        window = best_window(high.shape, (height, width), (STRIDE, STRIDE), sum_over(countable(high))).slices
+        low, visible = share.pair.low[share.region], target.visible(share.pair)[share.region]
+        height, width = (min(LARGEST, size) // block * block for size in low.shape)
+        window = best_window(low.shape, (height, width), (STRIDE, STRIDE), sum_over(countable(visible))).slices
         grey_range = frame_range(share.pair.low, PercentileNormalization())
         try:
-            return PreviewRegion(grey_range.apply(low[window]), scale_truth(high[window]))
+            truth = None if target.is_noisy else scale_truth(visible[window])
+            return PreviewRegion(grey_range.apply(low[window]), truth)
         except InputError:
             # without contrast there is nothing to see or to score
             continue
@@ -66,6 +69,8 @@ def make_preview(view: PreviewRegion, restored: NDArray[np.float32], loss: Loss)
         return None
     if loss.free_above is not None:
         restored = tie_low_band(restored, view.low, noise_limited_sigma(view.low, loss.free_above))
+    if view.truth is None:
+        return Preview(view.low, restored, None, math.nan, math.nan)
     truth = view.truth.image
     aligned = align(restored, truth)
     return Preview(

@@ -54,6 +54,7 @@ def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str
         f"{parameter_count:,} parameters. The weights are there as a PyTorch state dict (with `care_network.py`), as "
         "TorchScript and as ONNX: the same numbers.",
         "## Training",
+        *([card.without_clean] if card.without_clean else []),
         _training(card),
         "## Validation",
         "The test image is simulated and shows only that the network computes what it should. Before trusting "

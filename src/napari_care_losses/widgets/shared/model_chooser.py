@@ -203,7 +203,9 @@ def describe(card: ModelCard) -> str:
         return f"A network of another tool{shows}, imported from {origin}{by}.{_note(training)}"
     pairs, steps, seconds = (training.get(key) for key in ("pairs", "steps", "seconds"))
     text = "Trained on "
-    text += f"{pairs} pair{'s' if pairs != 1 else ''} of " if isinstance(pairs, int) else ""
+    # of images that are their own target, each is one
+    unit = "" if card.target == "self" else f"pair{'s' if pairs != 1 else ''} of "
+    text += f"{pairs} {unit}" if isinstance(pairs, int) else ""
     text += "images" if card.structure == "other" else f"{card.structure} images"
     source = _sources(training.get("names"))
     text += f" ({source})" if source else ""
@@ -213,6 +215,7 @@ def describe(card: ModelCard) -> str:
     text += f", {_day(training.get('date'))}." if training.get("date") else "."
     origin = training.get("imported_from")
     text += f" Imported from {origin}." if isinstance(origin, str) else ""
+    text += f" {card.without_clean}" if card.without_clean else ""
     text += _note(training)
     noise = noise_seen(card.statistics)
     return text + (f" Noise of its images: {noise} of their range." if noise else " It does not store their noise.")
