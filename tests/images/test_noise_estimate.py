@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.simulation.microscope import Microscope, blur
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES as ALL_STRUCTURES
 from napari_care_losses.simulation.pairs_and_movies import draw_structure
 
 if TYPE_CHECKING:
@@ -116,6 +117,29 @@ def test_noise_beside_the_ground_truth(lights: dict[str, np.ndarray], structure:
     true = np.square(frame - (GAIN * truth + OFFSET)).mean()
     assert noise.variance(GAIN * truth + OFFSET).mean() == pytest.approx(true, rel=0.05)
     assert noise.is_white == (sigma == 0)
+
+
+@pytest.mark.parametrize("size", [256, 64])
+@pytest.mark.parametrize("structure", ALL_STRUCTURES)
+def test_structure_in_every_block_is_not_taken_for_noise(structure: str, size: int) -> None:
+    for seed in (10, 13, 14):
+        light = blur(draw_structure(structure, (256, 256), np.random.default_rng(seed)), Microscope())
+        middle = slice((256 - size) // 2, (256 + size) // 2)
+        light = (light / np.percentile(light, 99.9))[middle, middle]
+        for spread in (0.003, 0.01, 0.1):
+            noise = estimate_noise(light + np.random.default_rng(100 + seed).normal(0, spread, light.shape))
+            assert abs(np.log(noise.variance(light).mean() / spread**2)) < np.log(1.5)
+            assert noise.correlated_pixels < 2
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_sharp_edges_are_not_taken_for_noise(size: int) -> None:
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        truth = np.kron(rng.uniform(20, 200, (size // 8, size // 8)), np.ones((8, 8)))
+        noise = estimate_noise(rng.poisson(truth))
+        assert noise.is_white
+        assert noise.variance(truth).mean() == pytest.approx(truth.mean(), rel=0.4)
 
 
 def test_gain_and_offset_of_the_grey_levels_are_followed(lights: dict[str, np.ndarray]) -> None:

@@ -62,6 +62,9 @@ RINGS = [
 ROWS: Spectrum = np.tile(np.abs(np.fft.rfft(_WINDOW)) ** 2, (_HALF + 1, 1))
 """Spectrum of rows with an offset each, of variance 1; that of columns is its transpose."""
 
+IS_OF_ROWS = (_X == 0) & (_Y >= 5)
+"""Entries from which `row_offsets` are taken; its transpose for columns."""
+
 ROW_ENTRIES = 2
 """Entries along the other axis in which the offsets of rows or columns appear."""
 
@@ -77,6 +80,9 @@ class Blocks(NamedTuple):
     """Mean power at high frequencies of a block and those around it (N,)."""
     cut_off: FloatArray
     """Share of pixels at the lowest and the highest level of the windows (N, 2)."""
+    normality: FloatArray
+    """Squared mean of the absolute differences of neighbours over their mean square (N,): 2/pi where they are normally
+    distributed, less where some are edges."""
     powers: FloatArray
     """Folded spectra (N, 9, 9); the power of white noise is its variance at every frequency."""
 
@@ -113,7 +119,17 @@ def block_spectra(windows: FloatArray, brightness: FloatArray | None = None) -> 
     shown = means if brightness is None else _cut(brightness, step).mean((-2, -1))
     ends = (cut == end for end in (np.nanmin(windows), np.nanmax(windows)))
     cut_off = np.stack([end.mean((-2, -1), dtype=np.float32) for end in ends], -1)
-    return Blocks(shown, np.maximum(unevenness, 0), noisiness, cut_off, powers).chosen(is_usable)
+    return Blocks(shown, np.maximum(unevenness, 0), noisiness, cut_off, _normality(cut), powers).chosen(is_usable)
+
+
+def _normality(cut: FloatArray) -> FloatArray:
+    """Return `Blocks.normality` of blocks (..., Y, X), the mean of that along Y and along X."""
+    shares = []
+    for differences in (np.diff(cut, axis=-2), np.diff(cut, axis=-1)):
+        squares = np.einsum("...yx,...yx->...", differences, differences) / differences[0, 0, 0].size
+        shares.append(np.square(np.abs(differences, out=differences).mean((-2, -1))) / np.maximum(squares, 1e-30))
+    normality: FloatArray = np.mean(shares, axis=0, dtype=np.float32)
+    return normality
 
 
 def _cut(windows: FloatArray, step: int) -> FloatArray:

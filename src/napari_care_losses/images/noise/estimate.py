@@ -17,6 +17,7 @@ from napari_care_losses.images.noise.block_spectra import (
     COUNTS,
     IS_HIGH,
     IS_KEPT,
+    IS_OF_ROWS,
     RADIUS,
     RINGS,
     ROW_ENTRIES,
@@ -50,6 +51,14 @@ _UNEVENNESS_OF_NOISE, _POWER_OF_UNEVENNESS = 0.002, 150.0
 _LEAST_CORRELATION, _LEAST_OFFSETS = 0.05, 0.02
 # of fewer blocks, noise is taken for white
 _FEWEST_FOR_CORRELATION = 8
+# Standard deviation, between flat blocks, of the logarithm of their power at these frequencies, itself and relative to
+# that at high ones: that of noise is 0.4 to 0.6, as it is alike in all blocks; of structure, more. Where the power at
+# the frequencies of rows or columns differs by more than that of offsets, up to 0.83, there probably is structure.
+_BETWEEN_BLOCKS, _MOST_DIFFERENT, _MOST_DIFFERENT_ROWS, _MOST_DIFFERENT_BESIDE = RINGS[1:3], 0.68, 0.85, 0.55
+# normality of the flat blocks below which they hold edges; that of noise is 0.62 and more
+_LEAST_NORMAL = 0.59
+# a low quantile of the power of white noise of variance 1 in the corner of the spectra of blocks
+_LEAST_SHARE, _LEAST_QUANTILE = 0.1, 0.59
 # levels of brightness at which the variance is measured, and least number of blocks of one
 _MOST_LEVELS, _FEWEST_IN_LEVEL = 24, 8
 # blocks with so many times the usual power of their brightness hold edges or hot pixels
@@ -85,6 +94,8 @@ class _Shape(NamedTuple):
     """Power (9, 9) that does not depend on brightness: offsets and rounding."""
     areas: list[Area]
     """Parts of the spectrum that hold noise."""
+    is_structured: bool
+    """Whether even flat blocks hold structure at all frequencies, so that only the least powers are those of noise."""
 
 
 class _Unevenness(NamedTuple):
@@ -223,7 +234,12 @@ def _shape(blocks: Blocks, rounding: float) -> _Shape:
     found = flat.powers.mean(0, dtype=np.float64)
     noise = float(mean_power(found, IS_HIGH))
     smallest = noise * max(_LEAST_OFFSETS, 3 * ROW_OFFSETS_ERROR / np.sqrt(count * COUNTS[5:, 0].sum()))
-    rows, columns = (offset if (offset := row_offsets(each)) > smallest else 0.0 for each in (found, found.T))
+    offsets = [offset if (offset := row_offsets(each)) > smallest else 0.0 for each in (found, found.T)]
+    has_lines = bool(flat.unevenness.any()) and any(
+        offset and _difference(flat, IS_KEPT, area) > _MOST_DIFFERENT_ROWS
+        for offset, area in zip(offsets, (IS_OF_ROWS, IS_OF_ROWS.T), strict=True)
+    )
+    rows, columns = (0.0, 0.0) if has_lines else offsets
     is_used = IS_KEPT.copy()
     is_used[:, :ROW_ENTRIES] &= rows == 0
     is_used[:ROW_ENTRIES] &= columns == 0
@@ -247,14 +263,31 @@ def _shape(blocks: Blocks, rounding: float) -> _Shape:
     spectrum, correlation = np.ones_like(found), np.zeros((LAGS, LAGS))
     correlation[0, 0] = 1
     is_unequal = least.max() - most.min() > (_MOST_UNEQUAL + _CHANCE * chance) * most.mean()
-    if is_unequal and count >= _FEWEST_FOR_CORRELATION:
+    is_structured = bool(is_unequal or has_lines) and _is_structured(flat, is_used, has_lines)
+    if is_unequal and not is_structured and count >= _FEWEST_FOR_CORRELATION:
         constant = constant + min(rounding, noise)
         fitted, lags = _correlated(found - constant, constant, unevenness, slow_noise, is_used)
         if np.abs(lags).ravel()[1:].max() > _LEAST_CORRELATION:
             spectrum, correlation = fitted, lags
     areas = [*sectors, *rings]
     strong = [area for area in areas if mean_power(spectrum, area) > _LEAST_POWER * spectrum.max()]
-    return _Shape(spectrum, correlation, rows, columns, constant, strong or areas)
+    return _Shape(spectrum, correlation, rows, columns, constant, strong or areas, is_structured)
+
+
+def _is_structured(flat: Blocks, is_used: Area, has_lines: bool) -> bool:
+    """Return whether flat blocks hold edges, or powers so different that they are those of structure."""
+    if not flat.unevenness.any():
+        # what remains beside a ground truth is taken for noise
+        return False
+    most = _MOST_DIFFERENT_BESIDE if has_lines else _MOST_DIFFERENT
+    return bool(flat.normality.mean() < _LEAST_NORMAL) or _difference(flat, is_used, *_BETWEEN_BLOCKS) > most
+
+
+def _difference(blocks: Blocks, is_used: Area, *areas: Area) -> float:
+    """Return how much blocks differ in their power in areas of the spectrum, in powers of e."""
+    high = mean_power(blocks.powers, IS_HIGH)
+    powers = [mean_power(blocks.powers, area & is_used) for area in areas]
+    return float(np.mean([np.log(power / level).std() for power in powers for level in (high, 1.0)]))
 
 
 def _correlated(
@@ -306,7 +339,13 @@ def _variance_line(blocks: Blocks, shape: _Shape) -> tuple[float, float, float]:
         if slope < 0:
             slope, intercept = 0.0, float(np.average(variances, weights=weights))
         line = np.maximum(slope * levels + intercept, _LEAST_OF_LINE * variances.max())
-    return slope, intercept + rounding, 0.8 * float(variances.min()) + rounding
+    least = 0.8 * float(variances.min())
+    if shape.is_structured:
+        corner = mean_power(blocks.powers, SECTORS[-1])
+        shares = corner / np.maximum(slope * blocks.brightness + intercept, least)
+        share = min(1.0, float(np.quantile(shares, _LEAST_SHARE)) / _LEAST_QUANTILE)
+        slope, intercept, least = share * slope, share * intercept, share * least
+    return slope, intercept + rounding, least + rounding
 
 
 def _least_structured(found: Spectrum, shape: _Shape, count: int, rounding: float) -> tuple[float, float]:
