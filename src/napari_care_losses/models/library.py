@@ -98,6 +98,20 @@ def _card(path: Path, _stamp: tuple[int, ...]) -> ModelCard:
     return read_card(path)
 
 
+def quicker_model(entry: LibraryEntry) -> Path | None:
+    """Return the smaller bundled model of the same loss, to see something of a bundled one at once; None without one.
+
+    Examples
+    --------
+    >>> from napari_care_losses.models.library import list_models, quicker_model
+    >>> entries = {entry.name: entry for entry in list_models()}
+    >>> quicker_model(entries["fft-care"]).stem, quicker_model(entries["fft-lite"])
+    ('fft-lite', None)
+    """
+    path = entry.path.with_name(f"{entry.card.loss}-{BUNDLED_SIZES[-1]}{SUFFIX}")
+    return path if entry.bundled and path != entry.path and path.is_file() else None
+
+
 def meant_name(name: str, names: Collection[str]) -> str:
     """Return which of the models called `names` is meant by `name`.
 

@@ -15,7 +15,7 @@ from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.engines.torch_engine import TorchEngine
 from napari_care_losses.restoration.low_band import estimate_gain
 from napari_care_losses.restoration.preview import previewer as previewer_module
-from napari_care_losses.restoration.preview.previewer import Previewer
+from napari_care_losses.restoration.preview.previewer import KeptRanges, Previewer
 from napari_care_losses.restoration.preview.window import LARGEST_WINDOW
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore, restore_frames
 
@@ -260,3 +260,25 @@ def test_a_frame_beyond_float32_is_named_and_the_next_is_previewed(path):
     assert np.isfinite(pixels).all()
     with pytest.raises(InputError, match="Frame 1"):
         shown(previewer, frames, 0, window, path, RestorationParameters(engine="torch", normalization="stack"))
+
+
+def test_it_says_what_it_has_and_shares_the_range_of_a_stack(path, tmp_path):
+    other = tmp_path / "other.safetensors"
+    make_model(SMALL, seed=5).save(other)
+    spy, ranges, window = Spy(image_of((4, 40, 40))), KeptRanges(), Region(0, 40, 0, 40)
+    first, second, frames = Previewer("cpu", ranges=ranges), Previewer("cpu", ranges=ranges), Frames(spy)
+    parameters = RestorationParameters(engine="torch", normalization="stack")
+    assert not first.has(frames, 0, window, path, parameters)
+    shown(first, frames, 0, window, path, parameters)
+    assert spy.read == [0, 1, 2, 3, 0]
+    shown(second, frames, 1, window, other, parameters)
+    assert spy.read == [0, 1, 2, 3, 0, 1]
+    assert first.has(frames, 0, window, path, parameters)
+    assert second.has(frames, 1, window, other, parameters)
+    for index, file, changed in [
+        (1, path, parameters),
+        (0, other, parameters),
+        (0, path, RestorationParameters(engine="torch", normalization="frame")),
+    ]:
+        assert not first.has(frames, index, window, file, changed)
+    assert not first.has(Frames(image_of((4, 40, 40))), 0, window, path, parameters)

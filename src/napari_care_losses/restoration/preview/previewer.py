@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.images.frames import Frames
-    from napari_care_losses.images.normalization import Range
+    from napari_care_losses.images.normalization import Normalization, Range
     from napari_care_losses.images.usable_pixels import UsableFrame
     from napari_care_losses.restoration.engines.base import Engine
     from napari_care_losses.restoration.parameters import RestorationParameters
@@ -49,23 +49,61 @@ class PreviewTile(NamedTuple):
     """Note for the user; may be empty."""
 
 
+class KeptRanges:
+    """The ranges of the stack last previewed; their estimation continues where an earlier preview was closed."""
+
+    def __init__(self) -> None:
+        self._ranges: Ranges | None = None
+        self._estimation: Generator[int, None, Ranges] | None = None
+        # what they were made for
+        self._key: tuple[object, ...] = (None,)
+
+    def known(self, frames: Frames, parameters: RestorationParameters, normalization: Normalization) -> Ranges | None:
+        """Return the ranges of a stack if they are known; else forget those of another."""
+        # the parameters that the range depends on
+        key = frames, replace(parameters, low_band="auto", engine="auto", tile_size=None), normalization
+        if self._key[0] is not frames or self._key[1:] != key[1:]:
+            self._key, self._ranges, self._estimation = key, None, None
+        return self._ranges
+
+    def estimated(
+        self, frames: Frames, parameters: RestorationParameters, normalization: Normalization
+    ) -> Generator[PreviewTile, None, Ranges]:
+        """Return the ranges of a stack, estimated if they are not known."""
+        self.known(frames, parameters, normalization)
+        while self._ranges is None:
+            if self._estimation is None:
+                self._estimation = estimate_ranges(frames, parameters, normalization)
+            try:
+                read = next(self._estimation)
+            except StopIteration as finished:
+                self._ranges, self._estimation = finished.value, None
+            except BaseException:
+                self._estimation = None
+                raise
+            else:
+                total = frames_to_sample(frames, parameters, normalization)
+                yield PreviewTile(0, 0, note=f"estimating the range, frame {read} of {total}")
+        return self._ranges
+
+
 class Previewer:
     """Restores windows of frames; keeps engine, ranges, frame and restored tiles for the next window.
 
-    Only one preview runs at a time: it must have ended or been closed before the next. Threads may differ.
+    Only one preview runs at a time: it must have ended or been closed before the next. Threads may differ. Previewers
+    of several models for the same stacks may share `KeptRanges`.
     """
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", *, ranges: KeptRanges | None = None) -> None:
         self._device = device
+        self._kept_ranges = ranges or KeptRanges()
         self._engine: Engine | None = None
         self._note = ""
         self._ranges: Ranges | None = None
-        self._estimation: Generator[int, None, Ranges] | None = None
         self._frame: _Frame | None = None
         self._tiles: OrderedDict[object, Image] = OrderedDict()
-        # what engine, ranges and tiles were made for
+        # what the engine was made for
         self._engine_key: object = None
-        self._ranges_key: tuple[object, ...] = (None,)
         self._sigma: float | None = None
 
     def preview(
@@ -108,8 +146,11 @@ class Previewer:
             If the frame, the model or the parameters cannot be used, or the device fails.
         """
         engine = yield from self._opened(path, parameters)
-        ranges = yield from self._estimated(frames, parameters, engine)
-        sigma = self._tied_sigma(engine, parameters.low_band)
+        ranges = yield from self._kept_ranges.estimated(frames, parameters, engine.model.card.normalization)
+        if ranges is not self._ranges:
+            self._ranges, self._frame = ranges, None
+            self._tiles.clear()
+        sigma = self._followed_sigma(engine, parameters.low_band)
         frame = self._frame
         if frame is None or frame.index != index:
             image = frames[index]
@@ -123,6 +164,19 @@ class Previewer:
             image = self._restored(frame, tile, width, sigma)
             yield PreviewTile(number, len(tiles), frame.position(tile), image, frame.remarks.text(self._note))
 
+    def has(self, frames: Frames, index: int, window: Region, path: Path, parameters: RestorationParameters) -> bool:
+        """Return whether `preview` of these would compute nothing, because all tiles are kept."""
+        engine = self._engine
+        if engine is None or self._engine_key != _engine_key(path, parameters):
+            return False
+        ranges = self._kept_ranges.known(frames, parameters, engine.model.card.normalization)
+        if ranges is None or ranges is not self._ranges:
+            return False
+        self._followed_sigma(engine, parameters.low_band)
+        width = tile_width(engine.architecture, on_cpu=engine.device.type == "cpu")
+        tiles = plan_window(window, frames.frame_shape, engine.architecture, width)
+        return all(_tile_key(index, tile) in self._tiles for tile in tiles)
+
     def close(self) -> None:
         """Free the engine's working memory; the previewer stays usable."""
         if self._engine is not None:
@@ -130,8 +184,7 @@ class Previewer:
 
     def _opened(self, path: Path, parameters: RestorationParameters) -> Generator[PreviewTile, None, Engine]:
         """Return the engine for a model; a new one if the file has changed."""
-        name, halves = parameters.engine, parameters.half_resolution
-        key = path, path.stat().st_mtime_ns if path.exists() else None, name, halves
+        name, halves, key = parameters.engine, parameters.half_resolution, _engine_key(path, parameters)
         if self._engine is None or self._engine_key != key:
             yield PreviewTile(0, 0, note="loading the model")
             # imported here, in the background: torch takes seconds
@@ -148,32 +201,7 @@ class Previewer:
             self._engine_key = key
         return self._engine
 
-    def _estimated(
-        self, frames: Frames, parameters: RestorationParameters, engine: Engine
-    ) -> Generator[PreviewTile, None, Ranges]:
-        """Return the ranges of the stack; the estimation continues where an earlier preview was closed."""
-        normalization = engine.model.card.normalization
-        # the parameters that the range depends on
-        key = frames, replace(parameters, low_band="auto", engine="auto", tile_size=None), normalization
-        if self._ranges_key[0] is not frames or self._ranges_key[1:] != key[1:]:
-            self._ranges_key, self._ranges, self._estimation, self._frame = key, None, None, None
-            self._tiles.clear()
-        while self._ranges is None:
-            if self._estimation is None:
-                self._estimation = estimate_ranges(frames, parameters, normalization)
-            try:
-                read = next(self._estimation)
-            except StopIteration as finished:
-                self._ranges, self._estimation = finished.value, None
-            except BaseException:
-                self._estimation = None
-                raise
-            else:
-                total = frames_to_sample(frames, parameters, normalization)
-                yield PreviewTile(0, 0, note=f"estimating the range, frame {read} of {total}")
-        return self._ranges
-
-    def _tied_sigma(self, engine: Engine, low_band: str) -> float | None:
+    def _followed_sigma(self, engine: Engine, low_band: str) -> float | None:
         from napari_care_losses.restoration.restore_frame import tied_sigma
 
         sigma = tied_sigma(engine.model.card, low_band)
@@ -184,7 +212,7 @@ class Previewer:
 
     def _restored(self, frame: _Frame, tile: Tile, width: int, sigma: float | None) -> Image:
         """Return the restored pixels of a tile, in grey levels."""
-        key = frame.index, *((span.start, span.stop) for span in tile.target)
+        key = _tile_key(frame.index, tile)
         if key in self._tiles:
             self._tiles.move_to_end(key)
             return self._tiles[key]
@@ -192,6 +220,16 @@ class Previewer:
         while sum(kept.size for kept in self._tiles.values()) > KEPT_PIXELS:
             self._tiles.popitem(last=False)
         return image
+
+
+def _engine_key(path: Path, parameters: RestorationParameters) -> object:
+    """Return what an engine is made for; another one for a file that has changed."""
+    modified = path.stat().st_mtime_ns if path.exists() else None
+    return path, modified, parameters.engine, parameters.half_resolution
+
+
+def _tile_key(index: int, tile: Tile) -> object:
+    return index, *((span.start, span.stop) for span in tile.target)
 
 
 class _Frame:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.restoration.preview.previewer import Previewer
 from napari_care_losses.restoration.preview.window import LARGEST_WINDOW, choose_window
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.layers.conversion import PLACING, layer_frames
@@ -24,10 +23,13 @@ from napari_care_losses.widgets.restore.preview.visible_region import (
 )
 from napari_care_losses.widgets.restore.preview.work import (
     Complete,
+    Previewers,
     PreviewRequest,
+    Quick,
     modified,
     preview_note,
     previewed,
+    tile_note,
 )
 from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.events import Links, SingleShot
@@ -82,7 +84,8 @@ class LivePreview(QObject):
         self._cursor: tuple[float, float] | None = None
         self._moved = self._asked = 0.0
         self._has_painted = False
-        self._previewer = Previewer()
+        self._previewers = Previewers()
+        self._quick_model = ""
         self._overlay = PreviewOverlay(viewer)
         self._job = LatestJob(parent=self, delay_ms=0, uses_torch=True)
         self._job.reported.connect(self._on_report)
@@ -134,7 +137,7 @@ class LivePreview(QObject):
             return
         self._pause("")
         # called once, in the thread: it returns None
-        free = self._previewer.close
+        free = self._previewers.close
         self._job.request(lambda: iter(free, None))
 
     def set_finished(self, is_finished: Callable[[int], bool]) -> None:
@@ -159,7 +162,7 @@ class LivePreview(QObject):
         _end((self._links, self._source_links), self._overlay)
         self._source = self._frames = None
         if not self._job.is_running:
-            self._previewer.close()
+            self._previewers.close()
 
     def _connect(self) -> None:
         for emitter in view_events(self._viewer):
@@ -238,7 +241,7 @@ class LivePreview(QObject):
         assert frames is not None
         region = visible_region(self._viewer, source)
         if index is not None and region is not None:
-            shown = PreviewedFrame(source, entry, index, (self._version, modified(entry.path), parameters))
+            shown = PreviewedFrame(source, entry, index, (self._version, entry.path, modified(entry.path), parameters))
             current = self._request.window if self._request is not None else None
             window = choose_window(frames.frame_shape, region, self._cursor, current)
         if index is None or region is None or window is None:
@@ -254,10 +257,10 @@ class LivePreview(QObject):
     def _ask(self, request: PreviewRequest, frames: Frames) -> None:
         if request == self._request:
             return
-        self._request, self._asked, self._has_painted = request, self._moved, False
-        previewer, cursor, parameters = self._previewer, self._cursor, self._parameters
+        self._request, self._asked, self._has_painted, self._quick_model = request, self._moved, False, ""
+        previewers, cursor, parameters = self._previewers, self._cursor, self._parameters
         assert parameters is not None
-        self._job.request(lambda: previewed(previewer, frames, request, cursor, parameters))
+        self._job.request(lambda: previewed(previewers, frames, request, cursor, parameters))
 
     def _rest_upon(self, text: str) -> None:
         """Wait for another move."""
@@ -271,7 +274,7 @@ class LivePreview(QObject):
         self._rest_upon(text)
         self._overlay.remove()
 
-    def _on_report(self, report_of_request: tuple[PreviewRequest, PreviewTile | Complete | str]) -> None:
+    def _on_report(self, report_of_request: tuple[PreviewRequest, PreviewTile | Quick | Complete | str]) -> None:
         request, report = report_of_request
         if request is not self._request or request.shown.source not in self._viewer.layers:
             return
@@ -281,15 +284,21 @@ class LivePreview(QObject):
         elif isinstance(report, Complete):
             self._overlay.settle_contrast(report.limits)
             self.said.emit(preview_note(request, seconds, report.note))
-        elif report.image is None or report.position is None:
-            self.said.emit(f"Preview: {report.note}…")
+        elif isinstance(report, Quick):
+            self._quick_model = report.model
+            self._on_tile(request, report.tile, seconds, is_quick=True)
         else:
-            self._overlay.paint(request.shown, request.window, report.position, report.image)
-            if report.done < report.total:
-                self.said.emit(f"Preview: tile {report.done} of {report.total}")
-            if not self._has_painted:
-                self._has_painted = True
-                self.painted.emit(seconds)
+            self._on_tile(request, report, seconds)
+
+    def _on_tile(self, request: PreviewRequest, tile: PreviewTile, seconds: float, *, is_quick: bool = False) -> None:
+        if text := tile_note(request, tile, self._quick_model, is_quick=is_quick):
+            self.said.emit(text)
+        if tile.image is None or tile.position is None:
+            return
+        self._overlay.paint(request.shown, request.window, tile.position, tile.image, is_quick=is_quick)
+        if not self._has_painted:
+            self._has_painted = True
+            self.painted.emit(seconds)
 
 
 def _end(links: tuple[Links, ...], overlay: PreviewOverlay) -> None:

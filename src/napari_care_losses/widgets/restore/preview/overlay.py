@@ -52,11 +52,18 @@ class PreviewOverlay:
         self._are_limits_settled = False
 
     def paint(
-        self, shown: PreviewedFrame, window: Region, position: tuple[slice, slice], image: NDArray[np.float32]
+        self,
+        shown: PreviewedFrame,
+        window: Region,
+        position: tuple[slice, slice],
+        image: NDArray[np.float32],
+        *,
+        is_quick: bool = False,
     ) -> None:
         """Lay a restored tile over its place in the frame; tiles of another frame or version vanish.
 
-        The layer holds the window, the part that is looked at; what is out of its reach is left out.
+        The layer holds the window, the part that is looked at; what is out of its reach is left out. A tile of a quick
+        preview covers only what is not there yet.
         """
         if self.layer is not None and (self._shown is None or self._shown.source is not shown.source):
             self.remove()
@@ -64,7 +71,7 @@ class PreviewOverlay:
         if self.layer is None:
             self._pixels = np.full([min(size, LARGEST_WINDOW) for size in shape[-2:]], np.nan, np.float32)
         self._turn_to(shown, window)
-        self._copy(position, image)
+        self._copy(position, image, only_missing=is_quick)
         if self.layer is None:
             self._add(shown, comparable_limits(image))
         else:
@@ -130,8 +137,8 @@ class PreviewOverlay:
             starts.append(old if holds else centred)
         return starts[0], starts[1]
 
-    def _copy(self, position: tuple[slice, ...], image: NDArray[np.float32]) -> None:
-        """Copy an image onto its place in the frame, as far as the layer reaches."""
+    def _copy(self, position: tuple[slice, ...], image: NDArray[np.float32], *, only_missing: bool = False) -> None:
+        """Copy an image, or those pixels of it that are missing, onto its place in the frame, within the layer."""
         inside, part = [], []
         for span, origin, size in zip(position, self._origin, self._pixels.shape, strict=True):
             first, last = max(span.start, origin), min(span.stop, origin + size)
@@ -139,7 +146,8 @@ class PreviewOverlay:
                 return
             inside.append(slice(first - origin, last - origin))
             part.append(slice(first - span.start, last - span.start))
-        self._pixels[tuple(inside)] = image[tuple(part)]
+        there, new = self._pixels[tuple(inside)], image[tuple(part)]
+        there[...] = np.where(np.isnan(there), new, there) if only_missing else new
 
     def _add(self, shown: PreviewedFrame, limits: tuple[float, float]) -> None:
         source = shown.source

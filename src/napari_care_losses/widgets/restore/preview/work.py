@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from napari_care_losses.errors import CareError
+from napari_care_losses.models.library import quicker_model
+from napari_care_losses.restoration.preview.previewer import KeptRanges, Previewer
 from napari_care_losses.widgets.layers.conversion import comparable_limits
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.regions import Region
     from napari_care_losses.restoration.parameters import RestorationParameters
-    from napari_care_losses.restoration.preview.previewer import Previewer, PreviewTile
+    from napari_care_losses.restoration.preview.previewer import PreviewTile
     from napari_care_losses.widgets.restore.preview.overlay import PreviewedFrame
 
 
@@ -33,6 +35,13 @@ class PreviewRequest(NamedTuple):
     """What the viewer shows of the layer in place of a single frame; empty where it shows one."""
 
 
+class Quick(NamedTuple):
+    """A step of a quick preview, by a smaller model than the one chosen."""
+
+    model: str
+    tile: PreviewTile
+
+
 class Complete(NamedTuple):
     """A preview is complete."""
 
@@ -42,16 +51,40 @@ class Complete(NamedTuple):
     """What the user should know; may be empty."""
 
 
+class Previewers:
+    """What previews: one previewer for the chosen model, one for a smaller model that shows something at once."""
+
+    def __init__(self) -> None:
+        ranges = KeptRanges()
+        self.chosen, self.quick = Previewer(ranges=ranges), Previewer(ranges=ranges)
+
+    def close(self) -> None:
+        """Free their working memory; they stay usable."""
+        self.chosen.close()
+        self.quick.close()
+
+
 def previewed(
-    previewer: Previewer,
+    previewers: Previewers,
     frames: Frames,
     request: PreviewRequest,
     cursor: tuple[float, float] | None,
     parameters: RestorationParameters,
-) -> Iterator[tuple[PreviewRequest, PreviewTile | Complete | str]]:
-    """Make a preview; yields the request with each of its tiles, then with `Complete`, or with what went wrong."""
+) -> Iterator[tuple[PreviewRequest, PreviewTile | Quick | Complete | str]]:
+    """Make a preview; yields the request with each of its tiles, then with `Complete`, or with what went wrong.
+
+    Where the library has a quicker model of the same kind, its tiles come first, as `Quick`.
+    """
     shown, images, note = request.shown, [], ""
-    tiles = previewer.preview(frames, shown.index, request.window, cursor, shown.entry.path, parameters)
+    quicker = quicker_model(shown.entry)
+    has_it = previewers.chosen.has(frames, shown.index, request.window, shown.entry.path, parameters)
+    if quicker is not None and not has_it:
+        tiles = previewers.quick.preview(frames, shown.index, request.window, cursor, quicker, parameters)
+        # what is wrong with the frame is said below
+        with closing(tiles), suppress(CareError):
+            for tile in tiles:
+                yield request, Quick(quicker.stem, tile)
+    tiles = previewers.chosen.preview(frames, shown.index, request.window, cursor, shown.entry.path, parameters)
     try:
         with closing(tiles):
             for tile in tiles:
@@ -73,6 +106,19 @@ def preview_note(request: PreviewRequest, seconds: float, note: str) -> str:
     if request.projection:
         said.append(f"It shows frame {request.shown.index} alone, the layer the {request.projection}")
     return ". ".join([*said, note] if note else said)
+
+
+def tile_note(request: PreviewRequest, tile: PreviewTile, quick_model: str, *, is_quick: bool) -> str:
+    """Return the line shown with a step of a preview; empty if nothing is to be said."""
+    chosen = request.shown.entry.path.stem
+    if is_quick and tile.image is not None:
+        return f"Quick preview with {quick_model}; {chosen} follows…"
+    step = f"{tile.note}…"
+    if tile.image is not None:
+        step = f"tile {tile.done} of {tile.total}" if tile.done < tile.total else ""
+    if quick_model and not is_quick:
+        return step and f"Quick preview with {quick_model}; {chosen} follows: {step}"
+    return step and f"Preview: {step}"
 
 
 def modified(path: Path) -> int:
