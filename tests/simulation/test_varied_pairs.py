@@ -101,6 +101,25 @@ def test_noise_reaches_from_faint_to_strong():
     assert max(scores) > NOISE_DB[1] - 8
 
 
+@pytest.mark.parametrize("seed", [704046, 704054])
+def test_no_field_of_membranes_lies_beyond_the_tissue(seed):
+    _, high = simulate_varied_pair("membranes", (256, 256), seed=seed)
+    assert high.std() > 0.05
+
+
+def test_noise_is_drawn_only_as_correlated_as_asked_for():
+    found = [Processing.drawn(rng(seed), most_correlation=0.4) for seed in range(300)]
+    assert {made.kind for made in found} == set(KINDS) - {"interpolated", "median"}
+    filtered = [made for made in found if made.kind == "smoothed"][:10]
+    for made in filtered:
+        noise = rng(1).normal(0, 1, (512, 512))
+        assert max(neighbours(made.linear(noise))) == pytest.approx(made.correlation, abs=0.02)
+        assert made.correlation <= 0.4
+    assert max(Processing.drawn(rng(seed)).correlation for seed in range(300)) == 1
+    low, high = simulate_varied_pair("tissue", SHAPE, seed=3, most_correlation=0.0)
+    assert max(neighbours(low - np.polyval(np.polyfit(high.ravel(), low.ravel(), 1), high))) < 0.1
+
+
 def test_bad_input_says_what_was_expected():
     with pytest.raises(InputError, match="no structure 'tubulin'"):
         simulate_varied_pair("tubulin", SHAPE, seed=0)
@@ -108,3 +127,5 @@ def test_bad_input_says_what_was_expected():
         simulate_varied_pair("actin", (8, 64), seed=0)
     with pytest.raises(ParameterError, match="seed must be a whole number"):
         simulate_varied_pair("actin", SHAPE, seed=-1)
+    with pytest.raises(ParameterError, match="most_correlation must be between 0 and 1"):
+        simulate_varied_pair("actin", SHAPE, seed=0, most_correlation=float("nan"))

@@ -47,8 +47,15 @@ class Processing:
     """Percentage of pixels that an 8-bit stretch cuts off at either end; None keeps the grey levels."""
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator) -> Processing:
-        """Draw what was done to a recording: nothing in two of five."""
+    def drawn(cls, rng: np.random.Generator, *, most_correlation: float = 1.0) -> Processing:
+        """Draw what was done to a recording, again until its `correlation` is at most this: nothing in two of five."""
+        made = cls._drawn(rng)
+        while made.correlation > most_correlation:
+            made = cls._drawn(rng)
+        return made
+
+    @classmethod
+    def _drawn(cls, rng: np.random.Generator) -> Processing:
         kind = str(rng.choice(KINDS, p=SHARES))
         values: dict[str, object] = {"kind": kind}
         if kind == "smoothed":
@@ -70,6 +77,16 @@ class Processing:
         if kind == "compressed" or rng.random() < 0.5:
             values["saturated"] = float(10 ** rng.uniform(-3, -0.3))
         return cls(**values)  # type: ignore[arg-type]
+
+    @property
+    def correlation(self) -> float:
+        """How white noise correlates between neighbours after the filters, the larger of both axes.
+
+        Interpolation and medians count as 1, compression is left out.
+        """
+        if self.kind in ("interpolated", "median"):
+            return 1.0
+        return max(_neighbour_correlation(kernel) for kernel in (self.kernel_y, self.kernel_x))
 
     @property
     def noise_power(self) -> float:
@@ -101,6 +118,11 @@ class Processing:
         if self.kind == "compressed":
             made = _compressed(made, self.quality)
         return np.asarray(made, dtype=np.float32)
+
+
+def _neighbour_correlation(kernel: tuple[float, ...]) -> float:
+    weights = np.array(kernel)
+    return float(weights[1:] @ weights[:-1] / (weights @ weights))
 
 
 def _drawn_kernel(rng: np.random.Generator) -> tuple[float, ...]:

@@ -77,10 +77,15 @@ def draw_membranes(shape: tuple[int, int], rng: np.random.Generator, zoom: float
     if rng.random() < 0.5:
         dots = _random_places(box, int(rng.uniform(0.0002, 0.002) * box[0] * box[1] / zoom), rng)
         density += gaussian_filter(splat(dots, rng.lognormal(3, 0.6, len(dots)), box), 1.0 + zoom / 2)
+    density = _of_mean_one(density)
     if rng.random() < 0.5:
-        # tissue has its edges: no cells beyond
-        density *= np.clip(3 * (clouds(box, 90 * zoom, rng) + rng.uniform(0.2, 1.5)), 0, 1)
-    return [_whole(_of_mean_one(density))]
+        # tissue has its edges: no cells beyond, and as bright within
+        inside = clouds(box, 90 * zoom, rng) + rng.uniform(0.2, 1.5)
+        # the whole field must not lie beyond
+        field = inside[MARGIN : MARGIN + shape[0], MARGIN : MARGIN + shape[1]]
+        inside += max(0.0, 1 / 3 - float(np.quantile(field, 0.9)))
+        density *= np.clip(3 * inside, 0, 1)
+    return [_whole(density)]
 
 
 def draw_tissue(shape: tuple[int, int], rng: np.random.Generator, zoom: float) -> list[Cell]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_care_losses.errors import ParameterError
 from napari_care_losses.simulation.microscope import Microscope, blur, checked_shape
 from napari_care_losses.simulation.pairs_and_movies import checked_seed, draw_structure
 from napari_care_losses.simulation.processing import Processing
@@ -38,7 +39,9 @@ _MULTIPLYING, _WITHOUT_READ_NOISE = 0.3, 0.35
 _READ_NOISE_SPREAD = 0.25
 
 
-def simulate_varied_pair(name: str, shape: tuple[int, int], *, seed: int) -> tuple[FloatImage, FloatImage]:
+def simulate_varied_pair(
+    name: str, shape: tuple[int, int], *, seed: int, most_correlation: float = 1.0
+) -> tuple[FloatImage, FloatImage]:
     """Simulate one field of view through any microscope, as it was recorded and free of noise.
 
     Parameters
@@ -49,6 +52,9 @@ def simulate_varied_pair(name: str, shape: tuple[int, int], *, seed: int) -> tup
         Height and width in px, each at least 16.
     seed : int
         Zero or more; the same seed gives the same images.
+    most_correlation : float, optional
+        Largest `Processing.correlation` of the noise, 0 to 1. Strongly correlated noise cannot be told from structure
+        at full resolution; all kinds by default.
 
     Returns
     -------
@@ -61,7 +67,7 @@ def simulate_varied_pair(name: str, shape: tuple[int, int], *, seed: int) -> tup
     InputError
         If the structure is unknown or the shape unusable.
     ParameterError
-        If the seed is out of bounds.
+        If the seed or the correlation is out of bounds.
 
     Examples
     --------
@@ -70,9 +76,11 @@ def simulate_varied_pair(name: str, shape: tuple[int, int], *, seed: int) -> tup
     ((64, 64), dtype('float32'))
     """
     shape = checked_shape(shape)
+    if not 0 <= most_correlation <= 1:
+        raise ParameterError(f"most_correlation must be between 0 and 1, found {most_correlation}.")
     rng = np.random.default_rng(checked_seed(seed))
     light = _light(name, shape, rng)
-    processing = Processing.drawn(rng)
+    processing = Processing.drawn(rng, most_correlation=most_correlation)
     read_noise = 0.0 if rng.random() < _WITHOUT_READ_NOISE else _log_uniform(READ_NOISE, rng)
     variance = 10 ** (-rng.uniform(*NOISE_DB) / 10)
     # photons at a light of 1, for which the noise has this variance: mean * photons + read_noise**2, over photons**2
