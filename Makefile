@@ -7,6 +7,9 @@ PYTEST_ARGS ?=
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile
 # A folder with mitochondria_low.tif and mitochondria_high.tif, for benchmarks and models on real images.
 PAIRS ?=
+# A real pair that the demo shows beside the simulated one, by the names of its two files.
+DEMO_LOW ?= ../shared/data/high_low/actin-20x-noise1_low.tif
+DEMO_HIGH ?= $(DEMO_LOW:_low.tif=_high.tif)
 # A Python of 3.9 to 3.11 for CSBDeep; benchmarks/peers.sh looks for one where this is empty.
 PEER_PYTHON ?=
 BENCH_ARGS ?=
@@ -37,7 +40,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED) system-libraries ## restore a low-exposure stack; opens napari on a display
-	$(BIN)/napari-care-losses demo
+	$(BIN)/napari-care-losses demo $(if $(and $(wildcard $(DEMO_LOW)),$(wildcard $(DEMO_HIGH))),--pair "$(DEMO_LOW)" "$(DEMO_HIGH)")
 
 test: $(INSTALLED) system-libraries ## run the tests that take seconds each
 	$(ON_A_SCREEN) $(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
