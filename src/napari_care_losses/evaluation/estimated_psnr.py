@@ -18,22 +18,26 @@ if TYPE_CHECKING:
     from napari_care_losses.images.noise.model import NoiseModel
 
     Restore = Callable[[NDArray[np.float32]], ArrayLike]
+    Floats = NDArray[np.float64]
 
 PROBES = 2
+SMALLEST = 64
+"""Least width and height of an image, in pixels."""
+# what a probe changes, relative to the noise
 _STEP = 0.1
+# cycles a pixel from which on what was removed is taken for noise alone: the first that does not contradict it
 _CUTOFFS = (0.25, 0.3, 0.35, 0.4)
-"""Cycles a pixel from which on what was removed is taken for noise alone: the first that the data allow."""
-_FINEST = 0.45
-_WHITE = 0.1
-"""Largest correlation of neighbouring pixels at which noise counts as independent."""
-_SATURATED = 0.01
-_LEAST_SIZE = 64
+_MOST_CORRELATED = 0.1
+_MOST_SATURATED = 0.01
+_MOST_OF_LINES = 0.01
+# of images of known error, the standard deviation that chance does not explain, relative to the error
+_UNEXPLAINED = 0.12
+# standard deviations between an estimate and the ends of its interval
 _SURE = 2.0
-"""Standard deviations between an estimate and the ends of its interval."""
 
 
 class EstimatedPsnr(NamedTuple):
-    """An estimated PSNR in dB, and the interval that holds the true one in about 19 of 20 images."""
+    """An estimated PSNR in dB, and the interval that is to hold the true one in 19 of 20 images."""
 
     psnr: float
     least: float
@@ -44,15 +48,16 @@ class EstimatedPsnr(NamedTuple):
 def estimate_psnr(image: ArrayLike, restore: Restore, noise: NoiseModel, *, seed: int = 0) -> EstimatedPsnr:
     r"""Estimate the PSNR of a restoration from the noisy image alone.
 
-    For a restoration :math:`f` of :math:`y` with independent noise of variance :math:`v` in each pixel, the mean squared
-    error is estimated by
+    For a restoration :math:`f` of :math:`y` with independent noise of variance :math:`v` in each pixel, the mean
+    squared error is estimated by
 
     .. math:: \overline{(f(y) - y)^2} - \bar v + 2\, \overline{v f'(y)}
 
     (Ramani, Blu, Unser 2008, doi:10.1109/TIP.2008.2001404). The error of a good restoration is a small part of
-    :math:`\bar v`, which therefore has to be known to less than a percent. So it is measured in what the restoration
-    removed, :math:`y - f(y)`, at the high frequencies where there is nothing but noise; the noise model says how it is
-    spread over dark and bright pixels. Restored grey levels are first brought to those of the image by a straight line.
+    :math:`\bar v`, which has to be known to less than a percent. So it is measured in what the restoration removed,
+    :math:`y - f(y)`, at the high frequencies, where images hold hardly anything but noise; the noise model says how it
+    is spread over dark and bright pixels. What little noise a restoration passes on there is left out: this errs on
+    the careful side. Restored levels are first brought to those of the image by a straight line.
 
     Parameters
     ----------
@@ -61,7 +66,7 @@ def estimate_psnr(image: ArrayLike, restore: Restore, noise: NoiseModel, *, seed
     restore : callable
         Restores a frame of that shape; called three times.
     noise : NoiseModel
-        Its noise.
+        The noise of the frame.
     seed : int
         Of the probes; the same seed gives the same estimate.
 
@@ -85,40 +90,78 @@ def estimate_psnr(image: ArrayLike, restore: Restore, noise: NoiseModel, *, seed
     >>> estimate = estimate_psnr(noisy, lambda frame: gaussian_filter(frame, 3), NoiseModel(least=400))
     >>> error = np.square(gaussian_filter(noisy, 3) - truth).mean()
     >>> true = 10 * np.log10(np.ptp(np.percentile(truth, [0.1, 99.9])) ** 2 / error)
-    >>> abs(estimate.psnr - true) < 1, estimate.least < true < estimate.most
+    >>> bool(abs(estimate.psnr - true) < 1), bool(estimate.least < true < estimate.most)
     (True, True)
     """
     given = checked_frame(image).astype(np.float64)
-    if reason := obstacle(given, noise):
-        raise InputError(f"The PSNR cannot be estimated: {reason}.")
-    restored, slope = _levelled(np.asarray(restore(given.astype(np.float32)), np.float64), given)
+    if reason := _obstacle(given, noise):
+        raise InputError(f"The PSNR of this image cannot be estimated: {reason}.")
+    plain = np.asarray(restore(given.astype(np.float32)), np.float64)
+    if not plain.var():
+        raise InputError("The PSNR cannot be estimated: the restored image is constant.")
+    slope = float(np.cov(plain.ravel(), given.ravel(), ddof=0)[0, 1] / plain.var())
+    restored = given.mean() + slope * (plain - plain.mean())
     variance = noise.variance(restored)
     share = variance / variance.mean()
-    spectra = _Spectra(given.shape)
-    rng = np.random.default_rng(seed)
     step = _STEP * math.sqrt(float(variance.mean()))
-    responses, gains = [], []
+    rng = np.random.default_rng(seed)
+    responses = []
     for _ in range(PROBES):
         signs = rng.choice((-1.0, 1.0), given.shape)
-        changed = slope * np.asarray(restore((given + step * signs).astype(np.float32)), np.float64)
-        change = (changed - slope * (restored - restored.mean()) / slope - changed.mean()) / step
+        changed = np.asarray(restore((given + step * signs).astype(np.float32)), np.float64)
+        change = slope * (changed - plain) / step
         responses.append(float((share * signs * change).mean()))
-        gains.append(spectra.gain(signs, change))
     removed = given - restored
-    level, cutoff = _noise_level(spectra.power(removed), np.mean(gains, axis=0), spectra)
+    level, cutoff = _noise_level(removed)
     response = float(np.mean(responses))
     error = float(np.square(removed).mean()) - level + 2 * level * response
-    # the noise below the cutoff is another than that which was measured above; bright pixels count more
-    pixels = given.size / float(np.square(share).mean())
-    below = math.pi * cutoff**2
-    spread = level * math.sqrt(2 * below / pixels + 2 * (below + 2 * response) ** 2 / ((1 - below) * pixels))
-    spread = math.hypot(spread, 2 * level * float(np.std(responses)) / math.sqrt(PROBES))
-    ends = np.percentile(restored, [0.1, 99.9])
-    span = float(ends[1] - ends[0])
+    spread = level * _relative_spread(cutoff, response, given.size / float(np.square(share).mean()))
+    spread = math.hypot(spread, 2 * level * float(np.std(responses)) / math.sqrt(PROBES - 1), _UNEXPLAINED * error)
+    span = float(np.ptp(np.percentile(restored, [0.1, 99.9])))
+    squared = max(error, spread / 2), max(error, 0) + _SURE * spread, error - _SURE * spread
+    return EstimatedPsnr(*(10 * math.log10(span**2 / each) if each > 0 else math.inf for each in squared))
 
-    def decibels(squared: float) -> float:
-        return 10 * math.log10(span**2 / squared) if squared > 0 else math.inf
 
-    return EstimatedPsnr(
-        decibels(max(error, spread / 2)), decibels(max(error, 0) + _SURE * spread), decibels(error - _SURE * spread)
-    )
+def _obstacle(image: Floats, noise: NoiseModel) -> str:
+    """Return why the PSNR of restorations of an image cannot be estimated, or nothing."""
+    if min(image.shape) < SMALLEST:
+        return f"at least {SMALLEST} x {SMALLEST} px are needed, found {image.shape[1]} x {image.shape[0]}"
+    variance = float(noise.variance(image).mean())
+    if variance <= 0:
+        return "it holds no noise"
+    lags = np.array(noise.correlation)
+    correlated = float(np.abs([*lags[1:2, 0], *lags[0, 1:2]]).max(initial=0))
+    if correlated > _MOST_CORRELATED:
+        return f"its noise is not independent: that of neighbouring pixels correlates ({correlated:.2f})"
+    if noise.rows + noise.columns > _MOST_OF_LINES * variance:
+        return "rows or columns have offsets of their own"
+    saturated = float((image == image.max()).mean())
+    if saturated > _MOST_SATURATED:
+        return f"{saturated:.0%} of the pixels are saturated"
+    return ""
+
+
+def _noise_level(removed: Floats) -> tuple[float, float]:
+    """Return the variance of the noise that was removed from an image, and the cutoff from which on it was measured."""
+    y, x = np.fft.fftfreq(removed.shape[0])[:, None], np.fft.rfftfreq(removed.shape[1])[None]
+    radius = np.hypot(y, x)
+    power = np.square(np.abs(np.fft.rfft2(removed))) / removed.size
+    # columns that stand for their conjugates too
+    both = np.where((x > 0) & (x < 0.5), 2.0, 1.0)
+    levels = [float(np.average(power, weights=both * (radius >= cutoff))) for cutoff in _CUTOFFS]
+    for level, cutoff in zip(levels, _CUTOFFS, strict=True):
+        chance = math.sqrt(2 / removed.size * (1 / _above(_CUTOFFS[-1]) - 1 / _above(cutoff)))
+        if level <= levels[-1] * (1 + 3 * chance):
+            break
+    return level, cutoff
+
+
+def _above(cutoff: float) -> float:
+    """Return the share of all frequencies that lie above a cutoff."""
+    return 1 - math.pi * cutoff**2
+
+
+def _relative_spread(cutoff: float, response: float, pixels: float) -> float:
+    """Return the standard deviation of the estimated error relative to the noise, which is unknown below the cutoff."""
+    below = 1 - _above(cutoff)
+    return math.sqrt(2 / pixels * (below + (below - 2 * response) ** 2 / _above(cutoff)))
