@@ -5,16 +5,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import ndimage
-from skimage.restoration import estimate_sigma
 
 from napari_care_losses.comparison import baselines
 from napari_care_losses.comparison.baselines import BASELINES, restore_in_steps, restore_with, tune
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import score
-from napari_care_losses.images.noise.model import wavelet_noise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +106,6 @@ def test_any_real_dtype_gives_the_same_image(name: str, dtype: str) -> None:
 def test_constant_images_return_themselves(name: str, value: float) -> None:
     image = np.full((20, 30), value)
     np.testing.assert_array_equal(restore_with(name, image), image.astype(np.float32))
-    assert wavelet_noise(image) == 0
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -135,20 +130,6 @@ def test_boolean_frame_is_accepted() -> None:
     assert np.ptp(restore_with("tv", mask)) < 1
 
 
-@settings(max_examples=20, deadline=None)
-@given(sigma=st.floats(0.01, 100), offset=st.floats(-1000, 1000), seed=st.integers(0, 2**16))
-def test_noise_is_that_of_scikit_image_and_the_true_one(sigma: float, offset: float, seed: int) -> None:
-    image = np.random.default_rng(seed).normal(offset, sigma, SHAPE)
-    assert wavelet_noise(image) == pytest.approx(estimate_sigma(image), rel=1e-9)
-    assert wavelet_noise(image) == pytest.approx(sigma, rel=0.15)
-
-
-def test_flat_regions_do_not_hide_the_noise() -> None:
-    image = np.full((128, 128), 0.1)
-    image[:40] += np.random.default_rng(0).normal(0, 0.05, (40, 128))
-    assert wavelet_noise(image) == pytest.approx(0.05, rel=0.15)
-
-
 @pytest.mark.parametrize("name", BASELINES)
 def test_real_images_gain(name: str, shared_data: Path) -> None:
     for structure in ("mitochondria", "actin"):
@@ -170,8 +151,6 @@ def test_real_images_gain(name: str, shared_data: Path) -> None:
 def test_frames_that_cannot_be_used_are_refused(image: np.ndarray, words: str) -> None:
     with pytest.raises(InputError, match=words):
         restore_with("tv", image)
-    with pytest.raises(InputError, match=words):
-        wavelet_noise(image)
 
 
 @pytest.mark.parametrize("strength", [0, -1, np.nan, np.inf])

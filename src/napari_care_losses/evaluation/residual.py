@@ -10,6 +10,7 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.checks import check_equal_shapes, checked_frame, real_frame
 from napari_care_losses.images.line_fit import fit_line
+from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.noise.power import structure_power
 
 if TYPE_CHECKING:
@@ -51,10 +52,11 @@ def residual(image: ArrayLike, restored: ArrayLike) -> NDArray[np.float32]:
 def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
     """Return the share of the residual's power that is structure and not noise: signal lost or invented.
 
-    Noise has the same power at all frequencies, and optics pass structure at the lower ones only: power there above
-    that of the highest is structure (see `napari_care_losses.images.noise.power.structure_power`). The share is a lower
-    bound: noise that the restored image shares with its input is missing from the residual and hides structure. It is
-    0..1: about 0 where the residual is white noise, and for a restored image that is its input.
+    Noise has the same power at all frequencies, or falls as what neighbours share of it in the input, and optics pass
+    structure at the lower frequencies only: power there above the noise's is structure (see
+    `napari_care_losses.images.noise.power.structure_power`). The share is a lower bound: noise that the restored image
+    shares with its input is missing from the residual and hides structure. It is 0..1: about 0 where the residual is
+    noise, and for a restored image that is its input.
 
     Parameters and errors are those of `residual`; images must be at least 16 x 16 px.
     """
@@ -64,7 +66,7 @@ def structure_left(image: ArrayLike, restored: ArrayLike) -> float:
     spread = float(left.std())
     if not spread > _ROUNDING * float(np.std(np.asarray(image), dtype=np.float64)):
         return 0.0
-    power = structure_power(left / np.float32(spread))
+    power = structure_power(left / np.float32(spread), estimate_noise(image))
     return power.structure / power.total
 
 

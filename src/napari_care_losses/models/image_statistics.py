@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.checks import countable, finite
-from napari_care_losses.images.noise.model import mean_difference_noise
+from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.normalization import PercentileNormalization, percentiles
 from napari_care_losses.images.sampling import windows_of
 
@@ -75,21 +75,24 @@ def measure(image: NDArray[Any]) -> ImageStatistics:
     if not high > low:
         raise InputError("Expected a frame with structure, found one of nearly constant grey level.")
     normalized = (countable(windows).astype(np.float64) - low) / (high - low)
-    return _measured(normalized.astype(np.float32))
+    noise = estimate_noise(image)
+    variance = float(noise.variance(windows.mean(dtype=np.float64))) / (high - low) ** 2
+    return _measured(normalized.astype(np.float32), variance, noise.correlated_pixels)
 
 
-def _measured(windows: FloatArray) -> ImageStatistics:
-    """Measure windows (N, Y, X), normalised."""
+def _measured(windows: FloatArray, variance: float, correlated_pixels: float) -> ImageStatistics:
+    """Measure windows (N, Y, X), normalised, whose noise has a mean variance; so many of its pixels vary as one."""
     pairs = _pyramid(windows)
-    variance = mean_difference_noise(windows)
+    # what blurs leave of noise that neighbours share
+    blurred_variance = variance * correlated_pixels
     blurred = pairs[2][1]
     darkest = float(np.percentile(blurred, 2))
     light = max(_mean_square(np.maximum(blurred - darkest, 0)), _LEAST_LIGHT)
     detail = []
     for i, (finer, coarser) in enumerate(pairs):
-        noise = variance * _difference_gain(2.0**i)
+        noise = blurred_variance * _difference_gain(2.0**i)
         detail.append(math.sqrt(max(_mean_square(finer - coarser) - noise, _LEAST_SHARE * noise) / light))
-    lines = [_coherence(pairs[i][0], variance * _gradient_gain(2.0**i)) for i in (1, 2)]
+    lines = [_coherence(pairs[i][0], blurred_variance * _gradient_gain(2.0**i)) for i in (1, 2)]
     most, bright = (float(level) - darkest for level in np.percentile(pairs[1][0], [90, 98]))
     return ImageStatistics(
         noise=math.sqrt(variance),

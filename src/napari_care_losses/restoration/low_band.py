@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from napari_care_losses.images.noise.model import median_difference_noise
+from napari_care_losses.images.noise.estimate import estimate_noise
 
 if TYPE_CHECKING:
     from typing import Any
@@ -29,9 +29,6 @@ NOISE_LEFT = 0.003
 
 LARGEST_SIGMA = 12.0
 """Largest sigma that noise raises the default to, in pixels: small receptive fields do not reach farther."""
-
-NOISE_PIXELS = 2**20
-"""Largest number of pixels that a frame's noise is estimated from."""
 
 GAIN_BAND = (0.8, 1.6)
 """Sigmas of the band that the gain is estimated from, relative to sigma.
@@ -62,12 +59,13 @@ Bands of real images hold a thousand times as much; a band much coarser than the
 def noise_limited_sigma(image: NDArray[Any], least: float = DEFAULT_SIGMA, *, data_range: float = 1.0) -> float:
     r"""Return the sigma of the low band that lets little of the input's noise through, in pixels.
 
-    A blur leaves :math:`s / (2 \sqrt{\pi} \sigma)` of white noise of standard deviation :math:`s`, so
+    A blur leaves :math:`s / (2 \sqrt{\pi} \sigma)` of white noise of standard deviation :math:`s`, and
+    :math:`\sqrt{n}` times that if :math:`n` pixels vary as one, so
 
-    .. math:: \sigma = \frac{s}{2 \sqrt{\pi} \cdot 0.003 R}
+    .. math:: \sigma = \frac{s \sqrt{n}}{2 \sqrt{\pi} \cdot 0.003 R}
 
-    for noise of 0.003 of the data range :math:`R` (`NOISE_LEFT`), within `least` and `LARGEST_SIGMA`; see
-    ``docs/explanation/low_band.md``.
+    for the noise at the median brightness and 0.003 of the data range :math:`R` (`NOISE_LEFT`), within `least` and
+    `LARGEST_SIGMA`; see ``docs/explanation/low_band.md``.
 
     Parameters
     ----------
@@ -78,8 +76,9 @@ def noise_limited_sigma(image: NDArray[Any], least: float = DEFAULT_SIGMA, *, da
     data_range : float
         Range of the image's grey levels; 1 if it is normalised.
     """
-    noise = median_difference_noise(image, most_pixels=NOISE_PIXELS)
-    return max(least, min(LARGEST_SIGMA, noise / (2 * math.sqrt(math.pi) * NOISE_LEFT * data_range)))
+    noise, usual = estimate_noise(image), float(np.nanmedian(image)) if np.isfinite(image).any() else 0.0
+    spread = math.sqrt(float(noise.variance(usual)) * noise.correlated_pixels)
+    return max(least, min(LARGEST_SIGMA, spread / (2 * math.sqrt(math.pi) * NOISE_LEFT * data_range)))
 
 
 def estimate_gain(restored: NDArray[np.float32], image: NDArray[np.float32], sigma: float = DEFAULT_SIGMA) -> float:

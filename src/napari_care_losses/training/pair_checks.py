@@ -222,10 +222,12 @@ def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 def _relative_noise(image: NDArray[Any]) -> float:
     """Return the noise of an image in units of its contrast."""
-    from napari_care_losses.images.noise.model import wavelet_noise
+    from napari_care_losses.images.noise.estimate import estimate_noise
 
     scaled = _scaled_middle(image)
-    return wavelet_noise(scaled) / (float(scaled.std(dtype=np.float64)) or 1.0)
+    # of mean 0
+    noise = float(np.sqrt(estimate_noise(scaled).variance(0.0)))
+    return noise / (float(scaled.std(dtype=np.float64)) or 1.0)
 
 
 def _saturated(image: NDArray[Any]) -> float:

@@ -8,12 +8,14 @@ import numpy as np
 from PIL import Image
 
 from napari_care_losses.images.line_fit import fit_line
-from napari_care_losses.images.noise.model import wavelet_noise
+from napari_care_losses.images.noise.estimate import estimate_noise
 
 if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
+
+    from napari_care_losses.images.noise.model import NoiseModel
 
 POOL = 65_536
 """Number of pixels of a pair whose noise is kept."""
@@ -31,7 +33,11 @@ SIZE = 1.0
 """Structures are enlarged or shrunk by a factor of up to 2**1."""
 
 MOST_CORRELATED = 0.1
-"""Largest correlation of the noise in neighbouring pixels: drawn pixel by pixel, noise has none."""
+"""Largest correlation of the noise in neighbouring pixels that is drawn pixel by pixel, and so has none."""
+
+MOST_UNLIKE, MOST_TIMES = 0.15, 1.5
+"""Noise that neighbours share is that of the low image if it is found in that alone too: largest difference of the
+correlations, and largest factor between the variances. Otherwise it is structure of images that do not match."""
 
 MOST_NOISE_IN_HIGH = 0.3
 """Largest noise of the high image relative to the low one's: the network would learn to keep more."""
@@ -74,25 +80,60 @@ class NoisePool:
         return exposed
 
 
-def noise_pool(low: NDArray[Any], high: NDArray[Any], rng: np.random.Generator) -> NoisePool | None:
-    """Return the noise of a low and a high image (Y, X), or None where it cannot be drawn pixel by pixel.
+class SharedNoise:
+    """The noise of a pair whose neighbouring pixels share it: drawn from its model, with its correlation.
 
-    It cannot where neighbouring pixels correlate, as they also do where the map between the images leaves structure,
-    or where the high image is not much cleaner than the low one. `rng` chooses the pixels kept.
+    Parameters
+    ----------
+    gain, offset : float
+        The map from high to low grey levels.
+    noise : NoiseModel
+        Of the low image.
+    """
+
+    def __init__(self, gain: float, offset: float, noise: NoiseModel) -> None:
+        self._gain, self._offset, self._noise = np.float32(gain), np.float32(offset), noise
+
+    def expose(self, high: NDArray[np.float32], strength: float, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return the low-exposure image of a high one, as `NoisePool.expose`."""
+        expected = self._gain * high + self._offset
+        exposed: NDArray[np.float32] = (expected + strength * self._noise.draw(expected, rng)).astype(np.float32)
+        return exposed
+
+
+def noise_pool(low: NDArray[Any], high: NDArray[Any], rng: np.random.Generator) -> NoisePool | SharedNoise | None:
+    """Return the noise of a low and a high image (Y, X), or None where it cannot be drawn.
+
+    It cannot where the map between the images leaves structure, or where the high image is not much cleaner than the
+    low one. `rng` chooses the pixels kept.
     """
     low, high = low.astype(np.float32), high.astype(np.float32)
     gain, offset = fit_line(high, low)
     noise = low - (np.float32(gain) * high + np.float32(offset))
     spread = float(noise.std())
-    if spread == 0 or gain <= 0 or gain * wavelet_noise(high) > MOST_NOISE_IN_HIGH * spread:
+    if spread == 0 or gain <= 0:
+        return None
+    in_high = np.sqrt(float(estimate_noise(high).variance(float(high.mean(dtype=np.float64)))))
+    if gain * in_high > MOST_NOISE_IN_HIGH * spread:
         return None
     covariances = (noise[1:] * noise[:-1]).mean(), (noise[:, 1:] * noise[:, :-1]).mean()
     if float(max(covariances)) > MOST_CORRELATED * spread**2:
-        return None
+        shared = _shared_noise(low, high)
+        return None if shared is None else SharedNoise(gain, offset, shared)
     kept = rng.choice(noise.size, POOL, replace=False) if noise.size > POOL else rng.permutation(noise.size)
     # stable: pixels of equal brightness stay in random order, not in that of their places
     kept = kept[np.argsort(high.ravel()[kept], kind="stable")]
     return NoisePool(float(gain), float(offset), high.ravel()[kept], noise.ravel()[kept])
+
+
+def _shared_noise(low: NDArray[np.float32], high: NDArray[np.float32]) -> NoiseModel | None:
+    """Return the noise that neighbours share in a low image; None where they rather share structure."""
+    alone, beside = estimate_noise(low), estimate_noise(low, high)
+    if alone.correlated_pixels == 1 or len(alone.correlation) != len(beside.correlation):
+        return None
+    unlike = np.abs(np.subtract(alone.correlation, beside.correlation)).max()
+    times = float(alone.variance(low).mean() / beside.variance(low).mean())
+    return alone if unlike <= MOST_UNLIKE and 1 / MOST_TIMES <= times <= MOST_TIMES else None
 
 
 def resized_window(image: NDArray[Any], corner: tuple[int, int], size: int, factor: float) -> NDArray[np.float32]:

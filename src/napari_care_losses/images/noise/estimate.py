@@ -54,7 +54,7 @@ _FEWEST_FOR_CORRELATION = 8
 # Standard deviation, between flat blocks, of the logarithm of their power at these frequencies, itself and relative to
 # that at high ones: that of noise is 0.4 to 0.6, as it is alike in all blocks; of structure, more. Where the power at
 # the frequencies of rows or columns differs by more than that of offsets, up to 0.83, there probably is structure.
-_BETWEEN_BLOCKS, _MOST_DIFFERENT, _MOST_DIFFERENT_ROWS, _MOST_DIFFERENT_BESIDE = RINGS[1:3], 0.68, 0.85, 0.55
+_BETWEEN_BLOCKS, _MOST_DIFFERENT, _MOST_DIFFERENT_ROWS, _MOST_DIFFERENT_BESIDE = RINGS[1:3], 0.62, 0.85, 0.55
 # normality of the flat blocks below which they hold edges; that of noise is 0.62 and more
 _LEAST_NORMAL = 0.59
 # a low quantile of the power of white noise of variance 1 in the corner of the spectra of blocks

@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_care_losses.images.noise.model import NoiseModel
+
 NOISE_FROM = 0.4
 """Cycles a pixel above which optics pass next to no structure; the corner of the spectrum lies at 0.71."""
 
@@ -21,6 +23,9 @@ _BINS = 16
 _CHANCE = 3
 # the median of an exponential distribution as a share of its mean, and its standard error for one value
 _MEDIAN, _ERROR = math.log(2), 1.44
+# noise with a shape: its level is taken where it has this share of its largest power, at this share of the frequencies,
+# the highest; relative error of the shape
+_LEAST_POWER, _HIGHEST, _SHAPE_ERROR = 0.1, 0.1, 0.1
 
 
 class Power(NamedTuple):
@@ -41,14 +46,14 @@ class _Spectrum(NamedTuple):
     x: NDArray[np.float32]
 
 
-def structure_power(image: NDArray[np.float32]) -> Power:
+def structure_power(image: NDArray[np.float32], noise_model: NoiseModel) -> Power:
     """Separate the power of structure from that of noise.
 
     Noise of a camera is independent from pixel to pixel: its power is the same at all frequencies, even where its
     variance depends on the signal. Its level is taken from the highest frequencies, where there is no structure: the
-    median, which some lines of interference do not move. Noise that was interpolated or blurred after it was recorded
-    has a spectrum that falls along Y and along X independently; it is recognised by the corner of the spectrum, which
-    is then lower than its sides, and its low frequencies follow from the sides and the corner:
+    median, which some lines of interference do not move. The spectrum of noise that neighbours share has the shape that
+    the model says. Where they share too little for it to tell, the spectrum falls a little along Y and along X
+    independently; the corner of the spectrum is then lower than its sides, and the low frequencies follow from both:
     ``N(y, x) = N(y, high) N(high, x) / N(high, high)``. Structure is what the rings of lower frequency hold
     significantly above the noise.
 
@@ -56,9 +61,12 @@ def structure_power(image: NDArray[np.float32]) -> Power:
     ----------
     image : float32 array (Y, X)
         At least 16 px a side, its standard deviation about 1.
+    noise_model : NoiseModel
+        The noise in it; only its correlation matters.
     """
     spectrum = _spectrum(image)
-    noise, error = _noise(spectrum)
+    shape = noise_model.spectrum(spectrum.y, spectrum.x)
+    noise, error = _noise(spectrum) if np.ptp(shape) == 0 else _shaped(spectrum, shape)
     squared = spectrum.y[:, None] ** 2 + spectrum.x**2
     number = np.log(squared)
     number -= 2 * math.log(float(spectrum.x[0]))
@@ -100,6 +108,15 @@ def _noise(spectrum: _Spectrum) -> tuple[NDArray[np.float32] | float, float]:
     separable: NDArray[np.float32] = along_y[:, None] * (along_x / np.float32(level))
     bins = min(high_y.sum() * len(x), high_x.sum() * len(y)) / _BINS
     return separable, _ERROR * math.sqrt(1 / corner.size + 2 / bins)
+
+
+def _shaped(spectrum: _Spectrum, shape: NDArray[np.float64]) -> tuple[NDArray[np.float32], float]:
+    """Return the power of noise whose spectrum has a shape, and its relative standard error."""
+    squared = spectrum.y[:, None] ** 2 + spectrum.x**2
+    holds_noise = shape >= _LEAST_POWER * shape.max()
+    high = holds_noise & (squared >= np.quantile(squared[holds_noise], 1 - _HIGHEST))
+    noise = (_level(spectrum.powers[high] / shape[high]) * shape).astype(np.float32)
+    return noise, math.hypot(_ERROR / math.sqrt(np.count_nonzero(high)), _SHAPE_ERROR)
 
 
 def _white(spectrum: _Spectrum) -> tuple[float, float]:
