@@ -71,7 +71,8 @@ def test_the_noise_is_found_and_the_structures_are_measured_without_it(noise):
     low, high = np.percentile(noisy, [2, 99.8])
     found = measure(noisy)
     assert found.noise * (high - low) == pytest.approx(noise, rel=0.08)
-    reference = measure(clean + rng.normal(0, 0.1, clean.shape))
+    # with less, the texture would be noise that neighbours share: it is random numbers, blurred
+    reference = measure(clean + rng.normal(0, 1, clean.shape))
     for name in ("medium", "coarse", "fine_lines", "coarse_lines"):
         assert getattr(found, name) == pytest.approx(getattr(reference, name), rel=0.06), name
 

@@ -1,8 +1,11 @@
 """Frames with borders, without values, with flashes and hot pixels: what can be restored is."""
 
+import re
+
 import numpy as np
 import pytest
 from fixtures.random_models import image_of, make_model
+from tifffile import imread
 
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.usable_pixels import hot_pixels, usable_frame
@@ -102,3 +105,60 @@ def test_dark_and_noisy_images_have_no_border():
     rng = np.random.default_rng(0)
     for frame in (rng.poisson(0.5, (64, 64)), rng.integers(0, 2, (5, 300)), np.ones((1, 1)), rng.random((2, 2))):
         assert usable_frame(frame).outside is None
+
+
+@pytest.mark.parametrize("diameter", [8, 30])
+@pytest.mark.parametrize("mode", ["frame", "stack"])
+def test_saturated_dust_does_not_set_the_range(diameter, mode):
+    model, noisy = load_model(find_model("fft-lite")), simulate_pair("actin", (128, 128), seed=1)[0]
+    y, x = np.mgrid[:128, :128]
+    dust = np.hypot(y - 40, x - 80)
+    is_dust = dust < diameter / 2
+    dusty = np.where(is_dust, 65_535, noisy)
+    parameters = RestorationParameters(normalization=mode)
+    (*_, last) = restore_frames(Frames(dusty), model, parameters, device="cpu")
+    expected = restore(noisy, model, parameters, device="cpu")
+    far = dust > diameter / 2 + 30
+    assert np.std((last.frame.image - expected)[far]) < 0.05 * np.std(expected)
+    # restored like the rest, not taken out
+    assert last.frame.image[is_dust].mean() > 10 * expected.max()
+    share = float(re.search(r"up to ([\d.]+) % of a frame's pixels, do not count", last.note)[1]) / 100
+    assert is_dust.mean() < share < is_dust.mean() + np.pi * (diameter + 10) * 5 / is_dust.size
+
+
+@pytest.mark.parametrize("structure", ["nuclei", "vesicles", "beads", "actin", "tissue"])
+def test_what_is_bright_in_the_sample_is_no_debris(structure):
+    for image in simulate_pair(structure, (192, 192), seed=2):
+        for top in (97, 99, 99.7, 99.9, 100):
+            assert usable_frame(np.minimum(image, np.percentile(image, top))).debris is None
+
+
+def test_bright_beads_in_an_empty_field_are_no_debris():
+    y, x = np.mgrid[:200, :200]
+    frame = np.random.default_rng(0).normal(100, 5, (200, 200))
+    frame[np.hypot(y - 60, x - 60) < 10] = 4095
+    assert usable_frame(frame).debris is None
+
+
+def test_real_images_have_no_debris_and_no_border(shared_data):
+    for path in sorted(shared_data.glob("*/*_low.tif")):
+        usable = usable_frame(imread(path, key=0)[:512, :512])
+        assert usable.debris is None
+        assert usable.outside is None
+
+
+def test_what_stitched_tiles_leave_free_is_a_border():
+    tile = 20 + np.random.default_rng(0).poisson(3, (90, 100)).astype(np.uint16)
+    frame = np.zeros((176, 300), np.uint16)
+    for top, left in ((0, 0), (3, 97), (84, 2)):
+        frame[top : top + 90, left : left + 100] = tile
+    frame[80:170, 200:] = tile
+    outside = usable_frame(frame).outside
+    # but for the gaps that tiles enclose
+    assert not (outside & (frame > 0)).any()
+    assert outside.sum() > 0.9 * (frame == 0).sum()
+    assert outside[0, 250]
+    assert outside[170, 150]
+    # dark background has no straight outline
+    dark = np.random.default_rng(0).poisson(np.where(np.hypot(*np.mgrid[:128, :128]) < 70, 0.0, 9))
+    assert usable_frame(dark).outside is None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.images.checks import finite
+from napari_care_losses.images.debris import debris
 from napari_care_losses.images.line_defects import evened, line_defects
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ LEAST_BORDER = 64
 
 # A border is looked for where so many pixels along an edge equal the corner.
 _RUN = 8
+# Most corners in the outline of what stitched tiles leave free, as a share of its length.
+_MOST_CORNERS = 0.05
 # A hot pixel differs from its brightest neighbours but two by more than so many times their spread, and the noise.
 _SPREAD, _NOISE = 4.0, 12.0
 # brightest neighbours that may be hot too
@@ -54,11 +57,14 @@ class UsableFrame(NamedTuple):
     """Whether rows or columns have, or had, offsets of their own."""
     repairs: Repairs = NO_REPAIRS
     """What was replaced."""
+    debris: NDArray[np.bool_] | None = None
+    """Saturated particles (`napari_care_losses.images.debris.debris`), which are restored as the rest."""
 
     @property
     def inside(self) -> NDArray[Any]:
         """The pixels that count for ranges, masked where there are none."""
-        return self.pixels if self.outside is None else np.ma.masked_array(self.pixels, self.outside)
+        masks = [mask for mask in (self.outside, self.debris) if mask is not None]
+        return np.ma.masked_array(self.pixels, np.logical_or.reduce(masks)) if masks else self.pixels
 
 
 def usable_frame(frame: NDArray[Any], where: str = "", repairs: Repairs = NO_REPAIRS) -> UsableFrame:
@@ -114,6 +120,7 @@ def usable_frame(frame: NDArray[Any], where: str = "", repairs: Repairs = NO_REP
         dead_lines=sum(found.dead.size for found in lines),
         has_uneven_lines=any(found.offsets is not None for found in lines),
         repairs=repairs,
+        debris=debris(pixels),
     )
 
 
@@ -126,7 +133,8 @@ def constant_border(frame: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[
     """Return where a frame has the constant border of a registered image; pixels without a value may be among it.
 
     It is what lies outside the convex hull of all pixels that differ from the value in a corner, as the frame of a
-    camera is convex, shifted and rotated too. One corner alone may just be dark.
+    camera is convex, shifted and rotated too. One corner alone may just be dark. What stitched tiles leave free from a
+    corner on is part of it: its outline consists of straight lines along Y and X, that of dark background is ragged.
     """
     border = np.zeros(frame.shape, bool)
     height, width = frame.shape
@@ -139,6 +147,7 @@ def constant_border(frame: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[
             continue
         done.add(value)
         differs = (frame != value) & ~missing
+        border |= _free_of_tiles(~differs)
         rows = np.flatnonzero(differs.any(axis=1))
         outside = np.ones(frame.shape, bool)
         if rows.size:
@@ -149,6 +158,22 @@ def constant_border(frame: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[
         if outside[:: height - 1, :: width - 1].sum() >= 2 and outside.sum() >= min(LEAST_BORDER, height, width):
             border |= outside
     return border
+
+
+def _free_of_tiles(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the regions of pixels of one value, each at a corner of the frame, whose outline is straight."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(same)
+    found = np.zeros(same.shape, bool)
+    for label in set(labels[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()) - {0}:
+        region = labels == label
+        around = np.pad(region, 1, mode="edge").astype(np.int8)
+        # where four pixels meet, one of them or three are in the region at a corner of it, two on a straight line
+        meeting = around[:-1, :-1] + around[:-1, 1:] + around[1:, :-1] + around[1:, 1:]
+        if np.count_nonzero(meeting % 2) <= _MOST_CORNERS * np.count_nonzero(meeting == 2):
+            found |= region
+    return found
 
 
 def hot_pixels(frame: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -40,6 +40,8 @@ class Remarks:
     """Whether rows or columns of a frame have offsets of their own."""
     repairs: Repairs = NO_REPAIRS
     """What of it was replaced."""
+    debris_share: float = 0.0
+    """Largest share of a frame's pixels that saturated particles cover, which do not count for its range."""
 
     @classmethod
     def of(cls, index: int, frame: UsableFrame, *, is_flash: bool) -> Remarks:
@@ -54,6 +56,7 @@ class Remarks:
             dead_lines=frame.dead_lines,
             has_uneven_lines=frame.has_uneven_lines,
             repairs=frame.repairs,
+            debris_share=0.0 if frame.debris is None else float(frame.debris.mean()),
         )
 
     def __add__(self, other: Remarks) -> Remarks:
@@ -65,6 +68,7 @@ class Remarks:
             max(self.dead_lines, other.dead_lines),
             self.has_uneven_lines or other.has_uneven_lines,
             max(self.repairs, other.repairs),
+            max(self.debris_share, other.debris_share),
         )
 
     def text(self, note: str = "") -> str:
@@ -81,6 +85,11 @@ class Remarks:
             parts.append(
                 f"Isolated pixels far above their neighbours, {most}, spoil those around them: replace hot "
                 "pixels first."
+            )
+        if self.debris_share:
+            parts.append(
+                f"Saturated particles far brighter than the sample, up to {100 * self.debris_share:.2g} % of a frame's "
+                "pixels, do not count for its range of grey levels."
             )
         lines = [f"{self.dead_lines} dead rows or columns"] if self.dead_lines else []
         lines += ["offsets of rows or columns"] if self.has_uneven_lines else []

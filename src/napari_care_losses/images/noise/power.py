@@ -65,8 +65,11 @@ def structure_power(image: NDArray[np.float32], noise_model: NoiseModel) -> Powe
         The noise in it; only its correlation matters.
     """
     spectrum = _spectrum(image)
+    noise, error = _noise(spectrum)
     shape = noise_model.spectrum(spectrum.y, spectrum.x)
-    noise, error = _noise(spectrum) if np.ptp(shape) == 0 else _shaped(spectrum, shape)
+    # both must find that neighbours share noise: the model is of an image with structure
+    if isinstance(noise, np.ndarray) and np.ptp(shape) > 0:
+        noise, error = _shaped(spectrum, shape)
     squared = spectrum.y[:, None] ** 2 + spectrum.x**2
     number = np.log(squared)
     number -= 2 * math.log(float(spectrum.x[0]))
