@@ -137,8 +137,8 @@ def compare(
     ...     if step.image is not None:
     ...         print(step.method, round(step.scores["psnr"]))
     input 25
-    TV 28
-    NL-means 26
+    TV 27
+    NL-means 29
     """
     chosen = list(range(len(frames)) if indices is None else indices)
     truth = None if truth is None else truth_of(truth, frames)
