@@ -13,7 +13,7 @@ from napari_care_losses.parameters import Parameters
 from napari_care_losses.widgets.shared.number_edit import NumberEdit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from magicgui.widgets.bases import ValueWidget, Widget
 
@@ -44,12 +44,23 @@ class ParameterForm(Rows, Generic[Kind]):
     """Edits an instance of a parameter class, with its titles, units, bounds, choices and help.
 
     `changed` is emitted when the user, or code that sets the value of an editor, changes a parameter.
+
+    Parameters
+    ----------
+    kind : type
+        The parameter class.
+    apart : collection of str
+        Parameters whose editors are laid out elsewhere; they belong to the value all the same.
     """
 
-    def __init__(self, kind: type[Kind]) -> None:
+    def __init__(self, kind: type[Kind], *, apart: Collection[str] = ()) -> None:
         described, types = kind.described(), get_type_hints(kind)
         editors = {name: _editor(name, types[name], info) for name, info in described.items()}
-        super().__init__(*(editors[name] for name, info in described.items() if not info.advanced))
+        super().__init__(
+            *(editors[name] for name, info in described.items() if not info.advanced and name not in apart)
+        )
+        for name in apart:
+            editors[name].changed.connect(lambda: self.changed.emit(self))
         self._kind = kind
         self.editors: dict[str, ValueWidget[Any]] = editors
         advanced = Rows(*(editors[name] for name, info in described.items() if info.advanced))

@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError
+from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import STRUCTURE_NAMES, structure_named
 from napari_care_losses.training.parameters import (
@@ -19,9 +20,11 @@ from napari_care_losses.training.parameters import (
     TrainingParameters,
     recommended_recipe,
 )
+from napari_care_losses.training.targets.registry import TARGETS
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, line_up, narrow, tooltip
 from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
+from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 from napari_care_losses.widgets.train.loss_form import LossForm
 
 if TYPE_CHECKING:
@@ -100,7 +103,10 @@ class TrainingSettings(QWidget):
             tooltip=tooltip(RECIPE_HELP),
         )
         disable_choice(self.recipe, CUSTOM, "Shown where the values under More settings differ from every recipe.")
-        self.form = ParameterForm(TrainingParameters)
+        self.form = ParameterForm(TrainingParameters, apart=("target",))
+        # above the images that it asks for
+        self.target = self.form.editors["target"]
+        self.loss_note = text_line()
         self.form.set_value(START)
         self.form.editors["budget"].tooltip = tooltip(
             TrainingParameters.described()["budget"].help
@@ -119,12 +125,13 @@ class TrainingSettings(QWidget):
             narrow(widget)
         structure, recipe, name = Rows(self.structure), Rows(self.recipe), Rows(self.name)
         rows = [structure, self.start_from.rows, recipe, self.form, self.device, name]
-        arrange(QVBoxLayout(self), self.loss, *(each.native for each in rows))
+        arrange(QVBoxLayout(self), self.loss, self.loss_note, *(each.native for each in rows))
         line_up(self.loss.rows, *self.loss.forms.values(), *rows)
 
     def _connect(self) -> None:
         self.loss.changed.connect(self._on_kind_changed)
         self.loss.combo.native.activated.connect(lambda _: self._own.add("loss"))
+        self.target.native.activated.connect(lambda _: self._own.add("target"))
         self.structure.changed.connect(lambda _: self._own.add("structure"))
         self.structure.changed.connect(self._on_kind_changed)
         self.start_from.changed.connect(self._on_start_chosen)
@@ -150,6 +157,11 @@ class TrainingSettings(QWidget):
         names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
         self.name.value = next(name for name in names if name not in taken)
         self.name.native.setModified(False)
+
+    def suggest_target(self, name: str) -> None:
+        """Choose what to learn from; what the user has chosen stays."""
+        if "target" not in self._own and self.target.value != name:
+            self.target.value = name
 
     def suggest_structure(self, names: Iterable[str]) -> None:
         """Choose the structure found in the first of these names; one chosen by the user stays."""
@@ -184,19 +196,26 @@ class TrainingSettings(QWidget):
 
     def _on_form_changed(self) -> None:
         self._show_recipe()
+        self._show_loss_note()
         self.changed.emit()
 
     def _set_budget_unit(self) -> None:
         self.form.editors["amount"].unit = UNITS[self.form.editors["budget"].value]
 
+    def _show_loss_note(self) -> None:
+        """Say where the loss does not suit what the network learns from."""
+        show_text(self.loss_note, TARGETS[self.target.value].loss_remark(LOSSES[self.loss.combo.value]()))
+
     def _on_kind_changed(self) -> None:
         self.suggest_name()
+        self._show_loss_note()
         self.changed.emit()
 
     def _on_start_chosen(self) -> None:
         entry = self.start_from.value
         if entry is not None and "loss" not in self._own:
             self.loss.show_loss(entry.card.loss, entry.card.loss_parameters)
+            self._show_loss_note()
         preset = self.form.editors["preset"]
         preset.enabled = entry is None
         preset.tooltip = tooltip(FIXED_BY_MODEL if entry else TrainingParameters.described()["preset"].help)

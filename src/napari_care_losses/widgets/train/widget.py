@@ -12,7 +12,9 @@ from qtpy.QtWidgets import QGroupBox, QSizePolicy, QVBoxLayout, QWidget
 from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.models.library import new_model_path
 from napari_care_losses.models.user_folder import library_folder
+from napari_care_losses.training.parameters import TrainingParameters
 from napari_care_losses.training.progress import Preview, Step
+from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.panel import Panel
 from napari_care_losses.widgets.shared.run_bar import RunBar, show_text
@@ -46,7 +48,7 @@ class TrainWidget(Panel):
         with suppress(CareError):
             self.queue.find_stopped(library_folder())
         self.settings.suggest_name()
-        self._update()
+        self._on_pairs()
 
     @property
     def is_running(self) -> bool:
@@ -75,9 +77,9 @@ class TrainWidget(Panel):
             "Waiting trainings do not start.",
         )
         self.run_bar.add_button(self.queue_button)
-        group = QGroupBox("Training pairs")
+        group = QGroupBox("Training images")
         group.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        arrange(QVBoxLayout(group), self.pairs, margins=(6, 6, 6, 6))
+        arrange(QVBoxLayout(group), Rows(self.settings.target).native, self.pairs, margins=(6, 6, 6, 6))
         for widget in (group, self.settings, self.patches, self.trainings, self.view):
             self.body.addWidget(widget)
         self.body.addStretch(1)
@@ -85,6 +87,7 @@ class TrainWidget(Panel):
 
     def _connect(self) -> None:
         self.pairs.changed.connect(self._on_pairs)
+        self.settings.target.changed.connect(self.pairs.set_target)
         self.settings.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
         self.run_bar.stopped.connect(self._stop)
@@ -121,6 +124,9 @@ class TrainWidget(Panel):
         if entry.plan is not None:
             return entry.plan
         stopped, start = entry.stopped, self.settings.start_path()
+        if stopped.parameters.target != self.settings.target.value:
+            words = TrainingParameters.described()["target"].words[stopped.parameters.target]
+            raise InputError(f"This training learnt from other images: choose {words} under Learn from.")
         if stopped.starts_from_model and start is None:
             raise InputError("This training started from a model: choose the same one under Start.")
         return TrainingPlan(
@@ -155,6 +161,8 @@ class TrainWidget(Panel):
         )
 
     def _on_pairs(self) -> None:
+        if self.pairs.is_empty:
+            self.settings.suggest_target("self" if self.pairs.has_no_pair else "clean")
         self.settings.suggest_structure(name for row in self.pairs.rows for name in row.names)
         self._update()
 

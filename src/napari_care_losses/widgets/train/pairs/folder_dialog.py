@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QListWidget, QVBox
 from napari_care_losses.errors import InputError
 from napari_care_losses.training.pair_names import Matching, explain_unmatched, match_files, match_names
 from napari_care_losses.training.pair_sources import PairSource, stack_files
+from napari_care_losses.training.targets.registry import TARGETS
 from napari_care_losses.widgets.shared.file_edit import FOLDER, file_edit, typed_path
 from napari_care_losses.widgets.shared.form import Rows, tooltip
 
@@ -21,14 +22,21 @@ DIALOG_WIDTH = 520
 
 
 class FoldersDialog(QDialog):
-    """Asks for two folders and shows the pairs of their files, and which files are left out."""
+    """Asks for two folders and shows the pairs of their files, and which files are left out.
+
+    Parameters
+    ----------
+    target : str
+        What the network learns from, as in `PairSource`; one folder where that is noisy images alone.
+    """
 
     chosen = Signal(object)
     """The pairs, a list of `PairSource`; emitted when the dialog is accepted."""
 
-    def __init__(self, *, parent: QWidget | None = None) -> None:
+    def __init__(self, target: str = "clean", *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Pairs from two folders")
+        self._target, self._is_alone = target, not TARGETS[target].takes_high
+        self.setWindowTitle("Images from a folder" if self._is_alone else "Pairs from two folders")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._pairs: list[PairSource] = []
         self.low, self.high = (
@@ -44,10 +52,12 @@ class FoldersDialog(QDialog):
         self.found = QListWidget(toolTip=tooltip("Low and high file of every pair."))
         self.summary = QLabel(wordWrap=True)
         buttons = QDialogButtonBox(accepted=self._add, rejected=self.reject)
-        self.add_button = buttons.addButton("Add pairs", QDialogButtonBox.ButtonRole.AcceptRole)
+        text = "Add images" if self._is_alone else "Add pairs"
+        self.add_button = buttons.addButton(text, QDialogButtonBox.ButtonRole.AcceptRole)
         buttons.addButton("Cancel", QDialogButtonBox.ButtonRole.RejectRole)
         layout = QVBoxLayout(self)
-        for part in (Rows(self.low, self.high).native, self.found, self.summary, buttons):
+        folders = Rows(self.low) if self._is_alone else Rows(self.low, self.high)
+        for part in (folders.native, self.found, self.summary, buttons):
             layout.addWidget(part, int(part is self.found))
         self.low.changed.connect(self._match)
         self.high.changed.connect(self._match)
@@ -57,13 +67,20 @@ class FoldersDialog(QDialog):
     def _match(self) -> None:
         self._pairs, message = [], "Choose the folder of the low exposures and the folder of the high exposures."
         low, high = typed_path(self.low), typed_path(self.high)
-        if low is not None and high is not None:
-            try:
+        if self._is_alone:
+            message = "Choose the folder of the noisy images."
+        try:
+            if low is not None and self._is_alone:
+                self._pairs = [PairSource(name, path, None, self._target) for name, path in stack_files(low).items()]
+                message = f"{len(self._pairs)} images."
+            elif low is not None and high is not None:
                 self._pairs, message = match_folders(low, high)
-            except InputError as error:
-                message = str(error)
+                self._pairs = [pair._replace(target=self._target) for pair in self._pairs]
+        except InputError as error:
+            message = str(error)
         self.found.clear()
-        self.found.addItems([f"{pair.low.name}   —   {pair.high.name}" for pair in self._pairs])
+        names = ((pair.low.name, pair.high) for pair in self._pairs)
+        self.found.addItems([low if high is None else f"{low}   —   {high.name}" for low, high in names])
         self.summary.setText(message)
         self.add_button.setEnabled(bool(self._pairs))
 

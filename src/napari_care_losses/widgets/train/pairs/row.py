@@ -11,6 +11,7 @@ from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import InputError, UnusableImageError
 from napari_care_losses.training.pair_names import explain_unmatched, match_names
 from napari_care_losses.training.pair_sources import PairSource, check_pair, examine_pair, shape_text
+from napari_care_losses.training.targets.registry import TARGETS
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.layers.restored_layers import is_result
 from napari_care_losses.widgets.shared.events import Links
@@ -36,6 +37,9 @@ class PairCheck(NamedTuple):
     warnings: tuple[str, ...] = ()
     """What may be wrong with a pair that can be used."""
 
+    remarks: tuple[str, ...] = ()
+    """What is good to know of it."""
+
     left_out: int = 0
     """Number of frames that a training leaves out."""
 
@@ -55,6 +59,8 @@ class PairRow:
         Called with the row when its layers, their names or its verdict change.
     files : PairSource, optional
         The files of a pair that is not in the viewer.
+    target : str
+        What the network learns from, as in `PairSource`.
 
     Attributes
     ----------
@@ -72,8 +78,11 @@ class PairRow:
         Why there is no training with patches of the chosen size, for all images of the table are too small; else empty.
     """
 
-    def __init__(self, on_changed: Callable[[PairRow], None], files: PairSource | None = None) -> None:
+    def __init__(
+        self, on_changed: Callable[[PairRow], None], files: PairSource | None = None, *, target: str = "clean"
+    ) -> None:
         self._on_changed = on_changed
+        self.target = target if files is None else files.target
         self._files = files
         self._links = Links()
         self.layers: tuple[Image | None, Image | None] = (None, None)
@@ -81,6 +90,7 @@ class PairRow:
         self.shape: tuple[int, ...] | None = None
         self.problem = ""
         self.warnings: Sequence[str] = ()
+        self.remarks: Sequence[str] = ()
         self.left_out, self.is_blank = 0, False
         self.is_examined = False
         self.twin: int | None = None
@@ -92,6 +102,11 @@ class PairRow:
     def has_files(self) -> bool:
         """Whether the pair is in files, not in layers."""
         return self._files is not None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no second image."""
+        return not TARGETS[self.target].takes_high
 
     @property
     def is_empty(self) -> bool:
@@ -113,15 +128,16 @@ class PairRow:
         """Shape (Y, X) of the images that the pair adds to a training, at most two of them; none if it adds nothing."""
         if self.shape is None or self.twin is not None:
             return []
-        return [self.shape[-2:]] * min(2, math.prod(self.shape[:-2]) - self.left_out)
+        # the next frame of a movie makes one example of two
+        each = 2 if self.target == "next" else 1
+        return [self.shape[-2:]] * min(2, math.prod(self.shape[:-2]) // each - self.left_out)
 
     @property
     def names(self) -> tuple[str, str]:
         """Names of the low and the high exposure."""
-        if self._files is not None:
-            return self._files.low.name, self._files.high.name
-        low, high = (UNSET if layer is None else layer.name for layer in self.layers)
-        return low, high
+        sides = self.layers if self._files is None else (self._files.low, self._files.high)
+        low, high = (UNSET if side is None else side.name for side in sides)
+        return low, "" if self.is_alone else high
 
     @property
     def verdict(self) -> str:
@@ -139,7 +155,9 @@ class PairRow:
         count = math.prod(self.shape[:-2])
         what = f"{count} frame{'s' if count > 1 else ''} of {shape_text(self.shape[-2:])} px"
         warnings = [warning for warning in (self.exclusion, *self.warnings) if warning]
-        return " ".join([f"⚠ {what}.", *warnings]) if warnings else f"✓ {what}"
+        if warnings:
+            return " ".join([f"⚠ {what}.", *warnings, *self.remarks])
+        return " ".join([f"✓ {what}.", *self.remarks]) if self.remarks else f"✓ {what}"
 
     def choose(self, low: Image | None, high: Image | None) -> None:
         """Choose both layers."""
@@ -162,6 +180,13 @@ class PairRow:
                 self._links.add(getattr(layer.events, name), self._on_data)
         self.check()
 
+    def set_target(self, target: str) -> None:
+        """Learn from this; a second image that is not needed stays chosen. Nobody is told."""
+        self.target = target
+        if self._files is not None:
+            self._files = self._files._replace(target=target)
+        self.check()
+
     def release(self) -> None:
         """Disconnect from the layers."""
         self._links.cut()
@@ -171,13 +196,14 @@ class PairRow:
         """Check layers that are in memory; other pairs wait for `settle`."""
         self.source, self.shape, self.problem = self._files, None, ""
         self.warnings, self.left_out, self.is_blank, self.is_examined = (), 0, False, False
-        self.exclusion = ""
+        self.remarks, self.exclusion = (), ""
         try:
             if self._files is None:
-                if None in self.layers:
-                    raise InputError("Choose a low and a high exposure.")
                 low, high = self.layers
-                self.source = PairSource(low.name, layer_frames(low), layer_frames(high))
+                if low is None or (high is None and not self.is_alone):
+                    raise InputError("Choose a noisy image." if self.is_alone else "Choose a low and a high exposure.")
+                second = None if self.is_alone else layer_frames(high)
+                self.source = PairSource(low.name, layer_frames(low), second, self.target)
             if self.source is not None and self.source.is_at_hand:
                 self.shape = check_pair(self.source)
         except InputError as error:
@@ -186,7 +212,8 @@ class PairRow:
     def settle(self, check: PairCheck) -> None:
         """Take the result of the check in the background."""
         was = self.verdict
-        self.shape, self.problem, self.warnings = check.shape, check.problem, check.warnings
+        self.shape, self.problem = check.shape, check.problem
+        self.warnings, self.remarks = check.warnings, check.remarks
         self.left_out, self.is_blank, self.is_examined = check.left_out, check.is_blank, check.is_last
         if self.verdict != was:
             self._on_changed(self)
@@ -214,12 +241,17 @@ class LayerMatches(NamedTuple):
     """What to say once they are added."""
 
 
+def is_original(layer: Layer) -> bool:
+    """Return whether a layer is an image that was not restored by this plugin."""
+    return isinstance(layer, Image) and not is_result(layer)
+
+
 def match_layers(layers: Iterable[Layer]) -> tuple[list[tuple[Image, Image]], str]:
     """Return the pairs that image layers form by their names, and a sentence on those that fit several partners.
 
     Layers restored by this plugin are left out.
     """
-    images = {layer.name: layer for layer in layers if isinstance(layer, Image) and not is_result(layer)}
+    images = {layer.name: layer for layer in layers if is_original(layer)}
     matching = match_names(list(images))
     found = [(images[low], images[high]) for low, high in matching.pairs]
     return found, explain_unmatched(matching._replace(alone=[]))
@@ -261,7 +293,9 @@ def check_pairs(rows: Sequence[tuple[int, PairSource]]) -> Iterator[PairCheck | 
         try:
             for _ in work:
                 yield None
-            warnings, left_out = work.result
-            yield check._replace(warnings=tuple(warnings), left_out=left_out, is_last=True)
+            found = work.result
+            yield check._replace(
+                warnings=tuple(found.warnings), remarks=tuple(found.remarks), left_out=found.left_out, is_last=True
+            )
         except InputError as error:
             yield PairCheck(check.number, problem=str(error), is_last=True)

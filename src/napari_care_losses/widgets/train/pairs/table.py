@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 from napari_care_losses.errors import InputError
 from napari_care_losses.training.pair_sources import first_listing
 from napari_care_losses.training.pairs import size_problem
+from napari_care_losses.training.targets.registry import TARGETS
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.shared.events import Links, SingleShot
 from napari_care_losses.widgets.shared.form import Rows, tooltip
@@ -23,6 +24,7 @@ from napari_care_losses.widgets.train.pairs.row import (
     PairCheck,
     PairRow,
     check_pairs,
+    is_original,
     match_layers,
     new_matches,
 )
@@ -46,6 +48,7 @@ class PairTable(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self.rows: list[PairRow] = []
+        self._target = "clean"
         self._is_closed = False
         self.folders: FoldersDialog | None = None
         self._checks = LatestJob(parent=self)
@@ -64,7 +67,7 @@ class PairTable(QWidget):
 
     def add_row(self) -> PairRow:
         """Add a row without layers and return it."""
-        row = PairRow(self._on_row_changed)
+        row = PairRow(self._on_row_changed, target=self._target)
         self._append([row])
         self.table.setCurrentCell(len(self.rows) - 1, 1)
         return row
@@ -74,12 +77,29 @@ class PairTable(QWidget):
         self._drop([row for row in self.rows if row.is_empty])
         self._append([PairRow(self._on_row_changed, pair) for pair in pairs])
 
+    def set_target(self, target: str) -> None:
+        """Learn from this: images of another kind are dropped, those that stay are checked anew."""
+        is_alone, was_alone = (not TARGETS[name].takes_high for name in (target, self._target))
+        self._target = target
+        # the files of a pair are no noisy images alone, and the reverse
+        self._drop([row for row in self.rows if row.has_files and is_alone != was_alone])
+        for row in self.rows:
+            row.set_target(target)
+        self.high.visible = not is_alone
+        self.match_button.setVisible(not is_alone)
+        self.add_button.setText("Add image" if is_alone else "Add pair")
+        self.folders_button.setText("From folder…" if is_alone else "From folders…")
+        if not self.rows:
+            self.add_row()
+        self._refresh()
+        self._check_rows()
+
     def match_by_name(self) -> None:
         """Add the pairs that the viewer's layers form by their names."""
         self._found = None
         matches = self._matches()
         self._drop([row for row in self.rows if row.is_empty])
-        rows = [PairRow(self._on_row_changed) for _ in matches.new]
+        rows = [PairRow(self._on_row_changed, target=self._target) for _ in matches.new]
         for row, layers in zip(rows, matches.new, strict=True):
             row.choose(*layers)
         self._append(rows)
@@ -98,7 +118,7 @@ class PairTable(QWidget):
 
     def open_folders(self) -> None:
         """Ask for two folders of files."""
-        self.folders = FoldersDialog(parent=self)
+        self.folders = FoldersDialog(self._target, parent=self)
         self.folders.chosen.connect(self.add_files)
         self.folders.open()
 
@@ -110,11 +130,18 @@ class PairTable(QWidget):
         InputError
             If there is no row, or one cannot be used.
         """
-        if all(row.is_empty for row in self.rows):
-            raise InputError("Choose a low and a high exposure to train on.")
+        is_alone = not TARGETS[self._target].takes_high
+        if self.is_empty:
+            if is_alone:
+                raise InputError("Choose a noisy image to train on.")
+            raise InputError(
+                "Choose a low and a high exposure to train on. If there are no clean images, choose another way to "
+                "learn under Learn from."
+            )
         for number, row in enumerate(self.rows, 1):
             if row.is_empty:
-                raise InputError(f"Row {number} is empty: choose its low and its high exposure, or remove it.")
+                what = "image" if is_alone else "low and its high exposure"
+                raise InputError(f"Row {number} is empty: choose its {what}, or remove it.")
             if row.is_checked and not row.is_usable and not row.exclusion and not (any_size and row.refusal):
                 which = f"row {number}, " if len(self.rows) > 1 else ""
                 raise InputError(f"Replace or remove {which}the pair marked {row.verdict}")
@@ -122,6 +149,17 @@ class PairTable(QWidget):
         if unchecked:
             raise InputError(f"{unchecked} of {len(self.rows)} pairs are still being checked.")
         return [row.source for row in self.rows if row.source is not None and not row.problem]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been chosen yet."""
+        return all(row.is_empty for row in self.rows)
+
+    @property
+    def has_no_pair(self) -> bool:
+        """Whether there are images in the viewer, but no two of one height and width."""
+        sizes = [tuple(layer.data.shape[-2:]) for layer in self._viewer.layers if is_original(layer)]
+        return bool(sizes) and len(set(sizes)) == len(sizes)
 
     @property
     def is_checking(self) -> bool:
@@ -172,7 +210,10 @@ class PairTable(QWidget):
             LayerChooser(self._viewer, label, help, none="choose…")
             for label, help in (
                 ("Low", "The noisy image: short exposure or little light."),
-                ("High", "The same field of view at a long exposure, which the model learns to reproduce."),
+                (
+                    "High",
+                    "The same field of view at a long exposure, or another noisy shot: what the model learns from.",
+                ),
             )
         )
         self.low.changed.connect(self._on_chosen)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_care_losses.training.progress import Preview
 
 TRUTH_PERCENTILES = (1.0, 99.8)
-"""Percentiles of the ground truth shown as black and white in all three panels."""
+"""Percentiles of the ground truth, or without it of the restored image, shown as black and white in all panels."""
 
 SMALLEST_PICTURE = 60
 """Least width of a picture, in pixels."""
@@ -104,8 +104,8 @@ class PreviewPanels(QWidget):
         self.setToolTip(
             tooltip(
                 "Part of a validation image after the last epoch: the low exposure, the image restored by the network, "
-                "and the high exposure as ground truth. PSNR against the ground truth; higher is better. One pixel of "
-                "the image is one pixel of the screen: a wider dock shows more."
+                "and the high exposure as ground truth, if there is one. PSNR against the ground truth; higher is "
+                "better. One pixel of the image is one pixel of the screen: a wider dock shows more."
             )
         )
         self.show_preview(None)
@@ -117,11 +117,14 @@ class PreviewPanels(QWidget):
             for picture in self.pictures.values():
                 picture.show_array(None)
             return
-        low, high = np.percentile(preview.truth, TRUTH_PERCENTILES)
+        has_truth = preview.truth is not None
+        low, high = np.percentile(preview.truth if has_truth else preview.restored, TRUTH_PERCENTILES)
         for name, picture in self.pictures.items():
             picture.show_array(getattr(preview, name), float(low), float(high))
-        self.captions["low"].setText(f"Low {preview.low_psnr:.1f} dB")
-        self.captions["restored"].setText(f"Restored {preview.restored_psnr:.1f} dB")
+        for part in (self.captions["truth"], self.pictures["truth"]):
+            part.setVisible(has_truth)
+        self.captions["low"].setText(f"Low {preview.low_psnr:.1f} dB" if has_truth else "Noisy")
+        self.captions["restored"].setText(f"Restored {preview.restored_psnr:.1f} dB" if has_truth else "Restored")
         self.captions["truth"].setText("Ground truth")
 
 

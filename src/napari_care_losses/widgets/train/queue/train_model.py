@@ -60,6 +60,7 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     """
     # imported here, in the background: torch takes seconds
     from napari_care_losses.training.pairs import pairs_from_frames, usable_pairs
+    from napari_care_losses.training.targets.registry import TARGETS
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
@@ -70,7 +71,9 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     left_out: list[str] = []
     for done, source in enumerate(plan.pairs):
         yield Preparing(done, len(plan.pairs))
-        pairs += pairs_from_frames(*source.opened(), source.name, left_out=left_out)
+        low, high = source.opened()
+        places = TARGETS[source.target].places(low)
+        pairs += pairs_from_frames(low, high, source.name, places=places, left_out=left_out)
     pairs = usable_pairs(pairs, left_out, plan.parameters.patch_size)
     start_from = None if plan.start_from is None else load_model(plan.start_from)
     trainer = Trainer(
