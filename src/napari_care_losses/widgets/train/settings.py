@@ -131,7 +131,7 @@ class TrainingSettings(QWidget):
     def _connect(self) -> None:
         self.loss.changed.connect(self._on_kind_changed)
         self.loss.combo.native.activated.connect(lambda _: self._own.add("loss"))
-        self.target.native.activated.connect(lambda _: self._own.add("target"))
+        self.target.changed.connect(lambda _: self._own.add("target"))
         self.structure.changed.connect(lambda _: self._own.add("structure"))
         self.structure.changed.connect(self._on_kind_changed)
         self.start_from.changed.connect(self._on_start_chosen)
@@ -162,6 +162,7 @@ class TrainingSettings(QWidget):
         """Choose what to learn from; what the user has chosen stays."""
         if "target" not in self._own and self.target.value != name:
             self.target.value = name
+            self._own.discard("target")
 
     def suggest_structure(self, names: Iterable[str]) -> None:
         """Choose the structure found in the first of these names; one chosen by the user stays."""
