@@ -253,8 +253,9 @@ def keeps_levels(card: ModelCard, low_band: str) -> bool:
     """Return whether restored grey levels are comparable with the input's and with those of other images.
 
     They are if the low band is the input's, or if the model was trained to keep grey levels
-    (`TrainingParameters.match_levels`) with a loss that determines all of them.
+    (`TrainingParameters.match_levels`, and without clean images always) with a loss that determines all of them.
     """
     if tied_sigma(card, low_band) is not None:
         return True
-    return card.training.get("match_levels") is True and tied_sigma(card, "auto") is None
+    was_matched = card.training.get("match_levels") is True or card.target != "clean"
+    return was_matched and tied_sigma(card, "auto") is None
