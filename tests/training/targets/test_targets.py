@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from napari_care_losses.errors import InputError, ResumeError
 from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.restoration.restore_frame import keeps_levels
 from napari_care_losses.training.checkpoint import STATE_HEADER
 from napari_care_losses.training.pairs import Pair, Share
 from napari_care_losses.training.parameters import TARGET_NAMES, TrainingParameters
@@ -52,6 +53,8 @@ def test_a_run_without_clean_images_is_resumed_exactly(target, tmp_path):
     assert_equal_runs(finished(resumed), whole)
     card = whole.model().card
     assert card.target == card.training["target"] == target
+    assert not card.training["match_levels"]
+    assert keeps_levels(card, "auto")
 
 
 def test_a_run_is_not_resumed_with_another_target(tmp_path):

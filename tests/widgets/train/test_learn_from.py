@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
 from fixtures.train_widget import FEW, press_start
 
+from napari_care_losses.errors import InputError
 from napari_care_losses.models.library import list_models
-from napari_care_losses.training.parameters import TARGET_NAMES
+from napari_care_losses.training.parameters import TARGET_NAMES, TrainingParameters
 from napari_care_losses.widgets.shared.model_chooser import describe
 from napari_care_losses.widgets.train.widget import TrainWidget
 
@@ -79,6 +83,24 @@ def test_another_way_to_learn_checks_the_images_anew(viewer, noisy, qtbot) -> No
     widget.settings.target.value = "self"
     assert row.source.high is None
     assert widget.form.value().target == "self"
+
+
+def test_a_training_is_resumed_with_what_it_learnt_from(viewer, noisy, qtbot) -> None:
+    widget = alone(viewer, noisy, qtbot)
+    widget.pairs.rows[0].choose(viewer.layers["movie"], None)
+    stopped = SimpleNamespace(
+        loss=widget.loss.value(),
+        parameters=TrainingParameters(target="next"),
+        structure="other",
+        starts_from_model=False,
+        path=Path("m.safetensors"),
+    )
+    entry = SimpleNamespace(plan=None, stopped=stopped)
+    with pytest.raises(InputError, match="choose the next frame of a movie under Learn from"):
+        widget._resumption(entry)
+    widget.settings.target.value = "next"
+    (source,) = widget._resumption(entry).pairs
+    assert source.target == "next"
 
 
 def test_files_of_a_folder_are_learnt_from_alone(viewer, noisy, qtbot, tmp_path) -> None:
