@@ -119,7 +119,7 @@ class RestoreWidget(Panel):
     def _build(self) -> None:
         self.image = LayerChooser(self._viewer, "Image", "The noisy image or stack to restore.")
         self.model = ModelChooser(
-            "Model", "Choose a model trained on images like yours.", follows=lambda: not self._run.is_running
+            "Model", "Choose a loss and a size, or a model of your own.", follows=lambda: not self._run.is_running
         )
         self.import_button = PushButton(text="Import…", tooltip=tooltip(IMPORT_HELP))
         self.export_button = PushButton(text="Export…", tooltip=tooltip(EXPORT_HELP))
