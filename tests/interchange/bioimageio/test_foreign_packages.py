@@ -254,7 +254,7 @@ class TestConsent:
         assert status_of("import", path, "--name", "theirs", "--run-its-code") == 0
         message = capsys.readouterr().out
         assert "foreign code, which runs with all your rights" in message
-        assert "theirs: other, unknown loss, torchscript network; " in message
+        assert "theirs: unknown loss, torchscript network; " in message
         assert status_of("models") == 0
         assert "theirs" in capsys.readouterr().out
 
