@@ -3,9 +3,10 @@
     python benchmarks/targets.py [--folder FOLDER] [--rows self:fft shot:fft clean:fft self:mse] [--steps 600]
 
 Without FOLDER on simulated mitochondria, of which there are two shots: 60 fields to train, nine others to test. With a
-folder that holds ``STRUCTURE_low.tif`` and ``STRUCTURE_high.tif`` (W2S) on frames 0-59 and 60-68, without the target
-``shot``. A row is TARGET:LOSS, or TARGET:LOSS:MODEL to start from a model. Prints Markdown tables, first the medians of
-noisy targets, which a loss like the absolute error learns in place of their means.
+folder that holds ``STRUCTURE_low.tif`` and ``STRUCTURE_high.tif`` on frames 0-59 and 60-68 (W2S), or of fewer on all of
+them, which are then scored too (FMD), without the target ``shot``. A row is TARGET:LOSS, or TARGET:LOSS:MODEL to start
+from a model; the target ``none`` does not train. Prints Markdown tables, first the medians of noisy targets, which a
+loss like the absolute error learns in place of their means.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from napari_care_losses.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from napari_care_losses.models.model import Model
 
 TRAINING, ALL = 60, 69
 SIZE, SEED = (256, 256), 4
@@ -89,14 +92,19 @@ def simulated(structure: str) -> Fields:
 def recorded(folder: Path, structure: str) -> Fields:
     """Read fields."""
     low, high = (read_stack(folder / f"{structure}_{which}.tif") for which in ("low", "high"))
-    return Fields(*(np.stack([stack[i] for i in range(ALL)]) for stack in (low, high)), None)
+    return Fields(*(np.stack([stack[i] for i in range(min(ALL, len(stack)))]) for stack in (low, high)), None)
 
 
 def trained(fields: Fields, target: str, loss: str, start: str | None, steps: int) -> str:
-    """Train, and return the scores of the fields that were not trained on."""
+    """Train, and return the scores of the fields that were not trained on, if there are any."""
     model = None if start is None else load_model(find_model(start))
+    count = len(fields.low)
+    if target == "none":
+        return scored(fields, model, count)
     seconds = {"clean": fields.high, "shot": fields.shot}.get(target)
-    pairs = [Pair(fields.low[i], None if seconds is None else seconds[i], f"field {i}") for i in range(TRAINING)]
+    pairs = [
+        Pair(fields.low[i], None if seconds is None else seconds[i], f"field {i}") for i in range(min(TRAINING, count))
+    ]
     recipe = RECIPES[recommended_recipe(from_model=model is not None)]
     parameters = TrainingParameters(
         **recipe, target=target, preset="lite", budget="steps", amount=steps, steps_per_epoch=100
@@ -104,8 +112,14 @@ def trained(fields: Fields, target: str, loss: str, start: str | None, steps: in
     trainer = Trainer(pairs, LOSSES[loss](), parameters, start_from=model)
     for _ in trainer.run():
         pass
-    made = trainer.model()
-    rows = [score(restore(fields.low[i], made), fields.high[i]) for i in range(TRAINING, ALL)]
+    return scored(fields, trainer.model(), count)
+
+
+def scored(fields: Fields, model: Model, count: int) -> str:
+    """Return the mean scores of the fields that are not trained on, of all where there are none."""
+    rows = [
+        score(restore(fields.low[i], model), fields.high[i]) for i in range(TRAINING if count > TRAINING else 0, count)
+    ]
     psnr, ssim = (np.mean([row[metric] for row in rows]) for metric in ("psnr", "ssim"))
     return f"{psnr:.2f} | {ssim:.3f}"
 

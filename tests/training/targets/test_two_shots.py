@@ -106,5 +106,9 @@ def test_the_next_frame_is_refused_where_all_moves_and_says_how_much():
 def test_a_noisier_second_shot_is_no_reason_for_doubt():
     low, high = shot(4 * cells(), 0), shot(cells(), 1)
     assert Shot().warnings(Pair(low, high, "cells")) == []
+    assert Shot().remarks([Pair(low, high, "cells")]) == [
+        "The second shot is 0.25 times as bright as the first: its grey levels are brought to the first's."
+    ]
+    assert Shot().remarks([Pair(high, shot(cells(), 2), "cells")]) == []
     moved = Pair(low, np.roll(high, 5, 0), "moved")
     assert "register them" in Shot().warnings(moved)[0]

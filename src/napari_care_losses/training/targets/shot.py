@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
+from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.training.pair_checks import warnings_of
-from napari_care_losses.training.targets.base import Exposures, Target
-from napari_care_losses.training.targets.two_shots import TwoShots
+from napari_care_losses.training.targets.base import MAX_CHECKED, Exposures, Target
+from napari_care_losses.training.targets.two_shots import TwoShots, symmetric_map
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
 
     from napari_care_losses.training.pairs import Pair, Share
     from napari_care_losses.training.parameters import TrainingParameters
+
+
+LEAST_RATIO = 1.25
+"""How many times as bright one shot must be as the other for the two to differ in exposure."""
 
 
 class Shot(Target):
@@ -26,3 +33,12 @@ class Shot(Target):
 
     def warnings(self, pair: Pair) -> list[str]:  # noqa: D102
         return warnings_of(pair.low, pair.second, target_is_noisy=True)
+
+    def remarks(self, pairs: Sequence[Pair]) -> list[str]:  # noqa: D102
+        gains = [symmetric_map(pair.low, pair.second)[0] for pair in evenly_spaced(pairs, MAX_CHECKED)]
+        gain = float(np.median(gains)) if gains else 0.0
+        if gain == 0 or 1 / LEAST_RATIO < gain < LEAST_RATIO:
+            return []
+        return [
+            f"The second shot is {gain:.2g} times as bright as the first: its grey levels are brought to the first's."
+        ]
