@@ -50,11 +50,11 @@ def main(folder: str) -> None:
     write_part("baselines", "\n".join(lines))
 
 
-def sets(folder: Path) -> Iterator[tuple[str, list[tuple[NDArray[Any], NDArray[Any]]]]]:
-    """Yield the name of each set of pairs, and its pairs."""
+def sets(folder: Path, *, every_frame: bool = False) -> Iterator[tuple[str, list[tuple[NDArray[Any], NDArray[Any]]]]]:
+    """Yield the name of each set of pairs, and its pairs; of W2S those of `FRAMES` alone unless all are asked for."""
     for low in sorted(folder.glob("*/*_low.tif"), key=lambda path: (path.parent.name != "w2s", path)):
         stacks = [read_tiff(path) for path in (low, low.with_name(low.name.replace("_low", "_high")))]
-        is_w2s = low.parent.name == "w2s"
+        is_w2s = low.parent.name == "w2s" and not every_frame
         images = [stack.select(*FRAMES) if is_w2s else stack for stack in stacks]
         name = low.name.removesuffix("_low.tif")
         label = f"W2S {name}, frames {FRAMES[0]}-{FRAMES[1] - 1}" if is_w2s else f"{low.parent.name}, {name}"

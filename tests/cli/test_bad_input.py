@@ -146,7 +146,7 @@ BAD = {
     "simulate: seed": ("simulate actin --out new --size 64 --seed -1", "seed"),
     "simulate: missing folder": ("simulate actin --out none/new --size 64 --count 1", "none/new cannot be made"),
     "simulate: a file": ("simulate actin --out low.tif --size 64 --count 1", "low.tif cannot be made"),
-    "models: image too small": ("models --for tiny.tif", "at least 32 px a side"),
+    "models: no image": ("models --for nothing.tif", "nothing.tif"),
     "export: unknown model": (EXPORT.replace("fft-lite", "nobody"), "no model 'nobody'"),
     "export: no zip": (EXPORT.replace("p.zip", "p.tar"), "must end in .zip"),
     "export: missing folder": (EXPORT.replace("p.zip", "none/p.zip"), "folder none does not exist"),
@@ -169,7 +169,6 @@ def bad_files(folder):
     write("cut.tif", low)
     (folder / "cut.tif").write_bytes((folder / "cut.tif").read_bytes()[:5000])
     (folder / "text.tif").write_text("no image")
-    write("tiny.tif", np.zeros((4, 4), np.uint8))
     save_stack("low.ome.zarr", Frames(low, "TYX"))
     for name in ("empty", "empty.zarr", "in"):
         (folder / name).mkdir()

@@ -298,22 +298,35 @@ class TestModels:
         }
         assert all(row.keys() == mine.keys() for row in rows)
 
-    def test_for_an_image_the_best_match_comes_first(self, model_library, folder, capsys):
+    def test_for_an_image_the_largest_estimated_psnr_comes_first(self, model_library, folder, capsys):
         save_model(model_library / "mine.safetensors")
-        low, _ = simulate_pairs("mitochondria", 2, (128, 128), seed=5)
-        tifffile.imwrite(folder / "image.tif", low)
-        assert status_of("models", "--for", "image.tif", "--json") == 0
+        low, _ = simulate_pairs("mitochondria", 3, (128, 128), seed=5)
+        tifffile.imwrite(folder / "stack.tif", low, photometric="minisblack")
+        assert status_of("models", "--for", "stack.tif", "--json") == 0
         rows = json.loads(capsys.readouterr().out)
-        # the bundled ones were trained on simulated images; "mine" does not say on what
-        assert all(row["bundled"] for row in rows[:-1])
+        # "mine" has random weights
         assert rows[-1]["name"] == "mine"
-        assert rows[-1]["distance"] is None
-        known = [row["distance"] for row in rows[:-1]]
-        assert known == sorted(known)
-        assert status_of("models", "--for", "image.tif") == 0
+        found = [row["estimated_psnr"] for row in rows]
+        assert found == sorted(found, reverse=True)
+        assert found[-1] < found[-2] - 3
+        assert all(0 < row["uncertainty"] < 10 for row in rows if row["uncertainty"] is not None)
+        # the middle frame is taken
+        tifffile.imwrite(folder / "middle.tif", low[1])
+        assert status_of("models", "--for", "middle.tif") == 0
         said = capsys.readouterr().out.splitlines()
         assert said[0].startswith(rows[0]["name"])
-        assert f"{rows[0]['distance']:.1f}" in said[0]
+        assert f"{found[0]:.1f} dB (" in said[0]
+
+    def test_where_no_psnr_can_be_estimated_the_reason_is_said_once_and_the_order_stays(self, folder, capsys):
+        tifffile.imwrite(folder / "small.tif", np.random.default_rng(0).poisson(50, (40, 80)).astype(np.uint8))
+        assert status_of("models", "--for", "small.tif") == 0
+        said = capsys.readouterr().out
+        assert said.startswith("fft-care ")
+        assert said.count("at least 64 x 64 px are needed, found 80 x 40") == 1
+        assert status_of("models", "--for", "small.tif", "--json") == 0
+        first = json.loads(capsys.readouterr().out)[0]
+        assert (first["name"], first["estimated_psnr"], first["uncertainty"]) == ("fft-care", None, None)
+        assert "at least 64 x 64 px" in first["reason"]
 
     def test_the_table_names_the_folder(self, model_library, capsys):
         save_model(model_library / "mine.safetensors")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_care_losses.cli.common import path_option
-from napari_care_losses.errors import InputError
+from napari_care_losses.cli.common import path_option, run_with_bar
+from napari_care_losses.compute.steps import finish
+from napari_care_losses.errors import CareError, InputError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Generator
 
     from napari_care_losses.errors import ForeignProgram
+    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.models.library import LibraryEntry
 
 
 def add_models_options(parser: argparse.ArgumentParser) -> None:
@@ -22,26 +27,38 @@ def add_models_options(parser: argparse.ArgumentParser) -> None:
         type=path_option,
         dest="image",
         metavar="IMAGE",
-        help="Sort by how well each model's training images match this image or stack, the best first.",
+        help="Sort by the PSNR that each model is estimated to restore this image with, the best first; of a stack, "
+        "the middle frame is taken.",
     )
     parser.add_argument("--json", action="store_true", help="Print a JSON list.")
 
 
+class _Tried(NamedTuple):
+    """What came of a model, and of how many in all."""
+
+    done: int
+    total: int
+
+
 def run_models(options: argparse.Namespace) -> None:
-    """List the library; for an image with the best match first."""
-    from napari_care_losses.io.stacks import read_stack
+    """List the library; for an image with the model first that is estimated to restore it best."""
     from napari_care_losses.models.library import list_models
-    from napari_care_losses.models.suggest import measure_frames, rank_models
     from napari_care_losses.models.user_folder import library_folder
 
     entries = list_models()
-    measured = [] if options.image is None else measure_frames(read_stack(options.image))
+    found: dict[str, EstimatedPsnr | str] = {}
+    if options.image is not None:
+        from napari_care_losses.io.stacks import read_stack
+
+        found, _ = run_with_bar(_estimates(read_stack(options.image), entries), "model")
+        known = {name: estimate.psnr for name, estimate in found.items() if not isinstance(estimate, str)}
+        entries.sort(key=lambda entry: -known.get(entry.name, -math.inf))
     rows: list[dict[str, Any]] = []
-    for entry, distance, reasons in rank_models(entries, measured):
+    for entry in entries:
         card = {name: getattr(entry.card, name) for name in ("loss", "preset", "structure", "target")}
         rows.append({"name": entry.name, **card, "bundled": entry.bundled, "path": str(entry.path)})
-        if measured:
-            rows[-1] |= {"distance": round(distance, 2) if math.isfinite(distance) else None, "reasons": reasons}
+        if found:
+            rows[-1] |= _estimated(found[entry.name])
     if options.json:
         print(json.dumps(rows))
         return
@@ -50,14 +67,46 @@ def run_models(options: argparse.Namespace) -> None:
         shows = "" if row["structure"] == "other" else row["structure"]
         target = "" if row["target"] == "clean" else row["target"]
         line = f"{row['name']:<28}{row['loss']:<10}{row['preset']:<8}{kind:<9}{target:<6}{shows:<14}"
-        if measured:
-            verdict = "differs" if row["reasons"] else "matches"
-            match = "not known" if row["distance"] is None else f"{row['distance']:.1f} {verdict}"
-            line += f"{match:<14}"
+        if found:
+            line += f"{_psnr_text(found[row['name']]):<26}"
         print(f"{line}{row['path']}")
-    if measured and rows:
-        print(f"{rows[0]['name']}: {' '.join(rows[0]['reasons']) or 'trained on images like this one.'}")
+    for reason in dict.fromkeys(estimate for estimate in found.values() if isinstance(estimate, str)):
+        print(reason)
     print(f"your models: {library_folder()}")
+
+
+def _estimates(frames: Frames, entries: list[LibraryEntry]) -> Generator[_Tried, None, dict[str, EstimatedPsnr | str]]:
+    """Estimate the PSNR of the middle frame restored by every model; or say why it cannot be estimated."""
+    from napari_care_losses.models.model import load_model
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.ranges import estimate_ranges
+    from napari_care_losses.restoration.window_psnr import SMALL_WINDOW, estimate_window_psnr
+
+    found: dict[str, EstimatedPsnr | str] = {}
+    parameters, index = RestorationParameters(), len(frames) // 2
+    for done, entry in enumerate(entries, 1):
+        try:
+            model = load_model(entry.path)
+            ranges = finish(estimate_ranges(frames, parameters, model.card.normalization))
+            # the same pixels for all models
+            found[entry.name] = estimate_window_psnr(frames, index, model, parameters, ranges, size=SMALL_WINDOW)
+        except CareError as error:
+            found[entry.name] = str(error)
+        yield _Tried(done, len(entries))
+    return found
+
+
+def _estimated(estimate: EstimatedPsnr | str) -> dict[str, Any]:
+    """Return an estimate, or why there is none, as plain values."""
+    if isinstance(estimate, str):
+        return {"estimated_psnr": None, "uncertainty": None, "reason": estimate}
+    half = (estimate.most - estimate.least) / 2
+    uncertainty = round(half, 2) if math.isfinite(half) else None
+    return {"estimated_psnr": round(estimate.psnr, 2), "uncertainty": uncertainty, "reason": None}
+
+
+def _psnr_text(estimate: EstimatedPsnr | str) -> str:
+    return "not known" if isinstance(estimate, str) else f"{estimate.psnr:.1f} dB ({estimate.interval(1)})"
 
 
 def add_import_options(parser: argparse.ArgumentParser) -> None:

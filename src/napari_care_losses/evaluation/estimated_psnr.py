@@ -30,6 +30,9 @@ _CUTOFFS = (0.25, 0.3, 0.35, 0.4)
 _MOST_CORRELATED = 0.1
 _MOST_SATURATED = 0.01
 _MOST_OF_LINES = 0.01
+# share of the noise of high frequency that has to be removed for it to be measured there; else the noise model says how
+# much there is, with this standard deviation
+_LEAST_REMOVED, _SPREAD_OF_MODEL = 0.95, 0.1
 # of images of known error, the standard deviation that chance does not explain, relative to the error
 _UNEXPLAINED = 0.12
 # standard deviations between an estimate and the ends of its interval
@@ -43,6 +46,16 @@ class EstimatedPsnr(NamedTuple):
     least: float
     most: float
     """Infinite where the error cannot be told from none."""
+
+    def interval(self, digits: int = 0) -> str:
+        """Return the interval in words.
+
+        Examples
+        --------
+        >>> EstimatedPsnr(33, 31.7, 34.4).interval(), EstimatedPsnr(33, 31.7, math.inf).interval(1)
+        ('32 to 34', '31.7 or more')
+        """
+        return f"{self.least:.{digits}f} {f'to {self.most:.{digits}f}' if math.isfinite(self.most) else 'or more'}"
 
 
 def estimate_psnr(image: ArrayLike, restore: Restore, noise: NoiseModel, *, seed: int = 0) -> EstimatedPsnr:
@@ -105,17 +118,22 @@ def estimate_psnr(image: ArrayLike, restore: Restore, noise: NoiseModel, *, seed
     share = variance / variance.mean()
     step = _STEP * math.sqrt(float(variance.mean()))
     rng = np.random.default_rng(seed)
-    responses = []
+    responses, left_over = [], []
     for _ in range(PROBES):
         signs = rng.choice((-1.0, 1.0), given.shape)
         changed = np.asarray(restore((given + step * signs).astype(np.float32)), np.float64)
         change = slope * (changed - plain) / step
         responses.append(float((share * signs * change).mean()))
+        left_over.append(_high_power(signs - change)[-1])
     removed = given - restored
-    level, cutoff = _noise_level(removed)
     response = float(np.mean(responses))
+    level, cutoff = _noise_level(_high_power(removed), removed.size)
+    relative_spread = _relative_spread(cutoff, response, given.size / float(np.square(share).mean()))
+    if np.mean(left_over) < _LEAST_REMOVED:
+        # too little of the noise is in what was removed
+        level, relative_spread = float(variance.mean()), _SPREAD_OF_MODEL
     error = float(np.square(removed).mean()) - level + 2 * level * response
-    spread = level * _relative_spread(cutoff, response, given.size / float(np.square(share).mean()))
+    spread = level * relative_spread
     spread = math.hypot(spread, 2 * level * float(np.std(responses)) / math.sqrt(PROBES - 1), _UNEXPLAINED * error)
     span = float(np.ptp(np.percentile(restored, [0.1, 99.9])))
     squared = max(error, spread / 2), max(error, 0) + _SURE * spread, error - _SURE * spread
@@ -141,16 +159,20 @@ def _obstacle(image: Floats, noise: NoiseModel) -> str:
     return ""
 
 
-def _noise_level(removed: Floats) -> tuple[float, float]:
-    """Return the variance of the noise that was removed from an image, and the cutoff from which on it was measured."""
-    y, x = np.fft.fftfreq(removed.shape[0])[:, None], np.fft.rfftfreq(removed.shape[1])[None]
+def _high_power(image: Floats) -> Floats:
+    """Return the variance that an image would have if its power from each cutoff on were that at all frequencies."""
+    y, x = np.fft.fftfreq(image.shape[0])[:, None], np.fft.rfftfreq(image.shape[1])[None]
     radius = np.hypot(y, x)
-    power = np.square(np.abs(np.fft.rfft2(removed))) / removed.size
+    power = np.square(np.abs(np.fft.rfft2(image))) / image.size
     # columns that stand for their conjugates too
     both = np.where((x > 0) & (x < 0.5), 2.0, 1.0)
-    levels = [float(np.average(power, weights=both * (radius >= cutoff))) for cutoff in _CUTOFFS]
-    for level, cutoff in zip(levels, _CUTOFFS, strict=True):
-        chance = math.sqrt(2 / removed.size * (1 / _above(_CUTOFFS[-1]) - 1 / _above(cutoff)))
+    return np.array([np.average(power, weights=both * (radius >= cutoff)) for cutoff in _CUTOFFS])
+
+
+def _noise_level(levels: Floats, pixels: int) -> tuple[float, float]:
+    """Return the variance of the noise, and the cutoff from which on it is measured, from that found from each on."""
+    for level, cutoff in zip(levels.tolist(), _CUTOFFS, strict=True):
+        chance = math.sqrt(2 / pixels * (1 / _above(_CUTOFFS[-1]) - 1 / _above(cutoff)))
         if level <= levels[-1] * (1 + 3 * chance):
             break
     return level, cutoff

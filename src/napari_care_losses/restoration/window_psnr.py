@@ -1,0 +1,137 @@
+"""The estimated PSNR of a restored frame, from a window of it that is restored anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.estimated_psnr import estimate_psnr
+from napari_care_losses.images.noise.estimate import estimate_noise
+from napari_care_losses.images.normalization import FixedLevels
+from napari_care_losses.images.regions import Region
+from napari_care_losses.images.usable_pixels import usable_frame
+from napari_care_losses.restoration.preview.window import COST, LARGEST_WINDOW, cost, richest_cell
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.images.frames import Frames
+    from napari_care_losses.models.architecture import Tileable
+    from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.ranges import Ranges
+
+SMALL_WINDOW = 256
+"""Height and width of the window for slow networks, in pixels; for others it is `LARGEST_WINDOW`."""
+
+
+def estimate_window_psnr(
+    frames: Frames,
+    index: int,
+    model: Model,
+    parameters: RestorationParameters,
+    ranges: Ranges,
+    *,
+    region: Region | None = None,
+    size: int | None = None,
+) -> EstimatedPsnr:
+    """Estimate the PSNR of a restored frame without a ground truth, in the window of it with most structure.
+
+    The window is restored three times, with the range of its frame.
+
+    Parameters
+    ----------
+    frames : Frames
+        The noisy stack.
+    index : int
+        The frame.
+    model, parameters
+        What restores it.
+    ranges : Ranges
+        Of the stack, from `napari_care_losses.restoration.ranges.estimate_ranges`.
+    region : Region, optional
+        The part of the frame to look at; by default all of it.
+    size : int, optional
+        Largest height and width of the window, in pixels; by default 512, or 256 for a slow network.
+
+    Returns
+    -------
+    EstimatedPsnr
+        As from `napari_care_losses.evaluation.estimated_psnr.estimate_psnr`.
+
+    Raises
+    ------
+    InputError
+        If it cannot be estimated; the text says why.
+    ComputeError
+        If the device fails.
+
+    Examples
+    --------
+    >>> from napari_care_losses.compute.steps import finish
+    >>> from napari_care_losses.images.frames import Frames
+    >>> from napari_care_losses.models.library import find_model
+    >>> from napari_care_losses.models.model import load_model
+    >>> from napari_care_losses.restoration.parameters import RestorationParameters
+    >>> from napari_care_losses.restoration.ranges import estimate_ranges
+    >>> from napari_care_losses.simulation.varied_pairs import simulate_varied_pair
+    >>> low, _ = simulate_varied_pair("actin", (128, 128), seed=1, most_correlation=0)
+    >>> frames, model, parameters = Frames(low), load_model(find_model("fft-lite")), RestorationParameters()
+    >>> ranges = finish(estimate_ranges(frames, parameters, model.card.normalization))
+    >>> estimate_window_psnr(frames, 0, model, parameters, ranges).psnr > 20
+    True
+    """
+    # imported here: torch takes seconds
+    from napari_care_losses.restoration.restore_stack import restore
+
+    usable = usable_frame(frames[index], f"Frame {index}: ", parameters.repairs)
+    grey_levels = ranges.of(index, usable.inside)
+    part = Region(0, usable.pixels.shape[0], 0, usable.pixels.shape[1]) if region is None else region
+    pixels = usable.pixels[part.slices]
+    window = richest_window(pixels, size or _affordable(model.card.architecture), grey_levels.high)
+    if usable.outside is not None and usable.outside[part.slices][window.slices].any():
+        raise InputError(
+            "The PSNR of this image cannot be estimated: there are pixels without a value, or a constant border."
+        )
+    levels = FixedLevels(low=grey_levels.low, high=grey_levels.high)
+    fixed = replace(model, card=replace(model.card, normalization=levels))
+    # the range is fixed and the pixels are repaired already
+    as_is = replace(
+        parameters,
+        normalization="frame",
+        low_percentile=None,
+        high_percentile=None,
+        replace_hot_pixels=False,
+        even_lines=False,
+    )
+    image = pixels[window.slices]
+    return estimate_psnr(image, lambda given: restore(given, fixed, as_is), estimate_noise(image))
+
+
+def richest_window(frame: NDArray[Any], size: int, high: float) -> Region:
+    """Return the window around the richest part of a frame, at most `size` pixels high and wide.
+
+    `high` is that of `napari_care_losses.restoration.preview.window.richest_cell`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frame = np.zeros((600, 200))
+    >>> frame[450:460, 50:60] = 1
+    >>> richest_window(frame, 256, 1.0)
+    Region(y0=320, y1=576, x0=0, x1=200)
+    """
+    cell = richest_cell(frame, high)
+    middles = (cell.y0 + cell.y1) // 2, (cell.x0 + cell.x1) // 2
+    sizes = [min(size, int(extent)) for extent in frame.shape]
+    y, x = (
+        max(0, min(middle - one // 2, int(extent) - one))
+        for middle, one, extent in zip(middles, sizes, frame.shape, strict=True)
+    )
+    return Region(y, y + sizes[0], x, x + sizes[1])
+
+
+def _affordable(architecture: Tileable) -> int:
+    return LARGEST_WINDOW if cost(architecture, LARGEST_WINDOW) <= COST else SMALL_WINDOW
