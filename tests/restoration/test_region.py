@@ -47,7 +47,7 @@ def test_any_region_equals_that_part_of_the_whole(data, depth, tile_size):
         {"normalization": "stack"},
         {"normalization": "bleaching", "low_band": "tied"},
         {"average_flips": True},
-        {"half_resolution": True},
+        {"correlated_noise": "half"},
         {"low_band": "tied", "tile_size": 64},
     ],
     ids=str,

@@ -46,6 +46,22 @@ def add_parameters(
             parser.add_argument(flag, type=type(default), default=argparse.SUPPRESS, help=text, **choices)
 
 
+def add_restoration_parameters(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a restoration, those by which earlier versions called them too."""
+    from napari_care_losses.restoration.parameters import RestorationParameters
+
+    add_parameters(parser, RestorationParameters)
+    for flag, choice in (("--half-resolution", "half"), ("--no-half-resolution", "ignore")):
+        parser.add_argument(
+            flag,
+            dest="correlated_noise",
+            action="store_const",
+            const=choice,
+            default=argparse.SUPPRESS,
+            help=f"The same as --correlated-noise {choice}.",
+        )
+
+
 def add_training_parameters(
     parser: argparse.ArgumentParser,
     *,

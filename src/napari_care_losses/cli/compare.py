@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_care_losses.cli.common import (
     add_frames,
-    add_parameters,
+    add_restoration_parameters,
     given_parameters,
     path_option,
     run_with_bar,
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 def add_compare_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    from napari_care_losses.restoration.parameters import RestorationParameters
-
     parser.add_argument("input", type=path_option, metavar="INPUT", help="A TIFF file or an OME-Zarr image.")
     parser.add_argument(
         "--methods",
@@ -45,7 +43,7 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
         help="The frames are independent fields of view, not a movie: adds paired t-tests.",
     )
     parser.add_argument("--unaligned", action="store_true", help="Raw scores, without the affine alignment.")
-    add_parameters(parser, RestorationParameters)
+    add_restoration_parameters(parser)
 
 
 def run_compare(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.cli.common import (
-    add_parameters,
+    add_restoration_parameters,
     add_training_parameters,
     given_parameters,
     path_option,
@@ -42,7 +42,7 @@ def parse_budget(text: str) -> tuple[str, float]:
 def add_experiment_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     from napari_care_losses.losses.registry import LOSSES
-    from napari_care_losses.restoration.parameters import DEVICES, RestorationParameters
+    from napari_care_losses.restoration.parameters import DEVICES
 
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help="MM, AA, MA, AM, DDS, AAS, AAE, patch-size, losses, lowest-light; all."
@@ -67,7 +67,7 @@ def add_experiment_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoke", action="store_true", help="A few small images, just to see that all of it runs.")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="Where to compute (auto).")
     add_training_parameters(parser, recipe="paper", recipe_default="paper")
-    add_parameters(parser, RestorationParameters)
+    add_restoration_parameters(parser)
 
 
 def run_experiment(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_care_losses.cli.common import (
     add_frames,
-    add_parameters,
+    add_restoration_parameters,
     given_parameters,
     path_option,
     run_with_bar,
@@ -33,7 +33,6 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     from napari_care_losses.io.ome_zarr_reader import VERSIONS
     from napari_care_losses.io.stacks import NEW_SUFFIXES
-    from napari_care_losses.restoration.parameters import RestorationParameters
 
     parser.add_argument("model", metavar="MODEL", help="A model file, or a name in the library.")
     parser.add_argument(
@@ -75,7 +74,7 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
         "--scheduler", metavar="ADDRESS", help="Restore on the Dask cluster of this scheduler, into OME-Zarr."
     )
     cluster.add_argument("--workers", type=int, metavar="N", help="Restore in N processes, into OME-Zarr.")
-    add_parameters(parser, RestorationParameters)
+    add_restoration_parameters(parser)
 
 
 def run_restore(options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.experiments.pair_sets import FileSet, PairSet, SimulatedSet
 from napari_care_losses.io.untrusted_files import checked
 from napari_care_losses.losses.registry import loss_class
-from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.restoration.parameters import RestorationParameters, current_names
 from napari_care_losses.training.parameters import TrainingParameters
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _check_name(what: str, name: str) -> None:
 
 def _method(entry: Any) -> TrainedMethod:
     _check_keys(entry, {"name", "loss"}, {"loss_parameters", "training", "restoring"})
-    training, restoring = entry.get("training", {}), entry.get("restoring", {})
+    training, restoring = entry.get("training", {}), current_names(entry.get("restoring", {}))
     # checked here, where the error can name the entry, and not hours later
     TrainingParameters.from_dict(training)
     RestorationParameters.from_dict(restoring)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.noise.shared import measure_images
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.models.image_statistics import measure
+from napari_care_losses.models.model import LEARNED_CORRELATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.models.image_statistics import ImageStatistics
+    from napari_care_losses.models.model import ModelCard
 
 VERSION = 1
 """Version of the statistics and their summary; summaries of other versions are ignored."""
@@ -37,6 +40,11 @@ LARGEST_DEVIATION = 2.5
 
 MOST_REASONS = 3
 
+NOISE_IMAGES = 12
+"""Largest number of images of a training set whose noise is measured."""
+
+# that of so many percent of the images is not stronger
+_MOST_IMAGES = 80
 # The spread of few images is unreliable: the usual spread counts as that of so many images.
 _PRIOR_IMAGES = 2.0
 # Values are clipped to the first before a logarithm is taken, others to the second.
@@ -127,14 +135,32 @@ def summarize(measured: Sequence[ImageStatistics]) -> dict[str, Any]:
 
 
 def summarize_images(images: Sequence[NDArray[Any]]) -> dict[str, Any]:
-    """Measure and summarise at most `SAMPLED_IMAGES` evenly chosen images (Y, X), without those that are too small."""
+    """Measure and summarise at most `SAMPLED_IMAGES` evenly chosen images (Y, X), without those that are too small.
+
+    Besides what `summarize` returns, ``noise_correlation`` is the largest correlation of the noise of neighbouring
+    pixels in most of `NOISE_IMAGES` of them.
+    """
     measured = []
     for image in evenly_spaced(images, SAMPLED_IMAGES):
         try:
             measured.append(measure(image))
         except InputError:
             continue
-    return summarize(measured)
+    summary = summarize(measured)
+    noises = [measure_images([image]) for image in evenly_spaced(images, NOISE_IMAGES)]
+    found = [noise.strongest for noise in noises if noise is not None]
+    if summary and found:
+        summary[LEARNED_CORRELATION] = round(float(np.percentile(found, _MOST_IMAGES)), 2)
+    return summary
+
+
+def learned_correlation(card: ModelCard) -> float | None:
+    """Return how strongly the noise of neighbouring pixels correlates in the images that a model learned from.
+
+    None where its card does not say so.
+    """
+    found = card.statistics.get(LEARNED_CORRELATION)
+    return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else None
 
 
 def noise_seen(stored: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.parameters import Parameters, parameter
@@ -102,12 +102,16 @@ class RestorationParameters(Parameters):
         "Otherwise the network takes them for structure.",
         advanced=True,
     )
-    half_resolution: bool = parameter(
-        False,
-        "Half resolution",
-        "Average blocks of 2 x 2 pixels, restore, and interpolate back: for images whose noise correlates between "
-        "neighbouring pixels (interpolated, filtered or compressed after recording). What is finer than two pixels is "
-        "lost.",
+    correlated_noise: str = parameter(
+        "auto",
+        "Correlated noise",
+        "Noise that neighbouring pixels share (images that were interpolated, filtered or compressed after recording), "
+        "which networks take for structure. auto: measured in a few frames; decorrelated before restoring, or restored "
+        "at half resolution where that is not enough, unless the model learned from such noise. half: blocks of 2 x 2 "
+        "pixels are averaged, restored, and interpolated back; what is finer than two pixels is lost. ignore: nothing "
+        "is done about it.",
+        choices=("auto", "half", "ignore"),
+        words={"auto": "as measured", "half": "at half resolution", "ignore": "left as it is"},
     )
     engine: str = parameter(
         "auto",
@@ -138,6 +142,11 @@ class RestorationParameters(Parameters):
                 "lower the one or raise the other."
             )
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Make an instance from plain values, those of earlier versions too; raise `ParameterError` as `Parameters`."""
+        return super().from_dict(current_names(values))
+
     @property
     def repairs(self) -> Repairs:
         """What is replaced in a frame before it is restored."""
@@ -159,9 +168,28 @@ class RestorationParameters(Parameters):
         return replace(self, normalization="stack" if normalization.of_dataset else "frame")
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells jobs apart: the plain values, as earlier jobs had them: without what came later, if off."""
+        """Return what tells jobs apart: the plain values, as earlier jobs had them: without what came later, if off.
+
+        Where correlated noise is left to be measured, what is done about it is `Treatment.identity`.
+        """
         later = ("replace_hot_pixels", "even_lines", "half_resolution")
-        return {name: value for name, value in self.to_dict().items() if name not in later or value}
+        values = self.to_dict()
+        values["half_resolution"] = values.pop("correlated_noise") == "half"
+        return {name: value for name, value in values.items() if name not in later or value}
+
+
+def current_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Return plain values of `RestorationParameters` with what was ``half_resolution``, yes or no, by its new name.
+
+    Examples
+    --------
+    >>> current_names({"half_resolution": True, "tile_size": 512})
+    {'tile_size': 512, 'correlated_noise': 'half'}
+    """
+    if not isinstance(values, dict) or "half_resolution" not in values:
+        return values
+    named = {name: value for name, value in values.items() if name != "half_resolution"}
+    return {**named, "correlated_noise": "half" if values["half_resolution"] else "ignore"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,7 +108,8 @@ def restore_plate(
     job: dict[str, Any] = {
         "input": _identity(path),
         "model": model.digest(),
-        "parameters": parameters.identity(),
+        # what is done about shared noise is chosen for each field
+        "parameters": {**parameters.identity(), "correlated_noise": parameters.correlated_noise},
         "dtype": run.dtype,
         "ome_zarr": version,
         "fields": plate.fields,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_care_losses.images.usable_pixels import Repairs
     from napari_care_losses.models.model import Model, ModelCard
     from napari_care_losses.restoration.engines.base import Engine
+    from napari_care_losses.restoration.engines.treatment import Treatment
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
     from napari_care_losses.restoration.tiles import Tile
@@ -88,7 +89,7 @@ class FrameRestorer:
 
     Parameters
     ----------
-    frames, model, parameters, region, device
+    frames, model, parameters, treatment, region, device
         As in `napari_care_losses.restoration.restore_stack.restore_frames`.
 
     Raises
@@ -102,12 +103,13 @@ class FrameRestorer:
         frames: Frames,
         model: Model,
         parameters: RestorationParameters,
+        treatment: Treatment,
         *,
         region: Region | None = None,
         device: str,
     ) -> None:
-        self._frames, self._card = frames, model.card
-        self._engine = open_engine(parameters.engine, model, device, half_resolution=parameters.half_resolution)
+        self._frames, self._card, self._treatment = frames, model.card, treatment
+        self._engine = open_engine(parameters.engine, model, device, treatment)
         self._repairs = parameters.repairs
         self._sigma = tied_sigma(model.card, parameters.low_band)
         self._flips = FLIPS if parameters.average_flips else FLIPS[:1]
@@ -125,8 +127,8 @@ class FrameRestorer:
 
     @property
     def note(self) -> str:
-        """Note of the engine for the user; may be empty."""
-        return self._engine.note
+        """Note on the noise and of the engine for the user; may be empty."""
+        return f"{self._treatment.note} {self._engine.note}".strip()
 
     def prepare(self, ranges: Ranges) -> None:
         """Calibrate the engine, if it needs that, on frames spread over the stack; raise as `restored` does."""

@@ -13,6 +13,7 @@ from napari_care_losses.compute.prefetch import prefetch
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.images.frames import Frames
+from napari_care_losses.restoration.correlated_noise import choose_treatment
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
 from napari_care_losses.restoration.remarks import Remarks
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.images.regions import Region
     from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.engines.treatment import Treatment
 
 __all__ = ["Progress", "RestorationParameters", "RestoredFrame", "restore", "restore_frames"]
 
@@ -50,6 +52,7 @@ def restore_frames(
     indices: Sequence[int] | None = None,
     region: Region | None = None,
     device: str = "auto",
+    treatment: Treatment | None = None,
 ) -> Generator[Progress, None, None]:
     """Restore the frames of a stack, one at a time; yields after every tile and can be closed at any step.
 
@@ -67,6 +70,8 @@ def restore_frames(
         The part of every frame to restore, with the pixels that the whole frame would have there; by default all.
     device : str
         One of `napari_care_losses.restoration.parameters.DEVICES`.
+    treatment : Treatment, optional
+        What is done about noise that neighbouring pixels share; by default it is chosen here.
 
     Yields
     ------
@@ -82,7 +87,8 @@ def restore_frames(
     """
     parameters, normalization = parameters or RestorationParameters(), model.card.normalization
     chosen = range(len(frames)) if indices is None else indices
-    restorer = FrameRestorer(frames, model, parameters, region=region, device=device)
+    treatment = treatment or choose_treatment(frames, model.card, parameters)
+    restorer = FrameRestorer(frames, model, parameters, treatment, region=region, device=device)
     sampling = Steps(estimate_ranges(frames, parameters, normalization))
     to_sample = frames_to_sample(frames, parameters, normalization)
     done, total = 0, restorer.left(0, len(chosen))

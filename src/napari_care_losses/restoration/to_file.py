@@ -14,6 +14,7 @@ from napari_care_losses.io.stacks import container_of, is_ome_zarr_name, size_an
 from napari_care_losses.io.tiff_reader import files_of_set
 from napari_care_losses.io.whole_files import locked
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
+from napari_care_losses.restoration.correlated_noise import choose_treatment
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 from napari_care_losses.restoration.restore_stack import Progress, restore_frames
 
@@ -79,11 +80,12 @@ def restore_to_file(
     outputs = [out] if scale_out is None else [out, scale_out]
     _check_outputs(outputs, model, source, run)
     check_cast(frames, run.dtype)
+    treatment = choose_treatment(frames, model.card, parameters)
     zarr_version = run.zarr_version or VERSIONS[0]
     job = {
         "input": _identity(frames, source),
         "model": model.digest(),
-        "parameters": parameters.identity(),
+        "parameters": {**parameters.identity(), **treatment.identity},
         "dtype": run.dtype,
     }
     if any(is_ome_zarr_name(path) for path in outputs):
@@ -104,12 +106,14 @@ def restore_to_file(
             done = set.intersection(*(stack.done for stack in stacks))
             missing = [index for index in range(len(frames)) if index not in done]
             if run.cluster is None:
-                work = restore_frames(frames, model, parameters, indices=missing, device=run.device)
+                work = restore_frames(
+                    frames, model, parameters, indices=missing, device=run.device, treatment=treatment
+                )
                 clipped = yield from _write_behind(work, stacks, run.dtype)
             else:
                 assert source is not None
                 clipped = yield from restore_on_cluster(
-                    frames, model, stacks, parameters, run, source=source, indices=missing
+                    frames, model, stacks, parameters, run, treatment, source=source, indices=missing
                 )
             for stack in stacks:
                 stack.close()

@@ -19,7 +19,7 @@ from napari_care_losses.simulation.pairs_and_movies import simulate_pair
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 SMALL = Architecture(depth=2, kernel_size=3, filters=2)
-HALF = RestorationParameters(engine="torch", half_resolution=True)
+HALF = RestorationParameters(engine="torch", correlated_noise="half")
 
 
 def test_doubling_is_cubic_interpolation_between_the_middles_of_blocks():
@@ -45,7 +45,7 @@ def test_tiles_equal_the_whole(shape, options):
     image = image_of(shape)
     results = []
     for tile_size in (None, 160):
-        parameters = RestorationParameters(engine="torch", half_resolution=True, tile_size=tile_size, **options)
+        parameters = RestorationParameters(engine="torch", correlated_noise="half", tile_size=tile_size, **options)
         *_, last = restore_frames(Frames(image), model, parameters, device="cpu")
         results.append(last.frame)
     whole, tiled = results
@@ -81,8 +81,8 @@ def test_it_restores_noise_that_correlates_where_full_resolution_does_not(engine
     )
     model = bundled_model("fft-lite")
     full, half = (
-        score(restore(low, model, RestorationParameters(engine=engine, half_resolution=halves), device="cpu"), high)
-        for halves in (False, True)
+        score(restore(low, model, RestorationParameters(engine=engine, correlated_noise=how), device="cpu"), high)
+        for how in ("ignore", "half")
     )
     assert half["psnr"] > full["psnr"] + 1
     assert half["ssim"] > full["ssim"] + 0.1

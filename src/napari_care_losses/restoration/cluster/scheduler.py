@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_care_losses.io.stack_writer import StackWriter
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.cluster.worker import Done
+    from napari_care_losses.restoration.engines.treatment import Treatment
     from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 
 PATIENCE = 120.0
@@ -97,6 +98,7 @@ def restore_on_cluster(
     stacks: Sequence[StackWriter],
     parameters: RestorationParameters,
     run: RunOptions,
+    treatment: Treatment,
     *,
     source: Path,
     indices: Sequence[int],
@@ -125,7 +127,7 @@ def restore_on_cluster(
         return 0
     outputs = [stack.partial.resolve() for stack in stacks]
     job = ClusterJob(
-        source.resolve(), frames.layout(), model, parameters, sampling.result, outputs, run.dtype, run.device
+        source.resolve(), frames.layout(), model, parameters, treatment, sampling.result, outputs, run.dtype, run.device
     )
     name = f"restore-{uuid.uuid4().hex[:12]}"
     is_local = client.cluster is not None

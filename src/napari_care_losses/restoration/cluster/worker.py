@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.engines.treatment import Treatment
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
     from napari_care_losses.restoration.remarks import Remarks
@@ -38,6 +39,7 @@ class ClusterJob:
     """The stack without its pixels."""
     model: Model
     parameters: RestorationParameters
+    treatment: Treatment
     ranges: Ranges
     outputs: list[Path]
     """The OME-Zarr images being written: restored, and optionally the Laplace scale."""
@@ -109,7 +111,7 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
         torch.set_num_threads(self._threads)
         self._frames = frames
         self._writers = [FrameWriter(path, layout.axes, layout.leading_shape) for path in job.outputs]
-        restorer = FrameRestorer(frames, job.model, job.parameters, device=job.device)
+        restorer = FrameRestorer(frames, job.model, job.parameters, job.treatment, device=job.device)
         restorer.prepare(job.ranges)
         self._restorer = restorer
 

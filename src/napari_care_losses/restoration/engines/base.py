@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -107,3 +108,69 @@ class Engine(ABC):
         """Limit the memory of later tiles, on this device and in this process, to that of square ones of `width` px."""
         kind, needed = self.device.type, working_memory(self.architecture, width)
         self._limits[kind] = min(needed, self._limits.get(kind, MEMORY_CAP[kind]))
+
+
+class WrappingEngine(Engine):
+    """Changes images before another engine restores them, and changes them back after.
+
+    Parameters
+    ----------
+    engine : Engine
+        What restores them.
+    reach : int
+        Pixels around a pixel that both changes read together.
+    """
+
+    def __init__(self, engine: Engine, *, reach: int) -> None:
+        super().__init__(engine.model, engine.device)
+        self._engine = engine
+        self.architecture = Wrapped(engine.architecture, reach)
+        self.note, self.samples = engine.note, engine.samples
+
+    @abstractmethod
+    def _before(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Change an image (Y, X)."""
+
+    @abstractmethod
+    def _after(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Change what was restored of it back."""
+
+    def _run(self, tile: NDArray[np.float32]) -> Restored:
+        mean, scale = self._engine.restore(self._before(tile))
+        return self._after(mean), None if scale is None else self._after(scale).clip(min=0)
+
+    def _prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
+        self._engine.prepare(map(self._before, images))
+        self.note = self._engine.note
+
+    def close(self) -> None:
+        """Release working memory; the engine stays usable."""
+        self._engine.close()
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """What is needed to cut images into tiles for a `WrappingEngine`."""
+
+    network: Tileable
+    reach: int
+
+    @property
+    def block(self) -> int:
+        """Number of pixels that image sizes and tile positions must be multiples of."""
+        return self.network.block
+
+    @property
+    def margin(self) -> int:
+        """Radius of the receptive field in pixels, that of the changes included, in whole blocks."""
+        return self.network.margin + -(-self.reach // self.block) * self.block
+
+    @property
+    def memory_per_pixel(self) -> int:
+        """Bytes of working memory for every pixel of a tile."""
+        return self.network.memory_per_pixel + 64
+
+    @property
+    def cost_per_pixel(self) -> float:
+        """Multiply-adds for every pixel, up to a factor."""
+        return self.network.cost_per_pixel

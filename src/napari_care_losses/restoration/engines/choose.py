@@ -13,6 +13,7 @@ from napari_care_losses.models.program import Program
 if TYPE_CHECKING:
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.engines.base import Engine
+    from napari_care_losses.restoration.engines.treatment import Treatment
 
 
 class Entry(NamedTuple):
@@ -36,7 +37,7 @@ ENGINES = {
 """All engines by name."""
 
 
-def open_engine(name: str, model: Model, device: str = "auto", *, half_resolution: bool = False) -> Engine:
+def open_engine(name: str, model: Model, device: str = "auto", treatment: Treatment | None = None) -> Engine:
     """Return an engine for a model.
 
     Parameters
@@ -48,8 +49,8 @@ def open_engine(name: str, model: Model, device: str = "auto", *, half_resolutio
         The model.
     device : str
         One of `napari_care_losses.restoration.parameters.DEVICES`.
-    half_resolution : bool
-        Whether the network sees the image at half resolution.
+    treatment : Treatment, optional
+        What is done about noise that neighbouring pixels share; by default nothing.
 
     Raises
     ------
@@ -57,11 +58,15 @@ def open_engine(name: str, model: Model, device: str = "auto", *, half_resolutio
         If the device does not exist or the engine cannot run on it.
     """
     engine = _opened(name, model, device)
-    if not half_resolution:
-        return engine
-    from napari_care_losses.restoration.engines.half_resolution import HalfResolutionEngine
+    if treatment is not None and treatment.halves:
+        from napari_care_losses.restoration.engines.half_resolution import HalfResolutionEngine
 
-    return HalfResolutionEngine(engine)
+        return HalfResolutionEngine(engine)
+    if treatment is not None and treatment.correlation is not None:
+        from napari_care_losses.restoration.engines.decorrelating import DecorrelatingEngine
+
+        return DecorrelatingEngine(engine, treatment.correlation)
+    return engine
 
 
 def _opened(name: str, model: Model, device: str) -> Engine:

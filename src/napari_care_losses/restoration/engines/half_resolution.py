@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_care_losses.restoration.engines.base import Engine, Restored
+from napari_care_losses.restoration.engines.base import WrappingEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
-    from napari_care_losses.models.program import Network
+    from napari_care_losses.models.architecture import Tileable
+    from napari_care_losses.restoration.engines.base import Engine
 
 # Cubic interpolation (Catmull-Rom) a quarter of a coarse pixel beside its middle; reads two coarse pixels around.
 _WEIGHTS = (-0.0703125, 0.8671875, 0.2265625, -0.0234375)
@@ -25,7 +24,7 @@ _REACH = 2
 class HalfResolution:
     """What is needed to cut images into tiles for a network that runs at half resolution."""
 
-    network: Network
+    network: Tileable
 
     @property
     def block(self) -> int:
@@ -48,7 +47,7 @@ class HalfResolution:
         return self.network.cost_per_pixel / 4
 
 
-class HalfResolutionEngine(Engine):
+class HalfResolutionEngine(WrappingEngine):
     """Averages blocks of 2 x 2 pixels, runs them through another engine, and interpolates back to full size.
 
     The mean of a block has little of the noise's correlation left, which networks trained on uncorrelated noise take
@@ -56,22 +55,14 @@ class HalfResolutionEngine(Engine):
     """
 
     def __init__(self, engine: Engine) -> None:
-        super().__init__(engine.model, engine.device)
-        self._engine = engine
-        self.architecture = HalfResolution(engine.model.card.architecture)
-        self.note, self.samples = engine.note, engine.samples
+        super().__init__(engine, reach=_REACH)
+        self.architecture = HalfResolution(engine.architecture)
 
-    def _run(self, tile: NDArray[np.float32]) -> Restored:
-        mean, scale = self._engine.restore(halved(tile))
-        return doubled(mean), None if scale is None else np.maximum(doubled(scale), 0)
+    def _before(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return halved(image)
 
-    def _prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
-        self._engine.prepare(map(halved, images))
-        self.note = self._engine.note
-
-    def close(self) -> None:
-        """Release working memory; the engine stays usable."""
-        self._engine.close()
+    def _after(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return doubled(image)
 
 
 def halved(image: NDArray[np.float32]) -> NDArray[np.float32]:

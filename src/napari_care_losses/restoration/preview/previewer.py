@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_care_losses.images.noise.shared import measure_frames
 from napari_care_losses.images.regions import Region
 from napari_care_losses.images.usable_pixels import usable_frame, with_gaps
-from napari_care_losses.models.model import load_model
+from napari_care_losses.models.model import load_model, read_card
+from napari_care_losses.restoration.correlated_noise import treatment_of
+from napari_care_losses.restoration.engines.treatment import Treatment
 from napari_care_losses.restoration.preview.window import WIDTHS, cut, plan_window, richest_cell, tile_width
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
 from napari_care_losses.restoration.remarks import Remarks
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.images.frames import Frames
+    from napari_care_losses.images.noise.shared import SharedNoise
     from napari_care_losses.images.normalization import Normalization, Range
     from napari_care_losses.images.usable_pixels import UsableFrame
     from napari_care_losses.restoration.engines.base import Engine
@@ -50,18 +54,20 @@ class PreviewTile(NamedTuple):
 
 
 class KeptRanges:
-    """The ranges of the stack last previewed; their estimation continues where an earlier preview was closed."""
+    """Ranges and noise of the stack last previewed; an estimation continues where an earlier preview was closed."""
 
     def __init__(self) -> None:
         self._ranges: Ranges | None = None
         self._estimation: Generator[int, None, Ranges] | None = None
         # what they were made for
         self._key: tuple[object, ...] = (None,)
+        self._noise: SharedNoise | None = None
+        self._measured: Frames | None = None
 
     def known(self, frames: Frames, parameters: RestorationParameters, normalization: Normalization) -> Ranges | None:
         """Return the ranges of a stack if they are known; else forget those of another."""
         # the parameters that the range depends on
-        key = frames, replace(parameters, low_band="auto", engine="auto", tile_size=None), normalization
+        key = frames, _for_ranges(parameters), normalization
         if self._key[0] is not frames or self._key[1:] != key[1:]:
             self._key, self._ranges, self._estimation = key, None, None
         return self._ranges
@@ -86,6 +92,17 @@ class KeptRanges:
                 yield PreviewTile(0, 0, note=f"estimating the range, frame {read} of {total}")
         return self._ranges
 
+    def noise(self, frames: Frames) -> Generator[PreviewTile, None, SharedNoise | None]:
+        """Return the noise that neighbouring pixels of a stack share, measured if it is not known."""
+        if self._measured is not frames:
+            yield PreviewTile(0, 0, note="measuring the noise")
+            self._noise, self._measured = measure_frames(frames), frames
+        return self._noise
+
+
+def _for_ranges(parameters: RestorationParameters) -> RestorationParameters:
+    return replace(parameters, low_band="auto", correlated_noise="auto", engine="auto", tile_size=None)
+
 
 class Previewer:
     """Restores windows of frames; keeps engine, ranges, frame and restored tiles for the next window.
@@ -105,6 +122,8 @@ class Previewer:
         # what the engine was made for
         self._engine_key: object = None
         self._sigma: float | None = None
+        self._treatment = Treatment()
+        self._treatment_key: tuple[object, ...] = (None,)
 
     def preview(
         self,
@@ -145,7 +164,8 @@ class Previewer:
         InputError, ComputeError
             If the frame, the model or the parameters cannot be used, or the device fails.
         """
-        engine = yield from self._opened(path, parameters)
+        treatment = yield from self._treated(frames, path, parameters)
+        engine = yield from self._opened(path, parameters, treatment)
         ranges = yield from self._kept_ranges.estimated(frames, parameters, engine.model.card.normalization)
         if ranges is not self._ranges:
             self._ranges, self._frame = ranges, None
@@ -167,7 +187,9 @@ class Previewer:
     def has(self, frames: Frames, index: int, window: Region, path: Path, parameters: RestorationParameters) -> bool:
         """Return whether `preview` of these would compute nothing, because all tiles are kept."""
         engine = self._engine
-        if engine is None or self._engine_key != _engine_key(path, parameters):
+        if engine is None or not self._is_treated(frames, path, parameters):
+            return False
+        if self._engine_key != (*_stamp(path), parameters.engine, self._treatment):
             return False
         ranges = self._kept_ranges.known(frames, parameters, engine.model.card.normalization)
         if ranges is None or ranges is not self._ranges:
@@ -182,9 +204,26 @@ class Previewer:
         if self._engine is not None:
             self._engine.close()
 
-    def _opened(self, path: Path, parameters: RestorationParameters) -> Generator[PreviewTile, None, Engine]:
+    def _treated(
+        self, frames: Frames, path: Path, parameters: RestorationParameters
+    ) -> Generator[PreviewTile, None, Treatment]:
+        """Return what is done about shared noise, measured once as long as stack, model and setting stay."""
+        if not self._is_treated(frames, path, parameters):
+            noise = yield from self._kept_ranges.noise(frames)
+            self._treatment = treatment_of(noise, read_card(path), parameters)
+            self._treatment_key = frames, *_stamp(path), parameters.correlated_noise
+        return self._treatment
+
+    def _is_treated(self, frames: Frames, path: Path, parameters: RestorationParameters) -> bool:
+        """Return whether it is known what is done about the noise."""
+        wanted = *_stamp(path), parameters.correlated_noise
+        return self._treatment_key[0] is frames and self._treatment_key[1:] == wanted
+
+    def _opened(
+        self, path: Path, parameters: RestorationParameters, treatment: Treatment
+    ) -> Generator[PreviewTile, None, Engine]:
         """Return the engine for a model; a new one if the file has changed."""
-        name, halves, key = parameters.engine, parameters.half_resolution, _engine_key(path, parameters)
+        name, key = parameters.engine, (*_stamp(path), parameters.engine, treatment)
         if self._engine is None or self._engine_key != key:
             yield PreviewTile(0, 0, note="loading the model")
             # imported here, in the background: torch takes seconds
@@ -194,10 +233,9 @@ class Previewer:
             self._engine, self._frame = None, None
             self._tiles.clear()
             is_8_bit = name == "openvino-int8"
-            self._engine = open_engine(
-                "openvino" if is_8_bit else name, load_model(path), self._device, half_resolution=halves
-            )
-            self._note = self._engine.note or ("In float32; restoring will use 8 bits." if is_8_bit else "")
+            self._engine = open_engine("openvino" if is_8_bit else name, load_model(path), self._device, treatment)
+            note = self._engine.note or ("In float32; restoring will use 8 bits." if is_8_bit else "")
+            self._note = f"{treatment.note} {note}".strip()
             self._engine_key = key
         return self._engine
 
@@ -222,10 +260,9 @@ class Previewer:
         return image
 
 
-def _engine_key(path: Path, parameters: RestorationParameters) -> object:
-    """Return what an engine is made for; another one for a file that has changed."""
-    modified = path.stat().st_mtime_ns if path.exists() else None
-    return path, modified, parameters.engine, parameters.half_resolution
+def _stamp(path: Path) -> tuple[Path, int | None]:
+    """Return what tells a model file from others, and from what it was before it was written again."""
+    return path, path.stat().st_mtime_ns if path.exists() else None
 
 
 def _tile_key(index: int, tile: Tile) -> object:

@@ -232,10 +232,10 @@ def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
                 colormap=plan.source.colormap if kind == RESTORED else "magma",
                 **placement_on(plan.source, plan.selection.region),
             )
-            _mark(layer, plan, kind, stack)
+            _mark(layer, plan, kind, filled)
             viewer.add_layer(layer)
         elif pixels_of(layer.data) is not stack.array:
-            _mark(layer, plan, kind, stack)
+            _mark(layer, plan, kind, filled)
             layer.data = stack
             follow_placement(viewer, plan.source)
         low, high = layer.contrast_limits
@@ -280,13 +280,15 @@ def release(viewer: ViewerModel, plan: Plan) -> None:
             layer.metadata[KEY]["job"] = {**plan.job, "data": None}
 
 
-def _mark(layer: Image, plan: Plan, kind: str, stack: PartialStack) -> None:
+def _mark(layer: Image, plan: Plan, kind: str, filled: Filled) -> None:
     """Note in a layer's metadata what it is."""
+    stack = filled.stacks[kind]
     layer.metadata[KEY] = {
         "source": plan.source.unique_id,
         "model": str(plan.entry.path),
         "kind": kind,
         "job": plan.job,
+        "note": filled.note,
         "region": plan.selection.region,
         "seen": plan.frames.seen,
         "layer": layer.unique_id,
