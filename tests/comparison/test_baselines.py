@@ -59,7 +59,7 @@ def test_default_strength_beats_other_strengths(name: str, strength: float) -> N
     truth = blobs()
     noisy = exposed(truth, 50)
     other = restore_with(name, noisy, strength=strength)
-    assert score(restore_with(name, noisy), truth)["psnr"] > score(other, truth)["psnr"] + 0.5
+    assert score(restore_with(name, noisy), truth)["psnr"] > score(other, truth)["psnr"] + 0.3
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -69,6 +69,18 @@ def test_default_strength_is_near_the_tuned_one(name: str, photons: float) -> No
     noisy = exposed(truth, photons)
     tuned = restore_with(name, noisy, strength=tune(name, [(noisy, truth)]))
     assert score(restore_with(name, noisy), truth)["psnr"] > score(tuned, truth)["psnr"] - 0.5
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("block", [4, 8, 16])
+def test_sharp_edges_are_kept_by_the_default_strength(name: str, block: int) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.kron(rng.uniform(20, 200, (64 // block, 64 // block)), np.ones((block, block)))
+    noisy = rng.poisson(truth)
+    chosen, *others = (
+        score(restore_with(name, noisy, strength=s), truth)["psnr"] for s in (1, 0.25, 0.35, 0.5, 0.7, 1.4)
+    )
+    assert chosen > max(others) - 1
 
 
 @pytest.mark.parametrize("name", BASELINES)

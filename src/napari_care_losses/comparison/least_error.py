@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -26,8 +27,8 @@ def least_error(
     noise: NoiseModel,
     across: int,
     denoise: Callable[[NDArray[np.float32]], Iterator[tuple[Setting, NDArray[np.floating]]]],
-) -> Setting:
-    """Return the setting up to which the estimated error falls.
+) -> tuple[float, Setting]:
+    """Return the least estimated error, and the setting up to which it falls.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def least_error(
     probes = [probe(window, noise, rng) for window in windows_of(image, _WINDOW, across)]
     stable = noise.stabilize([each for asked in probes for each in (asked.image, asked.changed)])
     tried = denoise(stable.astype(np.float32))
-    best, least = None, np.inf
+    best, least = None, math.inf
     for setting, denoised in tried:
         restored = noise.undo_stabilize(denoised)
         error = sum(
@@ -53,6 +54,6 @@ def least_error(
         )
         if best is not None and error > least:
             break
-        best, least = setting, error
+        best, least = setting, float(error)
     assert best is not None
-    return best
+    return least, best
