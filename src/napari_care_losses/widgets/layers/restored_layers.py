@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -170,10 +171,27 @@ def differences(layer: Image, job: dict[str, Any]) -> list[str]:
     return words + (["model trained again"] if made["written"] != job["written"] else [])
 
 
+def made_with(layer: Image, source: Image) -> tuple[Path, RestorationParameters] | None:
+    """Return model file and settings that restored a layer from its source; None where that cannot be done again.
+
+    So it is where the layer, its source or the model have changed since, or the layer was not restored here.
+    """
+    mark = layer.metadata.get(KEY, {})
+    if (mark.get("kind"), mark.get("source"), mark.get("layer")) != (RESTORED, source.unique_id, layer.unique_id):
+        return None
+    path, parameters = Path(mark["model"]), RestorationParameters.from_dict(mark["job"]["parameters"])
+    is_as_it_was = mark["pixels"]() is pixels_of(layer.data) and mark["job"] == _job(source, path, parameters)
+    return (path, parameters) if is_as_it_was else None
+
+
 def job_of(source: Image, entry: LibraryEntry, parameters: RestorationParameters) -> dict[str, Any]:
     """Return what the pixels of a restored layer depend on."""
+    return _job(source, entry.path, parameters)
+
+
+def _job(source: Image, path: Path, parameters: RestorationParameters) -> dict[str, Any]:
     try:
-        written = entry.path.stat().st_mtime_ns
+        written = path.stat().st_mtime_ns
     except OSError:
         written = 0
     return {"data": data_state(source), "written": written, "parameters": parameters.to_dict()}

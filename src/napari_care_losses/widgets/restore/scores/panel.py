@@ -15,6 +15,7 @@ from napari_care_losses.evaluation.scores_over_time import FrameScores
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.layers.restored_layers import region_of
 from napari_care_losses.widgets.restore.scores.background_scores import BackgroundScores
+from napari_care_losses.widgets.restore.scores.estimate import PsnrEstimate
 from napari_care_losses.widgets.restore.scores.residual import ResidualBox
 from napari_care_losses.widgets.restore.scores.shown_scores import STRUCTURE_WORDS, BlindScores, TruthScores
 from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, move_slider, time_axis
@@ -71,10 +72,11 @@ class ScorePanel(QGroupBox):
             none="none",
         )
         self.of_truth, self.blind = TruthScores(), BlindScores()
+        self.estimate = PsnrEstimate()
         self.residual = ResidualBox(viewer)
         self.message = text_line()
         self._layout = QVBoxLayout(self)
-        for widget in (Rows(self.truth).native, self.of_truth, self.blind, self.message, self.residual):
+        for widget in (Rows(self.truth).native, self.of_truth, self.estimate, self.blind, self.message, self.residual):
             self._layout.addWidget(widget)
         self._redrawing = SingleShot(self, REDRAW_MS, self._redraw)
         self._patience = SingleShot(self, PATIENCE_MS, self._show)
@@ -89,7 +91,7 @@ class ScorePanel(QGroupBox):
     @property
     def is_busy(self) -> bool:
         """Whether any frame is being scored, the shown one or others."""
-        return self._background.is_running or self.residual.is_running
+        return self._background.is_running or self.residual.is_running or self.estimate.is_running
 
     def show_frame(
         self,
@@ -141,6 +143,7 @@ class ScorePanel(QGroupBox):
         self.of_truth.setVisible(truth is not None)
         self.blind.setVisible(truth is None and bool(self._done))
         self.residual.show_frame(source, self._restored, self._index, self._done)
+        self.estimate.show_frame(source, self._restored, self._index if self._index in self._done else None)
         self._background.start(comparison, self._index, self._line(), self._done)
         self._is_awaited = self.is_scoring
         if not self._is_awaited:
@@ -169,6 +172,7 @@ class ScorePanel(QGroupBox):
         """Stop for good."""
         self._background.stop()
         self.residual.stop()
+        self.estimate.stop()
 
     def _connect(self) -> None:
         self._background.scored.connect(self._on_scored)
@@ -217,6 +221,7 @@ class ScorePanel(QGroupBox):
         self._show()
         if self._background.timeline.comparison is not None and not self._background.is_stopped:
             self.scored.emit()
+            self.estimate.estimate()
 
     def _show(self) -> None:
         """Show the scores of the shown frame."""

@@ -1,0 +1,111 @@
+"""The estimated PSNR in the Restore widget."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fixtures.random_models import bundled_model
+from fixtures.restore_widget import press_restore
+
+from napari_care_losses.compute.steps import finish
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.restoration.ranges import estimate_ranges
+from napari_care_losses.restoration.restore_stack import RestorationParameters
+from napari_care_losses.restoration.window_psnr import estimate_window_psnr
+from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from pytestqt.qtbot import QtBot
+
+    from napari_care_losses.widgets.restore.widget import RestoreWidget
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    return simulate_pairs("mitochondria", 2, (96, 112), seed=3)
+
+
+@pytest.fixture
+def opened(viewer, open_widget, qtbot, model_library) -> Callable[[NDArray[np.uint16]], RestoreWidget]:
+    def open_(data: NDArray[np.uint16]) -> RestoreWidget:
+        bundled_model("fft-lite").save(model_library / "trained.safetensors")
+        viewer.add_image(data, name="noisy")
+        widget = open_widget()
+        widget.live.value = False
+        press_restore(widget, qtbot)
+        wait(widget, qtbot)
+        return widget
+
+    return open_
+
+
+def wait(widget: RestoreWidget, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=60_000)
+
+
+def line(widget: RestoreWidget) -> str:
+    estimate = widget.scores.estimate
+    return "" if estimate.isHidden() else estimate.line.text().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_it_follows_the_slider(pairs, viewer, opened, qtbot) -> None:
+    low, high = pairs
+    widget = opened(low)
+    model, parameters, frames = bundled_model("fft-lite"), RestorationParameters(), Frames(low)
+    ranges = finish(estimate_ranges(frames, parameters, model.card.normalization))
+    said = {}
+    for index in (0, 1, 0):
+        viewer.dims.set_current_step(0, index)
+        wait(widget, qtbot)
+        found = re.fullmatch(r"PSNR about (\d+) dB \(estimated, (\d+) (?:to (\d+)|or more)\)", line(widget))
+        assert found is not None, line(widget)
+        expected = estimate_window_psnr(frames, index, model, parameters, ranges)
+        assert int(found[1]) == round(expected.psnr)
+        said[index] = line(widget)
+    # beside a truth too
+    widget.scores.truth.value = viewer.add_image(high, name="truth")
+    wait(widget, qtbot)
+    assert line(widget) == said[0]
+
+
+def test_known_frames_are_not_estimated_again(pairs, viewer, opened, qtbot) -> None:
+    widget = opened(pairs[0])
+    viewer.dims.set_current_step(0, 1 - viewer.dims.current_step[0])
+    wait(widget, qtbot)
+    viewer.dims.set_current_step(0, 1 - viewer.dims.current_step[0])
+    widget.scores.estimate.estimate()
+    assert not widget.scores.estimate.is_running
+    assert line(widget).startswith("PSNR about")
+
+
+def test_why_it_cannot_be_told_is_said(pairs, opened) -> None:
+    widget = opened(pairs[0][:, :60])
+    assert "at least 64 x 64 px are needed, found 112 x 60" in line(widget)
+
+
+def test_nothing_is_said_where_the_layer_is_not_what_the_model_made(pairs, viewer, opened, qtbot) -> None:
+    widget = opened(pairs[0])
+    restored = next(layer for layer in viewer.layers if layer.name.startswith("restored"))
+    restored.data = np.zeros(pairs[0].shape, np.float32)
+    widget.scores.show_frame(viewer.layers["noisy"], restored, 0, done={0})
+    wait(widget, qtbot)
+    assert line(widget) == ""
+    # so it is for a layer of which it is not known what made it
+    opened_from_file = viewer.add_image(np.zeros(pairs[0].shape, np.float32))
+    widget.scores.show_frame(viewer.layers["noisy"], opened_from_file, 0, done={0})
+    wait(widget, qtbot)
+    assert line(widget) == ""
+
+
+def test_a_removed_layer_leaves_nothing(pairs, viewer, opened, qtbot) -> None:
+    widget = opened(pairs[0])
+    viewer.layers.remove("noisy")
+    wait(widget, qtbot)
+    assert line(widget) == ""
+    assert widget.scores.estimate._ranges is None
