@@ -16,6 +16,7 @@ from napari_care_losses.images.regions import Region
 from napari_care_losses.models.library import find_model
 from napari_care_losses.models.model import Model, load_model
 from napari_care_losses.restoration import window_psnr
+from napari_care_losses.restoration.correlated_noise import choose_treatment
 from napari_care_losses.restoration.ranges import estimate_ranges
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.restoration.window_psnr import estimate_window_psnr
@@ -35,7 +36,8 @@ def estimated(
 ) -> EstimatedPsnr:
     frames = Frames(data)
     ranges = finish(estimate_ranges(frames, parameters, model.card.normalization))
-    return estimate_window_psnr(frames, index, model, parameters, ranges, **options)
+    treatment = choose_treatment(frames, model.card, parameters)
+    return estimate_window_psnr(frames, index, model, parameters, ranges, treatment, **options)
 
 
 def test_it_is_near_the_true_one(model) -> None:
@@ -59,7 +61,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return calls
 
 
-@pytest.mark.parametrize("options", [{}, {"normalization": "stack"}, {"high_percentile": 90.0}, {"low_band": "tied"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"normalization": "stack"}, {"high_percentile": 90.0}, {"low_band": "tied"}, {"correlated_noise": "half"}],
+)
 def test_the_restoration_is_that_of_the_stack(options, model, asked) -> None:
     low, _ = simulate_pair("actin", (96, 80), seed=1)
     stack, parameters = np.stack([low, 3 * low]), RestorationParameters(**options)

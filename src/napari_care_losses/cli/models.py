@@ -78,6 +78,7 @@ def run_models(options: argparse.Namespace) -> None:
 def _estimates(frames: Frames, entries: list[LibraryEntry]) -> Generator[_Tried, None, dict[str, EstimatedPsnr | str]]:
     """Estimate the PSNR of the middle frame restored by every model; or say why it cannot be estimated."""
     from napari_care_losses.models.model import load_model
+    from napari_care_losses.restoration.correlated_noise import choose_treatment
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import estimate_ranges
     from napari_care_losses.restoration.window_psnr import SMALL_WINDOW, estimate_window_psnr
@@ -88,8 +89,11 @@ def _estimates(frames: Frames, entries: list[LibraryEntry]) -> Generator[_Tried,
         try:
             model = load_model(entry.path)
             ranges = finish(estimate_ranges(frames, parameters, model.card.normalization))
+            treatment = choose_treatment(frames, model.card, parameters)
             # the same pixels for all models
-            found[entry.name] = estimate_window_psnr(frames, index, model, parameters, ranges, size=SMALL_WINDOW)
+            found[entry.name] = estimate_window_psnr(
+                frames, index, model, parameters, ranges, treatment, size=SMALL_WINDOW
+            )
         except CareError as error:
             found[entry.name] = str(error)
         yield _Tried(done, len(entries))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.estimated_psnr import estimate_psnr
+from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.normalization import FixedLevels
 from napari_care_losses.images.regions import Region
@@ -14,12 +15,13 @@ from napari_care_losses.images.usable_pixels import usable_frame
 from napari_care_losses.restoration.preview.window import COST, LARGEST_WINDOW, cost, richest_cell
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
-    from napari_care_losses.images.frames import Frames
     from napari_care_losses.models.architecture import Tileable
     from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.engines.treatment import Treatment
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
 
@@ -33,6 +35,7 @@ def estimate_window_psnr(
     model: Model,
     parameters: RestorationParameters,
     ranges: Ranges,
+    treatment: Treatment,
     *,
     region: Region | None = None,
     size: int | None = None,
@@ -51,6 +54,8 @@ def estimate_window_psnr(
         What restores it.
     ranges : Ranges
         Of the stack, from `napari_care_losses.restoration.ranges.estimate_ranges`.
+    treatment : Treatment
+        What is done about its noise, from `napari_care_losses.restoration.correlated_noise.choose_treatment`.
     region : Region, optional
         The part of the frame to look at; by default all of it.
     size : int, optional
@@ -74,17 +79,19 @@ def estimate_window_psnr(
     >>> from napari_care_losses.images.frames import Frames
     >>> from napari_care_losses.models.library import find_model
     >>> from napari_care_losses.models.model import load_model
+    >>> from napari_care_losses.restoration.correlated_noise import choose_treatment
     >>> from napari_care_losses.restoration.parameters import RestorationParameters
     >>> from napari_care_losses.restoration.ranges import estimate_ranges
     >>> from napari_care_losses.simulation.varied_pairs import simulate_varied_pair
     >>> low, _ = simulate_varied_pair("actin", (128, 128), seed=1, most_correlation=0)
     >>> frames, model, parameters = Frames(low), load_model(find_model("fft-lite")), RestorationParameters()
     >>> ranges = finish(estimate_ranges(frames, parameters, model.card.normalization))
-    >>> estimate_window_psnr(frames, 0, model, parameters, ranges).psnr > 20
+    >>> treatment = choose_treatment(frames, model.card, parameters)
+    >>> estimate_window_psnr(frames, 0, model, parameters, ranges, treatment).psnr > 20
     True
     """
     # imported here: torch takes seconds
-    from napari_care_losses.restoration.restore_stack import restore
+    from napari_care_losses.restoration.restore_stack import restore_frames
 
     usable = usable_frame(frames[index], f"Frame {index}: ", parameters.repairs)
     grey_levels = ranges.of(index, usable.inside)
@@ -107,7 +114,13 @@ def estimate_window_psnr(
         even_lines=False,
     )
     image = pixels[window.slices]
-    return estimate_psnr(image, lambda given: restore(given, fixed, as_is), estimate_noise(image))
+
+    def restored(given: NDArray[np.float32]) -> NDArray[np.float32]:
+        *_, last = restore_frames(Frames(given), fixed, as_is, treatment=treatment)
+        assert last.frame is not None
+        return last.frame.image
+
+    return estimate_psnr(image, restored, estimate_noise(image))
 
 
 def richest_window(frame: NDArray[Any], size: int, high: float) -> Region:

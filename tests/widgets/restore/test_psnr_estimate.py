@@ -12,6 +12,7 @@ from fixtures.restore_widget import press_restore
 
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.images.frames import Frames
+from napari_care_losses.restoration.engines.treatment import Treatment
 from napari_care_losses.restoration.ranges import estimate_ranges
 from napari_care_losses.restoration.restore_stack import RestorationParameters
 from napari_care_losses.restoration.window_psnr import estimate_window_psnr
@@ -65,7 +66,7 @@ def test_it_follows_the_slider(pairs, viewer, opened, qtbot) -> None:
         wait(widget, qtbot)
         found = re.fullmatch(r"PSNR about (\d+) dB \(estimated, (\d+) (?:to (\d+)|or more)\)", line(widget))
         assert found is not None, line(widget)
-        expected = estimate_window_psnr(frames, index, model, parameters, ranges)
+        expected = estimate_window_psnr(frames, index, model, parameters, ranges, Treatment())
         assert int(found[1]) == round(expected.psnr)
         said[index] = line(widget)
     # beside a truth too
@@ -108,4 +109,4 @@ def test_a_removed_layer_leaves_nothing(pairs, viewer, opened, qtbot) -> None:
     viewer.layers.remove("noisy")
     wait(widget, qtbot)
     assert line(widget) == ""
-    assert widget.scores.estimate._ranges is None
+    assert widget.scores.estimate._stack is None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.regions import Region
+    from napari_care_losses.restoration.engines.treatment import Treatment
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
 
@@ -65,7 +66,8 @@ class PsnrEstimate(QWidget):
         self._asked: _Wanted | None = None
         self._known: WeakKeyDictionary[Image, tuple[Any, Any, dict[int, str]]] = WeakKeyDictionary()
         """Of a restored layer: pixels of its input, what made it, and the text of each frame."""
-        self._ranges: tuple[Any, Any, Ranges] | None = None
+        self._stack: tuple[Any, Any, Ranges, Treatment] | None = None
+        """Pixels of the input, what made the restored layer, ranges, and what was done about the noise."""
         self._job = LatestJob(parent=self, delay_ms=DELAY_MS, uses_torch=True)
         self._job.reported.connect(self._on_reported)
         self.setVisible(False)
@@ -80,7 +82,7 @@ class PsnrEstimate(QWidget):
         if source is None:
             # nothing keeps the pixels of a layer that is gone
             self._known.clear()
-            self._ranges = None
+            self._stack = None
         self._wanted = None if index is None else _wanted(source, restored, index)
         if self._wanted is None:
             self._job.cancel()
@@ -117,18 +119,21 @@ class PsnrEstimate(QWidget):
     def _estimated(self, wanted: _Wanted) -> Iterator[tuple[_Wanted, str] | None]:
         # imported here, in the background: torch takes seconds
         from napari_care_losses.compute.steps import Steps
+        from napari_care_losses.restoration.correlated_noise import choose_treatment
         from napari_care_losses.restoration.ranges import estimate_ranges
         from napari_care_losses.restoration.window_psnr import estimate_window_psnr
 
         frames, parameters, pixels = wanted.frames, wanted.parameters, pixels_of(wanted.frames.data)
         try:
             model = load_model(wanted.path)
-            if self._ranges is None or self._ranges[0] is not pixels or self._ranges[1] != wanted.made:
+            stack = self._stack
+            if stack is None or stack[0] is not pixels or stack[1] != wanted.made:
+                treatment = choose_treatment(frames, model.card, parameters)
                 sampling = Steps(estimate_ranges(frames, parameters, model.card.normalization))
                 for _ in sampling:
                     yield None
-                self._ranges = pixels, wanted.made, sampling.result
-            found = estimate_window_psnr(frames, wanted.index, model, parameters, self._ranges[2], region=wanted.region)
+                stack = self._stack = pixels, wanted.made, sampling.result, treatment
+            found = estimate_window_psnr(frames, wanted.index, model, parameters, *stack[2:], region=wanted.region)
             yield wanted, _text(found)
         except CareError as error:
             yield wanted, str(error)
