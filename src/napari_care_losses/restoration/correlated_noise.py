@@ -21,7 +21,7 @@ LEAST, STRONG = 0.15, 0.7
 """Correlation of neighbours from which noise is decorrelated; where it is stronger than the second along both axes,
 half resolution is better."""
 
-LEAST_SHARE = 0.04
+LEAST_SHARE = 0.025
 """Least standard deviation of the noise that matters, relative to the range of grey levels."""
 
 MOST_EXCESS = 1.35
