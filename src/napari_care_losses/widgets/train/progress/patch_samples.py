@@ -29,13 +29,13 @@ GAP = 2
 """Between patches, in their pixels."""
 
 HELP = (
-    "Draw some patches as the training does, to see whether they contain signal and whether low and high belong "
+    "Draw some patches as the training does, to see whether they contain signal and whether input and target belong "
     "together. Every press draws other patches."
 )
 
 
 class PatchSamples(QWidget):
-    """A button that draws patches in the background and shows each low patch above its high patch."""
+    """A button that draws patches in the background and shows each input patch above its target."""
 
     drawn = Signal(object)
     """The patches shown: low and high, float32 arrays (N, 1, Y, X)."""
@@ -46,7 +46,7 @@ class PatchSamples(QWidget):
         self._job = LatestJob(parent=self, delay_ms=0)
         self._job.reported.connect(self._show)
         self.button, self.picture = push_button("Show patches", HELP, self._draw), Picture(magnified=True)
-        text = "Each low patch is above its high patch, normalised as the network receives them."
+        text = "Each input patch is above its target, normalised as the network receives them."
         self.caption = QLabel(text, wordWrap=True)
         arrange(QVBoxLayout(self), self.button, self.picture, self.caption, spacing=3)
         self.hide_patches()
