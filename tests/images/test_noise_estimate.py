@@ -80,6 +80,18 @@ def test_noise_that_neighbours_share(
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("sigma", [(0.6, 0.6), (0.8, 0.8), (0.0, 0.8)])
+def test_noise_that_neighbours_share_is_found_in_whole_grey_levels(
+    lights: dict[str, np.ndarray], structure: str, sigma: tuple[float, float]
+) -> None:
+    for photons in (1, 10, 100):
+        frame = gaussian_filter(recorded(photons * lights[structure]), sigma)
+        noise, rounded = (estimate_noise(each) for each in (frame, np.rint(frame)))
+        assert rounded.correlation[0][1] == pytest.approx(noise.correlation[0][1], abs=0.1)
+        assert rounded.correlation[0][1] > 0.3
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("photons", PHOTONS)
 def test_rows_with_offsets_of_their_own(lights: dict[str, np.ndarray], structure: str, photons: float) -> None:
     electrons = photons * lights[structure]

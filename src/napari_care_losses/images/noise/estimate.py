@@ -55,8 +55,9 @@ _FEWEST_FOR_CORRELATION = 8
 # that at high ones: that of noise is 0.4 to 0.6, as it is alike in all blocks; of structure, more. Where the power at
 # the frequencies of rows or columns differs by more than that of offsets, up to 0.83, there probably is structure.
 _BETWEEN_BLOCKS, _MOST_DIFFERENT, _MOST_DIFFERENT_ROWS, _MOST_DIFFERENT_BESIDE = RINGS[1:3], 0.62, 0.85, 0.55
-# normality of the flat blocks below which they hold edges; that of noise is 0.62 and more
-_LEAST_NORMAL = 0.59
+# normality of the flat blocks below which they hold edges; that of noise is 0.62 and more, where its power at high
+# frequencies is so many times the variance of the rounding to grey levels
+_LEAST_NORMAL, _LEAST_ROUNDED = 0.59, 60.0
 # a low quantile of the power of white noise of variance 1 in the corner of the spectra of blocks
 _LEAST_SHARE, _LEAST_QUANTILE = 0.1, 0.59
 # levels of brightness at which the variance is measured, and least number of blocks of one
@@ -263,7 +264,9 @@ def _shape(blocks: Blocks, rounding: float) -> _Shape:
     spectrum, correlation = np.ones_like(found), np.zeros((LAGS, LAGS))
     correlation[0, 0] = 1
     is_unequal = least.max() - most.min() > (_MOST_UNEQUAL + _CHANCE * chance) * most.mean()
-    is_structured = bool(is_unequal or has_lines) and _is_structured(flat, is_used, has_lines)
+    is_structured = bool(is_unequal or has_lines) and _is_structured(
+        flat, is_used, has_lines, noise < _LEAST_ROUNDED * rounding
+    )
     if is_unequal and not is_structured and count >= _FEWEST_FOR_CORRELATION:
         constant = constant + min(rounding, noise)
         fitted, lags = _correlated(found - constant, constant, unevenness, slow_noise, is_used)
@@ -274,13 +277,14 @@ def _shape(blocks: Blocks, rounding: float) -> _Shape:
     return _Shape(spectrum, correlation, rows, columns, constant, strong or areas, is_structured)
 
 
-def _is_structured(flat: Blocks, is_used: Area, has_lines: bool) -> bool:
+def _is_structured(flat: Blocks, is_used: Area, has_lines: bool, is_rounded: bool) -> bool:
     """Return whether flat blocks hold edges, or powers so different that they are those of structure."""
     if not flat.unevenness.any():
         # what remains beside a ground truth is taken for noise
         return False
     most = _MOST_DIFFERENT_BESIDE if has_lines else _MOST_DIFFERENT
-    return bool(flat.normality.mean() < _LEAST_NORMAL) or _difference(flat, is_used, *_BETWEEN_BLOCKS) > most
+    has_edges = not is_rounded and bool(flat.normality.mean() < _LEAST_NORMAL)
+    return has_edges or _difference(flat, is_used, *_BETWEEN_BLOCKS) > most
 
 
 def _difference(blocks: Blocks, is_used: Area, *areas: Area) -> float:
