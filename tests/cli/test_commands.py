@@ -14,6 +14,7 @@ import tifffile
 import torch
 from fixtures.cli_runs import QUICK, in_a_process, save_model, status_of, train, write
 from fixtures.random_models import needs_openvino
+from scipy.ndimage import gaussian_filter1d
 
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.models.architecture import Architecture
@@ -89,8 +90,8 @@ class TestTrain:
         assert capsys.readouterr().err == ""
 
     def test_noise_that_correlates_is_refused_before_anything_starts(self, folder, capsys):
-        noise = np.random.default_rng(0).normal(0, 50, (2, 256, 128)).repeat(2, 2).astype(np.float32)
-        write(folder / "low.tif", 200 + noise)
+        noise = gaussian_filter1d(np.random.default_rng(0).normal(0, 50, (2, 256, 256)), 0.7, axis=2)
+        write(folder / "low.tif", (200 + noise).astype(np.float32))
         files = ["--low", "low.tif", "--loss", "fft", "--out", "m.safetensors", *QUICK, "--steps", 2]
         assert status_of("train", *files) == 2
         assert "correlates" in capsys.readouterr().err
