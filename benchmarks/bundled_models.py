@@ -2,9 +2,8 @@
 
     python benchmarks/bundled_models.py FOLDER
 
-FOLDER holds pairs as in ``benchmarks/baselines.py``. The table goes into ``docs/benchmarks.md``; scores lie in
-``build/models/judged.json`` and are not taken again while a model is the same. Of each model the window in which it is
-furthest from the truth goes to ``docs/images/models``.
+FOLDER holds pairs as in ``benchmarks/baselines.py``; of large images the middle is scored. The table goes into
+``docs/benchmarks.md``; scores lie in ``build/models/judged.json`` and are not taken again while a model is the same.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from baselines import sets
 from page import write_part
 
 from napari_care_losses.comparison.baselines import BASELINES, restore_with
-from napari_care_losses.comparison.report.panels import save_panels
 from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.images.regions import middle
 from napari_care_losses.models.library import bundled_folder
 from napari_care_losses.models.model import SUFFIX, load_model
 from napari_care_losses.restoration.restore_stack import restore
@@ -36,14 +35,14 @@ if TYPE_CHECKING:
 
 LOSSES, PRESETS = ("laplace", "fft", "bandpass"), ("care", "lite")
 FIELDS, SIZE, SEED = 4, (320, 320), 50_000
-CROP = 160
+LARGEST = 512
 SCORES = Path("build/models/judged.json")
-PICTURES = Path("docs/images/models")
 
 
 def main(folder: str) -> None:
     """Score what has no scores yet; write the table and the pictures."""
-    images = dict(sets(Path(folder))) | dict(simulated())
+    images = {name: [tuple(map(shown_part, pair)) for pair in pairs] for name, pairs in sets(Path(folder))}
+    images |= dict(simulated())
     methods: dict[str, tuple[str, Callable[[Image], Image]]] = {"input": ("input", np.asarray)}
     methods |= {each.title: (name, lambda low, name=name: restore_with(name, low)) for name, each in BASELINES.items()}
     for loss in LOSSES:
@@ -63,9 +62,11 @@ def main(folder: str) -> None:
         cells = [found[f"{name} {key}"] for key, _ in methods.values()]
         lines.append(f"| {name} | " + " | ".join(f"{psnr:.2f} / {ssim:.3f}" for psnr, ssim in cells) + " |")
     write_part("bundled_models", "\n".join(lines))
-    for title, (_, method) in methods.items():
-        if title.startswith("`"):
-            save_worst(title.strip("`"), method, [pair for name, pairs in simulated() for pair in pairs])
+
+
+def shown_part(image: Image) -> Image:
+    """Return the middle of an image: all of them, but of the largest."""
+    return image[middle(image.shape, LARGEST).slices]
 
 
 def simulated() -> list[tuple[str, list[tuple[Image, Image]]]]:
@@ -76,26 +77,6 @@ def simulated() -> list[tuple[str, list[tuple[Image, Image]]]]:
         pairs = [simulate_varied_pair(structure, SIZE, seed=seed) for seed in seeds]
         fields.append((f"simulated {structure}, {FIELDS} fields", pairs))
     return fields
-
-
-def save_worst(name: str, method: Callable[[Image], Image], pairs: list[tuple[Image, Image]]) -> None:
-    """Make the picture of the window where a restoration is furthest from the truth."""
-    furthest, panels = 0.0, {}
-    for low, high in pairs:
-        restored = method(low)
-        gain, offset = np.polyfit(restored.ravel().astype(np.float64), high.ravel().astype(np.float64), 1)
-        wrong = np.abs(gain * restored + offset - high) / np.ptp(np.percentile(high, [0.1, 99.9]))
-        sums = wrong.cumsum(axis=0).cumsum(axis=1)
-        windows = sums[CROP:, CROP:] - sums[:-CROP, CROP:] - sums[CROP:, :-CROP] + sums[:-CROP, :-CROP]
-        if windows.max() > furthest:
-            furthest = float(windows.max())
-            top, left = np.unravel_index(int(windows.argmax()), windows.shape)
-            window = (slice(int(top), int(top) + CROP), slice(int(left), int(left) + CROP))
-            psnr = score(restored, high)["psnr"]
-            shown = {"input": low, f"restored\n{psnr:.2f} dB": restored, "ground truth": high}
-            panels = {title: image[window] for title, image in shown.items()}
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    save_panels(PICTURES / f"{name}.png", panels, zoom=2)
 
 
 if __name__ == "__main__":
