@@ -299,7 +299,7 @@ class TestModels:
         }
         assert all(row.keys() == mine.keys() for row in rows)
 
-    def test_for_an_image_the_largest_estimated_psnr_comes_first(self, model_library, folder, capsys):
+    def test_for_an_image_the_models_that_may_be_best_come_first(self, model_library, folder, capsys):
         save_model(model_library / "mine.safetensors")
         low, _ = simulate_pairs("mitochondria", 3, (128, 128), seed=5)
         tifffile.imwrite(folder / "stack.tif", low, photometric="minisblack")
@@ -308,8 +308,9 @@ class TestModels:
         # "mine" has random weights
         assert rows[-1]["name"] == "mine"
         found = [row["estimated_psnr"] for row in rows]
-        assert found == sorted(found, reverse=True)
-        assert found[-1] < found[-2] - 3
+        assert found[-1] < min(found[:-1]) - 3
+        # equally good ones are in the library's order
+        assert [row["name"] for row in rows[:2]] == ["fft-care", "fft-lite"]
         assert all(0 < row["uncertainty"] < 10 for row in rows if row["uncertainty"] is not None)
         # the middle frame is taken
         tifffile.imwrite(folder / "middle.tif", low[1])

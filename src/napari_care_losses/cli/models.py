@@ -27,8 +27,8 @@ def add_models_options(parser: argparse.ArgumentParser) -> None:
         type=path_option,
         dest="image",
         metavar="IMAGE",
-        help="Sort by the PSNR that each model is estimated to restore this image with, the best first; of a stack, "
-        "the middle frame is taken.",
+        help="Estimate the PSNR that each model restores this image with (of a stack, the middle frame); those that "
+        "may be the best come first.",
     )
     parser.add_argument("--json", action="store_true", help="Print a JSON list.")
 
@@ -41,7 +41,7 @@ class _Tried(NamedTuple):
 
 
 def run_models(options: argparse.Namespace) -> None:
-    """List the library; for an image with the model first that is estimated to restore it best."""
+    """List the library; for an image with the estimated PSNR of each model."""
     from napari_care_losses.models.library import list_models
     from napari_care_losses.models.user_folder import library_folder
 
@@ -51,8 +51,7 @@ def run_models(options: argparse.Namespace) -> None:
         from napari_care_losses.io.stacks import read_stack
 
         found, _ = run_with_bar(_estimates(read_stack(options.image), entries), "model")
-        known = {name: estimate.psnr for name, estimate in found.items() if not isinstance(estimate, str)}
-        entries.sort(key=lambda entry: -known.get(entry.name, -math.inf))
+        entries = _sorted(entries, found)
     rows: list[dict[str, Any]] = []
     for entry in entries:
         card = {name: getattr(entry.card, name) for name in ("loss", "preset", "structure", "target")}
@@ -73,6 +72,20 @@ def run_models(options: argparse.Namespace) -> None:
     for reason in dict.fromkeys(estimate for estimate in found.values() if isinstance(estimate, str)):
         print(reason)
     print(f"your models: {library_folder()}")
+
+
+def _sorted(entries: list[LibraryEntry], found: dict[str, EstimatedPsnr | str]) -> list[LibraryEntry]:
+    """Put the models first that may be the best, in the order that they have; those without an estimate come last."""
+    known = {name: estimate for name, estimate in found.items() if not isinstance(estimate, str)}
+    best = max((estimate.least for estimate in known.values()), default=-math.inf)
+
+    def place(entry: LibraryEntry) -> tuple[int, float]:
+        estimate = known.get(entry.name)
+        if estimate is None:
+            return 2, 0
+        return (0, 0) if estimate.most >= best else (1, -estimate.psnr)
+
+    return sorted(entries, key=place)
 
 
 def _estimates(frames: Frames, entries: list[LibraryEntry]) -> Generator[_Tried, None, dict[str, EstimatedPsnr | str]]:

@@ -34,7 +34,7 @@ DELAY_MS = 300
 
 HELP = (
     "How close the restored frame is to the truth, estimated without one: from what was removed, and from restoring "
-    "the part of the frame with most structure, at most 512 px wide, again with a little noise added. In 19 of 20 "
+    "the part of the frame with most structure, at most 512 px wide, again with a little noise added. In most "
     "images the true PSNR of that part lies in the interval. A detail that was invented or lost hardly changes it."
 )
 
