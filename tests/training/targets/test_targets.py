@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from napari_care_losses.errors import InputError, ResumeError
+from napari_care_losses.interchange.bioimageio.readme import describe_package
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.restore_frame import keeps_levels
 from napari_care_losses.training.checkpoint import STATE_HEADER
@@ -53,6 +54,7 @@ def test_a_run_without_clean_images_is_resumed_exactly(target, tmp_path):
     assert_equal_runs(finished(resumed), whole)
     card = whole.model().card
     assert card.target == card.training["target"] == target
+    assert "It learnt without clean images, from " in describe_package("toy", card, parameter_count=1)
     assert not card.training["match_levels"]
     assert keeps_levels(card, "auto")
 
