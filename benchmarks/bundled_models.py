@@ -40,7 +40,7 @@ SCORES = Path("build/models/judged.json")
 
 
 def main(folder: str) -> None:
-    """Score what has no scores yet; write the table and the pictures."""
+    """Score what has no scores yet, and write the table."""
     images = {name: [tuple(map(shown_part, pair)) for pair in pairs] for name, pairs in sets(Path(folder))}
     images |= dict(simulated())
     methods: dict[str, tuple[str, Callable[[Image], Image]]] = {"input": ("input", np.asarray)}
@@ -65,7 +65,7 @@ def main(folder: str) -> None:
 
 
 def shown_part(image: Image) -> Image:
-    """Return the middle of an image: all of them, but of the largest."""
+    """Return the middle of a large image, a small one whole."""
     return image[middle(image.shape, LARGEST).slices]
 
 

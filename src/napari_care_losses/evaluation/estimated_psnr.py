@@ -40,7 +40,7 @@ _SURE = 2.0
 
 
 class EstimatedPsnr(NamedTuple):
-    """An estimated PSNR in dB, and the interval that is to hold the true one in 19 of 20 images."""
+    """An estimated PSNR in dB, and an interval that holds the true one in most images."""
 
     psnr: float
     least: float
