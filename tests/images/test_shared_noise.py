@@ -27,6 +27,17 @@ def test_noise_that_is_shared_along_one_axis():
     assert noise.is_alike
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_without_a_value_do_not_count(value):
+    image = noise_of((256, 256), 0.7)
+    whole = measure_images([image])
+    image[[3, 100, 200], [5, 130, 9]] = value
+    holed = measure_images([image])
+    assert holed.strongest == pytest.approx(whole.strongest, abs=0.05)
+    assert holed.share == pytest.approx(whole.share, rel=0.05)
+    assert holed.excess == pytest.approx(whole.excess, abs=0.05)
+
+
 def test_the_share_of_noise_is_relative_to_the_range():
     ramp = np.linspace(0, 1000, 256 * 256).reshape(256, 256)
     noise = measure_images([ramp + np.random.default_rng(0).normal(0, 50, ramp.shape)])

@@ -149,7 +149,9 @@ def _measured(image: NDArray[Any]) -> SharedNoise | None:
 def _excess(image: NDArray[Any], noise: NoiseModel) -> float:
     """Return the variance within 2 x 2 px, the median over blocks, relative to what it is for such noise alone."""
     height, width = (size // BLOCK * BLOCK for size in image.shape)
-    small = image[:height, :width].astype(np.float64).reshape(height // 2, 2, width // 2, 2)
+    whole = image[:height, :width].astype(np.float64)
+    # a block with a pixel without a value has none either
+    small = np.where(np.isfinite(whole), whole, np.nan).reshape(height // 2, 2, width // 2, 2)
     within, means = (
         each.reshape(height // BLOCK, BLOCK // 2, width // BLOCK, BLOCK // 2).mean((1, 3))
         for each in (small.var((1, 3)), small.mean((1, 3)))
