@@ -70,6 +70,13 @@ def countable(image: NDArray[Any]) -> NDArray[Any]:
     return image
 
 
+def has_value(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which pixels are finite in float32."""
+    is_wider = image.dtype.kind == "f" and image.dtype.itemsize > 4
+    held: NDArray[np.bool_] = np.abs(image) <= float(np.finfo(np.float32).max) if is_wider else np.isfinite(image)
+    return held
+
+
 def finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
     """Return the pixels; raise `InputError`, its message starting with `where`, unless all are finite in float32."""
     problem = unusable(pixels)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.images.checks import check_equal_shapes, real_frame
+from napari_care_losses.images.checks import check_equal_shapes, has_value, real_frame
 from napari_care_losses.images.line_fit import fit_line
 from napari_care_losses.images.noise.block_spectra import (
     BLOCK,
@@ -155,8 +155,9 @@ def estimate_noise(image: ArrayLike, truth: ArrayLike | None = None) -> NoiseMod
         slope, intercept = fit_line(clean, windows)
         shown = slope * clean + intercept
         windows = windows - shown
-    windows[~np.isfinite(windows)] = np.nan
-    scale = float(np.nanstd(windows)) if np.isfinite(windows).any() else 0.0
+    is_known = has_value(windows)
+    windows[~is_known] = np.nan
+    scale = float(np.nanstd(windows)) if is_known.any() else 0.0
     if not scale > 0:
         return NoiseModel()
     centre = float(np.nanmean(shown))

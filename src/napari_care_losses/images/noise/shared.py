@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.checks import has_value
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.noise.block_spectra import BLOCK
 from napari_care_losses.images.noise.estimate import estimate_noise
@@ -132,7 +133,7 @@ def _window(image: NDArray[Any], share: float = 0.5) -> NDArray[Any]:
 
 
 def _measured(image: NDArray[Any]) -> SharedNoise | None:
-    finite = image[np.isfinite(image)]
+    finite = image[has_value(image)]
     if not finite.size or min(image.shape) < SMALLEST:
         return None
     normalization = PercentileNormalization()
@@ -151,7 +152,7 @@ def _excess(image: NDArray[Any], noise: NoiseModel) -> float:
     height, width = (size // BLOCK * BLOCK for size in image.shape)
     whole = image[:height, :width].astype(np.float64)
     # a block with a pixel without a value has none either
-    small = np.where(np.isfinite(whole), whole, np.nan).reshape(height // 2, 2, width // 2, 2)
+    small = np.where(has_value(whole), whole, np.nan).reshape(height // 2, 2, width // 2, 2)
     within, means = (
         each.reshape(height // BLOCK, BLOCK // 2, width // BLOCK, BLOCK // 2).mean((1, 3))
         for each in (small.var((1, 3)), small.mean((1, 3)))
