@@ -10,8 +10,7 @@
 2. For each loss, three networks start from it and learn from actin, mitochondria and dendra alone.
 3. Their weights are averaged. The average of the Laplace networks fails: that of mitochondria is taken.
 4. The result learns from fields of all nine structures as any microscope might record them, without noise so
-   correlated that it cannot be told from structure at full resolution; from some of 1; and from the real pairs. The
-   `care` networks of FFT and bandpass are left as they are.
+   correlated that it cannot be told from structure at full resolution; from some of 1; and from the real pairs.
 5. Weights of FFT and bandpass before and after 4 are averaged: either alone is behind on some real images.
 
 What is under way lies in ``build/models`` and is resumed.
@@ -21,6 +20,7 @@ import argparse
 import dataclasses
 import itertools
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -74,7 +74,8 @@ MOST_CORRELATION = 0.4
 COMMON = TrainingParameters(budget="steps", amount=9000, steps_per_epoch=1000, **RECIPES["robust"])
 OWN = dataclasses.replace(COMMON, amount=6000, learning_rate=5e-4)
 GENERAL = dataclasses.replace(COMMON, steps_per_epoch=500, learning_rate=3e-4, vary_noise=False)
-GENERAL_STEPS = {"lite": 8000, "care": 2000}
+GENERAL_STEPS = {"lite": 8000, "care": 900}
+LAPLACE_STEPS = {"lite": 8000, "care": 2000}
 
 
 def simulated_pair(structure: str, index: int) -> Pair:
@@ -162,19 +163,15 @@ def train(loss: str, preset: str, folder: Path | None, device: str) -> Path:
     for name in ["mitochondria"] if loss == "laplace" else list(SEEDS):
         pairs = partial(paper_pairs, [name], folder)
         own.append(trained(f"{name}-{loss}-{preset}", loss, settings[1], pairs, device, common))
-    general = dataclasses.replace(settings[2], amount=GENERAL_STEPS[preset])
-    model = averaged(own)
-    if learns_further(loss, preset):
-        further = trained(f"{loss}-{preset}-further", loss, general, partial(general_pairs, folder), device, model)
-        model = further if loss == "laplace" else averaged([further, model])
+    steps = LAPLACE_STEPS if loss == "laplace" else GENERAL_STEPS
+    general = dataclasses.replace(settings[2], amount=steps[preset])
+    start = averaged(own)
+    model = trained(f"{loss}-{preset}-further", loss, general, partial(general_pairs, folder), device, start)
+    if loss != "laplace":
+        model = averaged([model, start])
     path = WORK / f"{loss}-{preset}{SUFFIX}"
     Model(described(model.card, folder), model.weights).save(path)
     return path
-
-
-def learns_further(loss: str, preset: str) -> bool:
-    """Return whether a model goes through step 4."""
-    return loss == "laplace" or preset == "lite"
 
 
 def averaged(models: Sequence[Model]) -> Model:
@@ -184,11 +181,10 @@ def averaged(models: Sequence[Model]) -> Model:
 
 
 def described(card: ModelCard, folder: Path | None) -> ModelCard:
-    """Return a card that says what the last step learned from; pairs are named once, without their numbers."""
-    seen = general_pairs(folder)
-    pairs = seen if learns_further(card.loss, card.preset) else paper_pairs(SEEDS, folder)
-    names = sorted({pair.name.rpartition(" ")[0] for pair in pairs})
-    statistics = summarize_images([pair.low for pair in seen])
+    """Return a card that says what the last step learned from, each kind of pairs once, the most frequent first."""
+    pairs = general_pairs(folder)
+    names = [name for name, _ in Counter(pair.name.rpartition(" ")[0] for pair in pairs).most_common()]
+    statistics = summarize_images([pair.low for pair in pairs])
     training = {**card.training, "pairs": len(pairs), "names": names}
     return dataclasses.replace(card, structure="other", training=training, statistics=statistics)
 
