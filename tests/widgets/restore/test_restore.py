@@ -15,10 +15,9 @@ from napari_care_losses.errors import ComputeError
 from napari_care_losses.evaluation.metrics import METRICS, score
 from napari_care_losses.images.partial_stack import PartialStack
 from napari_care_losses.models.model import load_model
-from napari_care_losses.restoration.correlated_noise import HALVED
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.widgets.layers.filling import Filled, Plan
-from napari_care_losses.widgets.layers.restored_layers import KEY, RESTORED, UNCERTAINTY, find_result
+from napari_care_losses.widgets.layers.restored_layers import RESTORED, UNCERTAINTY, find_result
 from napari_care_losses.widgets.restore import run as run_module
 from napari_care_losses.widgets.restore.widget import RestoreWidget
 
@@ -130,16 +129,6 @@ def test_a_missing_engine_is_said_at_the_end(viewer, open_widget, add_model, sta
     widget.form.set_values({"engine": "openvino-int8"})
     press_restore(widget, qtbot)
     assert "torch restored instead (pip install openvino)" in widget.run_bar.status.text()
-
-
-def test_what_is_done_about_shared_noise_is_said(viewer, open_widget, add_model, stack, qtbot) -> None:
-    add_model()
-    source = viewer.add_image(stack)
-    widget = open_widget()
-    widget.form.set_values({"correlated_noise": "half"})
-    press_restore(widget, qtbot)
-    assert widget.run_bar.status.text().endswith(HALVED)
-    assert find_result(viewer, source, entry()).metadata[KEY]["note"] == HALVED
 
 
 def test_the_shown_frame_comes_first(viewer, open_widget, add_model, stack, endless, qtbot) -> None:

@@ -13,8 +13,9 @@ from napari_care_losses.images.frames import Calibration
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.correlated_noise import HALVED
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
-from napari_care_losses.widgets.layers.restored_layers import find_result, frames_done
+from napari_care_losses.widgets.layers.restored_layers import KEY, find_result, frames_done
 from napari_care_losses.widgets.restore import run as run_module
 
 if TYPE_CHECKING:
@@ -261,3 +262,13 @@ def test_lazy_data_are_read_frame_by_frame(viewer, open_widget, add_model, stack
     press_restore(widget, qtbot)
     assert isinstance(source.data, dask.array.Array)
     assert np.allclose(np.asarray(find_result(viewer, source, entry()).data), restore(stack, load_model(entry().path)))
+
+
+def test_what_is_done_about_shared_noise_is_said(viewer, open_widget, add_model, stack, qtbot) -> None:
+    add_model()
+    source = viewer.add_image(stack)
+    widget = open_widget()
+    widget.form.set_values({"correlated_noise": "half"})
+    press_restore(widget, qtbot)
+    assert widget.run_bar.status.text().endswith(HALVED)
+    assert find_result(viewer, source, entry()).metadata[KEY]["note"] == HALVED
