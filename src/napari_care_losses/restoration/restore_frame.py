@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_care_losses.compute.memory import require_memory
 from napari_care_losses.errors import ComputeError, InputError
 from napari_care_losses.images.regions import Region
 from napari_care_losses.images.sampling import evenly_spaced
@@ -39,6 +40,10 @@ FLIPS: tuple[Flip, ...] = tuple((slice(None, None, y), slice(None, None, x)) for
 
 Frames are padded to multiples of the network's block, at which tiles start too, so that flips keep the blocks.
 """
+
+
+_COPIES = 5
+"""How many copies of a frame, in float32, reading it takes at most."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,25 @@ class Input(NamedTuple):
 def read_inputs(
     frames: Frames, indices: Sequence[int], ranges: Ranges, repairs: Repairs
 ) -> Generator[Input, None, None]:
-    """Read and normalise frames; raise `InputError` if one cannot be restored."""
+    """Read and normalise frames.
+
+    Raises `InputError` if one cannot be restored, `ComputeError` if there is no memory for it.
+    """
     for index in indices:
+        require_memory_for_frame(*frames.frame_shape)
         frame = frames[index]
         usable = usable_frame(frame, f"Frame {index}: ", repairs)
         grey_levels = ranges.of(index, usable.inside)
         remarks = Remarks.of(index, usable, is_flash=ranges.shared(index) not in (None, grey_levels))
         yield Input(index, grey_levels, grey_levels.apply(usable.pixels), frame, usable.outside, remarks)
+
+
+def require_memory_for_frame(height: int, width: int) -> None:
+    """Raise `ComputeError` unless there is memory to read and normalise a frame.
+
+    NumPy crashes where it finds none for the small buffers of an operation: it says so without Python's lock.
+    """
+    require_memory(_COPIES * 4 * height * width, f"reading a frame of {height} x {width} px", "crop the image")
 
 
 class FrameRestorer:

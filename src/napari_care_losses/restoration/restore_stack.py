@@ -17,7 +17,7 @@ from napari_care_losses.restoration.correlated_noise import choose_treatment
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
 from napari_care_losses.restoration.remarks import Remarks
-from napari_care_losses.restoration.restore_frame import FrameRestorer, RestoredFrame
+from napari_care_losses.restoration.restore_frame import FrameRestorer, RestoredFrame, require_memory_for_frame
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -87,6 +87,7 @@ def restore_frames(
     """
     parameters, normalization = parameters or RestorationParameters(), model.card.normalization
     chosen = range(len(frames)) if indices is None else indices
+    require_memory_for_frame(*frames.frame_shape)
     treatment = treatment or choose_treatment(frames, model.card, parameters)
     restorer = FrameRestorer(frames, model, parameters, treatment, region=region, device=device)
     sampling = Steps(estimate_ranges(frames, parameters, normalization))
