@@ -139,7 +139,7 @@ class TestEvaluate:
         assert status_of("evaluate", "--truth", "high.tif", "--restored", "low.tif") == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 1 + 6 + 1 + 1
-        assert lines[0].split() == ["frame", "restored", "PSNR", "SSIM"]
+        assert lines[0].split() == ["frame", "restored", *"PSNR SSIM MicroSSIM NRMSE RSE RSP".split()]
         assert lines[7].split()[0] == "mean"
         assert math.isfinite(float(lines[7].split()[1]))
         assert "slope" in lines[8]

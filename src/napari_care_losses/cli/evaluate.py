@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.cli.common import add_frames, path_option, scored_frames
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
+
+    from napari_care_losses.evaluation.score import Score
 
 
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,7 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Score stacks against their ground truth."""
+    from napari_care_losses.evaluation.metrics import METRICS
     from napari_care_losses.evaluation.stack_scores import evaluate
     from napari_care_losses.images.axes import check_distinct, in_axes_of, truth_of
     from napari_care_losses.io.stacks import read_stack
@@ -40,9 +44,21 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(nan_as_null(scores)))
         return
-    print(f"{'frame':>7}" + "".join(f"{name + ' PSNR':>16}{'SSIM':>9}" for name in stacks))
-    rows = [*((str(i), frame) for i, frame in enumerate(scores["frames"])), ("mean", scores["mean"])]
-    for label, row in rows:
-        print(f"{label:>7}" + "".join(f"{row[name]['psnr']:>16.3f}{row[name]['ssim']:>9.4f}" for name in stacks))
+    _print_table(scores, METRICS)
     levels = scores["mean"]["restored"]
     print(f"grey levels, restored against truth: slope {levels['slope']:.3f}, R2 {levels['r2']:.4f} (means)")
+
+
+def _print_table(scores: Mapping[str, Any], shown: Mapping[str, Score]) -> None:
+    """Print a line a frame, with some of the scores of every stack."""
+    stacks = list(scores["mean"])
+    titles = [
+        f"{stack} {score.title}" if score is next(iter(shown.values())) else score.title
+        for stack in stacks
+        for score in shown.values()
+    ]
+    widths = [max(len(title), 7) + 2 for title in titles]
+    print(f"{'frame':>7}" + "".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True)))
+    for label, row in (*((str(i), frame) for i, frame in enumerate(scores["frames"])), ("mean", scores["mean"])):
+        texts = [score.text(row[stack][name]) for stack in stacks for name, score in shown.items()]
+        print(f"{label:>7}" + "".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True)))

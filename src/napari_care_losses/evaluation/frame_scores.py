@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_care_losses.errors import CareError
-from napari_care_losses.evaluation.metrics import METRICS, ScaledTruth, grey_levels, scale_truth
+from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS, ScaledTruth, grey_levels, scale_truth
 from napari_care_losses.evaluation.residual import region_means, structure_left
 from napari_care_losses.evaluation.uncertainty import coverage
 
@@ -56,6 +56,8 @@ class Comparison:
     uncertainty: ScoredStack | None = None
     """The Laplace scale of every restored pixel."""
     aligned: bool = True
+    metrics: tuple[str, ...] = MAIN_METRICS
+    """Which entries of `METRICS` are computed."""
 
     def stack(self, row: str) -> ScoredStack | None:
         """Return the stack called `INPUT` or `RESTORED`."""

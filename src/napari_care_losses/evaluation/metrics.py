@@ -1,4 +1,4 @@
-"""PSNR, SSIM and grey levels of a restored image against its ground truth, by the protocol of CARE.
+"""Metrics and grey levels of a restored image against its ground truth, by the protocol of CARE.
 
 The ground truth is scaled by its percentiles 0.1 and 99.9; the restored image is aligned to it by the affine map of
 least squared error; then every entry of `METRICS` is computed with a data range of 1 (Weigert et al. 2018,
@@ -15,7 +15,15 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.score import Score
-from napari_care_losses.images.checks import check_equal_shapes, checked_frame
+from napari_care_losses.evaluation.squared_error import nrmse, rse, rsp
+from napari_care_losses.evaluation.structural_similarity import (
+    BACKGROUND_PERCENTILE,
+    SIGMA,
+    SMALLEST,
+    micro_ssim,
+    ssim,
+)
+from napari_care_losses.images.checks import checked_frame, checked_pair
 from napari_care_losses.images.line_fit import fit_line
 from napari_care_losses.images.normalization import percentiles
 
@@ -27,14 +35,6 @@ if TYPE_CHECKING:
 LOW_PERCENTILE = 0.1
 HIGH_PERCENTILE = 99.9
 
-_SSIM_SIGMA = 1.5
-# 3.5 sigma rounded, as scikit-image truncates it: a window of 11 px
-_SSIM_RADIUS = 5
-_SSIM_WEIGHTS = np.exp(-0.5 * (np.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1) / _SSIM_SIGMA) ** 2)
-_SSIM_WEIGHTS /= _SSIM_WEIGHTS.sum()
-_SMALLEST = 2 * _SSIM_RADIUS + 1
-# rows filtered at once: their intermediate images stay in the CPU's cache
-_STRIP = 32
 # 200 dB: what is left of a perfect image after alignment in float64 is far below, what any camera records far above
 _PERFECT = 1e-20
 
@@ -47,7 +47,7 @@ class Metric(Score):
     --------
     >>> from napari_care_losses.evaluation.metrics import METRICS
     >>> [metric.label for metric in METRICS.values()]
-    ['PSNR (dB)', 'SSIM']
+    ['PSNR (dB)', 'SSIM', 'MicroSSIM', 'NRMSE', 'RSE', 'RSP']
     >>> METRICS["psnr"].with_unit(31.4159)
     '31.42 dB'
     """
@@ -58,6 +58,8 @@ class Metric(Score):
     """What a reader needs to compute the same value, after the title."""
     source: str = ""
     """The paper that defines it; empty for common knowledge."""
+    is_main: bool = False
+    """Whether it is shown where there is little room."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ class ScaledTruth:
 
     def match(self, restored: ArrayLike, *, aligned: bool) -> NDArray[np.float64]:
         """Return a restored image (Y, X) aligned to the scaled truth, or scaled by the same percentiles."""
-        image, _ = _checked_pair(restored, self.image)
+        image, _ = checked_pair(restored, self.image, smallest=SMALLEST)
         return align(image, self.image) if aligned else (image - self.low) / (self.high - self.low)
 
 
@@ -108,35 +110,9 @@ def psnr(restored: ArrayLike, truth: ArrayLike) -> float:
     >>> round(psnr(truth + 0.01, truth), 3)
     40.0
     """
-    restored, truth = _checked_pair(restored, truth)
+    restored, truth = checked_pair(restored, truth, smallest=SMALLEST)
     error = float(np.square(restored - truth).mean())
     return math.inf if error <= _PERFECT else -10 * math.log10(error)
-
-
-def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
-    """Return the mean structural similarity for a data range of 1 (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
-
-    Gaussian weights of sigma 1.5 px in a window of 11 px, population covariance, without the border of 5 px: equal to
-    scikit-image's, and faster, because the two second moments are filtered as their sum, a few rows at a time. At most
-    1, reached by equal images only; parameters and errors are those of `psnr`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_care_losses.evaluation.metrics import ssim
-    >>> rng = np.random.default_rng(0)
-    >>> truth = rng.random((32, 32))
-    >>> noisy = truth + rng.normal(0, 0.1, truth.shape)
-    >>> round(ssim(truth, truth), 3), round(ssim(noisy, truth), 3)
-    (1.0, 0.934)
-    """
-    restored, truth = _checked_pair(restored, truth)
-    height, width = restored.shape
-    total = 0.0
-    for top in range(0, height - 2 * _SSIM_RADIUS, _STRIP):
-        rows = slice(top, min(top + _STRIP + 2 * _SSIM_RADIUS, height))
-        total += float(_similarity(restored[rows], truth[rows]).sum())
-    return float(total / ((height - 2 * _SSIM_RADIUS) * (width - 2 * _SSIM_RADIUS)))
 
 
 METRICS: dict[str, Metric] = {
@@ -148,16 +124,54 @@ METRICS: dict[str, Metric] = {
         "more halves the squared error.",
         function=psnr,
         definition="with a data range of 1",
+        is_main=True,
     ),
     "ssim": Metric(
         title="SSIM",
         help="Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
         function=ssim,
-        definition=f"with Gaussian weights of sigma {_SSIM_SIGMA:g} px",
+        definition=f"with Gaussian weights of sigma {SIGMA:g} px",
         source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
+        is_main=True,
+    ),
+    "micro_ssim": Metric(
+        title="MicroSSIM",
+        help="Structural similarity made for microscopy: background is subtracted, and the brightness fitted, so that "
+        "empty background does not hide lost structures. Up to 1; higher is better.",
+        function=micro_ssim,
+        definition=f"fitted to each image, background the percentile {BACKGROUND_PERCENTILE:g}",
+        source="Ashesh et al. 2024, arXiv:2408.08747",
+    ),
+    "nrmse": Metric(
+        title="NRMSE",
+        help="Normalised root mean squared error: the usual error relative to the brightness of the ground truth (its "
+        "root mean square above its dark level). 0 is perfect; lower is better.",
+        function=nrmse,
+        definition="the root mean squared error over the root mean square of the scaled truth",
+        higher_is_better=False,
+    ),
+    "rse": Metric(
+        title="RSE",
+        help="Resolution-scaled error of SQUIRREL: the usual error after brightness is fitted, as a share of the "
+        "ground truth's range. 0 is perfect; lower is better. The differences in Compare are its error map.",
+        function=rse,
+        definition="the root mean squared error after a straight line is fitted, without a resolution scaling function",
+        source="Culley et al. 2018, doi:10.1038/nmeth.4605",
+        higher_is_better=False,
+    ),
+    "rsp": Metric(
+        title="RSP",
+        help="Resolution-scaled Pearson coefficient of SQUIRREL: how well restored and true brightness correlate, from "
+        "-1 to 1. Higher is better.",
+        function=rsp,
+        definition="the Pearson correlation of the pixels, without a resolution scaling function",
+        source="Culley et al. 2018, doi:10.1038/nmeth.4605",
     ),
 }
 """Every metric; a new entry appears in all scores, tables, reports and forms."""
+
+MAIN_METRICS = tuple(name for name, metric in METRICS.items() if metric.is_main)
+"""The names of those that are shown where there is little room, unless more are asked for."""
 
 GREY_LEVEL_SCORES: dict[str, Score] = {
     "slope": Score(
@@ -185,7 +199,7 @@ def scale_truth(truth: ArrayLike) -> ScaledTruth:
     InputError
         If the image is not 2D, real and finite, smaller than 11 x 11 px, or if its percentiles coincide.
     """
-    image = checked_frame(truth, "The ground truth", smallest=_SMALLEST)
+    image = checked_frame(truth, "The ground truth", smallest=SMALLEST)
     low, high = percentiles(image, LOW_PERCENTILE, HIGH_PERCENTILE)
     if not high > low:
         raise InputError(
@@ -209,7 +223,7 @@ def align(restored: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     >>> bool(np.allclose(align(3 * truth + 100, truth), truth))
     True
     """
-    restored, truth = _checked_pair(restored, truth)
+    restored, truth = checked_pair(restored, truth, smallest=SMALLEST)
     slope, intercept = fit_line(restored, truth)
     return slope * restored + intercept
 
@@ -246,7 +260,7 @@ def score(restored: ArrayLike, truth: ArrayLike | ScaledTruth, *, aligned: bool 
     >>> truth = rng.poisson(100, (32, 32))
     >>> noisy = truth + rng.normal(0, 5, truth.shape)
     >>> {name: round(value, 2) for name, value in score(noisy, truth).items()}
-    {'psnr': 22.7, 'ssim': 0.88}
+    {'psnr': 22.7, 'ssim': 0.88, 'micro_ssim': 0.88, 'nrmse': 0.15, 'rse': 0.07, 'rsp': 0.89}
     """
     scaled = truth if isinstance(truth, ScaledTruth) else scale_truth(truth)
     image = scaled.match(restored, aligned=aligned)
@@ -267,42 +281,8 @@ def grey_levels(restored: ArrayLike, truth: ArrayLike) -> GreyLevels:
     >>> round(levels.slope, 3), round(levels.intercept, 3), round(levels.r2, 3)
     (0.5, 10.0, 1.0)
     """
-    restored, truth = _checked_pair(restored, truth)
+    restored, truth = checked_pair(restored, truth, smallest=SMALLEST)
     slope, intercept = fit_line(truth, restored)
     if not np.ptp(restored) > 0:
         return GreyLevels(slope=0.0, intercept=float(restored.flat[0]), r2=0.0)
     return GreyLevels(slope, intercept, r2=float(slope**2 * truth.var() / restored.var()))
-
-
-def _similarity(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the structural similarity of every pixel but the border's."""
-    c1, c2 = 0.01**2, 0.03**2
-    mean_r, mean_t = _window_mean(restored), _window_mean(truth)
-    product = mean_r * mean_t
-    squares = mean_r**2 + mean_t**2
-    covariance = _window_mean(restored * truth) - product
-    variances = _window_mean(restored**2 + truth**2) - squares
-    return (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
-
-
-def _window_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    # imported late: it takes half a second, and the viewer's forms do not need it
-    from scipy.ndimage import correlate1d
-
-    # down the columns as a sum of shifted rows, at half the time of the filter, which walks along each column
-    rows = len(image) - 2 * _SSIM_RADIUS
-    mean = sum(weight * image[shift : shift + rows] for shift, weight in enumerate(_SSIM_WEIGHTS))
-    averaged: NDArray[np.float64] = correlate1d(mean, _SSIM_WEIGHTS, axis=1)[:, _SSIM_RADIUS:-_SSIM_RADIUS]
-    return averaged
-
-
-def _checked_pair(restored: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    image = checked_frame(restored, "The restored image", smallest=_SMALLEST)
-    target = checked_frame(truth, "The ground truth", smallest=_SMALLEST)
-    check_equal_shapes(image, target, "The restored image and the ground truth")
-    if not np.ptp(target) > 0:
-        raise InputError(
-            f"The ground truth must have contrast, found {target.flat[0]:g} in every pixel; "
-            "choose a frame that shows structure."
-        )
-    return image, target

@@ -157,9 +157,9 @@ class ScoresOverTime:
         if comparison is None:
             return []
         if comparison.truth is not None:
-            kinds = [(name, INPUT) for name in METRICS]
+            kinds = [(name, INPUT) for name in comparison.metrics]
             if is_there:
-                kinds += [*((name, RESTORED) for name in METRICS), (LEVELS, RESTORED), (COVERAGE, RESTORED)]
+                kinds += [*((name, RESTORED) for name in comparison.metrics), (LEVELS, RESTORED), (COVERAGE, RESTORED)]
         else:
             kinds = [(STRUCTURE, RESTORED), (MEANS, INPUT), (MEANS, RESTORED)] if is_there else []
         keys = (self._key(kind, row, index) for kind, row in kinds)

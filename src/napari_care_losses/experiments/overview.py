@@ -13,7 +13,7 @@ from napari_care_losses.comparison.report.page import STYLE
 from napari_care_losses.comparison.report.svg_plots import Axis, PlotLine, legend, plot, style_of
 from napari_care_losses.comparison.report.tables import csv_text
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.metrics import METRICS
+from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.evaluation.statistics import HEADER, row_cells
@@ -95,7 +95,7 @@ def _results(folder: Path) -> list[Result]:
 def _scores(result: Result) -> Table:
     """Return means and tests of one experiment."""
     rows = {(row.method, row.metric): row for row in result.rows()}
-    shown: dict[str, Score] = {**METRICS, **DETAIL_SCORES}
+    shown: dict[str, Score] = {**{name: METRICS[name] for name in MAIN_METRICS}, **DETAIL_SCORES}
     metrics = [metric for metric in shown if any(key[1] == metric for key in rows)]
     header, lines = ["method"], []
     for metric in metrics:
@@ -138,7 +138,7 @@ def _increases(results: Sequence[Result]) -> Table:
             for found in means:
                 increase = found.get((name, method), math.nan) - found.get((name, INPUT), math.nan)
                 line.append("" if math.isnan(increase) else metric.signed(increase))
-            lines.append(line)
+            lines += [line] if any(line[1:]) else []
     names = [result.name + (" (smoke)" if result.shortfalls else "") for result in results]
     return Table("Average increase over the input", "As in the paper's Table 11.", ["", *names], lines)
 

@@ -59,6 +59,28 @@ def check_equal_shapes(first: NDArray[np.float64], second: NDArray[np.float64], 
         )
 
 
+def checked_pair(
+    restored: ArrayLike, truth: ArrayLike, *, smallest: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a restored image and its ground truth, both (Y, X), as float64.
+
+    Raises
+    ------
+    InputError
+        If one of them is not 2D, real and finite, or smaller than `smallest` px, if they differ in shape, or if the
+        truth is constant.
+    """
+    image = checked_frame(restored, "The restored image", smallest=smallest)
+    target = checked_frame(truth, "The ground truth", smallest=smallest)
+    check_equal_shapes(image, target, "The restored image and the ground truth")
+    if not np.ptp(target) > 0:
+        raise InputError(
+            f"The ground truth must have contrast, found {target.flat[0]:g} in every pixel; "
+            "choose a frame that shows structure."
+        )
+    return image, target
+
+
 def countable(image: NDArray[Any]) -> NDArray[Any]:
     """Return the image in a type numpy and scipy can take percentiles and maxima of without overflow or rounding.
 

@@ -16,7 +16,7 @@ from napari_care_losses.evaluation.statistics import Row
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
-from napari_care_losses.widgets.compare.summary import about_table
+from napari_care_losses.widgets.compare.summary import ComparisonSummary, about_table
 from napari_care_losses.widgets.compare.tables import SummaryTable
 
 
@@ -143,6 +143,20 @@ def test_a_new_metric_gets_a_column(qtbot, monkeypatch) -> None:
     qtbot.addWidget(table)
     rows = [Row("a", "error", 0.25, 0.125, 3), Row("b", "error", 0.5, 0.125, 3)]
     table.show_rows(rows, reference="a", colours={})
-    assert table.horizontalHeaderItem(3).text() == "Error (%)"
-    assert plain(cell(table, 0, 3)) == "0.250 ± 0.125"
-    assert [table.item(row, 3).font().bold() for row in range(2)] == [True, False]
+    last = len(METRICS)
+    assert table.horizontalHeaderItem(last).text() == "Error (%)"
+    assert plain(cell(table, 0, last)) == "0.250 ± 0.125"
+    assert [table.item(row, last).font().bold() for row in range(2)] == [True, False]
+
+
+def test_more_metrics_are_shown_when_asked_for(qtbot) -> None:
+    summary = ComparisonSummary()
+    qtbot.addWidget(summary)
+    shown = {True: [], False: []}
+    for is_all in (False, True, False):
+        summary.more.value = is_all
+        table = summary.table
+        columns = [column for column in range(table.columnCount()) if not table.isColumnHidden(column)]
+        shown[is_all] = [table.horizontalHeaderItem(column).text() for column in columns]
+    assert shown[False] == ["Method", "PSNR (dB)", "SSIM"]
+    assert shown[True] == ["Method", *(metric.label for metric in METRICS.values())]

@@ -8,7 +8,8 @@ from fixtures.scored_layers import FRAMES, PSNR, SHAPE, SSIM, Bench, Slow, is_se
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QApplication
 
-from napari_care_losses.evaluation.frame_scores import INPUT
+from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
+from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.residual import structure_left
 from napari_care_losses.widgets.layers.conversion import shown_index
 from napari_care_losses.widgets.restore.scores import background_scores as judging
@@ -316,3 +317,19 @@ def test_a_truth_with_an_axis_of_one_step_scores_the_same(bench) -> None:
     bench.panel.truth.value = bench.viewer.add_image(bench.truth_data[0], name="one frame", visible=False)
     bench.wait()
     assert bench.shown()[PSNR] == expected
+
+
+def test_more_metrics_are_computed_when_asked_for(bench) -> None:
+    bench.panel.truth.value = bench.truth
+    bench.restore(0, 1)
+    assert bench.shown()[RESTORED, "rse"] == "-"
+    assert not bench.panel.of_truth.titles["rse"].isVisibleTo(bench.panel)
+    bench.panel.of_truth.more.value = True
+    bench.wait()
+    expected = bench.expected(0)
+    shown = {name: bench.shown()[RESTORED, name] for name in expected}
+    assert shown == {name: METRICS[name].text(value, is_short=True) for name, value in expected.items()}
+    assert all(title.isVisibleTo(bench.panel) for title in bench.panel.of_truth.titles.values())
+    # lower is better
+    bold = {row: bench.panel.of_truth.values[row, "rse"].font().bold() for row in (INPUT, RESTORED)}
+    assert bold == {INPUT: False, RESTORED: True}

@@ -164,5 +164,5 @@ def _bar(frame: ShownFrame) -> str:
 
 
 def _scores_text(scores: Mapping[str, float]) -> str:
-    shown = {METRICS[name]: value for name, value in scores.items() if name in METRICS}
+    shown = {METRICS[name]: value for name, value in scores.items() if name in METRICS and METRICS[name].is_main}
     return ", ".join(f"{metric.title} {metric.with_unit(value)}" for metric, value in shown.items())

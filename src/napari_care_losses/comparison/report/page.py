@@ -75,7 +75,11 @@ def _scores(report: ComparisonReport) -> str:
     measured = [row for row in report.rows if row.metric in METRICS]
     detail = [row for row in report.rows if row.metric in DETAIL_SCORES]
     levels = [row for row in report.rows if row.metric not in METRICS and row.metric not in DETAIL_SCORES]
-    parts = [score_table(measured, report.reference), *(f"<p>{text}</p>" for text in _score_texts(report))]
+    main, more = ([row for row in measured if METRICS[row.metric].is_main is is_main] for is_main in (True, False))
+    parts = [score_table(main, report.reference), *(f"<p>{text}</p>" for text in _score_texts(report))]
+    if more:
+        helps = " ".join(METRICS[name].help for name in dict.fromkeys(row.metric for row in more))
+        parts.append(f"<h3>More metrics</h3>{score_table(more, report.reference)}<p>{escape(helps)}</p>")
     if detail:
         parts.append(
             f"<h3>Detail</h3>{score_table(detail, report.reference)}<p>Fourier ring correlation with the truth: its "

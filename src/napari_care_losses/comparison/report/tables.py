@@ -48,10 +48,11 @@ def score_table(rows: Sequence[Row], reference: str | None) -> str:
 
 
 def image_table(report: ComparisonReport) -> str:
-    """Return a table with the scores of the first `LISTED_IMAGES` images."""
+    """Return a table with the main scores of the first `LISTED_IMAGES` images."""
     methods = list(report.scores)
     frames = sorted({frame for rows in report.scores.values() for frame in rows})
-    metrics = [name for name in METRICS if any(name in row for rows in report.scores.values() for row in rows.values())]
+    held = {name for rows in report.scores.values() for row in rows.values() for name in row}
+    metrics = [name for name, metric in METRICS.items() if metric.is_main and name in held]
     groups = "".join(f'<th colspan="{len(metrics)}">{escape(method)}</th>' for method in methods)
     heads = "".join(f"<th>{escape(describe_score(metric).label)}</th>" for _ in methods for metric in metrics)
     lines = []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from magicgui.widgets import CheckBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.compare.tables import SummaryTable
+from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.run_bar import show_text
 
@@ -31,6 +33,8 @@ class ComparisonSummary(QGroupBox):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__("Result", parent)
         self.table = SummaryTable()
+        self.more = CheckBox(text="More metrics", tooltip=tooltip("Show all metrics. The report has them in any case."))
+        self.more.changed.connect(self.table.show_all)
         self.about, self.reason = QLabel(wordWrap=True), QLabel(wordWrap=True)
         all_images, table = "The window with all images side by side.", "Means, spreads, differences and tests"
         report = "One HTML page with pictures, table and settings, and the scores of every frame as CSV beside it."
@@ -41,7 +45,7 @@ class ComparisonSummary(QGroupBox):
         buttons = QGridLayout()
         for place, button in enumerate((self.panels, self.export, self.copy, self.layers)):
             buttons.addWidget(button, *divmod(place, 2))
-        parts = self.table, self.about, buttons, self.reason
+        parts = self.table, self.more.native, self.about, buttons, self.reason
         arrange(QVBoxLayout(self), *parts, spacing=6, margins=(2, 4, 2, 4))
         self.clear()
 
@@ -49,6 +53,7 @@ class ComparisonSummary(QGroupBox):
         """Remove the table."""
         self.table.setRowCount(0)
         self.table.hide()
+        self.more.native.hide()
         show_text(self.about, "")
 
     def show_rows(self, rows: Sequence[Row], results: ComparisonResults, *, colours: Mapping[str, str]) -> None:
@@ -56,6 +61,7 @@ class ComparisonSummary(QGroupBox):
         plan = results.plan
         self.table.show_rows(rows, reference=plan.reference, colours=colours)
         self.table.setVisible(bool(rows))
+        self.more.native.setVisible(bool(rows))
         reference = TITLES.get(plan.reference, plan.reference)
         count = max((row.count for row in rows), default=0)
         show_text(self.about, about_table(count, reference=reference, independent=plan.independent))

@@ -57,10 +57,19 @@ class SummaryTable(_ScoreTable):
         self.verticalHeader().setVisible(False)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.show_all(False)
+
+    def show_all(self, is_all: bool) -> None:
+        """Show all metrics, beside one another, or the main ones only."""
+        for column, metric in enumerate(METRICS.values(), 1):
+            self.setColumnHidden(column, not (is_all or metric.is_main))
+        policy = Qt.ScrollBarPolicy
+        self.setHorizontalScrollBarPolicy(policy.ScrollBarAlwaysOn if is_all else policy.ScrollBarAlwaysOff)
+        mode = QHeaderView.ResizeMode
+        self.horizontalHeader().setSectionResizeMode(0, mode.ResizeToContents if is_all else mode.Stretch)
+        self._fit_height()
 
     def show_rows(self, rows: Sequence[Row], *, reference: str, colours: Mapping[str, str]) -> None:
         """Show a summary."""
@@ -82,8 +91,12 @@ class SummaryTable(_ScoreTable):
                     about = row_about(row, reference=TITLES.get(reference, reference))
                     self.setItem(line, column, _cell(text, is_bold=method in best[name], about=about, size=size))
         self.resizeRowsToContents()
-        header = self.horizontalHeader().sizeHint().height()
-        self.setFixedHeight(self.verticalHeader().length() + header + 2 * self.frameWidth())
+        self._fit_height()
+
+    def _fit_height(self) -> None:
+        height = self.verticalHeader().length() + self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth()
+        is_scrolled = self.horizontalScrollBarPolicy() == Qt.ScrollBarPolicy.ScrollBarAlwaysOn
+        self.setFixedHeight(height + is_scrolled * self.horizontalScrollBar().sizeHint().height())
 
 
 class FrameTable(QWidget):

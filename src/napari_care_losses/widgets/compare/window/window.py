@@ -10,7 +10,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSlider, QSplitter, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
-from napari_care_losses.evaluation.metrics import METRICS
+from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.compare.colors import difference_table, panel_colours
 from napari_care_losses.widgets.compare.results import TITLES, TRUTH
@@ -170,13 +170,13 @@ class ComparisonView(QWidget):
         last = len(self.results.plan.frames) - 1
         self.frame_label.setText(f"Frame {self.index} / {last}")
         scores = self.results.frame_scores(self.index)
-        best = {metric: best_of(metric, {name: row[metric] for name, row in scores.items()}) for metric in METRICS}
+        best = {metric: best_of(metric, {name: row[metric] for name, row in scores.items()}) for metric in MAIN_METRICS}
         for name, panel in self.grid.panels.items():
             panel.title.setText(TITLES.get(name, name))
             panel.scores.setText(
                 " · ".join(
-                    _marked(metric.with_unit(scores[name][key], is_short=True), is_bold=name in best[key])
-                    for key, metric in METRICS.items()
+                    _marked(METRICS[key].with_unit(scores[name][key], is_short=True), is_bold=name in best[key])
+                    for key in MAIN_METRICS
                     if name in scores
                 )
             )

@@ -66,7 +66,14 @@ class BackgroundScores(QObject):
         return self._job.is_running or self._starting.isActive()
 
     def comparison(
-        self, source: Image, restored: Image | None, truth: Image | None, uncertainty: Image | None, *, aligned: bool
+        self,
+        source: Image,
+        restored: Image | None,
+        truth: Image | None,
+        uncertainty: Image | None,
+        *,
+        aligned: bool,
+        metrics: tuple[str, ...],
     ) -> Comparison:
         """Return what compares some layers; equal as long as their data are the same.
 
@@ -88,7 +95,7 @@ class BackgroundScores(QObject):
             raise InputError(
                 f"The ground truth is {_size(found)}, the input {_size(whole)}: they must show the same frames."
             )
-        return Comparison(of_input, of_result, of_truth, of_uncertainty, aligned=aligned)
+        return Comparison(of_input, of_result, of_truth, of_uncertainty, aligned=aligned, metrics=metrics)
 
     def start(self, comparison: Comparison | None, index: int, line: range, done: set[int]) -> None:
         """Score frame `index`, then those of `line`, then all others that are done; drop earlier requests."""

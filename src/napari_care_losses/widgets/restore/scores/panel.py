@@ -135,7 +135,12 @@ class ScorePanel(QGroupBox):
         try:
             if source is not None:
                 comparison = self._background.comparison(
-                    source, self._restored, truth, self._uncertainty, aligned=self.of_truth.aligned.value
+                    source,
+                    self._restored,
+                    truth,
+                    self._uncertainty,
+                    aligned=self.of_truth.aligned.value,
+                    metrics=self.of_truth.metrics,
                 )
                 self._axis = time_axis(source)
         except InputError as error:
@@ -179,6 +184,7 @@ class ScorePanel(QGroupBox):
         self._background.data_changed.connect(self._on_data)
         self.truth.changed.connect(self.rescore)
         self.of_truth.aligned.changed.connect(self.rescore)
+        self.of_truth.more.changed.connect(self.rescore)
         CloseGuard(self).closed.connect(self.stop)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.events.theme.connect(self._on_theme)
@@ -245,7 +251,8 @@ class ScorePanel(QGroupBox):
                 self.plot.setVisible(False)
             return
         plot = self.plot or self._make_plot()
-        plot.set_quantities({name: metric.label for name, metric in METRICS.items()} if has_truth else BLIND_VALUES)
+        of_truth = {name: METRICS[name].label for name in self.of_truth.metrics}
+        plot.set_quantities(of_truth if has_truth else BLIND_VALUES)
         plot.set_axis(axis.label, axis.values())
         plot.set_shown(axis.step_of(self._index))
         kind = plot.quantity.value

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from magicgui.widgets import CheckBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
-from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP, METRICS
+from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP, MAIN_METRICS, METRICS
 from napari_care_losses.evaluation.residual import measurable
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.layout import arrange
@@ -34,6 +34,9 @@ class TruthScores(QWidget):
         self.aligned = CheckBox(value=True, text="Align brightness first", tooltip=tooltip(ALIGNMENT_HELP))
         self.heading = QLabel()
         self.heading.setToolTip(tooltip("The frame the slider stands on; the first is 0, as beside the slider."))
+        others = ", ".join(metric.title for name, metric in METRICS.items() if name not in MAIN_METRICS)
+        self.more = CheckBox(text="More metrics", tooltip=tooltip(f"Compute and show {others} too."))
+        self.titles = {name: QLabel(metric.label) for name, metric in METRICS.items()}
         self.values = {(row, name): _right(UNKNOWN) for row in ROWS for name in METRICS}
         self.levels = text_line(
             "Slope and R2 of the line through restored against true grey levels, before any alignment. Ratios, "
@@ -43,7 +46,17 @@ class TruthScores(QWidget):
             "Checks the uncertainty: its 50 % interval should hold half of the true grey levels, its 90 % interval "
             "nine in ten. With fewer, the uncertainty is too small; with more, it is too large."
         )
-        arrange(QVBoxLayout(self), self.aligned.native, self._make_table(), self.levels, self.coverage, spacing=6)
+        boxes = QHBoxLayout()
+        boxes.addWidget(self.aligned.native)
+        boxes.addWidget(self.more.native)
+        arrange(QVBoxLayout(self), boxes, self._make_table(), self.levels, self.coverage, spacing=6)
+        self.more.changed.connect(self._show_lines)
+        self._show_lines()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that are shown."""
+        return tuple(METRICS) if self.more.value else MAIN_METRICS
 
     def show_scores(self, known: FrameScores, heading: str, *, is_whole: bool = True) -> None:
         """Show the scores so far of a frame, the best in bold; unless it `is_whole`, more are to come."""
@@ -69,15 +82,19 @@ class TruthScores(QWidget):
     def _make_table(self) -> QGridLayout:
         grid = QGridLayout()
         grid.addWidget(self.heading, 0, 0)
-        for column, metric in enumerate(METRICS.values(), 1):
-            title = _right(metric.label)
-            title.setToolTip(tooltip(metric.help))
-            grid.addWidget(title, 0, column)
-        for line, (row, text) in enumerate(ROWS.items(), 1):
-            grid.addWidget(QLabel(text), line, 0)
-            for column, name in enumerate(METRICS, 1):
+        for column, text in enumerate(ROWS.values(), 1):
+            grid.addWidget(_right(text), 0, column)
+        for line, (name, title) in enumerate(self.titles.items(), 1):
+            title.setToolTip(tooltip(METRICS[name].help))
+            grid.addWidget(title, line, 0)
+            for column, row in enumerate(ROWS, 1):
                 grid.addWidget(self.values[row, name], line, column)
         return grid
+
+    def _show_lines(self) -> None:
+        for name, title in self.titles.items():
+            for label in (title, *(self.values[row, name] for row in ROWS)):
+                label.setVisible(name in self.metrics)
 
 
 class BlindScores(QWidget):
