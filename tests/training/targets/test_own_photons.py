@@ -50,19 +50,35 @@ def test_both_parts_have_the_mean_of_the_image():
         assert np.polyfit(image.ravel(), part.mean(0).ravel(), 1)[0] == pytest.approx(1, abs=0.02)
 
 
-@pytest.mark.parametrize("read_noise", [0.0, 4.0])
-def test_the_noise_of_input_and_target_is_independent(read_noise):
-    truth = 3.0 * light() + 50
-    found = noise_correlation(lambda seed: recorded(light(), read_noise=read_noise, seed=seed), truth)
-    # the image itself in both places: the target's noise is then most of the input's
-    assert abs(found) < 0.02
+@pytest.mark.parametrize(
+    ("photons", "read_noise"), [(1, 0), (1, 0.3), (1, 1), (1, 5), (3, 2), (10, 0.5), (10, 5), (100, 5)]
+)
+def test_the_noise_of_input_and_target_is_independent(photons, read_noise):
+    field = photons * light(0.1, 1.0)
+    truth = 3.0 * field + 50
+    drawn = []
+    for seed in range(4):
+        image = recorded(field, read_noise=3.0 * read_noise, seed=seed)
+        drawn.append([part[0] for part in splits(image, 1)])
+        # no part is darker or brighter than the image, whatever lies below black
+        spread = np.sqrt((field.mean() + read_noise**2) / 0.05 / field.size)
+        assert drawn[-1][0].mean() == pytest.approx(image.mean(), abs=3.0 * spread)
+        assert drawn[-1][1].mean() == pytest.approx(image.mean(), abs=4 * 3.0 * spread)
+    given, target = (np.stack(parts).ravel() - np.tile(truth.ravel(), 4) for parts in zip(*drawn, strict=True))
+    assert abs(np.corrcoef(given, target)[0, 1]) < 0.03
+    # the mean of the target's noise, given that of the input, relative to the noise of a pixel: no dependence at all
+    groups = target[np.argsort(given)].reshape(16, -1)
+    means = groups.mean(1) - target.mean()
+    chance = groups.var(1).mean() / groups.shape[1]
+    assert (np.square(means).mean() - chance) / (9 * (field.mean() + read_noise**2)) < 0.1**2
 
 
 def test_noise_that_does_not_grow_with_brightness_is_split_too():
     truth = 1000 + 20 * light()
     make = lambda seed: truth + np.random.default_rng(seed).normal(0, 30, truth.shape)  # noqa: E731
-    gain, offset = split_of(truth, NoiseModel(least=900.0))
-    assert gain * (truth.mean() - offset) == pytest.approx(900)
+    gain, black, read_noise = split_of(truth, NoiseModel(least=900.0))
+    assert gain * (truth.mean() - black) == pytest.approx(900)
+    assert read_noise == 0
     assert abs(noise_correlation(make, truth)) < 0.03
 
 

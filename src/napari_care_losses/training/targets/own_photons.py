@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_care_losses.images.checks import countable
 from napari_care_losses.images.noise.estimate import estimate_noise
+from napari_care_losses.images.noise.photons import AROUND, draw_photons, light_around, read_noise_of
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.training.targets.base import MAX_CHECKED, Exposures, Target
 
@@ -32,6 +33,13 @@ BRIGHT = 99.0
 MANY = 1e4
 """Photons of a pixel at which their noise is as good as normally distributed."""
 
+LEAST_READ_NOISE = 0.25
+"""Variance of the read noise, in photons squared, below which it is not told from the photons: gains that vary from
+photon to photon, as of EMCCDs, would be taken for it."""
+
+MARGIN = int(4 * AROUND)
+"""Pixels beside a patch from which the light in it is known."""
+
 MOST, LEAST_NOISE = 1e8, 1e-6
 """Photons of a pixel that no camera counts; noise relative to an image's contrast that is none."""
 
@@ -45,9 +53,14 @@ class OwnPhotons(Target):
 
     .. math:: k_1 \sim B(k, q), \quad x = k_1 g / q + o, \quad t = (k - k_1) g / (1 - q) + o
 
-    where :math:`B` is the binomial distribution. Of Poisson noise the two are independent. Read noise moves the zero
-    of the variance, so that it counts as photons in the dark. Noise that does not grow with brightness is split as
-    that of many photons, which is normally distributed.
+    where :math:`B` is the binomial distribution. Of Poisson noise the two are independent.
+
+    Read noise moves the zero of the variance, and levels below black would be lost. So where it is more than half a
+    photon, :math:`k` is drawn from its distribution given :math:`y` and the light around it
+    (`napari_care_losses.images.noise.photons`), and the rest :math:`n = y - o - k g`, of variance :math:`s^2`, is split
+    too, :math:`n_1 \sim N(q n, q (1 - q) s^2)`: both sums are independent (data thinning, Neufeld et al. 2024,
+    arXiv:2301.07276). Noise that does not grow with brightness is split as that of many photons, which
+    is normally distributed. The mean of input and target is always the image's.
     """
 
     name: ClassVar[str] = "self"
@@ -83,8 +96,8 @@ class OwnPhotons(Target):
         for pair in evenly_spaced(pairs, MAX_CHECKED):
             noise = estimate_noise(pair.low)
             if grows_with_brightness(noise, float(pair.low.mean())):
-                gain, offset = split_of(pair.low, noise)
-                photons.append((float(np.percentile(countable(pair.low), BRIGHT)) - offset) / gain)
+                gain, black, _ = split_of(pair.low, noise)
+                photons.append((float(np.percentile(countable(pair.low), BRIGHT)) - black) / gain)
         return [f"By their noise, bright pixels hold about {np.median(photons):.2g} photons."] if photons else []
 
 
@@ -93,31 +106,54 @@ class PhotonSplit:
 
     def __init__(self, share: Share, patch_size: int) -> None:
         self._size, self._image = patch_size, share.pair.low[share.region]
-        self._gain, self._offset = split_of(share.pair.low, estimate_noise(share.pair.low))
+        self._gain, self._black, self._read_noise = split_of(share.pair.low, estimate_noise(share.pair.low))
 
     def draw(
         self, top: int, left: int, rng: np.random.Generator, *, augmented: bool
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return an input and a target patch (Y, X)."""
-        image = self._image[top : top + self._size, left : left + self._size]
-        photons = np.maximum((image.astype(np.float64) - self._offset) / self._gain, 0)
-        # rounded at random, so that their mean stays
-        count = np.floor(photons + rng.random(photons.shape)).astype(np.int64)
+        around = tuple(slice(max(0, start - MARGIN), start + self._size + MARGIN) for start in (top, left))
+        patch = tuple(slice(min(start, MARGIN), min(start, MARGIN) + self._size) for start in (top, left))
+        levels = (self._image[around].astype(np.float64) - self._black) / self._gain
         share = rng.uniform(*SHARES)
-        given = rng.binomial(count, share)
-        return given * (self._gain / share) + self._offset, (count - given) * (self._gain / (1 - share)) + self._offset
+        if self._read_noise:
+            light, levels = light_around(levels)[patch], levels[patch]
+            count = draw_photons(levels, light, self._read_noise, rng)
+            rest = levels - count
+            deviation = np.sqrt(share * (1 - share) * self._read_noise)
+            given_rest = share * rest + deviation * rng.standard_normal(rest.shape)
+        else:
+            # what lies below black is taken from all around, so that no pixel shows its own in both
+            rest, levels = light_around(np.minimum(levels, 0))[patch], np.maximum(levels[patch], 0)
+            # rounded at random, so that their mean stays
+            count = np.floor(levels + rng.random(levels.shape))
+            given_rest = share * rest
+        given = rng.binomial(count.astype(np.int64), share) + given_rest
+        kept = count + rest - given
+        return given * (self._gain / share) + self._black, kept * (self._gain / (1 - share)) + self._black
 
 
-def split_of(image: NDArray[Any], noise: NoiseModel) -> tuple[float, float]:
-    """Return the grey levels of one photon and of none, by the noise of an image (Y, X)."""
+def split_of(image: NDArray[Any], noise: NoiseModel) -> tuple[float, float, float]:
+    """Return how the noise of an image (Y, X) is split.
+
+    Returns
+    -------
+    gain, black : float
+        The grey levels of one photon more, and of none.
+    read_noise : float
+        Its variance in photons squared; 0 where it is left in the photons.
+    """
     mean = float(image.mean(dtype=np.float64))
     if grows_with_brightness(noise, mean):
-        return noise.slope, -noise.intercept / noise.slope
+        gain, offset = noise.slope, -noise.intercept / noise.slope
+        read_noise = read_noise_of((image.astype(np.float64) - offset) / gain)
+        read_noise = read_noise if read_noise >= LEAST_READ_NOISE else 0.0
+        return gain, offset + gain * read_noise, read_noise
     # of an image without any noise, there must be some to split
     least = LEAST_NOISE * float(image.std(dtype=np.float64))
     variance = max(float(noise.variance(mean)), least**2)
     gain = float(np.sqrt(variance / MANY))
-    return gain, mean - variance / gain
+    return gain, mean - variance / gain, 0.0
 
 
 def grows_with_brightness(noise: NoiseModel, mean: float) -> bool:
