@@ -143,6 +143,10 @@ BAD = {
     "simulate: count": ("simulate actin --out new --size 64 --count 0", "count"),
     "simulate: size": ("simulate actin --out new --size 3", "at least 16 px"),
     "simulate: exposure": ("simulate actin --out new --size 64 --low-ms -1", "low_ms"),
+    "simulate: interval": (
+        "simulate dendra --out new --size 64 --interval 0",
+        "interval_s must be a number above zero",
+    ),
     "simulate: seed": ("simulate actin --out new --size 64 --seed -1", "seed"),
     "simulate: missing folder": ("simulate actin --out none/new --size 64 --count 1", "none/new cannot be made"),
     "simulate: a file": ("simulate actin --out low.tif --size 64 --count 1", "low.tif cannot be made"),

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from fixtures.cli_runs import in_a_process, save_model, status_of, write
 from fixtures.random_models import needs_openvino
 
 from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
-from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pairs
 
 pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
 
@@ -218,6 +220,14 @@ class TestSimulate:
             exposures = ("--low-ms", exposure, "--high-ms", 400)
             assert status_of("simulate", "actin", "--out", out, "--size", 64, "--count", 1, *exposures) == 0
         assert tifffile.imread("bright/low.tif").mean() > tifffile.imread("dim/low.tif").mean() + 1
+
+    def test_a_movie_of_any_structure_says_how_far_apart_its_frames_are(self, folder):
+        size = ("--size", 64, "--count", 2)
+        for out, options in (("mine", ("--kind", "movie", "--interval", 5)), ("usual", ("--kind", "movie"))):
+            assert status_of("simulate", "actin", "--out", out, *size, *options) == 0
+        assert status_of("simulate", "actin", "--out", "fields", *size) == 0
+        steps = {out: read_stack(Path(out) / "low.tif").calibration.time_step for out in ("mine", "usual", "fields")}
+        assert steps == {"mine": 5.0, "usual": STRUCTURES["actin"].interval_s, "fields": None}
 
 
 def test_a_failure_not_caused_by_the_input_ends_with_status_1(folder, capsys, monkeypatch):

@@ -7,12 +7,10 @@ import pytest
 
 from napari_care_losses.errors import InputError, ParameterError
 from napari_care_losses.simulation.microscope import Microscope, MicroscopeRange, blur, record
-from napari_care_losses.simulation.motion import MovingCell
 from napari_care_losses.simulation.pairs_and_movies import (
     STRUCTURES,
     ImagingConditions,
     draw_structure,
-    simulate_movie,
     simulate_pair,
     simulate_pairs,
 )
@@ -186,17 +184,6 @@ def test_a_field_does_not_depend_on_how_many_are_made():
     assert (high[0] != high[1]).any()
 
 
-@every_structure
-def test_a_movie_shows_the_same_cells_moving(name):
-    low, high = simulate_movie(name, 15, SHAPE, seed=11)
-    assert low.shape == high.shape == (15, *SHAPE)
-    assert low.dtype == high.dtype == np.uint16
-    assert correlation(low[10], high[10]) > 0.3
-    near, far = correlation(high[0], high[1]), correlation(high[0], high[14])
-    assert near > 0.95
-    assert far < near - 0.02
-
-
 def test_pixels_of_a_sensor_differ_and_stay_as_they_are():
     camera = dataclasses.replace(EVEN, offset_spread=4.0, read_noise_spread=0.5)
     frames = np.stack([expose(np.zeros((64, 64)), 1.0, camera, rng(i), 1.0) for i in range(60)]).astype(float)
@@ -230,49 +217,6 @@ def test_every_field_draws_its_own_microscope():
         MicroscopeRange(haze=(2.0, 3.0)).draw(rng(0))
 
 
-def resting(cell, **changes):
-    """Return a cell in one frame, at rest but for the changes."""
-    zero = {"drift": np.zeros((1, 2)), "spots": np.zeros((1, len(cell.spots), 2)), "parting": np.zeros((1, 2))}
-    angles = {name: np.zeros(1) for name in ("angle", "strain", "phase")}
-    return MovingCell(**{"cell": cell, "daughters": (), **zero, **angles, **changes})
-
-
-def test_cells_at_rest_do_not_move_and_moved_cells_keep_their_light():
-    cells = STRUCTURES["dendra"].draw((512, 512), rng(3), 0.5)
-    cell = max(cells, key=lambda each: float(each.density.sum()))
-    (rest,) = resting(cell).at(0)
-    np.testing.assert_allclose(rest.density, cell.density, atol=1e-4)
-    np.testing.assert_allclose(rest.spots, cell.spots, atol=1e-3)
-    (drifted,) = resting(cell, drift=np.array([[3.4, -7.0]])).at(0)
-    assert drifted.corner == (cell.corner[0] + 3, cell.corner[1] - 7)
-    assert drifted.density.sum() == pytest.approx(cell.density.sum(), rel=0.02)
-    np.testing.assert_allclose(drifted.spots[:, :2] - cell.spots[:, :2], [[3.4, -7.0]] * len(cell.spots), atol=1e-3)
-
-
-def test_a_dividing_cell_becomes_two_that_share_its_light():
-    cells = STRUCTURES["dendra"].draw((512, 512), rng(3), 0.5)
-    cell = max(cells, key=lambda each: float(each.density.sum()))
-    moving = next(
-        found for seed in range(50) if (found := MovingCell.drawn(cell, 60, rng(seed), divides=True)).daughters
-    )
-    assert len(moving.at(0)) == 1
-    before, after = moving.at(0)[0], moving.at(59)
-    assert len(after) == 2
-    lights = [float(daughter.density.sum()) for daughter in after]
-    assert sum(lights) == pytest.approx(before.density.sum(), rel=0.03)
-    assert min(lights) > 0.3 * sum(lights)
-    assert sum(len(daughter.spots) for daughter in after) == len(cell.spots)
-    assert np.linalg.norm(moving.parting[59]) > 5
-
-
-def test_bleaching_takes_the_share_stated():
-    conditions = ImagingConditions(microscope=Microscope(background=0.0))
-    _, high = simulate_movie("dendra", 6, SHAPE, conditions, seed=2, bleaching=0.5)
-    _, steady = simulate_movie("dendra", 6, SHAPE, conditions, seed=2)
-    kept = (high.mean(axis=(1, 2)) - 100) / (steady.mean(axis=(1, 2)) - 100)
-    np.testing.assert_allclose(kept, 0.5 ** (np.arange(6) / 5), rtol=0.02)
-
-
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
@@ -282,6 +226,7 @@ def test_bleaching_takes_the_share_stated():
         ({"low_ms": -1.0}, ParameterError, "low_ms must be a number above zero, found -1"),
         ({"high_ms": 0.0}, ParameterError, "high_ms"),
         ({"low_ms": float("nan")}, ParameterError, "low_ms"),
+        ({"interval_s": 0}, ParameterError, "interval_s must be a number above zero, found 0"),
         ({"brightness": 0.0}, ParameterError, "brightness"),
         ({"brightness": (2.0, 1.0)}, ParameterError, "range from low to high"),
         ({"zoom": (1.0, 2.0, 3.0)}, ParameterError, "zoom.*two numbers"),
@@ -299,10 +244,6 @@ def test_bad_input_says_what_was_expected(change, error, words):
 def test_bad_counts_densities_and_optics_are_refused():
     with pytest.raises(ParameterError, match="count"):
         simulate_pairs("actin", 0, (64, 64), seed=1)
-    with pytest.raises(ParameterError, match="frames"):
-        simulate_movie("dendra", 0, (64, 64), seed=1)
-    with pytest.raises(ParameterError, match="bleaching"):
-        simulate_movie("dendra", 2, (64, 64), seed=1, bleaching=1.0)
     with pytest.raises(InputError, match="not negative"):
         expose(np.full((32, 32), -1.0), 1.0, Microscope(), rng(), 1.0)
     with pytest.raises(ParameterError, match="photons_per_ms"):

@@ -9,6 +9,8 @@ from napari_care_losses.cli.common import path_option
 if TYPE_CHECKING:
     import argparse
 
+KINDS = ("fields", "movie")
+
 
 def add_simulate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
@@ -18,7 +20,15 @@ def add_simulate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=path_option, required=True, help="Folder for low.tif and high.tif; made if missing."
     )
-    parser.add_argument("--count", type=int, default=9, help="Fields of view, or frames of a dendra movie (9).")
+    parser.add_argument(
+        "--kind", choices=KINDS, help="Fields of view, or one movie; by default a movie of dendra, fields of others."
+    )
+    parser.add_argument("--count", type=int, default=9, help="Fields of view, or frames of a movie (9).")
+    parser.add_argument(
+        "--interval",
+        type=float,
+        help="Seconds between the frames of a movie; by default as fast as the structure moves.",
+    )
     parser.add_argument("--size", type=int, default=512, help="Width and height in pixels (512).")
     parser.add_argument("--low-ms", type=float, help="Low exposure in milliseconds.")
     parser.add_argument("--high-ms", type=float, help="High exposure in milliseconds.")
@@ -26,23 +36,28 @@ def add_simulate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_simulate(options: argparse.Namespace) -> None:
-    """Write simulated pairs."""
+    """Write simulated pairs or a movie."""
     from napari_care_losses.images.frames import Calibration, Frames
     from napari_care_losses.io.stacks import save_stack
     from napari_care_losses.io.whole_files import make_folder
     from napari_care_losses.simulation.microscope import Microscope
-    from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pairs
-
-    simulated = (simulate_movie if options.structure == "dendra" else simulate_pairs)(
-        options.structure,
-        options.count,
-        (options.size, options.size),
-        ImagingConditions(low_ms=options.low_ms, high_ms=options.high_ms),
-        seed=options.seed,
+    from napari_care_losses.simulation.pairs_and_movies import (
+        STRUCTURES,
+        ImagingConditions,
+        simulate_movie,
+        simulate_pairs,
     )
-    make_folder(options.out)
+
+    conditions = ImagingConditions(low_ms=options.low_ms, high_ms=options.high_ms, interval_s=options.interval)
+    is_movie = (options.kind or ("movie" if options.structure == "dendra" else "fields")) == "movie"
+    simulated = (simulate_movie if is_movie else simulate_pairs)(
+        options.structure, options.count, (options.size, options.size), conditions, seed=options.seed
+    )
+    interval_s = conditions.interval_s or STRUCTURES[options.structure].interval_s
     pixel = Microscope().pixel_size
+    calibration = Calibration(pixel_size=(pixel, pixel), time_step=interval_s if is_movie else None)
+    make_folder(options.out)
     for name, stack in zip(("low", "high"), simulated, strict=True):
         path = options.out / f"{name}.tif"
-        save_stack(path, Frames(stack, "TYX", Calibration(pixel_size=(pixel, pixel))))
+        save_stack(path, Frames(stack, "TYX", calibration))
         print(path)

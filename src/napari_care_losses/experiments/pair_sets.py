@@ -91,7 +91,8 @@ class SimulatedSet:
 
     def identity(self) -> dict[str, Any]:
         """Return plain values that are equal for equal sets."""
-        return {**vars(self), "low_ms": list(self.low_ms)}
+        interval = {"interval_s": STRUCTURES[self.structure].interval_s} if self.is_movie else {}
+        return {**vars(self), **interval, "low_ms": list(self.low_ms)}
 
     def stacks(self) -> Stacks:
         """Simulate it."""
@@ -110,7 +111,10 @@ class SimulatedSet:
                 for i in range(self.count)
             ]
             low, high = (np.stack(images) for images in zip(*fields, strict=True))
-        calibration = Calibration(pixel_size=(Microscope().pixel_size,) * 2)
+        calibration = Calibration(
+            pixel_size=(Microscope().pixel_size,) * 2,
+            time_step=STRUCTURES[self.structure].interval_s if self.is_movie else None,
+        )
         return Stacks(Frames(low, "TYX", calibration), Frames(high, "TYX", calibration))
 
 

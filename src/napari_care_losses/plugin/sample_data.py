@@ -47,8 +47,7 @@ def dendra_sample() -> list[LayerData]:
         Layer data (image of uint16, shape (30, 384, 384); options; "image"): the hidden ground truth, then the input.
     """
     low, high = simulate_movie("dendra", _TIME_POINTS, (384, 384), seed=_SEEDS["dendra"], bleaching=0.2)
-    # in the paper's movies, a time point lasts as long as its long exposure
-    return _layers("dendra", low, high, first_step=STRUCTURES["dendra"].high_ms / 1000, first_unit="s", first_axis="t")
+    return _layers("dendra", low, high, first_step=STRUCTURES["dendra"].interval_s, first_unit="s", first_axis="t")
 
 
 def _fields(name: str) -> list[LayerData]:

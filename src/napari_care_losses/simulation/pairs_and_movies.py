@@ -24,7 +24,7 @@ from napari_care_losses.simulation.microscope import (
     checked_shape,
     record,
 )
-from napari_care_losses.simulation.motion import MovingCell
+from napari_care_losses.simulation.motion import Motion, MovingCell
 from napari_care_losses.simulation.points import draw_beads, draw_microtubules, draw_vesicles
 from napari_care_losses.simulation.structures import Cell, assemble, draw_actin, draw_dendra, draw_mitochondria
 from napari_care_losses.simulation.tissue import draw_membranes, draw_nuclei, draw_tissue
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # bytes per pixel that simulating one frame takes
 _BYTES_AT_WORK = 60
+PX_PER_UM = 1 / 0.108
+"""Pixels in which a um of a cell is drawn at zoom 1."""
 Variation = float | tuple[float, float]
 
 
@@ -50,24 +52,68 @@ class Structure:
     """Photons detected per pixel and millisecond at a density of 1."""
     low_ms: float
     high_ms: float
+    interval_s: float = 0.4
+    """Time between the frames of a movie in s."""
+    motion: Motion = field(default_factory=Motion)
+    """How fast cells and what they hold move."""
     divides: bool = False
     """Whether cells divide in a movie."""
 
 
+_ACTIN = Motion(flow=(0.01, 0.05))
+_MITOCHONDRIA = Motion(organelles=0.05, radius=1.0, transport=(0.1, 0.3), run_s=9.0, diffusion=0.001)
+_VESICLES = Motion(organelles=0.05)
+_NUCLEI = Motion(turn=0.001, flow=(0.0005, 0.002), period_s=(1000.0, 2000.0))
+_SHEET = Motion(crawl=(0.0003, 0.002), flow=(0.0005, 0.002), period_s=(1000.0, 2000.0))
+# beads move with the stage alone
+_STAGE = Motion(crawl=(0.0005, 0.002), turn=0.0, flow=(0.0, 0.0))
+
 STRUCTURES: dict[str, Structure] = {
-    "actin": Structure(title="Actin", draw=draw_actin, photons_per_ms=12.0, low_ms=1.0, high_ms=100.0),
+    "actin": Structure(title="Actin", draw=draw_actin, photons_per_ms=12.0, low_ms=1.0, high_ms=100.0, motion=_ACTIN),
     "mitochondria": Structure(
-        title="Mitochondria", draw=draw_mitochondria, photons_per_ms=3.0, low_ms=1.0, high_ms=100.0
+        title="Mitochondria",
+        draw=draw_mitochondria,
+        photons_per_ms=3.0,
+        low_ms=1.0,
+        high_ms=100.0,
+        interval_s=1.0,
+        motion=_MITOCHONDRIA,
     ),
     "dendra": Structure(title="Dendra", draw=draw_dendra, photons_per_ms=0.7, low_ms=10.0, high_ms=400.0, divides=True),
-    "nuclei": Structure(title="Nuclei", draw=draw_nuclei, photons_per_ms=14.0, low_ms=1.0, high_ms=100.0),
-    "membranes": Structure(title="Membranes", draw=draw_membranes, photons_per_ms=6.0, low_ms=1.0, high_ms=100.0),
-    "microtubules": Structure(
-        title="Microtubules", draw=draw_microtubules, photons_per_ms=1.5, low_ms=1.0, high_ms=100.0
+    "nuclei": Structure(
+        title="Nuclei",
+        draw=draw_nuclei,
+        photons_per_ms=14.0,
+        low_ms=1.0,
+        high_ms=100.0,
+        interval_s=30.0,
+        motion=_NUCLEI,
     ),
-    "vesicles": Structure(title="Vesicles", draw=draw_vesicles, photons_per_ms=2.0, low_ms=1.0, high_ms=100.0),
-    "beads": Structure(title="Beads", draw=draw_beads, photons_per_ms=2.5, low_ms=1.0, high_ms=100.0),
-    "tissue": Structure(title="Tissue", draw=draw_tissue, photons_per_ms=12.0, low_ms=1.0, high_ms=100.0),
+    "membranes": Structure(
+        title="Membranes",
+        draw=draw_membranes,
+        photons_per_ms=6.0,
+        low_ms=1.0,
+        high_ms=100.0,
+        interval_s=30.0,
+        motion=_SHEET,
+    ),
+    "microtubules": Structure(
+        title="Microtubules", draw=draw_microtubules, photons_per_ms=1.5, low_ms=1.0, high_ms=100.0, interval_s=1.0
+    ),
+    "vesicles": Structure(
+        title="Vesicles", draw=draw_vesicles, photons_per_ms=2.0, low_ms=1.0, high_ms=100.0, motion=_VESICLES
+    ),
+    "beads": Structure(title="Beads", draw=draw_beads, photons_per_ms=2.5, low_ms=1.0, high_ms=100.0, motion=_STAGE),
+    "tissue": Structure(
+        title="Tissue",
+        draw=draw_tissue,
+        photons_per_ms=12.0,
+        low_ms=1.0,
+        high_ms=100.0,
+        interval_s=30.0,
+        motion=_SHEET,
+    ),
 }
 
 
@@ -78,12 +124,15 @@ class ImagingConditions:
     Raises
     ------
     ParameterError
-        If an exposure, the brightness or the zoom is not positive, or a range not a pair from low to high.
+        If an exposure, the interval, the brightness or the zoom is not positive, or a range not a pair from low to
+        high.
     """
 
     low_ms: float | None = None
     """Short exposure in ms; by default the paper's for the structure, as for `high_ms`, the long one."""
     high_ms: float | None = None
+    interval_s: float | None = None
+    """Time between the frames of a movie in s; by default that of the structure."""
     microscope: Microscope | MicroscopeRange = field(default_factory=Microscope)
     """Optics and camera, or ranges from which each field draws its own."""
     brightness: Variation = 1.0
@@ -92,7 +141,7 @@ class ImagingConditions:
     """Size of the cells relative to a pixel of 0.108 um, or a range likewise; 0.33 looks like a 20x objective."""
 
     def __post_init__(self) -> None:
-        for name in ("low_ms", "high_ms"):
+        for name in ("low_ms", "high_ms", "interval_s"):
             if getattr(self, name) is not None:
                 checked_positive(name, getattr(self, name))
         for name in ("brightness", "zoom"):
@@ -187,10 +236,10 @@ def simulate_movie(
 ) -> tuple[Frame, Frame]:
     """Simulate moving cells; every time point is recorded at both exposures.
 
-    Each cell drifts, turns and deforms a little on its own; its vesicles also move within it. Some dendra cells divide,
-    and their light is shared between the daughters. The light fades exponentially: `bleaching` is the share lost by the
-    last of the `frames` time points, at least 0 and below 1. The other parameters and the errors are those of
-    `simulate_pair`; the movies are (T, Y, X).
+    Each cell crawls, turns and deforms on its own, at the speeds of `Structure.motion`; vesicles and mitochondria also
+    move within it. Some dendra cells divide, and their light is shared between the daughters. The light fades
+    exponentially: `bleaching` is the share lost by the last of the `frames` time points, at least 0 and below 1. The
+    other parameters and the errors are those of `simulate_pair`; the movies are (T, Y, X).
 
     Examples
     --------
@@ -204,8 +253,12 @@ def simulate_movie(
         raise ParameterError(f"bleaching must be at least 0 and below 1, found {bleaching!r}.")
     low, high = _stacks(_whole("frames", frames), shape)
     rng = np.random.default_rng(checked_seed(seed))
-    rate, cells = _lit_cells(structure, shape, conditions, rng)
-    moving = [MovingCell.drawn(cell, len(low), rng, divides=structure.divides) for cell in cells]
+    rate, zoom, cells = _lit_cells(structure, shape, conditions, rng)
+    times = np.arange(len(low), dtype=np.float64) * (conditions.interval_s or structure.interval_s)
+    moving = [
+        MovingCell.drawn(cell, times, structure.motion, rng, px_per_um=zoom * PX_PER_UM, divides=structure.divides)
+        for cell in cells
+    ]
     microscope = conditions.microscope.draw(rng)
     for index in range(len(low)):
         density = assemble([part for cell in moving for part in cell.at(index)], shape)
@@ -217,16 +270,17 @@ def simulate_movie(
 def _pair(
     structure: Structure, shape: tuple[int, int], conditions: ImagingConditions, rng: np.random.Generator
 ) -> tuple[Frame, Frame]:
-    rate, cells = _lit_cells(structure, shape, conditions, rng)
+    rate, _, cells = _lit_cells(structure, shape, conditions, rng)
     return _recorded(assemble(cells, shape), structure, conditions, conditions.microscope.draw(rng), rate, rng)
 
 
 def _lit_cells(
     structure: Structure, shape: tuple[int, int], conditions: ImagingConditions, rng: np.random.Generator
-) -> tuple[float, list[Cell]]:
-    """Draw the photons per ms at a density of 1, and the cells."""
+) -> tuple[float, float, list[Cell]]:
+    """Draw the photons per ms at a density of 1, the zoom and the cells."""
     rate = structure.photons_per_ms * _drawn(conditions.brightness, rng)
-    return rate, structure.draw(shape, rng, _drawn(conditions.zoom, rng))
+    zoom = _drawn(conditions.zoom, rng)
+    return rate, zoom, structure.draw(shape, rng, zoom)
 
 
 def _drawn(value: Variation, rng: np.random.Generator) -> float:
