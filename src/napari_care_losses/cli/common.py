@@ -35,7 +35,8 @@ def add_parameters(
         if name in skipped:
             continue
         flag = "--" + name.replace("_", "-")
-        default = owner().to_dict()[name]
+        default = getattr(owner(), name)
+        default = info.none_number if default is None else default
         unit = f" {info.unit}" if info.unit else ""
         shown = info.none_means if default == info.none_number else f"{default}{unit}"
         text = f"{info.help} (default: {defaults.get(name, shown)})".replace("%", "%%")

@@ -67,7 +67,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         parser,
         recipe=None,
         recipe_default="robust; fine-tune with --from; that of the stopped training with --resume",
-        defaults={"target": "clean; self without --high"},
+        defaults={"target": "clean; self without --high", "neighbours": "0; with --from those of the model"},
     )
     added: set[str] = set()
     for loss in LOSSES.values():
@@ -89,10 +89,11 @@ def run_train(options: argparse.Namespace) -> None:
     if options.out.suffix != SUFFIX:
         raise InputError(f"--out must end in {SUFFIX}, found {options.out}.")
     check_folder(options.out)
-    parameters, loss, start_from = _parameters(options), _loss(options), _starting_model(options)
+    start_from = _starting_model(options)
+    parameters, loss = _parameters(options, start_from), _loss(options)
     target = TARGETS[parameters.target]
     _check_stacks(options, target)
-    pairs, left_out = _pairs(options, target, parameters.patch_size)
+    pairs, left_out = _pairs(options, target, parameters)
     with joined(options.device) as team:
         trainer = Trainer(
             pairs,
@@ -123,7 +124,7 @@ def run_train(options: argparse.Namespace) -> None:
             print(f"{options.out}: {trainer.step} steps, best validation loss {best:.5g}")
 
 
-def _parameters(options: argparse.Namespace) -> TrainingParameters:
+def _parameters(options: argparse.Namespace, start_from: Model | None) -> TrainingParameters:
     from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters
 
     given = vars(options)
@@ -131,6 +132,7 @@ def _parameters(options: argparse.Namespace) -> TrainingParameters:
     settings = _recipe(options) | given_parameters(options, TrainingParameters)
     settings.setdefault("steps_per_epoch", DEFAULT_STEPS_PER_EPOCH[unit])
     settings.setdefault("target", "clean" if options.high else "self")
+    settings.setdefault("neighbours", start_from.card.care.neighbours if start_from else 0)
     amount = 100 if given[unit] is None else given[unit]
     try:
         return TrainingParameters(**settings, budget=unit, amount=amount)
@@ -177,7 +179,7 @@ def _check_stacks(options: argparse.Namespace, target: Target) -> None:
         raise InputError(f"--target {target.name} takes the --low images alone: leave --high out.")
 
 
-def _pairs(options: argparse.Namespace, target: Target, patch_size: int) -> tuple[list[Pair], list[str]]:
+def _pairs(options: argparse.Namespace, target: Target, parameters: TrainingParameters) -> tuple[list[Pair], list[str]]:
     """Return the pairs, or single images, and warnings about files and frames left out, and about pixel sizes."""
     from napari_care_losses.io.stacks import image_name
     from napari_care_losses.training.pair_checks import MAX_SHOWN, named_once, pixel_size_warning
@@ -198,12 +200,20 @@ def _pairs(options: argparse.Namespace, target: Target, patch_size: int) -> tupl
         if highs is not None and high is not None:
             highs = selected(highs, options.frames, high)
             sizes += [(name, warning)] if (warning := pixel_size_warning(lows, highs)) else []
-        pairs += pairs_from_frames(lows, highs, name, places=target.places(lows), left_out=left_out)
-    pairs = usable_pairs(pairs, left_out, patch_size)
+        pairs += pairs_from_frames(
+            lows,
+            highs,
+            name,
+            places=target.places(lows),
+            left_out=left_out,
+            neighbours=parameters.neighbours,
+            along=parameters.neighbours_along,
+        )
+    pairs = usable_pairs(pairs, left_out, parameters.patch_size)
     more = [f"{len(left_out) - MAX_SHOWN} more are left out."] if len(left_out) > MAX_SHOWN else []
     lines = [*([left_over] if left_over else []), *(f"Left out: {reason}" for reason in left_out[:MAX_SHOWN]), *more]
     try:
-        check_sizes(pairs, patch_size)
+        check_sizes(pairs, parameters.patch_size)
     except InputError as error:
         raise InputError(" ".join([str(error), *lines])) from error
     return pairs, [*lines, *named_once(sizes)]

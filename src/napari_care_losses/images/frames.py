@@ -207,6 +207,10 @@ class Frames:
         """Return the stack without its pixels: how its frames are counted, which can be sent to other processes."""
         return replace(self, data=_Layout(tuple(map(int, self.data.shape)), self.dtype))
 
+    def whole(self) -> Self:
+        """Return the stack without selection."""
+        return replace(self, start=0, stop=None, steps=None)
+
     def select(self, start: int, stop: int) -> Self:
         """Return the frames from `start` up to, not including, `stop` along time (or Z where there is no time).
 

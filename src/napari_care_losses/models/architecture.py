@@ -25,6 +25,9 @@ the channels of their skip.
 NEAREST, BILINEAR = "nearest", "bilinear"
 """Ways of doubling coarse features: CSBDeep's, and that of networks of other tools."""
 
+MOST_NEIGHBOURS = 6
+"""Most frames around a frame that a network reads too."""
+
 Value = TypeVar("Value")
 
 
@@ -45,6 +48,9 @@ class Layer(NamedTuple):
     skip: str = ""
     """Name of the layer whose channels are appended to the source's; empty for all but merging and blending layers."""
     skip_channels: int = 0
+
+
+_NOT_SET = {"upsampling": NEAREST, "neighbours": 0, "is_blind": False}
 
 
 class Local(Protocol):
@@ -99,20 +105,41 @@ class Architecture(Parameters):
         "interpolated, as in CAREamics.",
         choices=(NEAREST, BILINEAR),
     )
+    neighbours: int = parameter(
+        0,
+        "Neighbouring frames",
+        "Number of frames around the frame that are read too, half of them before it.",
+        low=0,
+        high=MOST_NEIGHBOURS,
+    )
+    is_blind: bool = parameter(
+        False,
+        "Blind",
+        "Whether the frame itself is not seen: the mean of the two nearest neighbours takes its place.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kernel_size % 2 == 0:
             raise ParameterError(f"kernel_size must be odd, found {self.kernel_size}.")
+        if self.neighbours % 2:
+            raise ParameterError(f"neighbours must be even, as many before as after, found {self.neighbours}.")
+        if self.is_blind and not self.neighbours:
+            raise ParameterError("A network that does not see the frame itself needs neighbours, found none.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values; `upsampling` only where it is not CSBDeep's: files of earlier versions have none."""
-        return {name: value for name, value in super().to_dict().items() if (name, value) != ("upsampling", NEAREST)}
+        """Return the values; of what CSBDeep does not have, those that are set: files of earlier versions have none."""
+        return {name: value for name, value in super().to_dict().items() if (name, value) not in _NOT_SET.items()}
 
     @property
     def channels_in(self) -> int:
-        """Number of channels of the input: the image alone."""
-        return 1
+        """Number of channels of the input: the frame and its neighbours, from the first to the last."""
+        return 1 + self.neighbours
+
+    @property
+    def own_channel(self) -> int:
+        """The channel of the frame itself, in the middle."""
+        return self.neighbours // 2
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the layers in the order in which they compute: the one plan that all implementations follow.
@@ -158,7 +185,7 @@ class Architecture(Parameters):
     @property
     def memory_per_pixel(self) -> int:
         """Bytes of working memory for every pixel of a tile: measured, 13 to 19 a first filter on every engine."""
-        return 20 * self.filters
+        return 20 * self.filters + 8 * self.neighbours
 
     @property
     def step_memory_per_pixel(self) -> int:

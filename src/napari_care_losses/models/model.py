@@ -50,6 +50,10 @@ NOTE = "note"
 LEARNED_CORRELATION = "noise_correlation"
 """Entry of a card's statistics: how strongly the noise of neighbouring pixels correlates in the training images."""
 
+NEIGHBOUR_AXIS, NEIGHBOUR_SPACING = "neighbour_axis", "neighbour_spacing"
+"""Entries of the provenance of models that read neighbouring frames: T or Z, and their distance in training, in seconds
+or micrometres; None where it is not known."""
+
 _WITHOUT_CLEAN = {
     "shot": "from second noisy shots of every field",
     "next": "from neighbouring frames of movies",

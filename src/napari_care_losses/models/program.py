@@ -48,6 +48,7 @@ class Program(Parameters):
     memory_per_pixel: ClassVar[int] = Architecture(filters=64).memory_per_pixel
     cost_per_pixel: ClassVar[float] = Architecture(filters=64).cost_per_pixel
     predicts_scale: ClassVar[bool] = False
+    neighbours: ClassVar[int] = 0
 
     def valid(self, size: int) -> int:
         """Return the smallest size that the network takes and that holds an image of `size` pixels."""

@@ -11,6 +11,8 @@ from torch.nn import functional
 from napari_care_losses.models.architecture import BLENDING, HEAD, POOLING, run_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from napari_care_losses.models.architecture import Architecture, Layer
@@ -80,11 +82,18 @@ class CareNetwork(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Prediction:
-        """Restore a batch of normalised images (N, 1, Y, X), Y and X multiples of ``architecture.block``."""
+        """Restore a batch of normalised images (N, 1, Y, X), Y and X multiples of ``architecture.block``.
+
+        With neighbouring frames these are its channels too, from the first to the last: (N, 1 + neighbours, Y, X).
+        """
+        own = self.architecture.own_channel
+        if self.architecture.is_blind:
+            between = (x[:, own - 1 : own] + x[:, own + 1 : own + 2]) / 2
+            x = torch.cat([x[:, :own], between, x[:, own + 1 :]], dim=1)
         heads = run_layers(self._layers, x, self._convolved)
         mean, scale = heads["mean"], heads.get("scale")
         if self.architecture.residual:
-            mean = mean + x
+            mean = mean + x[:, own : own + 1]
         return Prediction(mean, None if scale is None else functional.softplus(scale) + SCALE_FLOOR)
 
     def _convolved(self, layer: Layer, features: Tensor, skip: Tensor | None) -> Tensor:
@@ -145,6 +154,21 @@ def _merged(layer: nn.Conv2d, coarse: Tensor, skip: Tensor) -> Tensor:
     features = functional.conv_transpose2d(coarse, kernel, stride=2, padding=padding)
     features += functional.conv2d(skip, layer.weight[:, own:], layer.bias, padding=padding)
     return functional.relu(features, inplace=True)
+
+
+def widened(weights: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    """Return the weights of a network of one frame as those of one that reads its neighbours too.
+
+    Those of the new channels are 0, so that it restores as before; if it is not to see the frame itself, as before from
+    the mean of the two nearest. Weights of a network with as many neighbours are returned as they are.
+    """
+    name = f"{architecture.layers()[0].name}.weight"
+    kernel = weights[name]
+    if kernel.shape[1] == architecture.channels_in:
+        return dict(weights)
+    wide = kernel.new_zeros(kernel.shape[0], architecture.channels_in, *kernel.shape[2:])
+    wide[:, architecture.own_channel] = kernel[:, 0]
+    return {**weights, name: wide}
 
 
 def copied_weights(network: CareNetwork) -> dict[str, Tensor]:

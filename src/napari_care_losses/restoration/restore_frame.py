@@ -9,12 +9,14 @@ import numpy as np
 
 from napari_care_losses.compute.memory import require_memory
 from napari_care_losses.errors import ComputeError, InputError
+from napari_care_losses.images.neighbours import NeighbourReader
 from napari_care_losses.images.regions import Region
 from napari_care_losses.images.sampling import evenly_spaced
-from napari_care_losses.images.usable_pixels import usable_frame, with_gaps
+from napari_care_losses.images.usable_pixels import with_gaps
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.low_band import DEFAULT_SIGMA, noise_limited_sigma, tie_low_band
+from napari_care_losses.restoration.neighbours import choose_neighbours
 from napari_care_losses.restoration.remarks import Remarks
 from napari_care_losses.restoration.tiles import in_padded, largest_tile, pad, plan_tiles, reach, smallest_tile
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.normalization import Range
-    from napari_care_losses.images.usable_pixels import Repairs
     from napari_care_losses.models.model import Model, ModelCard
     from napari_care_losses.restoration.engines.base import Engine
     from napari_care_losses.restoration.engines.treatment import Treatment
@@ -65,6 +66,8 @@ class Input(NamedTuple):
     grey_levels: Range
     image: NDArray[np.float32]
     """Normalised; finite everywhere."""
+    channels: NDArray[np.float32]
+    """What the network reads: the image (Y, X), or, among its neighbours in its range, (1 + neighbours, Y, X)."""
     source: NDArray[Any]
     """The frame as it was read."""
     outside: NDArray[np.bool_] | None
@@ -78,7 +81,7 @@ class Input(NamedTuple):
 
 
 def read_inputs(
-    frames: Frames, indices: Sequence[int], ranges: Ranges, repairs: Repairs
+    frames: Frames, indices: Sequence[int], ranges: Ranges, reader: NeighbourReader
 ) -> Generator[Input, None, None]:
     """Read and normalise frames.
 
@@ -86,11 +89,13 @@ def read_inputs(
     """
     for index in indices:
         require_memory_for_frame(*frames.frame_shape)
-        frame = frames[index]
-        usable = usable_frame(frame, f"Frame {index}: ", repairs)
+        read = reader.read(index)
+        usable = read.usable
         grey_levels = ranges.of(index, usable.inside)
         remarks = Remarks.of(index, usable, is_flash=ranges.shared(index) not in (None, grey_levels))
-        yield Input(index, grey_levels, grey_levels.apply(usable.pixels), frame, usable.outside, remarks)
+        channels = grey_levels.apply(read.channels(usable.pixels))
+        image = channels[len(read.around) // 2] if read.around else channels
+        yield Input(index, grey_levels, image, channels, read.source, usable.outside, remarks)
 
 
 def require_memory_for_frame(height: int, width: int) -> None:
@@ -112,7 +117,8 @@ class FrameRestorer:
     Raises
     ------
     InputError
-        If the device does not exist, or the region is not in the frames.
+        If the device does not exist, the region is not in the frames, or the model reads neighbouring frames and the
+        stack has none.
     """
 
     def __init__(
@@ -127,7 +133,8 @@ class FrameRestorer:
     ) -> None:
         self._frames, self._card, self._treatment = frames, model.card, treatment
         self._engine = open_engine(parameters.engine, model, device, treatment)
-        self._repairs = parameters.repairs
+        self._neighbours = neighbours = choose_neighbours(frames, model.card)
+        self._reader = NeighbourReader(frames, neighbours.number, neighbours.axis or "auto", parameters.repairs)
         self._sigma = tied_sigma(model.card, parameters.low_band)
         self._flips = FLIPS if parameters.average_flips else FLIPS[:1]
         height, width = frames.frame_shape
@@ -144,19 +151,24 @@ class FrameRestorer:
 
     @property
     def note(self) -> str:
-        """Note on the noise and of the engine for the user; may be empty."""
-        return f"{self._treatment.note} {self._engine.note}".strip()
+        """Note on the noise, the neighbouring frames and of the engine for the user; may be empty."""
+        return " ".join(filter(None, (self._treatment.note, self._neighbours.note, self._engine.note)))
+
+    @property
+    def order(self) -> list[int]:
+        """The numbers of all frames, those that are neighbours one after the other: each is read once."""
+        return self._neighbours.order(self._frames)
 
     def prepare(self, ranges: Ranges) -> None:
         """Calibrate the engine, if it needs that, on frames spread over the stack; raise as `restored` does."""
         # Always the same frames, so that a resumed run computes like the one that was stopped.
         samples = self.read(evenly_spaced(range(len(self._frames)), self._engine.samples), ranges)
         block = self._engine.architecture.block
-        self._engine.prepare(pad(sample.image, block) for sample in samples if not sample.is_blank)
+        self._engine.prepare(pad(sample.channels, block) for sample in samples if not sample.is_blank)
 
     def read(self, indices: Sequence[int], ranges: Ranges) -> Generator[Input, None, None]:
         """Read and normalise frames, as `read_inputs` does."""
-        return read_inputs(self._frames, indices, ranges, self._repairs)
+        return read_inputs(self._frames, indices, ranges, self._reader)
 
     def restored(self, given: Input) -> Generator[int, None, RestoredFrame]:
         """Restore a frame; yields the number of its finished tiles, nothing if it is blank.
@@ -228,15 +240,15 @@ class _Canvas:
 
     def __init__(self, given: Input, engine: Engine, flips: Sequence[Flip], read: Region, kept: Region) -> None:
         self._image, self._outside, self._flips = given.image, given.outside, flips
-        self._padded = pad(given.image, engine.architecture.block)[read.slices]
+        self._padded = pad(given.channels, engine.architecture.block)[..., *read.slices]
         self._kept = kept.within(read).slices
-        self._mean = np.empty_like(self._padded)
-        self._scale = np.empty_like(self._padded) if engine.model.card.architecture.predicts_scale else None
+        self._mean = np.empty(read.shape, np.float32)
+        self._scale = np.empty_like(self._mean) if engine.model.card.architecture.predicts_scale else None
 
     def fill(self, tile: Tile, engine: Engine) -> None:
         """Restore a tile in every orientation, and average."""
         for number, flip in enumerate(self._flips, start=1):
-            mean, scale = engine.restore(self._padded[tile.source][flip])
+            mean, scale = engine.restore(self._padded[..., *tile.source][..., *flip])
             _average_into(self._mean[tile.target], mean[flip][tile.inner], number)
             if self._scale is not None and scale is not None:
                 _average_into(self._scale[tile.target], scale[flip][tile.inner], number)

@@ -65,7 +65,8 @@ def restore_frames(
     parameters : RestorationParameters, optional
         How the frames are restored.
     indices : sequence of int, optional
-        The frames to restore, in this order; by default all. The range is estimated from the whole stack.
+        The frames to restore, in this order; by default all, for a model that reads neighbouring frames along their
+        axis. The range is estimated from the whole stack.
     region : Region, optional
         The part of every frame to restore, with the pixels that the whole frame would have there; by default all.
     device : str
@@ -81,15 +82,16 @@ def restore_frames(
     Raises
     ------
     InputError
-        If a frame holds values beyond float32, the device does not exist, or the region is not in the frames.
+        If a frame holds values beyond float32, the device does not exist, the region is not in the frames, or the model
+        reads neighbouring frames and the stack has none.
     ComputeError
         If the device fails.
     """
     parameters, normalization = parameters or RestorationParameters(), model.card.normalization
-    chosen = range(len(frames)) if indices is None else indices
     require_memory_for_frame(*frames.frame_shape)
     treatment = treatment or choose_treatment(frames, model.card, parameters)
     restorer = FrameRestorer(frames, model, parameters, treatment, region=region, device=device)
+    chosen = restorer.order if indices is None else indices
     sampling = Steps(estimate_ranges(frames, parameters, normalization))
     to_sample = frames_to_sample(frames, parameters, normalization)
     done, total = 0, restorer.left(0, len(chosen))

@@ -60,10 +60,12 @@ def working_memory(architecture: Tileable, width: int) -> int:
 
 
 def pad(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
-    """Return an image (Y, X) padded by reflection to multiples of the network's block, on both sides as in CSBDeep."""
+    """Return an image (..., Y, X) padded by reflection to multiples of the network's block, on both sides (CSBDeep)."""
+    *leading, height, width = image.shape
     # Reflection needs more pixels than it adds; very narrow images are mirrored with their edge.
-    mode: Any = "reflect" if min(image.shape) > block else "symmetric"
-    return np.pad(image, [_padding(size, block) for size in image.shape], mode=mode)
+    mode: Any = "reflect" if min(height, width) > block else "symmetric"
+    widths = [(0, 0)] * len(leading) + [_padding(size, block) for size in (height, width)]
+    return np.pad(image, widths, mode=mode)
 
 
 def crop(shape: tuple[int, ...], block: int) -> tuple[slice, ...]:

@@ -15,6 +15,7 @@ from napari_care_losses.io.tiff_reader import files_of_set
 from napari_care_losses.io.whole_files import locked
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
 from napari_care_losses.restoration.correlated_noise import choose_treatment
+from napari_care_losses.restoration.neighbours import choose_neighbours
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 from napari_care_losses.restoration.restore_stack import Progress, restore_frames
 
@@ -80,6 +81,7 @@ def restore_to_file(
     outputs = [out] if scale_out is None else [out, scale_out]
     _check_outputs(outputs, model, source, run)
     check_cast(frames, run.dtype)
+    order = choose_neighbours(frames, model.card).order(frames)
     treatment = choose_treatment(frames, model.card, parameters)
     zarr_version = run.zarr_version or VERSIONS[0]
     job = {
@@ -104,7 +106,7 @@ def restore_to_file(
                 stacks.append(writer(path, frames, dtype=dtype, job=job, resume=run.resume, zarr_version=zarr_version))
                 cleanup.callback(stacks[-1].suspend)
             done = set.intersection(*(stack.done for stack in stacks))
-            missing = [index for index in range(len(frames)) if index not in done]
+            missing = [index for index in order if index not in done]
             if run.cluster is None:
                 work = restore_frames(
                     frames, model, parameters, indices=missing, device=run.device, treatment=treatment

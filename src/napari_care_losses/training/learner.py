@@ -12,7 +12,7 @@ import torch
 
 from napari_care_losses.compute import optimizer_state
 from napari_care_losses.errors import ComputeError, TrainingDivergedError
-from napari_care_losses.models.unet import CareNetwork, copied_weights, training_layout
+from napari_care_losses.models.unet import CareNetwork, copied_weights, training_layout, widened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +51,8 @@ class Learner:
     after step n, counted from 1, so that the first steps are soon forgotten.
     Source: Polyak and Juditsky 1992, doi:10.1137/0330046 (averaging); Tarvainen and Valpola 2017, arXiv:1703.01780.
 
-    Parameters as in `Trainer`; of a model to start from, the weights that both networks have are taken.
+    Parameters as in `Trainer`; of a model to start from, the weights that both networks have are taken: one of single
+    frames restores at first as it did, whatever its neighbours show.
     """
 
     def __init__(
@@ -65,9 +66,11 @@ class Learner:
         team: Team,
     ) -> None:
         self._loss, self._batch_size, self._device, self._team = loss, parameters.batch_size, device, team
+        self._own = architecture.own_channel
         network = CareNetwork(architecture, torch.Generator().manual_seed(parameters.seed))
         if start_from is not None:
-            shared = {name: value for name, value in start_from.weights.items() if name in network.state_dict()}
+            weights = widened(start_from.weights, architecture)
+            shared = {name: value for name, value in weights.items() if name in network.state_dict()}
             network.load_state_dict({**network.state_dict(), **shared})
         layout = training_layout(architecture, device)
         self.network: CareNetwork = network.to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -108,10 +111,11 @@ class Learner:
             self.network.train()
             self.optimizer.zero_grad()
             prediction = self.network(low)
-            value = self.objective.backward(prediction, low, high)
+            frame = low[:, self._own : self._own + 1]
+            value = self.objective.backward(prediction, frame, high)
             value = self._team.average(self.network.parameters(), value, len(low) / self._batch_size)
             check_loss(value, progress, self.learning_rate, batch)
-            self.objective.update(prediction, low, high)
+            self.objective.update(prediction, frame, high)
             self.optimizer.step()
             if self.average is not None:
                 self.update_average(progress.step + 1)
@@ -139,10 +143,13 @@ class Learner:
         return total / count
 
     def restore(self, low: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Restore a normalised image (Y, X) with the weights as they stand; raises as `step` does."""
+        """Restore a normalised image (Y, X), with neighbours (1 + neighbours, Y, X), with the weights as they stand.
+
+        Raises as `step` does.
+        """
         network = self.result.eval()
         with self.failures(), torch.inference_mode():
-            image = torch.from_numpy(low)[None, None].to(self._device)
+            image = torch.from_numpy(low).reshape(1, -1, *low.shape[-2:]).to(self._device)
             restored: NDArray[np.float32] = network(image).mean[0, 0].float().cpu().numpy()
         return restored
 

@@ -10,12 +10,14 @@ import numpy as np
 from napari_care_losses.errors import InputError, UnusableImageError
 from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.frames import Frames
+from napari_care_losses.images.neighbours import neighbour_axis
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import image_name, stacks_of, whole_stacks
+from napari_care_losses.training.neighbours import check_related
 from napari_care_losses.training.pair_checks import pixel_size_warning
 from napari_care_losses.training.pair_names import explain_unmatched, match_files, match_names, natural_key
-from napari_care_losses.training.pairs import Pair, check_images, images_of
+from napari_care_losses.training.pairs import Pair, check_images, images_reader
 from napari_care_losses.training.targets.registry import TARGETS
 
 if TYPE_CHECKING:
@@ -44,6 +46,10 @@ class PairSource(NamedTuple):
     """None where the network learns from the noisy stack alone."""
     target: str = "clean"
     """What the network learns from, one of `napari_care_losses.training.parameters.TARGET_NAMES`."""
+    neighbours: int = 0
+    """How many frames around every frame it is given too, taken along `along`, one of
+    `napari_care_losses.images.neighbours.ALONG`."""
+    along: str = "auto"
 
     def opened(self) -> tuple[Frames, Frames | None]:
         """Return both stacks, lazily; raises as `read_stack` does."""
@@ -81,10 +87,13 @@ def check_pair(source: PairSource) -> tuple[int, ...]:
     low, high = source.opened()
     if high is not None and low.shape != high.shape:
         raise InputError(f"Different shapes: {shape_text(low.shape)} and {shape_text(high.shape)}.")
+    if source.neighbours:
+        neighbour_axis(low, source.along)
+    read = images_reader(low, high)
     problem: InputError | None = None
     for place in TARGETS[source.target].places(low):
         try:
-            check_images(*images_of(low, high, place))
+            check_images(*read(place)[:2])
         except InputError as error:
             problem = problem or error
         else:
@@ -123,21 +132,23 @@ def examine_pair(source: PairSource) -> Generator[int, None, Examined]:
         If a frame cannot be read, or the target cannot be had of the stack.
     """
     target, (low, high) = TARGETS[source.target], source.opened()
-    places = target.places(low)
+    places, read = target.places(low), images_reader(low, high)
+    if source.neighbours:
+        check_related(low, neighbour_axis(low, source.along))
     warned = evenly_spaced(places, WARNED_FRAMES)
     found: list[str] = []
     left_out: list[str] = []
     sample: list[Pair] = []
     for done, place in enumerate(places, 1):
-        images = images_of(low, high, place)
+        images = read(place)
         try:
-            check_images(*images)
+            check_images(images.low, images.high)
         except InputError as error:
             left_out.append(f"Left out: frame {place[0]}, {error}")
             yield done
             continue
         if place in warned:
-            sample.append(Pair(*images, source.name))
+            sample.append(Pair(images.low, images.high, source.name))
             if not found:
                 said = target.warnings(sample[-1])
                 found = [f"Frame {place[0]}: {warning}" if len(places) > 1 else warning for warning in said]

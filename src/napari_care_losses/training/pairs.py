@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,10 +13,12 @@ import numpy as np
 from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.checks import unusable
+from napari_care_losses.models.model import NEIGHBOUR_AXIS, NEIGHBOUR_SPACING
+from napari_care_losses.training.neighbours import Around, AroundReader
 from napari_care_losses.training.parameters import TrainingParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,6 +38,8 @@ class Pair:
         Any real dtype; same shape. `high` is None where the network is to learn from the low image alone.
     name : str
         Used in messages and in the model's provenance.
+    around : Around, optional
+        The frames around it in its stack, for networks that read them too.
 
     Raises
     ------
@@ -54,10 +59,12 @@ class Pair:
     low: NDArray[Any]
     high: NDArray[Any] | None
     name: str
+    around: Around | None = None
 
     def __post_init__(self) -> None:
         try:
             check_images(self.low, self.high)
+            check_around(self.low, self.around)
         except InputError as error:
             what = f"Pair {self.name}" if self.high is not None else self.name
             raise InputError(f"{what}: {error}") from error
@@ -77,18 +84,22 @@ def pairs_from_frames(
     *,
     places: Sequence[tuple[int, ...]] | None = None,
     left_out: list[str] | None = None,
+    neighbours: int = 0,
+    along: str = "auto",
 ) -> list[Pair]:
     """Pair frame i of one stack with frame i of another, or with its only one: the truth of all frames of a movie.
 
     Without `high`, the frames are alone, or paired with one another: `places` has the numbers of both, or of the one,
     as `napari_care_losses.training.targets.base.Target.places` gives them. A pair is named by the number that its
     frame has in the whole stack. With `left_out`, pairs that cannot be learnt from are left out, and the reasons added
-    there.
+    there. With `neighbours`, so many frames around each are read too, `along` an axis of
+    `napari_care_losses.images.neighbours.ALONG`.
 
     Raises
     ------
     InputError
-        If the stacks differ in number or shape of frames, or, without `left_out`, a pair is unusable.
+        If the stacks differ in number or shape of frames, without `left_out` a pair is unusable, or frames have no
+        neighbours.
 
     Examples
     --------
@@ -103,15 +114,16 @@ def pairs_from_frames(
         if low.shape != high.shape:
             raise InputError(f"{name}: low and high must have the same shape, found {low.shape} and {high.shape}.")
     whole = low.data.shape[:-2]
+    read = images_reader(low, high, neighbours, along, name)
     pairs = []
     for place in places or [(index,) for index in range(len(low))]:
         try:
-            images = images_of(low, high, place)
+            images = read(place)
         except UnreadableError as error:
             raise UnreadableError(f"{name}: {error}") from error
         number = f"[{np.ravel_multi_index(low.position(place[0]), whole)}]" if math.prod(whole) > 1 else ""
         try:
-            pairs.append(Pair(*images, name + number))
+            pairs.append(Pair(images.low, images.high, name + number, images.around))
         except InputError as error:
             if left_out is None:
                 raise
@@ -119,12 +131,32 @@ def pairs_from_frames(
     return pairs
 
 
-def images_of(low: Frames, high: Frames | None, place: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Return both images of an example: two frames of one stack, a frame of each, or one alone."""
-    first = low[place[0]]
-    if len(place) > 1:
-        return first, low[place[1]]
-    return first, None if high is None else high[place[0]]
+class Images(NamedTuple):
+    """What a pair is made of: two frames of one stack, a frame of each, or one alone; and the frames around it."""
+
+    low: NDArray[Any]
+    high: NDArray[Any] | None
+    around: Around | None = None
+
+
+def images_reader(
+    low: Frames, high: Frames | None, neighbours: int = 0, along: str = "auto", name: str = ""
+) -> Callable[[tuple[int, ...]], Images]:
+    """Return what reads the images at a place; raises `InputError`, with a name, if there are no neighbours."""
+    if neighbours:
+        try:
+            around = AroundReader(low, high, neighbours, along)
+        except InputError as error:
+            raise InputError(f"{name}: {error}" if name else str(error)) from error
+
+    def read(place: tuple[int, ...]) -> Images:
+        if neighbours:
+            return Images(*around.read(place[0]))
+        if len(place) > 1:
+            return Images(low[place[0]], low[place[1]])
+        return Images(low[place[0]], None if high is None else high[place[0]])
+
+    return read
 
 
 def usable_pairs(pairs: Sequence[Pair], left_out: list[str], patch_size: int) -> list[Pair]:
@@ -210,11 +242,53 @@ def check_images(low: NDArray[Any], high: NDArray[Any] | None) -> None:
         raise InputError("low and high hold the same image: choose the two exposures.")
 
 
+def check_around(low: NDArray[Any], around: Around | None) -> None:
+    """Check that the frames around an image (Y, X) can be read with it; raises as `Pair` does."""
+    for image in () if around is None else (*around.low, *around.high):
+        if image.shape != low.shape:
+            raise InputError(f"a neighbouring frame must have the shape {low.shape}, found {image.shape}.")
+        problem = unusable(image)
+        if problem:
+            raise InputError(f"in a neighbouring frame {problem} first.")
+
+
+def check_neighbours(pairs: Sequence[Pair], count: int, of_model: int) -> None:
+    """Check that pairs have so many frames around them, as many as the model to start from reads, unless 0.
+
+    Raises
+    ------
+    InputError
+        If they have others.
+    """
+    if of_model not in (0, count):
+        raise InputError(
+            f"The model to start from reads {of_model} neighbouring frames, not {count}: choose {of_model}, or another "
+            "model."
+        )
+    for pair in pairs:
+        found = 0 if pair.around is None else len(pair.around.low)
+        if found != count:
+            raise InputError(f"{pair.name}: expected {count} neighbouring frames around every image, found {found}.")
+
+
+def neighbour_provenance(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Return axis and spacing of the neighbours of pairs, for a model's card; nothing where they have none.
+
+    Where pairs differ, they are those of most of them; None where a spacing is not known.
+    """
+    around = [pair.around for pair in pairs if pair.around is not None]
+    if not around:
+        return {}
+    axis = Counter(one.axis for one in around).most_common(1)[0][0]
+    spacing = Counter(one.spacing for one in around if one.axis == axis).most_common(1)[0][0]
+    return {NEIGHBOUR_AXIS: axis, NEIGHBOUR_SPACING: spacing}
+
+
 def fingerprint(pairs: Sequence[Pair]) -> str:
     """Return a short digest of the pairs, from their shapes and a grid of their pixels."""
     digest = hashlib.sha256()
     for pair in pairs:
-        for image in (pair.low, pair.high):
+        for image in (pair.low, pair.high, *(pair.around.low if pair.around else ())):
             if image is None:
                 continue
             digest.update(f"{image.shape}{image.dtype.str}".encode())

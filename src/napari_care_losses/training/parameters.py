@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.models.architecture import PRESETS
+from napari_care_losses.images.neighbours import ALONG
+from napari_care_losses.models.architecture import MOST_NEIGHBOURS, PRESETS
 from napari_care_losses.parameters import Parameters, parameter
 from napari_care_losses.restoration.parameters import DEVICES
 
 BUDGETS = ("epochs", "steps", "minutes")
+
+_OF_NEIGHBOURS = ("neighbours", "neighbours_along")
 
 TARGET_NAMES = ("clean", "shot", "next", "self")
 """What a network may learn from; `napari_care_losses.training.targets.registry` has them."""
@@ -56,6 +59,23 @@ class TrainingParameters(Parameters):
             "lite": "lite (11 times faster)",
             "deep": "deep (twice the receptive field of lite)",
         },
+    )
+    neighbours: int = parameter(
+        0,
+        "Neighbouring frames",
+        "Number of frames around every frame that the network is given too, half of them before it: 0, 2, 4 or 6. For "
+        "movies and z-stacks; hardly slower.",
+        low=0,
+        high=MOST_NEIGHBOURS,
+    )
+    neighbours_along: str = parameter(
+        "auto",
+        "Neighbours along",
+        "The axis of the neighbouring frames. auto: time where there are several times, else the planes. t: time. z: "
+        "the planes of a z-stack.",
+        choices=ALONG,
+        words={"auto": "automatic", "t": "time (T)", "z": "planes (Z)"},
+        advanced=True,
     )
     budget: str = parameter(
         "epochs",
@@ -142,6 +162,18 @@ class TrainingParameters(Parameters):
         check_patch_size(self.patch_size, PRESETS[self.preset].block)
         if self.budget != "minutes" and self.amount != int(self.amount):
             raise InputError(f"A budget in {self.budget} must be a whole number, found {self.amount:g}.")
+        if self.neighbours % 2:
+            raise InputError(f"neighbours must be even, as many before as after, found {self.neighbours}.")
+        if self.neighbours and self.target == "next":
+            raise InputError(
+                "The target 'next' takes no neighbouring frames: the next frame, which is to be learnt, would be among "
+                "them. Choose the target 'self', or no neighbours."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain values; without neighbours as before there were any."""
+        values = super().to_dict()
+        return values if self.neighbours else {name: values[name] for name in values if name not in _OF_NEIGHBOURS}
 
     def fraction(self, step: int, seconds: float) -> float:
         """Return the part of the budget, 0 to 1, that so many steps and seconds of training use up."""

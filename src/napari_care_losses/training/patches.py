@@ -10,7 +10,8 @@ from scipy.ndimage import maximum_filter
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.checks import countable
-from napari_care_losses.training.pairs import Pair, Share, images_of, split_pairs, usable_pairs
+from napari_care_losses.images.neighbours import among
+from napari_care_losses.training.pairs import Pair, Share, images_reader, split_pairs, usable_pairs
 from napari_care_losses.training.targets.registry import TARGETS
 
 if TYPE_CHECKING:
@@ -38,15 +39,16 @@ MAX_SAMPLED_IMAGES = 6
 """Largest number of images that sample patches come from: every one has to be read."""
 
 Batch = tuple["NDArray[np.float32]", "NDArray[np.float32]"]
-"""Low and high patches, float32 arrays (N, 1, Y, X), normalised."""
+"""Low and high patches, float32 arrays (N, 1, Y, X), normalised; the low ones (N, 1 + neighbours, Y, X) with those."""
 
 
 class PatchSource:
     """Draws normalised patches from one pair, as its target says.
 
-    Percentiles are those of the whole images. With `background_filter`, patches have signal near the centre as in
-    CSBDeep: ``maximum_filter(high, patch_size // 2) > 0.4 * percentile(high, 99.9)``; where the target is noisy, the
-    blurred low image takes the place of the high one.
+    Percentiles are those of the whole images; the frames around an image have the image's. With `background_filter`,
+    patches have signal near the centre as in CSBDeep:
+    ``maximum_filter(high, patch_size // 2) > 0.4 * percentile(high, 99.9)``; where the target is noisy, the blurred low
+    image takes the place of the high one.
 
     Parameters
     ----------
@@ -78,6 +80,7 @@ class PatchSource:
                 f"Pair {pair.name} is {height} x {width} px, too small for patches of {patch_size} px: "
                 "choose a smaller patch size or leave the pair out."
             )
+        self._around = () if pair.around is None else tuple(image[share.region] for image in pair.around.low)
         self._columns = columns
         self._corners = np.arange(rows * columns)
         if parameters.background_filter:
@@ -91,20 +94,27 @@ class PatchSource:
         self._corners = self._corners.astype(np.uint32)
 
     def draw(self, rng: np.random.Generator, *, augmented: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Draw a low and a high patch, float32 arrays (Y, X), normalised.
+        """Draw a low and a high patch, float32 (Y, X), normalised; low with its neighbours is (1 + neighbours, Y, X).
 
-        Augmented patches are flipped, rotated and varied as the parameters say, and their percentiles are random;
-        the others have the mean percentiles.
+        Augmented patches are flipped, rotated, their neighbours reversed, and varied as the parameters say, and their
+        percentiles are random; the others have the mean percentiles.
         """
         top, left = divmod(int(self._corners[rng.integers(self._corners.size)]), self._columns)
         low, high = self._exposures.draw(top, left, rng, augmented=augmented)
+        if low.ndim == 2:
+            height, width = low.shape
+            low = among([image[top : top + height, left : left + width] for image in self._around], low)
         low_percentile = rng.uniform(*LOW_PERCENTILES) if augmented else sum(LOW_PERCENTILES) / 2
         high_percentile = rng.uniform(*HIGH_PERCENTILES) if augmented else sum(HIGH_PERCENTILES) / 2
         low = self._low.normalized(low, low_percentile, high_percentile)
         high = self._high.normalized(high, low_percentile, high_percentile)
         if augmented:
             turns, flipped = int(rng.integers(4)), bool(rng.integers(2))
-            low, high = (np.rot90(patch[:, ::-1] if flipped else patch, turns) for patch in (low, high))
+            low, high = (
+                np.rot90(patch[..., ::-1] if flipped else patch, turns, axes=(-2, -1)) for patch in (low, high)
+            )
+            if self._around and rng.integers(2):
+                low = low[::-1]
             if self._parameters.vary_levels:
                 gain, offset = np.float32(2 ** rng.uniform(-GAIN, GAIN)), np.float32(rng.uniform(-OFFSET, OFFSET))
                 low, high = low * gain + offset, high * gain + offset
@@ -120,7 +130,8 @@ def draw_batch(
     """Draw `count` patches from images chosen at random."""
     drawn = [sources[int(rng.integers(len(sources)))].draw(rng, augmented=augmented) for _ in range(count)]
     low, high = zip(*drawn, strict=True)
-    return np.stack(low)[:, None], np.stack(high)[:, None]
+    size = high[0].shape
+    return np.stack(low).reshape(count, -1, *size), np.stack(high)[:, None]
 
 
 def draw_validation(sources: Sequence[PatchSource], parameters: TrainingParameters) -> list[Batch]:
@@ -150,9 +161,10 @@ def sample_patches(
     for place in rng.permutation(len(places))[:MAX_SAMPLED_IMAGES]:
         source, frames = places[place]
         low, high = source.opened()
-        images = images_of(low, high, frames)
+        read = images_reader(low, high, parameters.neighbours, parameters.neighbours_along, source.name)
+        images = read(frames)
         try:
-            pairs.append(Pair(*images, source.name))
+            pairs.append(Pair(images.low, images.high, source.name, images.around))
         except InputError as error:
             left_out.append(str(error))
     pairs = usable_pairs(pairs, left_out, parameters.patch_size)

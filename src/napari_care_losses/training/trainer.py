@@ -25,7 +25,13 @@ from napari_care_losses.models.model import Model, ModelCard
 from napari_care_losses.models.unet import copied_weights
 from napari_care_losses.training import checkpoint as states
 from napari_care_losses.training.learner import Learner, check_loss
-from napari_care_losses.training.pairs import check_sizes, fingerprint, split_pairs
+from napari_care_losses.training.pairs import (
+    check_neighbours,
+    check_sizes,
+    fingerprint,
+    neighbour_provenance,
+    split_pairs,
+)
 from napari_care_losses.training.parameters import TrainingParameters, check_patch_size
 from napari_care_losses.training.patches import PatchSource, draw_batch, draw_validation
 from napari_care_losses.training.progress import Epoch, Preparing, Report, RunProgress, Step
@@ -71,8 +77,8 @@ class Trainer:
     Raises
     ------
     InputError
-        If there is no pair, all are too small, the target cannot be had of them, the device does not exist, or the team
-        does not fit the batch.
+        If there is no pair, all are too small, the target or the neighbours cannot be had of them, the model to start
+        from reads other neighbours, the device does not exist, or the team does not fit the batch.
 
     Examples
     --------
@@ -112,7 +118,10 @@ class Trainer:
         self._rng = np.random.default_rng(parameters.seed)
         shape = PRESETS[parameters.preset] if start_from is None else start_from.card.care
         self._preset = parameters.preset if start_from is None else start_from.card.preset
-        self._architecture = dataclasses.replace(shape, predicts_scale=loss.predicts_scale)
+        check_neighbours(self._pairs, parameters.neighbours, shape.neighbours if start_from else 0)
+        self._architecture = dataclasses.replace(
+            shape, predicts_scale=loss.predicts_scale, neighbours=parameters.neighbours
+        )
         check_patch_size(parameters.patch_size, shape.block)
         check_sizes(self._pairs, parameters.patch_size)
         self._target = TARGETS[parameters.target]
@@ -188,6 +197,7 @@ class Trainer:
                 best_loss, weights = current_loss, copied_weights(self._learner.result)
         training = {
             **parameters.to_dict(),
+            **neighbour_provenance(self._pairs),
             "pairs": len(self._pairs),
             "names": [pair.name for pair in self._pairs[:MAX_NAMED_PAIRS]],
             "steps": progress.step,
@@ -216,7 +226,7 @@ class Trainer:
         if self._view is None:
             return None
         try:
-            restored = self._learner.restore(self._view.low)
+            restored = self._learner.restore(self._view.given)
         except ComputeError:
             return None
         return make_preview(self._view, restored, self.loss)

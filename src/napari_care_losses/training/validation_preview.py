@@ -10,6 +10,7 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import ScaledTruth, align, psnr, scale_truth
 from napari_care_losses.images.checks import countable
+from napari_care_losses.images.neighbours import among
 from napari_care_losses.images.normalization import PercentileNormalization, frame_range
 from napari_care_losses.images.regions import best_window, sum_over
 from napari_care_losses.restoration.low_band import noise_limited_sigma, tie_low_band
@@ -38,6 +39,13 @@ class PreviewRegion(NamedTuple):
     """(Y, X), normalised as a restoration normalises it; sides are multiples of the network's block."""
     truth: ScaledTruth | None
     """The same region of the high exposure; None where that is noisy, or there is none."""
+    around: tuple[NDArray[np.float32], ...] = ()
+    """The same region of the neighbouring frames."""
+
+    @property
+    def given(self) -> NDArray[np.float32]:
+        """What the network is given: (Y, X), or (1 + neighbours, Y, X)."""
+        return among(self.around, self.low)
 
 
 def choose_view(shares: Sequence[Share], block: int, target: Target) -> PreviewRegion | None:
@@ -53,7 +61,9 @@ def choose_view(shares: Sequence[Share], block: int, target: Target) -> PreviewR
         grey_range = frame_range(share.pair.low, PercentileNormalization())
         try:
             truth = None if target.is_noisy else scale_truth(visible[window])
-            return PreviewRegion(grey_range.apply(low[window]), truth)
+            around = () if share.pair.around is None else share.pair.around.low
+            beside = tuple(grey_range.apply(image[share.region][window]) for image in around)
+            return PreviewRegion(grey_range.apply(low[window]), truth, beside)
         except InputError:
             # without contrast there is nothing to see or to score
             continue

@@ -6,10 +6,11 @@ import pytest
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.line_fit import fit_line
+from napari_care_losses.images.noise.change import changed_share, symmetric_map
 from napari_care_losses.training.pairs import Pair, Share, pairs_from_frames
 from napari_care_losses.training.targets.next_frame import NextFrame
 from napari_care_losses.training.targets.shot import Shot
-from napari_care_losses.training.targets.two_shots import TwoShots, changed_share, symmetric_map
+from napari_care_losses.training.targets.two_shots import TwoShots
 
 SIZE = 192
 WHOLE = (slice(None), slice(None))

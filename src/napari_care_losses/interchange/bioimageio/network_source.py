@@ -30,6 +30,10 @@ class CareUNet(nn.Module):
         Whether a second head gives the Laplace scale of every pixel.
     upsampling : str
         "nearest" or "bilinear".
+    neighbours : int
+        Number of frames around the frame that are channels of the input too, half of them before it.
+    is_blind : bool
+        Whether the mean of the two nearest neighbours takes the place of the frame itself.
     """
 
     def __init__(
@@ -40,10 +44,14 @@ class CareUNet(nn.Module):
         residual: bool,
         predicts_scale: bool,
         upsampling: str = "nearest",
+        neighbours: int = 0,
+        is_blind: bool = False,
     ) -> None:
         super().__init__()
         self.residual = residual
         self.upsampling = upsampling
+        self.own = neighbours // 2
+        self.is_blind = is_blind
 
         def convolutions(channels: int, *widths: int) -> nn.ModuleList:
             pairs = zip((channels, *widths), widths, strict=False)
@@ -51,7 +59,7 @@ class CareUNet(nn.Module):
 
         widths = [filters * 2**level for level in range(depth + 1)]
         after = [filters * 2 ** max(0, level - 1) for level in range(depth + 1)]
-        entering = [1, *widths]
+        entering = [1 + neighbours, *widths]
         self.down = nn.ModuleList(convolutions(entering[level], widths[level], widths[level]) for level in range(depth))
         self.middle = convolutions(entering[depth], widths[depth], after[depth])
         self.up = nn.ModuleList(
@@ -62,7 +70,11 @@ class CareUNet(nn.Module):
         self.scale = nn.Conv2d(after[0], 1, 1) if predicts_scale else None
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Restore normalised images (N, 1, Y, X); return them, and the scale where it is predicted."""
+        """Restore normalised images (N, 1 + neighbours, Y, X); return them, and the scale where it is predicted."""
+        own = self.own
+        if self.is_blind:
+            between = (x[:, own - 1 : own] + x[:, own + 1 : own + 2]) / 2
+            x = torch.cat([x[:, :own], between, x[:, own + 1 :]], dim=1)
         features, skips = x, []
         for block in self.down:
             features = _activated(block, features)
@@ -74,7 +86,7 @@ class CareUNet(nn.Module):
             features = _activated(block, torch.cat([coarse, skips.pop()], dim=1))
         mean: Tensor = self.mean(features)
         if self.residual:
-            mean = mean + x
+            mean = mean + x[:, own : own + 1]
         if self.scale is None:
             return mean
         return mean, functional.softplus(self.scale(features)) + SCALE_FLOOR

@@ -15,7 +15,7 @@ from napari_care_losses.models.unet import SCALE_FLOOR
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_care_losses.models.architecture import Layer
+    from napari_care_losses.models.architecture import Architecture, Layer
     from napari_care_losses.models.model import Model
 
 OPSET = 13
@@ -28,7 +28,7 @@ _LINEAR = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
 
 
 def onnx_model(model: Model, input_name: str, output_names: list[str]) -> bytes:
-    """Return a model as ONNX; its input is (batch, 1, y, x), normalised.
+    """Return a model as ONNX; its input is (batch, 1 + neighbours, y, x), normalised.
 
     The outputs are the restored image and, for models that predict it, the scale.
     """
@@ -37,8 +37,13 @@ def onnx_model(model: Model, input_name: str, output_names: list[str]) -> bytes:
 
     graph = _Graph({name: tensor.numpy() for name, tensor in model.weights.items()})
     architecture = model.card.care
-    heads = run_layers(architecture.layers(), input_name, graph.result)
-    mean = graph.add("Add", [heads["mean"], input_name]) if architecture.residual else heads["mean"]
+    seen = graph.seen(input_name, architecture)
+    heads = run_layers(architecture.layers(), seen, graph.result)
+    mean = heads["mean"]
+    if architecture.residual:
+        own = architecture.own_channel
+        image = graph.channels(seen, own, own + 1) if architecture.neighbours else seen
+        mean = graph.add("Add", [mean, image])
     graph.add("Identity", [mean], output=output_names[0])
     if architecture.predicts_scale:
         floor = graph.constant("floor", np.array(SCALE_FLOOR, np.float32))
@@ -88,6 +93,25 @@ class _Graph:
         size = layer.kernel_size
         convolved = self.add("Conv", [features, weight, bias], kernel_shape=[size, size], pads=[size // 2] * 4)
         return convolved if layer.kind == HEAD else self.add("Relu", [convolved])
+
+    def seen(self, image: str, architecture: Architecture) -> str:
+        """Return the name of the channels that the network sees."""
+        if not architecture.is_blind:
+            return image
+        own = architecture.own_channel
+        around = self.add("Add", [self.channels(image, own - 1, own), self.channels(image, own + 1, own + 2)])
+        between = self.add("Mul", [around, self.constant("half", np.array(0.5, np.float32))])
+        parts = [self.channels(image, 0, own), between, self.channels(image, own + 1, architecture.channels_in)]
+        return self.add("Concat", parts, axis=1)
+
+    def channels(self, image: str, start: int, stop: int) -> str:
+        """Return the name of some channels of an image."""
+        number = len(self.constants)
+        bounds = [
+            self.constant(f"slice_{number}_{name}", np.array([value]))
+            for name, value in (("start", start), ("stop", stop), ("axis", 1))
+        ]
+        return self.add("Slice", [image, *bounds])
 
     def constant(self, name: str, value: NDArray[np.float32]) -> str:
         from onnx import numpy_helper

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 
 from napari_care_losses.compute.memory import free_memory, require_memory
@@ -16,7 +17,6 @@ from napari_care_losses.restoration.tiles import working_memory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_care_losses.models.architecture import Tileable
@@ -28,6 +28,11 @@ MEMORY_CAP = {"cpu": 768 << 20, "mps": 2 << 30, "cuda": 4 << 30}
 
 Restored = tuple["NDArray[np.float32]", "NDArray[np.float32] | None"]
 """Restored tile and its Laplace scale, float32 arrays (Y, X); no scale from models without one."""
+
+
+def as_batch(tile: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a tile (Y, X) or (C, Y, X) as a batch of one image (1, C, Y, X), contiguous in memory."""
+    return np.ascontiguousarray(tile).reshape(1, -1, *tile.shape[-2:])
 
 
 class Engine(ABC):
@@ -51,19 +56,21 @@ class Engine(ABC):
         self._restored: set[tuple[int, ...]] = set()
 
     def restore(self, tile: NDArray[np.float32]) -> Restored:
-        """Restore one normalised tile; Y and X are multiples of the network's block.
+        """Restore one normalised tile (Y, X), or (1 + neighbours, Y, X) for models that read neighbouring frames.
+
+        Y and X are multiples of the network's block.
 
         Raises `ComputeError` if the device runs out of memory or fails, or if it would crash for lack of memory.
         """
         if tile.shape not in self._restored:
             require_memory(0, "restoring", "allow this program more memory")
-        with self._failures(f"a tile of {tile.shape[0]} x {tile.shape[1]} px"):
+        with self._failures(f"a tile of {tile.shape[-2]} x {tile.shape[-1]} px"):
             restored = self._run(tile)
         self._restored.add(tile.shape)
         return restored
 
     def prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
-        """Calibrate the engine on `samples` of the images to be restored, normalised (Y, X), before the first tile.
+        """Calibrate the engine on `samples` of the images to be restored, shaped as tiles, before the first tile.
 
         Raises `ComputeError` if the device runs out of memory or fails.
         """
@@ -129,7 +136,7 @@ class WrappingEngine(Engine):
 
     @abstractmethod
     def _before(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Change an image (Y, X)."""
+        """Change an image (Y, X), or every channel of one (C, Y, X)."""
 
     @abstractmethod
     def _after(self, image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -43,7 +43,9 @@ class DecorrelatingEngine(WrappingEngine):
         self._filter, self._undo = decorrelating_kernels(correlation)
 
     def _before(self, image: Image) -> Image:
-        return _filtered(image, self._filter)
+        if image.ndim == 2:
+            return _filtered(image, self._filter)
+        return np.stack([_filtered(channel, self._filter) for channel in image])
 
     def _after(self, image: Image) -> Image:
         return _filtered(image, self._undo)

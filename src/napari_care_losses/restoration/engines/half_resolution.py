@@ -66,15 +66,16 @@ class HalfResolutionEngine(WrappingEngine):
 
 
 def halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the means of blocks of 2 x 2 pixels of an image (Y, X) of even sizes.
+    """Return the means of blocks of 2 x 2 pixels of an image (..., Y, X) of even sizes.
 
     Examples
     --------
     >>> halved(np.float32([[1, 3, 5, 5], [1, 3, 5, 5]])).tolist()
     [[2.0, 5.0]]
     """
-    height, width = image.shape
-    means: NDArray[np.float32] = image.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3), dtype=np.float32)
+    *leading, height, width = image.shape
+    blocks = image.reshape(*leading, height // 2, 2, width // 2, 2)
+    means: NDArray[np.float32] = blocks.mean(axis=(-3, -1), dtype=np.float32)
     return means
 
 

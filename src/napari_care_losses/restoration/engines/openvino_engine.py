@@ -14,7 +14,7 @@ import openvino
 import torch
 
 from napari_care_losses.images.regions import best_window
-from napari_care_losses.restoration.engines.base import Engine, Restored
+from napari_care_losses.restoration.engines.base import Engine, Restored, as_batch
 from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, quantize
 from napari_care_losses.restoration.engines.openvino_graph import build_graph
 
@@ -75,9 +75,10 @@ class OpenVinoEngine(Engine):
         self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
 
     def _run(self, tile: NDArray[np.float32]) -> Restored:
-        if tile.shape not in self._requests:
-            self._requests[tile.shape] = make_request(self._graph, tile.shape)
-        return _infer(self._requests[tile.shape], tile)
+        shape = tile.shape[-2:]
+        if shape not in self._requests:
+            self._requests[shape] = make_request(self._graph, shape)
+        return _infer(self._requests[shape], tile)
 
     def close(self) -> None:
         """Release the memory of the layers' results; the compiled network stays in the cache."""
@@ -142,15 +143,15 @@ def make_request(graph: _Graph | OnnxGraph, shape: tuple[int, ...]) -> openvino.
 
 
 def _infer(request: openvino.InferRequest, tile: NDArray[np.float32]) -> Restored:
-    results = request.infer([np.ascontiguousarray(tile)[None, None]], share_inputs=True)
+    results = request.infer([as_batch(tile)], share_inputs=True)
     mean, *scale = (results[output][0, 0] for output in request.model_outputs)
     return mean, scale[0] if scale else None
 
 
 def _largest_activations(graph: _Graph, images: list[NDArray[np.float32]]) -> dict[str, Tensor]:
     """Return by layer the largest value of every channel after its ReLU, over images of one shape."""
-    watched = _compile(graph.build(images[0].shape, is_watched=True), torch.get_num_threads())
-    found = [watched([image[None, None]]) for image in images]
+    watched = _compile(graph.build(images[0].shape[-2:], is_watched=True), torch.get_num_threads())
+    found = [watched([as_batch(image)]) for image in images]
     return {
         output.any_name: torch.from_numpy(np.maximum.reduce([values[output] for values in found]))
         for output in watched.outputs
@@ -160,7 +161,7 @@ def _largest_activations(graph: _Graph, images: list[NDArray[np.float32]]) -> di
 def _tried(graph: _Graph, part: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """Return the restored part of an image, and the seconds it takes."""
     # Not cached: most calibrations are tried once and dropped.
-    request = _compile(graph.build(part.shape), torch.get_num_threads()).create_infer_request()
+    request = _compile(graph.build(part.shape[-2:]), torch.get_num_threads()).create_infer_request()
     _infer(request, part)
     begun = time.perf_counter()
     restored, _ = _infer(request, part)
@@ -169,7 +170,9 @@ def _tried(graph: _Graph, part: NDArray[np.float32]) -> tuple[NDArray[np.float32
 
 def _richest_part(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
     """Return the window of a padded image with the largest standard deviation, its size a multiple of `block`."""
-    height, width = (min(CALIBRATION_WIDTH, size) // block * block for size in image.shape)
+    height, width = (min(CALIBRATION_WIDTH, size) // block * block for size in image.shape[-2:])
     steps = (height // 2, width // 2)
-    window = best_window(image.shape, (height, width), steps, lambda region: float(image[region.slices].std()))
-    return image[window.slices]
+    window = best_window(
+        image.shape[-2:], (height, width), steps, lambda region: float(image[..., *region.slices].std())
+    )
+    return image[..., *window.slices]

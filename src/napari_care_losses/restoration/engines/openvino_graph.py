@@ -33,7 +33,9 @@ def build_graph(
     ranges: Mapping[str, float] | None = None,
     is_watched: bool = False,
 ) -> openvino.Model:
-    """Return the network for tiles of one shape (Y, X): from (1, 1, Y, X) to the mean and, if it has it, the scale.
+    """Return the network for tiles of one shape (Y, X): to the mean and, if it has it, the scale.
+
+    From (1, 1, Y, X), or (1, 1 + neighbours, Y, X).
 
     Parameters
     ----------
@@ -48,13 +50,14 @@ def build_graph(
     """
     builder = _Builder(weights, ranges or {})
     image = operations.parameter((1, architecture.channels_in, *shape), np.float32, name="image")
-    heads = run_layers(architecture.layers(), image, builder.result)
+    seen = _seen(image, architecture)
+    heads = run_layers(architecture.layers(), seen, builder.result)
     if is_watched:
         largest = [operations.reduce_max(activation, [0, 2, 3]) for activation in builder.activations.values()]
         for name, node in zip(builder.activations, largest, strict=True):
             node.output(0).set_names({name})
         return openvino.Model(largest, [image], "watched")
-    outputs = [operations.add(heads["mean"], image) if architecture.residual else heads["mean"]]
+    outputs = [operations.add(heads["mean"], _own(seen, architecture)) if architecture.residual else heads["mean"]]
     if architecture.predicts_scale:
         outputs.append(operations.add(operations.softplus(heads["scale"]), _constant(SCALE_FLOOR)))
     return openvino.Model(outputs, [image], "care")
@@ -125,6 +128,27 @@ class _Builder:
             bound[bound == 0] = 1
             kernel = _quantized(kernel, -bound, bound, WEIGHT_LEVELS)
         return operations.convolution(features, kernel, [1, 1], padding, padding, [1, 1])
+
+
+def _seen(image: Any, architecture: Architecture) -> Any:
+    """Return the channels that the network sees: of a blind one, the mean of its neighbours in place of the frame."""
+    if not architecture.is_blind:
+        return image
+    own = architecture.own_channel
+    around = operations.add(_channels(image, own - 1, own), _channels(image, own + 1, own + 2))
+    between = operations.multiply(around, _constant(0.5))
+    parts = [_channels(image, 0, own), between, _channels(image, own + 1, architecture.channels_in)]
+    return operations.concat(parts, 1)
+
+
+def _own(image: Any, architecture: Architecture) -> Any:
+    own = architecture.own_channel
+    return _channels(image, own, own + 1) if architecture.neighbours else image
+
+
+def _channels(image: Any, start: int, stop: int) -> Any:
+    bounds = [operations.constant(np.array([value])) for value in (start, stop, 1, 1)]
+    return operations.slice(image, *bounds)
 
 
 def _upsampled(node: Any, kind: str) -> Any:

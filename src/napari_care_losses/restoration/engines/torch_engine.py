@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from napari_care_losses.restoration.engines.base import Engine, Restored
+from napari_care_losses.restoration.engines.base import Engine, Restored, as_batch
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_care_losses.models.model import Model
@@ -28,7 +28,7 @@ class TorchEngine(Engine):
 
     def _run(self, tile: NDArray[np.float32]) -> Restored:
         with torch.inference_mode(), _exact(self.device):
-            batch = torch.from_numpy(np.ascontiguousarray(tile))[None, None].to(self.device)
+            batch = torch.from_numpy(as_batch(tile)).to(self.device)
             prediction = self._network(batch)
             return _to_numpy(prediction.mean), None if prediction.scale is None else _to_numpy(prediction.scale)
 

@@ -36,7 +36,11 @@ class Exposures(Protocol):
     def draw(
         self, top: int, left: int, rng: np.random.Generator, *, augmented: bool
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return both for the patch (Y, X) that begins at a place of the region to draw from, in grey levels."""
+        """Return both for the patch (Y, X) that begins at a place of the region to draw from, in grey levels.
+
+        What the network is given is (1 + neighbours, Y, X) where the frames around it are made too; otherwise they are
+        added as they are.
+        """
 
 
 class Target(ABC):

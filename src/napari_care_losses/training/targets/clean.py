@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari_care_losses.images.line_fit import fit_line
+from napari_care_losses.images.neighbours import among
 from napari_care_losses.training.pair_checks import warnings_of
 from napari_care_losses.training.synthetic_noise import SIZE, STRENGTH, noise_pool, resized_window
 from napari_care_losses.training.targets.base import Exposures, Target
@@ -51,6 +52,7 @@ class _CleanExposures:
     def __init__(self, share: Share, parameters: TrainingParameters, rng: np.random.Generator) -> None:
         self._parameters = parameters
         self._low, self._high = share.pair.low[share.region], share.pair.second[share.region]
+        self._around = [] if share.pair.around is None else [image[share.region] for image in share.pair.around.high]
         redraws = parameters.redraw_noise or parameters.vary_size
         self._noise = noise_pool(self._low, self._high, rng) if redraws else None
 
@@ -62,5 +64,7 @@ class _CleanExposures:
             window = (slice(top, top + size), slice(left, left + size))
             return self._low[window], self._high[window]
         factor = 2 ** rng.uniform(-SIZE, SIZE) if self._parameters.vary_size else 1.0
-        high = resized_window(self._high, (top, left), size, factor)
-        return self._noise.expose(high, 2 ** rng.uniform(-STRENGTH, STRENGTH), rng), high
+        high, strength = resized_window(self._high, (top, left), size, factor), 2 ** rng.uniform(-STRENGTH, STRENGTH)
+        low = self._noise.expose(high, strength, rng)
+        around = [resized_window(image, (top, left), size, factor) for image in self._around]
+        return among([self._noise.expose(image, strength, rng) for image in around], low), high

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.noise.change import changed_share
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.training.targets.base import MAX_CHECKED, Exposures, Target
-from napari_care_losses.training.targets.two_shots import TwoShots, changed_share
+from napari_care_losses.training.targets.two_shots import TwoShots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

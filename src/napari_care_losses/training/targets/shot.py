@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from napari_care_losses.images.noise.change import symmetric_map
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.training.pair_checks import warnings_of
 from napari_care_losses.training.targets.base import MAX_CHECKED, Exposures, Target
-from napari_care_losses.training.targets.two_shots import TwoShots, symmetric_map
+from napari_care_losses.training.targets.two_shots import TwoShots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -73,7 +73,15 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
         yield Preparing(done, len(plan.pairs))
         low, high = source.opened()
         places = TARGETS[source.target].places(low)
-        pairs += pairs_from_frames(low, high, source.name, places=places, left_out=left_out)
+        pairs += pairs_from_frames(
+            low,
+            high,
+            source.name,
+            places=places,
+            left_out=left_out,
+            neighbours=plan.parameters.neighbours,
+            along=plan.parameters.neighbours_along,
+        )
     pairs = usable_pairs(pairs, left_out, plan.parameters.patch_size)
     start_from = None if plan.start_from is None else load_model(plan.start_from)
     trainer = Trainer(
