@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 import tifffile
 from fixtures.cli_runs import in_a_process, save_model, status_of, write
 from fixtures.random_models import needs_openvino
+from scipy import ndimage
 
 from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.evaluation.single_image import measure_image
 from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.io.untrusted_files import nan_as_null
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
@@ -141,10 +145,27 @@ class TestEvaluate:
         assert status_of("evaluate", "--truth", "high.tif", "--restored", "low.tif") == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 1 + 6 + 1 + 1
-        assert lines[0].split() == ["frame", "restored", *"PSNR SSIM MicroSSIM NRMSE RSE RSP".split()]
+        titles = ["PSNR (dB)", "SSIM", "MicroSSIM", "NRMSE", "RSE", "RSP"]
+        assert re.split(" {2,}", lines[0].strip()) == ["frame", *(f"restored {title}" for title in titles)]
         assert lines[7].split()[0] == "mean"
         assert math.isfinite(float(lines[7].split()[1]))
         assert "slope" in lines[8]
+
+    def test_without_a_truth_the_resolution_is_measured(self, folder, capsys):
+        rng = np.random.default_rng(0)
+        stack = ndimage.gaussian_filter(rng.normal(size=(2, 64, 64)), (0, 2, 2)).astype(np.float32)
+        write("smooth.tif", stack)
+        write("noisy.tif", stack + rng.normal(0, 0.05, stack.shape).astype(np.float32))
+        capsys.readouterr()
+        command = ["evaluate", "--restored", "smooth.tif", "--input", "noisy.tif"]
+        assert status_of(*command, "--json") == 0
+        scores = json.loads(capsys.readouterr().out)
+        assert scores["frames"][1]["restored"] == nan_as_null(measure_image(stack[1]))
+        assert scores["mean"]["input"]["frc_resolution_px"] > scores["mean"]["restored"]["frc_resolution_px"]
+        assert status_of(*command) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 1 + 2 + 1
+        assert "restored FRC resolution (px)" in lines[0]
 
 
 class TestModels:

@@ -19,6 +19,7 @@ from napari_care_losses.evaluation.frame_scores import (
 from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS, grey_levels, score
 from napari_care_losses.evaluation.residual import flicker, region_means, structure_left
 from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
+from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS
 from napari_care_losses.evaluation.uncertainty import coverage
 from napari_care_losses.images.frames import Frames
 
@@ -90,7 +91,9 @@ def test_values_without_a_truth_are_those_of_the_residual(images, stacks) -> Non
     scored(timeline, 2)
     found = timeline.frame(2)
     assert found.structure_left == structure_left(images["input"][2], images["restored"][2])
-    assert found.scores == {}
+    for row in (INPUT, RESTORED):
+        expected = {name: metric.function(images[row][2]) for name, metric in SINGLE_IMAGE_METRICS.items()}
+        assert found.scores[row] == pytest.approx(expected, nan_ok=True)
     means = timeline.series(MEANS, RESTORED, range(6))
     assert means[2] == pytest.approx(region_means(images["restored"][2]).mean())
     assert np.isnan(np.delete(means, 2)).all()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--restored", type=path_option, required=True, help="The restored stack.")
-    parser.add_argument("--truth", type=path_option, required=True, help="Its ground truth.")
+    parser.add_argument("--truth", type=path_option, help="Its ground truth. Without it, the resolution is measured.")
     parser.add_argument("--input", type=path_option, help="Score the unrestored stack too.")
     add_frames(parser)
     parser.add_argument("--unaligned", action="store_true", help="Raw scores, without the affine alignment.")
@@ -25,40 +25,45 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    """Score stacks against their ground truth."""
+    """Score stacks against their ground truth, or measure them without one."""
     from napari_care_losses.evaluation.metrics import METRICS
-    from napari_care_losses.evaluation.stack_scores import evaluate
+    from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES
+    from napari_care_losses.evaluation.stack_scores import evaluate, measure
     from napari_care_losses.images.axes import check_distinct, in_axes_of, truth_of
     from napari_care_losses.io.stacks import read_stack
     from napari_care_losses.io.untrusted_files import nan_as_null
 
     restored = read_stack(options.restored)
-    whole = truth_of(read_stack(options.truth), restored)
+    whole = restored if options.truth is None else truth_of(read_stack(options.truth), restored)
     given = [("restored", options.restored, restored)]
     if options.input is not None:
         given.append(("input", options.input, read_stack(options.input)))
-    truth = scored_frames(whole, options.frames, options.truth)
     stacks = {name: scored_frames(in_axes_of(stack, whole), options.frames, path) for name, path, stack in given}
-    check_distinct(stacks["restored"], truth)
-    scores = evaluate(stacks, truth, aligned=not options.unaligned)
+    shown: Mapping[str, Score] = SINGLE_IMAGE_SCORES if options.truth is None else METRICS
+    if options.truth is None:
+        scores = measure(stacks)
+    else:
+        truth = scored_frames(whole, options.frames, options.truth)
+        check_distinct(stacks["restored"], truth)
+        scores = evaluate(stacks, truth, aligned=not options.unaligned)
     if options.json:
         print(json.dumps(nan_as_null(scores)))
         return
-    _print_table(scores, METRICS)
+    _print_table(scores, shown)
+    if options.truth is None:
+        return
     levels = scores["mean"]["restored"]
     print(f"grey levels, restored against truth: slope {levels['slope']:.3f}, R2 {levels['r2']:.4f} (means)")
 
 
 def _print_table(scores: Mapping[str, Any], shown: Mapping[str, Score]) -> None:
-    """Print a line a frame, with some of the scores of every stack."""
+    """Print a line a frame, with those of some scores that every stack has."""
     stacks = list(scores["mean"])
-    titles = [
-        f"{stack} {score.title}" if score is next(iter(shown.values())) else score.title
-        for stack in stacks
-        for score in shown.values()
-    ]
-    widths = [max(len(title), 7) + 2 for title in titles]
-    print(f"{'frame':>7}" + "".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True)))
+    cells = [(stack, name) for stack in stacks for name in shown if name in scores["mean"][stack]]
+    titles = {(stack, name): f"{stack} {shown[name].label}" for stack, name in cells}
+    lines = [["frame", *titles.values()]]
     for label, row in (*((str(i), frame) for i, frame in enumerate(scores["frames"])), ("mean", scores["mean"])):
-        texts = [score.text(row[stack][name]) for stack in stacks for name, score in shown.items()]
-        print(f"{label:>7}" + "".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True)))
+        lines.append([label, *(shown[name].text(row[stack][name]) for stack, name in cells)])
+    widths = [max(7, *map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))

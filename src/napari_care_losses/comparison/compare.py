@@ -13,6 +13,7 @@ from napari_care_losses.comparison.baselines import BASELINES, described_strengt
 from napari_care_losses.compute.memory import free_memory
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
+from napari_care_losses.evaluation.single_image import measure_image
 from napari_care_losses.images.any_array import pixel_type, to_numpy
 from napari_care_losses.images.axes import check_distinct, truth_of
 from napari_care_losses.images.checks import finite
@@ -78,7 +79,8 @@ class Compared(NamedTuple):
     image: NDArray[np.float32] | None
     """The restored frame (Y, X) in the input's grey levels; the input itself for `INPUT`."""
     scores: dict[str, float]
-    """The metrics, and ``slope`` and ``r2`` of the grey levels against the truth's; empty without a truth."""
+    """The metrics, and ``slope`` and ``r2`` of the grey levels against the truth's; without a truth, what
+    `napari_care_losses.evaluation.single_image.measure_image` finds."""
     note: str = ""
     """What the user should know about how it was made; may be empty."""
 
@@ -152,7 +154,7 @@ def compare(
         running = [closed.enter_context(closing(_steps(m, shared, chosen, parameters, models))) for m in methods]
         latest = [_Step(0, len(chosen))] * len(methods)
         for number, index in enumerate(chosen, start=1):
-            scores = _scorer(truth, index, aligned=aligned)
+            scores = _scorer(truth, index, frames.calibration.square_pixel, aligned=aligned)
             image = np.array(finite(shared[index], f"Frame {index}: "), np.float32)
             yield Compared(*_counted(latest, number, len(chosen)), INPUT, index, image, scores(image))
             for place, method in enumerate(methods):
@@ -219,14 +221,16 @@ def _counted(latest: list[_Step], inputs: int, frames: int) -> tuple[int, int]:
     return inputs + sum(step.done for step in latest), frames + sum(step.total for step in latest)
 
 
-def _scorer(truth: Frames | None, index: int, *, aligned: bool) -> Callable[[NDArray[np.float32]], dict[str, float]]:
-    """Return what gives metrics, slope and R2 of an image of one frame; nothing without a truth."""
+def _scorer(
+    truth: Frames | None, index: int, pixel_size: float | None, *, aligned: bool
+) -> Callable[[NDArray[np.float32]], dict[str, float]]:
+    """Return what gives metrics, slope and R2 of an image of one frame; without a truth, its resolution."""
     clean = None if truth is None else truth[index]
     scaled: list[ScaledTruth] = []
 
     def scores(image: NDArray[np.float32]) -> dict[str, float]:
         if clean is None:
-            return {}
+            return measure_image(image, pixel_size)
         try:
             if not scaled:
                 scaled.append(scale_truth(clean))

@@ -80,7 +80,6 @@ def compare_to_file(
                     images.append(ReportImage(step.method, step.image, step.scores))
             yield step
     reference = reference or default_reference(methods)
-    pixel_size = frames.calibration.pixel_size
     known = vars(options) | {
         "reference": reference,
         "settings": {**options.settings, **settings_of(frames, methods, parameters)},
@@ -92,7 +91,7 @@ def compare_to_file(
         rows=summarize(scores, reference=reference, independent=options.independent) if scores else [],
         scores=scores,
         notes=notes_of(methods, notes),
-        pixel_size=None if pixel_size is None else pixel_size[1],
+        pixel_size=frames.calibration.square_pixel,
     )
     write_report(out, report)
     return report

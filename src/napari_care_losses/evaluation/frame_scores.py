@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from napari_care_losses.errors import CareError
 from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS, ScaledTruth, grey_levels, scale_truth
 from napari_care_losses.evaluation.residual import region_means, structure_left
+from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS, SMALLEST
 from napari_care_losses.evaluation.uncertainty import coverage
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 INPUT, RESTORED = "input", "restored"
 LEVELS, COVERAGE, STRUCTURE, MEANS = "levels", "coverage", "structure", "means"
-"""Kinds of values beside the entries of `METRICS`."""
+"""Kinds of values beside the entries of `METRICS` and `SINGLE_IMAGE_METRICS`."""
 
 
 class ScoredStack:
@@ -106,6 +108,9 @@ class _Images:
         image = self._image(self._comparison.stack(key.row))
         if key.kind in METRICS:
             return METRICS[key.kind].function(self._match(key.row), self._truth.image)
+        if key.kind in SINGLE_IMAGE_METRICS:
+            # too small a frame has no resolution
+            return SINGLE_IMAGE_METRICS[key.kind].function(image) if min(image.shape) >= SMALLEST else math.nan
         if key.kind == LEVELS:
             return grey_levels(image, self._image(self._comparison.truth))
         if key.kind == COVERAGE:

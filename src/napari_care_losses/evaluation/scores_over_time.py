@@ -26,6 +26,7 @@ from napari_care_losses.evaluation.frame_scores import (
 )
 from napari_care_losses.evaluation.metrics import METRICS, GreyLevels
 from napari_care_losses.evaluation.residual import flicker
+from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ class FrameScores:
     """The scores of one frame so far."""
 
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By image (`INPUT`, `RESTORED`), the entries of `METRICS`."""
+    """By image (`INPUT`, `RESTORED`), the entries of `METRICS`, or of `SINGLE_IMAGE_METRICS` without a truth."""
     levels: GreyLevels | None = None
     coverage: dict[float, float] = field(default_factory=dict)
     structure_left: float | None = None
@@ -113,7 +114,7 @@ class ScoresOverTime:
                 result.problem = result.problem or value.text
             elif value is None:
                 continue
-            elif key.kind in METRICS:
+            elif key.kind in METRICS or key.kind in SINGLE_IMAGE_METRICS:
                 result.scores.setdefault(key.row, {})[key.kind] = value
             elif key.kind == LEVELS:
                 result.levels = value
@@ -126,7 +127,8 @@ class ScoresOverTime:
     def series(self, kind: str, row: str, line: Sequence[int]) -> NDArray[np.float64]:
         """Return one value of the frames of a line (N,) for a plot, NaN where it is not known.
 
-        `kind` is a name in `METRICS`, `STRUCTURE` or `MEANS` (the mean over the frame); `row` is `INPUT` or `RESTORED`.
+        `kind` is a name in `METRICS` or `SINGLE_IMAGE_METRICS`, `STRUCTURE` or `MEANS` (the mean over the frame); `row`
+        is `INPUT` or `RESTORED`.
         """
         values = (self._value(kind, row, index) for index in line)
         if kind == MEANS:
@@ -161,7 +163,8 @@ class ScoresOverTime:
             if is_there:
                 kinds += [*((name, RESTORED) for name in comparison.metrics), (LEVELS, RESTORED), (COVERAGE, RESTORED)]
         else:
-            kinds = [(STRUCTURE, RESTORED), (MEANS, INPUT), (MEANS, RESTORED)] if is_there else []
+            single = [(name, row) for name in SINGLE_IMAGE_METRICS for row in (INPUT, RESTORED)]
+            kinds = [(STRUCTURE, RESTORED), (MEANS, INPUT), (MEANS, RESTORED), *single] if is_there else []
         keys = (self._key(kind, row, index) for kind, row in kinds)
         return [key for key in keys if key is not None]
 

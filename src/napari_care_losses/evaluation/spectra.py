@@ -65,13 +65,16 @@ def radial_power(image: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.floa
     return _frequencies(checked.shape), _ring_means(_power(_spectrum(checked)), checked.shape)
 
 
-def fourier_ring_correlation(image: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fourier_ring_correlation(
+    image: ArrayLike, truth: ArrayLike, *, shift: tuple[float, float] = (0.0, 0.0)
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     r"""Return how well an image agrees with its ground truth at each spatial frequency.
 
     .. math:: \mathrm{Re} \sum F(x) F(t)^* / \sqrt{\sum |F(x)|^2 \sum |F(t)|^2}
 
     over each ring (van Heel and Schatz 2005, doi:10.1016/j.jsb.2005.05.009), of images windowed as in `radial_power`.
-    Brightness and contrast of the images do not matter. They must have one shape; else as in `radial_power`.
+    Brightness and contrast of the images do not matter. They must have one shape; else as in `radial_power`. Where the
+    truth was sampled `shift` pixels (Y, X) further than the image, both are compared at the same places.
 
     Returns
     -------
@@ -92,6 +95,10 @@ def fourier_ring_correlation(image: ArrayLike, truth: ArrayLike) -> tuple[NDArra
     first, second = checked_frame(image, smallest=SMALLEST), checked_frame(truth, "The ground truth", smallest=SMALLEST)
     check_equal_shapes(first, second, "The image and the ground truth")
     one, other = _spectrum(first), _spectrum(second)
+    if any(shift):
+        height, width = first.shape
+        distance = shift[0] * np.fft.fftfreq(height)[:, None] + shift[1] * np.fft.rfftfreq(width)
+        other = other * np.exp(-2j * np.pi * distance)
     shared = _ring_means(one.real * other.real + one.imag * other.imag, first.shape)
     norm = np.sqrt(_ring_means(_power(one), first.shape) * _ring_means(_power(other), first.shape))
     correlation = np.divide(shared, norm, out=np.zeros_like(shared), where=norm > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, grey_levels, score
 from napari_care_losses.evaluation.score import Score
+from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES, measure_image
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 from napari_care_losses.images.axes import in_axes_of, truth_of
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 def describe_score(name: str) -> Score:
     """Return title, unit, digits and help of a score by its name; an unknown one is called by its name."""
-    tables: tuple[Mapping[str, Score], ...] = (METRICS, GREY_LEVEL_SCORES, DETAIL_SCORES)
+    tables: tuple[Mapping[str, Score], ...] = (METRICS, GREY_LEVEL_SCORES, DETAIL_SCORES, SINGLE_IMAGE_SCORES)
     return next((table[name] for table in tables if name in table), Score(title=name, help="", higher_is_better=None))
 
 
@@ -68,5 +70,53 @@ def evaluate(stacks: Mapping[str, Frames], truth: Frames, *, aligned: bool = Tru
             raise
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
-    mean = {name: {key: float(np.mean([row[name][key] for row in rows])) for key in rows[0][name]} for name in stacks}
+    return _with_means(rows)
+
+
+def measure(stacks: Mapping[str, Frames]) -> dict[str, Any]:
+    """Measure stacks frame by frame without a ground truth.
+
+    Parameters
+    ----------
+    stacks : mapping of str to Frames
+        What to measure, by name; all have as many frames.
+
+    Returns
+    -------
+    dict
+        ``frames``: for every frame, by name, what `napari_care_losses.evaluation.single_image.measure_image` finds;
+        ``mean``: the means over the frames that have a value, NaN where none has.
+
+    Raises
+    ------
+    InputError
+        If the numbers of frames differ, or a frame cannot be measured.
+    """
+    counts = {name: len(frames) for name, frames in stacks.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(f"The stacks must have as many frames, found: {found}.")
+    pixels = {name: frames.calibration.square_pixel for name, frames in stacks.items()}
+    rows: list[dict[str, dict[str, float]]] = []
+    for index in range(next(iter(counts.values()))):
+        try:
+            rows.append({name: measure_image(frames[index], pixels[name]) for name, frames in stacks.items()})
+        except UnreadableError:
+            raise
+        except InputError as error:
+            raise InputError(f"Frame {index}: {error}") from error
+    return _with_means(rows)
+
+
+def _with_means(rows: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Return the scores of frames and their means; a value that a single image does not have does not count."""
+    mean = {
+        name: {key: _mean([row[name][key] for row in rows], skips_nan=key in SINGLE_IMAGE_SCORES) for key in found}
+        for name, found in rows[0].items()
+    }
     return {"mean": mean, "frames": rows}
+
+
+def _mean(values: list[float], *, skips_nan: bool) -> float:
+    known = [value for value in values if not (skips_nan and math.isnan(value))]
+    return float(np.mean(known)) if known else math.nan

@@ -38,6 +38,12 @@ class Calibration:
     time_step: float | None = None
     """Time between frames, in seconds."""
 
+    @property
+    def square_pixel(self) -> float | None:
+        """Width of a pixel in micrometres, if it is known and pixels are square."""
+        size = self.pixel_size
+        return size[1] if size is not None and math.isclose(*size, rel_tol=0.01) else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageMetadata:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import QApplication
 from napari_care_losses.comparison.baselines import restore_with
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.metrics import METRICS, score
+from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES, measure_image
 from napari_care_losses.evaluation.statistics import Row
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
@@ -83,7 +85,6 @@ def test_what_the_frames_are_is_guessed_from_the_axes(labels, text, viewer, open
 @pytest.mark.parametrize(
     ("count", "independent", "text"),
     [
-        (0, True, "Without a ground truth"),
         (1, True, "no spread and no test"),
         (9, True, "t-test against Laplace"),
         (9, False, "fewer than 10 frames"),
@@ -114,14 +115,21 @@ def test_a_row_says_its_test_in_short_and_at_length(qtbot) -> None:
     assert "Effect size" not in table.item(2, 1).toolTip()
 
 
-def test_without_a_truth_there_are_images_but_no_scores(viewer, open_widget, stack, qtbot) -> None:
+def test_without_a_truth_the_resolution_of_each_image_is_shown(viewer, open_widget, stack, qtbot) -> None:
     viewer.add_image(stack)
     widget = open_widget()
     results = press_compare(widget, qtbot)
     assert results.frames_done() == [0, 1, 2]
-    assert "Without a ground truth there are no scores" in widget.summary.about.text()
-    assert not widget.summary.copy.isEnabled()
-    assert "nothing to copy" in widget.summary.reason.text()
+    assert "Without a ground truth: the resolution of each image alone" in widget.summary.about.text()
+    table = widget.summary.table
+    titles = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
+    assert titles == ["Method", "FRC resolution (px)", "Decorrelation resolution (px)"]
+    measured = [measure_image(frame)["decorrelation_resolution_px"] for frame in stack]
+    assert plain(cell(table, 0, 2)).split(" ")[0] == SINGLE_IMAGE_SCORES["decorrelation_resolution_px"].text(
+        fmean(measured)
+    )
+    assert not any(table.item(row, 1).font().bold() for row in range(3))
+    assert widget.summary.copy.isEnabled()
     assert widget.summary.export.isEnabled()
     assert set(widget.view.grid.images()) == {INPUT, "TV", "NL-means"}
 
@@ -143,15 +151,16 @@ def test_a_new_metric_gets_a_column(qtbot, monkeypatch) -> None:
     qtbot.addWidget(table)
     rows = [Row("a", "error", 0.25, 0.125, 3), Row("b", "error", 0.5, 0.125, 3)]
     table.show_rows(rows, reference="a", colours={})
-    last = len(METRICS)
-    assert table.horizontalHeaderItem(last).text() == "Error (%)"
-    assert plain(cell(table, 0, last)) == "0.250 ± 0.125"
-    assert [table.item(row, last).font().bold() for row in range(2)] == [True, False]
+    assert table.horizontalHeaderItem(1).text() == "Error (%)"
+    assert plain(cell(table, 0, 1)) == "0.250 ± 0.125"
+    assert [table.item(row, 1).font().bold() for row in range(2)] == [True, False]
 
 
 def test_more_metrics_are_shown_when_asked_for(qtbot) -> None:
     summary = ComparisonSummary()
     qtbot.addWidget(summary)
+    rows = [Row("a", name, 0.25, 0.125, 3) for name in METRICS]
+    summary.table.show_rows(rows, reference="a", colours={})
     shown = {True: [], False: []}
     for is_all in (False, True, False):
         summary.more.value = is_all

@@ -8,6 +8,7 @@ from fixtures.scored_layers import FRAMES, PSNR, SHAPE, SSIM, Bench, Slow, is_se
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QApplication
 
+from napari_care_losses.evaluation.decorrelation import decorrelation_resolution
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.residual import structure_left
@@ -158,6 +159,13 @@ def test_without_a_truth_nothing_of_it_is_seen(bench) -> None:
     assert share < 0.02
     assert panel.blind.structure.text().endswith("(little signal lost)")
     assert not is_seen(panel.of_truth, panel)
+    expected = decorrelation_resolution(bench.data[0])
+    assert f"restored {expected:.2f} px" in panel.blind.resolution.text()
+    bench.source.scale = (1, 0.1, 0.1)
+    bench.source.units = ("s", "um", "um")
+    bench.follow()
+    bench.wait()
+    assert f"restored {expected / 10:.3f} µm" in panel.blind.resolution.text()
     assert [panel.plot.quantity.native.itemText(i) for i in range(panel.plot.quantity.native.count())] == [
         "Structure left (%)",
         "Mean brightness",

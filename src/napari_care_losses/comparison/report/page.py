@@ -22,6 +22,7 @@ from napari_care_losses.comparison.report.pictures import LARGEST
 from napari_care_losses.comparison.report.tables import image_table, pairs_table, score_table
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
 from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, METRICS
+from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS, SINGLE_IMAGE_SCORES
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 from napari_care_losses.version import __version__
 
@@ -41,7 +42,10 @@ def page(report: ComparisonReport) -> str:
         ("Spatial frequencies", curves_section(report, frame)),
         ("Profile", profile_section(report, frame)),
         ("Scores over time", time_section(report)),
-        ("Scores of every image", image_table(report) if _images_scored(report) > 1 else ""),
+        (
+            "Scores of every image",
+            image_table(report) if report.truth is not None and _images_scored(report) > 1 else "",
+        ),
         ("Settings", pairs_table({**report.settings, **_versions()})),
         ("Notes", "".join(f"<p>{escape(note)}</p>" for note in report.notes)),
         ("Sources", _sources(report)),
@@ -72,6 +76,15 @@ def _scores(report: ComparisonReport) -> str:
                 "below: where a restoration is right, that is noise without structure.</p>"
             )
         return "<p>No image was scored for every method.</p>"
+    single = [row for row in report.rows if row.metric in SINGLE_IMAGE_SCORES]
+    if single:
+        sources = "; ".join(f"{metric.title}: {metric.source}" for metric in SINGLE_IMAGE_METRICS.values())
+        return (
+            f"{score_table(single, report.reference)}<p>There is no ground truth: this is the resolution of each image "
+            "alone. In a restored image it is the finest detail drawn, true or not. What each method took away from "
+            "the input is shown below: where a restoration is right, that is noise without structure. "
+            f"{escape(sources)}.</p>"
+        )
     measured = [row for row in report.rows if row.metric in METRICS]
     detail = [row for row in report.rows if row.metric in DETAIL_SCORES]
     levels = [row for row in report.rows if row.metric not in METRICS and row.metric not in DETAIL_SCORES]

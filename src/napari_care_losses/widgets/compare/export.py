@@ -57,7 +57,7 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line) -> It
         settings=settings(plan),
         notes=notes_of(plan.methods, results.notes),
         frame_index=index,
-        pixel_size=plan.pixel_size,
+        pixel_size=plan.frames.calibration.square_pixel,
         profile_line=from_centres(line),
         reference=plan.reference if plan.reference in scores else None,
         independent=plan.independent,

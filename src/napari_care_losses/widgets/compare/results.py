@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,12 +60,6 @@ class ComparisonPlan:
         """Names of the panels in order: input, methods, and the ground truth if there is one."""
         methods = [method.name for method in self.methods]
         return [INPUT, *methods, *([] if self.truth is None else [TRUTH])]
-
-    @property
-    def pixel_size(self) -> float | None:
-        """Width of a pixel in micrometres, if it is known and pixels are square."""
-        size = self.frames.calibration.pixel_size
-        return size[1] if size is not None and math.isclose(*size, rel_tol=0.01) else None
 
 
 class ComparisonResults:

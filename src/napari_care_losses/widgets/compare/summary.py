@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from napari_care_losses.widgets.compare.results import ComparisonResults
 
 
+WITHOUT_TRUTH = (
+    "Without a ground truth: the resolution of each image alone, true or not. In the panels, look at the residuals "
+    "(structure in them is lost signal), the spectrum and a profile."
+)
+"""What the table is of then, and what to look at besides."""
+
+
 class ComparisonSummary(QGroupBox):
     """The result box; hidden until there is a comparison."""
 
@@ -61,10 +68,12 @@ class ComparisonSummary(QGroupBox):
         plan = results.plan
         self.table.show_rows(rows, reference=plan.reference, colours=colours)
         self.table.setVisible(bool(rows))
-        self.more.native.setVisible(bool(rows))
+        self.more.native.setVisible(bool(rows) and plan.truth is not None)
         reference = TITLES.get(plan.reference, plan.reference)
         count = max((row.count for row in rows), default=0)
-        show_text(self.about, about_table(count, reference=reference, independent=plan.independent))
+        about = [] if plan.truth is not None else [WITHOUT_TRUTH]
+        about += [about_table(count, reference=reference, independent=plan.independent)] if count else []
+        show_text(self.about, " ".join(about))
 
     def set_state(
         self, results: ComparisonResults | None, *, is_running: bool, is_exporting: bool, has_layer: bool
@@ -84,18 +93,11 @@ class ComparisonSummary(QGroupBox):
             reasons = ["Layers can be added when the comparison has ended."]
         elif not has_layer:
             reasons = ["The layer of the image was removed: restored layers cannot be placed."]
-        if is_there and results is not None and results.plan.truth is None:
-            reasons.append("There is nothing to copy: without a ground truth there are no scores.")
         show_text(self.reason, " ".join(reasons))
 
 
 def about_table(count: int, *, reference: str, independent: bool) -> str:
     """Return an explanation of the numbers of the table, and of what can be concluded from them."""
-    if count == 0:
-        return (
-            "Without a ground truth there are no scores. In the panels, look at the residuals (structure in them is "
-            "lost signal), the spectrum and a profile."
-        )
     if count == 1:
         return "One frame: no spread and no test. Compare several fields of view before you choose a method."
     if independent:

@@ -7,19 +7,20 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QHeaderView, QLabel, QSizePolicy, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
+from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES
 from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.shared.form import Rows, narrow, tooltip
 from napari_care_losses.widgets.shared.layout import arrange
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from napari_care_losses.evaluation.statistics import Row
     from napari_care_losses.widgets.compare.results import Scores
@@ -48,10 +49,8 @@ class SummaryTable(_ScoreTable):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setColumnCount(1 + len(METRICS))
-        self.setHorizontalHeaderLabels(["Method", *(metric.label for metric in METRICS.values())])
-        for column, metric in enumerate(METRICS.values(), 1):
-            self.horizontalHeaderItem(column).setToolTip(tooltip(metric.help))
+        self._names: list[str] = []
+        self._is_all = False
         self.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.verticalHeader().setVisible(False)
@@ -59,12 +58,13 @@ class SummaryTable(_ScoreTable):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        self.show_all(False)
+        self._set_columns([])
 
     def show_all(self, is_all: bool) -> None:
         """Show all metrics, beside one another, or the main ones only."""
-        for column, metric in enumerate(METRICS.values(), 1):
-            self.setColumnHidden(column, not (is_all or metric.is_main))
+        self._is_all = is_all
+        for column, name in enumerate(self._names, 1):
+            self.setColumnHidden(column, not (is_all or is_shown_first(name)))
         policy = Qt.ScrollBarPolicy
         self.setHorizontalScrollBarPolicy(policy.ScrollBarAlwaysOn if is_all else policy.ScrollBarAlwaysOff)
         mode = QHeaderView.ResizeMode
@@ -76,22 +76,32 @@ class SummaryTable(_ScoreTable):
         by_method: dict[str, dict[str, Row]] = {}
         for row in rows:
             by_method.setdefault(row.method, {})[row.metric] = row
+        self._set_columns(columns_of({row.metric for row in rows}))
         self.setRowCount(len(by_method))
         best = {
             name: best_of(name, {method: row[name].mean for method, row in by_method.items() if name in row})
-            for name in METRICS
+            for name in self._names
         }
         size = NUMBER_SIZE * self.font().pointSizeF() if self.font().pointSizeF() > 0 else None
         for line, (method, of_metric) in enumerate(by_method.items()):
             title = TITLES.get(method, method)
             self.setItem(line, 0, _cell(title, colour=colours.get(method), is_left=True, about=title))
-            for column, name in enumerate(METRICS, 1):
+            for column, name in enumerate(self._names, 1):
                 if (row := of_metric.get(name)) is not None:
                     text = "\n".join(part for part in (mean_text(row), test_text(row)) if part)
                     about = row_about(row, reference=TITLES.get(reference, reference))
                     self.setItem(line, column, _cell(text, is_bold=method in best[name], about=about, size=size))
         self.resizeRowsToContents()
         self._fit_height()
+
+    def _set_columns(self, names: list[str]) -> None:
+        self._names = names
+        scores = [describe_score(name) for name in names]
+        self.setColumnCount(1 + len(names))
+        self.setHorizontalHeaderLabels(["Method", *(score.label for score in scores)])
+        for column, score in enumerate(scores, 1):
+            self.horizontalHeaderItem(column).setToolTip(tooltip(score.help))
+        self.show_all(self._is_all)
 
     def _fit_height(self) -> None:
         height = self.verticalHeader().length() + self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth()
@@ -109,10 +119,7 @@ class FrameTable(QWidget):
         self._scores: Scores = {}
         self._frames: list[int] = []
         self._shown = -1
-        names = (*METRICS, *GREY_LEVEL_SCORES)
-        self.score = narrow(ComboBox(label="Score", choices=[(describe_score(name).title, name) for name in names]))
-        for place, name in enumerate(names):
-            self.score.native.setItemData(place, tooltip(describe_score(name).help), Qt.ItemDataRole.ToolTipRole)
+        self.score = narrow(ComboBox(label="Score", choices=[]))
         self.score.changed.connect(self._fill)
         self.table = _ScoreTable()
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
@@ -125,6 +132,13 @@ class FrameTable(QWidget):
     def show_scores(self, scores: Scores, colours: Mapping[str, str]) -> None:
         """Show the scores so far, in a column per method."""
         self._scores, self._colours = scores, colours
+        names = columns_of({name for rows in scores.values() for row in rows.values() for name in row})
+        names += [name for name in GREY_LEVEL_SCORES if names and names[0] in METRICS]
+        if names != list(self.score.choices):
+            with QSignalBlocker(self.score.native):
+                self.score.choices = [(describe_score(name).title, name) for name in names]
+            for place, name in enumerate(names):
+                self.score.native.setItemData(place, tooltip(describe_score(name).help), Qt.ItemDataRole.ToolTipRole)
         self._fill()
 
     def show_frame(self, index: int) -> None:
@@ -137,10 +151,10 @@ class FrameTable(QWidget):
 
     def _fill(self) -> None:
         metric, scores = self.score.value, self._scores
-        self.message.setVisible(not scores)
-        self.table.setVisible(bool(scores))
-        self.score.enabled = bool(scores)
-        if not scores:
+        self.message.setVisible(metric is None)
+        self.table.setVisible(metric is not None)
+        self.score.enabled = metric is not None
+        if metric is None:
             return
         self._frames = sorted(set().union(*scores.values()))
         self.table.setColumnCount(len(scores))
@@ -165,6 +179,16 @@ class FrameTable(QWidget):
     def _on_clicked(self, row: int, _column: int) -> None:
         if row > 0:
             self.frame_chosen.emit(self._frames[row - 1])
+
+
+def columns_of(found: Collection[str]) -> list[str]:
+    """Return, in order, which of some scores are columns: metrics, or without a truth what single images have."""
+    return [name for name in (*METRICS, *SINGLE_IMAGE_SCORES) if name in found]
+
+
+def is_shown_first(name: str) -> bool:
+    """Return whether a column is shown where there is little room."""
+    return name not in METRICS or METRICS[name].is_main
 
 
 def mean_text(row: Row) -> str:

@@ -53,7 +53,7 @@ def spectra(images: Mapping[str, NDArray[np.float32]], pixel_size: float | None)
 
 def correlations(results: ComparisonResults, names: Iterable[str], index: int) -> Iterator[CurveReport]:
     """Yield the averaged Fourier ring correlation of a frame's images with the truth, the resolution as note."""
-    truth, pixel_size = results.image(TRUTH, index), results.plan.pixel_size
+    truth, pixel_size = results.image(TRUTH, index), results.plan.frames.calibration.square_pixel
     for name in names:
         if name != TRUTH:
             frequency, correlation = fourier_ring_correlation(results.image(name, index), truth)

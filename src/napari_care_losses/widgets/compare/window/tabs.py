@@ -62,7 +62,7 @@ class CurveTabs(QTabWidget):
     ) -> None:
         super().__init__(parent)
         self._results = results
-        self._pixel_size = results.plan.pixel_size
+        self._pixel_size = results.plan.frames.calibration.square_pixel
         self._shown: PanelContent | None = None
         self._target: CurvePlot | None = None
         self._computing = LatestJob(parent=self, delay_ms=CURVES_DELAY_MS)

@@ -10,11 +10,11 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSlider, QSplitter, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
-from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS
+from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.compare.colors import difference_table, panel_colours
 from napari_care_losses.widgets.compare.results import TITLES, TRUTH
-from napari_care_losses.widgets.compare.tables import best_of
+from napari_care_losses.widgets.compare.tables import best_of, columns_of, is_shown_first
 from napari_care_losses.widgets.compare.window.drawing import Drawing, DrawingOptions, anchor, draw
 from napari_care_losses.widgets.compare.window.grid import PanelGrid
 from napari_care_losses.widgets.compare.window.tabs import CurveTabs, PanelContent
@@ -170,13 +170,15 @@ class ComparisonView(QWidget):
         last = len(self.results.plan.frames) - 1
         self.frame_label.setText(f"Frame {self.index} / {last}")
         scores = self.results.frame_scores(self.index)
-        best = {metric: best_of(metric, {name: row[metric] for name, row in scores.items()}) for metric in MAIN_METRICS}
+        held = {key for row in scores.values() for key in row}
+        shown = [key for key in columns_of(held) if is_shown_first(key)]
+        best = {key: best_of(key, {name: row[key] for name, row in scores.items()}) for key in shown}
         for name, panel in self.grid.panels.items():
             panel.title.setText(TITLES.get(name, name))
             panel.scores.setText(
                 " · ".join(
-                    _marked(METRICS[key].with_unit(scores[name][key], is_short=True), is_bold=name in best[key])
-                    for key in MAIN_METRICS
+                    _marked(describe_score(key).with_unit(scores[name][key], is_short=True), is_bold=name in best[key])
+                    for key in shown
                     if name in scores
                 )
             )

@@ -236,7 +236,7 @@ class ScorePanel(QGroupBox):
         known = FrameScores(problem=self._problem) if self._problem else timeline.frame(self._index)
         heading, is_whole = "" if self._axis is None else f"Frame {self._index}", not timeline.missing(self._index)
         self.of_truth.show_scores(known, heading, is_whole=is_whole)
-        self.blind.show_scores(known)
+        self.blind.show_scores(known, _pixel_size(self._input))
         can_be_restored = timeline.comparison is not None and (self.truth.value is not None or bool(self._done))
         is_missing = can_be_restored and self._index not in self._done
         show_text(self.message, known.problem or ("This frame is not restored yet." if is_missing else ""))
@@ -274,6 +274,14 @@ class ScorePanel(QGroupBox):
     def _on_plot_clicked(self, step: int) -> None:
         if self._axis is not None and self._input is not None:
             move_slider(self._viewer, self._input, self._axis.line(self._index)[step])
+
+
+def _pixel_size(layer: Image | None) -> float | None:
+    """Return the width of a layer's pixels in micrometres, if it is known."""
+    try:
+        return None if layer is None else layer_frames(layer).calibration.square_pixel
+    except InputError:
+        return None
 
 
 def _shape(layer: Image | None) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidge
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP, MAIN_METRICS, METRICS
 from napari_care_losses.evaluation.residual import measurable
+from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
@@ -110,10 +111,22 @@ class BlindScores(QWidget):
             "Changes of brightness from frame to frame, compared with the input. Do not measure changes over time "
             "where it is well above 1; a range of the whole stack reduces it."
         )
-        arrange(QVBoxLayout(self), self.structure, self.flicker, spacing=6)
+        self.resolution = text_line("<br>".join(f"{one.title}: {one.help}" for one in SINGLE_IMAGE_METRICS.values()))
+        arrange(QVBoxLayout(self), self.structure, self.resolution, self.flicker, spacing=6)
 
-    def show_scores(self, known: FrameScores) -> None:
-        """Show the structure left in the residual of a frame."""
+    def show_scores(self, known: FrameScores, pixel_size: float | None) -> None:
+        """Show the structure left in the residual of a frame, and the resolution of its images.
+
+        `pixel_size` is the width of a pixel in micrometres, if it is known.
+        """
+        lines = []
+        for name, metric in SINGLE_IMAGE_METRICS.items():
+            values = {row: known.scores[row][name] for row in ROWS if name in known.scores.get(row, {})}
+            if any(math.isfinite(value) for value in values.values()):
+                score, factor = (metric, 1.0) if pixel_size is None else (metric.in_micrometres(), pixel_size)
+                found = (f"{ROWS[row].lower()} {score.with_unit(factor * value)}" for row, value in values.items())
+                lines.append(f"{metric.title}: {', '.join(found)}")
+        show_text(self.resolution, "\n".join(lines))
         share, text = known.structure_left, ""
         if share is not None:
             text = f"Structure left in the residual: {_percent(share)} ({_words(share, STRUCTURE_WORDS)})"
