@@ -13,6 +13,9 @@ DEMO_HIGH ?= $(DEMO_LOW:_low.tif=_high.tif)
 # A Python of 3.9 to 3.11 for CSBDeep; benchmarks/peers.sh looks for one where this is empty.
 PEER_PYTHON ?=
 BENCH_ARGS ?=
+# What `make test-windows` runs; WINDOWS_TESTS=tests for all.
+WINDOWS_TESTS ?= tests/io tests/models tests/training/test_resuming.py tests/training/test_to_file.py \
+	tests/restoration/test_to_file.py tests/restoration/test_plates.py tests/widgets/train/test_queue.py
 # Of `make torture`: some of its sections by name, and the part of their full counts.
 SECTIONS ?=
 SCALE ?= 1
@@ -34,7 +37,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-slow torture lint format docs models screenshots bench package clean system-libraries
+.PHONY: help demo test test-lowest test-windows test-slow torture lint format docs models screenshots bench package clean system-libraries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +50,9 @@ test: $(INSTALLED) system-libraries ## run the tests that take seconds each
 
 test-lowest: $(INSTALLED) system-libraries ## run some tests with the lowest versions of all dependencies that are allowed
 	$(ON_A_SCREEN) bash tools/test_lowest.sh build/lowest $(BIN)/python
+
+test-windows: $(INSTALLED) system-libraries ## run the tests of files as on Windows, where files in use stay
+	$(ON_A_SCREEN) $(BIN)/python -m pytest -m "not slow" --windows-files $(PARALLEL) $(WINDOWS_TESTS) $(PYTEST_ARGS)
 
 test-slow: $(INSTALLED) system-libraries ## run the tests that take minutes each
 	$(ON_A_SCREEN) $(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST_ARGS)

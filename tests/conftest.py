@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures.cli_runs import TINY, write
+from fixtures.windows_files import law_of_windows
 
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.restoration.engines.base import Engine
@@ -17,6 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of ``make test-windows``."""
+    parser.addoption("--windows-files", action="store_true", help="refuse what Windows would refuse of files in use")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def files_in_use(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give files the law of Windows where that is asked for."""
+    with law_of_windows() if request.config.getoption("--windows-files") else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -146,7 +146,7 @@ def scored_frames(frames: Frames, selection: Sequence[tuple[int, int]] | None, p
 
 @contextmanager
 def stoppable(work: Generator[Any, Any, Any], *, insists: bool = False) -> Iterator[list[bool]]:
-    """Let Ctrl+C end `work` between two steps, so that its state can be saved.
+    """Let Ctrl+C, or Ctrl+Break on Windows, end `work` between two steps, so that its state can be saved.
 
     Pressed again, it ends at once, unless `insists` says that it must come to the end of its step.
     """
@@ -155,13 +155,16 @@ def stoppable(work: Generator[Any, Any, Any], *, insists: bool = False) -> Itera
     def stop(*_: object) -> None:
         stopped.append(True)
         if not insists:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for number in before:
+                signal.signal(number, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, stop)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         work.close()
 
 

@@ -118,3 +118,11 @@ def open_tensors(path: Path, framework: str) -> Iterator[Any]:
         raise ValueError(str(error)) from error
     with opened as file:
         yield file
+
+
+def copied_tensors(file: Any) -> dict[str, Any]:
+    """Return all tensors of a file opened by `open_tensors` for torch, copied.
+
+    Those that it hands out lie in the file, which Windows then refuses to replace or delete.
+    """
+    return {name: file.get_tensor(name).clone() for name in file.keys()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import glob
 import os
 import platform
 import shutil
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -20,16 +22,47 @@ if TYPE_CHECKING:
 _NODE = platform.node() or "here"
 
 
+_MOST_BYTES = 255
+"""Of a name, on the file systems of all three systems."""
+_INSIDE = 40
+"""Characters that files in an OME-Zarr image or plate add to its path."""
+
+
 def check_folder(path: Path) -> None:
-    """Check that the folder of a file to be made exists.
+    """Check that the folder of a file to be made exists, and that its path is short enough, work under way included.
 
     Raises
     ------
     InputError
-        If it does not.
+        If not.
     """
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist: make it first.")
+    added = len(_beside(path, 10**7).name.encode()) - len(path.name.encode())
+    if len(path.name.encode()) + added > _MOST_BYTES:
+        raise InputError(
+            f"The name {path.name[:60]}... is too long: at most {_MOST_BYTES - added} bytes, for work under way lies "
+            "beside it under a longer one. Choose a shorter name."
+        )
+    most, length = _longest_path(), len(str(path.absolute())) + max(added, _INSIDE)
+    if length > most:
+        raise InputError(
+            f"{path} is too long: with what is added while it is made it takes {length} characters, and Windows allows "
+            f"{most}. Choose a shorter name or another folder, or allow long paths in the settings of Windows."
+        )
+
+
+def _longest_path() -> int:
+    """Return the most characters of a path that Windows allows as it is set; elsewhere no path is that long."""
+    if sys.platform != "win32":
+        return sys.maxsize
+    allows = getattr(ctypes.WinDLL("ntdll"), "RtlAreLongPathsEnabled", None)
+    return 32_767 if allows is not None and allows() & 0xFF else 259
+
+
+def _beside(path: Path, process: int) -> Path:
+    """Return where a process writes what is to replace `path`."""
+    return path.with_name(f".{path.name}.{_NODE}.{process}.tmp")
 
 
 def make_folder(folder: Path, *, parents: bool = False, what: str = "folder") -> None:
@@ -71,7 +104,7 @@ def locked(path: Path) -> Iterator[None]:
     InputError
         If the folder does not exist, or another run makes the file.
     OutputError
-        If the folder cannot be written to.
+        If the folder cannot be written to, or `path` is there and in use, which Windows does not let be replaced.
     """
     from filelock import FileLock, Timeout
 
@@ -88,13 +121,16 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
     try:
+        _check_replaceable(path)
         yield
     finally:
-        # removed before the release, while no other run can hold the lock
-        with suppress(OSError):
-            file.unlink()
+        # Removed before the release, while no other run can hold the lock. Windows deletes no open file: there after
+        # it, where it fails if another run has the file open meanwhile.
+        is_removed = _unlinked(file)
         with suppress(OSError):
             lock.release()
+        if not is_removed:
+            _unlinked(file)
 
 
 @contextmanager
@@ -109,7 +145,7 @@ def replacing(path: Path) -> Iterator[Path]:
         If the file cannot be written.
     """
     check_folder(path)
-    temporary = path.with_name(f".{path.name}.{_NODE}.{os.getpid()}.tmp")
+    temporary = _beside(path, os.getpid())
     try:
         _remove_abandoned(path)
         yield temporary
@@ -130,6 +166,28 @@ def _remove_abandoned(path: Path) -> None:
         process = left.name.split(".")[-2]
         if process.isdigit() and not psutil.pid_exists(int(process)):
             left.unlink(missing_ok=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise `OutputError` if a file or folder is in use where that keeps it from being replaced: before the work."""
+    try:
+        if path.exists():
+            # to its own name: nothing happens, if it may
+            os.replace(path, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be replaced ({error.strerror or error}). Close what has it open, such as a layer or another "
+            "program, or choose another name."
+        ) from error
+
+
+def _unlinked(file: Path) -> bool:
+    """Delete a file, and return whether that was possible."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _umask() -> int:

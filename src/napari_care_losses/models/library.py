@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_care_losses.errors import InputError, ModelFileError, RenamedModelWarning
+from napari_care_losses.io.file_names import LONGEST_NAME, is_file_name, same_file
 from napari_care_losses.models.model import SUFFIX, ModelCard, read_card
 from napari_care_losses.models.user_folder import library_folder
 
@@ -25,14 +26,8 @@ BUNDLED_SIZES = ("care", "lite")
 AUTHOR, LICENSE = "anonymous", "CC-BY-4.0"
 """Author and licence of a model where the user names none."""
 
-LONGEST_NAME = 200
-"""Largest length of a model's name, in bytes: most systems allow 255, and the temporary file needs some of them."""
-
 # There was a bundled model for each structure.
 _OLD_NAME = re.compile(f"(?:actin|mitochondria|dendra)-((?:{'|'.join(BUNDLED_LOSSES)})-(?:{'|'.join(BUNDLED_SIZES)}))")
-
-# Windows reads these as devices, whatever their suffix.
-_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 
 
 @dataclass(frozen=True)
@@ -178,21 +173,12 @@ def new_model_path(name: str) -> Path:
         If the name is empty, is no plain file name, or is taken.
     """
     name = name.strip()
-    if (
-        not name
-        or Path(name).name != name
-        or name.startswith(".")
-        or name.endswith(".")
-        or any(c in r'\/:*?"<>|' for c in name)
-        or not name.isprintable()
-        or len(name.encode()) > LONGEST_NAME
-        or name.partition(".")[0].rstrip().upper() in _RESERVED
-    ):
+    if not is_file_name(name):
         raise InputError(
             f"A model's name must be a plain file name of at most {LONGEST_NAME} bytes, without / \\ : * ? \" < > |, "
-            f"found {name[:100]!r}."
+            f"not ending in a dot and none that Windows keeps for a device (con, nul, com1), found {name[:100]!r}."
         )
     path = library_folder() / (name + SUFFIX)
-    if path.exists() or any(entry.name == name for entry in list_models()):
+    if path.exists() or same_file(name) in {same_file(entry.name) for entry in list_models()}:
         raise InputError(f"The library already has a model {name!r}: choose another name.")
     return path

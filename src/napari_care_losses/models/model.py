@@ -19,7 +19,7 @@ from napari_care_losses.images.normalization import (
     normalization_from_dict,
     normalization_to_dict,
 )
-from napari_care_losses.io.untrusted_files import open_tensors, read_json
+from napari_care_losses.io.untrusted_files import copied_tensors, open_tensors, read_json
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.program import TENSOR, Network, Program
@@ -267,7 +267,7 @@ def read_model(path: Path) -> Model:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
             if isinstance(card.architecture, Architecture):
                 _check_shapes(_empty_network(card.architecture), shapes)
-            weights = {name: file.get_tensor(name) for name in file.keys()}
+            weights = copied_tensors(file)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} is damaged ({error}).") from error
     if isinstance(card.architecture, Program):

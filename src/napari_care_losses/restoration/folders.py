@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, InputError, ResumeError
+from napari_care_losses.io.file_names import same_file
 from napari_care_losses.io.ome_zarr_plates import is_plate
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import NEW_SUFFIXES, image_files_of, image_name, read_stack, whole_stacks
@@ -113,10 +114,11 @@ def restore_files(
     """
     parameters, run = parameters or RestorationParameters(), run or RunOptions(resume=True)
     outputs = [output_path(path, folder, model_name, file_format) for path in paths]
+    names = [same_file(out.name) for out in outputs]
     for number, out in enumerate(outputs):
-        if out in outputs[:number]:
+        if names[number] in names[:number]:
             raise InputError(
-                f"{paths[outputs.index(out)].name} and {paths[number].name} would both be restored into {out.name}: "
+                f"{paths[names.index(names[number])].name} and {paths[number].name} would both be restored into {out.name}: "
                 "rename one of them."
             )
     needs_all = parameters.normalization == "auto" and model.card.normalization.of_dataset

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 
 from napari_care_losses.compute.optimizer_state import LAST_STEP, Tensors
 from napari_care_losses.errors import InputError, ResumeError
-from napari_care_losses.io.untrusted_files import open_tensors, read_json
+from napari_care_losses.io.untrusted_files import copied_tensors, open_tensors, read_json
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import SUFFIX
@@ -61,7 +61,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:
     """Return the values and tensors of a state; a `ResumeError` if the file is damaged or no state."""
     with readable(path), open_tensors(path, "pt") as file:
         values = _values(file.metadata())
-        return values, {name: file.get_tensor(name) for name in file.keys()}
+        return values, copied_tensors(file)
 
 
 def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:

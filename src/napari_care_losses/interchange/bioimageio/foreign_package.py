@@ -161,8 +161,8 @@ def _test(contents: Contents, interface: Interface, folder: Path) -> _Test:
         entry = where if isinstance(where, dict) else {"source": where}
         path = copy_checked(contents, entry, folder / f"test-{len(found)}.npy", "test image", limit=MAX_TEST)
         try:
-            # mapped: a header may claim more than the file holds
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            # mapped: a header may claim more than the file holds; copied: a mapped file cannot be deleted on Windows
+            array = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
         except (ValueError, OSError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
             raise ModelFileError(f"The package's test image is damaged ({str(error)[:200]}).") from error
         if "b" in axes and array.ndim == len(axes):

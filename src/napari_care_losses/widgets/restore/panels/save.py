@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_care_losses.images.selection import only_frames
+from napari_care_losses.io.file_names import suggested_file_name
 from napari_care_losses.io.stacks import NEW_SUFFIXES, Saved, bare_name, is_ome_zarr_name, save_frames
 from napari_care_losses.widgets.background.worker import Job, Outcome
 from napari_care_losses.widgets.layers.conversion import layer_frames
@@ -92,7 +93,7 @@ class SaveButton(QPushButton):
     def _ask(self) -> None:
         if self._layer is None:
             return
-        suggested = self._layer.name.replace("/", "-") + ".tif"
+        suggested = suggested_file_name(self._layer.name) + ".tif"
         name, chosen = QFileDialog.getSaveFileName(self, "Save the restored stack", suggested, ";;".join(FILTERS))
         if name:
             path = Path(name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import InputError, OutputError, ResumeError
+from napari_care_losses.io.file_names import same_file
 from napari_care_losses.losses.registry import loss_title
 from napari_care_losses.training.checkpoint import list_stopped, read_stopped, state_path
 from napari_care_losses.training.progress import Epoch, Preview, Step
@@ -169,7 +170,11 @@ class TrainingQueue(QObject):
         InputError
             If one does.
         """
-        if any(entry.out == path for entry in self.entries if entry.state in (State.WAITING, State.RUNNING)):
+        if any(
+            same_file(entry.out.stem) == same_file(path.stem)
+            for entry in self.entries
+            if entry.state in (State.WAITING, State.RUNNING)
+        ):
             raise InputError(f"A training named {path.stem!r} is in the list already: choose another name.")
 
     def start(self) -> None:
