@@ -1,5 +1,6 @@
 """The command line: training, and what Ctrl+C leaves of it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 from fixtures.cli_runs import QUICK, in_a_process, save_model, status_of, train, write
 from scipy.ndimage import gaussian_filter1d
 
+from napari_care_losses.cli.common import stoppable
 from napari_care_losses.models.model import load_model
 
 pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
@@ -147,6 +149,18 @@ class TestTrain:
         assert "epoch 2" not in said
         assert train(**budget) == 0
         assert "epoch 1 step 2" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="stands in for the signal of Windows")
+def test_ctrl_break_of_windows_ends_work_between_two_steps(monkeypatch):
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    before = signal.getsignal(signal.SIGUSR1)
+    with stoppable(number for number in range(3)) as stopped:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stopped
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C reaches a process in another way there")

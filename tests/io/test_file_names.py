@@ -9,7 +9,22 @@ from napari_care_losses.io import whole_files
 from napari_care_losses.io.file_names import LONGEST_NAME, is_file_name, same_file, suggested_file_name
 from napari_care_losses.io.whole_files import check_folder
 
-FOREIGN = ('a: b*?"<>|', "con", "CON.tif", "nul .txt", "x.", "x ", "a/b", "a\\b", ".x", "..", "", "a\nb", "com1", "é" * 150)
+FOREIGN = (
+    'a: b*?"<>|',
+    "con",
+    "CON.tif",
+    "nul .txt",
+    "x.",
+    "x ",
+    "a/b",
+    "a\\b",
+    ".x",
+    "..",
+    "",
+    "a\nb",
+    "com1",
+    "é" * 150,
+)
 
 
 @pytest.mark.parametrize("text", FOREIGN)

@@ -81,7 +81,7 @@ def test_a_stack_that_is_shown_is_said_to_be_in_use_before_the_work(tmp_path, na
     save_stack(path, STACK, axes="TYX")
     held = next(iter(sorted(path.rglob("*")))) if path.is_dir() else path
     with held.open("rb") if held.is_file() else (path / "zarr.json").open("rb"):
-        with pytest.raises(OutputError, match="cannot be replaced .*in use.* Close what has it open"):
+        with pytest.raises(OutputError, match=r"cannot be replaced .*in use.* Close what has it open"):
             save_stack(path, STACK + 1, axes="TYX")
         assert [each.name for each in tmp_path.iterdir()] == [name]
     save_stack(path, STACK + 1, axes="TYX")

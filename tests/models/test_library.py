@@ -109,7 +109,7 @@ def test_a_taken_name_is_refused(bundled, model_library):
     save(model_library / "mine.safetensors")
     # Not readable by this version, and yet not to be overwritten.
     save_file({"a": torch.zeros(1)}, model_library / "newer.safetensors", metadata={HEADER: '{"format": 99}'})
-    for name in ("mine", "alpha", "newer"):
+    for name in ("mine", "alpha", "newer", "MINE", "Newer"):
         with pytest.raises(InputError, match=f"already has a model '{name}'"):
             new_model_path(name)
 

@@ -52,11 +52,11 @@ def suggested_file_name(text: str) -> str:
 
 
 def same_file(name: str) -> str:
-    """Return what is equal for names that are one file on Windows or macOS: they ignore case, and how accents are coded.
+    r"""Return what is equal for names that are one file on Windows or macOS, which ignore case and forms of accents.
 
     Examples
     --------
-    >>> same_file("Zellkern.tif") == same_file("ZELLKERN.TIF"), same_file("a\\u0308") == same_file("\\u00e4")
+    >>> same_file("Zellkern.tif") == same_file("ZELLKERN.TIF"), same_file("a\u0308") == same_file("\u00e4")
     (True, True)
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

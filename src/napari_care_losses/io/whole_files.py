@@ -176,8 +176,8 @@ def _check_replaceable(path: Path) -> None:
             os.replace(path, path)
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be replaced ({error.strerror or error}). Close what has it open, such as a layer or another "
-            "program, or choose another name."
+            f"{path} cannot be replaced ({error.strerror or error}). Close what has it open, such as a layer or "
+            "another program, or choose another name."
         ) from error
 
 

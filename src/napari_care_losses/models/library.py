@@ -179,6 +179,8 @@ def new_model_path(name: str) -> Path:
             f"not ending in a dot and none that Windows keeps for a device (con, nul, com1), found {name[:100]!r}."
         )
     path = library_folder() / (name + SUFFIX)
-    if path.exists() or same_file(name) in {same_file(entry.name) for entry in list_models()}:
+    # damaged files too, which are not listed
+    taken = {other.stem for other in library_folder().glob(f"*{SUFFIX}")} | {entry.name for entry in list_models()}
+    if same_file(name) in map(same_file, taken):
         raise InputError(f"The library already has a model {name!r}: choose another name.")
     return path

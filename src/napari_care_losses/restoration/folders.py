@@ -117,9 +117,9 @@ def restore_files(
     names = [same_file(out.name) for out in outputs]
     for number, out in enumerate(outputs):
         if names[number] in names[:number]:
+            first = paths[names.index(names[number])]
             raise InputError(
-                f"{paths[names.index(names[number])].name} and {paths[number].name} would both be restored into {out.name}: "
-                "rename one of them."
+                f"{first.name} and {paths[number].name} would both be restored into {out.name}: rename one of them."
             )
     needs_all = parameters.normalization == "auto" and model.card.normalization.of_dataset
     if needs_all and (len(paths) > 1 or any(map(is_plate, paths))):

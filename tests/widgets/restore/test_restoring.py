@@ -127,7 +127,7 @@ def test_a_restored_stack_is_saved_with_its_pixel_size(
 ) -> None:
     add_model()
     source = viewer.add_image(
-        stack, scale=(0.4, 0.1, 0.2), units=("s", "um", "um"), axis_labels=("t", "y", "x"), name="cells"
+        stack, scale=(0.4, 0.1, 0.2), units=("s", "um", "um"), axis_labels=("t", "y", "x"), name='cells 1/2: "a"'
     )
     widget = open_widget()
     assert not widget.save.isEnabled()
@@ -143,7 +143,7 @@ def test_a_restored_stack_is_saved_with_its_pixel_size(
     monkeypatch.setattr("napari_care_losses.widgets.restore.panels.save.QFileDialog.getSaveFileName", ask)
     widget.save.click()
     qtbot.waitUntil(lambda: not widget.save.is_running, timeout=60_000)
-    assert filters[0][0] == "restored cells (untrained).tif"
+    assert filters[0][0] == "restored cells 1-2- -a- (untrained).tif"
     saved = read_tiff(path)
     assert saved.calibration == Calibration(pixel_size=(0.1, 0.2), time_step=0.4)
     restored = np.asarray(find_result(viewer, source, entry()).data)
