@@ -147,6 +147,10 @@ BAD = {
         "simulate dendra --out new --size 64 --interval 0",
         "interval_s must be a number above zero",
     ),
+    "simulate: z-step": (
+        "simulate actin --kind z-stack --out new --size 64 --z-step -1",
+        "z_step must be a number above",
+    ),
     "simulate: seed": ("simulate actin --out new --size 64 --seed -1", "seed"),
     "simulate: missing folder": ("simulate actin --out none/new --size 64 --count 1", "none/new cannot be made"),
     "simulate: a file": ("simulate actin --out low.tif --size 64 --count 1", "low.tif cannot be made"),

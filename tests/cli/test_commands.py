@@ -242,13 +242,23 @@ class TestSimulate:
             assert status_of("simulate", "actin", "--out", out, "--size", 64, "--count", 1, *exposures) == 0
         assert tifffile.imread("bright/low.tif").mean() > tifffile.imread("dim/low.tif").mean() + 1
 
-    def test_a_movie_of_any_structure_says_how_far_apart_its_frames_are(self, folder):
+    @pytest.mark.parametrize(
+        ("options", "axes", "time_step", "z_step"),
+        [
+            ("", "TYX", None, None),
+            ("--kind movie", "TYX", STRUCTURES["actin"].interval_s, None),
+            ("--kind movie --interval 5", "TYX", 5.0, None),
+            ("--kind z-stack", "ZYX", None, 0.3),
+            ("--kind z-stack --z-step 0.5", "ZYX", None, 0.5),
+        ],
+    )
+    def test_files_say_how_far_apart_frames_and_planes_are(self, folder, options, axes, time_step, z_step):
         size = ("--size", 64, "--count", 2)
-        for out, options in (("mine", ("--kind", "movie", "--interval", 5)), ("usual", ("--kind", "movie"))):
-            assert status_of("simulate", "actin", "--out", out, *size, *options) == 0
-        assert status_of("simulate", "actin", "--out", "fields", *size) == 0
-        steps = {out: read_stack(Path(out) / "low.tif").calibration.time_step for out in ("mine", "usual", "fields")}
-        assert steps == {"mine": 5.0, "usual": STRUCTURES["actin"].interval_s, "fields": None}
+        assert status_of("simulate", "actin", "--out", "out", *size, *options.split()) == 0
+        for name in ("low", "high"):
+            frames = read_stack(Path("out") / f"{name}.tif")
+            assert (frames.axes, frames.shape) == (axes, (2, 64, 64))
+            assert (frames.calibration.time_step, frames.calibration.z_step) == (time_step, z_step)
 
 
 def test_a_failure_not_caused_by_the_input_ends_with_status_1(folder, capsys, monkeypatch):

@@ -52,7 +52,7 @@ def test_widgets_share_one_place_as_tabs(
     assert window.tabifiedDockWidgets(docks[0]) == []
 
 
-@pytest.mark.parametrize("key", ["actin", "mitochondria", "dendra"])
+@pytest.mark.parametrize("key", ["actin", "mitochondria", "dendra", "z_stack"])
 def test_every_sample_is_a_pair(key: str, plugin) -> None:
     (sample,) = (item for item in plugin.contributions.sample_data if item.key == key)
     (high, _, _), (low, options, kind) = sample.open()

@@ -12,11 +12,13 @@ from napari_care_losses.plugin import sample_data
         (sample_data.actin_sample, "actin", (1, 100), (3, 512, 512), (1, 0.108, 0.108), ("pixel", "um", "um")),
         (sample_data.mitochondria_sample, "mitochondria", (1, 100), (3, 512, 512), (1, 0.108, 0.108), None),
         (sample_data.dendra_sample, "dendra", (10, 400), (3, 384, 384), (0.4, 0.108, 0.108), ("s", "um", "um")),
+        (sample_data.z_stack_sample, "mitochondria", (1, 100), (3, 384, 384), (0.3, 0.108, 0.108), ("um", "um", "um")),
     ],
 )
 def test_a_sample_is_a_hidden_truth_below_its_low_exposure(monkeypatch, sample, name, exposures, shape, scale, units):
     monkeypatch.setattr(sample_data, "_FIELDS", 3)
     monkeypatch.setattr(sample_data, "_TIME_POINTS", 3)
+    monkeypatch.setattr(sample_data, "_PLANES", 3)
     (high, high_options, high_kind), (low, low_options, low_kind) = sample()
     assert high_kind == low_kind == "image"
     assert low_options["name"] == f"{name} {exposures[0]} ms"
@@ -36,4 +38,4 @@ def test_a_sample_is_a_hidden_truth_below_its_low_exposure(monkeypatch, sample, 
 
 def test_samples_keep_off_the_seeds_of_training():
     assert max(sample_data._SEEDS.values()) < 1000
-    assert len(set(sample_data._SEEDS.values())) == 3
+    assert len(set(sample_data._SEEDS.values())) == 4

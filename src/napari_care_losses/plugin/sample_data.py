@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.simulation.microscope import Microscope
-from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_movie, simulate_pairs
+from napari_care_losses.simulation.pairs_and_movies import (
+    STRUCTURES,
+    ImagingConditions,
+    simulate_movie,
+    simulate_pairs,
+)
+from napari_care_losses.simulation.z_stacks import simulate_z_stack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +25,8 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 _FIELDS = 9
 _TIME_POINTS = 30
-_SEEDS = {"actin": 101, "mitochondria": 202, "dendra": 303}
+_PLANES = 15
+_SEEDS = {"actin": 101, "mitochondria": 202, "dendra": 303, "z_stack": 404}
 
 
 def actin_sample() -> list[LayerData]:
@@ -48,6 +55,19 @@ def dendra_sample() -> list[LayerData]:
     """
     low, high = simulate_movie("dendra", _TIME_POINTS, (384, 384), seed=_SEEDS["dendra"], bleaching=0.2)
     return _layers("dendra", low, high, first_step=STRUCTURES["dendra"].interval_s, first_unit="s", first_axis="t")
+
+
+def z_stack_sample() -> list[LayerData]:
+    """Return a z-stack of mitochondria at 1 ms, and its ground truth at 100 ms.
+
+    Returns
+    -------
+    list of tuple
+        Layer data (image of uint16, shape (15, 384, 384); options; "image"): the hidden ground truth, then the input.
+    """
+    conditions = ImagingConditions()
+    low, high = simulate_z_stack("mitochondria", _PLANES, (384, 384), conditions, seed=_SEEDS["z_stack"])
+    return _layers("mitochondria", low, high, first_step=conditions.z_step, first_unit="um", first_axis="z")
 
 
 def _fields(name: str) -> list[LayerData]:

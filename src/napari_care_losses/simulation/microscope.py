@@ -38,6 +38,9 @@ class Microscope(Parameters):
     numerical_aperture: float = parameter(
         1.3, "Numerical aperture", "Numerical aperture of the objective.", low=0.05, high=1.7
     )
+    refractive_index: float = parameter(
+        1.406, "Refractive index", "Refractive index of the immersion medium, by default silicone oil.", low=1, high=1.8
+    )
     haze: float = parameter(0.3, "Haze", "Share of the light that comes from out of focus.", low=0, high=0.95)
     haze_radius: float = parameter(
         1.6, "Haze radius", "Standard deviation of the blur of out-of-focus light.", unit="µm", low=0.1, high=50
@@ -108,7 +111,11 @@ def blur(density: NDArray[np.floating], microscope: Microscope) -> FloatImage:
     density = np.asarray(density, dtype=np.float32)
     if not np.isfinite(density).all() or density.min() < 0:
         raise InputError("A density must be finite and not negative; found other values. Clip it before exposing it.")
-    sharp = gaussian_filter(density, microscope.psf_sigma, mode="reflect")
+    return with_haze(gaussian_filter(density, microscope.psf_sigma, mode="reflect"), density, microscope)
+
+
+def with_haze(sharp: FloatImage, density: FloatImage, microscope: Microscope) -> FloatImage:
+    """Add the wide haze of a density (Y, X) and the background of the medium to its image (Y, X)."""
     # three running means approximate a Gaussian, at a cost that does not grow with its radius
     width = max(1, round(2 * microscope.haze_radius / microscope.pixel_size))
     haze = density

@@ -124,8 +124,7 @@ class ImagingConditions:
     Raises
     ------
     ParameterError
-        If an exposure, the interval, the brightness or the zoom is not positive, or a range not a pair from low to
-        high.
+        If an exposure, a step, the brightness or the zoom is not positive, or a range not a pair from low to high.
     """
 
     low_ms: float | None = None
@@ -133,6 +132,8 @@ class ImagingConditions:
     high_ms: float | None = None
     interval_s: float | None = None
     """Time between the frames of a movie in s; by default that of the structure."""
+    z_step: float = 0.3
+    """Distance of the planes of a z-stack in um."""
     microscope: Microscope | MicroscopeRange = field(default_factory=Microscope)
     """Optics and camera, or ranges from which each field draws its own."""
     brightness: Variation = 1.0
@@ -141,7 +142,7 @@ class ImagingConditions:
     """Size of the cells relative to a pixel of 0.108 um, or a range likewise; 0.33 looks like a 20x objective."""
 
     def __post_init__(self) -> None:
-        for name in ("low_ms", "high_ms", "interval_s"):
+        for name in ("low_ms", "high_ms", "interval_s", "z_step"):
             if getattr(self, name) is not None:
                 checked_positive(name, getattr(self, name))
         for name in ("brightness", "zoom"):
@@ -159,7 +160,7 @@ def draw_structure(name: str, shape: tuple[int, int], rng: np.random.Generator, 
 
     Parameters and errors are those of `simulate_pair`, the zoom that of `ImagingConditions`.
     """
-    structure, shape = _structure(name), checked_shape(shape)
+    structure, shape = known_structure(name), checked_shape(shape)
     return assemble(structure.draw(shape, rng, checked_positive("zoom", zoom)), shape)
 
 
@@ -200,7 +201,7 @@ def simulate_pair(
     >>> bool(high.mean() > low.mean())
     True
     """
-    structure, shape = _structure(name), checked_shape(shape)
+    structure, shape = known_structure(name), checked_shape(shape)
     rng = np.random.default_rng(checked_seed(seed))
     return _pair(structure, shape, conditions or ImagingConditions(), rng)
 
@@ -217,8 +218,8 @@ def simulate_pairs(
 
     The other parameters and the errors are those of `simulate_pair`.
     """
-    structure, shape = _structure(name), checked_shape(shape)
-    low, high = _stacks(_whole("count", count), shape)
+    structure, shape = known_structure(name), checked_shape(shape)
+    low, high = empty_stacks(checked_whole("count", count), shape)
     for index, child in enumerate(np.random.SeedSequence(checked_seed(seed)).spawn(len(low))):
         rng = np.random.default_rng(child)
         low[index], high[index] = _pair(structure, shape, conditions or ImagingConditions(), rng)
@@ -248,12 +249,12 @@ def simulate_movie(
     >>> low.shape, high.shape
     ((3, 64, 64), (3, 64, 64))
     """
-    structure, shape, conditions = _structure(name), checked_shape(shape), conditions or ImagingConditions()
+    structure, shape, conditions = known_structure(name), checked_shape(shape), conditions or ImagingConditions()
     if not 0 <= bleaching < 1:
         raise ParameterError(f"bleaching must be at least 0 and below 1, found {bleaching!r}.")
-    low, high = _stacks(_whole("frames", frames), shape)
+    low, high = empty_stacks(checked_whole("frames", frames), shape)
     rng = np.random.default_rng(checked_seed(seed))
-    rate, zoom, cells = _lit_cells(structure, shape, conditions, rng)
+    rate, zoom, cells = lit_cells(structure, shape, conditions, rng)
     times = np.arange(len(low), dtype=np.float64) * (conditions.interval_s or structure.interval_s)
     moving = [
         MovingCell.drawn(cell, times, structure.motion, rng, px_per_um=zoom * PX_PER_UM, divides=structure.divides)
@@ -263,18 +264,21 @@ def simulate_movie(
     for index in range(len(low)):
         density = assemble([part for cell in moving for part in cell.at(index)], shape)
         fade = np.float32((1 - bleaching) ** (index / max(1, len(low) - 1)))
-        low[index], high[index] = _recorded(density * fade, structure, conditions, microscope, rate, rng)
+        low[index], high[index] = recorded(
+            blur(density * fade, microscope), structure, conditions, microscope, rate, rng
+        )
     return low, high
 
 
 def _pair(
     structure: Structure, shape: tuple[int, int], conditions: ImagingConditions, rng: np.random.Generator
 ) -> tuple[Frame, Frame]:
-    rate, _, cells = _lit_cells(structure, shape, conditions, rng)
-    return _recorded(assemble(cells, shape), structure, conditions, conditions.microscope.draw(rng), rate, rng)
+    rate, _, cells = lit_cells(structure, shape, conditions, rng)
+    microscope = conditions.microscope.draw(rng)
+    return recorded(blur(assemble(cells, shape), microscope), structure, conditions, microscope, rate, rng)
 
 
-def _lit_cells(
+def lit_cells(
     structure: Structure, shape: tuple[int, int], conditions: ImagingConditions, rng: np.random.Generator
 ) -> tuple[float, float, list[Cell]]:
     """Draw the photons per ms at a density of 1, the zoom and the cells."""
@@ -288,23 +292,23 @@ def _drawn(value: Variation, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _recorded(
-    density: FloatImage,
+def recorded(
+    image: FloatImage,
     structure: Structure,
     conditions: ImagingConditions,
     microscope: Microscope,
     rate: float,
     rng: np.random.Generator,
 ) -> tuple[Frame, Frame]:
-    """Record a density at both exposures, the short one first."""
-    image = blur(density, microscope)
+    """Record an image at both exposures, the short one first."""
     exposures = (conditions.low_ms or structure.low_ms, conditions.high_ms or structure.high_ms)
     low, high = (record(image, exposure, microscope, rng, rate) for exposure in exposures)
     return low, high
 
 
-def _stacks(count: int, shape: tuple[int, int]) -> tuple[Frame, Frame]:
-    needed, free = (4 * count + _BYTES_AT_WORK) * shape[0] * shape[1], free_memory()
+def empty_stacks(count: int, shape: tuple[int, int], *, bytes_at_work: int = _BYTES_AT_WORK) -> tuple[Frame, Frame]:
+    """Return two stacks to be filled; raises `InputError` where memory lacks for them and the work on each pixel."""
+    needed, free = (4 * count + bytes_at_work) * shape[0] * shape[1], free_memory()
     if needed > free:
         raise InputError(
             f"{count} images of {shape[0]} x {shape[1]} px take {shortened(needed // 10**9)} GB to simulate, and only "
@@ -313,7 +317,8 @@ def _stacks(count: int, shape: tuple[int, int]) -> tuple[Frame, Frame]:
     return np.empty((count, *shape), np.uint16), np.empty((count, *shape), np.uint16)
 
 
-def _structure(name: str) -> Structure:
+def known_structure(name: str) -> Structure:
+    """Return the structure of a name; raises `InputError` if there is none."""
     if name not in STRUCTURES:
         raise InputError(f"There is no structure {name!r} to simulate; choose one of: {', '.join(STRUCTURES)}.")
     return STRUCTURES[name]
@@ -321,10 +326,11 @@ def _structure(name: str) -> Structure:
 
 def checked_seed(seed: int) -> int:
     """Return a random seed as a plain integer; raises `ParameterError` unless it is zero or more."""
-    return _whole("seed", seed, 0)
+    return checked_whole("seed", seed, 0)
 
 
-def _whole(name: str, value: int, least: int = 1) -> int:
+def checked_whole(name: str, value: int, least: int = 1) -> int:
+    """Return a whole number as a plain integer; raises `ParameterError` unless it is at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ParameterError(f"{name} must be a whole number of at least {least}, found {shortened(value)}.")
     return int(value)
