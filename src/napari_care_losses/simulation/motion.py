@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_care_losses.simulation.cells import FloatImage, Real
 
 DIVIDING = 0.35
-"""Share of the cells in or before division, where cells divide: far more than in nature, so that a movie shows some."""
+"""Share of the cells that begin to divide in a movie, where cells do: far more than in nature, so that some are seen."""
 
 _PARTING_S = 600.0
 _LARGEST_DRIFT, _LARGEST_TURN = 26.0, 0.05
@@ -126,7 +126,7 @@ class MovingCell:
         organelles = None
         if divides and rng.random() < DIVIDING:
             cell, daughters, axis, length = _divided(cell)
-            begun = rng.uniform(-_PARTING_S, times[-1])
+            begun = rng.uniform(0, times[-1])
             apart = np.clip((times - begun) / _PARTING_S, 0, 1) ** 2
             parting = apart[:, None] * (rng.uniform(0.25, 0.45) * length * axis)
         elif motion.organelles:
