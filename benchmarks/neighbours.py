@@ -2,11 +2,11 @@
 
     python benchmarks/neighbours.py [--structures dendra actin] [--minutes 7 | --steps 1000] [--z]
 
-Simulated movies at 10 ms, or with ``--z`` z-stacks: ten of 20 frames to train on, and as many others, of other cells and
-seeds, to test on. Every network is ``lite``, trained from nothing by the robust recipe with one loss; networks are trained
-one after the other, for equal minutes or for equal steps, with the seconds that each took. Scores are those of CARE: PSNR
-and SSIM of whole frames, and the PSNR of the moving parts, where the clean frame differs by more than noise from the one
-before it or after it (in z-stacks: the plane below or above). Prints a Markdown table.
+Simulated movies at 10 ms, or with ``--z`` z-stacks: ten of 20 frames to train on, and as many others, of other cells
+and seeds, to test on. Every network is ``lite``, trained from nothing by the robust recipe with one loss; networks are
+trained one after the other, for equal minutes or for equal steps, with the seconds that each took. Scores are those of
+CARE: PSNR and SSIM of whole frames, and the PSNR of the moving parts, where the clean frame differs by more than noise
+from the one before it or after it (in z-stacks: the plane below or above). Prints a Markdown table.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_care_losses.simulation.cells import FloatImage, Real
 
 DIVIDING = 0.35
-"""Share of the cells that begin to divide in a movie, where cells do: far more than in nature, so that some are seen."""
+"""Share of the cells that begin to divide in a movie, where cells do: more than in nature, so that some are seen."""
 
 _PARTING_S = 600.0
 _LARGEST_DRIFT, _LARGEST_TURN = 26.0, 0.05
