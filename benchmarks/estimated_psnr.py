@@ -1,27 +1,34 @@
-"""Compare the PSNR that is estimated without a ground truth with the true one.
+"""Compare the PSNR that is estimated without a ground truth with the true one, and the models that it picks.
 
-    python benchmarks/estimated_psnr.py FOLDER [MODEL]
+    python benchmarks/estimated_psnr.py FOLDER [EVERY]
 
-FOLDER holds pairs as for ``baselines.py``; six simulated pairs of every structure are added. The model is ``fft-lite``
-by default. The table goes into ``docs/explanation/estimated_psnr.md``.
+FOLDER holds pairs as for ``baselines.py``, of which every EVERYth frame is taken (1); two simulated pairs of every
+structure are added. The tables go into ``docs/explanation/estimated_psnr.md``, the plot beside it.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from baselines import sets
+from page import write_part
 
+from napari_care_losses.comparison.report.svg_plots import COLOURS, Axis, PlotLine, plot
+from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.estimated_psnr import estimate_psnr
-from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, score
+from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.noise.estimate import estimate_noise
-from napari_care_losses.models.library import find_model
+from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
-from napari_care_losses.restoration.restore_stack import restore
+from napari_care_losses.restoration.correlated_noise import choose_treatment
+from napari_care_losses.restoration.ranges import estimate_ranges
+from napari_care_losses.restoration.restore_stack import RestorationParameters
+from napari_care_losses.restoration.window_psnr import LARGEST_WINDOW, SMALL_WINDOW, PsnrWindow
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES
 from napari_care_losses.simulation.varied_pairs import simulate_varied_pair
 
@@ -30,37 +37,135 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SIMULATED, SIZE, SEED = 6, 384, 80_000
+    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.models.model import Model
+
+    Pairs = list[tuple[NDArray[Any], NDArray[Any]]]
+
+SIMULATED, SIZE, SEED = 2, 384, 80_000
+SHOWN = "fft-lite"
+CROSS = 0.1
+"""Half the width of a point of the plot, in dB."""
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "estimated_psnr.md"
+PLOT = PAGE.parents[1] / "images" / "estimated_psnr.svg"
+PARAMETERS = RestorationParameters()
 
 
-def main(folder: str, model_name: str = "fft-lite") -> None:
-    """Estimate for every pair, and print the table."""
-    model = load_model(find_model(model_name))
-    print("| images | number | estimated | mean difference (dB) | within 1 dB | intervals that hold the truth |")
-    print("|---" * 6 + "|")
+class Judged(NamedTuple):
+    """What is estimated of models on a window of a frame, and what is true."""
+
+    estimates: list[EstimatedPsnr]
+    true: NDArray[np.float64]
+    noiseless: NDArray[np.float64]
+    """The same, had the ground truth no noise of its own."""
+
+
+def main(folder: str, every: str = "1") -> None:
+    """Estimate for every pair; write the tables and draw the plot."""
+    models = {entry.name: load_model(entry.path) for entry in list_models() if entry.bundled}
+    of_shown, of_library, points = [], [], {}
     for name, pairs in [*sets(Path(folder), every_frame=True), *_simulated()]:
-        differences, holds = [], []
-        for low, high in pairs:
-            try:
-                estimate = estimate_psnr(low, lambda frame: restore(frame, model), estimate_noise(low))
-            except InputError as error:
-                print(f"{name}: {error}", file=sys.stderr)
-                continue
-            true = score(restore(low, model), high)["psnr"]
-            differences.append(estimate.psnr - true)
-            holds.append(estimate.least <= true <= estimate.most)
-        cells = [name, str(len(pairs)), str(len(differences)), "-", "-", "-"]
-        if differences:
-            near = np.mean(np.abs(differences) < 1)
-            cells[3:] = f"{np.mean(differences):+.2f}", f"{near:.0%}", f"{np.mean(holds):.0%}"
-        print(f"| {' | '.join(cells)} |", flush=True)
+        chosen = pairs[:: int(every)] if len(pairs) > SIMULATED else pairs
+        shown = [_judged(*pair, {SHOWN: models[SHOWN]}, LARGEST_WINDOW, 2) for pair in chosen]
+        library = [_judged(*pair, models, SMALL_WINDOW, 1) for pair in chosen]
+        points[name] = [found for found in (*shown, *library) if found is not None]
+        of_shown.append(_row_of_shown(name, shown))
+        of_library.append(_row_of_library(name, library))
+        print(of_shown[-1], of_library[-1], sep="\n", flush=True)
+    head = "| images | frames | estimated | mean difference (dB) | ... without the truth's noise | within 1 dB | "
+    write_part("shown", "\n".join([f"{head}intervals that hold the truth |", "|---" * 7 + "|", *of_shown]), PAGE)
+    head = "| images | estimated | the model picked is behind the best (dB) | at most | a model picked by chance | "
+    write_part("library", "\n".join([f"{head}pairs in the right order |", "|---" * 6 + "|", *of_library]), PAGE)
+    _draw(points)
 
 
-def _simulated() -> Iterator[tuple[str, list[tuple[NDArray[Any], NDArray[Any]]]]]:
+def _judged(low: NDArray[Any], high: NDArray[Any], models: dict[str, Model], size: int, probes: int) -> Judged | None:
+    """Restore a window by every model; None where nothing can be estimated."""
+    frames = Frames(low)
+    model = next(iter(models.values()))
+    ranges = finish(estimate_ranges(frames, PARAMETERS, model.card.normalization))
+    try:
+        window = PsnrWindow(frames, 0, PARAMETERS, ranges, size=size, probes=probes)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return None
+    treatments = [choose_treatment(frames, each.card, PARAMETERS) for each in models.values()]
+    measured = [
+        window.measure(each, PARAMETERS, ranges, treatment)
+        for each, treatment in zip(models.values(), treatments, strict=True)
+    ]
+    truth = high[window.region.slices]
+    true = np.array([score(each.restored, truth)["psnr"] for each in measured])
+    span = np.ptp(np.percentile(truth, [LOW_PERCENTILE, HIGH_PERCENTILE]))
+    own = float(estimate_noise(truth).variance_of(truth).mean()) / span**2
+    error = 10 ** (-true / 10)
+    blurred = window.estimator.plain_blur()
+    estimates = window.estimator.estimates([*measured, blurred])[:-1]
+    return Judged(estimates, true, -10 * np.log10(np.maximum(error - own, error / 10)))
+
+
+def _row_of_shown(name: str, judged: list[Judged | None]) -> str:
+    found = [each for each in judged if each is not None]
+    cells = [name, str(len(judged)), str(len(found)), "-", "-", "-", "-"]
+    if found:
+        gaps = np.array([each.estimates[0].psnr - each.true[0] for each in found])
+        noiseless = [each.estimates[0].psnr - each.noiseless[0] for each in found]
+        holds = [abs(gap) <= each.estimates[0].uncertainty for gap, each in zip(gaps, found, strict=True)]
+        cells[3:] = f"{gaps.mean():+.2f}", f"{np.mean(noiseless):+.2f}", f"{np.mean(np.abs(gaps) < 1):.0%}", ""
+        cells[-1] = f"{np.mean(holds):.0%}"
+    return f"| {' | '.join(cells)} |"
+
+
+def _row_of_library(name: str, judged: list[Judged | None]) -> str:
+    found = [each for each in judged if each is not None]
+    cells = [name, str(len(found)), "-", "-", "-", "-"]
+    if found:
+        picked = [int(np.argmax([one.psnr for one in each.estimates])) for each in found]
+        behind = [each.true.max() - each.true[place] for each, place in zip(found, picked, strict=True)]
+        by_chance = [each.true.max() - each.true.mean() for each in found]
+        right = [
+            (each.true[one] < each.true[other]) == (each.estimates[one].psnr < each.estimates[other].psnr)
+            for each in found
+            for one, other in combinations(range(len(each.true)), 2)
+        ]
+        cells[2:] = f"{np.mean(behind):.2f}", f"{max(behind):.2f}", f"{np.mean(by_chance):.2f}", f"{np.mean(right):.0%}"
+    return f"| {' | '.join(cells)} |"
+
+
+def _simulated() -> Iterator[tuple[str, Pairs]]:
     for place, name in enumerate(STRUCTURES):
         seeds = range(SEED + 100 * place, SEED + 100 * place + SIMULATED)
         drawn = [simulate_varied_pair(name, (SIZE, SIZE), seed=seed, most_correlation=0.0) for seed in seeds]
         yield f"simulated {name}", drawn
+
+
+def _draw(points: dict[str, list[Judged]]) -> None:
+    """Draw a small cross for each estimate, the line where both are equal, and a decibel to both sides."""
+    groups: dict[str, list[Judged]] = {}
+    for name, found in points.items():
+        groups.setdefault(name.split(",")[0].split()[0], []).extend(found)
+    curves, ends = [], []
+    for (name, found), colour in zip(groups.items(), COLOURS, strict=False):
+        if found:
+            true = np.concatenate([each.true for each in found])
+            estimated = np.array([one.psnr for each in found for one in each.estimates])
+            curves.append(PlotLine(name, *_crosses(true, estimated), colour))
+            ends += [true.min(), true.max()]
+    line = np.array([min(ends), max(ends)])
+    equal = [PlotLine("equal", line, line, "#777"), *(PlotLine("", line, line + by, "#777", "3 3") for by in (-1, 1))]
+    drawn = plot([*equal, *curves], Axis("True PSNR (dB)"), Axis("Estimated PSNR (dB)"))
+    names = [
+        f'<text x="80" y="{28 + 16 * place}" fill="{curve.colour}">{curve.name}</text>'
+        for place, curve in enumerate(curves)
+    ]
+    drawn = drawn.replace("<svg ", '<svg style="background:white" ', 1).replace("</svg>", f"{''.join(names)}</svg>")
+    PLOT.write_text(drawn + "\n", encoding="utf-8")
+
+
+def _crosses(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    none = np.full_like(x, np.nan)
+    across = np.stack([x - CROSS, x + CROSS, none, x, x, none], axis=1)
+    return across.ravel(), np.stack([y, y, none, y - CROSS, y + CROSS, none], axis=1).ravel()
 
 
 if __name__ == "__main__":

@@ -9,21 +9,21 @@ import pytest
 
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.regions import Region
 from napari_care_losses.models.library import find_model
 from napari_care_losses.models.model import Model, load_model
-from napari_care_losses.restoration import window_psnr
 from napari_care_losses.restoration.correlated_noise import choose_treatment
 from napari_care_losses.restoration.ranges import estimate_ranges
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
-from napari_care_losses.restoration.window_psnr import estimate_window_psnr
+from napari_care_losses.restoration.window_psnr import PsnrWindow, estimate_window_psnr
 from napari_care_losses.simulation.pairs_and_movies import simulate_pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +45,22 @@ def test_it_is_near_the_true_one(model) -> None:
     found = estimated(low, model, RestorationParameters())
     true = score(restore(low, model), high)["psnr"]
     assert abs(found.psnr - true) < 1
-    assert found.least < true < found.most
+    assert abs(found.psnr - true) < found.uncertainty
+    assert found.behind == 0
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """Return what is asked of the estimate, which is not made."""
+    """Return the windows that were judged, and what restores them."""
     calls: list[tuple[Any, ...]] = []
+    plain = PsnrWindow._restorer
 
-    def note(image: Any, restore: Any, _noise: Any) -> EstimatedPsnr:
-        calls.append((image, restore))
-        return EstimatedPsnr(1, 0, 2)
+    def note(window: PsnrWindow, *made: Any) -> Any:
+        restorer = plain(window, *made)
+        calls.append((window.image, restorer))
+        return restorer
 
-    monkeypatch.setattr(window_psnr, "estimate_psnr", note)
+    monkeypatch.setattr(PsnrWindow, "_restorer", note)
     return calls
 
 
@@ -107,3 +110,10 @@ def test_pixels_without_a_value_are_refused(model) -> None:
 def test_a_blank_frame_is_refused(model) -> None:
     with pytest.raises(InputError, match="cannot be estimated"):
         estimated(np.full((96, 80), 7, np.uint8), model, RestorationParameters())
+
+
+def test_a_model_that_is_worse_than_a_blur_is_told(model) -> None:
+    low, _ = simulate_pair("mitochondria", (128, 128), seed=3)
+    untrained = Model(model.card, {name: 0.3 * weight for name, weight in model.weights.items()})
+    found = estimated(low, untrained, RestorationParameters())
+    assert found.behind > found.behind_uncertainty > 0

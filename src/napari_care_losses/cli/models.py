@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.cli.common import path_option, run_with_bar
-from napari_care_losses.compute.steps import finish
-from napari_care_losses.errors import CareError, InputError
+from napari_care_losses.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator
 
     from napari_care_losses.errors import ForeignProgram
     from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
-    from napari_care_losses.images.frames import Frames
-    from napari_care_losses.models.library import LibraryEntry
+    from napari_care_losses.restoration.rank_models import RankedModel
 
 
 def add_models_options(parser: argparse.ArgumentParser) -> None:
@@ -27,31 +23,26 @@ def add_models_options(parser: argparse.ArgumentParser) -> None:
         type=path_option,
         dest="image",
         metavar="IMAGE",
-        help="Estimate the PSNR that each model restores this image with (of a stack, the middle frame); those that "
-        "may be the best come first.",
+        help="Estimate the PSNR that each model restores this image with (of a stack, the middle frame); the best "
+        "comes first.",
     )
     parser.add_argument("--json", action="store_true", help="Print a JSON list.")
 
 
-class _Tried(NamedTuple):
-    """What came of a model, and of how many in all."""
-
-    done: int
-    total: int
-
-
 def run_models(options: argparse.Namespace) -> None:
-    """List the library; for an image with the estimated PSNR of each model."""
+    """List the library; for an image sorted by the estimated PSNR of each model."""
     from napari_care_losses.models.library import list_models
     from napari_care_losses.models.user_folder import library_folder
 
     entries = list_models()
-    found: dict[str, EstimatedPsnr | str] = {}
+    found: dict[str, RankedModel] = {}
     if options.image is not None:
         from napari_care_losses.io.stacks import read_stack
+        from napari_care_losses.restoration.rank_models import rank_models
 
-        found, _ = run_with_bar(_estimates(read_stack(options.image), entries), "model")
-        entries = _sorted(entries, found)
+        frames = read_stack(options.image)
+        ranked, _ = run_with_bar(rank_models(frames, len(frames) // 2, entries), "model")
+        entries, found = [each.entry for each in ranked], {each.entry.name: each for each in ranked}
     rows: list[dict[str, Any]] = []
     for entry in entries:
         card = {name: getattr(entry.card, name) for name in ("loss", "preset", "structure", "target")}
@@ -67,63 +58,28 @@ def run_models(options: argparse.Namespace) -> None:
         target = "" if row["target"] == "clean" else row["target"]
         line = f"{row['name']:<28}{row['loss']:<10}{row['preset']:<8}{kind:<9}{target:<6}{shows:<14}"
         if found:
-            line += f"{_psnr_text(found[row['name']]):<26}"
+            line += f"{_psnr_text(found[row['name']].estimate):<48}"
         print(f"{line}{row['path']}")
-    for reason in dict.fromkeys(estimate for estimate in found.values() if isinstance(estimate, str)):
+    for reason in dict.fromkeys(each.reason for each in found.values() if each.reason):
         print(reason)
     print(f"your models: {library_folder()}")
 
 
-def _sorted(entries: list[LibraryEntry], found: dict[str, EstimatedPsnr | str]) -> list[LibraryEntry]:
-    """Put the models first that may be the best, in the order that they have; those without an estimate come last."""
-    known = {name: estimate for name, estimate in found.items() if not isinstance(estimate, str)}
-    best = max((estimate.least for estimate in known.values()), default=-math.inf)
-
-    def place(entry: LibraryEntry) -> tuple[int, float]:
-        estimate = known.get(entry.name)
-        if estimate is None:
-            return 2, 0
-        return (0, 0) if estimate.most >= best else (1, -estimate.psnr)
-
-    return sorted(entries, key=place)
-
-
-def _estimates(frames: Frames, entries: list[LibraryEntry]) -> Generator[_Tried, None, dict[str, EstimatedPsnr | str]]:
-    """Estimate the PSNR of the middle frame restored by every model; or say why it cannot be estimated."""
-    from napari_care_losses.models.model import load_model
-    from napari_care_losses.restoration.correlated_noise import choose_treatment
-    from napari_care_losses.restoration.parameters import RestorationParameters
-    from napari_care_losses.restoration.ranges import estimate_ranges
-    from napari_care_losses.restoration.window_psnr import SMALL_WINDOW, estimate_window_psnr
-
-    found: dict[str, EstimatedPsnr | str] = {}
-    parameters, index = RestorationParameters(), len(frames) // 2
-    for done, entry in enumerate(entries, 1):
-        try:
-            model = load_model(entry.path)
-            ranges = finish(estimate_ranges(frames, parameters, model.card.normalization))
-            treatment = choose_treatment(frames, model.card, parameters)
-            # the same pixels for all models
-            found[entry.name] = estimate_window_psnr(
-                frames, index, model, parameters, ranges, treatment, size=SMALL_WINDOW
-            )
-        except CareError as error:
-            found[entry.name] = str(error)
-        yield _Tried(done, len(entries))
-    return found
-
-
-def _estimated(estimate: EstimatedPsnr | str) -> dict[str, Any]:
+def _estimated(ranked: RankedModel) -> dict[str, Any]:
     """Return an estimate, or why there is none, as plain values."""
-    if isinstance(estimate, str):
-        return {"estimated_psnr": None, "uncertainty": None, "reason": estimate}
-    half = (estimate.most - estimate.least) / 2
-    uncertainty = round(half, 2) if math.isfinite(half) else None
-    return {"estimated_psnr": round(estimate.psnr, 2), "uncertainty": uncertainty, "reason": None}
+    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+
+    found = ranked.estimate
+    values = dict.fromkeys(EstimatedPsnr._fields) if found is None else found._asdict()
+    rounded = {name: None if value is None else round(value, 2) for name, value in values.items()}
+    return {"estimated_psnr": rounded.pop("psnr"), **rounded, "reason": ranked.reason or None}
 
 
-def _psnr_text(estimate: EstimatedPsnr | str) -> str:
-    return "not known" if isinstance(estimate, str) else f"{estimate.psnr:.1f} dB ({estimate.interval(1)})"
+def _psnr_text(estimate: EstimatedPsnr | None) -> str:
+    if estimate is None:
+        return "not known"
+    behind = f", {estimate.behind:.1f} behind the best" if estimate.behind else ""
+    return f"{estimate.psnr:.1f} dB ({estimate.interval(1)}{behind})"
 
 
 def add_import_options(parser: argparse.ArgumentParser) -> None:

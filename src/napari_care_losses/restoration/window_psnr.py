@@ -1,4 +1,4 @@
-"""The estimated PSNR of a restored frame, from a window of it that is restored anew."""
+"""The estimated PSNR of restored frames, from a window that is restored anew; models sorted by it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.estimated_psnr import estimate_psnr
+from napari_care_losses.evaluation.estimated_psnr import PROBES, PsnrEstimator
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.normalization import FixedLevels
@@ -15,10 +15,12 @@ from napari_care_losses.images.usable_pixels import usable_frame
 from napari_care_losses.restoration.preview.window import COST, LARGEST_WINDOW, cost, richest_cell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr, Measured
     from napari_care_losses.models.architecture import Tileable
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.engines.treatment import Treatment
@@ -27,6 +29,94 @@ if TYPE_CHECKING:
 
 SMALL_WINDOW = 256
 """Height and width of the window for slow networks, in pixels; for others it is `LARGEST_WINDOW`."""
+
+
+class PsnrWindow:
+    """The window with most structure of a noisy frame, on which restorations are judged.
+
+    Parameters
+    ----------
+    frames : Frames
+        The noisy stack.
+    index : int
+        The frame.
+    parameters : RestorationParameters
+        How the frame is repaired.
+    ranges : Ranges
+        Of the stack, from `napari_care_losses.restoration.ranges.estimate_ranges`.
+    region : Region, optional
+        The part of the frame to look at; by default all of it.
+    size : int
+        Largest height and width of the window, in pixels.
+    probes : int
+        How often each restoration is repeated.
+
+    Raises
+    ------
+    InputError
+        If nothing can be estimated; the text says why.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        index: int,
+        parameters: RestorationParameters,
+        ranges: Ranges,
+        *,
+        region: Region | None = None,
+        size: int = LARGEST_WINDOW,
+        probes: int = PROBES,
+    ) -> None:
+        usable = usable_frame(frames[index], f"Frame {index}: ", parameters.repairs)
+        self._index, self._inside = index, usable.inside
+        part = Region(0, usable.pixels.shape[0], 0, usable.pixels.shape[1]) if region is None else region
+        pixels = usable.pixels[part.slices]
+        window = richest_window(pixels, size, ranges.of(index, usable.inside).high)
+        if usable.outside is not None and usable.outside[part.slices][window.slices].any():
+            raise InputError(
+                "The PSNR of this image cannot be estimated: there are pixels without a value, or a constant border."
+            )
+        self.region = Region(part.y0 + window.y0, part.y0 + window.y1, part.x0 + window.x0, part.x0 + window.x1)
+        """Where in the frame it lies."""
+        self.image: NDArray[Any] = pixels[window.slices]
+        """The window (Y, X), repaired."""
+        self.estimator = PsnrEstimator(self.image, estimate_noise(self.image), probes=probes)
+
+    def measure(
+        self, model: Model, parameters: RestorationParameters, ranges: Ranges, treatment: Treatment
+    ) -> Measured:
+        """Restore the window and its probes as a model restores the frame, with the range of the whole frame.
+
+        Raises `InputError` if the restored image is constant, `ComputeError` if the device fails.
+        """
+        return self.estimator.measure(self._restorer(model, parameters, ranges, treatment))
+
+    def _restorer(
+        self, model: Model, parameters: RestorationParameters, ranges: Ranges, treatment: Treatment
+    ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        # imported here: torch takes seconds
+        from napari_care_losses.restoration.restore_stack import restore_frames
+
+        grey_levels = ranges.of(self._index, self._inside)
+        levels = FixedLevels(low=grey_levels.low, high=grey_levels.high)
+        fixed = replace(model, card=replace(model.card, normalization=levels))
+        # the range is fixed and the pixels are repaired already
+        as_is = replace(
+            parameters,
+            normalization="frame",
+            low_percentile=None,
+            high_percentile=None,
+            replace_hot_pixels=False,
+            even_lines=False,
+        )
+
+        def restored(given: NDArray[np.float32]) -> NDArray[np.float32]:
+            *_, last = restore_frames(Frames(given), fixed, as_is, treatment=treatment)
+            assert last.frame is not None
+            return last.frame.image
+
+        return restored
 
 
 def estimate_window_psnr(
@@ -42,29 +132,25 @@ def estimate_window_psnr(
 ) -> EstimatedPsnr:
     """Estimate the PSNR of a restored frame without a ground truth, in the window of it with most structure.
 
-    The window is restored three times, with the range of its frame.
+    The window is restored three times, and blurred.
 
     Parameters
     ----------
-    frames : Frames
-        The noisy stack.
-    index : int
-        The frame.
+    frames, index, region
+        As of `PsnrWindow`.
     model, parameters
-        What restores it.
+        What restores the frame.
     ranges : Ranges
-        Of the stack, from `napari_care_losses.restoration.ranges.estimate_ranges`.
+        Of the stack, for the model's normalisation.
     treatment : Treatment
         What is done about its noise, from `napari_care_losses.restoration.correlated_noise.choose_treatment`.
-    region : Region, optional
-        The part of the frame to look at; by default all of it.
     size : int, optional
         Largest height and width of the window, in pixels; by default 512, or 256 for a slow network.
 
     Returns
     -------
     EstimatedPsnr
-        As from `napari_care_losses.evaluation.estimated_psnr.estimate_psnr`.
+        How far it is behind, is how far it is behind a Gaussian blur.
 
     Raises
     ------
@@ -87,40 +173,14 @@ def estimate_window_psnr(
     >>> frames, model, parameters = Frames(low), load_model(find_model("fft-lite")), RestorationParameters()
     >>> ranges = finish(estimate_ranges(frames, parameters, model.card.normalization))
     >>> treatment = choose_treatment(frames, model.card, parameters)
-    >>> estimate_window_psnr(frames, 0, model, parameters, ranges, treatment).psnr > 20
-    True
+    >>> estimated = estimate_window_psnr(frames, 0, model, parameters, ranges, treatment)
+    >>> estimated.psnr > 20, estimated.behind
+    (True, 0.0)
     """
-    # imported here: torch takes seconds
-    from napari_care_losses.restoration.restore_stack import restore_frames
-
-    usable = usable_frame(frames[index], f"Frame {index}: ", parameters.repairs)
-    grey_levels = ranges.of(index, usable.inside)
-    part = Region(0, usable.pixels.shape[0], 0, usable.pixels.shape[1]) if region is None else region
-    pixels = usable.pixels[part.slices]
-    window = richest_window(pixels, size or _affordable(model.card.architecture), grey_levels.high)
-    if usable.outside is not None and usable.outside[part.slices][window.slices].any():
-        raise InputError(
-            "The PSNR of this image cannot be estimated: there are pixels without a value, or a constant border."
-        )
-    levels = FixedLevels(low=grey_levels.low, high=grey_levels.high)
-    fixed = replace(model, card=replace(model.card, normalization=levels))
-    # the range is fixed and the pixels are repaired already
-    as_is = replace(
-        parameters,
-        normalization="frame",
-        low_percentile=None,
-        high_percentile=None,
-        replace_hot_pixels=False,
-        even_lines=False,
-    )
-    image = pixels[window.slices]
-
-    def restored(given: NDArray[np.float32]) -> NDArray[np.float32]:
-        *_, last = restore_frames(Frames(given), fixed, as_is, treatment=treatment)
-        assert last.frame is not None
-        return last.frame.image
-
-    return estimate_psnr(image, restored, estimate_noise(image))
+    size = size or _affordable(model.card.architecture)
+    window = PsnrWindow(frames, index, parameters, ranges, region=region, size=size)
+    measured = window.measure(model, parameters, ranges, treatment)
+    return window.estimator.estimates([measured, window.estimator.plain_blur()])[0]
 
 
 def richest_window(frame: NDArray[Any], size: int, high: float) -> Region:
