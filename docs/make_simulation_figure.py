@@ -1,4 +1,4 @@
-"""Make the figures and the table of docs/explanation/simulation.md: simulated images beside real ones.
+"""Make the figures of docs/explanation/simulation.md: simulated images beside real ones.
 
     python docs/make_simulation_figure.py [FOLDER]
 
@@ -8,7 +8,6 @@ into the figures, the images themselves only into ``build/simulated_beside_real.
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from napari_care_losses.comparison.report.panels import save_panels
 from napari_care_losses.comparison.report.svg_plots import COLOURS, Axis, PlotLine, plot
 from napari_care_losses.evaluation.spectra import radial_power
 from napari_care_losses.io.stacks import read_stack
-from napari_care_losses.models.image_statistics import measure
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, simulate_pairs
 from napari_care_losses.simulation.varied_pairs import simulate_varied_pair
 
@@ -62,7 +60,6 @@ def main() -> None:
     for structure in HIGH_LOW:
         sets = {label: pairs for label, pairs in {**simulated, **real}.items() if structure in label}
         _draw(structure, sets)
-    print(_table({**simulated, **real}))
 
 
 def _simulated(structure: str) -> Pairs:
@@ -131,18 +128,6 @@ def _noise(pairs: Pairs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     middle = (bins[1:] + bins[:-1]) / 2
     spread = [deviations[which == i].std() if (which == i).sum() > 500 else np.nan for i in range(len(middle))]
     return middle, np.array(spread)
-
-
-def _table(sets: dict[str, Pairs]) -> str:
-    rows = {label: [asdict(measure(low)) for low, _ in pairs] for label, pairs in sets.items()}
-    names = list(next(iter(rows.values()))[0])
-    lines = ["| | " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * (len(names) + 1) + "|"]
-    for label, found in rows.items():
-        values = np.array([[row[name] for name in names] for row in found])
-        middle, least, most = np.median(values, axis=0), values.min(axis=0), values.max(axis=0)
-        cells = [f"{m:.3g} ({a:.2g}-{b:.2g})" for m, a, b in zip(middle, least, most, strict=True)]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

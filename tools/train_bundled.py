@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.losses.registry import LOSSES
+from napari_care_losses.models.learned_noise import noise_statistics
 from napari_care_losses.models.library import BUNDLED_LOSSES, BUNDLED_SIZES, bundled_folder
-from napari_care_losses.models.match import summarize_images
 from napari_care_losses.models.model import SUFFIX, Model, ModelCard, load_model, structure_named
 from napari_care_losses.simulation.microscope import MicroscopeRange
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, ImagingConditions, simulate_pair
@@ -184,7 +184,7 @@ def described(card: ModelCard, folder: Path | None) -> ModelCard:
     """Return a card that says what the last step learned from, each kind of pairs once, the most frequent first."""
     pairs = general_pairs(folder)
     names = [name for name, _ in Counter(pair.name.rpartition(" ")[0] for pair in pairs).most_common()]
-    statistics = summarize_images([pair.low for pair in pairs])
+    statistics = noise_statistics([pair.low for pair in pairs])
     training = {**card.training, "pairs": len(pairs), "names": names}
     return dataclasses.replace(card, structure="other", training=training, statistics=statistics)
 

@@ -12,7 +12,7 @@ from napari_care_losses.comparison.compare import Method, compare
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.regions import Region
 from napari_care_losses.io.stacks import read_stack, save_stack
-from napari_care_losses.models.match import learned_correlation, summarize_images
+from napari_care_losses.models.learned_noise import learned_correlation, noise_statistics
 from napari_care_losses.models.model import LEARNED_CORRELATION, read_card
 from napari_care_losses.restoration.correlated_noise import HALVED, choose_treatment
 from napari_care_losses.restoration.engines.treatment import Treatment
@@ -111,9 +111,9 @@ def test_the_choice_of_the_user_counts():
 
 
 def test_cards_store_the_noise_that_a_model_learned_from():
-    shared = summarize_images([image_with(0.6, seed=seed) for seed in range(3)])
+    shared = noise_statistics([image_with(0.6, seed=seed) for seed in range(3)])
     assert shared[LEARNED_CORRELATION] == pytest.approx(0.45, abs=0.06)
-    assert summarize_images([image_with(0)])[LEARNED_CORRELATION] == 0
+    assert noise_statistics([image_with(0)])[LEARNED_CORRELATION] == 0
     assert learned_correlation(model_that_learned(None).card) is None
     damaged = replace(make_model().card, statistics={LEARNED_CORRELATION: "much"})
     assert learned_correlation(damaged) is None

@@ -108,13 +108,12 @@ def use(path: Path, rng: random.Random) -> None:
 
 
 def use_model(model: Any, rng: random.Random, folder: Path) -> None:
-    """Describe, match, save and sometimes run a model that was let in."""
+    """Describe, save and sometimes run a model that was let in."""
     import numpy as np
 
     from napari_care_losses.interchange.bioimageio.readme import describe_package
-    from napari_care_losses.models.image_statistics import measure
+    from napari_care_losses.models.learned_noise import learned_correlation
     from napari_care_losses.models.library import LibraryEntry
-    from napari_care_losses.models.match import distance, reasons
     from napari_care_losses.models.model import load_model
     from napari_care_losses.restoration.restore_frame import tied_sigma
     from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
@@ -123,9 +122,7 @@ def use_model(model: Any, rng: random.Random, folder: Path) -> None:
     image = np.random.default_rng(0).normal(100, 10, (40, 36)).astype(np.float32)
     card = model.card
     said = [model_chooser.describe(card), model_chooser.kind_of(LibraryEntry("m", folder / "m", False, card))]
-    measured = [measure(image)]
-    said += reasons(card.statistics, measured)
-    distance(card.statistics, measured)
+    learned_correlation(card)
     assert all(text.isprintable() for text in said), said
     model.save(folder / "saved.safetensors")
     assert load_model(folder / "saved.safetensors").digest() == model.digest()

@@ -26,7 +26,7 @@ from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
 from napari_care_losses.io.stacks import save_stack
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS, Architecture
-from napari_care_losses.models.match import summarize_images
+from napari_care_losses.models.learned_noise import noise_statistics
 from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import TrainingParameters
 from napari_care_losses.training.trainer import Trainer
@@ -44,7 +44,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.normal(100, 10, (4, 40, 36)).astype(np.float32)
     training = {"steps": 7, "pairs": 2, "names": ["a[0]", "b[1]"], "seconds": 61.5, "date": "2024-05-06"}
-    statistics = summarize_images(list(images))
+    statistics = noise_statistics(list(images))
     make_model(SCALED, "laplace", training=training, statistics=statistics).save(CORPUS / "scaled.safetensors")
     make_model(PLAIN, "bandpass", loss_parameters=LOSSES["bandpass"]().to_dict()).save(CORPUS / "plain.safetensors")
     _package(CORPUS / "package.zip")

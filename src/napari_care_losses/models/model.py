@@ -100,7 +100,7 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     """Provenance as plain values: settings, pairs, steps, losses reached, versions, date."""
     statistics: dict[str, Any] = field(default_factory=dict)
-    """Those of the low-exposure training images, from `napari_care_losses.models.match.summarize`; empty if unknown."""
+    """`LEARNED_CORRELATION` of the low-exposure training images; empty if unknown. Earlier versions stored more."""
 
     def __post_init__(self) -> None:
         if self.structure not in STRUCTURE_NAMES:

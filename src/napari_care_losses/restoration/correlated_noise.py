@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_care_losses.images.noise.shared import measure_frames
-from napari_care_losses.models.match import learned_correlation
+from napari_care_losses.models.learned_noise import learned_correlation
 from napari_care_losses.restoration.engines.treatment import Treatment
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from napari_care_losses.compute.memory import freed_memory_kept, require_memory
 from napari_care_losses.compute.prefetch import prefetch
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.models.architecture import PRESETS
-from napari_care_losses.models.match import summarize_images
+from napari_care_losses.models.learned_noise import noise_statistics
 from napari_care_losses.models.model import Model, ModelCard
 from napari_care_losses.models.unet import copied_weights
 from napari_care_losses.training import checkpoint as states
@@ -214,7 +214,7 @@ class Trainer:
             preset=self._preset,
             architecture=self._architecture,
             training=training,
-            statistics=summarize_images([pair.low for pair in self._pairs]),
+            statistics=noise_statistics([pair.low for pair in self._pairs]),
         )
         return Model(card, weights)
 

@@ -23,12 +23,13 @@ from napari_care_losses.widgets.layers.restored_layers import (
     match_contrast,
 )
 from napari_care_losses.widgets.restore.frame_choice import FrameChoice
-from napari_care_losses.widgets.restore.frame_notes import MatchNote, RangeNote
+from napari_care_losses.widgets.restore.frame_notes import RangeNote
 from napari_care_losses.widgets.restore.panels.export_model import ExportPanel
 from napari_care_losses.widgets.restore.panels.folder import FolderPanel
 from napari_care_losses.widgets.restore.panels.import_model import ImportPanel
 from napari_care_losses.widgets.restore.panels.save import SaveButton
 from napari_care_losses.widgets.restore.preview.live_preview import LivePreview
+from napari_care_losses.widgets.restore.ranking import ModelRanking
 from napari_care_losses.widgets.restore.run import Restoration
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
 from napari_care_losses.widgets.restore.shown_result import Chosen, plans_to_run, start_text
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_care_losses.models.library import LibraryEntry
+    from napari_care_losses.restoration.rank_models import RankedModel
     from napari_care_losses.widgets.layers.filling import Plan
 
 
@@ -127,8 +129,7 @@ class RestoreWidget(Panel):
             button.setCheckable(True)
             self.model.add_button(button)
         self._panels = QVBoxLayout()
-        self.match = MatchNote()
-        self.match.measured.connect(self.model.sort_for)
+        self.ranking = ModelRanking(parent=self)
         self.live = CheckBox(text="Live preview", value=True, tooltip=tooltip(LIVE_HELP))
         self.preview_note = text_line()
         self.form = ParameterForm(RestorationParameters)
@@ -151,7 +152,7 @@ class RestoreWidget(Panel):
         self.body.addWidget(rows.native)
         self.body.addWidget(self.model.rows.native)
         self.body.addLayout(self._panels)
-        above = (self.match, self.live.native, self.preview_note, self.form.native, self.range)
+        above = (self.live.native, self.preview_note, self.form.native, self.range)
         for widget in (*above, self.frame_choice.rows.native, self.uncertainty.native, self.other, self.scores):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
@@ -165,6 +166,7 @@ class RestoreWidget(Panel):
         self.model.changed.connect(self._update)
         self.import_button.changed.connect(lambda is_on: self.importing.setVisible(is_on))
         self.export_button.changed.connect(lambda is_on: self.exporting.setVisible(is_on))
+        self.ranking.ranked.connect(self._on_ranked)
         self.form.changed.connect(self._update)
         self.frame_choice.changed.connect(self._update)
         self.live.changed.connect(self._look)
@@ -183,6 +185,7 @@ class RestoreWidget(Panel):
         self._run.changed.connect(self._update)
         self.closing.closed.connect(self._run.close)
         self.closing.closed.connect(self.scores.stop)
+        self.closing.closed.connect(self.ranking.stop)
         self.closing.closed.connect(self._layer_links.cut)
         self._viewer.dims.events.current_step.connect(self._look)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
@@ -251,6 +254,9 @@ class RestoreWidget(Panel):
         self.model.reload()
         self.model.choose(name)
 
+    def _on_ranked(self, ranked: list[RankedModel]) -> None:
+        self.model.sort_by(ranked, may_choose=not self._run.is_running)
+
     def _parameters(self) -> RestorationParameters | None:
         """Return the settings; None if they do not go together."""
         with suppress(InputError):
@@ -274,8 +280,8 @@ class RestoreWidget(Panel):
             # it says what has changed since the button was enabled
             self._update()
             return
-        # pressing the button chooses the layer
-        self.image.value = self.image.value
+        # pressing the button chooses layer and model
+        self.image.value, self.model.value = self.image.value, self.model.value
         self._run.start([chosen for chosen, _ in self._plans()], with_uncertainty=self._wants_uncertainty)
 
     def _on_frame(self, index: int) -> None:
@@ -296,7 +302,7 @@ class RestoreWidget(Panel):
         self.contrast.enabled = frames is not None
         if layer is None or frames is None:
             self.scores.show_frame(None, None, 0)
-            self.match.check(None, 0, None)
+            self.ranking.rank(None, 0, [])
             self.range.show_range(None, 0, None, RestorationParameters())
             self.preview.set_source(None, None, None)
             self.save.offer(None)
@@ -305,7 +311,7 @@ class RestoreWidget(Panel):
         restored, uncertainty = (self._result(kind) for kind in (RESTORED, UNCERTAINTY))
         done = frames_done(restored)
         self.scores.show_frame(layer, restored, index, uncertainty=uncertainty, done=done)
-        self.match.check(frames, index, entry)
+        self.ranking.rank(frames, index, self.model.entries)
         reason = "Wait until the frames are restored." if self._run.is_running else "Nothing is restored yet."
         self.save.offer(None if self._run.is_running or not done else restored, reason)
         parameters = self._parameters()

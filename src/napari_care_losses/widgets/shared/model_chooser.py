@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +14,17 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QWidget
 from napari_care_losses.errors import CareError
 from napari_care_losses.losses.registry import loss_title
 from napari_care_losses.models.library import LibraryEntry, meant_name
-from napari_care_losses.models.match import noise_seen
 from napari_care_losses.models.model import NOTE, SUFFIX, read_card
 from napari_care_losses.models.program import Program
-from napari_care_losses.models.suggest import rank_models
 from napari_care_losses.widgets.shared.form import Choice, Rows, tooltip
 from napari_care_losses.widgets.shared.library_watch import LibraryWatch
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from napari_care_losses.models.image_statistics import ImageStatistics
     from napari_care_losses.models.model import ModelCard
-    from napari_care_losses.models.suggest import Match
+    from napari_care_losses.restoration.rank_models import RankedModel
 
 
 class ModelChooser(Choice):
@@ -56,7 +52,7 @@ class ModelChooser(Choice):
         self._follows = follows or (lambda: False)
         self._opened: list[LibraryEntry] = []
         self._seen: set[Path] = set()
-        self._measured: list[ImageStatistics] = []
+        self._ranked: dict[Path, RankedModel] = {}
         self._library = LibraryWatch()
         super().__init__(label, help, none=none, choices=lambda _: self._offered())
         # models have long names
@@ -91,17 +87,28 @@ class ModelChooser(Choice):
     def choose(self, name: str) -> None:
         """Choose a model by name, if it is there, as by hand; names are understood as by `find_model`."""
         self.was_chosen = True
-        entries = self._entries()
+        entries = self.entries
         meant = meant_name(name, [entry.name for entry in entries])
         found = next((entry for entry in entries if entry.name == meant), None)
         if found is not None:
             self.value = found
 
-    def sort_for(self, statistics: ImageStatistics) -> None:
-        """Put those of one's own models first that were trained on images like this one; the choice stays."""
-        self._measured = [statistics]
+    @property
+    def entries(self) -> list[LibraryEntry]:
+        """The models offered."""
+        return [entry for entry in self.choices if isinstance(entry, LibraryEntry)]
+
+    def sort_by(self, ranked: Sequence[RankedModel], *, may_choose: bool = True) -> None:
+        """Offer models in the order of `rank_models`; the best is chosen unless the user has chosen one."""
+        self._ranked = {each.entry.path: each for each in ranked if each.estimate is not None}
+        before = self.value
         with self.changed.blocked():
             self.reset_choices()
+            if self._ranked and may_choose and not self.was_chosen:
+                self.value = self.entries[0]
+                self.was_chosen = False
+        if self.value is not before:
+            self.changed.emit(self.value)
 
     def open_file(self, path: Path) -> None:
         """Add a model file to the choice and choose it.
@@ -122,7 +129,7 @@ class ModelChooser(Choice):
         with self.changed.blocked():
             seen = self._seen
             self.reset_choices()
-            new = [entry for entry in self._entries() if entry.path in self._seen - seen]
+            new = [entry for entry in self.entries if entry.path in self._seen - seen]
             if new and self._follows():
                 self.choose(new[0].name)
         self.changed.emit(self.value)
@@ -130,29 +137,27 @@ class ModelChooser(Choice):
     def reset_choices(self, *_: Any) -> None:
         """Offer the models that are there now."""
         super().reset_choices()
-        if self._measured:
-            for match in rank_models(self._entries(), self._measured):
-                index = self.native.findText(label(match.entry))
-                self.native.setItemData(index, tooltip(_verdict(match)), Qt.ItemDataRole.ToolTipRole)
+        for each in self._ranked.values():
+            index = self.native.findText(label(each.entry))
+            self.native.setItemData(index, tooltip(_verdict(each)), Qt.ItemDataRole.ToolTipRole)
 
     def _offered(self) -> list[tuple[str, Any]]:
         models = self._library.models()
         self._seen = {entry.path for entry in models}
         bundled = [entry for entry in models if entry.bundled]
         own = [entry for entry in models if not entry.bundled]
+        everything, place = [*self._opened, *own, *bundled], list(self._ranked)
+        best = sorted((entry for entry in everything if entry.path in place), key=lambda one: place.index(one.path))
+        groups = ([entry for entry in group if entry.path not in place] for group in (self._opened, own, bundled))
         offered: list[tuple[str, Any]] = []
-        ranked = ([match.entry for match in rank_models(group, self._measured)] for group in (self._opened, own))
-        for group in filter(None, (*ranked, bundled)):
+        for group in filter(None, (best, *groups)):
             if offered or self._nullable:
                 offered.append(("", Separator))
             offered += [(label(entry), entry) for entry in group]
         return offered
 
-    def _entries(self) -> list[LibraryEntry]:
-        return [entry for entry in self.choices if isinstance(entry, LibraryEntry)]
-
     def _chosen_after(self, before: LibraryEntry | None) -> LibraryEntry | None:
-        entries = self._entries()
+        entries = self.entries
         first = None
         if not self._nullable:
             first = next((entry for entry in entries if entry.bundled), entries[0] if entries else None)
@@ -171,9 +176,11 @@ class ModelChooser(Choice):
                 show_error(str(error))
 
 
-def _verdict(match: Match) -> str:
-    fits, is_silent = "Trained on images like this one.", "Does not say what it was trained on."
-    return match.reasons[0] if match.reasons else fits if math.isfinite(match.distance) else is_silent
+def _verdict(ranked: RankedModel) -> str:
+    found = ranked.estimate
+    assert found is not None
+    behind = f", {found.behind:.1f} dB behind the best" if found.behind else ", the best"
+    return f"PSNR about {found.psnr:.1f} dB on this image (estimated){behind}"
 
 
 def label(entry: LibraryEntry) -> str:
@@ -216,9 +223,7 @@ def describe(card: ModelCard) -> str:
     origin = training.get("imported_from")
     text += f" Imported from {origin}." if isinstance(origin, str) else ""
     text += f" {card.without_clean}" if card.without_clean else ""
-    text += _note(training)
-    noise = noise_seen(card.statistics)
-    return text + (f" Noise of its images: {noise} of their range." if noise else " It does not store their noise.")
+    return text + _note(training)
 
 
 def _sources(names: object) -> str:
