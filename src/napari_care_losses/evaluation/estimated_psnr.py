@@ -143,7 +143,7 @@ class PsnrEstimator:
         rng = np.random.default_rng(seed)
         deviation = np.sqrt(variance)
         self._noises = [deviation * rng.choice((-1.0, 1.0), variance.shape) for _ in range(probes)]
-        self._power = sum(map(_high_power, self._noises))
+        self._power = np.sum([_high_power(noise) for noise in self._noises], axis=0)
 
     def measure(self, restore: Restore) -> Measured:
         """Restore the image and its probes.
@@ -160,7 +160,7 @@ class PsnrEstimator:
         found = Measured(restored, float((restored * given).mean()), responses)
         slope = found.slope(1)
         pairs = zip(self._noises, changes, strict=True)
-        shares = sum(_high_power(noise - slope * change) for noise, change in pairs) / self._power
+        shares = np.sum([_high_power(noise - slope * change) for noise, change in pairs], axis=0) / self._power
         removed = _high_power(given - slope * restored) / np.maximum(shares, np.finfo(np.float64).tiny)
         return found._replace(removed=removed, share=float(shares[-1]))
 
@@ -316,7 +316,7 @@ def _high_power(image: Floats) -> Floats:
     return np.array([np.average(power, weights=both * (radius >= cutoff)) for cutoff in _CUTOFFS])
 
 
-def _noise_level(levels: Floats, pixels: int) -> tuple[float, float]:
+def _noise_level(levels: Floats, pixels: float) -> tuple[float, float]:
     """Return the variance of the noise, and the cutoff from which on it is measured, from that found from each on."""
     for level, cutoff in zip(levels.tolist(), _CUTOFFS, strict=True):
         chance = math.sqrt(2 / pixels * (1 / _above(_CUTOFFS[-1]) - 1 / _above(cutoff)))

@@ -41,6 +41,8 @@ from napari_care_losses.widgets.shared.panel import Panel
 from napari_care_losses.widgets.shared.run_bar import RunBar, show_text, text_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari.viewer
     from napari.layers import Image
 
@@ -310,7 +312,9 @@ class RestoreWidget(Panel):
         index = shown_index(layer, self._viewer.dims)
         restored, uncertainty = (self._result(kind) for kind in (RESTORED, UNCERTAINTY))
         done = frames_done(restored)
-        self.scores.show_frame(layer, restored, index, uncertainty=uncertainty, done=done)
+        self.scores.show_frame(
+            layer, restored, index, uncertainty=uncertainty, done=done, previewed=self._previewed(entry)
+        )
         self.ranking.rank(frames, index, self.model.entries)
         reason = "Wait until the frames are restored." if self._run.is_running else "Nothing is restored yet."
         self.save.offer(None if self._run.is_running or not done else restored, reason)
@@ -321,6 +325,13 @@ class RestoreWidget(Panel):
             self.range.show_range(frames, index, None if entry is None else entry.card, parameters)
             self.preview.set_source(layer, entry, parameters)
         self.preview.set_enabled(self.live.value and not self._run.is_running and not self.folder.is_running)
+
+    def _previewed(self, entry: LibraryEntry | None) -> tuple[Path, RestorationParameters] | None:
+        """Return model file and settings of the preview; None where there is none."""
+        parameters = self._parameters()
+        if entry is None or parameters is None or not self.live.value or self._run.is_running:
+            return None
+        return entry.path, parameters
 
     def _choice(self) -> Chosen | None:
         """Return what is chosen and shown."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+import numpy as np
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
+from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.models.model import load_model
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.layers.conversion import layer_frames
@@ -17,10 +21,11 @@ from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from napari.layers import Image
+    from numpy.typing import NDArray
 
     from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
     from napari_care_losses.images.frames import Frames
@@ -39,10 +44,17 @@ HELP = (
 )
 
 
+MOST_FRAMES = 16
+"""Largest number of frames that are estimated for the plot over time; evenly chosen."""
+
+_STYLE = "border-left: 4px solid #e08a00; padding-left: 6px;"
+
+
 class _Wanted(NamedTuple):
     """What is to be estimated."""
 
-    restored: Image
+    layer: Image
+    """The restored layer; the input where the frame is not restored yet."""
     frames: Frames
     index: int
     path: Path
@@ -54,18 +66,40 @@ class _Wanted(NamedTuple):
         """What tells restorations apart."""
         return self.path, self.parameters, self.region
 
+    def is_same(self, other: _Wanted) -> bool:
+        """Return whether this is of the same layer, frame, pixels and settings as another."""
+        is_of_one_layer = self.layer is other.layer and self.index == other.index and self.made == other.made
+        return is_of_one_layer and pixels_of(self.frames.data) is pixels_of(other.frames.data)
+
+
+class _Found(NamedTuple):
+    """What came of an estimate."""
+
+    text: str
+    warning: str = ""
+    psnr: float = math.nan
+
 
 class PsnrEstimate(QWidget):
-    """Says which PSNR the shown frame is estimated to have, or why that cannot be told."""
+    """Says which PSNR the shown frame is estimated to have, or why that cannot be told; and warns.
+
+    The frame need not be restored: then it is the one of the preview.
+    """
+
+    estimated = Signal()
+    """An estimate has come in."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.line = text_line(HELP)
-        arrange(QVBoxLayout(self), self.line, spacing=0)
+        self.line, self.warning = text_line(HELP), text_line()
+        # orange stands out on dark and light alike; the text keeps the theme's own colour
+        self.warning.setStyleSheet(_STYLE)
+        arrange(QVBoxLayout(self), self.line, self.warning, spacing=6)
         self._wanted: _Wanted | None = None
         self._asked: _Wanted | None = None
-        self._known: WeakKeyDictionary[Image, tuple[Any, Any, dict[int, str]]] = WeakKeyDictionary()
-        """Of a restored layer: pixels of its input, what made it, and the text of each frame."""
+        self._followed: Sequence[int] = ()
+        self._known: WeakKeyDictionary[Image, tuple[Any, Any, dict[int, _Found]]] = WeakKeyDictionary()
+        """Of a layer: pixels of its input, what made it, and what came of each frame."""
         self._stack: tuple[Any, Any, Ranges, Treatment] | None = None
         """Pixels of the input, what made the restored layer, ranges, and what was done about the noise."""
         self._job = LatestJob(parent=self, delay_ms=DELAY_MS, uses_torch=True)
@@ -77,46 +111,82 @@ class PsnrEstimate(QWidget):
         """Whether an estimate is being made."""
         return self._job.is_running
 
-    def show_frame(self, source: Image | None, restored: Image | None, index: int | None) -> None:
-        """Show the estimate for a restored frame if it is known; None for no frame."""
+    def show_frame(
+        self,
+        source: Image | None,
+        restored: Image | None,
+        index: int,
+        previewed: tuple[Path, RestorationParameters] | None = None,
+    ) -> None:
+        """Show the estimate for a frame if it is known.
+
+        Parameters
+        ----------
+        source, restored : Image, optional
+            The input, and the layer that the frame is restored in, if it is.
+        index : int
+            The frame.
+        previewed : tuple, optional
+            Model file and settings of the preview, for a frame that is not restored.
+        """
         if source is None:
             # nothing keeps the pixels of a layer that is gone
             self._known.clear()
             self._stack = None
-        self._wanted = None if index is None else _wanted(source, restored, index)
+        self._wanted = _wanted(source, restored, index, previewed)
         if self._wanted is None:
             self._job.cancel()
             self._asked = None
-            self._show("")
+            self._show(_Found(""))
             return
-        text = self._texts(self._wanted).get(self._wanted.index)
+        found = self._results(self._wanted).get(self._wanted.index)
         # greyed until the new text comes, so that nothing below moves
-        self.line.setEnabled(text is not None)
-        if text is not None:
-            self._show(text)
+        self.line.setEnabled(found is not None)
+        if found is not None:
+            self._show(found)
 
     def estimate(self) -> None:
-        """Make the estimate for the frame in the background, unless it is known or being made."""
-        wanted = self._wanted
-        if wanted is None or wanted.index in self._texts(wanted):
+        """Make the estimate for the frame in the background, then those that are followed, unless they are known."""
+        wanted = self._next()
+        if wanted is None:
             return
-        if self.is_running and self._asked is not None and _is_same(self._asked, wanted):
+        if self.is_running and self._asked is not None and self._asked.is_same(wanted):
             return
         self._asked = wanted
         self._job.request(lambda: self._estimated(wanted))
+
+    def follow(self, line: Sequence[int]) -> None:
+        """Estimate restored frames of a line too, evenly chosen, once the shown one is known; none of an empty line."""
+        self._followed = evenly_spaced(line, MOST_FRAMES)
+        if self._followed:
+            self.estimate()
+
+    def series(self, line: Sequence[int]) -> NDArray[np.float64]:
+        """Return the estimates so far of the frames of a line (N,), in dB; NaN where there is none."""
+        known = {} if self._wanted is None else self._results(self._wanted)
+        return np.array([known[index].psnr if index in known else math.nan for index in line])
 
     def stop(self) -> None:
         """Stop for good."""
         self._wanted = None
         self._job.cancel()
 
-    def _texts(self, wanted: _Wanted) -> dict[int, str]:
-        pixels, known = pixels_of(wanted.frames.data), self._known.get(wanted.restored)
+    def _next(self) -> _Wanted | None:
+        wanted = self._wanted
+        if wanted is None:
+            return None
+        known = self._results(wanted)
+        following = (index for index in (wanted.index, *self._followed) if index not in known)
+        index = next(following, None)
+        return None if index is None else wanted._replace(index=index)
+
+    def _results(self, wanted: _Wanted) -> dict[int, _Found]:
+        pixels, known = pixels_of(wanted.frames.data), self._known.get(wanted.layer)
         if known is None or known[0] is not pixels or known[1] != wanted.made:
-            known = self._known[wanted.restored] = (pixels, wanted.made, {})
+            known = self._known[wanted.layer] = (pixels, wanted.made, {})
         return known[2]
 
-    def _estimated(self, wanted: _Wanted) -> Iterator[tuple[_Wanted, str] | None]:
+    def _estimated(self, wanted: _Wanted) -> Iterator[tuple[_Wanted, _Found] | None]:
         # imported here, in the background: torch takes seconds
         from napari_care_losses.compute.steps import Steps
         from napari_care_losses.restoration.correlated_noise import choose_treatment
@@ -124,6 +194,7 @@ class PsnrEstimate(QWidget):
         from napari_care_losses.restoration.window_psnr import estimate_window_psnr
 
         frames, parameters, pixels = wanted.frames, wanted.parameters, pixels_of(wanted.frames.data)
+        warning = ""
         try:
             model = load_model(wanted.path)
             stack = self._stack
@@ -133,40 +204,53 @@ class PsnrEstimate(QWidget):
                 for _ in sampling:
                     yield None
                 stack = self._stack = pixels, wanted.made, sampling.result, treatment
+            warning = stack[3].note
             found = estimate_window_psnr(frames, wanted.index, model, parameters, *stack[2:], region=wanted.region)
-            yield wanted, _text(found)
+            yield wanted, _Found(_text(found), f"{warning} {_blur_text(found)}".strip(), found.psnr)
         except CareError as error:
-            yield wanted, str(error)
+            yield wanted, _Found(str(error), warning)
 
-    def _on_reported(self, report: tuple[_Wanted, str] | None) -> None:
+    def _on_reported(self, report: tuple[_Wanted, _Found] | None) -> None:
         if report is None:
             return
-        made, text = report
-        self._texts(made)[made.index] = text
-        if self._wanted is not None and _is_same(self._wanted, made):
+        made, found = report
+        self._results(made)[made.index] = found
+        if self._wanted is not None and self._wanted.is_same(made):
             self.line.setEnabled(True)
-            self._show(text)
+            self._show(found)
+        self.estimated.emit()
+        self.estimate()
 
-    def _show(self, text: str) -> None:
-        show_text(self.line, text)
-        self.setVisible(bool(text))
+    def _show(self, found: _Found) -> None:
+        show_text(self.line, found.text)
+        show_text(self.warning, found.warning)
+        self.setVisible(bool(found.text))
 
 
 def _text(found: EstimatedPsnr) -> str:
     return f"PSNR about {found.psnr:.0f}\N{NO-BREAK SPACE}dB (estimated, {found.interval()})"
 
 
-def _wanted(source: Image | None, restored: Image | None, index: int) -> _Wanted | None:
+def _blur_text(found: EstimatedPsnr) -> str:
+    """Return that a blur is better, where that is sure."""
+    if found.behind <= found.behind_uncertainty:
+        return ""
+    gap = f"{found.behind:.1f}\N{NO-BREAK SPACE}dB"
+    return f"A plain blur is probably closer to the truth, by {gap}: try another model."
+
+
+def _wanted(
+    source: Image | None, restored: Image | None, index: int, previewed: tuple[Path, RestorationParameters] | None
+) -> _Wanted | None:
     """Return what is to be estimated; None where it is not known what made the layer."""
-    made = None if source is None or restored is None else made_with(restored, source)
-    if source is None or restored is None or made is None:
+    if source is None:
+        return None
+    made = previewed if restored is None else made_with(restored, source)
+    if made is None:
         return None
     try:
-        return _Wanted(restored, layer_frames(source), index, *made, region_of(restored))
+        return _Wanted(
+            source if restored is None else restored, layer_frames(source), index, *made, region_of(restored)
+        )
     except InputError:
         return None
-
-
-def _is_same(one: _Wanted, other: _Wanted) -> bool:
-    is_of_one_layer = one.restored is other.restored and one.index == other.index and one.made == other.made
-    return is_of_one_layer and pixels_of(one.frames.data) is pixels_of(other.frames.data)

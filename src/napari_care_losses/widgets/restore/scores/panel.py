@@ -27,10 +27,12 @@ from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from napari.components import ViewerModel
     from napari.layers import Image
 
+    from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.widgets.restore.scores.time_plot import TimePlot
 
 REDRAW_MS = 200
@@ -42,7 +44,10 @@ PATIENCE_MS = 300
 LITTLE = 100 * STRUCTURE_WORDS[0][0]
 """Structure left, in %, that is little: less of it is not enlarged."""
 
+ESTIMATE = "estimate"
+
 BLIND_VALUES = {STRUCTURE: "Structure left (%)", MEANS: "Mean brightness"}
+ESTIMATED = {ESTIMATE: "PSNR (estimated, dB)"}
 
 
 class ScorePanel(QGroupBox):
@@ -59,6 +64,7 @@ class ScorePanel(QGroupBox):
         self._uncertainty: Image | None = None
         self._index = 0
         self._done: set[int] = set()
+        self._previewed: tuple[Path, RestorationParameters] | None = None
         self._axis: TimeAxis | None = None
         self._problem = ""
         self._is_awaited = False
@@ -101,6 +107,7 @@ class ScorePanel(QGroupBox):
         *,
         uncertainty: Image | None = None,
         done: Collection[int] | None = None,
+        previewed: tuple[Path, RestorationParameters] | None = None,
     ) -> None:
         """Score frame `index` of a layer and of what was restored from it; then, in between, the other restored frames.
 
@@ -112,7 +119,10 @@ class ScorePanel(QGroupBox):
             The frame the viewer shows.
         done : collection of int, optional
             Which frames of `restored` are there; None if it is known of the shown frame only, which is there.
+        previewed : tuple, optional
+            Model file and settings of the preview, where there is one.
         """
+        self._previewed = previewed
         self._input, self._restored, self._uncertainty, self._index = source, restored, uncertainty, index
         self._done = set() if restored is None else {index} if done is None else set(done)
         self.rescore()
@@ -148,7 +158,8 @@ class ScorePanel(QGroupBox):
         self.of_truth.setVisible(truth is not None)
         self.blind.setVisible(truth is None and bool(self._done))
         self.residual.show_frame(source, self._restored, self._index, self._done)
-        self.estimate.show_frame(source, self._restored, self._index if self._index in self._done else None)
+        restored = self._restored if self._index in self._done else None
+        self.estimate.show_frame(source, restored, self._index, self._previewed)
         self._background.start(comparison, self._index, self._line(), self._done)
         self._is_awaited = self.is_scoring
         if not self._is_awaited:
@@ -182,6 +193,7 @@ class ScorePanel(QGroupBox):
     def _connect(self) -> None:
         self._background.scored.connect(self._on_scored)
         self._background.data_changed.connect(self._on_data)
+        self.estimate.estimated.connect(self._redraw)
         self.truth.changed.connect(self.rescore)
         self.of_truth.aligned.changed.connect(self.rescore)
         self.of_truth.more.changed.connect(self.rescore)
@@ -252,12 +264,16 @@ class ScorePanel(QGroupBox):
             return
         plot = self.plot or self._make_plot()
         of_truth = {name: METRICS[name].label for name in self.of_truth.metrics}
-        plot.set_quantities(of_truth if has_truth else BLIND_VALUES)
+        plot.set_quantities({**(of_truth if has_truth else BLIND_VALUES), **(ESTIMATED if self._done else {})})
         plot.set_axis(axis.label, axis.values())
         plot.set_shown(axis.step_of(self._index))
         kind = plot.quantity.value
-        rows, factor = ((RESTORED,), 100) if kind == STRUCTURE else ((INPUT, RESTORED), 1)
-        lines = {row: factor * timeline.series(kind, row, line) for row in rows}
+        self.estimate.follow([index for index in line if index in self._done] if kind == ESTIMATE else ())
+        if kind == ESTIMATE:
+            lines = {RESTORED: self.estimate.series(line)}
+        else:
+            rows, factor = ((RESTORED,), 100) if kind == STRUCTURE else ((INPUT, RESTORED), 1)
+            lines = {row: factor * timeline.series(kind, row, line) for row in rows}
         plot.set_lines(lines, least_top=LITTLE if kind == STRUCTURE else None)
         plot.setVisible(True)
 
