@@ -1,12 +1,19 @@
 """Training with and without clean images: what each target and loss reaches.
 
     python benchmarks/targets.py [--folder FOLDER] [--rows self:fft shot:fft clean:fft self:mse] [--steps 600]
+    python benchmarks/targets.py --noise gaussian --photons 10 --rows self:mse blind_spots:mse --steps 200 --batch 8
+    python benchmarks/targets.py --bias [--photons 1 3 10] [--rows shot:fft shot:mae]
 
 Without FOLDER on simulated mitochondria, of which there are two shots: 60 fields to train, nine others to test. With a
 folder that holds ``STRUCTURE_low.tif`` and ``STRUCTURE_high.tif`` on frames 0-59 and 60-68 (W2S), or of fewer on all of
 them, which are then scored too (FMD), without the target ``shot``. A row is TARGET:LOSS, or TARGET:LOSS:MODEL to start
 from a model; the target ``none`` does not train. Prints Markdown tables, first the medians of noisy targets, which a
 loss like the absolute error learns in place of their means.
+
+With ``--noise`` the simulated fields have noise of one kind, all of the same variance: that of photons, Gaussian noise,
+the same with half of its variance shared by the pixels of a row, or, for a number, with this correlation between
+neighbouring pixels. Targets train there too where they refuse to, and say so. With ``--bias`` the mean of what is
+restored is compared with that of the clean images, at some numbers of photons a pixel.
 """
 
 from __future__ import annotations
@@ -14,6 +21,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 
@@ -28,6 +36,7 @@ from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import RECIPES, TrainingParameters, recommended_recipe
 from napari_care_losses.training.targets.base import PHOTONS
 from napari_care_losses.training.targets.own_photons import SHARES
+from napari_care_losses.training.targets.registry import TARGETS
 from napari_care_losses.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ if TYPE_CHECKING:
 TRAINING, ALL = 60, 69
 SIZE, SEED = (256, 256), 4
 ROWS = ("clean:fft", "shot:fft", "self:fft", "clean:mse", "shot:mse", "self:mse", "self:mae")
+BIAS_ROWS = ("shot:fft", "shot:mae", "self:fft", "self:mae")
 DRAWS = 200_001
 
 
@@ -54,16 +64,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--structure", default="mitochondria")
-    parser.add_argument("--rows", nargs="*", default=ROWS)
+    parser.add_argument("--rows", nargs="*")
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--batch", type=int, default=TrainingParameters.batch_size)
+    parser.add_argument("--noise", default="camera", help="camera, photons, gaussian, rows, or a correlation.")
+    parser.add_argument("--photons", nargs="*", type=float, help="Mean number of photons a pixel.")
+    parser.add_argument("--bias", action="store_true")
     options = parser.parse_args()
+    if options.bias:
+        print("| photons a pixel | target | loss | bias of the mean | PSNR (dB) |\n|---|---|---|---|---|")
+        for photons in options.photons or PHOTONS:
+            fields = simulated(options.structure, "photons", photons)
+            for row in options.rows or BIAS_ROWS:
+                target, loss = row.split(":")
+                restored = restored_fields(fields, trained(fields, target, loss, None, options.steps, options.batch))
+                bias = np.mean(restored) / fields.high[TRAINING:].mean() - 1
+                print(f"| {photons:g} | {target} | {loss} | {bias:+.1%} | {scored(fields, restored)[:5]} |", flush=True)
+        return
     print_medians()
-    fields = simulated(options.structure) if options.folder is None else recorded(options.folder, options.structure)
+    if options.folder is None:
+        fields = simulated(options.structure, options.noise, *(options.photons or [10.0]))
+    else:
+        fields = recorded(options.folder, options.structure)
     print("\n| target | loss | start | PSNR (dB) | SSIM |\n|---|---|---|---|---|")
-    for row in options.rows:
+    for row in options.rows or ROWS:
         target, loss, *start = row.split(":")
-        figures = trained(fields, target, loss, start[0] if start else None, options.steps)
-        print(f"| {target} | {loss} | {start[0] if start else 'nothing'} | {figures} |", flush=True)
+        model = trained(fields, target, loss, start[0] if start else None, options.steps, options.batch)
+        note = " (refused)" if target in TARGETS and TARGETS[target].problem(Pair(fields.low[0], None, "")) else ""
+        figures = scored(fields, restored_fields(fields, model))
+        print(f"| {target}{note} | {loss} | {start[0] if start else 'nothing'} | {figures} |", flush=True)
 
 
 def print_medians() -> None:
@@ -81,12 +110,33 @@ def print_medians() -> None:
         print(f"| {photons} | {' | '.join(cells)} |")
 
 
-def simulated(structure: str) -> Fields:
-    """Draw fields, two shots and a long exposure of each."""
+def simulated(structure: str, noise: str, photons: float) -> Fields:
+    """Draw fields, two shots and a long exposure of each; the shots of any camera, or with noise of one kind."""
     low, high = simulate_pairs(structure, ALL, SIZE, seed=SEED)
-    twice = ImagingConditions(high_ms=STRUCTURES[structure].low_ms)
-    _, shot = simulate_pairs(structure, ALL, SIZE, twice, seed=SEED)
-    return Fields(low, high, shot)
+    if noise == "camera":
+        twice = ImagingConditions(high_ms=STRUCTURES[structure].low_ms)
+        _, shot = simulate_pairs(structure, ALL, SIZE, twice, seed=SEED)
+        return Fields(low, high, shot)
+    light = high - np.percentile(high, 1)
+    light = photons * np.maximum(light, 0.1 * light.mean()) / light.mean()
+    rng = np.random.default_rng(SEED)
+    return Fields(exposed(light, noise, rng), light, exposed(light, noise, rng))
+
+
+def exposed(light: NDArray[Any], noise: str, rng: np.random.Generator) -> NDArray[Any]:
+    """Return light (N, Y, X) with noise; all kinds have the same variance on average."""
+    if noise == "photons":
+        return rng.poisson(light).astype(np.float32)
+    drawn = rng.standard_normal(light.shape)
+    if noise == "rows":
+        drawn = (drawn + rng.standard_normal((*light.shape[:2], 1))) / np.sqrt(2)
+    elif noise != "gaussian":
+        share = float(noise)
+        # of each pixel, so much goes to its four neighbours
+        part = (1 - np.sqrt(1 - 4 * share**2)) / (4 * share) if share else 0.0
+        around = sum(np.roll(drawn, shift, axis) for shift in (-1, 1) for axis in (1, 2))
+        drawn = (drawn + part * around) / np.sqrt(1 + 4 * part**2)
+    return (light + np.sqrt(light.mean()) * drawn).astype(np.float32)
 
 
 def recorded(folder: Path, structure: str) -> Fields:
@@ -95,31 +145,37 @@ def recorded(folder: Path, structure: str) -> Fields:
     return Fields(*(np.stack([stack[i] for i in range(min(ALL, len(stack)))]) for stack in (low, high)), None)
 
 
-def trained(fields: Fields, target: str, loss: str, start: str | None, steps: int) -> str:
-    """Train, and return the scores of the fields that were not trained on, if there are any."""
+def trained(fields: Fields, target: str, loss: str, start: str | None, steps: int, batch: int) -> Model:
+    """Return what a training on the first fields gives, or the model to start from where nothing is to be trained."""
     model = None if start is None else load_model(find_model(start))
-    count = len(fields.low)
     if target == "none":
-        return scored(fields, model, count)
+        assert model is not None
+        return model
     seconds = {"clean": fields.high, "shot": fields.shot}.get(target)
     pairs = [
-        Pair(fields.low[i], None if seconds is None else seconds[i], f"field {i}") for i in range(min(TRAINING, count))
+        Pair(fields.low[i], None if seconds is None else seconds[i], f"field {i}")
+        for i in range(min(TRAINING, len(fields.low)))
     ]
     recipe = RECIPES[recommended_recipe(from_model=model is not None)]
     parameters = TrainingParameters(
-        **recipe, target=target, preset="lite", budget="steps", amount=steps, steps_per_epoch=100
+        **recipe, target=target, preset="lite", budget="steps", amount=steps, steps_per_epoch=100, batch_size=batch
     )
-    trainer = Trainer(pairs, LOSSES[loss](), parameters, start_from=model)
+    # also where it refuses
+    with mock.patch.object(type(TARGETS[target]), "check"):
+        trainer = Trainer(pairs, LOSSES[loss](), parameters, start_from=model)
     for _ in trainer.run():
         pass
-    return scored(fields, trainer.model(), count)
+    return trainer.model()
 
 
-def scored(fields: Fields, model: Model, count: int) -> str:
-    """Return the mean scores of the fields that are not trained on, of all where there are none."""
-    rows = [
-        score(restore(fields.low[i], model), fields.high[i]) for i in range(TRAINING if count > TRAINING else 0, count)
-    ]
+def restored_fields(fields: Fields, model: Model) -> list[NDArray[Any]]:
+    """Restore the fields that are not trained on, or all where there are none."""
+    return [restore(low, model) for low in fields.low[TRAINING if len(fields.low) > TRAINING else 0 :]]
+
+
+def scored(fields: Fields, restored: list[NDArray[Any]]) -> str:
+    """Return the mean scores of restored fields, the last ones."""
+    rows = [score(image, high) for image, high in zip(restored, fields.high[-len(restored) :], strict=True)]
     psnr, ssim = (np.mean([row[metric] for row in rows]) for metric in ("psnr", "ssim"))
     return f"{psnr:.2f} | {ssim:.3f}"
 

@@ -62,7 +62,7 @@ class TestTrain:
         assert trained == ["low[0]", "low[1]", "low[3]", "low[5]"]
         assert "Left out: Pair low[4]: the low image is constant" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("target", ["self", "next", None])
+    @pytest.mark.parametrize("target", ["self", "next", "blind_spots", None])
     def test_noisy_images_alone_are_learnt_from(self, folder, capsys, target):
         write(folder / "low.tif", np.random.default_rng(0).poisson(20, (6, 28, 24)).astype(np.uint8))
         files = ["--low", "low.tif", "--loss", "mae", "--out", "m.safetensors", *QUICK, "--steps", 2]
@@ -71,8 +71,14 @@ class TestTrain:
         assert card.target == target or (target, card.target) == (None, "self")
         assert card.training["pairs"] == (3 if target == "next" else 6)
         said = capsys.readouterr().err
-        assert ("photons" in said) if target != "next" else ("changes from frame to frame" in said)
+        told = {"next": "changes from frame to frame", "blind_spots": "warning: "}
+        assert told.get(target, "photons") in said
         assert "warning: The loss Mean absolute error does not learn the mean" in said
+
+    def test_blind_spots_say_which_losses_they_take(self, folder, capsys):
+        files = ["--low", "low.tif", "--loss", "fft", "--out", "m.safetensors", *QUICK, "--steps", 2]
+        assert status_of("train", *files, "--target", "blind_spots", "--line-noise", "horizontal") == 2
+        assert "FFT mixes pixels" in capsys.readouterr().err
 
     def test_a_second_noisy_shot_is_learnt_from(self, folder, capsys):
         shots = np.random.default_rng(0).poisson(20, (2, 6, 28, 24)).astype(np.uint8)

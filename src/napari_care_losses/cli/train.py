@@ -40,7 +40,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     helps = {
         "--low": "Low-exposure stacks, TIFF or OME-Zarr, or their folder.",
         "--high": "High exposures of the same fields, or their folder; one image may be the truth of a whole movie. "
-        "With --target shot, other noisy images of the same fields; with next and self, none.",
+        "With --target shot, other noisy images of the same fields; with next, self and blind_spots, none.",
     }
     for flag, text in helps.items():
         parser.add_argument(

@@ -29,6 +29,9 @@ class Loss(Parameters):
     gives_mean: ClassVar[bool] = False
     """Whether the network learns the mean of noisy targets, or nearly so; others learn the median or something else."""
 
+    is_pixelwise: ClassVar[bool] = False
+    """Whether it is the mean of what each pixel gives by itself, so that pixels can be left out."""
+
     @property
     def free_above(self) -> float | None:
         """Sigma of a Gaussian, in pixels: structure coarser than that does not change the loss; None for no such.
@@ -41,7 +44,8 @@ class Loss(Parameters):
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:
         """Return the loss, a scalar: the mean over batch and pixels.
 
-        Prediction and target (clean patches) are of shape (N, 1, Y, X), in normalised units.
+        Prediction and target (clean patches) are of shape (N, 1, Y, X), in normalised units. Pixelwise
+        losses are also given those of some pixels alone, of shape (M,).
         """
 
     def objective(self, *, device: torch.device, seed: int, team: Team | None = None) -> Objective:

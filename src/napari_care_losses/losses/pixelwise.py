@@ -35,6 +35,7 @@ class Laplace(Loss):
 
     name = "laplace"
     title = "Laplace"
+    is_pixelwise = True
     predicts_scale = True
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
@@ -60,6 +61,7 @@ class MeanAbsoluteError(Loss):
 
     name = "mae"
     title = "Mean absolute error"
+    is_pixelwise = True
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
         return (target - prediction.mean).abs().mean()
@@ -82,6 +84,7 @@ class MeanSquaredError(Loss):
 
     name = "mse"
     title = "Mean squared error"
+    is_pixelwise = True
     gives_mean = True
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
@@ -110,6 +113,7 @@ class Charbonnier(Loss):
 
     name = "charbonnier"
     title = "Charbonnier"
+    is_pixelwise = True
 
     epsilon: float = parameter(
         1e-3,

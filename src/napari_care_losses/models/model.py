@@ -58,6 +58,7 @@ _WITHOUT_CLEAN = {
     "shot": "from second noisy shots of every field",
     "next": "from neighbouring frames of movies",
     "self": "from the noisy images alone",
+    "blind_spots": "from the noisy images alone, by blind spots",
 }
 
 # Their cards do not say that they learned from noise that is independent from pixel to pixel.

@@ -12,7 +12,7 @@ import torch
 
 from napari_care_losses.compute import optimizer_state
 from napari_care_losses.errors import ComputeError, TrainingDivergedError
-from napari_care_losses.models.unet import CareNetwork, copied_weights, training_layout, widened
+from napari_care_losses.models.unet import CareNetwork, Prediction, copied_weights, training_layout, widened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -110,7 +110,7 @@ class Learner:
             low, high = self._to_device(batch)
             self.network.train()
             self.optimizer.zero_grad()
-            prediction = self.network(low)
+            prediction, high = _where_known(self.network(low), high)
             frame = low[:, self._own : self._own + 1]
             value = self.objective.backward(prediction, frame, high)
             value = self._team.average(self.network.parameters(), value, len(low) / self._batch_size)
@@ -138,7 +138,7 @@ class Learner:
         with self.failures(), torch.inference_mode():
             for batch in batches:
                 low, high = self._to_device(batch)
-                total += self._loss(network(low), high).item() * len(low)
+                total += self._loss(*_where_known(network(low), high)).item() * len(low)
                 count += len(low)
         return total / count
 
@@ -189,6 +189,15 @@ class Learner:
         return [torch.from_numpy(images).to(self._device) for images in batch]
 
 
+def _where_known(prediction: Prediction, target: torch.Tensor) -> tuple[Prediction, torch.Tensor]:
+    """Return prediction and target at the pixels (M,) where the target is not NaN; unchanged where there is no NaN."""
+    unknown = target.isnan()
+    if not unknown.any():
+        return prediction, target
+    scale = None if prediction.scale is None else prediction.scale[~unknown]
+    return Prediction(prediction.mean[~unknown], scale), target[~unknown]
+
+
 def check_loss(value: float, progress: RunProgress, rate: float, batch: Batch | None = None) -> None:
     """Check the loss of a step, given its batch, or of a validation; `progress` is that before the step.
 
@@ -210,7 +219,8 @@ def check_loss(value: float, progress: RunProgress, rate: float, batch: Batch | 
 
 def _cause(rate: float, batch: Batch | None) -> str:
     for which, patches in zip(("low", "high"), batch or (), strict=False):
-        highest = float(np.abs(patches).max())
+        # pixels that are not learnt from are NaN
+        highest = float(np.nanmax(np.abs(patches)))
         if not highest < BROKEN_PIXEL:
             what = f"a value {highest:.0f} times its image's range" if math.isfinite(highest) else "NaN"
             return f"A {which} patch of that step holds {what}: look for broken images among the pairs."

@@ -15,7 +15,7 @@ BUDGETS = ("epochs", "steps", "minutes")
 
 _OF_NEIGHBOURS = ("neighbours", "neighbours_along")
 
-TARGET_NAMES = ("clean", "shot", "next", "self")
+TARGET_NAMES = ("clean", "shot", "next", "self", "blind_spots")
 """What a network may learn from; `napari_care_losses.training.targets.registry` has them."""
 
 DEFAULT_STEPS_PER_EPOCH = {"epochs": 400, "steps": 100, "minutes": 100}
@@ -39,13 +39,16 @@ class TrainingParameters(Parameters):
         "clean",
         "Learn from",
         "clean: a clean, high-exposure image of every field. shot: a second noisy image of every field. next: the next "
-        "frame of a movie where little moves. self: the noisy images alone, whose photons are split in two.",
+        "frame of a movie where little moves. self: the noisy images alone, whose photons are split in two. "
+        "blind_spots: the noisy images alone, of which some pixels are hidden from the network (Noise2Void); for noise "
+        "of any kind that pixels, or lines of pixels, do not share. It needs a loss that compares pixel by pixel.",
         choices=TARGET_NAMES,
         words={
             "clean": "clean images (pairs)",
             "shot": "a second noisy shot (pairs)",
             "next": "the next frame of a movie",
             "self": "the noisy images alone",
+            "blind_spots": "the noisy images alone, by blind spots",
         },
     )
     preset: str = parameter(
@@ -99,6 +102,14 @@ class TrainingParameters(Parameters):
     )
     background_filter: bool = parameter(
         True, "Skip background", "Leave out patches without signal near their centre.", advanced=True
+    )
+    line_noise: str = parameter(
+        "auto",
+        "Line noise",
+        "With blind spots: hide whole rows where noise is shared along rows (horizontal), whole columns (vertical), or "
+        "single pixels (none). auto: as the noise of each image is estimated.",
+        choices=("auto", "none", "horizontal", "vertical"),
+        advanced=True,
     )
     vary_levels: bool = parameter(
         False,
@@ -171,9 +182,10 @@ class TrainingParameters(Parameters):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plain values; without neighbours as before there were any."""
-        values = super().to_dict()
-        return values if self.neighbours else {name: values[name] for name in values if name not in _OF_NEIGHBOURS}
+        """Return the plain values; without neighbours, or blind spots, as before there were any."""
+        unused = () if self.neighbours else _OF_NEIGHBOURS
+        unused += () if self.target == "blind_spots" else ("line_noise",)
+        return {name: value for name, value in super().to_dict().items() if name not in unused}
 
     def fraction(self, step: int, seconds: float) -> float:
         """Return the part of the budget, 0 to 1, that so many steps and seconds of training use up."""

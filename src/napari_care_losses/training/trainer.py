@@ -125,6 +125,7 @@ class Trainer:
         check_patch_size(parameters.patch_size, shape.block)
         check_sizes(self._pairs, parameters.patch_size)
         self._target = TARGETS[parameters.target]
+        self._target.check_loss(loss)
         self._target.check(self._pairs)
         check_team(self.team, parameters.batch_size)
         self._learner = Learner(

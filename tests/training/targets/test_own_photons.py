@@ -7,7 +7,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.noise.model import NoiseModel
 from napari_care_losses.training.pairs import Pair, Share
-from napari_care_losses.training.targets.own_photons import OwnPhotons, PhotonSplit, neighbour_correlation, split_of
+from napari_care_losses.training.targets.own_photons import OwnPhotons, PhotonSplit, split_of
 
 SIZE = 256
 
@@ -101,9 +101,10 @@ def test_correlated_noise_is_refused_with_what_to_do():
 
 
 def test_offsets_of_rows_count_as_correlated_noise():
-    assert neighbour_correlation(NoiseModel(least=1.0)) == 0
-    assert neighbour_correlation(NoiseModel(least=1.0, rows=3.0)) == pytest.approx(0.75)
-    assert neighbour_correlation(NoiseModel(least=1.0, correlation=((1.0, 0.2), (0.4, 0.1)))) == pytest.approx(0.4)
+    assert NoiseModel(least=1.0).neighbour_correlations == (0, 0)
+    assert NoiseModel(least=1.0, rows=3.0).neighbour_correlations == (0, pytest.approx(0.75))
+    assert NoiseModel(least=1.0, correlation=((1.0, 0.2), (0.4, 0.1))).neighbour_correlations == (0.4, 0.2)
+    assert NoiseModel(least=1.0, columns=1.0, correlation=((1.0,), (0.4,))).neighbour_correlations == (0.7, 0)
 
 
 @pytest.mark.parametrize("image", [np.indices((SIZE, SIZE))[1] * 1.0, np.eye(SIZE), np.eye(SIZE, dtype=bool)])

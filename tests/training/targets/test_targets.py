@@ -24,6 +24,12 @@ from napari_care_losses.training.targets.own_photons import SHARES
 from napari_care_losses.training.targets.registry import TARGETS
 
 NOISY = [name for name in TARGET_NAMES if TARGETS[name].is_noisy]
+ALONE = ("self", "blind_spots")
+"""Targets that take single images."""
+
+
+def loss_for(target):
+    return "mse" if target == "blind_spots" else "fft"
 
 
 def noisy_pairs(target, count=5, size=48):
@@ -31,7 +37,7 @@ def noisy_pairs(target, count=5, size=48):
     rng = np.random.default_rng(0)
     photons = 3 + 30 * rng.random((count, size // 8, size // 8)).repeat(8, 1).repeat(8, 2)
     low, high = rng.poisson(photons), rng.poisson(photons)
-    return [Pair(low[i], None if target == "self" else high[i], f"toy[{i}]") for i in range(count)]
+    return [Pair(low[i], None if target in ALONE else high[i], f"toy[{i}]") for i in range(count)]
 
 
 def test_every_name_has_its_target():
@@ -42,13 +48,13 @@ def test_every_name_has_its_target():
 @pytest.mark.parametrize("target", NOISY)
 def test_a_run_without_clean_images_is_resumed_exactly(target, tmp_path):
     settings = {"target": target, "pairs": noisy_pairs(target), "vary_noise": True, "average_weights": True}
-    whole = finished(trainer("fft", **settings))
-    stopped = trainer("fft", **settings)
+    whole = finished(trainer(loss_for(target), **settings))
+    stopped = trainer(loss_for(target), **settings)
     running = stopped.run()
     list(islice(running, 9))
     running.close()
     stopped.save_state(tmp_path / "state")
-    resumed = trainer("fft", **settings)
+    resumed = trainer(loss_for(target), **settings)
     resumed.load_state(tmp_path / "state")
     assert 0 < resumed.step < 7
     assert_equal_runs(finished(resumed), whole)
@@ -87,7 +93,7 @@ def test_second_images_that_are_missing_are_named(target):
 
 @pytest.mark.parametrize("target", NOISY)
 def test_the_preview_without_a_truth_shows_input_and_restored(target):
-    training = trainer("fft", pairs=noisy_pairs(target), target=target)
+    training = trainer(loss_for(target), pairs=noisy_pairs(target), target=target)
     finished(training)
     preview = training.preview()
     assert preview.truth is None
@@ -113,9 +119,10 @@ def test_patches_of_noisy_targets_keep_grey_levels_by_any_recipe(target):
         source = PatchSource(Share(pair, (slice(None), slice(None)), False), parameters, np.random.default_rng(0))
         rng = np.random.default_rng(1)
         drawn = [source.draw(rng, augmented=False) for _ in range(30)]
-        low, high = (np.mean(images, axis=0) for images in zip(*drawn, strict=True))
-        blocks = [image.reshape(6, 8, 6, 8).mean((1, 3)).ravel() for image in (low, high)]
-        assert np.polyfit(*blocks, 1)[0] == pytest.approx(1, abs=0.06)
+        low, high = (np.stack(images) for images in zip(*drawn, strict=True))
+        blocks = [np.nanmean(images.reshape(-1, 6, 8, 6, 8), (0, 2, 4)).ravel() for images in (low, high)]
+        # of blind spots, there are few pixels
+        assert np.polyfit(*blocks, 1)[0] == pytest.approx(1, abs=0.06 if target != "blind_spots" else 0.1)
 
 
 def test_the_background_of_a_noisy_image_is_found_in_a_blurred_one():

@@ -69,6 +69,21 @@ def test_the_next_frame_says_how_much_changes(viewer, noisy, qtbot) -> None:
     assert (entry.card.target, entry.card.training["pairs"]) == ("next", 3)
 
 
+def test_blind_spots_are_learnt_from_with_a_loss_of_pixels(viewer, noisy, qtbot) -> None:
+    widget = alone(viewer, noisy, qtbot)
+    widget.settings.target.value = "blind_spots"
+    widget.pairs.rows[0].choose(viewer.layers["movie"], None)
+    checked(widget, qtbot)
+    widget.loss.combo.value = "fft"
+    assert "mixes pixels" in widget.run_bar.reason.text()
+    assert not widget.run_bar.start_button.isEnabled()
+    widget.loss.combo.value = "mse"
+    press_start(widget, qtbot)
+    (entry,) = list_models()
+    assert entry.card.target == "blind_spots"
+    assert "6 actin images" in describe(entry.card).replace("6 images", "6 actin images")
+
+
 def test_another_way_to_learn_checks_the_images_anew(viewer, noisy, qtbot) -> None:
     widget = alone(viewer, noisy, qtbot)
     viewer.add_image(noisy[::-1].copy(), name="again")

@@ -73,6 +73,25 @@ class NoiseModel:
         """Number of pixels that vary as one: the mean of N pixels has so many times the variance of white noise."""
         return max(float(_all_lags(self.correlation).sum()), 1e-3)
 
+    @property
+    def neighbour_correlations(self) -> tuple[float, float]:
+        """Correlation of two neighbours along Y and along X, where noise is least, offsets of rows and columns too.
+
+        Examples
+        --------
+        >>> NoiseModel(least=1, rows=3).neighbour_correlations
+        (0.0, 0.75)
+        """
+        lags = np.array(self.correlation)
+        nearest = (max([0.0, *of.tolist()]) for of in (lags[1:2, 0], lags[0, 1:2]))
+        offsets = self.rows + self.columns
+        own = self.least if offsets else 1.0
+        along_y, along_x = (
+            (correlation * own + shared) / (own + offsets)
+            for correlation, shared in zip(nearest, (self.columns, self.rows), strict=True)
+        )
+        return along_y, along_x
+
     def variance(self, brightness: ArrayLike) -> NDArray[np.float64]:
         """Return the variance of the noise at grey levels that are free of it, in their square."""
         return np.square(self._deviation(brightness)) + (self.rows + self.columns)

@@ -23,6 +23,10 @@ MAX_CHECKED = 5
 """Most images of a training of which it is checked whether a target can be had."""
 
 
+MOST_CORRELATED, LEAST_CORRELATED = 0.3, 0.1
+"""Correlation of the noise in neighbouring pixels above which images that are their own target are refused, and above
+which it is warned of."""
+
 VISIBLE = 2.0
 """Sigma in pixels of the Gaussian that shows where the signal of a noisy image is."""
 
@@ -39,7 +43,8 @@ class Exposures(Protocol):
         """Return both for the patch (Y, X) that begins at a place of the region to draw from, in grey levels.
 
         What the network is given is (1 + neighbours, Y, X) where the frames around it are made too; otherwise they are
-        added as they are.
+        added as they are. Pixels that it is not to learn from are NaN in the second, for losses that compare pixel by
+        pixel.
         """
 
 
@@ -104,6 +109,9 @@ class Target(ABC):
         problems = [(pair.name, problem) for pair in checked if (problem := self.problem(pair))]
         if 2 * len(problems) > len(checked):
             raise InputError("Pair {}: {}".format(*problems[0]) if self.takes_high else "{}: {}".format(*problems[0]))
+
+    def check_loss(self, loss: Loss) -> None:  # noqa: B027
+        """Raise an `InputError` if the target cannot be learnt by a loss; any can, unless a target says otherwise."""
 
     def loss_remark(self, loss: Loss) -> str:
         """Return what a loss makes of the target's noise, if it is not the mean; else nothing."""

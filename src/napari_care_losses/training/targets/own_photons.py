@@ -10,7 +10,13 @@ from napari_care_losses.images.checks import countable
 from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.noise.photons import AROUND, draw_photons, light_around, read_noise_of
 from napari_care_losses.images.sampling import evenly_spaced
-from napari_care_losses.training.targets.base import MAX_CHECKED, Exposures, Target
+from napari_care_losses.training.targets.base import (
+    LEAST_CORRELATED,
+    MAX_CHECKED,
+    MOST_CORRELATED,
+    Exposures,
+    Target,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +29,6 @@ if TYPE_CHECKING:
 
 SHARES = (0.6, 0.95)
 """Least and largest share of the photons that the network is given; the rest is its target."""
-
-MOST_CORRELATED, LEAST_CORRELATED = 0.3, 0.1
-"""Correlation of the noise in neighbouring pixels above which images are refused, and above which it is warned of."""
 
 BRIGHT = 99.0
 """Percentile of an image that stands for its bright pixels."""
@@ -70,19 +73,26 @@ class OwnPhotons(Target):
         return PhotonSplit(share, parameters.patch_size)
 
     def problem(self, pair: Pair) -> str:  # noqa: D102
-        correlated = neighbour_correlation(estimate_noise(pair.low))
-        if correlated <= MOST_CORRELATED:
+        along = estimate_noise(pair.low).neighbour_correlations
+        if max(along) <= MOST_CORRELATED:
             return ""
+        start = f"the noise of neighbouring pixels correlates by {max(along):.1f}"
+        if min(along) <= MOST_CORRELATED:
+            which = "rows" if along[1] > along[0] else "columns"
+            return (
+                f"{start} along {which}, as by the lines of a camera or a scan: the network would learn to keep it "
+                f"as structure. Choose the target 'blind_spots', which hides whole {which}, with a loss that compares "
+                "pixel by pixel (mse)."
+            )
         return (
-            f"the noise of neighbouring pixels correlates by {correlated:.1f}, as after a filter, an interpolation or "
-            "a lossy compression: from the image alone the network would learn to keep it as structure. Train on "
-            "images as the camera gave them, on images binned 2 x 2 or more, or on two shots of each field (target "
-            "'shot')."
+            f"{start}, as after a filter, an interpolation or a lossy compression: from the image alone the network "
+            "would learn to keep it as structure. Train on images as the camera gave them, on images binned 2 x 2 or "
+            "more, or on two shots of each field (target 'shot')."
         )
 
     def warnings(self, pair: Pair) -> list[str]:  # noqa: D102
         noise = estimate_noise(pair.low)
-        said, correlated = [], neighbour_correlation(noise)
+        said, correlated = [], max(noise.neighbour_correlations)
         if correlated > LEAST_CORRELATED:
             said.append(
                 f"The noise of neighbouring pixels correlates by {correlated:.1f}: some of it may be kept as structure."
@@ -159,11 +169,3 @@ def split_of(image: NDArray[Any], noise: NoiseModel) -> tuple[float, float, floa
 def grows_with_brightness(noise: NoiseModel, mean: float) -> bool:
     """Return whether the noise of an image of this mean is that of a number of photons that can be counted."""
     return noise.slope * mean + noise.intercept < MOST * noise.slope**2
-
-
-def neighbour_correlation(noise: NoiseModel) -> float:
-    """Return the largest correlation of the noise of two neighbours along Y or X, offsets of rows and columns too."""
-    lags = np.array(noise.correlation)
-    nearest = max([*lags[1:2, 0].tolist(), *lags[0, 1:2].tolist()], default=0.0)
-    offsets = noise.rows + noise.columns
-    return float(max(nearest, 0.0) + offsets / (offsets + noise.least) if offsets else max(nearest, 0.0))

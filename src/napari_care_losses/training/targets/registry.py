@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_care_losses.training.targets.blind_spots import BlindSpots
 from napari_care_losses.training.targets.clean import Clean
 from napari_care_losses.training.targets.next_frame import NextFrame
 from napari_care_losses.training.targets.own_photons import OwnPhotons
@@ -12,11 +13,13 @@ from napari_care_losses.training.targets.shot import Shot
 if TYPE_CHECKING:
     from napari_care_losses.training.targets.base import Target
 
-TARGETS: dict[str, Target] = {target.name: target for target in (Clean(), Shot(), NextFrame(), OwnPhotons())}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (Clean(), Shot(), NextFrame(), OwnPhotons(), BlindSpots())
+}
 """Every target by its name.
 
 Examples
 --------
 >>> list(TARGETS)
-['clean', 'shot', 'next', 'self']
+['clean', 'shot', 'next', 'self', 'blind_spots']
 """

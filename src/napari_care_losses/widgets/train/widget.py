@@ -14,6 +14,7 @@ from napari_care_losses.models.library import new_model_path
 from napari_care_losses.models.user_folder import library_folder
 from napari_care_losses.training.parameters import TrainingParameters
 from napari_care_losses.training.progress import Preview, Step
+from napari_care_losses.training.targets.registry import TARGETS
 from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.panel import Panel
@@ -106,10 +107,12 @@ class TrainWidget(Panel):
         """Return the training described by the widget; raises a `CareError` if something is missing or does not fit."""
         out = new_model_path(self.name.value)
         self.queue.check_name(out)
+        loss, parameters = self.loss.value(), self.form.value()
+        TARGETS[parameters.target].check_loss(loss)
         return TrainingPlan(
             pairs=self.pairs.pairs(),
-            loss=self.loss.value(),
-            parameters=self.form.value(),
+            loss=loss,
+            parameters=parameters,
             structure=self.structure.value,
             start_from=self.settings.start_path(),
             out=out,
