@@ -183,8 +183,10 @@ class TrainingParameters(Parameters):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain values; without neighbours, or blind spots, as before there were any."""
-        unused = () if self.neighbours else _OF_NEIGHBOURS
-        unused += () if self.target == "blind_spots" else ("line_noise",)
+        unused = {
+            *(() if self.neighbours else _OF_NEIGHBOURS),
+            *(() if self.target == "blind_spots" else ("line_noise",)),
+        }
         return {name: value for name, value in super().to_dict().items() if name not in unused}
 
     def fraction(self, step: int, seconds: float) -> float:

@@ -113,3 +113,10 @@ def test_a_noisier_second_shot_is_no_reason_for_doubt():
     assert Shot().remarks([Pair(high, shot(cells(), 2), "cells")]) == []
     moved = Pair(low, np.roll(high, 5, 0), "moved")
     assert "register them" in Shot().warnings(moved)[0]
+
+
+def test_shots_that_differ_in_what_they_show_are_named():
+    first = shot(cells(), 0)
+    some = cells() + np.where(np.indices((SIZE, SIZE))[1] < SIZE // 4, cells(1) - cells(), 0)
+    assert "% of the structure changes between the shots" in Shot().warnings(Pair(first, shot(some, 1), "some"))[0]
+    assert Shot().warnings(Pair(first, shot(cells(1), 1), "other"))

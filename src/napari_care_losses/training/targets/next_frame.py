@@ -11,7 +11,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.noise.change import changed_share
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.training.targets.base import MAX_CHECKED, Exposures, Target
-from napari_care_losses.training.targets.two_shots import TwoShots
+from napari_care_losses.training.targets.two_shots import LEAST_CHANGED, MOST_CHANGED, TwoShots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.training.pairs import Pair, Share
     from napari_care_losses.training.parameters import TrainingParameters
-
-MOST_CHANGED, LEAST_CHANGED = 0.5, 0.1
-"""Share of the structure that changes from frame to frame above which they are refused, and above which it is warned
-of: what moves is learnt as a blur."""
 
 
 class NextFrame(Target):

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from napari_care_losses.images.noise.change import symmetric_map
+from napari_care_losses.images.noise.change import changed_share, symmetric_map
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.training.pair_checks import warnings_of
 from napari_care_losses.training.targets.base import MAX_CHECKED, Exposures, Target
-from napari_care_losses.training.targets.two_shots import TwoShots
+from napari_care_losses.training.targets.two_shots import LEAST_CHANGED, MOST_CHANGED, TwoShots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,15 @@ class Shot(Target):
         return TwoShots(share, parameters.patch_size, either_way=False)
 
     def warnings(self, pair: Pair) -> list[str]:  # noqa: D102
-        return warnings_of(pair.low, pair.second, target_is_noisy=True)
+        said = warnings_of(pair.low, pair.second, target_is_noisy=True)
+        changed = 0.0 if said else changed_share(pair.low, pair.second)
+        if changed <= LEAST_CHANGED:
+            return said
+        if changed > MOST_CHANGED:
+            return [
+                f"About {changed:.0%} of the structure is another one in the second shot: choose shots of one field."
+            ]
+        return [f"About {changed:.0%} of the structure changes between the shots: what moves will be blurred."]
 
     def remarks(self, pairs: Sequence[Pair]) -> list[str]:  # noqa: D102
         gains = [symmetric_map(pair.low, pair.second)[0] for pair in evenly_spaced(pairs, MAX_CHECKED)]

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from napari_care_losses.training.pairs import Share
 
 
+MOST_CHANGED, LEAST_CHANGED = 0.5, 0.1
+"""Share of the structure that changes from one image to the other above which they show other things, and above which
+it is warned of: what moves is learnt as a blur."""
+
+
 class TwoShots:
     """Patches of two noisy images with equal grey levels; each is the target of the other where `either_way`."""
 
