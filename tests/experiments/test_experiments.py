@@ -22,6 +22,8 @@ from napari_care_losses.experiments.results import load_result
 from napari_care_losses.experiments.runner import run_experiment
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS
+from napari_care_losses.models.model import read_card
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES
 from napari_care_losses.training.parameters import TrainingParameters
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -33,6 +35,10 @@ FIELDS = 'train = { structure = "actin", low_ms = 1, high_ms = 100, fields = 4, 
 TEST = 'test = { structure = "actin", low_ms = 1, high_ms = 100, fields = 3, seed = 50, size = 48 }\n'
 TINY = f'[tiny]\n{FIELDS}{TEST}losses = ["laplace", "fft"]\nbaselines = ["tv"]\n'
 MOVIE = TINY.replace("fields = 3", "frames = 3").replace("[tiny]", "[movie]")
+NEIGHBOURS = MOVIE.replace(
+    'losses = ["laplace", "fft"]',
+    'methods = [{ name = "fft", loss = "fft" }, { name = "more", loss = "fft", training = { neighbours = 2 } }]',
+)
 LIGHT = (
     f'[light]\n{FIELDS.replace("low_ms = 1", "low_ms = [0.1, 1]")}losses = ["fft"]\nbaselines = []\n'
     'threshold = { metric = "ssim", value = 0.5 }\n[light.tests]\n'
@@ -105,7 +111,9 @@ def test_the_experiments_are_those_of_the_papers_table_1():
         for pairs in (experiment.train, test):
             assert (pairs.low_ms, pairs.high_ms) == ((low,), high)
             assert pairs.size >= 512
-        assert [method.loss.name for method in experiment.methods] == ["laplace", "fft", "bandpass"]
+        alone, among = ([m for m in experiment.methods if m.training.get("neighbours", 0) == n] for n in (0, 4))
+        assert [method.loss.name for method in alone] == ["laplace", "fft", "bandpass"]
+        assert [method.loss.name for method in among] == [method.loss.name for method in alone if test.is_movie]
         assert experiment.baselines == ("tv", "nl-means")
         assert experiment.reference == "laplace"
         assert experiment.train.count == 60
@@ -274,6 +282,34 @@ def test_frames_of_a_movie_are_not_tested(described, tmp_path):
     assert not result.independent
     assert all(math.isnan(row.p_value) for row in result.rows())
     assert "No <i>p</i>-value" in (tmp_path / "out" / "movie.html").read_text()
+
+
+def test_networks_with_and_without_neighbours_stand_in_one_table(described, tmp_path):
+    (result,) = run(described(NEIGHBOURS)["movie"], tmp_path / "out")
+    assert result.methods == [INPUT, "tv", "fft", "more"]
+    assert [len(result.scores[method]) for method in result.methods] == [3] * 4
+    assert {row.method for row in result.rows()} == set(result.methods)
+    cards = {path.name.split("_")[0]: read_card(path) for path in (tmp_path / "out" / "models").glob("*.safetensors")}
+    assert {name: card.care.neighbours for name, card in cards.items()} == {"actin-fft": 0, "actin-more": 2}
+    assert cards["actin-more"].training["neighbour_spacing"] == STRUCTURES["actin"].interval_s
+    assert result.settings["more"].endswith("2 neighbouring frames")
+    assert "neighbouring" not in result.settings["fft"]
+
+
+def test_a_field_is_filmed_for_a_network_with_neighbours_and_its_middle_frame_learnt_from(described):
+    experiment = described(NEIGHBOURS)["movie"]
+    alone, among = (experiment.train.pairs(number) for number in (0, 2))
+    assert len(alone) == len(among) == 4
+    for still, filmed in zip(alone, among, strict=True):
+        assert still.around is None
+        assert [image.shape for image in filmed.around.low] == [(48, 48)] * 2
+        # the same cells, hardly moved
+        assert np.corrcoef(still.second.ravel(), filmed.second.ravel())[0, 1] > 0.9
+
+
+def test_neighbours_of_independent_fields_are_refused(described):
+    with pytest.raises(InputError, match="more reads neighbouring frames: every test must be a movie"):
+        described(NEIGHBOURS.replace("frames = 3", "fields = 3"))
 
 
 def test_the_least_light_is_that_of_the_first_exposure_that_passes(described, tmp_path):

@@ -69,10 +69,12 @@ def add_training_parameters(
     recipe: str | None,
     recipe_default: str,
     defaults: Mapping[str, str] = MappingProxyType({}),
+    skipped: Collection[str] = (),
 ) -> None:
     """Add the options of a training but for its budget: a recipe, with its default and that in words, and the rest.
 
-    `defaults` says what is taken for a parameter that is not given, where it is not the class's default.
+    `defaults` says what is taken for a parameter that is not given, where it is not the class's default; `skipped` are
+    no options.
     """
     from napari_care_losses.training.parameters import RECIPES, TrainingParameters
 
@@ -83,7 +85,9 @@ def add_training_parameters(
         help=f"Training settings that belong together (default: {recipe_default}).",
     )
     of_recipes = dict.fromkeys(RECIPES["paper"], "that of the recipe")
-    add_parameters(parser, TrainingParameters, skipped={"budget", "amount"}, defaults={**of_recipes, **defaults})
+    add_parameters(
+        parser, TrainingParameters, skipped={"budget", "amount", *skipped}, defaults={**of_recipes, **defaults}
+    )
 
 
 def add_frames(parser: argparse.ArgumentParser) -> None:

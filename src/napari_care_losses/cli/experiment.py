@@ -66,7 +66,8 @@ def add_experiment_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--losses", nargs="+", choices=tuple(LOSSES), help="Only methods trained with these losses.")
     parser.add_argument("--smoke", action="store_true", help="A few small images, just to see that all of it runs.")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="Where to compute (auto).")
-    add_training_parameters(parser, recipe="paper", recipe_default="paper")
+    # which networks are given neighbouring frames is what the entries compare
+    add_training_parameters(parser, recipe="paper", recipe_default="paper", skipped=("neighbours", "neighbours_along"))
     add_restoration_parameters(parser)
 
 

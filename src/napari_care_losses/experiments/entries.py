@@ -155,6 +155,12 @@ def _experiment(name: str, entry: Any, folder: Path) -> Experiment:
         if shared:
             which = f"the test {label!r}" if label else "the test"
             raise InputError(f"{shared} are in train and in {which}: give them frames that do not overlap.")
+    fields = [one for one in tested.values() if isinstance(one, SimulatedSet) and not one.is_movie]
+    for method in methods:
+        if fields and method.training.get("neighbours"):
+            raise InputError(
+                f"{method.name} reads neighbouring frames: every test must be a movie (frames, not fields)."
+            )
     return Experiment(
         name=name,
         title=str(entry.get("title", name)),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_care_losses.simulation.pairs_and_movies import ImagingConditions
+
 
 class Stacks(NamedTuple):
     """A low-exposure stack and the high-exposure stack of the same fields of view or time points."""
@@ -31,9 +33,9 @@ class Stacks(NamedTuple):
     low: Frames
     high: Frames
 
-    def pairs(self, name: str) -> list[Pair]:
-        """Return frame by frame pairs."""
-        return pairs_from_frames(self.low, self.high, name)
+    def pairs(self, name: str, neighbours: int = 0) -> list[Pair]:
+        """Return frame by frame pairs, with as many frames around each; raises `InputError` if there are none."""
+        return pairs_from_frames(self.low, self.high, name, neighbours=neighbours)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +98,9 @@ class SimulatedSet:
 
     def stacks(self) -> Stacks:
         """Simulate it."""
-        from napari_care_losses.simulation.microscope import Microscope
-        from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pair
+        from napari_care_losses.simulation.pairs_and_movies import simulate_movie, simulate_pair
 
-        shape = (self.size, self.size)
-        conditions = [
-            ImagingConditions(low_ms=low_ms, high_ms=self.high_ms, brightness=self.brightness) for low_ms in self.low_ms
-        ]
+        shape, conditions = (self.size, self.size), self._conditions()
         if self.is_movie:
             low, high = simulate_movie(self.structure, self.count, shape, conditions[0], seed=self.seed)
         else:
@@ -111,10 +109,40 @@ class SimulatedSet:
                 for i in range(self.count)
             ]
             low, high = (np.stack(images) for images in zip(*fields, strict=True))
-        calibration = Calibration(
-            pixel_size=(Microscope().pixel_size,) * 2,
-            time_step=STRUCTURES[self.structure].interval_s if self.is_movie else None,
-        )
+        return self._stacked(low, high, is_movie=self.is_movie)
+
+    def pairs(self, neighbours: int = 0) -> list[Pair]:
+        """Simulate pairs to train on.
+
+        With neighbours, every field is filmed for as many frames as the network reads, and its middle one is learnt
+        from.
+        """
+        from napari_care_losses.simulation.pairs_and_movies import simulate_movie
+
+        if self.is_movie or not neighbours:
+            return self.stacks().pairs(self.title, neighbours)
+        pairs, shape, conditions = [], (self.size, self.size), self._conditions()
+        for field in range(self.count):
+            filmed = simulate_movie(
+                self.structure, 1 + neighbours, shape, conditions[field % len(conditions)], seed=self.seed + field
+            )
+            low, high = self._stacked(*filmed, is_movie=True)
+            name = f"{self.title}, field {field}, frame "
+            pairs += pairs_from_frames(low, high, name, places=[(neighbours // 2,)], neighbours=neighbours)
+        return pairs
+
+    def _conditions(self) -> list[ImagingConditions]:
+        from napari_care_losses.simulation.pairs_and_movies import ImagingConditions
+
+        return [
+            ImagingConditions(low_ms=low_ms, high_ms=self.high_ms, brightness=self.brightness) for low_ms in self.low_ms
+        ]
+
+    def _stacked(self, low: NDArray[np.uint16], high: NDArray[np.uint16], *, is_movie: bool) -> Stacks:
+        from napari_care_losses.simulation.microscope import Microscope
+
+        interval_s = STRUCTURES[self.structure].interval_s if is_movie else None
+        calibration = Calibration(pixel_size=(Microscope().pixel_size,) * 2, time_step=interval_s)
         return Stacks(Frames(low, "TYX", calibration), Frames(high, "TYX", calibration))
 
 
@@ -190,6 +218,10 @@ class FileSet:
             except InputError as error:
                 raise InputError(f"{self.low}: {error}") from error
         return Stacks(low, high)
+
+    def pairs(self, neighbours: int = 0) -> list[Pair]:
+        """Read pairs to train on; raises `InputError` as `stacks` does, or if frames have no neighbours."""
+        return self.stacks().pairs(self.title, neighbours)
 
 
 PairSet = SimulatedSet | FileSet

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.experiments.entries import Experiment, TrainedMethod
     from napari_care_losses.experiments.pair_sets import PairSet, Stacks
+    from napari_care_losses.training.pairs import Pair
     from napari_care_losses.training.parameters import TrainingParameters
 
 TUNING_PAIRS = 6
@@ -110,12 +111,18 @@ def run_experiment(
 class _LazySet:
     """A set of pairs that is drawn or opened when it is first needed."""
 
-    def __init__(self, pairs: PairSet) -> None:
-        self.pairs = pairs
+    def __init__(self, source: PairSet) -> None:
+        self.source = source
+        self._pairs: dict[int, list[Pair]] = {}
 
     @cached_property
     def stacks(self) -> Stacks:
-        return self.pairs.stacks()
+        return self.source.stacks()
+
+    def pairs(self, neighbours: int) -> list[Pair]:
+        if neighbours not in self._pairs:
+            self._pairs[neighbours] = self.source.pairs(neighbours)
+        return self._pairs[neighbours]
 
 
 def _key(pairs: PairSet, method: TrainedMethod, training: TrainingParameters) -> str:
@@ -141,12 +148,13 @@ def _train(
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
-    yield ExperimentStep(f"preparing {train_set.pairs.title}", 0)
-    pairs = train_set.stacks.pairs(train_set.pairs.title)
-    structure = train_set.pairs.structure if isinstance(train_set.pairs, SimulatedSet) else "other"
+    yield ExperimentStep(f"preparing {train_set.source.title}", 0)
+    parameters = replace(training, **method.training)
+    pairs = train_set.pairs(parameters.neighbours)
+    structure = train_set.source.structure if isinstance(train_set.source, SimulatedSet) else "other"
     if structure not in STRUCTURE_NAMES:
         structure = "other"
-    trainer = Trainer(pairs, method.loss, replace(training, **method.training), structure=structure, device=device)
+    trainer = Trainer(pairs, method.loss, parameters, structure=structure, device=device)
     notes: list[str] = []
     try:
         with closing(train_to_file(trainer, path, resume=True)) as running:
@@ -166,7 +174,7 @@ def _train(
 
 def _tuned(name: str, folder: Path, train_set: _LazySet) -> Generator[ExperimentStep, None, float]:
     """Return the strength of a baseline tuned on training pairs."""
-    path = folder / f"{name}_{_digest(train_set.pairs.identity())}.json"
+    path = folder / f"{name}_{_digest(train_set.source.identity())}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         # of an earlier run; a damaged file is written again
         return float(read_json(path.read_text())["relative_strength"])
@@ -222,6 +230,7 @@ def _trainings(methods: list[Method]) -> dict[str, str]:
             settings[method.name] = (
                 f"loss {card.loss}{f' ({loss})' if loss else ''}, network {card.preset}, {training['steps']} steps of "
                 f"{training['batch_size']} patches of {training['patch_size']} px in {training['seconds']:.0f} s"
+                f"{f', {card.care.neighbours} neighbouring frames' if card.care.neighbours else ''}"
             )
     return settings
 
