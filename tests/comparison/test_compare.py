@@ -1,5 +1,6 @@
 """Comparisons: every method as it would be alone, frame by frame, in bounded memory, closable."""
 
+import dataclasses
 import sys
 import threading
 
@@ -215,3 +216,16 @@ def test_a_frame_that_cannot_be_scored_is_named():
     flat[2] = 7
     with pytest.raises(InputError, match=r"Frame 2: .*contrast"):
         list(compare(Frames(LOW), [TV], truth=Frames(flat)))
+
+
+def test_a_model_of_neighbouring_frames_is_compared_as_it_restores(tmp_path, methods):
+    model = make_model(dataclasses.replace(TINY, neighbours=2))
+    model.save(tmp_path / "around.safetensors")
+    around = Method("around", model=tmp_path / "around.safetensors")
+    steps = completed(compare(Frames(LOW), [around, *methods], truth=Frames(TRUTH), indices=[2, 0]))
+    expected = restore(LOW, model)
+    for step in steps:
+        if step.method == "around":
+            assert step.image == pytest.approx(expected[step.frame_index], rel=1e-5, abs=1e-3)
+    with pytest.raises(InputError, match="Neighbouring frames along time"):
+        list(compare(Frames(LOW[0]), [around, *methods]))

@@ -102,6 +102,14 @@ class TestWithWorkers:
             one, many = (pixels(tmp_path / f"{which}{name}.ome.zarr") for which in ("one", "many"))
             np.testing.assert_array_equal(one, many)
 
+    def test_frames_are_restored_with_those_around_them(self, client, movie, tmp_path):
+        model = make_model(Architecture(kernel_size=3, filters=2, depth=1, neighbours=4))
+        frames = read_stack(movie).select(2, 6)
+        for name, more in (("one", {}), ("many", {"cluster": client})):
+            run(restoration(movie, tmp_path / f"{name}.ome.zarr", model, frames=frames, **more))
+        one, many = (pixels(tmp_path / f"{which}.ome.zarr") for which in ("one", "many"))
+        np.testing.assert_array_equal(one, many)
+
     def test_the_frames_of_a_killed_worker_are_done_again(self, client, movie, tmp_path):
         run(restoration(movie, tmp_path / "one.ome.zarr"))
         before = pids(client)

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
+from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.regions import Region
+from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.library import find_model
-from napari_care_losses.models.model import Model, load_model
+from napari_care_losses.models.model import Model, ModelCard, load_model
 from napari_care_losses.restoration.correlated_noise import choose_treatment
 from napari_care_losses.restoration.ranges import estimate_ranges
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
@@ -117,3 +120,20 @@ def test_a_model_that_is_worse_than_a_blur_is_told(model) -> None:
     untrained = Model(model.card, {name: 0.3 * weight for name, weight in model.weights.items()})
     found = estimated(low, untrained, RestorationParameters())
     assert found.behind > found.behind_uncertainty > 0
+
+
+def test_of_a_model_of_neighbouring_frames_only_the_frame_itself_is_disturbed() -> None:
+    """A network that gives the mean of the neighbours does not respond to the noise of the frame."""
+    architecture = Architecture(depth=1, kernel_size=1, filters=1, neighbours=2, is_blind=True)
+    weights = {name: torch.zeros(shape) for name, shape in architecture.weight_shapes().items()}
+    model = Model(ModelCard(structure="other", loss="mse", architecture=architecture), weights)
+    rng = np.random.default_rng(0)
+    scene = 100 * gaussian_filter(rng.random((160, 160)), 6)
+    scene = 100 * (scene - scene.min()) / np.ptp(scene)
+    noise = rng.normal(0, 4, (5, 160, 160))
+    # restored frames hold hardly any noise of high frequency
+    noise[[1, 3]] = 4 * gaussian_filter(noise[[1, 3]], (0, 2, 2))
+    movie = scene + noise
+    found = estimated(movie, model, RestorationParameters(normalization="stack"), 2)
+    true = score(movie[[1, 3]].mean(axis=0), scene, aligned=False)["psnr"]
+    assert abs(found.psnr - true) < 1

@@ -46,6 +46,7 @@ def run_models(options: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
     for entry in entries:
         card = {name: getattr(entry.card, name) for name in ("loss", "preset", "structure", "target")}
+        card["neighbours"] = entry.card.architecture.neighbours
         rows.append({"name": entry.name, **card, "bundled": entry.bundled, "path": str(entry.path)})
         if found:
             rows[-1] |= _estimated(found[entry.name])

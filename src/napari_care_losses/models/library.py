@@ -104,7 +104,8 @@ def quicker_model(entry: LibraryEntry) -> Path | None:
     ('fft-lite', None)
     """
     path = entry.path.with_name(f"{entry.card.loss}-{BUNDLED_SIZES[-1]}{SUFFIX}")
-    return path if entry.bundled and path != entry.path and path.is_file() else None
+    is_one_of_two = entry.bundled and not entry.card.architecture.neighbours
+    return path if is_one_of_two and path != entry.path and path.is_file() else None
 
 
 def meant_name(name: str, names: Collection[str]) -> str:

@@ -121,6 +121,17 @@ class ModelCard:
         return f"It learnt without clean images, {what}." if what else ""
 
     @property
+    def around(self) -> str:
+        """A sentence on the neighbouring frames that it reads; empty if it reads none."""
+        number = self.architecture.neighbours
+        if not number:
+            return ""
+        axis, spacing = self.training.get(NEIGHBOUR_AXIS), self.training.get(NEIGHBOUR_SPACING)
+        which, unit = ("planes", "um") if axis == "Z" else ("frames", "s")
+        apart = f", {spacing:.3g} {unit} apart in training" if isinstance(spacing, int | float) else ""
+        return f"It reads {number} neighbouring {which}{apart}."
+
+    @property
     def care(self) -> Architecture:
         """The shape of the CARE network; raises `InputError` for a program of another tool."""
         if isinstance(self.architecture, Program):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.estimated_psnr import PROBES, PsnrEstimator
 from napari_care_losses.images.frames import Frames
+from napari_care_losses.images.neighbours import NeighbourReader, among
 from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.normalization import FixedLevels
 from napari_care_losses.images.regions import Region
 from napari_care_losses.images.usable_pixels import usable_frame
+from napari_care_losses.restoration.neighbours import choose_neighbours
 from napari_care_losses.restoration.preview.window import COST, LARGEST_WINDOW, cost, richest_cell
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class PsnrWindow:
         probes: int = PROBES,
     ) -> None:
         usable = usable_frame(frames[index], f"Frame {index}: ", parameters.repairs)
-        self._index, self._inside = index, usable.inside
+        self._frames, self._index, self._inside = frames, index, usable.inside
         part = Region(0, usable.pixels.shape[0], 0, usable.pixels.shape[1]) if region is None else region
         pixels = usable.pixels[part.slices]
         window = richest_window(pixels, size, ranges.of(index, usable.inside).high)
@@ -111,12 +113,22 @@ class PsnrWindow:
             even_lines=False,
         )
 
+        # they are not probed: their noise is not that of the frame
+        around = self._around(model, parameters)
+
         def restored(given: NDArray[np.float32]) -> NDArray[np.float32]:
-            *_, last = restore_frames(Frames(given), fixed, as_is, treatment=treatment)
+            stack, own = Frames(among(around, given)), len(around) // 2
+            *_, last = restore_frames(stack, fixed, as_is, indices=[own], treatment=treatment)
             assert last.frame is not None
             return last.frame.image
 
         return restored
+
+    def _around(self, model: Model, parameters: RestorationParameters) -> list[NDArray[Any]]:
+        """Return the window in the neighbouring frames that a model reads."""
+        neighbours = choose_neighbours(self._frames, model.card)
+        reader = NeighbourReader(self._frames, neighbours.number, neighbours.axis or "auto", parameters.repairs)
+        return [image[self.region.slices] for image in reader.read(self._index).around] if neighbours.number else []
 
 
 def estimate_window_psnr(

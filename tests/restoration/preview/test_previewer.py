@@ -283,3 +283,20 @@ def test_it_says_what_it_has_and_shares_the_range_of_a_stack(path, tmp_path):
     ]:
         assert not first.has(frames, index, window, file, changed)
     assert not first.has(Frames(image_of((4, 40, 40))), 0, window, path, parameters)
+
+
+@pytest.mark.parametrize("loss", ["mae", "bandpass"])
+def test_a_model_of_neighbouring_frames_is_previewed_as_restored(tmp_path, loss):
+    path, stack = tmp_path / "around.safetensors", image_of((6, 96, 80))
+    model = make_model(Architecture(depth=1, kernel_size=3, filters=2, neighbours=4), loss)
+    model.save(path)
+    whole = restore(stack, model, TORCH, device="cpu")
+    spy = Spy(stack)
+    frames, previewer = Frames(spy, "TYX"), Previewer("cpu")
+    for index in (2, 3):
+        image, steps = shown(previewer, frames, index, Region(0, 96, 0, 80), path)
+        np.testing.assert_allclose(image, whole[index], rtol=0, atol=1e-4 * np.ptp(whole))
+        read, spy.read = spy.read, []
+    # one step of the slider reads one frame more
+    assert read == [5]
+    assert steps[-1].done == steps[-1].total

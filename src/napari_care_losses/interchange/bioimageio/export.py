@@ -26,7 +26,13 @@ from napari_care_losses.images.normalization import FixedLevels, PercentileNorma
 from napari_care_losses.interchange.bioimageio import network_source
 from napari_care_losses.interchange.bioimageio.onnx_graph import OPSET, onnx_model
 from napari_care_losses.interchange.bioimageio.own_package import CONFIG_KEY
-from napari_care_losses.interchange.bioimageio.readme import CARE_DOI, CARE_TEXT, describe_package
+from napari_care_losses.interchange.bioimageio.readme import (
+    CARE_DOI,
+    CARE_TEXT,
+    INTENSITY,
+    describe_package,
+    neighbour_channels,
+)
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.library import AUTHOR, LICENSE
 from napari_care_losses.simulation.pairs_and_movies import simulate_movie, simulate_pairs
@@ -36,7 +42,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.images.normalization import Normalization
     from napari_care_losses.models.architecture import Architecture
     from napari_care_losses.models.model import Model, ModelCard
 
@@ -157,7 +162,7 @@ def _write_weights(model: Model, folder: Path) -> None:
     shutil.copyfile(network_source.__file__, folder / "care_network.py")
     network = network_source.CareUNet(**model.card.care.to_dict()).eval()
     network.load_state_dict(weights)
-    example = torch.zeros(1, 1, *[smallest_input(model.card.care)] * 2)
+    example = torch.zeros(1, model.card.care.channels_in, *[smallest_input(model.card.care)] * 2)
     with warnings.catch_warnings():
         # deprecated, but the files of its successor can be read by torch only
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
@@ -169,28 +174,27 @@ def _write_tensors(model: Model, folder: Path) -> None:
     """Write a test image, the network's result for it, and a picture of both."""
     import torch
 
-    image = _test_image(model.card)
-    grey_levels = frame_range(image, model.card.normalization)
-    normalized = (image - np.float32(grey_levels.low)) / np.float32(grey_levels.high - grey_levels.low + EPS)
+    images = _test_images(model.card)
+    grey_levels = frame_range(images.reshape(-1, images.shape[-1]), model.card.normalization)
+    normalized = (images - np.float32(grey_levels.low)) / np.float32(grey_levels.high - grey_levels.low + EPS)
     with torch.inference_mode():
-        prediction = model.network()(torch.from_numpy(normalized)[None, None])
-    np.save(folder / f"{INPUT}.npy", image[None, None])
+        prediction = model.network()(torch.from_numpy(normalized)[None])
+    np.save(folder / f"{INPUT}.npy", images[None])
     for name, tensor in zip((OUTPUT, SCALE), prediction, strict=True):
         if tensor is not None:
             np.save(folder / f"{name}.npy", tensor.numpy())
-    panels = np.hstack([normalized, prediction.mean[0, 0].numpy()])
+    panels = np.hstack([normalized[model.card.care.own_channel], prediction.mean[0, 0].numpy()])
     Image.fromarray((panels.clip(0, 1) * 255).round().astype(np.uint8)).save(folder / "cover.png", optimize=True)
 
 
-def _test_image(card: ModelCard) -> NDArray[np.float32]:
-    block = card.care.block
+def _test_images(card: ModelCard) -> NDArray[np.float32]:
+    """Return a simulated image in the middle of its neighbours, if the network reads those: (1 + neighbours, Y, X)."""
+    block, count = card.care.block, card.care.channels_in
     size = -(-max(TEST_SIZE, smallest_input(card.care)) // block) * block
-    if card.structure == "dendra":
-        stack, _ = simulate_movie("dendra", 1, (size, size), seed=0)
-    else:
-        structure = "mitochondria" if card.structure == "mitochondria" else "actin"
-        stack, _ = simulate_pairs(structure, 1, (size, size), seed=0)
-    return np.asarray(stack[0], np.float32)
+    structure = "actin" if card.structure == "other" else card.structure
+    simulate = simulate_movie if structure == "dendra" or count > 1 else simulate_pairs
+    stack, _ = simulate(structure, count, (size, size), seed=0)
+    return np.asarray(stack, np.float32)
 
 
 def smallest_input(architecture: Architecture) -> int:
@@ -198,9 +202,11 @@ def smallest_input(architecture: Architecture) -> int:
     return 2 * architecture.margin + architecture.block
 
 
-def _preprocessing(v0_5: Any, normalization: Normalization) -> Any:
-    # with the batch among the axes, the statistics are those of a whole dataset
-    axes = [v0_5.AxisId(axis) for axis in ("batch", "y", "x")[not normalization.of_dataset :]]
+def _preprocessing(v0_5: Any, card: ModelCard) -> Any:
+    normalization = card.normalization
+    # with the batch among the axes, the statistics are those of a whole dataset; neighbours are brought to one range
+    names = ["batch"] * normalization.of_dataset + ["channel"] * (card.care.neighbours > 0) + ["y", "x"]
+    axes = [v0_5.AxisId(axis) for axis in names]
     if isinstance(normalization, FixedLevels):
         fixed = v0_5.FixedZeroMeanUnitVarianceKwargs(mean=normalization.low, std=normalization.high - normalization.low)
         return v0_5.FixedZeroMeanUnitVarianceDescr(kwargs=fixed)
@@ -232,11 +238,11 @@ def _tensors(v0_5: Any, card: ModelCard, folder: Path) -> dict[str, list[Any]]:
     """Return the descriptions of inputs and outputs."""
     architecture = card.care
 
-    def described(kind: Any, name: str, text: str, space: list[Any], **more: Any) -> Any:
+    def described(kind: Any, name: str, text: str, space: list[Any], channels: Sequence[str], **more: Any) -> Any:
         return kind(
             id=v0_5.TensorId(name),
             description=text,
-            axes=[v0_5.BatchAxis(), v0_5.ChannelAxis(channel_names=["intensity"]), *space],
+            axes=[v0_5.BatchAxis(), v0_5.ChannelAxis(channel_names=[*channels]), *space],
             test_tensor=v0_5.FileDescr(**_hashed(v0_5, folder, f"{name}.npy")),
             data=v0_5.IntervalOrRatioDataDescr(type="float32"),
             **more,
@@ -251,16 +257,20 @@ def _tensors(v0_5: Any, card: ModelCard, folder: Path) -> dict[str, list[Any]]:
         )
         for axis in axes
     ]
-    steps = [_preprocessing(v0_5, card.normalization)]
+    steps = [_preprocessing(v0_5, card)]
+    given, channels = "Low-exposure image in grey levels", [INTENSITY]
+    if architecture.neighbours:
+        given = "Low-exposure frame in grey levels among its neighbours, the first before the last"
+        channels = neighbour_channels(architecture)
     texts = {
         OUTPUT: "Restored image in normalised units: see the documentation for grey levels",
         SCALE: "Laplace scale of every pixel in normalised units",
     }
     return {
-        "inputs": [
-            described(v0_5.InputTensorDescr, INPUT, "Low-exposure image in grey levels", space_in, preprocessing=steps)
+        "inputs": [described(v0_5.InputTensorDescr, INPUT, given, space_in, channels, preprocessing=steps)],
+        "outputs": [
+            described(v0_5.OutputTensorDescr, name, texts[name], space_out, [INTENSITY]) for name in _outputs(card)
         ],
-        "outputs": [described(v0_5.OutputTensorDescr, name, texts[name], space_out) for name in _outputs(card)],
     }
 
 

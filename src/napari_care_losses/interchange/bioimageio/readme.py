@@ -10,7 +10,11 @@ from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
     from napari_care_losses.images.normalization import Normalization
+    from napari_care_losses.models.architecture import Architecture
     from napari_care_losses.models.model import ModelCard
+
+INTENSITY = "intensity"
+"""Name of the only channel of inputs without neighbours, and of results."""
 
 CARE_DOI = "10.1038/s41592-018-0216-7"
 CARE_TEXT = "Weigert et al. 2018, Content-aware image restoration: pushing the limits of fluorescence microscopy"
@@ -20,14 +24,14 @@ LOSSES_TEXT = "Nguyen, Hagen, Ventura, Deep Learning for Denoising of Fluorescen
 def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str:
     """Return the README of a package, in Markdown."""
     architecture, block = card.care, card.care.block
-    becomes, low, width = _normalized(card.normalization)
+    becomes, low, width = _normalized(card.normalization, among="channel, " if architecture.neighbours else "")
     structure = "" if card.structure == "other" else f" on {card.structure} images"
     parts = [
         f"# {name}",
         "Restores 2D fluorescence images taken at low exposure. A CARE U-Net trained with the "
         f"{card.loss} loss{structure}; packaged by napari-care-losses {__version__}.",
         "## What goes in and what comes out",
-        f"One channel, one frame at a time. The package normalises it: {becomes} **The result "
+        f"{_input(architecture)} The package normalises it: {becomes} **The result "
         "stays in these normalised units:** the format has no way to say that a range found in the "
         "input is to be undone in the output. For grey levels, take those of the whole input frame and compute",
         f"    grey = restored * {width} + {low}",
@@ -68,7 +72,39 @@ def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str
     return "\n\n".join(parts) + "\n"
 
 
-def _normalized(normalization: Normalization) -> tuple[str, str, str]:
+def neighbour_channels(architecture: Architecture) -> list[str]:
+    """Return the names of the input's channels: the frame and its neighbours, the first before the last.
+
+    Examples
+    --------
+    >>> from napari_care_losses.models.architecture import Architecture
+    >>> neighbour_channels(Architecture(neighbours=2))
+    ['before_1', 'frame', 'after_1']
+    """
+    steps = range(1, architecture.neighbours // 2 + 1)
+    return [*(f"before_{step}" for step in reversed(steps)), "frame", *(f"after_{step}" for step in steps)]
+
+
+def _input(architecture: Architecture) -> str:
+    """Return what goes in, in words."""
+    if not architecture.neighbours:
+        return "One channel, one frame at a time."
+    names = ", ".join(f"`{name}`" for name in neighbour_channels(architecture))
+    unseen = (
+        " The network does not see `frame` itself: the mean of the two nearest neighbours takes its place."
+        if architecture.is_blind
+        else ""
+    )
+    return (
+        f"One frame at a time, with the frames before and after it (of a movie, or the planes of a z-stack) as "
+        f"channels: {names}. The first output is `frame` restored. Where there is no frame before the first or after "
+        f"the last, the stack is reflected: the second frame stands before the first.{unseen} napari-care-losses "
+        "brings all channels to the range of `frame`; a package can only take one range over all of them, which is "
+        "nearly the same."
+    )
+
+
+def _normalized(normalization: Normalization, *, among: str) -> tuple[str, str, str]:
     """Return the normalisation in words, and offset and width of the range for a formula."""
     if isinstance(normalization, FixedLevels):
         return (
@@ -76,7 +112,7 @@ def _normalized(normalization: Normalization) -> tuple[str, str, str]:
             f"{normalization.low:g}",
             f"{normalization.high - normalization.low:g}",
         )
-    over = f"over {'batch, ' if normalization.of_dataset else ''}y and x"
+    over = f"over {'batch, ' if normalization.of_dataset else ''}{among}y and x"
     if isinstance(normalization, Standardization):
         return (
             f"its mean becomes 0 and its standard deviation 1 (`zero_mean_unit_variance`, {over}).",

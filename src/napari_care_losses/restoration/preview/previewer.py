@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from napari_care_losses.images.neighbours import NeighbourReader
 from napari_care_losses.images.noise.shared import measure_frames
 from napari_care_losses.images.regions import Region
-from napari_care_losses.images.usable_pixels import usable_frame, with_gaps
+from napari_care_losses.images.usable_pixels import with_gaps
 from napari_care_losses.models.model import load_model, read_card
 from napari_care_losses.restoration.correlated_noise import treatment_of
 from napari_care_losses.restoration.engines.treatment import Treatment
+from napari_care_losses.restoration.neighbours import Neighbours, choose_neighbours
 from napari_care_losses.restoration.preview.window import WIDTHS, cut, plan_window, richest_cell, tile_width
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
 from napari_care_losses.restoration.remarks import Remarks
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.images.frames import Frames
+    from napari_care_losses.images.neighbours import FrameRead
     from napari_care_losses.images.noise.shared import SharedNoise
     from napari_care_losses.images.normalization import Normalization, Range
-    from napari_care_losses.images.usable_pixels import UsableFrame
+    from napari_care_losses.images.usable_pixels import Repairs
     from napari_care_losses.restoration.engines.base import Engine
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
@@ -122,6 +125,10 @@ class Previewer:
         # what the engine was made for
         self._engine_key: object = None
         self._sigma: float | None = None
+        self._neighbours = Neighbours()
+        self._reader: NeighbourReader | None = None
+        # what the reader was made for
+        self._reader_key: tuple[object, ...] = (None,)
         self._treatment = Treatment()
         self._treatment_key: tuple[object, ...] = (None,)
 
@@ -173,16 +180,16 @@ class Previewer:
         sigma = self._followed_sigma(engine, parameters.low_band)
         frame = self._frame
         if frame is None or frame.index != index:
-            image = frames[index]
-            usable = usable_frame(image, f"Frame {index}: ", parameters.repairs)
-            grey_levels = ranges.of(index, usable.inside)
-            remarks = Remarks.of(index, usable, is_flash=ranges.shared(index) not in (None, grey_levels))
-            frame = self._frame = _Frame(index, image, usable, grey_levels, engine, remarks)
+            read = self._followed_reader(frames, engine, parameters.repairs).read(index)
+            grey_levels = ranges.of(index, read.usable.inside)
+            remarks = Remarks.of(index, read.usable, is_flash=ranges.shared(index) not in (None, grey_levels))
+            frame = self._frame = _Frame(index, read, grey_levels, engine, remarks)
         width = tile_width(frame.architecture, on_cpu=engine.device.type == "cpu")
         tiles = plan_window(window, frames.frame_shape, frame.architecture, width, cursor)
         for number, tile in enumerate(tiles, 1):
             image = self._restored(frame, tile, width, sigma)
-            yield PreviewTile(number, len(tiles), frame.position(tile), image, frame.remarks.text(self._note))
+            note = f"{self._neighbours.note} {self._note}".strip()
+            yield PreviewTile(number, len(tiles), frame.position(tile), image, frame.remarks.text(note))
 
     def has(self, frames: Frames, index: int, window: Region, path: Path, parameters: RestorationParameters) -> bool:
         """Return whether `preview` of these would compute nothing, because all tiles are kept."""
@@ -248,6 +255,16 @@ class Previewer:
             self._tiles.clear()
         return sigma
 
+    def _followed_reader(self, frames: Frames, engine: Engine, repairs: Repairs) -> NeighbourReader:
+        """Return what reads the frames of a stack with as many neighbours as the model needs; a kept one if it does."""
+        neighbours = choose_neighbours(frames, engine.model.card)
+        wanted = neighbours.number, neighbours.axis, repairs
+        if self._reader is None or self._reader_key[0] is not frames or self._reader_key[1:] != wanted:
+            self._reader = NeighbourReader(frames, neighbours.number, neighbours.axis or "auto", repairs)
+            self._reader_key = frames, *wanted
+        self._neighbours = neighbours
+        return self._reader
+
     def _restored(self, frame: _Frame, tile: Tile, width: int, sigma: float | None) -> Image:
         """Return the restored pixels of a tile, in grey levels."""
         key = _tile_key(frame.index, tile)
@@ -275,19 +292,19 @@ class _Frame:
     def __init__(
         self,
         index: int,
-        source: NDArray[Any],
-        usable: UsableFrame,
+        read: FrameRead,
         grey_levels: Range,
         engine: Engine,
         remarks: Remarks,
     ) -> None:
         self.index, self.grey_levels, self.remarks = index, grey_levels, remarks
         self.architecture = engine.architecture
-        image = usable.pixels
-        self._engine, self._image, self._source, self._usable = engine, image, source, usable
+        image = read.usable.pixels
+        self._engine, self._image, self._source, self._usable = engine, image, read.source, read.usable
         self._shape = int(image.shape[0]), int(image.shape[1])
         # Padded before it is normalised, because only parts of large frames are; the order makes no difference.
-        self._padded = pad(image, self.architecture.block)
+        self._padded = pad(read.channels(image), self.architecture.block)
+        self._own = len(read.around) // 2
         self._gain: float | None = None
         self._sigma: float | None = None
 
@@ -309,9 +326,9 @@ class _Frame:
         return image if outside is None else np.where(outside[position], self._source[position], image)
 
     def run(self, tile: Tile) -> tuple[Image, Image]:
-        """Return the network's output for the pixels a tile reads, and these pixels, normalised."""
-        read = self.grey_levels.apply(self._padded[tile.source])
-        return self._engine.restore(read)[0], read
+        """Return the network's output for the pixels that a tile reads of the frame, and these pixels, normalised."""
+        read = self.grey_levels.apply(self._padded[..., *tile.source])
+        return self._engine.restore(read)[0], read if read.ndim == 2 else read[self._own]
 
     def tied(self, tile: Tile, width: int, least: float) -> Image:
         """Return the restored pixels of a tile, normalised, the low band tied above a sigma of at least `least`."""

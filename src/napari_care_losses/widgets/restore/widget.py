@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
+from napari_care_losses.restoration.neighbours import choose_neighbours
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.layers.conversion import PLACING, layer_frames, shown_index
 from napari_care_losses.widgets.layers.filling import EVERYTHING, result_of
@@ -210,6 +211,11 @@ class RestoreWidget(Panel):
         if self.model.value is None:
             none = "There is no model yet: train one (Plugins > CARE Losses > Train), or open one."
             return self.model.problem or none
+        try:
+            for each in self.frame_choice.layers(layer):
+                choose_neighbours(layer_frames(each), self.model.value.card)
+        except CareError as error:
+            return str(error)
         return "A folder is being restored: wait for it, or stop it." if self.folder.is_running else ""
 
     def _update(self, _event: object = None) -> None:

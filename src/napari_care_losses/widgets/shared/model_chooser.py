@@ -222,7 +222,7 @@ def describe(card: ModelCard) -> str:
     text += f", {_day(training.get('date'))}." if training.get("date") else "."
     origin = training.get("imported_from")
     text += f" Imported from {origin}." if isinstance(origin, str) else ""
-    text += f" {card.without_clean}" if card.without_clean else ""
+    text += "".join(f" {sentence}" for sentence in (card.without_clean, card.around) if sentence)
     return text + _note(training)
 
 
