@@ -1,7 +1,8 @@
-"""Train the bundled models: FFT, bandpass, Laplace x the networks care and lite, each for every structure.
+"""Train the bundled models: FFT, bandpass, Laplace x the networks care, lite, and lite for movies; for every structure.
 
-    python tools/train_bundled.py                             # all six
+    python tools/train_bundled.py                             # all nine
     python tools/train_bundled.py --preset lite --loss fft    # some of them
+    python tools/train_bundled.py --movies                    # only those for movies, from the lite ones as they are
     python tools/train_bundled.py --pairs FOLDER              # real pairs besides, NAME_low.tif and NAME_high.tif
     python tools/train_bundled.py --cards                     # say anew in the cards what they learned from
 
@@ -12,6 +13,8 @@
 4. The result learns from fields of all nine structures as any microscope might record them, without noise so
    correlated that it cannot be told from structure at full resolution; from some of 1; and from the real pairs.
 5. Weights of FFT and bandpass before and after 4 are averaged: either alone is behind on some real images.
+6. Those for movies begin as the lite ones and learn from five frames of all nine structures each, as any microscope
+   might record them at any time between frames, and as the paper's does.
 
 What is under way lies in ``build/models`` and is resumed.
 """
@@ -36,9 +39,10 @@ from napari_care_losses.models.learned_noise import noise_statistics
 from napari_care_losses.models.library import BUNDLED_LOSSES, BUNDLED_SIZES, bundled_folder
 from napari_care_losses.models.model import SUFFIX, Model, ModelCard, load_model, structure_named
 from napari_care_losses.simulation.microscope import MicroscopeRange
-from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, ImagingConditions, simulate_pair
-from napari_care_losses.simulation.varied_pairs import simulate_varied_pair
+from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, ImagingConditions, simulate_movie, simulate_pair
+from napari_care_losses.simulation.varied_pairs import simulate_varied_movie, simulate_varied_pair
 from napari_care_losses.training.checkpoint import state_path
+from napari_care_losses.training.neighbours import Around
 from napari_care_losses.training.pairs import Pair
 from napari_care_losses.training.parameters import RECIPES, TrainingParameters
 from napari_care_losses.training.progress import Epoch
@@ -71,9 +75,14 @@ VARIED_FIELDS, PAPER_FIELDS = 75, 100
 """Of each structure in step 4: by any microscope, and those of step 1."""
 MOST_CORRELATION = 0.4
 
+MOVIE_SEED, MOVIE_FIELDS, PAPER_MOVIES = 900_000, 40, 25
+"""Of each structure in step 6: by any microscope, and by the paper's."""
+NEIGHBOURS = 4
+
 COMMON = TrainingParameters(budget="steps", amount=9000, steps_per_epoch=1000, **RECIPES["robust"])
 OWN = dataclasses.replace(COMMON, amount=6000, learning_rate=5e-4)
 GENERAL = dataclasses.replace(COMMON, steps_per_epoch=500, learning_rate=3e-4, vary_noise=False)
+MOVIES = dataclasses.replace(GENERAL, preset="lite", neighbours=NEIGHBOURS, amount=5000)
 GENERAL_STEPS = {"lite": 8000, "care": 900}
 LAPLACE_STEPS = {"lite": 8000, "care": 2000}
 
@@ -95,6 +104,28 @@ def varied_pair(structure: str, index: int) -> Pair:
     shape = VARIED_SIZE, VARIED_SIZE
     low, high = simulate_varied_pair(structure, shape, seed=seed, most_correlation=MOST_CORRELATION)
     return Pair(low, high, f"simulated {structure} {index}")
+
+
+def movie_pair(structure: str, index: int) -> Pair:
+    """Return the middle frame of a simulated movie, as any microscope or as the paper's might give it."""
+    seed, shape = MOVIE_SEED + 1000 * list(STRUCTURES).index(structure) + index, (VARIED_SIZE, VARIED_SIZE)
+    low: NDArray[Any]
+    high: NDArray[Any]
+    if index < MOVIE_FIELDS:
+        low, high = simulate_varied_movie(
+            structure, NEIGHBOURS + 1, shape, seed=seed, most_correlation=MOST_CORRELATION
+        )
+    else:
+        rng = np.random.default_rng(seed)
+        low_ms = STRUCTURES[structure].low_ms * float(np.exp(rng.uniform(*np.log(LOW_EXPOSURES))))
+        conditions = ImagingConditions(
+            low_ms=low_ms, high_ms=HIGH_MS, microscope=MICROSCOPES, brightness=BRIGHTNESS, zoom=ZOOM
+        )
+        low, high = simulate_movie(structure, NEIGHBOURS + 1, shape, conditions, seed=seed)
+    middle = NEIGHBOURS // 2
+    beside = [frame for frame in range(NEIGHBOURS + 1) if frame != middle]
+    around = Around(tuple(low[frame] for frame in beside), tuple(high[frame] for frame in beside))
+    return Pair(low[middle], high[middle], f"simulated {structure} movie {index}", around)
 
 
 def real_pairs(folder: Path | None) -> list[Pair]:
@@ -134,6 +165,14 @@ def general_pairs(folder: Path | None) -> list[Pair]:
     return simulated + cut + real_pairs(folder)
 
 
+@cache
+def movie_pairs() -> list[Pair]:
+    """Return the pairs of step 6."""
+    varied = [(structure, index) for index in range(MOVIE_FIELDS) for structure in STRUCTURES]
+    paper = [(structure, MOVIE_FIELDS + index) for structure in SEEDS for index in range(PAPER_MOVIES)]
+    return [movie_pair(*each) for each in varied + paper]
+
+
 def trained(
     name: str,
     loss: str,
@@ -170,7 +209,17 @@ def train(loss: str, preset: str, folder: Path | None, device: str) -> Path:
     if loss != "laplace":
         model = averaged([model, start])
     path = WORK / f"{loss}-{preset}{SUFFIX}"
-    Model(described(model.card, folder), model.weights).save(path)
+    Model(described(model.card, general_pairs(folder)), model.weights).save(path)
+    return path
+
+
+def train_for_movies(loss: str, device: str) -> Path:
+    """Make a bundled model for movies from the bundled lite one, and return its file."""
+    start = load_model(bundled_folder() / f"{loss}-lite{SUFFIX}")
+    name = f"{loss}-lite-movie"
+    model = trained(f"{name}-further", loss, MOVIES, movie_pairs, device, start)
+    path = WORK / f"{name}{SUFFIX}"
+    Model(described(model.card, movie_pairs()), model.weights).save(path)
     return path
 
 
@@ -180,9 +229,8 @@ def averaged(models: Sequence[Model]) -> Model:
     return Model(models[0].card, weights)
 
 
-def described(card: ModelCard, folder: Path | None) -> ModelCard:
+def described(card: ModelCard, pairs: Sequence[Pair]) -> ModelCard:
     """Return a card that says what the last step learned from, each kind of pairs once, the most frequent first."""
-    pairs = general_pairs(folder)
     names = [name for name, _ in Counter(pair.name.rpartition(" ")[0] for pair in pairs).most_common()]
     statistics = noise_statistics([pair.low for pair in pairs])
     training = {**card.training, "pairs": len(pairs), "names": names}
@@ -197,15 +245,24 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, metavar="FOLDER", help="real pairs to train on besides")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--cards", action="store_true", help="only say anew what the bundled models learned from")
+    parser.add_argument("--movies", action="store_true", help="only those for movies")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    for preset, loss in itertools.product(options.preset, options.loss):
+    for preset, loss in itertools.product([] if options.movies else options.preset, options.loss):
         path = bundled_folder() / f"{loss}-{preset}{SUFFIX}"
         if options.cards:
             model = load_model(path)
-            Model(described(model.card, options.pairs), model.weights).save(path)
+            Model(described(model.card, general_pairs(options.pairs)), model.weights).save(path)
         else:
             shutil.copyfile(train(loss, preset, options.pairs, options.device), path)
+        print(path, flush=True)
+    for loss in options.loss if options.movies or "lite" in options.preset else []:
+        path = bundled_folder() / f"{loss}-lite-movie{SUFFIX}"
+        if options.cards:
+            model = load_model(path)
+            Model(described(model.card, movie_pairs()), model.weights).save(path)
+        else:
+            shutil.copyfile(train_for_movies(loss, options.device), path)
         print(path, flush=True)
 
 

@@ -6,7 +6,7 @@ import pytest
 from napari_care_losses.errors import InputError, ParameterError
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES
 from napari_care_losses.simulation.processing import KINDS, Processing
-from napari_care_losses.simulation.varied_pairs import NOISE_DB, simulate_varied_pair
+from napari_care_losses.simulation.varied_pairs import NOISE_DB, simulate_varied_movie, simulate_varied_pair
 
 SHAPE = (128, 128)
 
@@ -129,3 +129,18 @@ def test_bad_input_says_what_was_expected():
         simulate_varied_pair("actin", SHAPE, seed=-1)
     with pytest.raises(ParameterError, match="most_correlation must be between 0 and 1"):
         simulate_varied_pair("actin", SHAPE, seed=0, most_correlation=float("nan"))
+
+
+def test_a_movie_is_recorded_by_one_camera_while_things_move():
+    low, high = simulate_varied_movie("dendra", 4, (96, 96), seed=7, most_correlation=0.2)
+    assert (low.shape, high.shape, low.dtype, high.dtype) == ((4, 96, 96), (4, 96, 96), np.float32, np.float32)
+    noise = [
+        frame - np.polyval(np.polyfit(truth.ravel(), frame.ravel(), 1), truth)
+        for frame, truth in zip(low, high, strict=True)
+    ]
+    # each frame has noise of its own, of one strength, and shows nearly what the others show
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
+    assert np.std(noise[3]) == pytest.approx(np.std(noise[0]), rel=0.2)
+    assert 0.8 < np.corrcoef(high[0].ravel(), high[1].ravel())[0, 1] < 1
+    again, _ = simulate_varied_movie("dendra", 4, (96, 96), seed=7, most_correlation=0.2)
+    assert np.array_equal(low, again)

@@ -30,7 +30,9 @@ from napari_care_losses.simulation.structures import Cell, assemble, draw_actin,
 from napari_care_losses.simulation.tissue import draw_membranes, draw_nuclei, draw_tissue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from napari_care_losses.simulation.cells import FloatImage
 
@@ -164,6 +166,17 @@ def draw_structure(name: str, shape: tuple[int, int], rng: np.random.Generator, 
     return assemble(structure.draw(shape, rng, checked_positive("zoom", zoom)), shape)
 
 
+def draw_movie(
+    name: str, times: NDArray[np.float64], shape: tuple[int, int], rng: np.random.Generator, *, zoom: float = 1.0
+) -> Iterator[FloatImage]:
+    """Yield the fluorophore density (Y, X) of a field of view as its cells move, at times (T,) in s, evenly spaced.
+
+    Parameters and errors are those of `draw_structure`.
+    """
+    structure, shape = known_structure(name), checked_shape(shape)
+    return _moving(structure, structure.draw(shape, rng, checked_positive("zoom", zoom)), times, shape, zoom, rng)
+
+
 def simulate_pair(
     name: str, shape: tuple[int, int] = (512, 512), conditions: ImagingConditions | None = None, *, seed: int
 ) -> tuple[Frame, Frame]:
@@ -256,18 +269,30 @@ def simulate_movie(
     rng = np.random.default_rng(checked_seed(seed))
     rate, zoom, cells = lit_cells(structure, shape, conditions, rng)
     times = np.arange(len(low), dtype=np.float64) * (conditions.interval_s or structure.interval_s)
-    moving = [
-        MovingCell.drawn(cell, times, structure.motion, rng, px_per_um=zoom * PX_PER_UM, divides=structure.divides)
-        for cell in cells
-    ]
+    densities = _moving(structure, cells, times, shape, zoom, rng)
     microscope = conditions.microscope.draw(rng)
-    for index in range(len(low)):
-        density = assemble([part for cell in moving for part in cell.at(index)], shape)
+    for index, density in enumerate(densities):
         fade = np.float32((1 - bleaching) ** (index / max(1, len(low) - 1)))
         low[index], high[index] = recorded(
             blur(density * fade, microscope), structure, conditions, microscope, rate, rng
         )
     return low, high
+
+
+def _moving(
+    structure: Structure,
+    cells: Sequence[Cell],
+    times: NDArray[np.float64],
+    shape: tuple[int, int],
+    zoom: float,
+    rng: np.random.Generator,
+) -> Iterator[FloatImage]:
+    """Draw how cells move, then yield the density of every frame."""
+    moving = [
+        MovingCell.drawn(cell, times, structure.motion, rng, px_per_um=zoom * PX_PER_UM, divides=structure.divides)
+        for cell in cells
+    ]
+    return (assemble([part for cell in moving for part in cell.at(index)], shape) for index in range(len(times)))
 
 
 def _pair(
