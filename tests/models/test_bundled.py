@@ -8,14 +8,16 @@ from napari_care_losses.models.library import BUNDLED_LOSSES, BUNDLED_SIZES, bun
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.simulation.microscope import Microscope
-from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_pair
+from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pair
 
 NAMES = [f"{loss}-{size}" for loss in BUNDLED_LOSSES for size in BUNDLED_SIZES]
+MOVIE_NAMES = [f"{loss}-lite-movie" for loss in BUNDLED_LOSSES]
 
 
-def test_one_of_each_loss_and_size_is_bundled_for_every_structure():
+def test_one_of_each_loss_and_size_and_one_for_movies_is_bundled_for_every_structure():
     bundled = [entry for entry in list_models() if entry.bundled]
-    assert [entry.name for entry in bundled] == NAMES
+    assert [entry.name for entry in bundled] == NAMES + MOVIE_NAMES
+    assert [entry.card.architecture.neighbours for entry in bundled] == [0] * len(NAMES) + [4] * len(MOVIE_NAMES)
     assert {entry.card.structure for entry in bundled} == {"other"}
     assert all(entry.card.statistics["images"] == 50 for entry in bundled)
 
@@ -31,6 +33,16 @@ def test_each_restores_fields_it_has_not_seen(structure, name):
     before, after = score(low, high), score(restore(low, load_model(find_model(name))), high)
     assert after["psnr"] > before["psnr"] + 3
     assert after["ssim"] > before["ssim"] + 0.1
+
+
+@pytest.mark.parametrize("loss", BUNDLED_LOSSES)
+def test_neighbouring_frames_help_movies(loss):
+    low, high = simulate_movie("dendra", 5, (160, 160), seed=41)
+    alone, together = (
+        score(restore(low, load_model(find_model(name)))[2], high[2])["psnr"]
+        for name in (f"{loss}-lite", f"{loss}-lite-movie")
+    )
+    assert together > alone + 1
 
 
 @pytest.mark.parametrize(("structure", "high_ms"), [("actin", 400.0), ("dendra", 4000.0)])

@@ -63,7 +63,8 @@ def list_models() -> list[LibraryEntry]:
     --------
     >>> from napari_care_losses.models.library import list_models
     >>> [entry.name for entry in list_models() if entry.bundled]
-    ['fft-care', 'fft-lite', 'bandpass-care', 'bandpass-lite', 'laplace-care', 'laplace-lite']
+    ['fft-care', 'fft-lite', 'bandpass-care', 'bandpass-lite', 'laplace-care', 'laplace-lite', \
+'fft-lite-movie', 'bandpass-lite-movie', 'laplace-lite-movie']
     """
     entries = []
     for folder, bundled in ((library_folder(), False), (bundled_folder(), True)):
@@ -76,11 +77,12 @@ def list_models() -> list[LibraryEntry]:
     return sorted(entries, key=_place)
 
 
-def _place(entry: LibraryEntry) -> tuple[int, int]:
+def _place(entry: LibraryEntry) -> tuple[int, int, int]:
     """Return where a model stands in the list; equal ones keep their order."""
     if not entry.bundled:
-        return -1, 0
-    return _rank(entry.card.loss, BUNDLED_LOSSES), _rank(entry.card.preset, BUNDLED_SIZES)
+        return -1, 0, 0
+    card = entry.card
+    return card.architecture.neighbours, _rank(card.loss, BUNDLED_LOSSES), _rank(card.preset, BUNDLED_SIZES)
 
 
 def _rank(name: str, order: Sequence[str]) -> int:

@@ -186,7 +186,9 @@ def _ways_to_name(choice: Choice) -> list[str]:
     if not choice.bundled:
         return [choice.name]
     loss, card = loss_title(choice.card.loss), choice.card
-    return [loss, f"{loss} ({card.preset})", choice.name]
+    neighbours = card.architecture.neighbours
+    size = f"{card.preset}, {neighbours} neighbours" if neighbours else card.preset
+    return [loss, f"{loss} ({size})", choice.name]
 
 
 def _label(choice: Choice) -> str:

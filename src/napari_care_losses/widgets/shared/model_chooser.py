@@ -189,9 +189,11 @@ def label(entry: LibraryEntry) -> str:
 
 
 def kind_of(entry: LibraryEntry) -> str:
-    """Return loss and size of a model as shown to the user, and the structure it is for, if it is for one."""
+    """Return loss and size of a model as shown to the user, its neighbouring frames and the structure it is for."""
     card = entry.card
-    return " · ".join([loss_title(card.loss), card.preset, *([] if card.structure == "other" else [card.structure])])
+    neighbours = card.architecture.neighbours
+    more = [f"{neighbours} neighbours"] * bool(neighbours) + [card.structure] * (card.structure != "other")
+    return " · ".join([loss_title(card.loss), card.preset, *more])
 
 
 def _note(training: dict[str, Any]) -> str:
