@@ -1,12 +1,14 @@
 """What neighbouring frames are worth: networks with and without them, trained for the same time on the same frames.
 
     python benchmarks/neighbours.py [--structures dendra actin] [--minutes 7 | --steps 1000] [--z]
+    python benchmarks/neighbours.py --models fft-lite fft-lite-movie [--z]
 
 Simulated movies at 10 ms, or with ``--z`` z-stacks: ten of 20 frames to train on, and as many others, of other cells
 and seeds, to test on. Every network is ``lite``, trained from nothing by the robust recipe with one loss; networks are
 trained one after the other, for equal minutes or for equal steps, with the seconds that each took. Scores are those of
 CARE: PSNR and SSIM of whole frames, and the PSNR of the moving parts, where the clean frame differs by more than noise
-from the one before it or after it (in z-stacks: the plane below or above). Prints a Markdown table.
+from the one before it or after it (in z-stacks: the plane below or above). With ``--models``, models of the library are
+scored, and none is trained. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from napari_care_losses.evaluation.metrics import scale_truth, score
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS
+from napari_care_losses.models.library import find_model
+from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.simulation.microscope import Microscope
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, ImagingConditions, simulate_movie
@@ -66,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--structures", nargs="+", choices=tuple(CLEAN_MS), default=["dendra", "actin"])
     parser.add_argument("--neighbours", nargs="+", type=int, default=[0, 4])
+    parser.add_argument("--models", nargs="+", help="Models of the library, in place of training.")
     parser.add_argument("--z", action="store_true", help="Z-stacks in place of movies.")
     parser.add_argument("--loss", choices=tuple(LOSSES), default="fft")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="lite")
@@ -75,17 +80,22 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--size", type=int, default=256)
     options = parser.parse_args()
-    print("| structure | neighbours | steps | seconds | PSNR (dB) | SSIM | PSNR of moving parts (dB) | moving |")
+    what = "model" if options.models else "neighbours"
+    print(f"| structure | {what} | steps | seconds | PSNR (dB) | SSIM | PSNR of moving parts (dB) | moving |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for structure in options.structures:
-        training, tests = (recorded(structure, seed, options) for seed in (TRAINING_SEED, TEST_SEED))
+        tests = recorded(structure, TEST_SEED, options)
+        training = [] if options.models else recorded(structure, TRAINING_SEED, options)
         masks = [moving_parts(movie.high) for movie in tests]
         share = f"{np.mean([mask.mean() for mask in masks]):.1%}"
-        for count in options.neighbours:
-            model, steps, seconds = trained(training, count, options)
+        for which in options.models or options.neighbours:
+            if options.models:
+                model, steps, seconds = load_model(find_model(which)), 0, 0.0
+            else:
+                model, steps, seconds = trained(training, which, options)
             row = scored(model, steps, seconds, tests, masks)
             figures = f"{row.psnr:.2f} | {row.ssim:.4f} | {row.moving:.2f} | {share}"
-            print(f"| {structure} | {count} | {row.steps} | {row.seconds:.0f} | {figures} |", flush=True)
+            print(f"| {structure} | {which} | {row.steps} | {row.seconds:.0f} | {figures} |", flush=True)
 
 
 def recorded(structure: str, seed: int, options: argparse.Namespace) -> list[Movie]:
