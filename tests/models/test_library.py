@@ -131,11 +131,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
 
 
 def test_every_bundled_model_can_be_loaded_by_its_name():
-    """Each is called after loss and size; the bare loss means the larger one."""
+    """Each is called after loss and size, and movies; the bare loss means the larger one."""
     bundled = [entry for entry in list_models() if entry.bundled]
     for entry in bundled:
         assert find_model(entry.name) == entry.path
-        assert entry.name == f"{entry.card.loss}-{entry.card.preset}"
+        movies = "-movie" if entry.card.architecture.neighbours else ""
+        assert entry.name == f"{entry.card.loss}-{entry.card.preset}{movies}"
         assert find_model(entry.card.loss).stem == f"{entry.card.loss}-care"
 
 
