@@ -29,7 +29,7 @@ def train(*more, out="m.safetensors", low="low.tif"):
 
 
 @pytest.mark.usefixtures("movie")
-@pytest.mark.parametrize("target", [("--high", "high.tif"), ("--target", "self")])
+@pytest.mark.parametrize("target", [("--high", "high.tif"), ("--target", "self"), ("--target", "neighbours")])
 def test_a_movie_is_learnt_from_and_restored(target):
     assert train("--neighbours", 4, *target) == 0
     card = load_model("m.safetensors").card
@@ -39,6 +39,15 @@ def test_a_movie_is_learnt_from_and_restored(target):
     assert status_of("restore", "m.safetensors", "low.tif", "--out", "out.tif", "--device", "cpu") == 0
     expected = restore(read_stack("low.tif"), load_model("m.safetensors"), device="cpu")
     np.testing.assert_array_equal(np.stack(list(read_stack("out.tif"))), expected)
+
+
+@pytest.mark.usefixtures("movie")
+def test_frames_are_predicted_from_those_around(capsys):
+    assert train("--target", "neighbours") == 0
+    card = load_model("m.safetensors").card
+    assert (card.care.neighbours, card.care.is_blind) == (4, True)
+    assert train("--target", "next", "--neighbours", 2) == 2
+    assert "would be among them" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("movie")

@@ -10,12 +10,14 @@ from fixtures.toy_trainings import ARCHITECTURE, TINY, assert_equal_runs, finish
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.models.model import ModelCard, load_model
+from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.training.pair_sources import PairSource, check_pair, examine_pair
 from napari_care_losses.training.pairs import Pair, Share, fingerprint, pairs_from_frames, split_pairs
 from napari_care_losses.training.parameters import RECIPES, TrainingParameters
 from napari_care_losses.training.patches import PatchSource, draw_batch, sample_patches
 from napari_care_losses.training.progress import Epoch
+from napari_care_losses.training.targets.registry import TARGETS
 
 WHOLE = (slice(None), slice(None))
 
@@ -210,3 +212,48 @@ def test_a_share_of_an_image_has_that_of_its_neighbours():
         low, high = draw_batch([PatchSource(share, parameters, np.random.default_rng(0))], 8, np.random.default_rng(0))
         agreement = np.corrcoef(np.concatenate([low, high], axis=1).transpose(1, 0, 2, 3).reshape(4, -1))
         assert agreement.min() > 0.4
+
+
+class TestPredictingAFrameFromThoseAround:
+    def test_it_needs_neighbours(self):
+        with pytest.raises(InputError, match="'neighbours' needs neighbouring frames: choose 2, 4 or 6"):
+            TrainingParameters(target="neighbours")
+
+    def test_the_target_is_the_frame_and_the_network_does_not_see_it(self):
+        pairs = pairs_of(4, alone=True, count=9)
+        parameters = TrainingParameters(target="neighbours", neighbours=4, patch_size=16)
+        source = PatchSource(Share(pairs[4], WHOLE, False), parameters, np.random.default_rng(0))
+        low, high = draw_batch([source], 6, np.random.default_rng(1))
+        np.testing.assert_array_equal(low[:, 2:3], high)
+        training = finished(trainer(pairs=pairs, target="neighbours", neighbours=4))
+        model = training.model()
+        assert model.card.care.is_blind
+        assert "each predicted from those around it" in model.card.without_clean
+        assert "and not the frame itself" in model.card.around
+        # so does a restoration: changing a frame changes those around it, not itself
+        noisy, _ = movie(count=9)
+        levels = RestorationParameters(engine="torch", normalization="stack")
+        changed = noisy.data.copy()
+        changed[4, 8:16, 8:16] += 20
+        before, after = (restore(Frames(data, "TYX"), model, levels, device="cpu") for data in (noisy.data, changed))
+        assert np.abs(after - before)[[3, 5]].max() > 100 * np.abs(after - before)[4].max()
+
+    def test_what_moves_too_fast_is_refused(self):
+        pair, other = (pairs_of(2, alone=True, size=64, seed=seed)[2] for seed in (0, 1))
+        fast = dataclasses.replace(pair, around=other.around)
+        assert "of the structure changes to the next frame" in TARGETS["neighbours"].problem(fast)
+        with pytest.raises(InputError, match="the frames around one do not tell"):
+            trainer(pairs=[fast], neighbours=2, target="neighbours")
+        slow = pairs_of(2, alone=True, size=64)
+        assert TARGETS["neighbours"].problem(slow[2]) == ""
+        assert "from frame to frame" in TARGETS["neighbours"].remarks(slow)[0]
+
+    def test_a_resumed_training_equals_an_uninterrupted_one(self, tmp_path):
+        options = {"pairs": pairs_of(alone=True), "neighbours": 2, "target": "neighbours"}
+        whole, stopped, resumed = finished(trainer(**options)), trainer(**options), trainer(**options)
+        for report in stopped.run():
+            if isinstance(report, Epoch):
+                break
+        stopped.save_state(tmp_path / "state.resume")
+        resumed.load_state(tmp_path / "state.resume")
+        assert_equal_runs(finished(resumed), whole)

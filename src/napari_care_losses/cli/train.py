@@ -40,7 +40,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     helps = {
         "--low": "Low-exposure stacks, TIFF or OME-Zarr, or their folder.",
         "--high": "High exposures of the same fields, or their folder; one image may be the truth of a whole movie. "
-        "With --target shot, other noisy images of the same fields; with next, self and blind_spots, none.",
+        "With --target shot, other noisy images of the same fields; with the others, none.",
     }
     for flag, text in helps.items():
         parser.add_argument(
@@ -67,7 +67,10 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         parser,
         recipe=None,
         recipe_default="robust; fine-tune with --from; that of the stopped training with --resume",
-        defaults={"target": "clean; self without --high", "neighbours": "0; with --from those of the model"},
+        defaults={
+            "target": "clean; self without --high",
+            "neighbours": "0; with --from those of the model; with --target neighbours 4",
+        },
     )
     added: set[str] = set()
     for loss in LOSSES.values():
@@ -125,14 +128,19 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def _parameters(options: argparse.Namespace, start_from: Model | None) -> TrainingParameters:
-    from napari_care_losses.training.parameters import DEFAULT_STEPS_PER_EPOCH, TrainingParameters
+    from napari_care_losses.training.parameters import (
+        DEFAULT_NEIGHBOURS,
+        DEFAULT_STEPS_PER_EPOCH,
+        TrainingParameters,
+    )
 
     given = vars(options)
     unit = next((unit for unit in ("epochs", "steps", "minutes") if given[unit] is not None), "epochs")
     settings = _recipe(options) | given_parameters(options, TrainingParameters)
     settings.setdefault("steps_per_epoch", DEFAULT_STEPS_PER_EPOCH[unit])
     settings.setdefault("target", "clean" if options.high else "self")
-    settings.setdefault("neighbours", start_from.card.care.neighbours if start_from else 0)
+    of_model = start_from.card.care.neighbours if start_from else 0
+    settings.setdefault("neighbours", of_model or (DEFAULT_NEIGHBOURS if settings["target"] == "neighbours" else 0))
     amount = 100 if given[unit] is None else given[unit]
     try:
         return TrainingParameters(**settings, budget=unit, amount=amount)

@@ -57,6 +57,7 @@ or micrometres; None where it is not known."""
 _WITHOUT_CLEAN = {
     "shot": "from second noisy shots of every field",
     "next": "from neighbouring frames of movies",
+    "neighbours": "from noisy frames alone, each predicted from those around it",
     "self": "from the noisy images alone",
     "blind_spots": "from the noisy images alone, by blind spots",
 }
@@ -129,7 +130,8 @@ class ModelCard:
         axis, spacing = self.training.get(NEIGHBOUR_AXIS), self.training.get(NEIGHBOUR_SPACING)
         which, unit = ("planes", "um") if axis == "Z" else ("frames", "s")
         apart = f", {spacing:.3g} {unit} apart in training" if isinstance(spacing, int | float) else ""
-        return f"It reads {number} neighbouring {which}{apart}."
+        seen = ", and not the frame itself" if self.care.is_blind else ""
+        return f"It reads {number} neighbouring {which}{apart}{seen}."
 
     @property
     def care(self) -> Architecture:

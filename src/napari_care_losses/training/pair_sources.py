@@ -14,7 +14,6 @@ from napari_care_losses.images.neighbours import neighbour_axis
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import image_name, stacks_of, whole_stacks
-from napari_care_losses.training.neighbours import check_related
 from napari_care_losses.training.pair_checks import pixel_size_warning
 from napari_care_losses.training.pair_names import explain_unmatched, match_files, match_names, natural_key
 from napari_care_losses.training.pairs import Pair, check_images, images_reader
@@ -133,8 +132,7 @@ def examine_pair(source: PairSource) -> Generator[int, None, Examined]:
     """
     target, (low, high) = TARGETS[source.target], source.opened()
     places, read = target.places(low), images_reader(low, high)
-    if source.neighbours:
-        check_related(low, neighbour_axis(low, source.along))
+    with_around = images_reader(low, high, source.neighbours, source.along)
     warned = evenly_spaced(places, WARNED_FRAMES)
     found: list[str] = []
     left_out: list[str] = []
@@ -148,7 +146,7 @@ def examine_pair(source: PairSource) -> Generator[int, None, Examined]:
             yield done
             continue
         if place in warned:
-            sample.append(Pair(images.low, images.high, source.name))
+            sample.append(Pair(images.low, images.high, source.name, with_around(place).around))
             if not found:
                 said = target.warnings(sample[-1])
                 found = [f"Frame {place[0]}: {warning}" if len(places) > 1 else warning for warning in said]

@@ -117,13 +117,12 @@ def pairs_from_frames(
     read = images_reader(low, high, neighbours, along, name)
     pairs = []
     for place in places or [(index,) for index in range(len(low))]:
-        try:
-            images = read(place)
-        except UnreadableError as error:
-            raise UnreadableError(f"{name}: {error}") from error
         number = f"[{np.ravel_multi_index(low.position(place[0]), whole)}]" if math.prod(whole) > 1 else ""
         try:
+            images = read(place)
             pairs.append(Pair(images.low, images.high, name + number, images.around))
+        except UnreadableError as error:
+            raise UnreadableError(f"{name}: {error}") from error
         except InputError as error:
             if left_out is None:
                 raise

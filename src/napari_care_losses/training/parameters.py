@@ -13,9 +13,12 @@ from napari_care_losses.restoration.parameters import DEVICES
 
 BUDGETS = ("epochs", "steps", "minutes")
 
+DEFAULT_NEIGHBOURS = 4
+"""Neighbours where a training needs some and none are chosen."""
+
 _OF_NEIGHBOURS = ("neighbours", "neighbours_along")
 
-TARGET_NAMES = ("clean", "shot", "next", "self", "blind_spots")
+TARGET_NAMES = ("clean", "shot", "next", "neighbours", "self", "blind_spots")
 """What a network may learn from; `napari_care_losses.training.targets.registry` has them."""
 
 DEFAULT_STEPS_PER_EPOCH = {"epochs": 400, "steps": 100, "minutes": 100}
@@ -39,7 +42,9 @@ class TrainingParameters(Parameters):
         "clean",
         "Learn from",
         "clean: a clean, high-exposure image of every field. shot: a second noisy image of every field. next: the next "
-        "frame of a movie where little moves. self: the noisy images alone, whose photons are split in two. "
+        "frame of a movie where little moves. neighbours: the noisy frames of a movie or z-stack, each predicted from "
+        "those around it; for noise of any kind that frames do not share. self: the noisy images alone, whose photons "
+        "are split in two. "
         "blind_spots: the noisy images alone, of which some pixels are hidden from the network (Noise2Void); for noise "
         "of any kind that pixels, or lines of pixels, do not share. It needs a loss that compares pixel by pixel.",
         choices=TARGET_NAMES,
@@ -47,6 +52,7 @@ class TrainingParameters(Parameters):
             "clean": "clean images (pairs)",
             "shot": "a second noisy shot (pairs)",
             "next": "the next frame of a movie",
+            "neighbours": "a movie, each frame by those around",
             "self": "the noisy images alone",
             "blind_spots": "the noisy images alone, by blind spots",
         },
@@ -175,6 +181,8 @@ class TrainingParameters(Parameters):
             raise InputError(f"A budget in {self.budget} must be a whole number, found {self.amount:g}.")
         if self.neighbours % 2:
             raise InputError(f"neighbours must be even, as many before as after, found {self.neighbours}.")
+        if self.target == "neighbours" and not self.neighbours:
+            raise InputError("The target 'neighbours' needs neighbouring frames: choose 2, 4 or 6.")
         if self.neighbours and self.target == "next":
             raise InputError(
                 "The target 'next' takes no neighbouring frames: the next frame, which is to be learnt, would be among "

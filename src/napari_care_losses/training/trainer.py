@@ -118,13 +118,16 @@ class Trainer:
         self._rng = np.random.default_rng(parameters.seed)
         shape = PRESETS[parameters.preset] if start_from is None else start_from.card.care
         self._preset = parameters.preset if start_from is None else start_from.card.preset
+        self._target = TARGETS[parameters.target]
         check_neighbours(self._pairs, parameters.neighbours, shape.neighbours if start_from else 0)
         self._architecture = dataclasses.replace(
-            shape, predicts_scale=loss.predicts_scale, neighbours=parameters.neighbours
+            shape,
+            predicts_scale=loss.predicts_scale,
+            neighbours=parameters.neighbours,
+            is_blind=self._target.is_blind,
         )
         check_patch_size(parameters.patch_size, shape.block)
         check_sizes(self._pairs, parameters.patch_size)
-        self._target = TARGETS[parameters.target]
         self._target.check_loss(loss)
         self._target.check(self._pairs)
         check_team(self.team, parameters.batch_size)

@@ -15,6 +15,7 @@ from napari_care_losses.interchange.bioimageio.readme import describe_package
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.restoration.restore_frame import keeps_levels
 from napari_care_losses.training.checkpoint import STATE_HEADER
+from napari_care_losses.training.neighbours import Around
 from napari_care_losses.training.pairs import Pair, Share
 from napari_care_losses.training.parameters import TARGET_NAMES, TrainingParameters
 from napari_care_losses.training.patches import PatchSource
@@ -24,7 +25,7 @@ from napari_care_losses.training.targets.own_photons import SHARES
 from napari_care_losses.training.targets.registry import TARGETS
 
 NOISY = [name for name in TARGET_NAMES if TARGETS[name].is_noisy]
-ALONE = ("self", "blind_spots")
+ALONE = ("self", "blind_spots", "neighbours")
 """Targets that take single images."""
 
 
@@ -33,11 +34,16 @@ def loss_for(target):
 
 
 def noisy_pairs(target, count=5, size=48):
-    """Return shots of a few blocks of light, two of each field unless the target takes one."""
+    """Return shots of a few blocks of light, two of each field unless the target takes one, or some around it."""
     rng = np.random.default_rng(0)
     photons = 3 + 30 * rng.random((count, size // 8, size // 8)).repeat(8, 1).repeat(8, 2)
     low, high = rng.poisson(photons), rng.poisson(photons)
-    return [Pair(low[i], None if target in ALONE else high[i], f"toy[{i}]") for i in range(count)]
+    around = [Around((high[i], rng.poisson(photons[i]))) if target == "neighbours" else None for i in range(count)]
+    return [Pair(low[i], None if target in ALONE else high[i], f"toy[{i}]", around[i]) for i in range(count)]
+
+
+def settings_of(target):
+    return {"target": target, "neighbours": 2 if target == "neighbours" else 0}
 
 
 def test_every_name_has_its_target():
@@ -47,7 +53,7 @@ def test_every_name_has_its_target():
 
 @pytest.mark.parametrize("target", NOISY)
 def test_a_run_without_clean_images_is_resumed_exactly(target, tmp_path):
-    settings = {"target": target, "pairs": noisy_pairs(target), "vary_noise": True, "average_weights": True}
+    settings = {"pairs": noisy_pairs(target), "vary_noise": True, "average_weights": True, **settings_of(target)}
     whole = finished(trainer(loss_for(target), **settings))
     stopped = trainer(loss_for(target), **settings)
     running = stopped.run()
@@ -93,7 +99,7 @@ def test_second_images_that_are_missing_are_named(target):
 
 @pytest.mark.parametrize("target", NOISY)
 def test_the_preview_without_a_truth_shows_input_and_restored(target):
-    training = trainer(loss_for(target), pairs=noisy_pairs(target), target=target)
+    training = trainer(loss_for(target), pairs=noisy_pairs(target), **settings_of(target))
     finished(training)
     preview = training.preview()
     assert preview.truth is None
@@ -114,7 +120,8 @@ def test_the_validation_loss_falls_where_noise_is_removed():
 def test_patches_of_noisy_targets_keep_grey_levels_by_any_recipe(target):
     """A range of its own for the noisy target would flatten it."""
     for matches in (False, True):
-        parameters = TrainingParameters(patch_size=48, background_filter=False, target=target, match_levels=matches)
+        fixed = {"patch_size": 48, "background_filter": False, "match_levels": matches}
+        parameters = TrainingParameters(**fixed, **settings_of(target))
         (pair, *_) = noisy_pairs(target)
         source = PatchSource(Share(pair, (slice(None), slice(None)), False), parameters, np.random.default_rng(0))
         rng = np.random.default_rng(1)

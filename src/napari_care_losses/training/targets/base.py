@@ -60,6 +60,8 @@ class Target(ABC):
     """Whether every image comes with a second one of the same field."""
     is_noisy: ClassVar[bool] = True
     """Whether the target has noise of its own, so that it is no ground truth."""
+    is_blind: ClassVar[bool] = False
+    """Whether the network sees the neighbours of a frame only, and not the frame itself."""
     medians: ClassVar[tuple[float, ...]] = (0.81, 0.94, 0.98)
     """Median of a noisy target relative to its mean, at each number of `PHOTONS` a pixel."""
 

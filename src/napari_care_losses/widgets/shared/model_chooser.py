@@ -213,7 +213,7 @@ def describe(card: ModelCard) -> str:
     pairs, steps, seconds = (training.get(key) for key in ("pairs", "steps", "seconds"))
     text = "Trained on "
     # of images that are their own target, each is one
-    unit = "" if card.target in {"self", "blind_spots"} else f"pair{'s' if pairs != 1 else ''} of "
+    unit = "" if card.target in {"self", "blind_spots", "neighbours"} else f"pair{'s' if pairs != 1 else ''} of "
     text += f"{pairs} {unit}" if isinstance(pairs, int) else ""
     text += "images" if card.structure == "other" else f"{card.structure} images"
     source = _sources(training.get("names"))
