@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve, gaussian_filter
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.estimated_psnr import PsnrEstimator, estimate_psnr
@@ -123,6 +123,15 @@ def test_where_chance_hides_the_error_the_response_to_noise_tells_it() -> None:
     # Stein's estimate alone is off by half the error
     assert np.std(alone) > 0.3 * error
     assert np.std(gaps) < 1
+
+
+def test_a_restoration_that_is_blind_to_the_pixel_itself_is_judged_by_what_it_removed_alone() -> None:
+    clean = truth()
+    noisy = clean + NOISE["photons"].draw(clean, np.random.default_rng(2))
+    ring = np.ones((5, 5)) / 24
+    ring[2, 2] = 0
+    found = estimate_psnr(noisy, lambda frame: convolve(frame.astype(np.float64), ring), NOISE["photons"])
+    assert abs(found.psnr - score(convolve(noisy, ring), clean)["psnr"]) < 1
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ _LEAST_REMOVED, _SPREAD_OF_MODEL = 0.3, 0.1
 _SPREAD_OF_LEVEL = 0.008
 # standard deviation of the error of networks, relative to their response to noise
 _SPREAD_OF_RESPONSE = 0.15
+# response, relative to the noise, below which a restoration does not look at the pixel itself: that says nothing
+_LEAST_RESPONSE = 0.001
 # of images of known error, the standard deviation that chance does not explain, relative to the error
 _UNEXPLAINED = 0.12
 # standard deviations between an estimate and the ends of its interval, and beyond which two values contradict
@@ -174,7 +176,9 @@ class PsnrEstimator:
         scale = level / self._level
         errors = [self._error(each, scale) for each in measured]
         best = measured[int(np.argmin(errors))]
-        response = max(scale * best.slope(scale) * float(best.responses.mean()), 0.0)
+        response = scale * best.slope(scale) * float(best.responses.mean())
+        if response < _LEAST_RESPONSE * level:
+            response = 0.0
         spread = math.hypot(spread, self._spread_of_probes(scale, best))
         least, spread = _combined(min(errors) - level, spread, response)
         # in the restored image, some contrast is lost and some noise left
@@ -277,7 +281,9 @@ def estimate_psnr(image: ArrayLike, restore: Restore, noise: NoiseModel, *, seed
 
 
 def _combined(found: float, spread: float, response: float) -> tuple[float, float]:
-    """Return an error, and its standard deviation, from Stein's estimate of it and from the response to noise."""
+    """Return an error and its standard deviation, from Stein's estimate and from the response to noise, if any."""
+    if not response:
+        return max(found, spread / 2), math.hypot(spread, _UNEXPLAINED * found)
     of_response = (_SPREAD_OF_RESPONSE * response) ** 2
     # a restoration that does not give the mean contradicts it
     beyond = (found - response) ** 2 - _SURE**2 * (spread**2 + of_response)
