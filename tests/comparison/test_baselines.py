@@ -8,7 +8,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_care_losses.comparison import baselines
-from napari_care_losses.comparison.baselines import BASELINES, restore_in_steps, restore_with, tune
+from napari_care_losses.comparison.baselines import BASELINES, fit, restore_in_steps, restore_with, tune
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import score
 
@@ -181,3 +181,14 @@ def test_unknown_baseline_is_refused() -> None:
 def test_tune_needs_a_pair() -> None:
     with pytest.raises(InputError, match="at least one pair"):
         tune("tv", [])
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_what_is_fitted_to_a_frame_denoises_others_in_the_same_way(name) -> None:
+    rng = np.random.default_rng(5)
+    frame = rng.poisson(np.repeat(np.repeat(rng.uniform(20, 200, (12, 12)), 8, axis=0), 8, axis=1))
+    fitted = fit(name, frame)
+    np.testing.assert_allclose(fitted.restore(frame), restore_with(name, frame), rtol=1e-4, atol=1e-3)
+    # a frame that is less noisy would be denoised less by a fit of its own
+    smooth = np.round(fitted.restore(frame))
+    assert np.abs(fitted.restore(smooth) - smooth).mean() > np.abs(restore_with(name, smooth) - smooth).mean()

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from fixtures.random_models import TINY, Spy, image_of, make_model
+from fixtures.random_models import TINY, Spy, bundled_model, image_of, make_model
 
 from napari_care_losses.comparison.baselines import restore_with
 from napari_care_losses.comparison.compare import INPUT, Method, compare
@@ -18,6 +18,7 @@ from napari_care_losses.restoration.engines import base as engines
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.restoration.tiles import working_memory
+from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -75,6 +76,28 @@ def test_scores_are_those_of_an_evaluation(methods, aligned):
         scores = dict(expected["frames"][step.frame_index][step.method])
         del scores["intercept"]
         assert step.scores == pytest.approx(scores)
+
+
+def test_the_psnr_of_every_method_is_estimated_beside_the_truth_and_without_it(model_library) -> None:
+    low, high = simulate_pairs("mitochondria", 2, (96, 96), seed=4)
+    bundled_model("fft-lite").save(model_library / "trained.safetensors")
+    chosen = [Method("model", model=model_library / "trained.safetensors"), Method("TV", baseline="tv")]
+    with_truth = completed(compare(Frames(low), chosen, truth=Frames(high)))
+    for step in with_truth:
+        gap = abs(step.scores["psnr_estimated"] - step.scores["psnr"])
+        assert gap < 2.5
+    order = {index: [step.scores for step in with_truth if step.frame_index == index] for index in (0, 1)}
+    for scores in order.values():
+        by = {name: sorted(range(3), key=lambda i, name=name: scores[i][name]) for name in ("psnr", "psnr_estimated")}
+        assert by["psnr"] == by["psnr_estimated"]
+    without = completed(compare(Frames(low), chosen))
+    for one, other in zip(with_truth, without, strict=True):
+        assert one.scores["psnr_estimated"] == pytest.approx(other.scores["psnr_estimated"], abs=1e-3)
+
+
+def test_where_nothing_can_be_estimated_the_input_says_why(methods) -> None:
+    notes = {step.method: step.note for step in completed(compare(Frames(LOW), methods, indices=[0]))}
+    assert "at least 64 x 64 px are needed" in notes[INPUT]
 
 
 def test_a_range_for_the_stack_is_that_of_the_whole_stack(methods, model_files):

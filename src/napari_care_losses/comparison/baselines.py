@@ -152,6 +152,44 @@ def restore_in_steps(
 
     Yields None after every tile, then the denoised frame; it equals the frame denoised whole but for rounding.
     """
+    fitted = fit(name, image, strength=strength)
+    frame = checked_frame(image)
+    if fitted.denoiser is None:
+        yield frame.astype(np.float32)
+        return
+    stable = fitted.noise.stabilize(frame).astype(np.float32)
+    rows, columns = frame.shape
+    restored = np.empty((rows, columns), np.float32)
+    for tile in plan_tiles((rows, columns), fitted.denoiser, _TILE):
+        restored[tile.target] = fitted.denoised(stable[tile.source])[tile.inner]
+        yield None
+    yield restored
+
+
+@dataclass(frozen=True)
+class FittedBaseline:
+    """A baseline as strong as it is for one frame; other images are denoised in the same way."""
+
+    noise: NoiseModel
+    """That of the frame."""
+    denoiser: _Denoiser | None
+    """None where no noise was found."""
+
+    def restore(self, image: ArrayLike) -> NDArray[np.float32]:
+        """Denoise an image (Y, X) whole."""
+        frame = np.asarray(image, np.float64)
+        if self.denoiser is None:
+            return frame.astype(np.float32)
+        return self.denoised(self.noise.stabilize(frame).astype(np.float32)).astype(np.float32)
+
+    def denoised(self, stable: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Denoise what was stabilised, back to grey levels."""
+        assert self.denoiser is not None
+        return self.noise.undo_stabilize(self.denoiser.function(stable))
+
+
+def fit(name: str, image: ArrayLike, *, strength: float = 1.0) -> FittedBaseline:
+    """Choose how strong a baseline is for a frame; arguments and errors are those of `restore_with`."""
     baseline = _baseline(name)
     if not 0 < strength < np.inf:
         raise InputError(
@@ -159,17 +197,8 @@ def restore_in_steps(
         )
     frame = checked_frame(image)
     noise = estimate_noise(frame)
-    if not noise.variance(frame.max()) > 0:
-        yield frame.astype(np.float32)
-        return
-    denoiser = baseline.denoiser(frame, noise, strength)
-    stable = noise.stabilize(frame).astype(np.float32)
-    rows, columns = frame.shape
-    restored = np.empty((rows, columns), np.float32)
-    for tile in plan_tiles((rows, columns), denoiser, _TILE):
-        restored[tile.target] = noise.undo_stabilize(denoiser.function(stable[tile.source])[tile.inner])
-        yield None
-    yield restored
+    has_noise = float(noise.variance(frame.max())) > 0
+    return FittedBaseline(noise, baseline.denoiser(frame, noise, strength) if has_noise else None)
 
 
 def tune(name: str, pairs: Iterable[tuple[ArrayLike, ArrayLike]]) -> float:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.comparison.baselines import BASELINES, described_strength, restore_in_steps
+from napari_care_losses.comparison.window_estimates import WindowEstimates, scores_or_reason
 from napari_care_losses.compute.memory import free_memory
+from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
 from napari_care_losses.evaluation.single_image import measure_image
@@ -80,9 +82,10 @@ class Compared(NamedTuple):
     """The restored frame (Y, X) in the input's grey levels; the input itself for `INPUT`."""
     scores: dict[str, float]
     """The metrics, and ``slope`` and ``r2`` of the grey levels against the truth's; without a truth, what
-    `napari_care_losses.evaluation.single_image.measure_image` finds."""
+    `napari_care_losses.evaluation.single_image.measure_image` finds. With and without, the entries of
+    `napari_care_losses.evaluation.estimated_psnr.ESTIMATED_SCORES` where it can be estimated."""
     note: str = ""
-    """What the user should know about how it was made; may be empty."""
+    """What the user should know about how it was made; of the input, why nothing can be estimated; may be empty."""
 
 
 def compare(
@@ -153,16 +156,25 @@ def compare(
     with ExitStack() as closed:
         running = [closed.enter_context(closing(_steps(m, shared, chosen, parameters, models))) for m in methods]
         latest = [_Step(0, len(chosen))] * len(methods)
+        estimates = _estimates(shared, methods, parameters)
         for number, index in enumerate(chosen, start=1):
+            estimating = Steps(scores_or_reason(estimates, index))
+            for _ in estimating:
+                yield Compared(*_counted(latest, number - 1, len(chosen)), "", None, None, {})
+            estimated, reason = estimating.result
+            of_input, *of_methods = estimated or [{}] * (1 + len(methods))
             scores = _scorer(truth, index, frames.calibration.square_pixel, aligned=aligned)
             image = np.array(finite(shared[index], f"Frame {index}: "), np.float32)
-            yield Compared(*_counted(latest, number, len(chosen)), INPUT, index, image, scores(image))
+            yield Compared(
+                *_counted(latest, number, len(chosen)), INPUT, index, image, of_input | scores(image), reason
+            )
             for place, method in enumerate(methods):
                 for step in running[place]:
                     latest[place] = step
                     counted = _counted(latest, number, len(chosen))
                     if step.image is not None:
-                        yield Compared(*counted, method.name, index, step.image, scores(step.image), step.note)
+                        found = of_methods[place] | scores(step.image)
+                        yield Compared(*counted, method.name, index, step.image, found, step.note)
                         break
                     yield Compared(*counted, "", None, None, {})
 
@@ -205,6 +217,17 @@ def _baseline_steps(method: Method, frames: Frames, indices: list[int]) -> Gener
                 yield _Step(number - (image is None), len(indices), image, note)
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
+
+
+def _estimates(frames: Frames, methods: Sequence[Method], parameters: RestorationParameters) -> WindowEstimates:
+    """Return what estimates the PSNR of the methods."""
+    estimates = WindowEstimates(frames, parameters)
+    for method in methods:
+        if method.model is None:
+            estimates.add_baseline(method.baseline, method.strength)
+        else:
+            estimates.add_model(method.model, method.parameters or parameters)
+    return estimates
 
 
 def _shared_tile(architecture: Network, models: int) -> int:

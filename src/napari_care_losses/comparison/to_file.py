@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from napari_care_losses.comparison.baselines import BASELINES, described_strength
-from napari_care_losses.comparison.compare import Compared, compare
+from napari_care_losses.comparison.compare import INPUT, Compared, compare
 from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage, ReportOptions
 from napari_care_losses.comparison.report.write import write_report
 from napari_care_losses.errors import InputError
@@ -118,8 +118,9 @@ def settings_of(frames: Frames, methods: Sequence[Method], parameters: Restorati
 
 
 def notes_of(methods: Sequence[Method], notes: Mapping[str, str]) -> list[str]:
-    """Return the notes on the models' restorations; a baseline is described by its settings."""
-    return [f"{method.name}: {notes[method.name]}" for method in methods if method.model and method.name in notes]
+    """Return the notes on the input and the models' restorations; a baseline is described by its settings."""
+    of_models = [f"{method.name}: {notes[method.name]}" for method in methods if method.model and method.name in notes]
+    return [*([notes[INPUT]] if INPUT in notes else []), *of_models]
 
 
 def _described(method: Method) -> str:

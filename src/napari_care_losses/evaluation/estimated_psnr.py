@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.score import Score
 from napari_care_losses.images.checks import checked_frame
 
 if TYPE_CHECKING:
@@ -74,6 +75,30 @@ class EstimatedPsnr(NamedTuple):
         """
         least, most = self.psnr - self.uncertainty, self.psnr + self.uncertainty
         return f"{least:.{digits}f} to {most:.{digits}f}"
+
+    def scores(self) -> dict[str, float]:
+        """Return PSNR and uncertainty by the names of `ESTIMATED_SCORES`."""
+        return dict(zip(ESTIMATED_SCORES, (self.psnr, self.uncertainty), strict=True))
+
+
+_HELP = (
+    "How close an image is to the truth, estimated without one, on the part of the frame with most structure, at most "
+    "256 px wide. The best method is told more surely than the PSNR of each."
+)
+
+UNCERTAINTY = "psnr_uncertainty"
+
+ESTIMATED_SCORES: dict[str, Score] = {
+    "psnr_estimated": Score(title="PSNR (estimated)", unit="dB", digits=2, help=_HELP),
+    UNCERTAINTY: Score(
+        title="Uncertainty of the PSNR",
+        unit="dB",
+        digits=1,
+        help="The true PSNR lies within so many decibels of the estimated one in most images.",
+        higher_is_better=None,
+    ),
+}
+"""What is estimated of a restored image without a ground truth."""
 
 
 class Measured(NamedTuple):

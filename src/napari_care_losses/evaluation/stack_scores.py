@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
+from napari_care_losses.evaluation.estimated_psnr import ESTIMATED_SCORES
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, grey_levels, score
 from napari_care_losses.evaluation.score import Score
 from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES, measure_image
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 
 def describe_score(name: str) -> Score:
     """Return title, unit, digits and help of a score by its name; an unknown one is called by its name."""
-    tables: tuple[Mapping[str, Score], ...] = (METRICS, GREY_LEVEL_SCORES, DETAIL_SCORES, SINGLE_IMAGE_SCORES)
+    tables: tuple[Mapping[str, Score], ...] = (
+        METRICS,
+        GREY_LEVEL_SCORES,
+        DETAIL_SCORES,
+        SINGLE_IMAGE_SCORES,
+        ESTIMATED_SCORES,
+    )
     return next((table[name] for table in tables if name in table), Score(title=name, help="", higher_is_better=None))
 
 

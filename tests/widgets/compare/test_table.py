@@ -120,7 +120,7 @@ def test_without_a_truth_the_resolution_of_each_image_is_shown(viewer, open_widg
     widget = open_widget()
     results = press_compare(widget, qtbot)
     assert results.frames_done() == [0, 1, 2]
-    assert "Without a ground truth: the resolution of each image alone" in widget.summary.about.text()
+    assert "and the resolution of each image alone" in widget.summary.about.text()
     table = widget.summary.table
     titles = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
     assert titles == ["Method", "FRC resolution (px)", "Decorrelation resolution (px)"]

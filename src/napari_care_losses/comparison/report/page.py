@@ -21,7 +21,8 @@ from napari_care_losses.comparison.report.image_cards import (
 from napari_care_losses.comparison.report.pictures import LARGEST
 from napari_care_losses.comparison.report.tables import image_table, pairs_table, score_table
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
-from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, METRICS
+from napari_care_losses.evaluation.estimated_psnr import ESTIMATED_SCORES
+from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, HIGH_PERCENTILE, LOW_PERCENTILE, METRICS
 from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS, SINGLE_IMAGE_SCORES
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 from napari_care_losses.version import __version__
@@ -63,6 +64,13 @@ def page(report: ComparisonReport) -> str:
     )
 
 
+_ESTIMATED = (
+    "The PSNR is estimated on one part of each image, at most 256 px wide (Ramani, Blu, Unser 2008, "
+    "doi:10.1109/TIP.2008.2001404); the true one lies within the uncertainty in most images. Which method is best is "
+    "known better: all are judged on the same noise."
+)
+
+
 def _images_scored(report: ComparisonReport) -> int:
     return len({frame for rows in report.scores.values() for frame, row in rows.items() if row})
 
@@ -77,19 +85,23 @@ def _scores(report: ComparisonReport) -> str:
             )
         return "<p>No image was scored for every method.</p>"
     single = [row for row in report.rows if row.metric in SINGLE_IMAGE_SCORES]
-    if single:
+    estimated = [row for row in report.rows if row.metric in ESTIMATED_SCORES]
+    if report.truth is None:
         sources = "; ".join(f"{metric.title}: {metric.source}" for metric in SINGLE_IMAGE_METRICS.values())
         return (
-            f"{score_table(single, report.reference)}<p>There is no ground truth: this is the resolution of each image "
-            "alone. In a restored image it is the finest detail drawn, true or not. What each method took away from "
-            "the input is shown below: where a restoration is right, that is noise without structure. "
+            f"{score_table([*estimated, *single], report.reference)}<p>There is no ground truth. {_ESTIMATED} The "
+            "resolution is that of each image alone: in a restored image it is the finest detail drawn, true or not. "
+            "What each method took away from the input is shown below: where a restoration is right, that is noise "
+            "without structure. "
             f"{escape(sources)}.</p>"
         )
     measured = [row for row in report.rows if row.metric in METRICS]
     detail = [row for row in report.rows if row.metric in DETAIL_SCORES]
-    levels = [row for row in report.rows if row.metric not in METRICS and row.metric not in DETAIL_SCORES]
+    levels = [row for row in report.rows if row.metric in GREY_LEVEL_SCORES]
     main, more = ([row for row in measured if METRICS[row.metric].is_main is is_main] for is_main in (True, False))
     parts = [score_table(main, report.reference), *(f"<p>{text}</p>" for text in _score_texts(report))]
+    if estimated:
+        parts.append(f"<h3>Without the truth</h3>{score_table(estimated, report.reference)}<p>{_ESTIMATED}</p>")
     if more:
         helps = " ".join(METRICS[name].help for name in dict.fromkeys(row.metric for row in more))
         parts.append(f"<h3>More metrics</h3>{score_table(more, report.reference)}<p>{escape(helps)}</p>")

@@ -9,6 +9,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.evaluation.estimated_psnr import UNCERTAINTY
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
 from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.evaluation.statistics import HEADER, Row, row_cells
@@ -108,8 +109,8 @@ _COLUMN_HEADS = {
 
 
 def _columns(metric: str, rows: Sequence[Row]) -> list[str]:
-    """Return the columns that are not empty in these rows; only means for grey levels, where no value is best."""
-    if metric in GREY_LEVEL_SCORES:
+    """Return the columns that are not empty in these rows; only means where no value is best."""
+    if metric in GREY_LEVEL_SCORES or metric == UNCERTAINTY:
         return ["mean"]
     has_p = any(not math.isnan(row.p_value) for row in rows)
     held = {

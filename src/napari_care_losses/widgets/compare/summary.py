@@ -8,6 +8,7 @@ from magicgui.widgets import CheckBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout, QWidget
 
+from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.compare.tables import SummaryTable
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 
 WITHOUT_TRUTH = (
-    "Without a ground truth: the resolution of each image alone, true or not. In the panels, look at the residuals "
-    "(structure in them is lost signal), the spectrum and a profile."
+    "Without a ground truth: the PSNR that is estimated, and the resolution of each image alone, true or not. In the "
+    "panels, look at the residuals (structure in them is lost signal), the spectrum and a profile."
 )
 """What the table is of then, and what to look at besides."""
 
@@ -68,10 +69,11 @@ class ComparisonSummary(QGroupBox):
         plan = results.plan
         self.table.show_rows(rows, reference=plan.reference, colours=colours)
         self.table.setVisible(bool(rows))
-        self.more.native.setVisible(bool(rows) and plan.truth is not None)
+        self.more.native.setVisible(bool(rows))
         reference = TITLES.get(plan.reference, plan.reference)
         count = max((row.count for row in rows), default=0)
-        about = [] if plan.truth is not None else [WITHOUT_TRUTH]
+        about = [results.notes[INPUT]] if INPUT in results.notes else []
+        about += [] if plan.truth is not None else [WITHOUT_TRUTH]
         about += [about_table(count, reference=reference, independent=plan.independent)] if count else []
         show_text(self.about, " ".join(about))
 

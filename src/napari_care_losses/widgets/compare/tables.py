@@ -12,6 +12,7 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QHeaderView, QLabel, QSizePolicy, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
+from napari_care_losses.evaluation.estimated_psnr import ESTIMATED_SCORES, UNCERTAINTY
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
 from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES
 from napari_care_losses.evaluation.stack_scores import describe_score
@@ -163,8 +164,11 @@ class FrameTable(QWidget):
             self.table.horizontalHeaderItem(column).setIcon(_swatch(self._colours[name]))
         self.table.setRowCount(1 + len(self._frames))
         self.table.setVerticalHeaderLabels(["Mean", *(f"Frame {frame}" for frame in self._frames)])
-        values = {name: {frame: of_frame[metric] for frame, of_frame in rows.items()} for name, rows in scores.items()}
-        shared = set.intersection(*map(set, scores.values()))
+        values = {
+            name: {frame: of_frame[metric] for frame, of_frame in rows.items() if metric in of_frame}
+            for name, rows in scores.items()
+        }
+        shared = set.intersection(*map(set, values.values()))
         means = {name: fmean(of_method[frame] for frame in shared) for name, of_method in values.items() if shared}
         rows = [means]
         rows += [{name: row[frame] for name, row in values.items() if frame in row} for frame in self._frames]
@@ -182,13 +186,13 @@ class FrameTable(QWidget):
 
 
 def columns_of(found: Collection[str]) -> list[str]:
-    """Return, in order, which of some scores are columns: metrics, or without a truth what single images have."""
-    return [name for name in (*METRICS, *SINGLE_IMAGE_SCORES) if name in found]
+    """Return, in order, which of some scores are columns: metrics, what is estimated, what single images have."""
+    return [name for name in (*METRICS, *ESTIMATED_SCORES, *SINGLE_IMAGE_SCORES) if name in found]
 
 
 def is_shown_first(name: str) -> bool:
     """Return whether a column is shown where there is little room."""
-    return name not in METRICS or METRICS[name].is_main
+    return METRICS[name].is_main if name in METRICS else name != UNCERTAINTY
 
 
 def mean_text(row: Row) -> str:
