@@ -62,7 +62,9 @@ class Judged(NamedTuple):
 
 def main(folder: str, every: str = "1") -> None:
     """Estimate for every pair; write the tables and draw the plot."""
-    models = {entry.name: load_model(entry.path) for entry in list_models() if entry.bundled}
+    loaded = {entry.name: load_model(entry.path) for entry in list_models() if entry.bundled}
+    # the pairs are single frames
+    models = {name: model for name, model in loaded.items() if not model.card.architecture.neighbours}
     of_shown, of_library, points = [], [], {}
     for name, pairs in [*sets(Path(folder), every_frame=True), *_simulated()]:
         chosen = pairs[:: int(every)] if len(pairs) > SIMULATED else pairs

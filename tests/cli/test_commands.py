@@ -180,6 +180,7 @@ class TestModels:
             "loss": "mae",
             "preset": "lite",
             "target": "clean",
+            "neighbours": 0,
             "bundled": False,
             "path": str(model_library / "mine.safetensors"),
         }
@@ -194,8 +195,9 @@ class TestModels:
         # "mine" has random weights
         assert rows[-1]["name"] == "mine"
         found = [row["estimated_psnr"] for row in rows]
-        assert found[-1] < min(found[:-1]) - 3
         assert found == sorted(found, reverse=True)
+        # the frames are of different cells: models for movies fail too
+        assert found[-1] < min(row["estimated_psnr"] for row in rows[:-1] if not row["neighbours"]) - 3
         assert rows[0]["behind"] == 0
         assert all(0 < row["uncertainty"] < 10 for row in rows)
         assert all(0 < row["behind_uncertainty"] < row["uncertainty"] for row in rows[1:-1])
