@@ -141,6 +141,19 @@ class TestTrain:
         assert tuned.card.training["started_from"] == origin.digest()
         assert not torch.equal(tuned.weights["mean.weight"], origin.weights["mean.weight"])
 
+    def test_the_loss_is_that_of_the_model_to_start_from_where_it_suits_the_target(self, folder, model_library, capsys):
+        write(folder / "low.tif", np.random.default_rng(0).poisson(20, (6, 28, 24)).astype(np.uint8))
+        save_model(model_library / "old.safetensors", loss="bandpass", loss_parameters={"sigma_large": 4})
+        files = ["--low", "low.tif", "--out", "m.safetensors", *QUICK, "--steps", 2]
+        assert status_of("train", *files) == 2
+        assert "--loss is needed, unless --from names a model" in capsys.readouterr().err
+        assert status_of("train", *files, "--from", "old") == 0
+        assert load_model(folder / "m.safetensors").card.loss == "fft"
+        assert "does not learn the mean" not in capsys.readouterr().err
+        assert status_of("train", *files, "--high", "high.tif", "--from", "old", "--sigma-small", 1) == 0
+        card = load_model(folder / "m.safetensors").card
+        assert (card.loss, card.loss_parameters) == ("bandpass", {"sigma_small": 1, "sigma_large": 4})
+
     def test_resume_continues_ends_at_once_or_starts(self, folder, capsys):
         budget = {"steps": ("--epochs", 2, "--steps-per-epoch", 2)}
         assert train("--resume", **budget) == 0

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from napari_care_losses.errors import InputError, ModelFileError, RenamedModelWarning
 from napari_care_losses.models import library
 from napari_care_losses.models.architecture import Architecture
-from napari_care_losses.models.library import find_model, list_models, new_model_path
+from napari_care_losses.models.library import find_model, free_name, list_models, new_model_path
 from napari_care_losses.models.model import HEADER, Model, ModelCard, read_card
 from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.models.user_folder import library_folder
@@ -160,3 +160,16 @@ def test_a_former_name_without_the_new_model_is_unknown(bundled):
         find_model("actin-fft-lite")
     with pytest.raises(ModelFileError, match="no model 'fft'"):
         find_model("fft")
+
+
+@pytest.mark.parametrize("text", ["", "...", "\u00b5" * 300, "a/b\\c:d", "con", "con.1", "\n", "\U0001d7d8" * 300])
+def test_a_name_made_of_any_text_can_be_used(text, model_library):
+    path = new_model_path(free_name(text))
+    path.touch()
+    assert len(path.name.encode()) < 250
+
+
+def test_a_name_that_is_taken_gets_a_number(model_library):
+    save(model_library / "cells-fft.safetensors")
+    (model_library / "cells-fft-3.safetensors").write_text("no model")
+    assert free_name("cells (fft)", taken=["cells-fft-2"]) == "cells-fft-4"

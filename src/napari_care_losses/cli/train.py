@@ -51,7 +51,11 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         choices=PAIRINGS,
         help="How to pair several files (default: by name, where the order given is the same).",
     )
-    parser.add_argument("--loss", choices=tuple(LOSSES), required=True, help="The training loss.")
+    parser.add_argument(
+        "--loss",
+        choices=tuple(LOSSES),
+        help="The training loss (default with --from: that of the model, or fft where that needs clean images).",
+    )
     parser.add_argument(
         "--out", type=path_option, required=True, metavar="M.safetensors", help="The model file to make."
     )
@@ -93,8 +97,8 @@ def run_train(options: argparse.Namespace) -> None:
         raise InputError(f"--out must end in {SUFFIX}, found {options.out}.")
     check_folder(options.out)
     start_from = _starting_model(options)
-    parameters, loss = _parameters(options, start_from), _loss(options)
-    target = TARGETS[parameters.target]
+    parameters = _parameters(options, start_from)
+    target, loss = TARGETS[parameters.target], _loss(options, start_from, parameters.target)
     _check_stacks(options, target)
     pairs, left_out = _pairs(options, target, parameters)
     with joined(options.device) as team:
@@ -161,11 +165,18 @@ def _recipe(options: argparse.Namespace) -> dict[str, Any]:
     return RECIPES[options.recipe or recommended_recipe(from_model=bool(options.start_from))]
 
 
-def _loss(options: argparse.Namespace) -> Loss:
+def _loss(options: argparse.Namespace, start_from: Model | None, target: str) -> Loss:
     from napari_care_losses.losses.registry import LOSSES
+    from napari_care_losses.training.targets.registry import fine_tuning_loss
 
     every = {name for loss in LOSSES.values() for name in loss.described()}
-    return LOSSES[options.loss].from_dict({name: value for name, value in vars(options).items() if name in every})
+    given = {name: value for name, value in vars(options).items() if name in every}
+    if options.loss is not None:
+        return LOSSES[options.loss].from_dict(given)
+    if start_from is None:
+        raise InputError("--loss is needed, unless --from names a model to take it from.")
+    loss = fine_tuning_loss(start_from.card, target)
+    return type(loss).from_dict({**loss.to_dict(), **given})
 
 
 def _starting_model(options: argparse.Namespace) -> Model | None:

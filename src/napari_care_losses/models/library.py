@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from contextlib import suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_care_losses.errors import InputError, ModelFileError, RenamedModelWarning
-from napari_care_losses.io.file_names import LONGEST_NAME, is_file_name, same_file
+from napari_care_losses.io.file_names import LONGEST_NAME, is_file_name, same_file, suggested_file_name
 from napari_care_losses.models.model import SUFFIX, ModelCard, read_card
 from napari_care_losses.models.user_folder import library_folder
 
@@ -25,6 +26,9 @@ BUNDLED_SIZES = ("care", "lite")
 
 AUTHOR, LICENSE = "anonymous", "CC-BY-4.0"
 """Author and licence of a model where the user names none."""
+
+LONGEST_STEM = 45
+"""Largest length of a name that is made of a text, in characters of at most four bytes."""
 
 # There was a bundled model for each structure.
 _OLD_NAME = re.compile(f"(?:actin|mitochondria|dendra)-((?:{'|'.join(BUNDLED_LOSSES)})-(?:{'|'.join(BUNDLED_SIZES)}))")
@@ -167,6 +171,27 @@ def find_model(name: str) -> Path:
     raise ModelFileError(f"There is no model {name[:100]!r}: neither a file, nor in the library ({known}).")
 
 
+def free_name(text: str, taken: Collection[str] = ()) -> str:
+    """Return a name for a new model, made of the words of a text; numbered where there is such a model already.
+
+    Parameters
+    ----------
+    text : str
+        Any text, such as the name of an image.
+    taken : collection of str
+        Names that the model must not have either.
+
+    Examples
+    --------
+    >>> free_name("Movie 3 (10 ms).tif", taken=["Movie-3-10-ms-tif"])
+    'Movie-3-10-ms-tif-2'
+    """
+    words = "-".join(re.findall(r"[\w+-]+", text))[:LONGEST_STEM]
+    stem, known = suggested_file_name(words or "model"), set(map(same_file, _taken_names().union(taken)))
+    names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
+    return next(name for name in names if same_file(name) not in known)
+
+
 def new_model_path(name: str) -> Path:
     """Return where the library keeps a new model called `name`.
 
@@ -182,8 +207,11 @@ def new_model_path(name: str) -> Path:
             f"not ending in a dot and none that Windows keeps for a device (con, nul, com1), found {name[:100]!r}."
         )
     path = library_folder() / (name + SUFFIX)
-    # damaged files too, which are not listed
-    taken = {other.stem for other in library_folder().glob(f"*{SUFFIX}")} | {entry.name for entry in list_models()}
-    if same_file(name) in map(same_file, taken):
+    if same_file(name) in map(same_file, _taken_names()):
         raise InputError(f"The library already has a model {name!r}: choose another name.")
     return path
+
+
+def _taken_names() -> set[str]:
+    """Return the names that no new model may have, those of damaged files too, which are not listed."""
+    return {other.stem for other in library_folder().glob(f"*{SUFFIX}")} | {entry.name for entry in list_models()}

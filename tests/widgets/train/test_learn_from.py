@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
-from fixtures.train_widget import FEW, press_start
+from fixtures.docks import click, docked
+from fixtures.restore_widget import press_restore
+from fixtures.train_widget import FEW, is_stepping, press_start
+from qtpy.QtCore import Qt
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.models.library import list_models
+from napari_care_losses.models.model import load_model
 from napari_care_losses.training.parameters import TARGET_NAMES, TrainingParameters
 from napari_care_losses.widgets.shared.model_chooser import describe
 from napari_care_losses.widgets.train.widget import TrainWidget
@@ -28,7 +33,8 @@ def alone(viewer, noisy, qtbot) -> TrainWidget:
     viewer.add_image(noisy, name="movie")
     widget = TrainWidget(viewer)
     qtbot.addWidget(widget)
-    widget.form.set_values({**FEW, "budget": "steps", "amount": 6})
+    widget.form.set_values({**FEW, "budget": "steps"})
+    widget.form.editors["amount"].value = 6
     return widget
 
 
@@ -41,16 +47,13 @@ def test_an_image_without_a_partner_is_learnt_from_alone(viewer, noisy, qtbot) -
     widget = alone(viewer, noisy, qtbot)
     assert widget.settings.target.value == "self"
     assert not widget.pairs.high.native.isVisibleTo(widget.pairs)
-    assert "Choose a noisy image" in widget.run_bar.reason.text()
-    widget.pairs.rows[0].choose(viewer.layers["movie"], None)
+    assert widget.pairs.rows[0].names == ("movie", ""), "there is only one to choose"
     assert "photons" in checked(widget, qtbot)
-    assert "does not learn the mean" in widget.settings.loss_note.text()
-    widget.loss.combo.value = "fft"
-    assert not widget.settings.loss_note.text()
+    assert (widget.loss.combo.value, widget.settings.loss_note.text()) == ("fft", "")
     press_start(widget, qtbot)
     (entry,) = list_models()
     assert entry.card.target == "self"
-    assert "6 images" in describe(entry.card).replace("6 actin images", "6 images")
+    assert "6 images" in describe(entry.card)
     assert "without clean images, from the noisy images alone" in describe(entry.card)
     # the preview has no truth to show
     panels = widget.view.preview
@@ -61,8 +64,6 @@ def test_an_image_without_a_partner_is_learnt_from_alone(viewer, noisy, qtbot) -
 def test_the_next_frame_says_how_much_changes(viewer, noisy, qtbot) -> None:
     widget = alone(viewer, noisy, qtbot)
     widget.settings.target.value = "next"
-    widget.loss.combo.value = "mse"
-    widget.pairs.rows[0].choose(viewer.layers["movie"], None)
     assert "of the structure changes from frame to frame" in checked(widget, qtbot)
     press_start(widget, qtbot)
     (entry,) = list_models()
@@ -142,5 +143,104 @@ def test_images_that_may_be_pairs_are_taken_for_pairs(viewer, noisy, qtbot) -> N
     viewer.add_image(noisy[::-1].copy(), name="again")
     qtbot.waitUntil(lambda: widget.settings.target.value == "clean", timeout=30_000)
     assert "choose another way to learn under Learn from" in widget.run_bar.reason.text()
+    assert widget.pairs.is_empty, "the image that was the only one is not chosen any more"
     combo = widget.settings.target.native
     assert combo.count() == len(TARGET_NAMES)
+
+
+def test_the_columns_are_those_there_is_something_to_choose_for(viewer, noisy, qtbot) -> None:
+    widget = alone(viewer, noisy, qtbot)
+    grid = widget.pairs.table
+
+    def titles() -> list[str]:
+        shown = [column for column in range(grid.columnCount()) if not grid.isColumnHidden(column)]
+        return [grid.horizontalHeaderItem(column).text() for column in shown]
+
+    assert (titles(), widget.pairs.low.label) == (["", "Image", "Shape"], "Image")
+    widget.settings.target.value = "shot"
+    assert (titles(), widget.pairs.low.label) == (["", "Low", "High", "Shape"], "Low")
+
+
+def test_an_image_that_comes_later_is_chosen_where_it_is_the_only_one(viewer, noisy, qtbot) -> None:
+    widget = TrainWidget(viewer)
+    qtbot.addWidget(widget)
+    assert widget.pairs.is_empty
+    layer = viewer.add_image(noisy, name="movie")
+    qtbot.waitUntil(lambda: widget.pairs.rows[0].layers == (layer, None), timeout=30_000)
+    assert widget.settings.target.value == "self"
+    widget.pairs.low.value = None
+    assert widget.pairs.is_empty, "the user may choose nothing"
+
+
+def test_the_loss_suits_the_target_until_it_is_chosen(viewer, noisy, add_model, qtbot) -> None:
+    add_model("mine", loss="bandpass")
+    widget = alone(viewer, noisy, qtbot)
+    target, loss, start = widget.settings.target, widget.loss.combo, widget.start_from
+    assert loss.value == "fft"
+    target.value = "clean"
+    assert loss.value == "laplace", "as it was"
+    loss.value = "mae"
+    target.value = "next"
+    assert loss.value == "fft"
+    target.value = "shot"
+    target.value = "clean"
+    assert loss.value == "mae"
+    target.value = "self"
+    start.choose("mine")
+    assert loss.value == "fft", "the bandpass loss does not suit noisy targets"
+    target.value = "clean"
+    assert loss.value == "bandpass"
+    # by hand
+    loss.native.setCurrentIndex(loss.native.findData("mae"))
+    loss.native.activated.emit(loss.native.currentIndex())
+    target.value = "self"
+    assert loss.value == "mae"
+    assert "does not learn the mean" in widget.settings.loss_note.text()
+
+
+def test_a_killed_training_is_resumed_exactly(viewer, noisy, model_library, tmp_path, monkeypatch, qtbot) -> None:
+    widget = alone(viewer, noisy, qtbot)
+    widget.form.editors["amount"].value = 60
+    press_start(widget, qtbot, until=lambda: is_stepping(widget))
+    # what a process that is killed leaves is the state after its last epoch
+    left = tmp_path / "left"
+    left.mkdir()
+    copy(model_library / "my-fft.resume", left)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=120_000)
+    (whole,) = list_models()
+    weights = load_model(whole.path).weights
+    monkeypatch.setenv("NAPARI_CARE_LOSSES_LIBRARY", str(left))
+    again = TrainWidget(viewer)
+    qtbot.addWidget(again)
+    (entry,) = again.queue.entries
+    assert (entry.name, entry.state_text.split()[0]) == ("my-fft", "stopped")
+    # the only image is chosen already
+    qtbot.waitUntil(again.trainings.resume_button.isEnabled, timeout=60_000)
+    again.trainings.resume_button.click()
+    qtbot.waitUntil(lambda: not again.is_running, timeout=120_000)
+    (resumed,) = list_models()
+    assert resumed.card.training["steps"] == 60
+    assert entry.steps[0].step > 1
+    assert all(bool((load_model(resumed.path).weights[name] == value).all()) for name, value in weights.items())
+
+
+def test_from_the_menu_to_an_image_restored_without_clean_ones(plugin, make_napari_viewer, noisy, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(noisy.repeat(2, -1).repeat(2, -2), name="cells 10 ms")
+    click(viewer, "Plugins", "CARE Losses", "Train")
+    widget: TrainWidget = docked(viewer, "Train (CARE Losses)")
+    widget.form.set_values({"batch_size": 2, "validation_patches": 2, "steps_per_epoch": 2, "budget": "steps"})
+    widget.form.editors["amount"].value = 4
+    # nothing has to be chosen
+    qtbot.waitUntil(widget.run_bar.start_button.isEnabled, timeout=60_000)
+    qtbot.mouseClick(widget.run_bar.start_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=120_000)
+    assert "Trained 4 steps" in widget.run_bar.status.text()
+    (entry,) = list_models()
+    assert (entry.name, entry.card.target, entry.card.loss, entry.card.structure) == ("my-fft", "self", "fft", "other")
+    click(viewer, "Plugins", "CARE Losses", "Restore")
+    restore = docked(viewer, "Restore (CARE Losses)")
+    assert restore.model.value.path == entry.path
+    restore.live.value = False
+    press_restore(restore, qtbot)
+    assert viewer.layers["restored cells 10 ms (my-fft)"].data.shape == (6, 80, 104)

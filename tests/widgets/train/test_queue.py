@@ -38,7 +38,7 @@ def test_queued_losses_are_trained_one_after_the_other(widget, qtbot) -> None:
         widget.queue_button.click()
     widget.loss.combo.value = "fft"
     widget.queue_button.click()
-    assert states(widget) == {"my-actin-mae": "waiting", "my-actin-mse": "waiting", "my-actin-fft": "waiting"}
+    assert states(widget) == {"my-mae": "waiting", "my-mse": "waiting", "my-fft": "waiting"}
     assert widget.run_bar.start_button.text() == "Start queue (3)"
     widget.trainings.select(widget.queue.entries[1])
     assert widget.trainings.discard_button.text() == "Remove"
@@ -47,28 +47,28 @@ def test_queued_losses_are_trained_one_after_the_other(widget, qtbot) -> None:
     order = []
     widget.queue.began.connect(lambda entry: order.append(entry.name))
     press_start(widget, qtbot, until=lambda: not widget.is_running and not widget.queue.waiting)
-    assert order == ["my-actin-mae", "my-actin-fft"]
-    assert states(widget) == {"my-actin-mae": "done", "my-actin-fft": "done"}
-    assert {entry.name: entry.card.loss for entry in list_models()} == {"my-actin-mae": "mae", "my-actin-fft": "fft"}
+    assert order == ["my-mae", "my-fft"]
+    assert states(widget) == {"my-mae": "done", "my-fft": "done"}
+    assert {entry.name: entry.card.loss for entry in list_models()} == {"my-mae": "mae", "my-fft": "fft"}
     assert widget.run_bar.start_button.text() == "Start training"
 
 
 def test_a_training_queued_while_another_runs_follows_it(widget, qtbot) -> None:
     widget.form.set_values({"amount": 60})
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
-    assert widget.name.value == "my-actin-laplace-2"
+    assert widget.name.value == "my-laplace-2"
     assert not widget.run_bar.start_button.isEnabled()
     widget.form.set_values({"amount": 6})
     widget.loss.combo.value = "mae"
     widget.queue_button.click()
-    assert "my-actin-laplace (" in widget.view.title.text(), "the running one stays in view"
+    assert "my-laplace (" in widget.view.title.text(), "the running one stays in view"
     qtbot.waitUntil(lambda: not widget.is_running and not widget.queue.waiting, timeout=60_000)
     assert {entry.card.training["steps"] for entry in list_models()} == {60, 6}
 
 
 def test_a_name_in_the_queue_is_taken(widget, qtbot) -> None:
     widget.queue_button.click()
-    widget.name.value = "my-actin-laplace"
+    widget.name.value = "my-laplace"
     assert "in the list already" in widget.run_bar.reason.text()
     assert not widget.queue_button.isEnabled()
     assert widget.run_bar.start_button.isEnabled(), "the queue can start"
@@ -91,7 +91,7 @@ def test_a_failed_training_does_not_hold_up_the_next(widget, monkeypatch, qtbot)
         widget.loss.combo.value = loss
         widget.queue_button.click()
     press_start(widget, qtbot, until=lambda: not widget.is_running and not widget.queue.waiting)
-    assert states(widget) == {"my-actin-mae": "failed", "my-actin-mse": "done"}
+    assert states(widget) == {"my-mae": "failed", "my-mse": "done"}
     assert "broken" in widget.trainings.table.item(0, 2).toolTip()
 
 
@@ -114,11 +114,11 @@ def test_a_stopped_training_resumed_is_the_uninterrupted_one(widget, viewer, lay
     before = entry.step
     assert 0 < before < 200
     assert f"Stopped after {before:,} steps" in widget.run_bar.status.text()
-    assert states(widget)["my-actin-laplace"].startswith("stopped")
+    assert states(widget)["my-laplace"].startswith("stopped")
     assert "Resume continues it" in widget.run_bar.status.text()
     widget.trainings.resume_button.click()
     qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
-    assert states(widget) == {"my-actin-laplace": "done"}
+    assert states(widget) == {"my-laplace": "done"}
     # those taken while Stop was pressed were not shown
     assert [step.step for step in entry.steps][-(200 - before) :] == list(range(before + 1, 201))
     assert len(entry.steps) <= 200
@@ -137,7 +137,7 @@ def test_a_stopped_training_is_offered_after_reopening(widget, viewer, layers, q
     again = TrainWidget(viewer)
     qtbot.addWidget(again)
     (entry,) = again.queue.entries
-    assert (entry.name, entry.state, entry.loss) == ("my-actin-bandpass", State.STOPPED, "bandpass")
+    assert (entry.name, entry.state, entry.loss) == ("my-bandpass", State.STOPPED, "bandpass")
     assert not again.trainings.resume_button.isEnabled()
     assert "Choose a low" in again.trainings.resume_button.toolTip()
     again.pairs.rows[0].choose(*layers)
@@ -221,7 +221,7 @@ def test_the_curve_of_a_selected_training_is_shown(widget, qtbot) -> None:
     assert len(widget.view.curve.raw.getData()[0]) == 3
     widget.trainings.table.setCurrentCell(0, 0)
     assert len(widget.view.curve.raw.getData()[0]) == 6
-    assert "my-actin-laplace" in widget.view.title.text()
+    assert "my-laplace" in widget.view.title.text()
 
 
 def test_a_dock_closed_with_trainings_waiting_starts_none_of_them(docked_widget, qtbot) -> None:

@@ -53,15 +53,17 @@ def test_the_trained_model_is_in_the_library_and_chosen_in_restore(viewer, widge
 def test_the_structure_follows_the_names_of_the_pairs_until_it_is_chosen(viewer, stack, qtbot) -> None:
     widget = TrainWidget(viewer)
     qtbot.addWidget(widget)
-    assert widget.structure.value == "actin"
+    assert (widget.structure.value, widget.name.value) == ("other", "my-laplace")
     for name in ("Mito_low", "Mito_high", "dendra low", "dendra high"):
         viewer.add_image(stack, name=name)
     widget.pairs.rows[0].choose(viewer.layers["Mito_low"], viewer.layers["Mito_high"])
     assert widget.structure.value == "mitochondria"
     assert widget.name.value == "my-mitochondria-laplace"
-    widget.structure.value = "other"
+    viewer.layers["Mito_low"].name, viewer.layers["Mito_high"].name = "low", "high"
+    assert widget.structure.value == "other", "nothing says any more what they show"
+    widget.structure.value = "actin"
     widget.pairs.rows[0].choose(viewer.layers["dendra low"], viewer.layers["dendra high"])
-    assert widget.structure.value == "other"
+    assert widget.structure.value == "actin"
 
 
 def test_the_curve_shows_every_step_and_epoch(widget, qtbot) -> None:
@@ -92,7 +94,7 @@ def test_stop_saves_the_best_model_so_far(widget, model_library, qtbot) -> None:
     assert "Stopped after" in widget.run_bar.status.text()
     assert state_path(entry.path).is_file()
     load_model(entry.path)
-    assert widget.name.value == "my-actin-laplace-2", "the next model needs another name"
+    assert widget.name.value == "my-laplace-2", "the next model needs another name"
     assert widget.run_bar.start_button.isEnabled()
 
 
@@ -100,7 +102,7 @@ def test_stop_saves_the_best_model_so_far(widget, model_library, qtbot) -> None:
 def test_stop_within_the_first_epoch_keeps_the_weights_so_far(older, widget, model_library, qtbot) -> None:
     widget.form.set_values({"amount": 1e6, "steps_per_epoch": 100_000})
     press_start(widget, qtbot, until=lambda: "steps a second" in widget.run_bar.status.text())
-    path = model_library / "my-actin-laplace.safetensors"
+    path = model_library / "my-laplace.safetensors"
     if older:
         path.write_text("another model")
     stop(widget, qtbot)
@@ -108,10 +110,10 @@ def test_stop_within_the_first_epoch_keeps_the_weights_so_far(older, widget, mod
     assert "within the first epoch" in said
     assert state_path(path).is_file()
     if older:
-        assert "Another model named my-actin-laplace in the library is unchanged." in said
+        assert "Another model named my-laplace in the library is unchanged." in said
         assert path.read_text() == "another model"
     else:
-        assert "The weights so far are in the library as my-actin-laplace" in said
+        assert "The weights so far are in the library as my-laplace" in said
         assert load_model(path).card.training["best_validation_loss"] > -np.inf
 
 
@@ -243,7 +245,7 @@ def test_starting_from_a_model_takes_its_loss_unless_one_was_chosen(viewer, add_
     widget.start_from.choose("given")
     assert widget.loss.combo.value == "bandpass"
     assert widget.loss.value().to_dict() == values
-    assert widget.name.value == "my-actin-bandpass"
+    assert widget.name.value == "my-bandpass"
     widget.start_from.value = None
     widget.loss.combo.value = "mae"
     widget.loss.combo.native.activated.emit(1)
@@ -267,14 +269,14 @@ def test_the_curve_takes_the_viewers_theme(widget, viewer) -> None:
 def test_nothing_is_written_outside_the_library(widget, model_library: Path, qtbot) -> None:
     press_start(widget, qtbot)
     names = {path.name for path in model_library.iterdir()}
-    assert names == {"my-actin-laplace.safetensors", "my-actin-laplace.resume"}
+    assert names == {"my-laplace.safetensors", "my-laplace.resume"}
 
 
 def test_the_figures_of_the_run_are_shown(widget, qtbot) -> None:
     widget.form.set_values({"amount": 1e6})
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     said = widget.run_bar.status.text()
-    for part in ("my-actin-laplace: step", "epoch", "learning rate 0.001", "steps a second", "left"):
+    for part in ("my-laplace: step", "epoch", "learning rate 0.001", "steps a second", "left"):
         assert part in said
     stop(widget, qtbot)
 

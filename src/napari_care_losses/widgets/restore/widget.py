@@ -23,6 +23,7 @@ from napari_care_losses.widgets.layers.restored_layers import (
     frames_done,
     match_contrast,
 )
+from napari_care_losses.widgets.restore.adapt.panel import AdaptPanel
 from napari_care_losses.widgets.restore.frame_choice import FrameChoice
 from napari_care_losses.widgets.restore.frame_notes import RangeNote
 from napari_care_losses.widgets.restore.panels.export_model import ExportPanel
@@ -133,6 +134,7 @@ class RestoreWidget(Panel):
             self.model.add_button(button)
         self._panels = QVBoxLayout()
         self.ranking = ModelRanking(parent=self)
+        self.adapt = AdaptPanel(self._viewer)
         self.live = CheckBox(text="Live preview", value=True, tooltip=tooltip(LIVE_HELP))
         self.preview_note = text_line()
         self.form = ParameterForm(RestorationParameters)
@@ -155,7 +157,7 @@ class RestoreWidget(Panel):
         self.body.addWidget(rows.native)
         self.body.addWidget(self.model.rows.native)
         self.body.addLayout(self._panels)
-        above = (self.live.native, self.preview_note, self.form.native, self.range)
+        above = (self.adapt, self.live.native, self.preview_note, self.form.native, self.range)
         for widget in (*above, self.frame_choice.rows.native, self.uncertainty.native, self.other, self.scores):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
@@ -173,7 +175,9 @@ class RestoreWidget(Panel):
         self.form.changed.connect(self._update)
         self.frame_choice.changed.connect(self._update)
         self.live.changed.connect(self._look)
-        self.preview.set_finished(lambda index: (chosen := self._choice()) is not None and chosen.is_restored(index))
+        self.preview.set_finished(self._is_finished)
+        self.adapt.changed.connect(self._on_adapted)
+        self.adapt.kept.connect(self._on_imported)
         self.preview.switched_off.connect(lambda: setattr(self.live, "value", False))
         self.preview.said.connect(lambda text: show_text(self.preview_note, text))
         self.uncertainty.changed.connect(self._update)
@@ -189,6 +193,7 @@ class RestoreWidget(Panel):
         self.closing.closed.connect(self._run.close)
         self.closing.closed.connect(self.scores.stop)
         self.closing.closed.connect(self.ranking.stop)
+        self.closing.closed.connect(self.adapt.close_for_good)
         self.closing.closed.connect(self._layer_links.cut)
         self._viewer.dims.events.current_step.connect(self._look)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
@@ -314,22 +319,25 @@ class RestoreWidget(Panel):
             self.range.show_range(None, 0, None, RestorationParameters())
             self.preview.set_source(None, None, None)
             self.save.offer(None)
+            self.adapt.show_source(None, None, 0, None, None)
             return
         index = shown_index(layer, self._viewer.dims)
         restored, uncertainty = (self._result(kind) for kind in (RESTORED, UNCERTAINTY))
-        done = frames_done(restored)
+        done, parameters = frames_done(restored), self._parameters()
+        busy = "Wait until the frames are restored." if self._run.is_running else ""
+        self.adapt.show_source(layer, frames, index, entry, parameters, obstacle=busy)
+        previewed = self.adapt.previewed(entry)
         self.scores.show_frame(
-            layer, restored, index, uncertainty=uncertainty, done=done, previewed=self._previewed(entry)
+            layer, restored, index, uncertainty=uncertainty, done=done, previewed=self._previewed(previewed)
         )
         self.ranking.rank(frames, index, self.model.entries)
         reason = "Wait until the frames are restored." if self._run.is_running else "Nothing is restored yet."
         self.save.offer(None if self._run.is_running or not done else restored, reason)
-        parameters = self._parameters()
         chosen = self._choice()
         show_text(self.other, "" if chosen is None or self._run.is_running else chosen.note(restored))
         if parameters is not None:
             self.range.show_range(frames, index, None if entry is None else entry.card, parameters)
-            self.preview.set_source(layer, entry, parameters)
+            self.preview.set_source(layer, previewed, parameters)
         self.preview.set_enabled(self.live.value and not self._run.is_running and not self.folder.is_running)
 
     def _previewed(self, entry: LibraryEntry | None) -> tuple[Path, RestorationParameters] | None:
@@ -338,6 +346,16 @@ class RestoreWidget(Panel):
         if entry is None or parameters is None or not self.live.value or self._run.is_running:
             return None
         return entry.path, parameters
+
+    def _on_adapted(self) -> None:
+        if self.adapt.shows_after:
+            self.live.value = True
+        self._look()
+
+    def _is_finished(self, index: int) -> bool:
+        """Return whether a frame needs no preview."""
+        chosen = None if self.adapt.shows_after else self._choice()
+        return chosen is not None and chosen.is_restored(index)
 
     def _choice(self) -> Chosen | None:
         """Return what is chosen and shown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, LineEdit
@@ -11,7 +12,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.losses.registry import LOSSES
-from napari_care_losses.models.library import list_models
+from napari_care_losses.models.library import free_name
 from napari_care_losses.models.model import STRUCTURE_NAMES, structure_named
 from napari_care_losses.training.parameters import (
     DEFAULT_STEPS_PER_EPOCH,
@@ -20,7 +21,7 @@ from napari_care_losses.training.parameters import (
     TrainingParameters,
     recommended_recipe,
 )
-from napari_care_losses.training.targets.registry import TARGETS
+from napari_care_losses.training.targets.registry import TARGETS, suited_loss
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, line_up, narrow, tooltip
 from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
@@ -79,6 +80,8 @@ class TrainingSettings(QWidget):
         self._names_in_use = names_in_use
         # what the user has chosen: loss, structure, epoch length
         self._own: set[str] = set()
+        # the loss that did not suit what the network learns from, and the one shown in its place
+        self._replaced = "", ""
         self._build()
         self._connect()
         self._on_start_chosen()
@@ -89,6 +92,7 @@ class TrainingSettings(QWidget):
         self.structure = ComboBox(
             label="Structure",
             choices=STRUCTURE_NAMES,
+            value=STRUCTURE_NAMES[-1],
             tooltip=tooltip("What the images show. It is stored in the model, so that you can find the model later."),
         )
         self.start_from = ModelChooser(
@@ -132,6 +136,7 @@ class TrainingSettings(QWidget):
         self.loss.changed.connect(self._on_kind_changed)
         self.loss.combo.native.activated.connect(lambda _: self._own.add("loss"))
         self.target.changed.connect(lambda _: self._own.add("target"))
+        self.target.changed.connect(self._suit_loss)
         self.structure.changed.connect(lambda _: self._own.add("structure"))
         self.structure.changed.connect(self._on_kind_changed)
         self.start_from.changed.connect(self._on_start_chosen)
@@ -149,13 +154,12 @@ class TrainingSettings(QWidget):
         """Fill in a free name; a name typed by the user stays unless `replacing`."""
         if self.name.native.isModified() and not replacing:
             return
-        stem = f"my-{self.structure.value}-{self.loss.combo.value}"
-        try:
-            taken = {entry.name for entry in list_models()} | self._names_in_use()
-        except CareError:
-            taken = set()
-        names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
-        self.name.value = next(name for name in names if name not in taken)
+        shows = "" if self.structure.value == STRUCTURE_NAMES[-1] else f"{self.structure.value}-"
+        stem = f"my-{shows}{self.loss.combo.value}"
+        # without a library nothing can be trained, which is said elsewhere
+        with suppress(CareError):
+            stem = free_name(stem, self._names_in_use())
+        self.name.value = stem
         self.name.native.setModified(False)
 
     def suggest_target(self, name: str) -> None:
@@ -165,9 +169,9 @@ class TrainingSettings(QWidget):
             self._own.discard("target")
 
     def suggest_structure(self, names: Iterable[str]) -> None:
-        """Choose the structure found in the first of these names; one chosen by the user stays."""
-        found = next(filter(None, map(structure_named, names)), None)
-        if found is None or "structure" in self._own or found == self.structure.value:
+        """Choose the structure found in the first of these names, "other" without one; one chosen by the user stays."""
+        found = next(filter(None, map(structure_named, names)), STRUCTURE_NAMES[-1])
+        if "structure" in self._own or found == self.structure.value:
             return
         with self.structure.changed.blocked():
             self.structure.value = found
@@ -207,6 +211,16 @@ class TrainingSettings(QWidget):
         """Say where the loss does not suit what the network learns from."""
         show_text(self.loss_note, TARGETS[self.target.value].loss_remark(LOSSES[self.loss.combo.value]()))
 
+    def _suit_loss(self) -> None:
+        """Choose a loss that suits what the network learns from; one chosen by the user stays."""
+        if "loss" in self._own:
+            return
+        shown, (before, suited) = self.loss.combo.value, self._replaced
+        wanted = before if shown == suited else shown
+        suited = suited_loss(self.target.value, LOSSES[wanted]()).name
+        self._replaced = ("", "") if suited == wanted else (wanted, suited)
+        self.loss.combo.value = suited
+
     def _on_kind_changed(self) -> None:
         self.suggest_name()
         self._show_loss_note()
@@ -216,6 +230,8 @@ class TrainingSettings(QWidget):
         entry = self.start_from.value
         if entry is not None and "loss" not in self._own:
             self.loss.show_loss(entry.card.loss, entry.card.loss_parameters)
+            self._replaced = "", ""
+            self._suit_loss()
             self._show_loss_note()
         preset = self.form.editors["preset"]
         preset.enabled = entry is None

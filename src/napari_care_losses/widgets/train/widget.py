@@ -13,6 +13,7 @@ from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.models.library import new_model_path
 from napari_care_losses.models.user_folder import library_folder
 from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.plans.plan import TrainingPlan
 from napari_care_losses.training.progress import Preview, Step
 from napari_care_losses.training.targets.registry import TARGETS
 from napari_care_losses.widgets.shared.form import Rows
@@ -24,7 +25,6 @@ from napari_care_losses.widgets.train.progress.patch_samples import PatchSamples
 from napari_care_losses.widgets.train.progress.view import TrainingView, outcome_text, progress_text
 from napari_care_losses.widgets.train.queue.queue import TrainingQueue
 from napari_care_losses.widgets.train.queue.table import QueueTable
-from napari_care_losses.widgets.train.queue.train_model import TrainingPlan
 from napari_care_losses.widgets.train.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class TrainWidget(Panel):
         )
 
     def _on_pairs(self) -> None:
-        if self.pairs.is_empty:
+        if self.pairs.is_untouched:
             self.settings.suggest_target("self" if self.pairs.has_no_pair else "clean")
         self.settings.suggest_structure(name for row in self.pairs.rows for name in row.names)
         self._update()

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from napari_care_losses.widgets.train.pairs.row import PairRow
 
 
+COLUMNS = ("", "Low", "High", "Shape")
+ALONE = ("", "Image", "", "Shape")
+"""Titles where there is no second image."""
+
+
 class PairGrid(CompactTable):
     """Shows pairs: a mark, both names, and their shape or the problem."""
 
     delete_pressed = Signal()
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
-        columns = ("", "Low", "High", "Shape")
-        super().__init__(columns, wide=(1, 2), most_rows=6, accessible_name="Training pairs", parent=parent)
+        super().__init__(COLUMNS, wide=(1, 2), most_rows=6, accessible_name="Training pairs", parent=parent)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Emit `delete_pressed` for the Delete key."""
@@ -34,6 +38,11 @@ class PairGrid(CompactTable):
             self.delete_pressed.emit()
         else:
             super().keyPressEvent(event)
+
+    def set_alone(self, is_alone: bool) -> None:
+        """Show a column of noisy images alone, or one of low and one of high exposures."""
+        self.setHorizontalHeaderLabels(ALONE if is_alone else COLUMNS)
+        self.setColumnHidden(COLUMNS.index("High"), is_alone)
 
     def show_rows(self, rows: Sequence[PairRow]) -> None:
         """Show these rows and no others; the selection stays where it can."""
@@ -47,7 +56,9 @@ class PairGrid(CompactTable):
         # only the beginning of a reason: the column is narrow, and the full text is below the table
         short = reason.split(":")[0].split(" holds")[0][:20].rstrip(" .")
         shape = shape_text(row.shape) if row.is_usable else short
-        self.set_texts(number, (mark, *row.names, shape), tooltip(f"{' and '.join(row.names)}<br>{row.verdict}"))
+        self.set_texts(
+            number, (mark, *row.names, shape), tooltip(f"{' and '.join(filter(None, row.names))}<br>{row.verdict}")
+        )
 
     def selected_numbers(self) -> list[int]:
         """Return the numbers of the selected rows."""

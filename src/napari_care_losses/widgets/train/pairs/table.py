@@ -55,6 +55,7 @@ class PairTable(QWidget):
         self._checks.reported.connect(self._on_check)
         self._checks.failed.connect(self._on_check_failed)
         self._being_checked: list[PairRow] = []
+        self._suggested: PairRow | None = None
         self._is_settling = self._is_interrupted = False
         self._found: tuple[list[tuple[Image, Image]], str] | None = None
         self._build()
@@ -74,7 +75,7 @@ class PairTable(QWidget):
 
     def add_files(self, pairs: Sequence[PairSource]) -> None:
         """Add pairs of files; they are checked in the background."""
-        self._drop([row for row in self.rows if row.is_empty])
+        self._drop([row for row in self.rows if row.is_empty or row is self._suggested])
         self._append([PairRow(self._on_row_changed, pair) for pair in pairs])
 
     def set_target(self, target: str) -> None:
@@ -82,10 +83,18 @@ class PairTable(QWidget):
         is_alone, was_alone = (not TARGETS[name].takes_high for name in (target, self._target))
         self._target = target
         # the files of a pair are no noisy images alone, and the reverse
-        self._drop([row for row in self.rows if row.has_files and is_alone != was_alone])
+        self._drop(
+            [
+                row
+                for row in self.rows
+                if (row.has_files and is_alone != was_alone) or (row is self._suggested and not is_alone)
+            ]
+        )
         for row in self.rows:
             row.set_target(target)
         self.high.visible = not is_alone
+        self.low.label = "Image" if is_alone else "Low"
+        self.table.set_alone(is_alone)
         self.match_button.setVisible(not is_alone)
         self.add_button.setText("Add image" if is_alone else "Add pair")
         self.folders_button.setText("From folder…" if is_alone else "From folders…")
@@ -93,6 +102,7 @@ class PairTable(QWidget):
             self.add_row()
         self._refresh()
         self._check_rows()
+        self._suggest()
 
     def match_by_name(self) -> None:
         """Add the pairs that the viewer's layers form by their names."""
@@ -154,6 +164,11 @@ class PairTable(QWidget):
     def is_empty(self) -> bool:
         """Whether nothing has been chosen yet."""
         return all(row.is_empty for row in self.rows)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the user has chosen nothing yet."""
+        return self.is_empty or self.rows == [self._suggested]
 
     @property
     def has_no_pair(self) -> bool:
@@ -325,6 +340,8 @@ class PairTable(QWidget):
     def _on_row_changed(self, row: PairRow) -> None:
         if row not in self.rows:
             return
+        if row is self._suggested and not self._is_settling:
+            self._suggested = None
         if self._is_settling:
             # Only this row has changed: with many pairs, updating all of them each time would be slow.
             self.table.show_row(self.rows.index(row), row)
@@ -352,3 +369,12 @@ class PairTable(QWidget):
         self._refresh()
         if self._is_interrupted:
             self._check_rows()
+        self._suggest()
+
+    def _suggest(self) -> None:
+        """Choose the viewer's only image, where one is needed and nothing is chosen yet."""
+        images = [layer for layer in self._viewer.layers if is_original(layer)]
+        if len(images) == 1 and self.is_empty and not TARGETS[self._target].takes_high:
+            row = self.rows[0]
+            row.choose(images[0], None)
+            self._suggested = row

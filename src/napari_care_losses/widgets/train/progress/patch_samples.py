@@ -8,11 +8,11 @@ import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_care_losses.training.plans.plan import sample_patches_of
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.train.progress.pictures import Picture
-from napari_care_losses.widgets.train.queue.train_model import sample_patches_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_care_losses.training.plans.plan import Resumed
 from napari_care_losses.training.progress import Epoch, Preparing, Preview, Step
 from napari_care_losses.training.to_file import holds_weights_after
 from napari_care_losses.widgets.shared.layout import arrange
@@ -13,7 +14,6 @@ from napari_care_losses.widgets.shared.run_bar import duration
 from napari_care_losses.widgets.train.progress.loss_curve import LossCurve
 from napari_care_losses.widgets.train.progress.pictures import PreviewPanels
 from napari_care_losses.widgets.train.queue.queue import State
-from napari_care_losses.widgets.train.queue.train_model import Resumed
 
 if TYPE_CHECKING:
     from napari_care_losses.widgets.train.queue.queue import QueuedTraining

@@ -13,9 +13,9 @@ from napari_care_losses.errors import InputError, OutputError, ResumeError
 from napari_care_losses.io.file_names import same_file
 from napari_care_losses.losses.registry import loss_title
 from napari_care_losses.training.checkpoint import list_stopped, read_stopped, state_path
+from napari_care_losses.training.plans.plan import Resumed, TrainingPlan, train
 from napari_care_losses.training.progress import Epoch, Preview, Step
 from napari_care_losses.widgets.background.worker import Job, Outcome
-from napari_care_losses.widgets.train.queue.train_model import Resumed, TrainingPlan, train
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training from pairs into the model library, and drawing sample patches, as iterators without Qt."""
+"""A training from layers or files into a model file, and drawing sample patches."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Resumed(NamedTuple):
     history: list[Epoch]
 
 
-def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
+def train(plan: TrainingPlan, *, previews: bool = True) -> Iterator[Report | Resumed | Preview]:
     """Train; for a stopped training see `train_to_file`.
 
     Yields the reports of the trainer (reading and checking the images counts as preparing), `Resumed` once before the
-    first step of a resumed training, and a `Preview` after the first step and every epoch; less often if epochs are
-    very short.
+    first step of a resumed training, and, unless `previews` are not wanted, a `Preview` after the first step and every
+    epoch; less often if epochs are very short.
     """
     # imported here, in the background: torch takes seconds
     from napari_care_losses.training.pairs import pairs_from_frames, usable_pairs
@@ -87,7 +87,7 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
     trainer = Trainer(
         pairs, plan.loss, plan.parameters, structure=plan.structure, start_from=start_from, device=plan.device
     )
-    previews = _Previews(trainer)
+    shown = _Previews(trainer) if previews else None
     is_resumed = plan.resume
     with closing(train_to_file(trainer, plan.out, resume=plan.resume)) as reports:
         for report in reports:
@@ -95,7 +95,7 @@ def train(plan: TrainingPlan) -> Iterator[Report | Resumed | Preview]:
                 yield Resumed(report.step - 1, trainer.history)
             is_resumed &= not isinstance(report, Step)
             yield report
-            preview = previews.after(report)
+            preview = None if shown is None else shown.after(report)
             if preview is not None:
                 yield preview
 

@@ -1,0 +1,1 @@
+"""Trainings planned by a user interface, and run as iterators."""
