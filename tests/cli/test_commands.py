@@ -15,6 +15,7 @@ from fixtures.cli_runs import in_a_process, save_model, status_of, write
 from fixtures.random_models import needs_openvino
 from scipy import ndimage
 
+from napari_care_losses.evaluation.contradictions import find_contradictions
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.evaluation.single_image import measure_image
 from napari_care_losses.io.stacks import read_stack
@@ -130,7 +131,7 @@ class TestEvaluate:
         write("part.tif", low[2:5])
         part = self.scores(capsys, "--restored", "part.tif", "--input", "low.tif", "--frames", "2:5")
         assert part["frames"] == whole["frames"][2:5]
-        both = self.scores(capsys, "--restored", "low.tif", "--frames", "2:5")
+        both = self.scores(capsys, "--restored", "low.tif", "--input", "low.tif", "--frames", "2:5")
         assert [row["restored"] for row in both["frames"]] == [row["restored"] for row in whole["frames"][2:5]]
 
     def test_a_perfect_frame_is_valid_json(self, folder, capsys):
@@ -160,12 +161,15 @@ class TestEvaluate:
         command = ["evaluate", "--restored", "smooth.tif", "--input", "noisy.tif"]
         assert status_of(*command, "--json") == 0
         scores = json.loads(capsys.readouterr().out)
-        assert scores["frames"][1]["restored"] == nan_as_null(measure_image(stack[1]))
+        found = scores["frames"][1]["restored"]
+        share = find_contradictions(tifffile.imread("noisy.tif")[1], stack[1]).share
+        assert found == nan_as_null({**measure_image(stack[1]), "contradictions": share})
         assert scores["mean"]["input"]["frc_resolution_px"] > scores["mean"]["restored"]["frc_resolution_px"]
         assert status_of(*command) == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 1 + 2 + 1
         assert "restored FRC resolution (px)" in lines[0]
+        assert "restored Contradicting share" in lines[0]
 
 
 class TestModels:

@@ -6,6 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
+from napari_care_losses.evaluation.contradictions import find_contradictions
 from napari_care_losses.evaluation.frame_scores import (
     INPUT,
     MEANS,
@@ -91,6 +92,8 @@ def test_values_without_a_truth_are_those_of_the_residual(images, stacks) -> Non
     scored(timeline, 2)
     found = timeline.frame(2)
     assert found.structure_left == structure_left(images["input"][2], images["restored"][2])
+    contradictions = find_contradictions(images["input"][2], images["restored"][2])
+    assert found.contradictions == (contradictions.share, contradictions.worst, "")
     for row in (INPUT, RESTORED):
         expected = {name: metric.function(images[row][2]) for name, metric in SINGLE_IMAGE_METRICS.items()}
         assert found.scores[row] == pytest.approx(expected, nan_ok=True)

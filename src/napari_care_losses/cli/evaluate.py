@@ -18,7 +18,9 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--restored", type=path_option, required=True, help="The restored stack.")
     parser.add_argument("--truth", type=path_option, help="Its ground truth. Without it, the resolution is measured.")
-    parser.add_argument("--input", type=path_option, help="Score the unrestored stack too.")
+    parser.add_argument(
+        "--input", type=path_option, help="Score the unrestored stack too, and how much of each frame contradicts it."
+    )
     add_frames(parser)
     parser.add_argument("--unaligned", action="store_true", help="Raw scores, without the affine alignment.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
@@ -26,9 +28,10 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Score stacks against their ground truth, or measure them without one."""
+    from napari_care_losses.evaluation.contradictions import CONTRADICTION_SCORES
     from napari_care_losses.evaluation.metrics import METRICS
     from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES
-    from napari_care_losses.evaluation.stack_scores import evaluate, measure
+    from napari_care_losses.evaluation.stack_scores import add_contradictions, evaluate, measure
     from napari_care_losses.images.axes import check_distinct, in_axes_of, truth_of
     from napari_care_losses.io.stacks import read_stack
     from napari_care_losses.io.untrusted_files import nan_as_null
@@ -39,13 +42,16 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.input is not None:
         given.append(("input", options.input, read_stack(options.input)))
     stacks = {name: scored_frames(in_axes_of(stack, whole), options.frames, path) for name, path, stack in given}
-    shown: Mapping[str, Score] = SINGLE_IMAGE_SCORES if options.truth is None else METRICS
+    metrics = SINGLE_IMAGE_SCORES if options.truth is None else METRICS
+    shown: Mapping[str, Score] = {**metrics, **CONTRADICTION_SCORES}
     if options.truth is None:
         scores = measure(stacks)
     else:
         truth = scored_frames(whole, options.frames, options.truth)
         check_distinct(stacks["restored"], truth)
         scores = evaluate(stacks, truth, aligned=not options.unaligned)
+    if options.input is not None:
+        add_contradictions(scores, stacks["input"], stacks["restored"])
     if options.json:
         print(json.dumps(nan_as_null(scores)))
         return

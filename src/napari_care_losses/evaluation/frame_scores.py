@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_care_losses.errors import CareError
+from napari_care_losses.errors import CareError, InputError
+from napari_care_losses.evaluation.contradictions import find_contradictions
 from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS, ScaledTruth, grey_levels, scale_truth
 from napari_care_losses.evaluation.residual import region_means, structure_left
 from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS, SMALLEST
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from napari_care_losses.images.frames import Frames
 
 INPUT, RESTORED = "input", "restored"
-LEVELS, COVERAGE, STRUCTURE, MEANS = "levels", "coverage", "structure", "means"
+LEVELS, COVERAGE, STRUCTURE, MEANS, CONTRADICTIONS = "levels", "coverage", "structure", "means", "contradictions"
 """Kinds of values beside the entries of `METRICS` and `SINGLE_IMAGE_METRICS`."""
 
 
@@ -83,6 +84,17 @@ class Problem:
     text: str
 
 
+class Contradicted(NamedTuple):
+    """How far a restored frame contradicts its input; see `find_contradictions`."""
+
+    share: float
+    """Of the frame, 0..1."""
+    worst: tuple[int, int] | None
+    """Row and column of the largest deviation, if any place contradicts."""
+    reason: str = ""
+    """Why it cannot be told; empty if it can."""
+
+
 def score_frame(comparison: Comparison, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
     """Compute values of one frame, all named by `keys`; yields each with its key, or a `Problem` in its place."""
     if not keys:
@@ -116,6 +128,8 @@ class _Images:
         if key.kind == COVERAGE:
             scale, truth = self._image(self._comparison.uncertainty), self._image(self._comparison.truth)
             return coverage(image, scale, truth, aligned=key.aligned)
+        if key.kind == CONTRADICTIONS:
+            return _contradicted(self._image(self._comparison.input), image)
         if key.kind == STRUCTURE:
             return structure_left(self._image(self._comparison.input), image)
         return region_means(image)
@@ -136,3 +150,11 @@ class _Images:
         if stack not in self._read:
             self._read[stack] = stack.frames[self._index]
         return self._read[stack]
+
+
+def _contradicted(image: NDArray[Any], restored: NDArray[Any]) -> Contradicted:
+    try:
+        found = find_contradictions(image, restored)
+    except InputError as error:
+        return Contradicted(math.nan, None, str(error))
+    return Contradicted(found.share, found.worst)

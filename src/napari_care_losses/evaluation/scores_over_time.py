@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.evaluation.frame_scores import (
+    CONTRADICTIONS,
     COVERAGE,
     INPUT,
     LEVELS,
@@ -20,6 +21,7 @@ from napari_care_losses.evaluation.frame_scores import (
     RESTORED,
     STRUCTURE,
     Comparison,
+    Contradicted,
     Key,
     Problem,
     ScoredStack,
@@ -46,6 +48,7 @@ class FrameScores:
     levels: GreyLevels | None = None
     coverage: dict[float, float] = field(default_factory=dict)
     structure_left: float | None = None
+    contradictions: Contradicted | None = None
     problem: str = ""
     """Why values are missing; empty if none is, or if they are still to come."""
 
@@ -122,6 +125,8 @@ class ScoresOverTime:
                 result.coverage = value
             elif key.kind == STRUCTURE:
                 result.structure_left = value
+            elif key.kind == CONTRADICTIONS:
+                result.contradictions = value
         return result
 
     def series(self, kind: str, row: str, line: Sequence[int]) -> NDArray[np.float64]:
@@ -165,6 +170,8 @@ class ScoresOverTime:
         else:
             single = [(name, row) for name in SINGLE_IMAGE_METRICS for row in (INPUT, RESTORED)]
             kinds = [(STRUCTURE, RESTORED), (MEANS, INPUT), (MEANS, RESTORED), *single] if is_there else []
+        if is_there:
+            kinds.append((CONTRADICTIONS, RESTORED))
         keys = (self._key(kind, row, index) for kind, row in kinds)
         return [key for key in keys if key is not None]
 
@@ -177,7 +184,7 @@ class ScoresOverTime:
             stacks.append(comparison.truth)
         if kind == COVERAGE:
             stacks.append(comparison.uncertainty)
-        if kind == STRUCTURE:
+        if kind in (STRUCTURE, CONTRADICTIONS):
             stacks.append(comparison.input)
         states = tuple(stack.state(index) for stack in stacks if stack is not None)
         if len(states) < len(stacks) or (row == RESTORED and index not in self.done):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
+from napari_care_losses.evaluation.contradictions import find_contradictions
 from napari_care_losses.evaluation.estimated_psnr import ESTIMATED_SCORES
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, grey_levels, score
 from napari_care_losses.evaluation.score import Score
@@ -113,6 +114,25 @@ def measure(stacks: Mapping[str, Frames]) -> dict[str, Any]:
         except InputError as error:
             raise InputError(f"Frame {index}: {error}") from error
     return _with_means(rows)
+
+
+def add_contradictions(scores: dict[str, Any], given: Frames, restored: Frames) -> None:
+    """Add to scores of a stack called ``restored`` how much of each frame contradicts its input, and the mean.
+
+    The values are called ``contradictions``, 0..1, NaN where it cannot be told (see
+    `napari_care_losses.evaluation.contradictions.find_contradictions`).
+    """
+    shares = []
+    for index, row in enumerate(scores["frames"]):
+        try:
+            share = find_contradictions(given[index], restored[index]).share
+        except UnreadableError:
+            raise
+        except InputError:
+            share = math.nan
+        row["restored"]["contradictions"] = share
+        shares.append(share)
+    scores["mean"]["restored"]["contradictions"] = _mean(shares, skips_nan=True)
 
 
 def _with_means(rows: list[dict[str, dict[str, float]]]) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from napari_care_losses.evaluation.scores_over_time import FrameScores
 from napari_care_losses.widgets.layers.conversion import layer_frames
 from napari_care_losses.widgets.layers.restored_layers import region_of
 from napari_care_losses.widgets.restore.scores.background_scores import BackgroundScores
+from napari_care_losses.widgets.restore.scores.contradictions import ContradictionLine
 from napari_care_losses.widgets.restore.scores.estimate import PsnrEstimate
-from napari_care_losses.widgets.restore.scores.residual import ResidualBox
+from napari_care_losses.widgets.restore.scores.frame_layers import CONTRADICTIONS, RESIDUAL, FrameLayerBox
 from napari_care_losses.widgets.restore.scores.shown_scores import STRUCTURE_WORDS, BlindScores, TruthScores
-from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, move_slider, time_axis
+from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, look_at, move_slider, time_axis
 from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import Rows
@@ -79,10 +80,12 @@ class ScorePanel(QGroupBox):
         )
         self.of_truth, self.blind = TruthScores(), BlindScores()
         self.estimate = PsnrEstimate()
-        self.residual = ResidualBox(viewer)
+        self.residual, self.contradictions = FrameLayerBox(viewer, RESIDUAL), FrameLayerBox(viewer, CONTRADICTIONS)
+        self.contradiction_line = ContradictionLine()
         self.message = text_line()
         self._layout = QVBoxLayout(self)
-        for widget in (Rows(self.truth).native, self.of_truth, self.estimate, self.blind, self.message, self.residual):
+        scores = (Rows(self.truth).native, self.of_truth, self.estimate, self.blind, self.message)
+        for widget in (*scores, self.contradiction_line, self.contradictions, self.residual):
             self._layout.addWidget(widget)
         self._redrawing = SingleShot(self, REDRAW_MS, self._redraw)
         self._patience = SingleShot(self, PATIENCE_MS, self._show)
@@ -97,7 +100,8 @@ class ScorePanel(QGroupBox):
     @property
     def is_busy(self) -> bool:
         """Whether any frame is being scored, the shown one or others."""
-        return self._background.is_running or self.residual.is_running or self.estimate.is_running
+        boxes = self.residual, self.contradictions
+        return self._background.is_running or self.estimate.is_running or any(box.is_running for box in boxes)
 
     def show_frame(
         self,
@@ -133,7 +137,8 @@ class ScorePanel(QGroupBox):
             return
         self._done.add(index)
         self._background.timeline.renew(index)
-        self.residual.frame_done(index)
+        for box in (self.residual, self.contradictions):
+            box.frame_done(index)
         self.rescore()
 
     def rescore(self) -> None:
@@ -157,7 +162,8 @@ class ScorePanel(QGroupBox):
             self._problem = str(error)
         self.of_truth.setVisible(truth is not None)
         self.blind.setVisible(truth is None and bool(self._done))
-        self.residual.show_frame(source, self._restored, self._index, self._done)
+        for box in (self.residual, self.contradictions):
+            box.show_frame(source, self._restored, self._index, self._done)
         restored = self._restored if self._index in self._done else None
         self.estimate.show_frame(source, restored, self._index, self._previewed)
         self._background.start(comparison, self._index, self._line(), self._done)
@@ -188,6 +194,7 @@ class ScorePanel(QGroupBox):
         """Stop for good."""
         self._background.stop()
         self.residual.stop()
+        self.contradictions.stop()
         self.estimate.stop()
 
     def _connect(self) -> None:
@@ -197,6 +204,7 @@ class ScorePanel(QGroupBox):
         self.truth.changed.connect(self.rescore)
         self.of_truth.aligned.changed.connect(self.rescore)
         self.of_truth.more.changed.connect(self.rescore)
+        self.contradiction_line.worst_asked.connect(self._on_worst_asked)
         CloseGuard(self).closed.connect(self.stop)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.events.theme.connect(self._on_theme)
@@ -248,6 +256,7 @@ class ScorePanel(QGroupBox):
         known = FrameScores(problem=self._problem) if self._problem else timeline.frame(self._index)
         heading, is_whole = "" if self._axis is None else f"Frame {self._index}", not timeline.missing(self._index)
         self.of_truth.show_scores(known, heading, is_whole=is_whole)
+        self.contradiction_line.show_found(known.contradictions)
         self.blind.show_scores(known, _pixel_size(self._input))
         can_be_restored = timeline.comparison is not None and (self.truth.value is not None or bool(self._done))
         is_missing = can_be_restored and self._index not in self._done
@@ -290,6 +299,10 @@ class ScorePanel(QGroupBox):
     def _on_plot_clicked(self, step: int) -> None:
         if self._axis is not None and self._input is not None:
             move_slider(self._viewer, self._input, self._axis.line(self._index)[step])
+
+    def _on_worst_asked(self, y: int, x: int) -> None:
+        if self._restored is not None:
+            look_at(self._viewer, self._restored, self._index, y, x)
 
 
 def _pixel_size(layer: Image | None) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_care_losses.widgets.layers.conversion import AXIS_NAMES, layer_frames
+from napari_care_losses.widgets.restore.preview.visible_region import camera_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -75,6 +76,15 @@ def time_axis(layer: Image) -> TimeAxis | None:
         return TimeAxis(length, stride, plain, is_time=is_time)
     quantity = "time" if is_time else "z" if letter == "Z" else name
     return TimeAxis(length, stride, f"{quantity} ({unit})", float(layer.translate[dimension]), step, is_time)
+
+
+def look_at(viewer: ViewerModel, layer: Image, index: int, y: int, x: int) -> None:
+    """Let the viewer show frame `index` of a layer, a pixel of it in the middle; as `move_slider`."""
+    move_slider(viewer, layer, index)
+    world = layer.data_to_world((*layer_frames(layer).position(index), y, x))
+    first = viewer.dims.ndim - layer.ndim
+    shown = [axis - first for axis in viewer.dims.displayed if axis >= first]
+    camera_of(viewer).center = [float(world[axis]) for axis in shown]
 
 
 def move_slider(viewer: ViewerModel, layer: Image, index: int) -> None:

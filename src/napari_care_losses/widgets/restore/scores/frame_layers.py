@@ -1,4 +1,4 @@
-"""The residual as a layer, what a restoration removed from its input, and the switch that shows it."""
+"""Layers computed from each frame and its restoration, and the switches that show them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.contradictions import RATE, find_contradictions
 from napari_care_losses.evaluation.residual import residual
 from napari_care_losses.images.selection import part_of
 from napari_care_losses.widgets.background.worker import Job
@@ -24,43 +25,54 @@ from napari_care_losses.widgets.layers.restored_layers import KEY, placement_on,
 from napari_care_losses.widgets.shared.form import tooltip
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
     from napari_care_losses.images.frames import Frames
 
-RESIDUAL = "residual"
-"""The kind of these layers in their metadata."""
-
 COLORMAP = "PiYG"
 """Diverging: white where nothing changed."""
 
 LIMIT_PERCENTILE = 99.8
 
+LARGEST_DEVIATION = 10.0
+"""Contrast limit, above and below zero, of places that contradict: in standard deviations of the noise."""
+
+
+@dataclass(frozen=True)
+class FrameLayer:
+    """What such a layer shows."""
+
+    kind: str
+    """In its metadata and name."""
+    title: str
+    help: str
+    """Of its switch."""
+    compute: Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float32]]
+    """From a frame of the input and its restoration (Y, X) to that of the layer."""
+    limit: Callable[[Frames, Frames, int], float]
+    """From both stacks and the number of a frame to the contrast limit, above and below zero."""
+
 
 @dataclass
 class _Shown:
-    """What a residual layer shows; its data read `done`, which grows."""
+    """What a layer is made of; its data read `done`, which grows."""
 
     source: Frames
     restored: Frames
     done: set[int]
 
 
-class ResidualBox(QCheckBox):
-    """Checked while the residual of the restoration is a visible layer."""
+class FrameLayerBox(QCheckBox):
+    """Checked while a layer made of each frame and its restoration is visible."""
 
-    def __init__(self, viewer: ViewerModel) -> None:
-        super().__init__("Show the residual (input minus restored)")
-        self.setToolTip(
-            tooltip(
-                "A layer with what the restoration removed. It should be noise alone: structure in it is lost signal. "
-                "Green is brighter in the input, pink is brighter in the restored image."
-            )
-        )
+    def __init__(self, viewer: ViewerModel, made: FrameLayer) -> None:
+        super().__init__(made.title)
+        self.setToolTip(tooltip(made.help))
         self._viewer = viewer
+        self._made = made
         self._source: Image | None = None
         self._restored: Image | None = None
         self._index = 0
@@ -95,12 +107,12 @@ class ResidualBox(QCheckBox):
     def _layer(self) -> Image | None:
         if self._source is None or self._restored is None:
             return None
-        wanted = _mark(self._source, self._restored)
+        wanted = self._mark(self._source, self._restored)
         images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
         return next((layer for layer in images if layer.metadata.get(KEY) == wanted), None)
 
     def _fill(self, *, renewed: int | None = None) -> None:
-        """Show the stacks as they are now, if their residual is a layer."""
+        """Show the stacks as they are now, if there is a layer of them."""
         layer = self._layer()
         if layer is None or self._source is None or self._restored is None:
             self._sync()
@@ -109,7 +121,7 @@ class ResidualBox(QCheckBox):
         shown = self._shown.get(layer)
         if shown is None or not (_is_same(shown.source, source) and _is_same(shown.restored, restored)):
             shown = _Shown(source, restored, set(self._done))
-            layer.data = residual_stack(_within(source, self._restored), restored, shown.done)
+            layer.data = self._stack(_within(source, self._restored), restored, shown.done)
             self._keep(layer, shown)
         else:
             was_there = self._index in shown.done
@@ -131,17 +143,17 @@ class ResidualBox(QCheckBox):
             frames, of_restored = layer_frames(source), layer_frames(restored)
             nearest = min(self._done, key=lambda index: abs(index - self._index))
             part = _within(frames, restored)
-            self._job.start(lambda: iter([(source, restored, residual_limit(part, of_restored, nearest))]))
+            self._job.start(lambda: iter([(source, restored, self._made.limit(part, of_restored, nearest))]))
 
     def _add(self, source: Image, restored: Image, limit: float) -> None:
         # either may have been removed meanwhile
         if (source, restored) != (self._source, self._restored) or source not in self._viewer.layers:
             return
         frames, of_restored = layer_frames(source), layer_frames(restored)
-        shown, mark = _Shown(frames, of_restored, set(self._done)), _mark(source, restored)
+        shown, mark = _Shown(frames, of_restored, set(self._done)), self._mark(source, restored)
         layer = self._viewer.add_image(
-            residual_stack(_within(frames, restored), of_restored, shown.done),
-            name=f"residual {source.name} ({Path(mark['model']).stem or restored.name})",
+            self._stack(_within(frames, restored), of_restored, shown.done),
+            name=f"{self._made.kind} {source.name} ({Path(mark['model']).stem or restored.name})",
             contrast_limits=(-limit, limit),
             colormap=COLORMAP,
             metadata={KEY: mark},
@@ -160,6 +172,38 @@ class ResidualBox(QCheckBox):
         with QSignalBlocker(self):
             self.setChecked(self._job.is_running or (layer is not None and layer.visible))
 
+    def _mark(self, source: Image, restored: Image) -> dict[str, Any]:
+        model = restored.metadata.get(KEY, {}).get("model", "")
+        mark = {"source": source.unique_id, "model": model, "restored": restored.unique_id, "kind": self._made.kind}
+        return {**mark, "region": region_of(restored)}
+
+    def _stack(self, source: Frames, restored: Frames, done: Collection[int]) -> Any:
+        """Return the layer's data as a lazy dask array of float32, one chunk a frame.
+
+        Frames that are not in `done`, which may grow, are NaN, which napari draws as transparent; so are those that
+        cannot be compared: the scores say why.
+        """
+        import dask.array
+
+        leading, frame_shape = source.leading_shape, source.frame_shape
+
+        def compute(block_id: tuple[int, ...]) -> NDArray[np.float32]:
+            index = int(np.ravel_multi_index(block_id[:-2], leading)) if leading else 0
+            frame = np.full(frame_shape, np.nan, np.float32)
+            if index in done:
+                with suppress(InputError):
+                    frame = self._made.compute(source[index], restored[index])
+            return frame.reshape((1,) * len(leading) + frame_shape)
+
+        return dask.array.map_blocks(
+            compute,
+            chunks=(*((1,) * size for size in leading), *((size,) for size in frame_shape)),
+            dtype=np.float32,
+            meta=np.empty((0,) * len(source.shape), np.float32),
+            # dask would hash all pixels of both stacks for a name
+            name=f"{self._made.kind}-{uuid4().hex}",
+        )
+
 
 def _within(frames: Frames, restored: Image) -> Frames:
     """Return of the input what was restored."""
@@ -171,41 +215,27 @@ def _is_same(one: Frames, other: Frames) -> bool:
     return pixels_of(one.data) is pixels_of(other.data)
 
 
-def residual_stack(source: Frames, restored: Frames, done: Collection[int]) -> Any:
-    """Return input minus restored as a lazy dask array of float32, one chunk a frame; see `residual`.
-
-    Frames that are not in `done`, which may grow, are NaN, which napari draws as transparent; so are those that cannot
-    be compared: the scores say why.
-    """
-    import dask.array
-
-    leading, frame_shape = source.leading_shape, source.frame_shape
-
-    def compute(block_id: tuple[int, ...]) -> NDArray[np.float32]:
-        index = int(np.ravel_multi_index(block_id[:-2], leading)) if leading else 0
-        frame = np.full(frame_shape, np.nan, np.float32)
-        if index in done:
-            with suppress(InputError):
-                frame = residual(source[index], restored[index])
-        return frame.reshape((1,) * len(leading) + frame_shape)
-
-    return dask.array.map_blocks(
-        compute,
-        chunks=(*((1,) * size for size in leading), *((size,) for size in frame_shape)),
-        dtype=np.float32,
-        meta=np.empty((0,) * len(source.shape), np.float32),
-        # dask would hash all pixels of both stacks for a name
-        name=f"{RESIDUAL}-{uuid4().hex}",
-    )
-
-
 def residual_limit(source: Frames, restored: Frames, index: int) -> float:
     """Return the contrast limit, above and below zero, that shows the residual of a frame."""
     limit = float(np.percentile(np.abs(residual(source[index], restored[index])), LIMIT_PERCENTILE))
     return limit if limit > 0 else 1.0
 
 
-def _mark(source: Image, restored: Image) -> dict[str, Any]:
-    model = restored.metadata.get(KEY, {}).get("model", "")
-    mark = {"source": source.unique_id, "model": model, "restored": restored.unique_id, "kind": RESIDUAL}
-    return {**mark, "region": region_of(restored)}
+RESIDUAL = FrameLayer(
+    kind="residual",
+    title="Show the residual (input minus restored)",
+    help="A layer with what the restoration removed. It should be noise alone: structure in it is lost signal. Green "
+    "is brighter in the input, pink is brighter in the restored image.",
+    compute=residual,
+    limit=residual_limit,
+)
+
+CONTRADICTIONS = FrameLayer(
+    kind="contradictions",
+    title="Mark where it contradicts the input",
+    help="A layer with the places at which the restoration removed (green) or invented (pink) more than the noise of "
+    f"the input explains. {RATE:.0%} of what is marked is expected to be false. What is too faint for the noise, or "
+    "much smaller than a few pixels, cannot be found. The colour is the deviation in standard deviations of the noise.",
+    compute=lambda image, restored: find_contradictions(image, restored).marked(),
+    limit=lambda *_: LARGEST_DEVIATION,
+)
