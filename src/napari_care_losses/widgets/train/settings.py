@@ -15,6 +15,7 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.library import free_name
 from napari_care_losses.models.model import STRUCTURE_NAMES, structure_named
 from napari_care_losses.training.parameters import (
+    DEFAULT_NEIGHBOURS,
     DEFAULT_STEPS_PER_EPOCH,
     RECIPES,
     DeviceParameters,
@@ -60,6 +61,8 @@ RECIPE_HELP = (
     "they differ from every recipe."
 )
 
+NEIGHBOURS_OF_MODEL = "The model to start from reads as many."
+
 FIXED_BY_MODEL = "The network is that of the model to start from."
 
 
@@ -74,6 +77,9 @@ class TrainingSettings(QWidget):
 
     changed = Signal()
     """Any setting has changed."""
+
+    neighbours_changed = Signal(int, str)
+    """The number of neighbouring frames or their axis may have changed; both."""
 
     def __init__(self, names_in_use: Callable[[], set[str]], *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -110,6 +116,9 @@ class TrainingSettings(QWidget):
         self.form = ParameterForm(TrainingParameters, apart=("target",))
         # above the images that it asks for
         self.target = self.form.editors["target"]
+        self.neighbours = self.form.editors["neighbours"]
+        # as many before as after
+        self.neighbours.step = 2
         self.loss_note = text_line()
         self.form.set_value(START)
         self.form.editors["budget"].tooltip = tooltip(
@@ -137,6 +146,9 @@ class TrainingSettings(QWidget):
         self.loss.combo.native.activated.connect(lambda _: self._own.add("loss"))
         self.target.changed.connect(lambda _: self._own.add("target"))
         self.target.changed.connect(self._suit_loss)
+        self.target.changed.connect(self._on_target)
+        for name in ("neighbours", "neighbours_along"):
+            self.form.editors[name].changed.connect(lambda _: self._tell_neighbours())
         self.structure.changed.connect(lambda _: self._own.add("structure"))
         self.structure.changed.connect(self._on_kind_changed)
         self.start_from.changed.connect(self._on_start_chosen)
@@ -204,6 +216,16 @@ class TrainingSettings(QWidget):
         self._show_loss_note()
         self.changed.emit()
 
+    def _on_target(self, target: str) -> None:
+        """Follow with the neighbouring frames, where there must be some or none."""
+        if target == "neighbours" and not self.neighbours.value:
+            self.neighbours.value = DEFAULT_NEIGHBOURS
+        elif target == "next":
+            self.neighbours.value = 0
+
+    def _tell_neighbours(self) -> None:
+        self.neighbours_changed.emit(self.neighbours.value, self.form.editors["neighbours_along"].value)
+
     def _set_budget_unit(self) -> None:
         self.form.editors["amount"].unit = UNITS[self.form.editors["budget"].value]
 
@@ -236,11 +258,21 @@ class TrainingSettings(QWidget):
         preset = self.form.editors["preset"]
         preset.enabled = entry is None
         preset.tooltip = tooltip(FIXED_BY_MODEL if entry else TrainingParameters.described()["preset"].help)
+        self._follow_model(0 if entry is None else entry.card.architecture.neighbours)
         fitting, other = (recommended_recipe(from_model=starts) for starts in (entry is not None, entry is None))
         if self.recipe.value == other:
             self.form.set_values(RECIPES[fitting])
             self._show_recipe()
         self.changed.emit()
+
+    def _follow_model(self, number: int) -> None:
+        """Take the neighbouring frames of the model to start from, if it has some."""
+        was_of_model = not self.neighbours.enabled
+        self.neighbours.enabled = not number
+        help = TrainingParameters.described()["neighbours"].help
+        self.neighbours.tooltip = tooltip(NEIGHBOURS_OF_MODEL if number else help)
+        if number or was_of_model:
+            self.neighbours.value = number
 
 
 def disable_choice(combo: ComboBox, choice: str, why: str) -> None:

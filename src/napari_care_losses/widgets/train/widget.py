@@ -89,6 +89,7 @@ class TrainWidget(Panel):
     def _connect(self) -> None:
         self.pairs.changed.connect(self._on_pairs)
         self.settings.target.changed.connect(self.pairs.set_target)
+        self.settings.neighbours_changed.connect(self.pairs.set_neighbours)
         self.settings.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
         self.run_bar.stopped.connect(self._stop)

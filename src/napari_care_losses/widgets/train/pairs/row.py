@@ -83,6 +83,7 @@ class PairRow:
     ) -> None:
         self._on_changed = on_changed
         self.target = target if files is None else files.target
+        self._around: tuple[int, str] = (0, "auto")
         self._files = files
         self._links = Links()
         self.layers: tuple[Image | None, Image | None] = (None, None)
@@ -187,6 +188,13 @@ class PairRow:
             self._files = self._files._replace(target=target)
         self.check()
 
+    def set_neighbours(self, number: int, along: str) -> None:
+        """Learn from so many frames around each frame too, as in `PairSource`. Nobody is told."""
+        self._around = (number, along)
+        if self._files is not None:
+            self._files = self._files._replace(neighbours=number, along=along)
+        self.check()
+
     def release(self) -> None:
         """Disconnect from the layers."""
         self._links.cut()
@@ -203,7 +211,7 @@ class PairRow:
                 if low is None or (high is None and not self.is_alone):
                     raise InputError("Choose a noisy image." if self.is_alone else "Choose a low and a high exposure.")
                 second = None if self.is_alone else layer_frames(high)
-                self.source = PairSource(low.name, layer_frames(low), second, self.target)
+                self.source = PairSource(low.name, layer_frames(low), second, self.target, *self._around)
             if self.source is not None and self.source.is_at_hand:
                 self.shape = check_pair(self.source)
         except InputError as error:

@@ -49,6 +49,7 @@ class PairTable(QWidget):
         self._viewer = viewer
         self.rows: list[PairRow] = []
         self._target = "clean"
+        self._around: tuple[int, str] = (0, "auto")
         self._is_closed = False
         self.folders: FoldersDialog | None = None
         self._checks = LatestJob(parent=self)
@@ -103,6 +104,16 @@ class PairTable(QWidget):
         self._refresh()
         self._check_rows()
         self._suggest()
+
+    def set_neighbours(self, number: int, along: str) -> None:
+        """Learn from so many frames around each frame too, as in `PairSource`: all images are checked anew."""
+        if (number, along) == self._around:
+            return
+        self._around = (number, along)
+        for row in self.rows:
+            row.set_neighbours(number, along)
+        self._refresh()
+        self._check_rows()
 
     def match_by_name(self) -> None:
         """Add the pairs that the viewer's layers form by their names."""
@@ -260,6 +271,8 @@ class PairTable(QWidget):
     def _append(self, rows: Sequence[PairRow]) -> None:
         start = len(self.rows)
         self.rows += rows
+        for row in rows if self._around[0] else ():
+            row.set_neighbours(*self._around)
         self._refresh()
         if rows:
             self.table.setCurrentCell(start, 1)
