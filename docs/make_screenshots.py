@@ -20,6 +20,7 @@ from napari.qt import get_qapp
 from qtpy.QtWidgets import QApplication
 
 import napari_care_losses
+from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ def main() -> None:
     """Take every picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--theme", default="dark", choices=("dark", "light"))
+    parser.add_argument("--only", choices=("fields", "movie"), help="Only the pictures of one of the tutorials.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -51,15 +53,58 @@ def main() -> None:
         viewer = napari.Viewer(show=False)
         viewer.show()
         viewer.window.resize(*SIZE)
-        truth, low = viewer.open_sample(PLUGIN, "actin")
-        viewer.dims.set_current_step(0, 4)
-        restore = _open(viewer, "Restore")
-        _show_preview(viewer, restore, options.out)
-        _show_restoring(viewer, restore, truth, options.out)
-        viewer.window.remove_dock_widget(restore)
-        _show_training(viewer, _open(viewer, "Train"), low, truth, options.out)
-        _show_comparison(viewer, _open(viewer, "Compare"), low, truth, options.out)
+        if options.only != "movie":
+            _show_fields(viewer, options.out)
+        if options.only != "fields":
+            _show_movie(viewer, options.out)
         viewer.close()
+
+
+def _show_fields(viewer: napari.Viewer, out: Path) -> None:
+    truth, low = viewer.open_sample(PLUGIN, "actin")
+    viewer.dims.set_current_step(0, 4)
+    restore = _open(viewer, "Restore")
+    _show_preview(viewer, restore, out)
+    _show_restoring(viewer, restore, truth, out)
+    viewer.window.remove_dock_widget(restore)
+    _show_training(viewer, _open(viewer, "Train"), low, truth, out)
+    compare = _open(viewer, "Compare")
+    _show_comparison(viewer, compare, low, truth, out)
+    viewer.window.remove_dock_widget(compare)
+
+
+def _show_movie(viewer: napari.Viewer, out: Path) -> None:
+    viewer.layers.clear()
+    truth, low = viewer.open_sample(PLUGIN, "dendra")
+    train: TrainWidget = _open(viewer, "Train")
+    train.pairs.rows[0].choose(low, truth)
+    train.start_from.choose("fft-lite-movie")
+    train.form.set_values({"neighbours": 4, "amount": 0.4, "steps_per_epoch": 20})
+    train.run_bar.start_button.click()
+    _wait(lambda: train.run_bar.progress.value() > 700, 300)
+    _take(viewer, out / "train_movie.png")
+    train.run_bar.stop_button.click()
+    _wait(lambda: not train.is_running, 60)
+    viewer.window.remove_dock_widget(train)
+    viewer.layers.clear()
+    # cells that no model has seen, and a truth of hardly any noise
+    conditions = ImagingConditions(high_ms=4000.0)
+    noisy, clean = (
+        viewer.add_image(
+            stack, name=f"dendra {exposure} ms", scale=low.scale, units=low.units, axis_labels=low.axis_labels
+        )
+        for stack, exposure in zip(
+            simulate_movie("dendra", 12, (256, 256), conditions, seed=305), (10, 4000), strict=True
+        )
+    )
+    compare: CompareWidget = _open(viewer, "Compare")
+    compare.settings.image.value = noisy
+    compare.settings.truth.value = clean
+    compare.settings.methods.tick(["fft-lite", "fft-lite-movie"])
+    compare.run_bar.start_button.click()
+    _wait(lambda: not compare.is_running and not compare.is_busy, 300)
+    _take_window(compare, out / "compare_movie.png")
+    viewer.window.remove_dock_widget(compare)
 
 
 def _show_preview(viewer: napari.Viewer, restore: RestoreWidget, out: Path) -> None:
@@ -110,13 +155,15 @@ def _show_comparison(viewer: napari.Viewer, compare: CompareWidget, low: Image, 
     _wait(lambda: not compare.is_running and not compare.is_busy, 300)
     compare.bring_into_view(compare.summary)
     _take(viewer, out / "compare.png")
-    view = compare.view
-    view.resize(*SIZE)
-    view.tabs.setCurrentIndex(2)
+    compare.view.tabs.setCurrentIndex(2)
+    _take_window(compare, out / "compare_window.png")
+
+
+def _take_window(compare: CompareWidget, out: Path) -> None:
+    compare.view.resize(*SIZE)
     _wait(lambda: not compare.is_busy, 60)
-    path = out / "compare_window.png"
-    view.grab().save(str(path))
-    print(path)
+    compare.view.grab().save(str(out))
+    print(out)
 
 
 def _register() -> None:
