@@ -6,14 +6,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_care_losses.comparison.compare import INPUT, Compared, compare
 from napari_care_losses.widgets.layers.conversion import comparable_limits, new_array, placement
 from napari_care_losses.widgets.layers.restored_layers import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
-    import numpy as np
     from napari.components import Dims, ViewerModel
     from napari.layers import Image
     from numpy.typing import NDArray
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 TRUTH = "truth"
 """Name of the ground truth's panel; that of the input is `INPUT`."""
+
+DISAGREEMENT = "disagreement"
+"""Name of the array that tells how far the models disagree."""
 
 TITLES = {INPUT: "Input", TRUTH: "Ground truth"}
 
@@ -134,8 +138,7 @@ class ComparisonResults:
             array = self._arrays.get(method.name)
             if array is None:
                 continue
-            is_one = array.shape != self.plan.frames.shape
-            place = (*self.plan.frames.position(self.plan.indices[0]), 0, 0) if is_one else ()
+            place = self._place(array)
             shown = next(iter(self._done[method.name]))
             viewer.add_image(
                 array,
@@ -146,6 +149,48 @@ class ComparisonResults:
                 metadata={KEY: {"source": source.unique_id, "kind": "compared"}},
                 **placement(source, place),
             )
+
+    def disagreements(self) -> Iterator[None]:
+        """Compute how far the models disagree in every frame restored by all of them, or one model given it flipped."""
+        # imported here, in the background: torch takes seconds
+        from napari_care_losses.comparison.disagreement import disagreement, flip_disagreement
+        from napari_care_losses.models.model import load_model
+
+        plan, indices = self.plan, self.frames_done()
+        models = [method for method in plan.methods if method.model is not None]
+        if len(models) > 1:
+            for index in indices:
+                images = [self.image(method.name, index) for method in models]
+                self.keep(DISAGREEMENT, index, disagreement(plan.frames[index], images))
+                yield
+            return
+        parameters = models[0].parameters or plan.parameters
+        for step in flip_disagreement(plan.frames, load_model(models[0].model), parameters, indices=indices):
+            if step is not None:
+                self.keep(DISAGREEMENT, *step)
+            yield
+
+    def add_disagreement(self, viewer: ViewerModel) -> None:
+        """Add what `disagreements` computed to the viewer, exactly on the input; frames not compared are 0."""
+        array, source = self._arrays[DISAGREEMENT], self.plan.source
+        models = [method.name for method in self.plan.methods if method.model is not None]
+        what = f"of {len(models)} models" if len(models) > 1 else f"of flips, {models[0]}"
+        place = self._place(array)
+        shown = array[self._position(self.frames_done()[0])]
+        viewer.add_image(
+            array,
+            name=f"disagreement {source.name} ({what})",
+            contrast_limits=(0, max(float(np.percentile(shown, 99.8)), np.finfo(np.float32).tiny)),
+            colormap="magma",
+            rgb=False,
+            metadata={KEY: {"source": source.unique_id, "kind": DISAGREEMENT}},
+            **placement(source, place),
+        )
+
+    def _place(self, array: NDArray[np.float32]) -> tuple[int, ...]:
+        """Return where the first pixel of an array lies in the input."""
+        is_one = array.shape != self.plan.frames.shape
+        return (*self.plan.frames.position(self.plan.indices[0]), 0, 0) if is_one else ()
 
     def keep(self, name: str, index: int, image: NDArray[np.float32]) -> None:
         """Keep a restored frame."""

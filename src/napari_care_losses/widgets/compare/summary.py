@@ -30,6 +30,13 @@ WITHOUT_TRUTH = (
 """What the table is of then, and what to look at besides."""
 
 
+DISAGREEMENT_HELP = (
+    "Add a layer with the standard deviation of the models' restorations in every pixel, each first brought to the "
+    "input's brightness. Of a single model, that of four restorations: of the frame as it is, and flipped along Y, X "
+    "and both. Where it is large, do not trust details; where it is small, all may still be wrong alike."
+)
+
+
 class ComparisonSummary(QGroupBox):
     """The result box; hidden until there is a comparison."""
 
@@ -37,6 +44,7 @@ class ComparisonSummary(QGroupBox):
     copy_asked = Signal()
     layers_asked = Signal()
     export_asked = Signal()
+    disagreement_asked = Signal()
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__("Result", parent)
@@ -50,9 +58,11 @@ class ComparisonSummary(QGroupBox):
         self.export = push_button("Export report…", report, self.export_asked.emit)
         self.copy = push_button("Copy table", f"{table}, for a spreadsheet.", self.copy_asked.emit)
         self.layers = push_button("Add as layers", "Put every restored stack into the viewer.", self.layers_asked.emit)
+        self.disagreement = push_button("Add disagreement", DISAGREEMENT_HELP, self.disagreement_asked.emit)
         buttons = QGridLayout()
         for place, button in enumerate((self.panels, self.export, self.copy, self.layers)):
             buttons.addWidget(button, *divmod(place, 2))
+        buttons.addWidget(self.disagreement, 2, 1)
         parts = self.table, self.more.native, self.about, buttons, self.reason
         arrange(QVBoxLayout(self), *parts, spacing=6, margins=(2, 4, 2, 4))
         self.clear()
@@ -88,6 +98,8 @@ class ComparisonSummary(QGroupBox):
         self.copy.setEnabled(has_scores)
         self.layers.setEnabled(is_there and not is_running and has_layer)
         self.export.setEnabled(is_there and not is_exporting)
+        has_model = results is not None and any(method.model is not None for method in results.plan.methods)
+        self.disagreement.setEnabled(self.layers.isEnabled() and has_model and not is_exporting)
         reasons = []
         if not is_there:
             reasons = ["No frame has been restored by every method yet."] if is_running else ["Nothing was restored."]

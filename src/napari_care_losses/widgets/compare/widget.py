@@ -38,10 +38,12 @@ class CompareWidget(Panel):
     def __init__(self, napari_viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(napari_viewer, parent=parent)
         self.results: ComparisonResults | None = None
+        self._disagreed: ComparisonResults | None = None
         self._rows: list[Row] = []
         self._clock = Clock()
         self.view: ComparisonView | None = None
         self._job, self._exporting = Job(parent=self, uses_torch=True), Job(parent=self)
+        self._disagreeing = Job(parent=self, uses_torch=True)
         self._summing = LatestJob(parent=self, delay_ms=SUMMARY_MS)
         self._scrolling = SingleShot(self, 0, lambda: self.bring_into_view(self.summary))
         # many layers may go at once
@@ -58,7 +60,12 @@ class CompareWidget(Panel):
     @property
     def is_busy(self) -> bool:
         """Whether a comparison, its table or its report is being made."""
-        return self._job.is_running or self._summing.is_running or self._exporting.is_running
+        return (
+            self._job.is_running
+            or self._summing.is_running
+            or self._exporting.is_running
+            or self._disagreeing.is_running
+        )
 
     def _build(self) -> None:
         self.settings = ComparisonSettings(self._viewer)
@@ -82,6 +89,9 @@ class CompareWidget(Panel):
         self.summary.copy_asked.connect(self._copy)
         self.summary.layers_asked.connect(lambda: self.results.add_layers(self._viewer))
         self.summary.export_asked.connect(self._ask_for_file)
+        self.summary.disagreement_asked.connect(self._start_disagreeing)
+        self._disagreeing.failed.connect(lambda error: self.run_bar.say(f"No disagreement was computed: {error}"))
+        self._disagreeing.finished.connect(self._on_disagreement)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.run_bar.say(f"Failed: {error}"))
         self._job.finished.connect(self._on_finished)
@@ -106,7 +116,7 @@ class CompareWidget(Panel):
         self.summary.set_state(
             results,
             is_running=self._job.is_running,
-            is_exporting=self._exporting.is_running,
+            is_exporting=self._exporting.is_running or self._disagreeing.is_running,
             has_layer=results is not None and results.plan.source in self._viewer.layers,
         )
 
@@ -205,6 +215,20 @@ class CompareWidget(Panel):
         QApplication.clipboard().setText(table_text(self._rows))
         self.run_bar.say("Table copied: paste it into a spreadsheet.")
 
+    def _start_disagreeing(self) -> None:
+        results = self.results
+        self.run_bar.say("Computing how far the restorations disagree…")
+        self._disagreed = results
+        self._disagreeing.start(results.disagreements, title=f"Disagreement on {results.plan.source.name}")
+        self._update()
+
+    def _on_disagreement(self, outcome: Outcome) -> None:
+        results = self._disagreed
+        if outcome is Outcome.DONE and results is self.results and results.plan.source in self._viewer.layers:
+            results.add_disagreement(self._viewer)
+            self.run_bar.say("Disagreement added as a layer.")
+        self._update()
+
     def _ask_for_file(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Export report", "comparison.html", "Web pages (*.html)")
         if name:
@@ -250,7 +274,7 @@ class CompareWidget(Panel):
             self._on_summary(self._rows)
 
     def _on_closed(self) -> None:
-        for job in (self._job, self._exporting):
+        for job in (self._job, self._exporting, self._disagreeing):
             job.stop()
         self._summing.cancel()
         if self.view is not None:
