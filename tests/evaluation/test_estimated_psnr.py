@@ -89,6 +89,19 @@ def test_the_best_of_several_is_told_though_the_psnr_of_each_is_uncertain() -> N
     assert max(unsure) < 0.5
 
 
+def test_an_estimate_takes_three_restorations_and_two_where_several_are_compared() -> None:
+    calls: list[int] = []
+
+    def restore(frame: np.ndarray) -> np.ndarray:
+        calls.append(frame.size)
+        return blurred(frame)
+
+    estimate_psnr(truth(), restore, NOISE["even"])
+    assert len(calls) == 3
+    PsnrEstimator(truth(), NOISE["even"], probes=1).measure(restore)
+    assert len(calls) == 5
+
+
 def test_the_best_blur_is_found_without_the_truth() -> None:
     clean = truth()
     noisy = clean + NOISE["photons"].draw(clean, np.random.default_rng(1))

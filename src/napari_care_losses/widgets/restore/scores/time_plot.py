@@ -66,8 +66,7 @@ class TimePlot(QWidget):
         self.plot.scene().sigMouseClicked.connect(self._on_clicked)
         self.means = text_line()
         header = QHBoxLayout()
-        header.addWidget(self.quantity.native)
-        header.addStretch(1)
+        header.addWidget(self.quantity.native, 1)
         for label in self.legend.values():
             header.addWidget(label)
         arrange(QVBoxLayout(self), header, self.plot, self.means, spacing=2)
