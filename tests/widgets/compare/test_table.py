@@ -8,6 +8,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 from fixtures.compare_widget import add_pair, press_compare
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_care_losses.comparison.baselines import restore_with
@@ -129,6 +130,7 @@ def test_without_a_truth_the_resolution_of_each_image_is_shown(viewer, open_widg
         fmean(measured)
     )
     assert not any(table.item(row, 1).font().bold() for row in range(3))
+    assert table.horizontalScrollBarPolicy() == Qt.ScrollBarPolicy.ScrollBarAlwaysOn
     assert widget.summary.copy.isEnabled()
     assert widget.summary.export.isEnabled()
     assert set(widget.view.grid.images()) == {INPUT, "TV", "NL-means"}

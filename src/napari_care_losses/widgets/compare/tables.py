@@ -66,10 +66,12 @@ class SummaryTable(_ScoreTable):
         self._is_all = is_all
         for column, name in enumerate(self._names, 1):
             self.setColumnHidden(column, not (is_all or is_shown_first(name)))
+        # the titles of those are long
+        is_wide = is_all or any(name in SINGLE_IMAGE_SCORES for name in self._names)
         policy = Qt.ScrollBarPolicy
-        self.setHorizontalScrollBarPolicy(policy.ScrollBarAlwaysOn if is_all else policy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(policy.ScrollBarAlwaysOn if is_wide else policy.ScrollBarAlwaysOff)
         mode = QHeaderView.ResizeMode
-        self.horizontalHeader().setSectionResizeMode(0, mode.ResizeToContents if is_all else mode.Stretch)
+        self.horizontalHeader().setSectionResizeMode(0, mode.ResizeToContents if is_wide else mode.Stretch)
         self._fit_height()
 
     def show_rows(self, rows: Sequence[Row], *, reference: str, colours: Mapping[str, str]) -> None:
