@@ -58,8 +58,8 @@ def test_an_array_is_saved_in_one_call_in_its_own_type(tmp_path, suffix) -> None
     saved = read_stack(str(tmp_path / f"a.{suffix}"))
     assert (saved.axes, saved.dtype, saved.calibration.pixel_size) == ("ZYX", np.uint16, (0.1, 0.2))
     assert np.array_equal(np.stack(list(saved)), stack)
-    assert save_stack(tmp_path / f"a.{suffix}", stack, dtype="uint8") == 0
-    assert read_stack(tmp_path / f"a.{suffix}").dtype == np.uint8
+    assert save_stack(tmp_path / f"b.{suffix}", stack, dtype="uint8") == 0
+    assert read_stack(tmp_path / f"b.{suffix}").dtype == np.uint8
 
 
 def test_another_pixel_type_is_refused(tmp_path) -> None:

@@ -252,9 +252,8 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     assert load_model(path).digest() == old.digest()
 
 
-def test_an_error_of_the_format_s_own_writer_is_an_output_error(tmp_path):
-    """The library raises an error that is no OSError, here because the temporary name is too long."""
-    with pytest.raises(OutputError, match="cannot be written"):
+def test_a_name_too_long_for_what_is_written_beside_it_is_refused(tmp_path):
+    with pytest.raises(InputError, match="too long: at most"):
         make_model().save(tmp_path / ("m" * 250))
     assert list(tmp_path.iterdir()) == []
 
