@@ -20,7 +20,8 @@ from napari.qt import get_qapp
 from qtpy.QtWidgets import QApplication
 
 import napari_care_losses
-from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie
+from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pairs
+from napari_care_losses.training.plans import adapt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def main() -> None:
     """Take every picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--theme", default="dark", choices=("dark", "light"))
-    parser.add_argument("--only", choices=("fields", "movie"), help="Only the pictures of one of the tutorials.")
+    parser.add_argument("--only", choices=tuple(PAGES), help="Only the pictures of one of the tutorials.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -53,10 +54,10 @@ def main() -> None:
         viewer = napari.Viewer(show=False)
         viewer.show()
         viewer.window.resize(*SIZE)
-        if options.only != "movie":
-            _show_fields(viewer, options.out)
-        if options.only != "fields":
-            _show_movie(viewer, options.out)
+        for name, show in PAGES.items():
+            if options.only in (None, name):
+                viewer.layers.clear()
+                show(viewer, options.out)
         viewer.close()
 
 
@@ -74,7 +75,6 @@ def _show_fields(viewer: napari.Viewer, out: Path) -> None:
 
 
 def _show_movie(viewer: napari.Viewer, out: Path) -> None:
-    viewer.layers.clear()
     truth, low = viewer.open_sample(PLUGIN, "dendra")
     train: TrainWidget = _open(viewer, "Train")
     train.pairs.rows[0].choose(low, truth)
@@ -105,6 +105,14 @@ def _show_movie(viewer: napari.Viewer, out: Path) -> None:
     _wait(lambda: not compare.is_running and not compare.is_busy, 300)
     _take_window(compare, out / "compare_movie.png")
     viewer.window.remove_dock_widget(compare)
+
+
+def _show_without_clean(viewer: napari.Viewer, out: Path) -> None:
+    viewer.add_image(simulate_pairs("mitochondria", 6, (256, 256), seed=1)[0], name="cells 10 ms")
+    _show_training_without_clean(viewer, _open(viewer, "Train"), out)
+    restore = _open(viewer, "Restore")
+    _show_adapting(viewer, restore, out)
+    viewer.window.remove_dock_widget(restore)
 
 
 def _show_preview(viewer: napari.Viewer, restore: RestoreWidget, out: Path) -> None:
@@ -166,6 +174,30 @@ def _take_window(compare: CompareWidget, out: Path) -> None:
     print(out)
 
 
+def _show_training_without_clean(viewer: napari.Viewer, train: TrainWidget, out: Path) -> None:
+    _wait(lambda: train.pairs.rows[0].is_examined and train.run_bar.start_button.isEnabled(), 60)
+    train.start_from.choose("fft-lite")
+    _take(viewer, out / "without_clean_form.png")
+    train.form.set_values({"budget": "steps", "amount": 120, "steps_per_epoch": 20})
+    train.run_bar.start_button.click()
+    _wait(lambda: train.run_bar.progress.value() > 700, 300)
+    _take(viewer, out / "without_clean_running.png")
+    train.run_bar.stop_button.click()
+    _wait(lambda: not train.is_running, 60)
+    viewer.window.remove_dock_widget(train)
+
+
+def _show_adapting(viewer: napari.Viewer, restore: RestoreWidget, out: Path) -> None:
+    adapt.BUDGET.update(budget="steps", amount=120)
+    restore.model.choose("fft-lite")
+    restore.adapt.run_bar.start_button.click()
+    _wait(lambda: restore.adapt.has_result and not restore.adapt.is_estimating, 300)
+    for button in (restore.adapt.before, restore.adapt.after):
+        button.click()
+        _wait(lambda: restore.preview.layer is not None and not restore.preview.is_running, 60)
+        _take(viewer, out / f"adapt_{button.text().lower()}.png")
+
+
 def _register() -> None:
     """Make the plugin known to napari where it is not installed."""
     manager = npe2.PluginManager.instance()
@@ -198,6 +230,9 @@ def _take(viewer: napari.Viewer, out: Path) -> None:
     viewer.screenshot(out, canvas_only=False, flash=False)
     print(out)
 
+
+PAGES = {"fields": _show_fields, "movie": _show_movie, "without_clean": _show_without_clean}
+"""What takes the pictures of each tutorial."""
 
 if __name__ == "__main__":
     main()

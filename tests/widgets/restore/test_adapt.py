@@ -14,10 +14,13 @@ from fixtures.restore_widget import entry, press_restore
 from qtpy.QtCore import Qt
 from scipy.ndimage import gaussian_filter
 
+from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 from napari_care_losses.training.plans import adapt
+from napari_care_losses.widgets.restore.adapt.panel import estimate_text
+from napari_care_losses.widgets.restore.adapt.work import Estimates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,6 +124,21 @@ def test_stop_shows_the_best_so_far(widget, monkeypatch, qtbot) -> None:
     qtbot.waitUntil(lambda: not panel.is_running, timeout=120_000)
     assert panel.has_result
     assert panel.comparison.isVisibleTo(panel)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ((0.7, 0.2), (0.0, 0.0), "Adapting gains about 0.7 dB."),
+        ((0.0, 0.0), (1.2, 0.2), "Adapting loses about 1.2 dB."),
+        ((0.1, 0.2), (0.0, 0.0), "They do not differ clearly: compare by eye."),
+    ],
+)
+def test_a_gain_is_told_where_it_is_sure(before, after, said) -> None:
+    found = tuple(EstimatedPsnr(30.0, 1.0, *behind) for behind in (before, after))
+    text = estimate_text(Estimates(4, found)).replace("\N{NO-BREAK SPACE}", " ")
+    assert text == f"PSNR of frame 4, estimated: before 30 dB (29 to 31), after 30 dB (29 to 31). {said}"
+    assert estimate_text(Estimates(4, (), "It is too small.")) == "It is too small. Compare by eye."
 
 
 @pytest.mark.parametrize("when", ["running", "ended"])

@@ -37,8 +37,8 @@ KEEP_HELP = "Put the adapted model into your library and choose it above."
 DISCARD_HELP = "Delete the adapted model."
 ESTIMATE_HELP = (
     "How close the shown frame comes to the truth with each model, estimated without one; in most images the true "
-    "value lies in the interval. Both intervals share most of their error. A detail that was invented or lost hardly "
-    "changes the estimate: look at both."
+    "value lies in the interval. The difference is surer than either, for both are estimated from the same noise. A "
+    "detail that was invented or lost hardly changes the estimate: look at both."
 )
 PENDING = "Keep or discard the adapted model first."
 
@@ -174,7 +174,7 @@ class AdaptPanel(JobPanel):
         self._what = f"{entry.path.stem} to {layer.name}"
         channels = frames.leading_shape[frames.axes.index("C")] if "C" in frames.axes else 1
         if channels > 1:
-            self._what += f" (channel {frames.channel(index)} of 0 to {channels - 1})"
+            self._what += f" (channel {frames.channel(index)} alone)"
         self.run_bar.say("Reading the frames…")
         self._job.start(adaptation.run, title=f"Adapting {self._what}", fraction=_fraction)
 
@@ -271,15 +271,15 @@ class AdaptPanel(JobPanel):
 
 def estimate_text(estimates: Estimates) -> str:
     """Return the estimated PSNR before and after in words."""
-    reasons = [found for found in estimates.found if isinstance(found, str)]
-    if reasons:
-        return f"{reasons[0]} Compare by eye."
-    before, after = (
-        f"{found.psnr:.1f}\N{NO-BREAK SPACE}dB ({found.interval()})"
-        for found in estimates.found
-        if not isinstance(found, str)
-    )
-    return f"PSNR of frame {estimates.index}, estimated: before {before}, after {after}."
+    if estimates.problem:
+        return f"{estimates.problem} Compare by eye."
+    before, after = estimates.found
+    words = [f"{found.psnr:.0f}\N{NO-BREAK SPACE}dB ({found.interval()})" for found in (before, after)]
+    said = f"PSNR of frame {estimates.index}, estimated: before {words[0]}, after {words[1]}."
+    gain, uncertainty = before.behind - after.behind, max(before.behind_uncertainty, after.behind_uncertainty)
+    if abs(gain) <= uncertainty:
+        return f"{said} They do not differ clearly: compare by eye."
+    return f"{said} Adapting {'gains' if gain > 0 else 'loses'} about {abs(gain):.1f}\N{NO-BREAK SPACE}dB."
 
 
 def _fraction(report: object) -> float | None:

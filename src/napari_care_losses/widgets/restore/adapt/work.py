@@ -77,11 +77,12 @@ class Adaptation:
 
 
 class Estimates(NamedTuple):
-    """The estimated PSNR of one frame by several models."""
+    """The estimated PSNR of one frame before and after."""
 
     index: int
-    found: tuple[EstimatedPsnr | str, ...]
-    """Of each model, or why it cannot be told."""
+    found: tuple[EstimatedPsnr, ...]
+    problem: str = ""
+    """Why it cannot be told."""
 
 
 def estimated(
@@ -91,18 +92,21 @@ def estimated(
     from napari_care_losses.compute.steps import Steps
     from napari_care_losses.restoration.correlated_noise import choose_treatment
     from napari_care_losses.restoration.ranges import estimate_ranges
-    from napari_care_losses.restoration.window_psnr import estimate_window_psnr
+    from napari_care_losses.restoration.window_psnr import PsnrWindow
 
-    found: list[EstimatedPsnr | str] = []
-    for path in paths:
-        try:
+    window, measured = None, []
+    try:
+        for path in paths:
             model = load_model(path)
             treatment = choose_treatment(frames, model.card, parameters)
             sampling = Steps(estimate_ranges(frames, parameters, model.card.normalization))
             for _ in sampling:
                 yield None
-            found.append(estimate_window_psnr(frames, index, model, parameters, sampling.result, treatment))
-        except CareError as error:
-            found.append(str(error))
-        yield None
-    yield Estimates(index, tuple(found))
+            # one window and one noise for both: their difference is surer than either
+            window = window or PsnrWindow(frames, index, parameters, sampling.result)
+            measured.append(window.measure(model, parameters, sampling.result, treatment))
+            yield None
+        assert window is not None
+        yield Estimates(index, tuple(window.estimator.estimates(measured)))
+    except CareError as error:
+        yield Estimates(index, (), str(error))
