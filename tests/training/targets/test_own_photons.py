@@ -100,6 +100,14 @@ def test_correlated_noise_is_refused_with_what_to_do():
     OwnPhotons().check([Pair(recorded(light(), seed=1), None, "a"), pair, Pair(recorded(light()), None, "b")])
 
 
+def test_noise_of_lines_is_refused_with_the_target_that_hides_them():
+    rows = np.random.default_rng(0).normal(0, 60, (SIZE, 1))
+    image = recorded(20 * light()) + rows
+    for pair, which in ((Pair(image, None, "scan"), "rows"), (Pair(image.T, None, "scan"), "columns")):
+        with pytest.raises(InputError, match=rf"along {which}.*'blind_spots', which hides whole {which}"):
+            OwnPhotons().check([pair])
+
+
 def test_offsets_of_rows_count_as_correlated_noise():
     assert NoiseModel(least=1.0).neighbour_correlations == (0, 0)
     assert NoiseModel(least=1.0, rows=3.0).neighbour_correlations == (0, pytest.approx(0.75))

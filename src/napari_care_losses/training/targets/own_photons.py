@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_care_losses.images.checks import countable
 from napari_care_losses.images.noise.estimate import estimate_noise
-from napari_care_losses.images.noise.photons import AROUND, draw_photons, light_around, read_noise_of
+from napari_care_losses.images.noise.photons import draw_photons, light_around, read_noise_of
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.training.targets.base import (
     LEAST_CORRELATED,
@@ -40,8 +40,9 @@ LEAST_READ_NOISE = 0.25
 """Variance of the read noise, in photons squared, below which it is not told from the photons: gains that vary from
 photon to photon, as of EMCCDs, would be taken for it."""
 
-MARGIN = int(4 * AROUND)
-"""Pixels beside a patch from which the light in it is known."""
+MARGIN, WIDE = 12, 6.0
+"""Pixels beside a patch from which what lies around its pixels is known; sigma in pixels of the Gaussian by which
+levels below black are spread, so wide that the noise of none is seen in it."""
 
 MOST, LEAST_NOISE = 1e8, 1e-6
 """Photons of a pixel that no camera counts; noise relative to an image's contrast that is none."""
@@ -122,6 +123,8 @@ class PhotonSplit:
         self, top: int, left: int, rng: np.random.Generator, *, augmented: bool
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return an input and a target patch (Y, X)."""
+        from scipy.ndimage import gaussian_filter
+
         around = tuple(slice(max(0, start - MARGIN), start + self._size + MARGIN) for start in (top, left))
         patch = tuple(slice(min(start, MARGIN), min(start, MARGIN) + self._size) for start in (top, left))
         levels = (self._image[around].astype(np.float64) - self._black) / self._gain
@@ -134,7 +137,8 @@ class PhotonSplit:
             given_rest = share * rest + deviation * rng.standard_normal(rest.shape)
         else:
             # what lies below black is taken from all around, so that no pixel shows its own in both
-            rest, levels = light_around(np.minimum(levels, 0))[patch], np.maximum(levels[patch], 0)
+            below = gaussian_filter(np.minimum(levels, 0), WIDE, truncate=MARGIN / WIDE)
+            rest, levels = below[patch], np.maximum(levels[patch], 0)
             # rounded at random, so that their mean stays
             count = np.floor(levels + rng.random(levels.shape))
             given_rest = share * rest
