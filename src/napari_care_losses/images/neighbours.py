@@ -149,6 +149,13 @@ class NeighbourReader:
     InputError
         If the stack has no such neighbours.
 
+    Attributes
+    ----------
+    count : int
+        As given.
+    axis : str
+        T or Z; empty without neighbours.
+
     Examples
     --------
     >>> from napari_care_losses.images.frames import Frames
@@ -158,7 +165,7 @@ class NeighbourReader:
     """
 
     def __init__(self, frames: Frames, count: int, along: str = "auto", repairs: Repairs = NO_REPAIRS) -> None:
-        self._frames, self._count, self._repairs = frames, count, repairs
+        self._frames, self.count, self._repairs = frames, count, repairs
         self._whole = frames.whole()
         self.axis = neighbour_axis(frames, along) if count else ""
         self._kept: OrderedDict[int, tuple[NDArray[Any], UsableFrame]] = OrderedDict()
@@ -166,13 +173,13 @@ class NeighbourReader:
 
     def read(self, index: int) -> FrameRead:
         """Return a frame, counted in the selection; raises `InputError` if it or a neighbour cannot be read or used."""
-        if not self._count:
+        if not self.count:
             return FrameRead(*self._checked(self._frames, index))
-        numbers = neighbour_indices(self._frames, index, self._count, self.axis)
-        half = self._count // 2
+        numbers = neighbour_indices(self._frames, index, self.count, self.axis)
+        half = self.count // 2
         with self._lock:
             found = {number: self._once(number) for number in dict.fromkeys(numbers)}
-            while len(self._kept) > 2 * (self._count + 1):
+            while len(self._kept) > 2 * (self.count + 1):
                 self._kept.popitem(last=False)
         source, usable = found[numbers[half]]
         before, after = (

@@ -46,6 +46,9 @@ Frames are padded to multiples of the network's block, at which tiles start too,
 _COPIES = 5
 """How many copies of a frame, in float32, reading it takes at most."""
 
+_COPIES_OF_NEIGHBOUR = 4
+"""How many each neighbour adds: two runs are kept, and it is normalised and padded."""
+
 
 @dataclass(frozen=True)
 class RestoredFrame:
@@ -88,7 +91,7 @@ def read_inputs(
     Raises `InputError` if one cannot be restored, `ComputeError` if there is no memory for it.
     """
     for index in indices:
-        require_memory_for_frame(*frames.frame_shape)
+        require_memory_for_frame(*frames.frame_shape, neighbours=reader.count)
         read = reader.read(index)
         usable = read.usable
         grey_levels = ranges.of(index, usable.inside)
@@ -98,12 +101,13 @@ def read_inputs(
         yield Input(index, grey_levels, image, channels, read.source, usable.outside, remarks)
 
 
-def require_memory_for_frame(height: int, width: int) -> None:
-    """Raise `ComputeError` unless there is memory to read and normalise a frame.
+def require_memory_for_frame(height: int, width: int, *, neighbours: int = 0) -> None:
+    """Raise `ComputeError` unless there is memory to read and normalise a frame, and its neighbours.
 
     NumPy crashes where it finds none for the small buffers of an operation: it says so without Python's lock.
     """
-    require_memory(_COPIES * 4 * height * width, f"reading a frame of {height} x {width} px", "crop the image")
+    copies = _COPIES + _COPIES_OF_NEIGHBOUR * neighbours
+    require_memory(copies * 4 * height * width, f"reading a frame of {height} x {width} px", "crop the image")
 
 
 class FrameRestorer:
