@@ -19,7 +19,7 @@ from baselines import sets
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.contradictions import RATE, find_contradictions
+from napari_care_losses.evaluation.without_truth.contradictions import RATE, find_contradictions
 from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.noise.model import NoiseModel
 from napari_care_losses.models.library import find_model

@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 
 from napari_care_losses.comparison.baselines import restore_with
 from napari_care_losses.evaluation.metrics import align
-from napari_care_losses.evaluation.residual import flicker, region_means, residual, structure_left
+from napari_care_losses.evaluation.without_truth.residual import flicker, region_means, residual, structure_left
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.tiff_reader import read_tiff
 from napari_care_losses.models.library import find_model

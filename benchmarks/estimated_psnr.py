@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr
     from napari_care_losses.models.model import Model
 
     Pairs = list[tuple[NDArray[Any], NDArray[Any]]]

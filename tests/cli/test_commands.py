@@ -15,9 +15,9 @@ from fixtures.cli_runs import in_a_process, save_model, status_of, write
 from fixtures.random_models import needs_openvino
 from scipy import ndimage
 
-from napari_care_losses.evaluation.contradictions import find_contradictions
 from napari_care_losses.evaluation.metrics import score
-from napari_care_losses.evaluation.single_image import measure_image
+from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
+from napari_care_losses.evaluation.without_truth.single_image import measure_image
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.io.untrusted_files import nan_as_null
 from napari_care_losses.models.architecture import Architecture

@@ -11,8 +11,8 @@ from fixtures.random_models import TINY, Spy, bundled_model, image_of, make_mode
 from napari_care_losses.comparison.baselines import restore_with
 from napari_care_losses.comparison.compare import INPUT, Method, compare
 from napari_care_losses.errors import InputError, ModelFileError
-from napari_care_losses.evaluation.single_image import measure_image
 from napari_care_losses.evaluation.stack_scores import evaluate
+from napari_care_losses.evaluation.without_truth.single_image import measure_image
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.restoration.engines import base as engines
 from napari_care_losses.restoration.parameters import RestorationParameters

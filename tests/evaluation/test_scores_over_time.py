@@ -6,7 +6,6 @@ import weakref
 import numpy as np
 import pytest
 
-from napari_care_losses.evaluation.contradictions import find_contradictions
 from napari_care_losses.evaluation.frame_scores import (
     INPUT,
     MEANS,
@@ -18,10 +17,11 @@ from napari_care_losses.evaluation.frame_scores import (
     score_frame,
 )
 from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS, grey_levels, score
-from napari_care_losses.evaluation.residual import flicker, region_means, structure_left
 from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
-from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS
 from napari_care_losses.evaluation.uncertainty import coverage
+from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
+from napari_care_losses.evaluation.without_truth.residual import flicker, region_means, structure_left
+from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_METRICS
 from napari_care_losses.images.frames import Frames
 
 SHAPE = (6, 40, 48)

@@ -26,7 +26,7 @@ from napari_care_losses.simulation.pairs_and_movies import simulate_pair
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr
 
 
 @pytest.fixture(scope="module")

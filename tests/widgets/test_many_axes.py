@@ -11,7 +11,7 @@ from fixtures.preview_layers import look_at
 from fixtures.restore_widget import entry, press_restore
 
 from napari_care_losses.comparison.baselines import restore_with
-from napari_care_losses.evaluation.residual import residual
+from napari_care_losses.evaluation.without_truth.residual import residual
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.stacks import read_stack, save_stack
 from napari_care_losses.models.model import load_model

@@ -28,10 +28,10 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Score stacks against their ground truth, or measure them without one."""
-    from napari_care_losses.evaluation.contradictions import CONTRADICTION_SCORES
     from napari_care_losses.evaluation.metrics import METRICS
-    from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES
     from napari_care_losses.evaluation.stack_scores import add_contradictions, evaluate, measure
+    from napari_care_losses.evaluation.without_truth.contradictions import CONTRADICTION_SCORES
+    from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_SCORES
     from napari_care_losses.images.axes import check_distinct, in_axes_of, truth_of
     from napari_care_losses.io.stacks import read_stack
     from napari_care_losses.io.untrusted_files import nan_as_null

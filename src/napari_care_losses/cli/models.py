@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from napari_care_losses.errors import ForeignProgram
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr
     from napari_care_losses.restoration.rank_models import RankedModel
 
 
@@ -68,7 +68,7 @@ def run_models(options: argparse.Namespace) -> None:
 
 def _estimated(ranked: RankedModel) -> dict[str, Any]:
     """Return an estimate, or why there is none, as plain values."""
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr
 
     found = ranked.estimate
     values = dict.fromkeys(EstimatedPsnr._fields) if found is None else found._asdict()

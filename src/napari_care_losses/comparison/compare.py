@@ -15,7 +15,7 @@ from napari_care_losses.compute.memory import free_memory
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import grey_levels, scale_truth, score
-from napari_care_losses.evaluation.single_image import measure_image
+from napari_care_losses.evaluation.without_truth.single_image import measure_image
 from napari_care_losses.images.any_array import pixel_type, to_numpy
 from napari_care_losses.images.axes import check_distinct, truth_of
 from napari_care_losses.images.checks import finite
@@ -82,8 +82,8 @@ class Compared(NamedTuple):
     """The restored frame (Y, X) in the input's grey levels; the input itself for `INPUT`."""
     scores: dict[str, float]
     """The metrics, and ``slope`` and ``r2`` of the grey levels against the truth's; without a truth, what
-    `napari_care_losses.evaluation.single_image.measure_image` finds. With and without, the entries of
-    `napari_care_losses.evaluation.estimated_psnr.ESTIMATED_SCORES` where it can be estimated."""
+    `napari_care_losses.evaluation.without_truth.single_image.measure_image` finds. With and without, the entries of
+    `napari_care_losses.evaluation.without_truth.estimated_psnr.ESTIMATED_SCORES` where it can be estimated."""
     note: str = ""
     """What the user should know about how it was made; of the input, why nothing can be estimated; may be empty."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from napari_care_losses.evaluation.stein import probe
+from napari_care_losses.evaluation.without_truth.stein import probe
 from napari_care_losses.images.sampling import windows_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr, Measured
+    from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr, Measured
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.noise.shared import SharedNoise
     from napari_care_losses.images.normalization import Normalization

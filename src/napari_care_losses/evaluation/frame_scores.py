@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_care_losses.errors import CareError, InputError
-from napari_care_losses.evaluation.contradictions import find_contradictions
 from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS, ScaledTruth, grey_levels, scale_truth
-from napari_care_losses.evaluation.residual import region_means, structure_left
-from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS, SMALLEST
 from napari_care_losses.evaluation.uncertainty import coverage
+from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
+from napari_care_losses.evaluation.without_truth.residual import region_means, structure_left
+from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_METRICS, SMALLEST
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence

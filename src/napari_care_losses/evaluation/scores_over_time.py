@@ -27,8 +27,8 @@ from napari_care_losses.evaluation.frame_scores import (
     ScoredStack,
 )
 from napari_care_losses.evaluation.metrics import METRICS, GreyLevels
-from napari_care_losses.evaluation.residual import flicker
-from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS
+from napari_care_losses.evaluation.without_truth.residual import flicker
+from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,9 +143,10 @@ class ScoresOverTime:
         return plotted
 
     def flicker(self, line: Sequence[int]) -> float | None:
-        """Return `napari_care_losses.evaluation.residual.flicker` in the longest run of known frames of a line in time.
+        """Return the flicker in the longest run of known frames of a line in time.
 
-        None for fewer than three consecutive frames.
+        It is that of `napari_care_losses.evaluation.without_truth.residual.flicker`; None for fewer than three
+        consecutive frames.
         """
         means = [[self._value(MEANS, row, index) for row in (INPUT, RESTORED)] for index in line]
         run = _longest_run([all(value is not None for value in pair) for pair in means])

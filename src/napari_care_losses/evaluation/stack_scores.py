@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import InputError, UnreadableError
-from napari_care_losses.evaluation.contradictions import find_contradictions
-from napari_care_losses.evaluation.estimated_psnr import ESTIMATED_SCORES
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, grey_levels, score
 from napari_care_losses.evaluation.score import Score
-from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES, measure_image
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
+from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
+from napari_care_losses.evaluation.without_truth.estimated_psnr import ESTIMATED_SCORES
+from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_SCORES, measure_image
 from napari_care_losses.images.axes import in_axes_of, truth_of
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def measure(stacks: Mapping[str, Frames]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``frames``: for every frame, by name, what `napari_care_losses.evaluation.single_image.measure_image` finds;
+        ``frames``: for every frame, by name, what
+        `napari_care_losses.evaluation.without_truth.single_image.measure_image` finds;
         ``mean``: the means over the frames that have a value, NaN where none has.
 
     Raises
@@ -120,7 +121,7 @@ def add_contradictions(scores: dict[str, Any], given: Frames, restored: Frames) 
     """Add to scores of a stack called ``restored`` how much of each frame contradicts its input, and the mean.
 
     The values are called ``contradictions``, 0..1, NaN where it cannot be told (see
-    `napari_care_losses.evaluation.contradictions.find_contradictions`).
+    `napari_care_losses.evaluation.without_truth.contradictions.find_contradictions`).
     """
     shares = []
     for index, row in enumerate(scores["frames"]):

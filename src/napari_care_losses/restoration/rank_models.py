@@ -17,7 +17,7 @@ from napari_care_losses.restoration.window_psnr import SMALL_WINDOW, PsnrWindow
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr, Measured
+    from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr, Measured
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.normalization import Normalization
     from napari_care_losses.models.library import LibraryEntry

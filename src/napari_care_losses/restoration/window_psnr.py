@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.estimated_psnr import PROBES, PsnrEstimator
+from napari_care_losses.evaluation.without_truth.estimated_psnr import PROBES, PsnrEstimator
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.neighbours import NeighbourReader, among
 from napari_care_losses.images.noise.estimate import estimate_noise
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr, Measured
+    from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr, Measured
     from napari_care_losses.models.architecture import Tileable
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.engines.treatment import Treatment

@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QApplication
 from napari_care_losses.comparison.baselines import restore_with
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.metrics import METRICS, score
-from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES, measure_image
 from napari_care_losses.evaluation.statistics import Row
+from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_SCORES, measure_image
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore

@@ -14,7 +14,7 @@ from fixtures.restore_widget import entry, press_restore
 from qtpy.QtCore import Qt
 from scipy.ndimage import gaussian_filter
 
-from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs

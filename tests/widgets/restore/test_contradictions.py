@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fixtures.scored_layers import Bench, is_seen
 
-from napari_care_losses.evaluation.contradictions import find_contradictions
+from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
 from napari_care_losses.widgets.layers.restored_layers import KEY
 from napari_care_losses.widgets.restore.preview.visible_region import camera_of
 

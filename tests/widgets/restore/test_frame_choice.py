@@ -9,7 +9,7 @@ import pytest
 from fixtures.preview_layers import look, look_at
 from fixtures.restore_widget import entry, press_restore
 
-from napari_care_losses.evaluation.residual import residual as removed
+from napari_care_losses.evaluation.without_truth.residual import residual as removed
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fixtures.scored_layers import Bench, Slow, is_seen
 
-from napari_care_losses.evaluation.residual import residual
+from napari_care_losses.evaluation.without_truth.residual import residual
 from napari_care_losses.widgets.layers.restored_layers import KEY
 
 if TYPE_CHECKING:

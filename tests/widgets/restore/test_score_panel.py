@@ -8,10 +8,10 @@ from fixtures.scored_layers import FRAMES, PSNR, SHAPE, SSIM, Bench, Slow, is_se
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QApplication
 
-from napari_care_losses.evaluation.decorrelation import decorrelation_resolution
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.evaluation.metrics import METRICS
-from napari_care_losses.evaluation.residual import structure_left
+from napari_care_losses.evaluation.without_truth.decorrelation import decorrelation_resolution
+from napari_care_losses.evaluation.without_truth.residual import structure_left
 from napari_care_losses.widgets.layers.conversion import shown_index
 from napari_care_losses.widgets.restore.scores import background_scores as judging
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel

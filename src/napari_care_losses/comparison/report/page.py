@@ -21,10 +21,10 @@ from napari_care_losses.comparison.report.image_cards import (
 from napari_care_losses.comparison.report.pictures import LARGEST
 from napari_care_losses.comparison.report.tables import image_table, pairs_table, score_table
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
-from napari_care_losses.evaluation.estimated_psnr import ESTIMATED_SCORES
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, HIGH_PERCENTILE, LOW_PERCENTILE, METRICS
-from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS, SINGLE_IMAGE_SCORES
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
+from napari_care_losses.evaluation.without_truth.estimated_psnr import ESTIMATED_SCORES
+from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_METRICS, SINGLE_IMAGE_SCORES
 from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:

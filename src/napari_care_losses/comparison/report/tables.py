@@ -9,10 +9,10 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from napari_care_losses.comparison.compare import INPUT
-from napari_care_losses.evaluation.estimated_psnr import UNCERTAINTY
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
 from napari_care_losses.evaluation.stack_scores import describe_score
 from napari_care_losses.evaluation.statistics import HEADER, Row, row_cells
+from napari_care_losses.evaluation.without_truth.estimated_psnr import UNCERTAINTY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

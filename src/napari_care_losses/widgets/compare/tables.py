@@ -12,10 +12,10 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QHeaderView, QLabel, QSizePolicy, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from napari_care_losses.comparison.compare import INPUT
-from napari_care_losses.evaluation.estimated_psnr import ESTIMATED_SCORES, UNCERTAINTY
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS
-from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_SCORES
 from napari_care_losses.evaluation.stack_scores import describe_score
+from napari_care_losses.evaluation.without_truth.estimated_psnr import ESTIMATED_SCORES, UNCERTAINTY
+from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_SCORES
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.shared.form import Rows, narrow, tooltip
 from napari_care_losses.widgets.shared.layout import arrange

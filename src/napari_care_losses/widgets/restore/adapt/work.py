@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.training.plans.plan import Resumed

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
-    from napari_care_losses.evaluation.estimated_psnr import EstimatedPsnr
+    from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.regions import Region
     from napari_care_losses.restoration.engines.treatment import Treatment

@@ -15,8 +15,8 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.contradictions import RATE, find_contradictions
-from napari_care_losses.evaluation.residual import residual
+from napari_care_losses.evaluation.without_truth.contradictions import RATE, find_contradictions
+from napari_care_losses.evaluation.without_truth.residual import residual
 from napari_care_losses.images.selection import part_of
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames

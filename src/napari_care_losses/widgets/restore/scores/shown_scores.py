@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidge
 
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP, MAIN_METRICS, METRICS
-from napari_care_losses.evaluation.residual import measurable
-from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS
+from napari_care_losses.evaluation.without_truth.residual import measurable
+from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_METRICS
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line

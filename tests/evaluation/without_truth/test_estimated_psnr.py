@@ -9,8 +9,8 @@ import pytest
 from scipy.ndimage import convolve, gaussian_filter
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.estimated_psnr import PsnrEstimator, estimate_psnr
 from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.evaluation.without_truth.estimated_psnr import PsnrEstimator, estimate_psnr
 from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.noise.model import NoiseModel
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.decorrelation import decorrelation_resolution
-from napari_care_losses.evaluation.single_image import SINGLE_IMAGE_METRICS, measure_image
-from napari_care_losses.evaluation.single_image_frc import FINEST, frc_resolution
+from napari_care_losses.evaluation.without_truth.decorrelation import decorrelation_resolution
+from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_METRICS, measure_image
+from napari_care_losses.evaluation.without_truth.single_image_frc import FINEST, frc_resolution
 
 SIZE = 384
 

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import false_discovery_control, norm
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.contradictions import RATE, find_contradictions
+from napari_care_losses.evaluation.without_truth.contradictions import RATE, find_contradictions
 from napari_care_losses.images.noise.model import NoiseModel
 
 SHAPE = (160, 200)

@@ -10,7 +10,13 @@ from tifffile import imread
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import GreyLevels, align
-from napari_care_losses.evaluation.residual import flicker, measurable, region_means, residual, structure_left
+from napari_care_losses.evaluation.without_truth.residual import (
+    flicker,
+    measurable,
+    region_means,
+    residual,
+    structure_left,
+)
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 from napari_care_losses.simulation.microscope import Microscope, blur, record
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, draw_structure, simulate_movie

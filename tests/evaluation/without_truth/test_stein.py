@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_care_losses.evaluation.stein import probe
+from napari_care_losses.evaluation.without_truth.stein import probe
 from napari_care_losses.images.noise.model import NoiseModel
 from napari_care_losses.simulation.pairs_and_movies import simulate_pair
 

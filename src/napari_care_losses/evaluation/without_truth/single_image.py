@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from napari_care_losses.evaluation import decorrelation, single_image_frc
 from napari_care_losses.evaluation.score import Score
+from napari_care_losses.evaluation.without_truth import decorrelation, single_image_frc
 from napari_care_losses.images.checks import real_frame
 
 if TYPE_CHECKING:
