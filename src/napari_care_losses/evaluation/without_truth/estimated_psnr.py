@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.score import Score
@@ -229,6 +228,8 @@ class PsnrEstimator:
 
     def plain_blur(self) -> Measured:
         """Return the Gaussian blur of least estimated error."""
+        from scipy.ndimage import gaussian_filter
+
         given, found = self._given - self._given.mean(), []
         for sigma in _BLURS:
             blurred = gaussian_filter(given, sigma)

@@ -59,8 +59,8 @@ def draw_photons(levels: FloatArray, light: FloatArray, read_noise: float, rng: 
     >>> photons = rng.poisson(3, 10_000)
     >>> levels = photons + rng.normal(0, 1, 10_000)
     >>> drawn = draw_photons(levels, np.full(10_000, 3.0), 1.0, rng)
-    >>> round(drawn.mean(), 1), round(drawn.var(), 1)
-    (3.0, 3.0)
+    >>> print(f"{drawn.mean():.1f} {drawn.var():.1f}")
+    3.0 3.0
     """
     least, logs = _posterior(levels, light, read_noise)
     rising = np.exp(logs - logs.max(-1, keepdims=True)).cumsum(-1)
@@ -80,8 +80,8 @@ def read_noise_of(levels: FloatArray) -> float:
     --------
     >>> rng = np.random.default_rng(0)
     >>> levels = rng.poisson(np.linspace(0.5, 6, 128), (128, 128)) + rng.normal(0, 2, (128, 128)) + 2**2
-    >>> round(read_noise_of(levels))
-    4
+    >>> 3 < read_noise_of(levels) < 5
+    True
     """
     light = light_around(levels)
     dark = np.flatnonzero(light <= np.percentile(light, _DARK))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from napari_care_losses.images.noise.change import changed_share, symmetric_map
+from napari_care_losses.images.noise.change import changed_share, shows_structure, symmetric_map
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.training.pair_checks import warnings_of
 from napari_care_losses.training.targets.base import MAX_CHECKED, Exposures, Target
@@ -34,9 +34,11 @@ class Shot(Target):
 
     def warnings(self, pair: Pair) -> list[str]:  # noqa: D102
         said = warnings_of(pair.low, pair.second, target_is_noisy=True)
-        changed = 0.0 if said else changed_share(pair.low, pair.second)
-        if changed <= LEAST_CHANGED:
+        if said or not all(map(shows_structure, (pair.low, pair.second))):
             return said
+        changed = changed_share(pair.low, pair.second)
+        if changed <= LEAST_CHANGED:
+            return []
         if changed > MOST_CHANGED:
             return [
                 f"About {changed:.0%} of the structure is another one in the second shot: choose shots of one field."
