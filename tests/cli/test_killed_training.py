@@ -1,17 +1,20 @@
 """A training without clean images whose process is killed goes on where its last epoch ended, bit for bit."""
 
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from fixtures.cli_runs import QUICK, save_model, status_of, write
+from fixtures.cli_runs import QUICK, in_a_process, save_model, write
 
 from napari_care_losses.models.model import load_model
 from napari_care_losses.training.checkpoint import read_state
 
-pytestmark = pytest.mark.usefixtures("tiny_preset", "folder")
+pytestmark = pytest.mark.usefixtures("folder")
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 KILLED_IN_ITS_SIXTH_STEP = """
 import os, sys
@@ -27,18 +30,27 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize(("target", "loss"), [("self", "fft"), ("blind_spots", "mse")])
-def test_a_killed_training_is_resumed_bit_for_bit(folder, target, loss):
+def finished(*arguments):
+    return subprocess.run(in_a_process(*arguments), check=False, env=ONE_THREAD).returncode
+
+
+@pytest.mark.parametrize(
+    ("target", "loss", "neighbours"),
+    [("self", "fft", 0), ("blind_spots", "mse", 0), ("self", "fft", 2), ("neighbours", "fft", 4)],
+)
+def test_a_killed_training_is_resumed_bit_for_bit(folder, target, loss, neighbours):
     save_model(folder / "tiny.safetensors")
     write(folder / "noisy.tif", np.random.default_rng(0).poisson(20, (6, 28, 24)).astype(np.uint8))
-    command = ["train", "--low", "noisy.tif", "--target", target, "--loss", loss, "--from", "tiny.safetensors", *QUICK]
+    command = ["train", "--low", "noisy.tif", "--target", target, "--loss", loss, *QUICK]
+    command += ["--neighbours", str(neighbours)] if neighbours else ["--from", "tiny.safetensors"]
     command += ["--steps", "8", "--steps-per-epoch", "3", "--device", "cpu", "--out"]
-    assert status_of(*command, "whole.safetensors") == 0
+    # in as many threads as the killed one: sums in another order end in other bits
+    assert finished(*command, "whole.safetensors") == 0
     script = [sys.executable, "-c", KILLED_IN_ITS_SIXTH_STEP, *command, "killed.safetensors"]
-    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    done = subprocess.run(script, capture_output=True, text=True, check=False, env=ONE_THREAD)
     assert done.returncode == 9, done.stderr
     assert read_state(folder / "killed.resume")[0]["progress"]["step"] == 3
-    assert status_of(*command, "killed.safetensors", "--resume") == 0
+    assert finished(*command, "killed.safetensors", "--resume") == 0
     whole, resumed = (load_model(folder / f"{name}.safetensors") for name in ("whole", "killed"))
     assert resumed.card.training["steps"] == 8
     assert resumed.card.training["best_validation_loss"] == whole.card.training["best_validation_loss"]

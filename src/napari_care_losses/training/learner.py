@@ -219,8 +219,9 @@ def check_loss(value: float, progress: RunProgress, rate: float, batch: Batch | 
 
 def _cause(rate: float, batch: Batch | None) -> str:
     for which, patches in zip(("low", "high"), batch or (), strict=False):
-        # pixels that are not learnt from are NaN
-        highest = float(np.nanmax(np.abs(patches)))
+        # pixels of a target that are not learnt from are NaN
+        known = patches if which == "low" else patches[~np.isnan(patches)]
+        highest = float(np.abs(known).max()) if known.size else math.nan
         if not highest < BROKEN_PIXEL:
             what = f"a value {highest:.0f} times its image's range" if math.isfinite(highest) else "NaN"
             return f"A {which} patch of that step holds {what}: look for broken images among the pairs."
