@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from fixtures.toy_trainings import assert_equal_runs, finished, make_pairs, trainer
+from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.training.pairs import Pair, Share
 from napari_care_losses.training.progress import Epoch, Step
 from napari_care_losses.training.targets.registry import TARGETS
-from napari_care_losses.training.validation_preview import choose_view
+from napari_care_losses.training.validation_preview import choose_view, make_preview
 
 
 def share(shape=(300, 400), *, spot=(200, 300), validates=True, region=None):
@@ -140,3 +142,21 @@ def replace_mean(prediction, added):
     if hasattr(prediction, "_replace"):
         return prediction._replace(mean=prediction.mean + added)
     return replace(prediction, mean=prediction.mean + added)
+
+
+def test_without_a_truth_the_psnr_is_estimated():
+    rng = np.random.default_rng(0)
+    clean = 100 + 50 * gaussian_filter(rng.normal(0, 1, (128, 128)), 4) * 14
+    shares = [Share(Pair(clean + rng.normal(0, 20, clean.shape), None, "toy"), (slice(None),) * 2, True)]
+    view = choose_view(shares, 4, TARGETS["self"])
+
+    def blurred(image):
+        return gaussian_filter(image, 2)
+
+    preview = make_preview(view, blurred, LOSSES["mae"]())
+    assert (preview.truth, math.isnan(preview.low_psnr)) == (None, True)
+    true = score(preview.restored, clean[: view.low.shape[0], : view.low.shape[1]])["psnr"]
+    assert preview.restored_psnr == pytest.approx(true, abs=1.5)
+    # a region too small to estimate anything
+    small = view._replace(low=view.low[:32, :32])
+    assert math.isnan(make_preview(small, blurred, LOSSES["mae"]()).restored_psnr)

@@ -61,6 +61,7 @@ class Preview(NamedTuple):
     low_psnr: float
     """Of the region against the truth, aligned, in dB; NaN without a truth."""
     restored_psnr: float
+    """Likewise; estimated without a truth, NaN where it cannot be."""
 
 
 Report = Preparing | Step | Epoch

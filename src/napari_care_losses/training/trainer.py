@@ -230,10 +230,9 @@ class Trainer:
         if self._view is None:
             return None
         try:
-            restored = self._learner.restore(self._view.given)
+            return make_preview(self._view, self._learner.restore, self.loss)
         except ComputeError:
             return None
-        return make_preview(self._view, restored, self.loss)
 
     def save_state(self, path: Path) -> None:
         """Write all that `load_state` needs to continue exactly here; raises as `checkpoint.write_state` does."""

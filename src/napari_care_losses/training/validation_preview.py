@@ -9,15 +9,17 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import ScaledTruth, align, psnr, scale_truth
+from napari_care_losses.evaluation.without_truth.estimated_psnr import estimate_psnr
 from napari_care_losses.images.checks import countable
 from napari_care_losses.images.neighbours import among
+from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.normalization import PercentileNormalization, frame_range
 from napari_care_losses.images.regions import best_window, sum_over
 from napari_care_losses.restoration.low_band import noise_limited_sigma, tie_low_band
 from napari_care_losses.training.progress import Preview
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,10 +44,9 @@ class PreviewRegion(NamedTuple):
     around: tuple[NDArray[np.float32], ...] = ()
     """The same region of the neighbouring frames."""
 
-    @property
-    def given(self) -> NDArray[np.float32]:
-        """What the network is given: (Y, X), or (1 + neighbours, Y, X)."""
-        return among(self.around, self.low)
+    def given(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the network is given for an image in the place of `low`: (Y, X), or (1 + neighbours, Y, X)."""
+        return among(self.around, image)
 
 
 def choose_view(shares: Sequence[Share], block: int, target: Target) -> PreviewRegion | None:
@@ -70,17 +71,29 @@ def choose_view(shares: Sequence[Share], block: int, target: Target) -> PreviewR
     return None
 
 
-def make_preview(view: PreviewRegion, restored: NDArray[np.float32], loss: Loss) -> Preview | None:
-    """Return the preview of a restoration of `view.low`; None where it is not finite.
+def make_preview(
+    view: PreviewRegion, network: Callable[[NDArray[np.float32]], NDArray[np.float32]], loss: Loss
+) -> Preview | None:
+    """Return the preview of what a network makes of the region; None where that is not finite.
 
-    What the loss leaves free is tied to the input, as a restoration does it.
+    What the loss leaves free is tied to the input, as a restoration does it. Without a truth, the PSNR is estimated.
     """
+
+    def restore(low: NDArray[np.float32]) -> NDArray[np.float32]:
+        restored = network(view.given(low))
+        if loss.free_above is None or not np.isfinite(restored).all():
+            return restored
+        return tie_low_band(restored, low, noise_limited_sigma(low, loss.free_above))
+
+    restored = restore(view.low)
     if not np.isfinite(restored).all():
         return None
-    if loss.free_above is not None:
-        restored = tie_low_band(restored, view.low, noise_limited_sigma(view.low, loss.free_above))
     if view.truth is None:
-        return Preview(view.low, restored, None, math.nan, math.nan)
+        try:
+            estimated = estimate_psnr(view.low, restore, estimate_noise(view.low)).psnr
+        except InputError:
+            estimated = math.nan
+        return Preview(view.low, restored, None, math.nan, estimated)
     truth = view.truth.image
     aligned = align(restored, truth)
     return Preview(

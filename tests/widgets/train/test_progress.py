@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,10 +44,19 @@ def test_all_panels_have_the_limits_of_the_truth(qtbot: QtBot) -> None:
     truth = ramp()
     panels.show_preview(Preview(truth * 0.5, truth.copy(), truth, 12.34, 30.06))
     images = {name: picture.image for name, picture in panels.pictures.items()}
-    assert grey(images["truth"], 20, 25) == grey(images["restored"], 20, 25)
-    assert grey(images["low"], 20, 25) == pytest.approx(grey(images["truth"], 20, 25) / 2, abs=2)
+    assert grey(images["third"], 20, 25) == grey(images["restored"], 20, 25)
+    assert grey(images["low"], 20, 25) == pytest.approx(grey(images["third"], 20, 25) / 2, abs=2)
     assert panels.captions["low"].text() == "Low 12.3 dB"
     assert panels.captions["restored"].text() == "Restored 30.1 dB"
+    assert panels.captions["third"].text() == "Ground truth"
+    noise = np.random.default_rng(0).normal(0, 0.1, truth.shape).astype(np.float32)
+    panels.show_preview(Preview(truth + noise, truth, None, math.nan, 30.6))
+    assert [caption.text() for caption in panels.captions.values()] == ["Noisy", "Restored ~31 dB", "Residual"]
+    # nothing but noise was removed: it is grey around the middle
+    seen = [grey(panels.pictures["third"].image, row, 25) for row in range(40)]
+    assert np.mean(seen) == pytest.approx(127.5, abs=25)
+    panels.show_preview(Preview(truth + noise, truth, None, math.nan, math.nan))
+    assert panels.captions["restored"].text() == "Restored"
     panels.show_preview(None)
     assert all(picture.is_empty for picture in panels.pictures.values())
 

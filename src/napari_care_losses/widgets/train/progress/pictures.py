@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TRUTH_PERCENTILES = (1.0, 99.8)
 """Percentiles of the ground truth, or without it of the restored image, shown as black and white in all panels."""
 
+RESIDUAL_DEVIATIONS = 3.0
+"""Standard deviations of the residual that are shown as black and white."""
+
 SMALLEST_PICTURE = 60
 """Least width of a picture, in pixels."""
 
@@ -87,12 +90,15 @@ class Picture(QWidget):
 
 
 class PreviewPanels(QWidget):
-    """Low exposure, restored image and ground truth of a validation image, with the same contrast limits."""
+    """Low exposure, restored image and ground truth of a validation image, with the same contrast limits.
+
+    Without a truth, the residual is in its place.
+    """
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         centred = Qt.AlignmentFlag.AlignHCenter
-        self.captions = {name: QLabel(alignment=centred) for name in ("low", "restored", "truth")}
+        self.captions = {name: QLabel(alignment=centred) for name in ("low", "restored", "third")}
         self.pictures = {name: Picture() for name in self.captions}
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -104,7 +110,8 @@ class PreviewPanels(QWidget):
         self.setToolTip(
             tooltip(
                 "Part of a validation image after the last epoch: the low exposure, the image restored by the network, "
-                "and the high exposure as ground truth, if there is one. PSNR against the ground truth; higher is "
+                "and the high exposure as ground truth. Without one, the residual, input minus restored: structure "
+                "seen in it is lost signal. PSNR against the ground truth, without one estimated; higher is "
                 "better. One pixel of the image is one pixel of the screen: a wider dock shows more."
             )
         )
@@ -117,15 +124,21 @@ class PreviewPanels(QWidget):
             for picture in self.pictures.values():
                 picture.show_array(None)
             return
-        has_truth = preview.truth is not None
-        low, high = np.percentile(preview.truth if has_truth else preview.restored, TRUTH_PERCENTILES)
-        for name, picture in self.pictures.items():
-            picture.show_array(getattr(preview, name), float(low), float(high))
-        for part in (self.captions["truth"], self.pictures["truth"]):
-            part.setVisible(has_truth)
-        self.captions["low"].setText(f"Low {preview.low_psnr:.1f} dB" if has_truth else "Noisy")
-        self.captions["restored"].setText(f"Restored {preview.restored_psnr:.1f} dB" if has_truth else "Restored")
-        self.captions["truth"].setText("Ground truth")
+        shown = preview.restored if preview.truth is None else preview.truth
+        limits = [float(limit) for limit in np.percentile(shown, TRUTH_PERCENTILES)]
+        self.pictures["low"].show_array(preview.low, *limits)
+        self.pictures["restored"].show_array(preview.restored, *limits)
+        if preview.truth is None:
+            residual = preview.low - preview.restored
+            most = RESIDUAL_DEVIATIONS * float(residual.std())
+            self.pictures["third"].show_array(residual, -most, most)
+            psnr = preview.restored_psnr
+            texts = ["Noisy", f"Restored ~{psnr:.0f} dB" if np.isfinite(psnr) else "Restored", "Residual"]
+        else:
+            self.pictures["third"].show_array(preview.truth, *limits)
+            texts = [f"Low {preview.low_psnr:.1f} dB", f"Restored {preview.restored_psnr:.1f} dB", "Ground truth"]
+        for caption, text in zip(self.captions.values(), texts, strict=True):
+            caption.setText(text)
 
 
 def to_image(array: NDArray[np.float32], low: float, high: float) -> QImage:
