@@ -54,7 +54,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=7.0)
     parser.add_argument("--environments", type=Path, default=Path("build/bench/env"))
     options = parser.parse_args()
-    fields = simulated(options.structure) if options.folder is None else recorded(options.folder, options.structure)
+    fields = (
+        simulated(options.structure, "camera", 10.0)
+        if options.folder is None
+        else recorded(options.folder, options.structure)
+    )
     python = options.environments / "careamics" / "bin" / "python"
     results: dict[str, Trained] = {}
     for row in options.rows:
