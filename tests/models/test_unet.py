@@ -20,6 +20,8 @@ def number_of_parameters(network):
         (Architecture(predicts_scale=True), 923_010),
         (PRESETS["lite"], 83_377),
         (PRESETS["deep"], 341_745),
+        # lite's, 432 more for four pixels in place of one, 255 for 16 features in place of the head, 441 to refine them
+        (PRESETS["live"], 84_505),
     ],
 )
 def test_has_the_parameters_of_csbdeep(architecture, expected):
@@ -71,12 +73,20 @@ def test_scale_is_positive_and_only_there_when_asked():
     assert network(image).scale.min() >= SCALE_FLOOR
 
 
+@pytest.mark.parametrize("refinement", [0, 2])
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 9])
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size, upsampling):
+def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size, upsampling, refinement):
     """With all weights positive, a change reaches every pixel of the receptive field."""
-    architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=1, residual=False, upsampling=upsampling)
+    architecture = Architecture(
+        depth=depth,
+        kernel_size=kernel_size,
+        filters=1,
+        residual=False,
+        upsampling=upsampling,
+        refinement=refinement,
+    )
     network = CareNetwork(architecture).double()
     for parameter in network.parameters():
         torch.nn.init.constant_(parameter, 0.1)
@@ -95,9 +105,9 @@ def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size
 
 
 def plain(network, image):
-    """The CARE network as CSBDeep writes it: upsample, concatenate, convolve."""
-    mode = network.architecture.upsampling
-    features, skips = image, []
+    """The CARE network as CSBDeep writes it: upsample, concatenate, convolve; and what refines it, if anything."""
+    mode, is_refined = network.architecture.upsampling, network.architecture.refinement > 0
+    features, skips = functional.pixel_unshuffle(image, 2) if is_refined else image, []
     for block in network.down:
         for layer in block:
             features = functional.relu(layer(features))
@@ -109,22 +119,30 @@ def plain(network, image):
         features = torch.cat([functional.interpolate(features, scale_factor=2, mode=mode), skips.pop()], dim=1)
         for layer in block:
             features = functional.relu(layer(features))
+    if is_refined:
+        features = functional.pixel_shuffle(functional.relu(network.features(features)), 2)
+        features = functional.relu(network.refined(torch.cat([features, image], dim=1)))
     return network.mean(features) + image
 
 
+@pytest.mark.parametrize("refinement", [0, 4])
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 9])
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_equals_the_plain_formula_to_the_border_and_so_do_its_gradients(depth, kernel_size, memory_format, upsampling):
+def test_equals_the_plain_formula_to_the_border_and_so_do_its_gradients(
+    depth, kernel_size, memory_format, upsampling, refinement
+):
     generator = torch.Generator().manual_seed(depth)
-    architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=4, upsampling=upsampling)
+    architecture = Architecture(
+        depth=depth, kernel_size=kernel_size, filters=4, upsampling=upsampling, refinement=refinement
+    )
     network = CareNetwork(architecture, generator)
     network.to(memory_format=memory_format)
     for name, parameter in network.named_parameters():
         if "bias" in name:
             torch.nn.init.uniform_(parameter, -0.1, 0.1, generator=generator)
-    image = torch.rand(2, 1, 5 << depth, 3 << depth, generator=generator)
+    image = torch.rand(2, 1, 5 * architecture.block, 3 * architecture.block, generator=generator)
     torch.testing.assert_close(network(image).mean, plain(network, image), atol=1e-5, rtol=0)
     network, image = network.double(), image.double()
     gradients = []

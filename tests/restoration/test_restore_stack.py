@@ -50,9 +50,12 @@ def by_hand(image, model):
     depth=st.integers(1, 3),
     kernel_size=st.sampled_from([3, 5]),
     upsampling=st.sampled_from([NEAREST, BILINEAR]),
+    refinement=st.sampled_from([0, 2]),
 )
-def test_tiles_equal_the_whole(height, width, tile_size, depth, kernel_size, upsampling):
-    architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=2, upsampling=upsampling)
+def test_tiles_equal_the_whole(height, width, tile_size, depth, kernel_size, upsampling, refinement):
+    architecture = Architecture(
+        depth=depth, kernel_size=kernel_size, filters=2, upsampling=upsampling, refinement=refinement
+    )
     model, image = make_model(architecture, seed=depth), image_of((height, width))
     parameters = [RestorationParameters(engine="torch", tile_size=size) for size in (tile_size, 16384)]
     tiled, whole = (restore(image, model, each, device="cpu") for each in parameters)

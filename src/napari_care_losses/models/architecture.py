@@ -15,11 +15,13 @@ IMAGE = "image"
 """Name of the network's input in the plan of its layers."""
 
 PLAIN, POOLING, MERGING, BLENDING, HEAD = "plain", "pooling", "merging", "blending", "head"
+PACKING, UNPACKING = "packing", "unpacking"
 """Kinds of layers, by what happens around the convolution.
 
 All are followed by a ReLU but the heads. A pooling layer first takes the maximum of every 2 x 2 pixels of its source; a
 merging layer first doubles its source by repeating pixels, a blending one by bilinear interpolation, and both append
-the channels of their skip.
+the channels of their skip. A packing layer first makes channels of every 2 x 2 pixels, in the order of torch's
+``pixel_unshuffle``; an unpacking one makes pixels of every four channels (``pixel_shuffle``) and appends its skip.
 """
 
 NEAREST, BILINEAR = "nearest", "bilinear"
@@ -27,6 +29,9 @@ NEAREST, BILINEAR = "nearest", "bilinear"
 
 MOST_NEIGHBOURS = 6
 """Most frames around a frame that a network reads too."""
+
+REFINING_SIZE = 3
+"""Width in pixels of the kernels at full resolution that refine what a network at half resolution gives."""
 
 Value = TypeVar("Value")
 
@@ -37,7 +42,7 @@ class Layer(NamedTuple):
     name: str
     """Its weights are called ``name.weight`` and ``name.bias``."""
     kind: str
-    """`PLAIN`, `POOLING`, `MERGING`, `BLENDING` or `HEAD`."""
+    """`PLAIN`, `POOLING`, `MERGING`, `BLENDING`, `PACKING`, `UNPACKING` or `HEAD`."""
     channels_in: int
     """Number of channels that it reads, those of the skip included."""
     channels_out: int
@@ -46,11 +51,11 @@ class Layer(NamedTuple):
     source: str
     """Name of the layer it reads, or `IMAGE`."""
     skip: str = ""
-    """Name of the layer whose channels are appended to the source's; empty for all but merging and blending layers."""
+    """Name of the layer (or `IMAGE`) whose channels are appended to the source's, where the kind appends some."""
     skip_channels: int = 0
 
 
-_NOT_SET = {"upsampling": NEAREST, "neighbours": 0, "is_blind": False}
+_NOT_SET = {"upsampling": NEAREST, "neighbours": 0, "is_blind": False, "refinement": 0}
 
 
 class Local(Protocol):
@@ -117,9 +122,19 @@ class Architecture(Parameters):
         "Blind",
         "Whether the frame itself is not seen: the mean of the two nearest neighbours takes its place.",
     )
+    refinement: int = parameter(
+        0,
+        "Refinement",
+        "0: the network runs at full resolution. Otherwise it runs at half resolution, a quarter of the work, and so "
+        "many filters at full resolution bring back what is finer.",
+        low=0,
+        high=64,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.refinement % 2:
+            raise ParameterError(f"refinement must be even, found {self.refinement}.")
         if self.kernel_size % 2 == 0:
             raise ParameterError(f"kernel_size must be odd, found {self.kernel_size}.")
         if self.neighbours % 2:
@@ -147,16 +162,21 @@ class Architecture(Parameters):
         `run_layers` runs it.
         """
         made: list[Layer] = []
+        at_full = Layer(IMAGE, PLAIN, 0, self.channels_in, 1, "")
 
-        def add(name: str, channels_out: int, kind: str = PLAIN, skip: Layer | None = None) -> Layer:
-            source, channels = (made[-1].name, made[-1].channels_out) if made else (IMAGE, self.channels_in)
+        def add(name: str, channels: int, kind: str = PLAIN, skip: Layer | None = None, size: int = 0) -> Layer:
+            source = made[-1] if made else at_full
+            # of four pixels one, or one of four
+            read = {PACKING: 4 * source.channels_out, UNPACKING: source.channels_out // 4}
+            read_channels = read.get(kind, source.channels_out)
             joined = (skip.name, skip.channels_out) if skip else ("", 0)
-            made.append(Layer(name, kind, channels + joined[1], channels_out, self.kernel_size, source, *joined))
+            width = size or self.kernel_size
+            made.append(Layer(name, kind, read_channels + joined[1], channels, width, source.name, *joined))
             return made[-1]
 
-        skips = []
+        first, skips = PACKING if self.refinement else PLAIN, []
         for level in range(self.depth):
-            add(f"down.{level}.0", self.filters << level, POOLING if level else PLAIN)
+            add(f"down.{level}.0", self.filters << level, POOLING if level else first)
             skips.append(add(f"down.{level}.1", self.filters << level))
         add("middle.0", self.filters << self.depth, POOLING)
         add("middle.1", self.filters << max(0, self.depth - 1))
@@ -164,9 +184,12 @@ class Architecture(Parameters):
             kind = MERGING if self.upsampling == NEAREST else BLENDING
             add(f"up.{number}.0", self.filters << level, kind, skips.pop())
             add(f"up.{number}.1", self.filters << max(0, level - 1))
-        last = made[-1]
+        if self.refinement:
+            add("features", 2 * self.refinement, size=1)
+            add("refined", self.refinement, UNPACKING, at_full, REFINING_SIZE)
+        last, size = made[-1], REFINING_SIZE if self.refinement else 1
         heads = ("mean", "scale") if self.predicts_scale else ("mean",)
-        return (*made, *(Layer(head, HEAD, last.channels_out, 1, 1, last.name) for head in heads))
+        return (*made, *(Layer(head, HEAD, last.channels_out, 1, size, last.name) for head in heads))
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the weights by name, in the order of the layers, as torch stores them."""
@@ -180,17 +203,22 @@ class Architecture(Parameters):
     @property
     def block(self) -> int:
         """Number of pixels that image sizes and tile positions must be multiples of."""
-        return 1 << self.depth
+        return self._scale << self.depth
+
+    @property
+    def _scale(self) -> int:
+        """Width in pixels of those that the U-Net computes."""
+        return 2 if self.refinement else 1
 
     @property
     def memory_per_pixel(self) -> int:
         """Bytes of working memory for every pixel of a tile: measured, 13 to 19 a first filter on every engine."""
-        return 20 * self.filters + 8 * self.neighbours
+        return 20 * self.filters // self._scale**2 + 8 * self.neighbours + 20 * self.refinement
 
     @property
     def step_memory_per_pixel(self) -> int:
         """Bytes of a training step for every pixel of its patches: measured, 55 to 63 a first filter on CPUs."""
-        return 60 * self.filters
+        return 60 * self.filters // self._scale**2 + 60 * self.refinement
 
     @property
     def cost_per_pixel(self) -> float:
@@ -198,7 +226,8 @@ class Architecture(Parameters):
 
         Every halving quarters the pixels and doubles the filters, so that every level costs the same.
         """
-        return float((self.filters * self.kernel_size) ** 2 * (self.depth + 1))
+        at_full = self.refinement * (self.refinement // 2 + 2) * REFINING_SIZE**2 / 6
+        return (self.filters * self.kernel_size) ** 2 * (self.depth + 1) / self._scale**2 + at_full
 
     @property
     def margin(self) -> int:
@@ -208,9 +237,11 @@ class Architecture(Parameters):
         level, twice where the path goes down and up again, plus what pooling to the coarser grid adds, twice where it
         is interpolated from; ``tests/models/test_unet.py`` measures it.
         """
-        radius = self.kernel_size // 2
-        convolutions = sum(2 * 2 * (radius << level) for level in range(self.depth)) + 2 * radius * self.block
-        reach = convolutions + (1 if self.upsampling == NEAREST else 2) * (self.block - 1)
+        radius, coarsest = self.kernel_size // 2, 1 << self.depth
+        convolutions = sum(2 * 2 * (radius << level) for level in range(self.depth)) + 2 * radius * coarsest
+        reach = convolutions + (1 if self.upsampling == NEAREST else 2) * (coarsest - 1)
+        if self.refinement:
+            reach = 2 * reach + 1 + 2 * (REFINING_SIZE // 2)
         return -(-reach // self.block) * self.block
 
 
@@ -237,6 +268,7 @@ PRESETS: dict[str, Architecture] = {
     "care": Architecture(),
     "lite": Architecture(kernel_size=3, filters=16),
     "deep": Architecture(kernel_size=3, filters=16, depth=3),
+    "live": Architecture(kernel_size=3, filters=16, refinement=8),
 }
 """Named sizes: ``care`` is CSBDeep's default. Per pixel, ``lite`` computes an eleventh of it; ``deep`` an eighth, with
-twice the receptive field of ``lite``."""
+twice the receptive field of ``lite``; ``live`` runs at half resolution and refines at full."""

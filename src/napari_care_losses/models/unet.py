@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_care_losses.models.architecture import BLENDING, HEAD, POOLING, run_layers
+from napari_care_losses.models.architecture import BLENDING, HEAD, IMAGE, PACKING, POOLING, UNPACKING, run_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,12 +100,18 @@ class CareNetwork(nn.Module):
         convolution = cast("nn.Conv2d", self.get_submodule(layer.name))
         if layer.kind == HEAD:
             return cast("Tensor", convolution(features))
-        if layer.kind == BLENDING and skip is not None:
-            features = torch.cat([functional.interpolate(features, scale_factor=2.0, mode="bilinear"), skip], dim=1)
-        elif skip is not None:
-            return _merged(convolution, features, skip)
-        if layer.kind == POOLING:
+        if skip is not None:
+            if layer.kind == BLENDING:
+                features = functional.interpolate(features, scale_factor=2.0, mode="bilinear")
+            elif layer.kind == UNPACKING:
+                features = functional.pixel_shuffle(features, 2)
+            else:
+                return _merged(convolution, features, skip)
+            features = torch.cat([features, skip], dim=1)
+        elif layer.kind == POOLING:
             features = functional.max_pool2d(features, 2)
+        elif layer.kind == PACKING:
+            features = functional.pixel_unshuffle(features, 2)
         return functional.relu(convolution(features), inplace=True)
 
 
@@ -162,13 +168,21 @@ def widened(weights: Mapping[str, Tensor], architecture: Architecture) -> dict[s
     Those of the new channels are 0, so that it restores as before; if it is not to see the frame itself, as before from
     the mean of the two nearest. Weights of a network with as many neighbours are returned as they are.
     """
-    name = f"{architecture.layers()[0].name}.weight"
-    kernel = weights[name]
-    if kernel.shape[1] == architecture.channels_in:
-        return dict(weights)
-    wide = kernel.new_zeros(kernel.shape[0], architecture.channels_in, *kernel.shape[2:])
-    wide[:, architecture.own_channel] = kernel[:, 0]
-    return {**weights, name: wide}
+    made = dict(weights)
+    for layer in architecture.layers():
+        if IMAGE not in (layer.source, layer.skip):
+            continue
+        name, pixels = f"{layer.name}.weight", 4 if layer.kind == PACKING else 1
+        kernel = weights[name]
+        if kernel.shape[1] < layer.channels_in:
+            # the channels of the image come last, after those of other layers
+            before = layer.channels_in - pixels * architecture.channels_in
+            own = before + pixels * architecture.own_channel
+            wide = kernel.new_zeros(kernel.shape[0], layer.channels_in, *kernel.shape[2:])
+            wide[:, :before] = kernel[:, :before]
+            wide[:, own : own + pixels] = kernel[:, before:]
+            made[name] = wide
+    return made
 
 
 def copied_weights(network: CareNetwork) -> dict[str, Tensor]:

@@ -47,6 +47,7 @@ def run_test_of(tool, package):
         Architecture(depth=2, kernel_size=3, filters=4, residual=False),
         Architecture(depth=3, kernel_size=5, filters=2, upsampling=BILINEAR),
         Architecture(depth=2, kernel_size=3, filters=4, neighbours=4),
+        Architecture(depth=2, kernel_size=3, filters=4, neighbours=2, refinement=4),
     ],
 )
 def test_every_kind_of_weights_passes(tool, tmp_path, architecture):

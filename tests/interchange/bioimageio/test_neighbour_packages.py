@@ -22,10 +22,13 @@ from napari_care_losses.restoration.restore_stack import restore
 TRAINING = {"neighbour_axis": "T", "neighbour_spacing": 0.5}
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["seen", "blind"])
+@pytest.fixture(
+    scope="module",
+    params=[{}, {"is_blind": True}, {"refinement": 2}, {"refinement": 2, "is_blind": True}],
+    ids=["seen", "blind", "refined", "refined blind"],
+)
 def model(request):
-    architecture = Architecture(depth=1, kernel_size=3, filters=2, neighbours=4, is_blind=request.param)
-    return make_model(architecture, training=TRAINING)
+    return make_model(Architecture(depth=1, kernel_size=3, filters=2, neighbours=4, **request.param), training=TRAINING)
 
 
 @pytest.fixture(scope="module")

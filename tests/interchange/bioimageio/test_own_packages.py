@@ -33,6 +33,7 @@ ARCHITECTURES = [
     Architecture(depth=2, kernel_size=3, filters=2, residual=False),
     Architecture(depth=3, kernel_size=1, filters=1),
     Architecture(depth=2, kernel_size=3, filters=2, upsampling=BILINEAR),
+    Architecture(depth=1, kernel_size=3, filters=2, refinement=2),
 ]
 
 

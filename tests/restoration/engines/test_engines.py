@@ -64,8 +64,10 @@ class TestEveryEngine:
             Architecture(depth=6, kernel_size=3, filters=1),
             Architecture(depth=2, kernel_size=3, filters=2, upsampling=BILINEAR),
             Architecture(depth=1, kernel_size=5, filters=2, residual=False, upsampling=BILINEAR),
+            Architecture(depth=1, kernel_size=3, filters=2, refinement=2),
+            Architecture(depth=2, kernel_size=5, filters=4, refinement=6, predicts_scale=True, upsampling=BILINEAR),
         ],
-        ids=lambda each: f"depth {each.depth} kernel {each.kernel_size} {each.upsampling}",
+        ids=lambda each: f"depth {each.depth} kernel {each.kernel_size} {each.upsampling} {each.refinement}",
     )
     def test_equals_the_network(self, name, architecture):
         engine = open_engine(name, make_model(architecture), "cpu")

@@ -19,8 +19,11 @@ EVERY = [
     for kernel_size in (3, 5, 7)
 ]
 EVERY += [dataclasses.replace(architecture, upsampling=BILINEAR) for architecture in EVERY[3:5]]
+EVERY += [dataclasses.replace(architecture, refinement=4) for architecture in EVERY[:4]]
 every_architecture = pytest.mark.parametrize(
-    "architecture", EVERY, ids=lambda each: f"depth {each.depth} kernel {each.kernel_size} {each.upsampling}"
+    "architecture",
+    EVERY,
+    ids=lambda each: f"depth {each.depth} kernel {each.kernel_size} {each.upsampling} {each.refinement}",
 )
 
 
@@ -49,7 +52,7 @@ def restored(architecture, weights, tile, *, ranges=None, room=1.0):
         return x if ranges is None or name not in ranges else rounded(x, 0.0, ranges[name], 256)
 
     image = torch.from_numpy(tile)[None, None]
-    features, skips = image, []
+    features, skips = functional.pixel_unshuffle(image, 2) if architecture.refinement else image, []
     for level in range(architecture.depth):
         features = activated(f"down.{level}.1", activated(f"down.{level}.0", features))
         skips.append(features)
@@ -60,6 +63,10 @@ def restored(architecture, weights, tile, *, ranges=None, room=1.0):
             [functional.interpolate(features, scale_factor=2, mode=architecture.upsampling), skips.pop()], 1
         )
         features = activated(f"up.{level}.1", activated(f"up.{level}.0", features))
+    if architecture.refinement:
+        features = functional.relu(convolved("features", features, is_exact=ranges is None))
+        features = torch.cat([functional.pixel_shuffle(features, 2), image], 1)
+        features = functional.relu(convolved("refined", features))
     mean, scale = convolved("mean", features) + image * architecture.residual, None
     if architecture.predicts_scale:
         scale = functional.softplus(convolved("scale", features)) + 1e-3
@@ -97,9 +104,9 @@ def test_ranges_hold_the_activations_of_the_calibration_image(architecture):
     model, tile = make_model(architecture, seed=architecture.depth), tile_of((32, 48))
     quantization = calibrated(model, tile)
     activations = assert_is_the_same_network(model, quantization, tile)
-    # what the heads read stays in float32
-    last = f"up.{architecture.depth - 1}.1"
-    assert quantization.ranges.keys() == activations.keys() - {last}
+    # what the heads or the refinement read stays in float32
+    last = set() if architecture.refinement else {f"up.{architecture.depth - 1}.1"}
+    assert quantization.ranges.keys() == activations.keys() - last
     for name, largest in quantization.ranges.items():
         found = float(activations[name].max())
         assert found * (1 - 1e-5) <= largest

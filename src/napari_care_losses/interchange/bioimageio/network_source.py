@@ -34,6 +34,9 @@ class CareUNet(nn.Module):
         Number of frames around the frame that are channels of the input too, half of them before it.
     is_blind : bool
         Whether the mean of the two nearest neighbours takes the place of the frame itself.
+    refinement : int
+        0, or the filters at full resolution after a network at half resolution; sizes must then be multiples of
+        ``2**(depth + 1)``.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class CareUNet(nn.Module):
         upsampling: str = "nearest",
         neighbours: int = 0,
         is_blind: bool = False,
+        refinement: int = 0,
     ) -> None:
         super().__init__()
         self.residual = residual
@@ -59,15 +63,20 @@ class CareUNet(nn.Module):
 
         widths = [filters * 2**level for level in range(depth + 1)]
         after = [filters * 2 ** max(0, level - 1) for level in range(depth + 1)]
-        entering = [1 + neighbours, *widths]
+        entering = [(4 if refinement else 1) * (1 + neighbours), *widths]
         self.down = nn.ModuleList(convolutions(entering[level], widths[level], widths[level]) for level in range(depth))
         self.middle = convolutions(entering[depth], widths[depth], after[depth])
         self.up = nn.ModuleList(
             convolutions(after[level + 1] + widths[level], widths[level], after[level])
             for level in reversed(range(depth))
         )
-        self.mean = nn.Conv2d(after[0], 1, 1)
-        self.scale = nn.Conv2d(after[0], 1, 1) if predicts_scale else None
+        self.refines = refinement > 0
+        if self.refines:
+            self.features = nn.Conv2d(after[0], 2 * refinement, 1)
+            self.refined = nn.Conv2d(refinement // 2 + 1 + neighbours, refinement, 3, padding=1)
+        last = (refinement, 1, 3, 1, 1) if self.refines else (after[0], 1, 1)
+        self.mean = nn.Conv2d(*last)
+        self.scale = nn.Conv2d(*last) if predicts_scale else None
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Restore normalised images (N, 1 + neighbours, Y, X); return them, and the scale where it is predicted."""
@@ -75,7 +84,7 @@ class CareUNet(nn.Module):
         if self.is_blind:
             between = (x[:, own - 1 : own] + x[:, own + 1 : own + 2]) / 2
             x = torch.cat([x[:, :own], between, x[:, own + 1 :]], dim=1)
-        features, skips = x, []
+        features, skips = functional.pixel_unshuffle(x, 2) if self.refines else x, []
         for block in self.down:
             features = _activated(block, features)
             skips.append(features)
@@ -84,6 +93,9 @@ class CareUNet(nn.Module):
         for block in self.up:
             coarse = functional.interpolate(features, scale_factor=2.0, mode=self.upsampling)
             features = _activated(block, torch.cat([coarse, skips.pop()], dim=1))
+        if self.refines:
+            shuffled = functional.pixel_shuffle(functional.relu(self.features(features)), 2)
+            features = functional.relu(self.refined(torch.cat([shuffled, x], dim=1)))
         mean: Tensor = self.mean(features)
         if self.residual:
             mean = mean + x[:, own : own + 1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.models.architecture import BLENDING, HEAD, POOLING, run_layers
+from napari_care_losses.models.architecture import BLENDING, HEAD, PACKING, POOLING, UNPACKING, run_layers
 from napari_care_losses.models.unet import SCALE_FLOOR
 
 if TYPE_CHECKING:
@@ -81,15 +81,24 @@ class _Graph:
         """Return the name of a layer's result, see `run_layers`."""
         if layer.kind == POOLING:
             features = self.add("MaxPool", [features], kernel_shape=[2, 2], strides=[2, 2])
-        if skip is not None:
+        elif layer.kind == PACKING:
+            features = self.add("SpaceToDepth", [features], blocksize=2)
+        if skip is not None and layer.kind == UNPACKING:
+            unpacked = self.add("DepthToSpace", [features], blocksize=2, mode="CRD")
+            features = self.add("Concat", [unpacked, skip], axis=1)
+        elif skip is not None:
             if not any(constant.name == "doubled" for constant in self.constants):
                 self.constant("doubled", np.array([1, 1, 2, 2], np.float32))
             doubling = _LINEAR if layer.kind == BLENDING else _NEAREST
             upsampled = self.add("Resize", [features, "", "doubled"], **doubling)
             features = self.add("Concat", [upsampled, skip], axis=1)
-        weight, bias = (
-            self.constant(name, self._weights[name]) for name in (f"{layer.name}.weight", f"{layer.name}.bias")
-        )
+        kernel = self._weights[f"{layer.name}.weight"]
+        if layer.kind == PACKING:
+            # ONNX sorts the channels by their place among the 2 x 2 pixels first
+            filters, _, *width = kernel.shape
+            kernel = kernel.reshape(filters, -1, 4, *width).swapaxes(1, 2).reshape(kernel.shape)
+        weight = self.constant(f"{layer.name}.weight", kernel)
+        bias = self.constant(f"{layer.name}.bias", self._weights[f"{layer.name}.bias"])
         size = layer.kernel_size
         convolved = self.add("Conv", [features, weight, bias], kernel_shape=[size, size], pads=[size // 2] * 4)
         return convolved if layer.kind == HEAD else self.add("Relu", [convolved])

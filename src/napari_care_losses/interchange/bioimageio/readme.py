@@ -53,7 +53,7 @@ def describe_package(name: str, card: ModelCard, *, parameter_count: int) -> str
         )
     parts += [
         "## Network",
-        f"CSBDeep's U-Net: depth {architecture.depth}, kernels of {architecture.kernel_size} px, "
+        f"{_network(architecture)}: depth {architecture.depth}, kernels of {architecture.kernel_size} px, "
         f"{architecture.filters} first filters, {'a' if architecture.residual else 'no'} residual connection, "
         f"{parameter_count:,} parameters. The weights are there as a PyTorch state dict (with `care_network.py`), as "
         "TorchScript and as ONNX: the same numbers.",
@@ -83,6 +83,15 @@ def neighbour_channels(architecture: Architecture) -> list[str]:
     """
     steps = range(1, architecture.neighbours // 2 + 1)
     return [*(f"before_{step}" for step in reversed(steps)), "frame", *(f"after_{step}" for step in steps)]
+
+
+def _network(architecture: Architecture) -> str:
+    if not architecture.refinement:
+        return "CSBDeep's U-Net"
+    return (
+        f"CSBDeep's U-Net at half resolution, every 2 x 2 pixels as channels, and {architecture.refinement} filters at "
+        "full resolution"
+    )
 
 
 def _input(architecture: Architecture) -> str:

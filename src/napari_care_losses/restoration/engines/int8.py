@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from napari_care_losses.models.architecture import HEAD
+from napari_care_losses.models.architecture import HEAD, UNPACKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from napari_care_losses.models.architecture import Architecture
+    from napari_care_losses.models.architecture import Architecture, Layer
 
 EQUALIZATIONS = (0.65, 0.75, 0.85, 1.0)
 """Exponents of `quantize` that are tried: how much of the difference between channels moves into the weights.
@@ -78,12 +78,17 @@ def quantize(
     return Quantization(equalized, ranges)
 
 
+def in_8_bits(layer: Layer) -> bool:
+    """Return whether a layer may compute in 8 bits: not the heads, nor what refines them at full resolution."""
+    return layer.kind not in (HEAD, UNPACKING)
+
+
 def _readers(architecture: Architecture) -> dict[str, list[tuple[str, int]]]:
     """Return by layer those that read its result in 8 bits, each with the first of its input channels that does."""
     readers: dict[str, list[tuple[str, int]]] = {layer.name: [] for layer in architecture.layers()}
     for layer in architecture.layers():
         for source, at in ((layer.source, 0), (layer.skip, layer.channels_in - layer.skip_channels)):
-            if source in readers and layer.kind != HEAD:
+            if source in readers and in_8_bits(layer):
                 readers[source].append((layer.name, at))
     return {name: found for name, found in readers.items() if found}
 

@@ -10,8 +10,9 @@ import openvino
 import torch
 from openvino import opset13 as operations
 
-from napari_care_losses.models.architecture import BLENDING, HEAD, POOLING, run_layers
+from napari_care_losses.models.architecture import BLENDING, HEAD, PACKING, POOLING, UNPACKING, run_layers
 from napari_care_losses.models.unet import SCALE_FLOOR, upsampled_kernel
+from napari_care_losses.restoration.engines.int8 import in_8_bits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,11 +95,16 @@ class _Builder:
     def result(self, layer: Layer, features: Any, skip: Any) -> Any:
         """Return a layer's result, see `run_layers`; in 8 bits where a range is given."""
         weight = self._weights[f"{layer.name}.weight"]
-        own, is_8_bit = layer.channels_in - layer.skip_channels, layer.kind != HEAD and layer.source in self._ranges
+        own, is_8_bit = layer.channels_in - layer.skip_channels, layer.source in self._ranges and in_8_bits(layer)
         if layer.kind == POOLING:
             features = operations.max_pool(
                 features, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], "floor", "explicit", "i64"
             ).output(0)
+        elif layer.kind == PACKING:
+            features = operations.space_to_depth(features, "depth_first", 2)
+        elif layer.kind == UNPACKING:
+            shuffled = operations.depth_to_space(features, "depth_first", 2)
+            features, skip = operations.concat([shuffled, skip], 1), None
         if skip is not None and (layer.kind == BLENDING or layer.kernel_size % 4 == 3):
             # Repeated pixels: an even kernel on the coarse grid, whose result must be cropped, is slower than this.
             features, skip = operations.concat([_upsampled(features, layer.kind), skip], 1), None
