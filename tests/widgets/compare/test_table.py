@@ -8,7 +8,6 @@ from statistics import fmean
 import numpy as np
 import pytest
 from fixtures.compare_widget import add_pair, press_compare
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_care_losses.comparison.baselines import restore_with
@@ -49,11 +48,11 @@ def test_images_and_scores_are_what_core_makes_of_them(viewer, open_widget, add_
             found = results.frame_scores(index)[name]
             assert found["psnr"] == pytest.approx(score(image, truth[index])["psnr"], abs=1e-3)
     table = widget.summary.table
-    assert [cell(table, row, 0) for row in range(3)] == ["Input", "mine", "TV"]
+    assert [table.verticalHeaderItem(row).text() for row in range(3)] == ["Input", "mine", "TV"]
     mean = np.mean([score(stack[index], truth[index])["psnr"] for index in range(3)])
-    assert plain(cell(table, 0, 1)).startswith(f"{mean:.2f} ± ")
-    assert "\np " in cell(table, 2, 1)
-    assert "\n" not in cell(table, 1, 1)
+    assert plain(cell(table, 0, 0)).startswith(f"{mean:.2f} ± ")
+    assert "\np " in cell(table, 2, 0)
+    assert "\n" not in cell(table, 1, 0)
     assert "t-test against mine" in widget.summary.about.text()
 
 
@@ -66,8 +65,8 @@ def test_frames_of_a_movie_are_not_tested(viewer, open_widget, truth, stack, qtb
     assert widget.settings.fields.native.currentText() == "one movie or z-stack"
     press_compare(widget, qtbot)
     assert "no p-value; in brackets the 95 % interval of the difference to Input" in widget.summary.about.text()
-    assert cell(widget.summary.table, 1, 1).partition("\n")[2].startswith("[")
-    assert "p" not in cell(widget.summary.table, 1, 1)
+    assert cell(widget.summary.table, 1, 0).partition("\n")[2].startswith("[")
+    assert "p" not in cell(widget.summary.table, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -105,15 +104,15 @@ def test_a_row_says_its_test_in_short_and_at_length(qtbot) -> None:
         Row("TV", "psnr", 28.0, 0.25, 8, -2.0, 0.2, 0.2, (-3.0, 1.0)),
     ]
     table.show_rows(rows, reference="Laplace", colours={})
-    assert plain(cell(table, 1, 1)) == "31.25 ± 0.25\np < 0.001"
-    assert plain(cell(table, 2, 1)) == "28.00 ± 0.25\np = 0.20"
-    assert [table.item(row, 1).font().bold() for row in range(3)] == [False, True, False]
-    about = table.item(1, 1).toolTip()
+    assert plain(cell(table, 1, 0)) == "31.25 ± 0.25\np < 0.001"
+    assert plain(cell(table, 2, 0)) == "28.00 ± 0.25\np = 0.20"
+    assert [table.item(row, 0).font().bold() for row in range(3)] == [False, True, False]
+    about = table.item(1, 0).toolTip()
     assert "Mean difference to Laplace: +1.25, 95 % interval +0.90 to +1.60" in about
     assert "Holm's correction for the number of methods &lt; 0.001" in about or "methods < 0.001" in about
     assert "Effect size (Cohen's d" in about
     assert "+2.50" in about
-    assert "Effect size" not in table.item(2, 1).toolTip()
+    assert "Effect size" not in table.item(2, 0).toolTip()
 
 
 def test_without_a_truth_the_resolution_of_each_image_is_shown(viewer, open_widget, stack, qtbot) -> None:
@@ -124,13 +123,12 @@ def test_without_a_truth_the_resolution_of_each_image_is_shown(viewer, open_widg
     assert "and the resolution of each image alone" in widget.summary.about.text()
     table = widget.summary.table
     titles = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
-    assert titles == ["Method", "FRC resolution (px)", "Decorrelation resolution (px)"]
+    assert titles == ["FRC resolution\n(px)", "Decorrelation\nresolution (px)"]
     measured = [measure_image(frame)["decorrelation_resolution_px"] for frame in stack]
-    assert plain(cell(table, 0, 2)).split(" ")[0] == SINGLE_IMAGE_SCORES["decorrelation_resolution_px"].text(
+    assert plain(cell(table, 0, 1)).split(" ")[0] == SINGLE_IMAGE_SCORES["decorrelation_resolution_px"].text(
         fmean(measured)
     )
-    assert not any(table.item(row, 1).font().bold() for row in range(3))
-    assert table.horizontalScrollBarPolicy() == Qt.ScrollBarPolicy.ScrollBarAlwaysOn
+    assert not any(table.item(row, 0).font().bold() for row in range(3))
     assert widget.summary.copy.isEnabled()
     assert widget.summary.export.isEnabled()
     assert set(widget.view.grid.images()) == {INPUT, "TV", "NL-means"}
@@ -153,9 +151,9 @@ def test_a_new_metric_gets_a_column(qtbot, monkeypatch) -> None:
     qtbot.addWidget(table)
     rows = [Row("a", "error", 0.25, 0.125, 3), Row("b", "error", 0.5, 0.125, 3)]
     table.show_rows(rows, reference="a", colours={})
-    assert table.horizontalHeaderItem(1).text() == "Error (%)"
-    assert plain(cell(table, 0, 1)) == "0.250 ± 0.125"
-    assert [table.item(row, 1).font().bold() for row in range(2)] == [True, False]
+    assert table.horizontalHeaderItem(0).text() == "Error (%)"
+    assert plain(cell(table, 0, 0)) == "0.250 ± 0.125"
+    assert [table.item(row, 0).font().bold() for row in range(2)] == [True, False]
 
 
 def test_more_metrics_are_shown_when_asked_for(qtbot) -> None:
@@ -169,5 +167,31 @@ def test_more_metrics_are_shown_when_asked_for(qtbot) -> None:
         table = summary.table
         columns = [column for column in range(table.columnCount()) if not table.isColumnHidden(column)]
         shown[is_all] = [table.horizontalHeaderItem(column).text() for column in columns]
-    assert shown[False] == ["Method", "PSNR (dB)", "SSIM"]
-    assert shown[True] == ["Method", *(metric.label for metric in METRICS.values())]
+    assert shown[False] == ["PSNR (dB)", "SSIM"]
+    assert shown[True] == [metric.label for metric in METRICS.values()]
+
+
+@pytest.mark.parametrize(("truth", "shown_columns"), [(True, 3), (False, 2)])
+def test_names_of_methods_are_whole_and_stay_in_view(truth, shown_columns, qtbot) -> None:
+    table = SummaryTable()
+    qtbot.addWidget(table)
+    table.resize(200, 100)
+    table.show()
+    methods = ["input", "FFT", "Bandpass", "Laplace (care)", "Laplace (lite)", "TV"]
+    metrics = [*(["psnr", "ssim"] if truth else ["frc_resolution_px"]), "psnr_estimated", "psnr_uncertainty"]
+    rows = [Row(name, metric, 30.25, 1.25, 9) for name in methods for metric in metrics]
+    table.show_rows(rows, reference="TV", colours={})
+    names = table.verticalHeader()
+    needed = max(table.fontMetrics().horizontalAdvance(method) for method in methods)
+    assert needed < names.width() < 150
+    assert sum(not table.isColumnHidden(column) for column in range(table.columnCount())) == shown_columns
+    # scrolled to the last column, the first row of names is where it was
+    table.horizontalScrollBar().setValue(table.horizontalScrollBar().maximum())
+    assert names.x() < table.viewport().x()
+    assert names.isVisible()
+    headings = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
+    assert "Estimated\nPSNR (dB)" in headings
+    with_bar = table.height()
+    table.resize(2000, with_bar)
+    # where the columns fit, there is no bar to leave room for
+    qtbot.waitUntil(lambda: table.height() < with_bar)

@@ -169,7 +169,7 @@ def test_without_a_truth_nothing_of_it_is_seen(bench) -> None:
     assert [panel.plot.quantity.native.itemText(i) for i in range(panel.plot.quantity.native.count())] == [
         "Structure left (%)",
         "Mean brightness",
-        "PSNR (estimated, dB)",
+        "Estimated PSNR (dB)",
     ]
     assert bench.plotted()[0] == pytest.approx(100 * share)
     panel.plot.quantity.native.setCurrentIndex(1)

@@ -88,7 +88,7 @@ _HELP = (
 UNCERTAINTY = "psnr_uncertainty"
 
 ESTIMATED_SCORES: dict[str, Score] = {
-    "psnr_estimated": Score(title="PSNR (estimated)", unit="dB", digits=2, help=_HELP),
+    "psnr_estimated": Score(title="Estimated PSNR", unit="dB", digits=2, help=_HELP),
     UNCERTAINTY: Score(
         title="Uncertainty of the PSNR",
         unit="dB",

@@ -23,12 +23,23 @@ from napari_care_losses.widgets.shared.layout import arrange
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from qtpy.QtGui import QResizeEvent
+
     from napari_care_losses.evaluation.statistics import Row
     from napari_care_losses.widgets.compare.results import Scores
 
 THIN = "\N{THIN SPACE}"
 NUMBER_SIZE = 0.84
 """Font size of the table in the narrow dock, relative to other texts."""
+
+WIDEST_NAME = 150
+"""Of a method in the narrow dock, in pixels; longer ones are elided, and whole in the tooltip."""
+
+ROW_GAP = 4
+"""Between two rows, in pixels."""
+
+SHORT_HEADING = 10
+"""Characters of the heading of a column that stay in one line."""
 
 SWATCH = 10
 """Width of the mark in the colour of a method, in pixels."""
@@ -46,7 +57,10 @@ class _ScoreTable(QTableWidget):
 
 
 class SummaryTable(_ScoreTable):
-    """One row per method: mean and spread of each metric, and below them the test against the reference."""
+    """One row per method: mean and spread of each metric, and below them the test against the reference.
+
+    The names of the methods stay in view while columns are scrolled.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,9 +68,16 @@ class SummaryTable(_ScoreTable):
         self._is_all = False
         self.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.verticalHeader().setVisible(False)
+        self.setCornerButtonEnabled(False)
+        names = self.verticalHeader()
+        names.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        names.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        names.setMaximumWidth(WIDEST_NAME)
+        # names are no buttons
+        names.setStyleSheet("QHeaderView::section { background: transparent; border: none; }")
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setStretchLastSection(True)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._set_columns([])
@@ -64,14 +85,8 @@ class SummaryTable(_ScoreTable):
     def show_all(self, is_all: bool) -> None:
         """Show all metrics, beside one another, or the main ones only."""
         self._is_all = is_all
-        for column, name in enumerate(self._names, 1):
+        for column, name in enumerate(self._names):
             self.setColumnHidden(column, not (is_all or is_shown_first(name)))
-        # the titles of those are long
-        is_wide = is_all or any(name in SINGLE_IMAGE_SCORES for name in self._names)
-        policy = Qt.ScrollBarPolicy
-        self.setHorizontalScrollBarPolicy(policy.ScrollBarAlwaysOn if is_wide else policy.ScrollBarAlwaysOff)
-        mode = QHeaderView.ResizeMode
-        self.horizontalHeader().setSectionResizeMode(0, mode.ResizeToContents if is_wide else mode.Stretch)
         self._fit_height()
 
     def show_rows(self, rows: Sequence[Row], *, reference: str, colours: Mapping[str, str]) -> None:
@@ -88,27 +103,40 @@ class SummaryTable(_ScoreTable):
         size = NUMBER_SIZE * self.font().pointSizeF() if self.font().pointSizeF() > 0 else None
         for line, (method, of_metric) in enumerate(by_method.items()):
             title = TITLES.get(method, method)
-            self.setItem(line, 0, _cell(title, colour=colours.get(method), is_left=True, about=title))
-            for column, name in enumerate(self._names, 1):
+            self.setVerticalHeaderItem(line, _cell(title, colour=colours.get(method), is_left=True, about=title))
+            for column, name in enumerate(self._names):
                 if (row := of_metric.get(name)) is not None:
                     text = "\n".join(part for part in (mean_text(row), test_text(row)) if part)
                     about = row_about(row, reference=TITLES.get(reference, reference))
                     self.setItem(line, column, _cell(text, is_bold=method in best[name], about=about, size=size))
         self.resizeRowsToContents()
+        for line in range(self.rowCount()):
+            self.setRowHeight(line, self.rowHeight(line) + ROW_GAP)
+        self._fit_height()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Leave room for a scroll bar where the columns do not fit."""
+        super().resizeEvent(event)
         self._fit_height()
 
     def _set_columns(self, names: list[str]) -> None:
         self._names = names
         scores = [describe_score(name) for name in names]
-        self.setColumnCount(1 + len(names))
-        self.setHorizontalHeaderLabels(["Method", *(score.label for score in scores)])
-        for column, score in enumerate(scores, 1):
+        self.setColumnCount(len(names))
+        self.setHorizontalHeaderLabels([in_two_lines(score.label) for score in scores])
+        for column, score in enumerate(scores):
             self.horizontalHeaderItem(column).setToolTip(tooltip(score.help))
         self.show_all(self._is_all)
 
     def _fit_height(self) -> None:
-        height = self.verticalHeader().length() + self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth()
-        is_scrolled = self.horizontalScrollBarPolicy() == Qt.ScrollBarPolicy.ScrollBarAlwaysOn
+        header, frame = self.horizontalHeader(), 2 * self.frameWidth()
+        # before it is laid out, that of the names has another width
+        names = min(self.verticalHeader().sizeHint().width(), WIDEST_NAME)
+        shown = (column for column in range(self.columnCount()) if not self.isColumnHidden(column))
+        # the last section is stretched: what it needs, not what it has
+        width = sum(max(header.sectionSizeHint(column), self.sizeHintForColumn(column)) for column in shown)
+        is_scrolled = names + width + frame > self.width()
+        height = self.verticalHeader().length() + header.sizeHint().height() + frame
         self.setFixedHeight(height + is_scrolled * self.horizontalScrollBar().sizeHint().height())
 
 
@@ -195,6 +223,21 @@ def columns_of(found: Collection[str]) -> list[str]:
 def is_shown_first(name: str) -> bool:
     """Return whether a column is shown where there is little room."""
     return METRICS[name].is_main if name in METRICS else name != UNCERTAINTY
+
+
+def in_two_lines(heading: str) -> str:
+    r"""Return the heading of a column broken where its longer line is shortest; a short one is not broken.
+
+    Examples
+    --------
+    >>> in_two_lines("Decorrelation resolution (px)"), in_two_lines("PSNR (dB)")
+    ('Decorrelation\nresolution (px)', 'PSNR (dB)')
+    """
+    words = heading.split()
+    if len(heading) <= SHORT_HEADING or len(words) < 2:
+        return heading
+    broken = ((" ".join(words[:place]), " ".join(words[place:])) for place in range(1, len(words)))
+    return "\n".join(min(broken, key=lambda lines: max(map(len, lines))))
 
 
 def mean_text(row: Row) -> str:

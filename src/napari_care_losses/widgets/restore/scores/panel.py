@@ -48,7 +48,7 @@ LITTLE = 100 * STRUCTURE_WORDS[0][0]
 ESTIMATE = "estimate"
 
 BLIND_VALUES = {STRUCTURE: "Structure left (%)", MEANS: "Mean brightness"}
-ESTIMATED = {ESTIMATE: "PSNR (estimated, dB)"}
+ESTIMATED = {ESTIMATE: "Estimated PSNR (dB)"}
 
 
 class ScorePanel(QGroupBox):
