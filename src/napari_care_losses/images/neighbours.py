@@ -171,6 +171,11 @@ class NeighbourReader:
         self._kept: OrderedDict[int, tuple[NDArray[Any], UsableFrame]] = OrderedDict()
         self._lock = Lock()
 
+    def grow(self, frames: Frames) -> None:
+        """Read the frames of a stack that has become longer along its first axis; those that were there stay."""
+        with self._lock:
+            self._frames, self._whole = frames, frames.whole()
+
     def read(self, index: int) -> FrameRead:
         """Return a frame, counted in the selection; raises `InputError` if it or a neighbour cannot be read or used."""
         if not self.count:

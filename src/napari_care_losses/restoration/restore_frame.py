@@ -163,6 +163,16 @@ class FrameRestorer:
         """The numbers of all frames, those that are neighbours one after the other: each is read once."""
         return self._neighbours.order(self._frames)
 
+    @property
+    def neighbour_axis(self) -> str:
+        """The axis along which the model reads neighbouring frames, T or Z; empty for models of single frames."""
+        return self._neighbours.axis
+
+    def grow(self, frames: Frames) -> None:
+        """Restore the frames of a stack that has become longer along its first axis; those that were there stay."""
+        self._frames = frames
+        self._reader.grow(frames)
+
     def prepare(self, ranges: Ranges) -> None:
         """Calibrate the engine, if it needs that, on frames spread over the stack; raise as `restored` does."""
         # Always the same frames, so that a resumed run computes like the one that was stopped.

@@ -1,0 +1,1 @@
+"""Restoring what is still being acquired."""
