@@ -6,7 +6,13 @@ import pytest
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.io import whole_files
-from napari_care_losses.io.file_names import LONGEST_NAME, is_file_name, same_file, suggested_file_name
+from napari_care_losses.io.file_names import (
+    LONGEST_NAME,
+    is_file_name,
+    is_name_on_windows,
+    same_file,
+    suggested_file_name,
+)
 from napari_care_losses.io.whole_files import check_folder
 
 FOREIGN = (
@@ -37,6 +43,17 @@ def test_a_text_that_is_no_name_everywhere_gives_one_that_is(text):
 def test_a_good_name_stays(name):
     assert is_file_name(name)
     assert suggested_file_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["con.tif", "Nul", "a:b.tif", "x?.tif", "x.", "x ", "a\tb"])
+def test_a_name_that_windows_would_read_otherwise_is_refused_there_alone(tmp_path, monkeypatch, name):
+    assert not is_name_on_windows(name)
+    monkeypatch.setattr(whole_files, "_IS_WINDOWS", False)
+    check_folder(tmp_path / name)
+    monkeypatch.setattr(whole_files, "_IS_WINDOWS", True)
+    with pytest.raises(InputError, match=r"Windows allows no file .* Choose another name"):
+        check_folder(tmp_path / name)
+    check_folder(tmp_path / "console.tif")
 
 
 def test_names_of_one_file_are_told_from_others():

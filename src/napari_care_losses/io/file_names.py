@@ -27,10 +27,24 @@ def is_file_name(name: str) -> bool:
         bool(name)
         and name.isprintable()
         and not name.startswith(".")
-        and name.rstrip(" .") == name
-        and not _FORBIDDEN.search(name)
-        and name.partition(".")[0].rstrip().upper() not in _DEVICES
+        and is_name_on_windows(name)
         and len(name.encode()) <= LONGEST_NAME
+    )
+
+
+def is_name_on_windows(name: str) -> bool:
+    """Return whether Windows gives a file just this name, and does not write to a device or another file in its place.
+
+    Examples
+    --------
+    >>> [is_name_on_windows(name) for name in ("actin 3.tif", ".x", "a:b.tif", "con.tif", "x.")]
+    [True, True, False, False, False]
+    """
+    return (
+        name.rstrip(" .") == name
+        and not _FORBIDDEN.search(name)
+        and min(name, default=" ") >= " "
+        and name.partition(".")[0].rstrip().upper() not in _DEVICES
     )
 
 

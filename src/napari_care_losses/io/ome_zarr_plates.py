@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, group_metadata, inner_name, is_zarr, list_images
 from napari_care_losses.io.tiff_pages import MOST_NAMED
+from napari_care_losses.io.whole_files import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -182,7 +183,8 @@ def _write_group(path: Path, version: str, metadata: dict[str, Any], marks: Mapp
 
     is_v2 = version == "0.4"
     attributes = metadata if is_v2 or not metadata else {"ome": {"version": version, **metadata}}
-    zarr.open_group(path, mode="a", zarr_format=2 if is_v2 else 3).attrs.update({**(marks or {}), **attributes})
+    group = zarr.open_group(path, mode="a", zarr_format=2 if is_v2 else 3)
+    patiently(group.attrs.update, {**(marks or {}), **attributes})
 
 
 def _counted(kind: str, missing: Sequence[str], total: int) -> str:

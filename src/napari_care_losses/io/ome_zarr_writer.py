@@ -14,6 +14,7 @@ from napari_care_losses.io.ome_metadata import for_omero
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr
 from napari_care_losses.io.stack_writer import StackWriter, put_back, writing_frame
 from napari_care_losses.io.units import steps_of, unit_factor
+from napari_care_losses.io.whole_files import patiently
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +101,8 @@ class OmeZarrStackWriter(StackWriter):
             metadata["multiscales"][0]["version"] = "0.4"
         else:
             metadata = {"ome": {"version": self._version, **metadata}}
-        zarr.open_group(self.partial, mode="r+").attrs.update({MARK: self._mark, **metadata})
+        attributes = zarr.open_group(self.partial, mode="r+").attrs
+        patiently(attributes.update, {MARK: self._mark, **metadata})
         for half_written in self.partial.rglob(HALF_WRITTEN):
             half_written.unlink()
         put_in_place(self.partial, self.path)
@@ -115,8 +117,9 @@ def put_in_place(partial: Path, path: Path) -> None:
     try:
         # a folder cannot be replaced by another in one step
         if path.exists():
-            os.replace(path, path.with_name(f".{path.name}.{os.getpid()}.old"))
-        os.replace(partial, path)
+            aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+            patiently(os.replace, path, aside)
+        patiently(os.replace, partial, path)
     finally:
         with suppress(OSError):
             put_back(path)
@@ -171,7 +174,7 @@ class FrameWriter:
             self._check_presence()
             for number, array in enumerate(self._levels):
                 frame = frame if number == 0 else halved(frame)
-                array[there] = frame
+                patiently(array.__setitem__, there, frame)
             self._check_presence()
 
     def _check_presence(self) -> None:

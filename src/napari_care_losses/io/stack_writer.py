@@ -15,7 +15,7 @@ import numpy as np
 from napari_care_losses.errors import OutputError
 from napari_care_losses.images.axes import named_axes_only
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
-from napari_care_losses.io.whole_files import check_folder, check_room
+from napari_care_losses.io.whole_files import check_folder, check_room, patiently
 from napari_care_losses.io.written_frames import Journal, job_mark, journal_path, partial_path
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ class StackWriter(ABC):
             values = self._journal.reopen() if resume and self.partial.exists() else None
             if values is None or not self._accepts(values):
                 check_room(path, math.prod(like.shape) * self._dtype.itemsize)
-                self._remove_partial()
-                self._journal.begin(self._create())
+                patiently(self._begin)
             self._open()
 
     @property
@@ -119,6 +118,10 @@ class StackWriter(ABC):
         self.suspend()
         with suppress(OSError):
             self._remove_partial()
+
+    def _begin(self) -> None:
+        self._remove_partial()
+        self._journal.begin(self._create())
 
     def _remove_partial(self) -> None:
         # the journal first: without it, what is left is not taken for done
@@ -173,9 +176,9 @@ def put_back(path: Path) -> None:
     """
     for replaced in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
         if path.exists():
-            shutil.rmtree(replaced)
+            patiently(shutil.rmtree, replaced)
         else:
-            os.replace(replaced, path)
+            patiently(os.replace, replaced, path)
 
 
 def clear_remains(path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from napari_care_losses.errors import InputError, ResumeError
 from napari_care_losses.io.ome_metadata import for_ome_xml
 from napari_care_losses.io.stack_writer import StackWriter
+from napari_care_losses.io.whole_files import patiently
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +88,7 @@ class TiffStackWriter(StackWriter):
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(self.partial, self.path)
+        patiently(os.replace, self.partial, self.path)
 
     @staticmethod
     def _read_mark(path: Path) -> str | None:

@@ -8,19 +8,29 @@ import os
 import platform
 import shutil
 import sys
+import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import psutil
 
 from napari_care_losses.errors import InputError, OutputError
+from napari_care_losses.io.file_names import is_name_on_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_NODE = platform.node() or "here"
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
+_NODE = platform.node() or "here"
+_IS_WINDOWS = sys.platform == "win32"
+
+_IN_USE = frozenset({5, 32, 33})
+"""Errors of Windows where another program has a file open: access denied, sharing violation, lock violation."""
+_PAUSES = tuple(0.05 * 2**number for number in range(6))
+"""Seconds between attempts; 3 in all."""
 
 _MOST_BYTES = 255
 """Of a name, on the file systems of all three systems."""
@@ -38,6 +48,11 @@ def check_folder(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist: make it first.")
+    if _IS_WINDOWS and not is_name_on_windows(path.name):
+        raise InputError(
+            f'Windows allows no file {path.name[:60]!r}: a name has none of : * ? " < > |, does not end in a dot or a '
+            "space, and is none that Windows keeps for a device (con, nul, com1). Choose another name."
+        )
     added = len(_beside(path, 10**7).name.encode()) - len(path.name.encode())
     if len(path.name.encode()) + added > _MOST_BYTES:
         raise InputError(
@@ -90,6 +105,48 @@ def check_room(path: Path, needed: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise OutputError(f"{path} needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free there.")
+
+
+def patiently(change: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs) -> Made:
+    """Change files, and try again for 3 s where Windows says that another program has one of them open.
+
+    Virus scanners, search indexes and cloud folders open for a moment whatever is new.
+
+    Parameters
+    ----------
+    change : callable
+        What changes them; doing it again must be allowed.
+    *arguments, **options : object
+        Its arguments.
+
+    Returns
+    -------
+    object
+        What `change` returns.
+
+    Raises
+    ------
+    OSError
+        That of the last attempt; at once where it is of another kind.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first, second = os.path.join(folder, "a"), os.path.join(folder, "b")
+    ...     os.mkdir(first)
+    ...     patiently(os.replace, first, second)
+    ...     os.listdir(folder)
+    ['b']
+    """
+    for pause in _PAUSES:
+        try:
+            return change(*arguments, **options)
+        except OSError as error:
+            if getattr(error, "winerror", None) not in _IN_USE:
+                raise
+            time.sleep(pause)
+    return change(*arguments, **options)
 
 
 @contextmanager
@@ -152,7 +209,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        patiently(os.replace, temporary, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -165,15 +222,15 @@ def _remove_abandoned(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(_NODE)}.*.tmp"):
         process = left.name.split(".")[-2]
         if process.isdigit() and not psutil.pid_exists(int(process)):
-            left.unlink(missing_ok=True)
+            _unlinked(left)
 
 
 def _check_replaceable(path: Path) -> None:
     """Raise `OutputError` if a file or folder is in use where that keeps it from being replaced: before the work."""
     try:
         if path.exists():
-            # to its own name: nothing happens, if it may
-            os.replace(path, path)
+            # To its own name: nothing happens, if it may. Not `os.replace`, which Windows refuses for folders.
+            patiently(os.rename, path, path)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be replaced ({error.strerror or error}). Close what has it open, such as a layer or "

@@ -66,7 +66,7 @@ class Journal:
     def begin(self, values: dict[str, Any]) -> None:
         """Start afresh, with plain values that `reopen` will give back."""
         self.done = set()
-        self._file.write_text(json.dumps({"job": self._digest, **values}) + "\n")
+        self._file.write_text(json.dumps({"job": self._digest, **values}) + "\n", encoding="utf-8")
 
     def note(self, index: int) -> None:
         """Note that frame `index` is written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +15,7 @@ from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.ome_zarr_writer import MARK, put_in_place, read_mark
 from napari_care_losses.io.stack_writer import clear_remains, put_back
 from napari_care_losses.io.stacks import is_ome_zarr_name, read_stack, size_and_time
-from napari_care_losses.io.whole_files import check_folder, locked
+from napari_care_losses.io.whole_files import check_folder, locked, patiently
 from napari_care_losses.io.written_frames import Journal, job_mark, partial_path
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 
@@ -208,7 +209,7 @@ class _Fields:
         # left by a run that was killed before it noted the field
         if place.exists():
             shutil.rmtree(place)
-        written.rename(place)
+        patiently(os.replace, written, place)
         return note
 
 
