@@ -2,9 +2,11 @@
 
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,17 @@ def test_every_module_but_those_of_the_viewer_is_free_of_it():
     loaded = loaded_by("\n".join(f"import {name}" for name in SCIENCE))
     assert "torch" in loaded
     assert loaded.isdisjoint(VIEWER)
+
+
+def test_the_sandbox_alone_starts_programs():
+    # on Windows a program that is started in another way opens a window of its own
+    starts = re.compile(r"\b(subprocess|multiprocessing|pexpect)\b|\bos\.(system|popen|exec|spawn|posix_spawn|fork)")
+    package = Path(napari_care_losses.__path__[0])
+    found = {
+        path.relative_to(package).as_posix() for path in package.rglob("*.py") if starts.search(path.read_text("utf-8"))
+    }
+    # the second names what it refuses
+    assert found == {"interchange/sandbox.py", "interchange/sandbox_child.py"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from fixtures.cli_runs import names
 
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import ModelFileError
+from napari_care_losses.interchange import sandbox
 from napari_care_losses.interchange.sandbox import Limits, read_confined
 
 WRITE = "import sys, numpy; from safetensors.numpy import save_file\n"
@@ -111,6 +112,40 @@ def test_closing_the_generator_ends_the_process(children, tmp_path):
     assert children()
     steps.close()
     assert not children()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="stands in for the Python of a virtual environment there")
+@pytest.mark.parametrize(
+    ("code", "limits", "message"),
+    [
+        ("held = b'x' * (600 << 20)\nimport time; time.sleep(60)", {"memory": 300 << 20}, "bytes of memory"),
+        ("while True: pass", {"work": 1.0}, "more than 1 seconds of work"),
+        ("import time; time.sleep(60)", {"seconds": 2.0}, "more than 2 seconds"),
+    ],
+)
+def test_the_limits_hold_for_a_python_that_another_one_starts(tmp_path, run, monkeypatch, code, limits, message):
+    launcher, noted = tmp_path / "python", tmp_path / "pid"
+    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@" &\necho $! > "{noted}"\nwait $!\n')
+    launcher.chmod(0o755)
+    monkeypatch.setattr(sandbox, "_HAS_LAUNCHER", True)
+    monkeypatch.setattr(sys, "executable", str(launcher))
+    with pytest.raises(ModelFileError, match=message):
+        run(code, **limits)
+    assert not psutil.pid_exists(int(noted.read_text()))
+
+
+def test_no_window_opens(run, monkeypatch):
+    monkeypatch.setattr(sandbox.subprocess, "CREATE_NO_WINDOW", 0x08000000, raising=False)
+    given = []
+
+    def start(command, **options):
+        given.append(options["creationflags"])
+        return real(command, **(options | {"creationflags": 0}))
+
+    real = sandbox.subprocess.Popen
+    monkeypatch.setattr(sandbox.subprocess, "Popen", start)
+    run(WRITE + "save_file({'a': numpy.zeros(1)}, sys.argv[2])")
+    assert given == [0x08000000]
 
 
 class TestRights:

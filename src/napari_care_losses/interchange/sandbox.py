@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 _RESTRICTED = Path(__file__).with_name("sandbox_child.py")
 """The script that gives up rights and then runs a reader."""
 
+_HAS_LAUNCHER = sys.platform == "win32"
+"""Whether the Python of a virtual environment starts another, which does the work."""
+
 _POLL = 0.02
+_LONGEST_END = 10.0
+"""Seconds in which a killed process closes its files."""
 _LONGEST_MESSAGE = 600
 """Characters of the process's messages that are passed on, at most."""
 
@@ -96,8 +102,7 @@ def read_confined(
             try:
                 excess = yield from _watch(process, output, log, limits)
             finally:
-                process.kill()
-                process.wait()
+                _end(process)
         if excess:
             raise ModelFileError(f"{source.name} took more than {excess} to be {use}: stopped.")
         with log.open("rb") as messages:
@@ -118,7 +123,6 @@ def read_confined(
 def _watch(process: subprocess.Popen[bytes], output: Path, log: Path, limits: Limits) -> Generator[None, None, str]:
     """Wait for a process; return the limit it has exceeded, in words, or nothing."""
     end = time.monotonic() + limits.seconds
-    watched = psutil.Process(process.pid)
     while True:
         yield
         try:
@@ -132,11 +136,31 @@ def _watch(process: subprocess.Popen[bytes], output: Path, log: Path, limits: Li
             return ""
         if time.monotonic() > end:
             return f"{limits.seconds:g} seconds"
-        try:
-            used, worked = watched.memory_info().rss, watched.cpu_times()
-        except psutil.Error:
-            continue
-        if worked.user + worked.system > limits.work:
+        used, worked = 0, 0.0
+        with suppress(psutil.Error):
+            for one in _processes(process):
+                times = one.cpu_times()
+                used, worked = used + one.memory_info().rss, worked + times.user + times.system
+        if worked > limits.work:
             return f"{limits.work:.0f} seconds of work"
         if used > limits.memory:
             return f"{limits.memory:,} bytes of memory"
+
+
+def _processes(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return a process and those that it started; raise `psutil.Error` where it has ended."""
+    first = psutil.Process(process.pid)
+    return [first, *(first.children(recursive=True) if _HAS_LAUNCHER else ())]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those that it started, and wait until their files are closed."""
+    ending: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        ending = _processes(process)[1:]
+    process.kill()
+    process.wait()
+    for one in ending:
+        with suppress(psutil.Error):
+            one.kill()
+    psutil.wait_procs(ending, timeout=_LONGEST_END)
