@@ -1,5 +1,6 @@
 """The command line: what every command does."""
 
+import errno
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from fixtures.cli_runs import in_a_process, save_model, status_of, write
 from fixtures.random_models import needs_openvino
 from scipy import ndimage
 
+import napari_care_losses.cli.main as main_module
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
 from napari_care_losses.evaluation.without_truth.single_image import measure_image
@@ -299,6 +301,34 @@ def test_help_of_every_command_and_the_version(capsys):
     assert status_of("--version") == 0
     assert status_of() == 0
     assert capsys.readouterr().out.count("usage: napari-care-losses") == 1
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_name_that_the_output_has_no_letters_for_is_escaped(folder, encoding):
+    (folder / "low.tif").rename(folder / "細胞.tif")
+    done = subprocess.run(
+        in_a_process(*"restore fft-lite 細胞.tif --out 細胞2.tif --frames 0:1".split()),
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"\u7d30\u80de2.tif: 1 frames" in done.stdout
+
+
+def test_the_broken_pipe_of_windows_is_no_error(monkeypatch, capsys):
+    def fail(*_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    silenced = []
+    monkeypatch.setattr(main_module, "_print_no_more", lambda: silenced.append(True))
+    monkeypatch.setattr(main_module, "_parser", fail)
+    monkeypatch.setattr(main_module, "_IS_WINDOWS", True)
+    assert main_module.main([]) == 1
+    assert (capsys.readouterr().err, silenced) == ("", [True])
+    monkeypatch.setattr(main_module, "_IS_WINDOWS", False)
+    assert main_module.main([]) == 1
+    assert capsys.readouterr().err == "napari-care-losses: error: Invalid argument\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux has a device that is always full")

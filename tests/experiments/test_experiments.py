@@ -161,6 +161,8 @@ def test_a_folder_of_stacks_takes_the_place_of_simulated_images(tmp_path):
         (("train =", "train = 5 #"), "expected a table"),
         (('baselines = ["tv"]', 'reference = "gan"'), "gan"),
         (("[tiny]", "[tiny"), "no TOML"),
+        (("[tiny]", "[con]"), "device"),
+        (("[tiny]", '["nul.1"]'), "device"),
     ],
 )
 def test_a_wrong_entry_is_named_before_anything_runs(described, change, said):
@@ -168,6 +170,11 @@ def test_a_wrong_entry_is_named_before_anything_runs(described, change, said):
     with pytest.raises(InputError, match=r"entries\.toml") as raised:
         described(TINY.replace(*change, 1 if change[0] == "[tiny]" else -1))
     assert said in str(raised.value)
+
+
+def test_results_that_windows_takes_for_one_file_are_refused(described):
+    with pytest.raises(InputError, match=r"entries\.toml: .* both be called TINY: name one of them otherwise"):
+        described(TINY + TINY.replace("[tiny]", "[TINY]"))
 
 
 def files_entry(train, test, low="a/../a/low.tif", high="a/high.tif", label=""):

@@ -5,7 +5,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -227,6 +229,23 @@ class TestConnecting:
                 assert another.nthreads() == client.nthreads()
                 assert another.cluster is None
         assert client.nthreads()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="stands in for the signal of Windows")
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_worker_that_shares_the_terminal_ignores_its_interrupts(monkeypatch, is_local):
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        from napari_care_losses.restoration.cluster.worker import RestoringPlugin
+
+        worker = SimpleNamespace(state=SimpleNamespace(nthreads=1))
+        RestoringPlugin(None, "restore", ignores_interrupts=is_local).setup(worker)
+        ignored = {number for number in before if signal.getsignal(number) is signal.SIG_IGN}
+        assert ignored == (set(before) if is_local else set())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from napari_care_losses.compute.interrupts import interrupts
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import InputError
 
@@ -162,8 +163,7 @@ def stoppable(work: Generator[Any, Any, Any], *, insists: bool = False) -> Itera
             for number in before:
                 signal.signal(number, signal.default_int_handler)
 
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name)]
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, stop) for number in interrupts()}
     try:
         yield stopped
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import sys
 import warnings
@@ -16,6 +18,7 @@ from napari_care_losses.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_IS_WINDOWS = sys.platform == "win32"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 COMMANDS = {
@@ -43,6 +46,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0, 1 (failed), 2 (bad input), 130 (interrupted)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _print_any_name()
     try:
         # within: loading what the options are made from takes long enough to be interrupted
         parser = _parser(given[0] if given else "")
@@ -63,6 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"napari-care-losses: error: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT if isinstance(error, InputError) else FAILED
     except OSError as error:
+        if _IS_WINDOWS and error.errno == errno.EINVAL and not error.filename:
+            # what Windows says in place of a broken pipe
+            _print_no_more()
+            return FAILED
         # of the disk that is printed to, for instance
         where = f"{error.filename}: " if error.filename else ""
         print(f"napari-care-losses: error: {where}{error.strerror or error}", file=sys.stderr)
@@ -91,6 +99,13 @@ def _notes_printed() -> Iterator[None]:
 
         warnings.showwarning = print_once
         yield
+
+
+def _print_any_name() -> None:
+    """Escape what the encoding of the output lacks, such as the name of a file: Windows has few letters in pipes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_no_more() -> None:

@@ -13,6 +13,7 @@ from napari_care_losses.comparison.baselines import BASELINES
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.errors import InputError
 from napari_care_losses.experiments.pair_sets import FileSet, PairSet, SimulatedSet
+from napari_care_losses.io.file_names import is_file_name, same_file
 from napari_care_losses.io.untrusted_files import checked
 from napari_care_losses.losses.registry import loss_class
 from napari_care_losses.restoration.parameters import RestorationParameters, current_names
@@ -114,6 +115,11 @@ def read_experiments(path: Path) -> dict[str, Experiment]:
     return _parsed(text, path.parent, str(path))
 
 
+def result_name(experiment: Experiment, label: str) -> str:
+    """Return what the files of a test's results are called."""
+    return f"{experiment.name}_{label}" if label else experiment.name
+
+
 def _parsed(text: str, folder: Path, source: str) -> dict[str, Experiment]:
     try:
         entries = checked(tomllib.loads(text))
@@ -125,6 +131,10 @@ def _parsed(text: str, folder: Path, source: str) -> dict[str, Experiment]:
             found[name] = _experiment(name, entry, folder)
         except (InputError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{source}, [{name}]: {error}") from error
+    try:
+        _check_different(found.values())
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
     return found
 
 
@@ -175,10 +185,19 @@ def _experiment(name: str, entry: Any, folder: Path) -> Experiment:
 
 def _check_name(what: str, name: str) -> None:
     """Raise `InputError` unless files can be named after it."""
-    if not re.fullmatch(r"[\w +,%.-]{1,100}", name) or name != name.strip(" ."):
+    if not re.fullmatch(r"[\w +,%.-]{1,100}", name) or name != name.strip(" .") or not is_file_name(name):
         raise InputError(
-            f"{what} must be up to 100 letters, digits, spaces and _ + , % . - : files are called after it."
+            f"{what} must be up to 100 letters, digits, spaces and _ + , % . - , and none that Windows keeps for a "
+            "device (con, nul, com1): files are called after it."
         )
+
+
+def _check_different(experiments: Collection[Experiment]) -> None:
+    """Raise `InputError` if the results of two tests would be one file, on Windows or macOS at least."""
+    names = [result_name(one, label) for one in experiments for label in one.tests]
+    twice = [name for number, name in enumerate(names) if same_file(name) in map(same_file, names[:number])]
+    if twice:
+        raise InputError(f"The results of two tests would both be called {twice[0]}: name one of them otherwise.")
 
 
 def _method(entry: Any) -> TrainedMethod:

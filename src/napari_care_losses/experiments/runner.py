@@ -20,6 +20,7 @@ from napari_care_losses.comparison.report.content import ComparisonReport, Repor
 from napari_care_losses.comparison.report.write import write_report
 from napari_care_losses.errors import InputError, TrainingDivergedError
 from napari_care_losses.evaluation.spectra import agreement
+from napari_care_losses.experiments.entries import result_name
 from napari_care_losses.experiments.pair_sets import SimulatedSet
 from napari_care_losses.experiments.results import FULL, Result, load_result
 from napari_care_losses.images.sampling import evenly_spaced
@@ -177,19 +178,19 @@ def _tuned(name: str, folder: Path, train_set: _LazySet) -> Generator[Experiment
     path = folder / f"{name}_{_digest(train_set.source.identity())}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         # of an earlier run; a damaged file is written again
-        return float(read_json(path.read_text())["relative_strength"])
+        return float(read_json(path.read_text(encoding="utf-8"))["relative_strength"])
     yield ExperimentStep(f"tuning {BASELINES[name].title}", 0)
     low, high = train_set.stacks
     places = evenly_spaced(range(len(low)), TUNING_PAIRS)
     strength = tune(name, ((low[place], high[place]) for place in places))
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"relative_strength": strength, "pairs": places}))
+        temporary.write_text(json.dumps({"relative_strength": strength, "pairs": places}), encoding="utf-8")
     return strength
 
 
 def _started(experiment: Experiment, label: str, pairs: PairSet, methods: list[Method], out: Path) -> Result:
     """Return the result of a test with the scores of an earlier run, or an empty one."""
-    name = f"{experiment.name}_{label}" if label else experiment.name
+    name = result_name(experiment, label)
     strengths = [(method.name, method.strength) for method in methods if method.baseline]
     models = [
         (method.name, method.model.name, None if method.parameters is None else method.parameters.to_dict())

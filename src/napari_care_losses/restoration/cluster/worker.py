@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from distributed import WorkerPlugin, get_worker
 
+from napari_care_losses.compute.interrupts import interrupts
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import InputError
 from napari_care_losses.io.ome_zarr_writer import FrameWriter
@@ -60,7 +61,7 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
 
     Frames are computed one at a time with all threads that Dask gives the worker; if there are several, the next frame
     is read and the last one written meanwhile. The job has a unique name. A worker that shares the terminal with the
-    command, which closes it, ignores Ctrl+C there.
+    command, which closes it, ignores Ctrl+C there, and Ctrl+Break.
     """
 
     def __init__(self, job: ClusterJob, name: str, *, ignores_interrupts: bool) -> None:
@@ -73,8 +74,9 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
         self._opening, self._computing = Lock(), Lock()
         self._restorer: FrameRestorer | None = None
         if self._ignores_interrupts:
-            with suppress(ValueError):
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in interrupts():
+                with suppress(ValueError):
+                    signal.signal(number, signal.SIG_IGN)
 
     def teardown(self, worker: Any) -> None:
         """Free the working memory."""
