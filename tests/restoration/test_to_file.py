@@ -178,8 +178,14 @@ def test_the_input_is_never_overwritten(stack, tmp_path):
             run(job(stack, path))
         with pytest.raises(InputError, match="would overwrite its input"):
             run(job(stack, tmp_path / "out.tif", make_model(SCALED), scale_out=path))
+    # stands in for a file system that ignores case
+    os.link(stack, tmp_path / "IN.tif")
+    with pytest.raises(InputError, match="would overwrite its input"):
+        run(job(stack, tmp_path / "IN.tif"))
+    with pytest.raises(InputError, match="need two different files"):
+        run(job(stack, tmp_path / "out.tif", make_model(SCALED), scale_out=tmp_path / "OUT.tif"))
     assert stack.read_bytes() == before
-    assert names(tmp_path) == ["in.tif", "link.tif"]
+    assert names(tmp_path) == ["IN.tif", "in.tif", "link.tif"]
 
 
 def test_an_existing_file_stays_until_the_new_one_is_whole(stack, tmp_path):

@@ -14,6 +14,7 @@ from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.images.selection import shared_frames
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.io.whole_files import is_same
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES
 from napari_care_losses.training.pair_sources import stack_files
 from napari_care_losses.training.pairs import Pair, pairs_from_frames
@@ -171,7 +172,7 @@ class FileSet:
     def shared_with(self, other: FileSet) -> str:
         """Return which frames of which file another set has too; empty if there are none."""
         for one, same in ((self.low, other.low), (self.high, other.high)):
-            if one.resolve() == same.resolve():
+            if is_same(one, same):
                 found = shared_frames(self._ranges or [(0, math.inf)], other._ranges or [(0, math.inf)])
                 whole = found == [(0, math.inf)]
                 return f"{'all frames' if whole else f'frames {_range_text(found)}'} of {one.name}" if found else ""

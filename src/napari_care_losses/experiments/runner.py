@@ -25,7 +25,7 @@ from napari_care_losses.experiments.pair_sets import SimulatedSet
 from napari_care_losses.experiments.results import FULL, Result, load_result
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.untrusted_files import read_json
-from napari_care_losses.io.whole_files import make_folder, replacing
+from napari_care_losses.io.whole_files import make_folder, patiently, replacing
 from napari_care_losses.models.model import STRUCTURE_NAMES, SUFFIX, read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.training import progress as reports
@@ -169,7 +169,7 @@ def _train(
             raise
         notes = [f"{method.name}: {error}"]
     # a finished network does not need its checkpoint, which is several times larger
-    state_path(path).unlink(missing_ok=True)
+    patiently(state_path(path).unlink, missing_ok=True)
     return notes
 
 

@@ -80,6 +80,34 @@ def _beside(path: Path, process: int) -> Path:
     return path.with_name(f".{path.name}.{_NODE}.{process}.tmp")
 
 
+def is_same(first: Path, second: Path) -> bool:
+    """Return whether two paths lead to one file or folder: by links, or where the file system ignores case.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder)
+    ...     is_same(path / "a.tif", path / ".." / path.name / "a.tif"), is_same(path / "a.tif", path / "b.tif")
+    (True, False)
+    """
+    if first.resolve() == second.resolve():
+        return True
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False
+
+
+def overlap(first: Path, second: Path) -> bool:
+    """Return whether two paths lead to one file or folder, or one of them into the other."""
+    first, second = first.resolve(), second.resolve()
+    return any(is_same(one, second) for one in (first, *first.parents)) or any(
+        is_same(first, one) for one in second.parents
+    )
+
+
 def make_folder(folder: Path, *, parents: bool = False, what: str = "folder") -> None:
     """Make a folder, called `what` in the error, unless it exists.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import ResumeError
 from napari_care_losses.io.untrusted_files import read_json
+from napari_care_losses.io.whole_files import patiently
 from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
@@ -71,14 +72,14 @@ class Journal:
     def note(self, index: int) -> None:
         """Note that frame `index` is written."""
         # not made anew: where the journal is gone, the frames are gone too
-        with self._file.open("r+b") as file:
+        with patiently(self._file.open, "r+b") as file:
             file.seek(0, os.SEEK_END)
             file.write(f"{index}\n".encode())
         self.done.add(index)
 
     def remove(self) -> None:
         """Remove the journal."""
-        self._file.unlink(missing_ok=True)
+        patiently(self._file.unlink, missing_ok=True)
 
 
 def partial_path(path: Path) -> Path:

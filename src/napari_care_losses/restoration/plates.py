@@ -15,7 +15,7 @@ from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.ome_zarr_writer import MARK, put_in_place, read_mark
 from napari_care_losses.io.stack_writer import clear_remains, put_back
 from napari_care_losses.io.stacks import is_ome_zarr_name, read_stack, size_and_time
-from napari_care_losses.io.whole_files import check_folder, locked, patiently
+from napari_care_losses.io.whole_files import check_folder, locked, overlap, patiently
 from napari_care_losses.io.written_frames import Journal, job_mark, partial_path
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 
@@ -222,8 +222,7 @@ def _check_output(path: Path, out: Path) -> None:
         )
     if out.exists() and not is_zarr(out):
         raise InputError(f"{out} exists and is no OME-Zarr: choose another name.")
-    read, written = path.resolve(), out.resolve()
-    if read == written or written in read.parents or read in written.parents:
+    if overlap(path, out):
         raise InputError(f"The result would overwrite its input {path}: choose another file.")
 
 

@@ -7,12 +7,13 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError, OutputError, UnreadableError
+from napari_care_losses.io.file_names import same_file
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.pixel_types import cast_pixels, check_cast
 from napari_care_losses.io.stack_writer import clear_remains
 from napari_care_losses.io.stacks import container_of, is_ome_zarr_name, size_and_time, writer_for
 from napari_care_losses.io.tiff_reader import files_of_set
-from napari_care_losses.io.whole_files import locked
+from napari_care_losses.io.whole_files import is_same, locked, overlap
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
 from napari_care_losses.restoration.correlated_noise import choose_treatment
 from napari_care_losses.restoration.neighbours import choose_neighbours
@@ -129,19 +130,17 @@ def restore_to_file(
 
 
 def _check_outputs(outputs: Sequence[Path], model: Model, source: Path | None, run: RunOptions) -> None:
-    written = [path.resolve() for path in outputs]
-    read = None if source is None else source.resolve()
     file = None if source is None else container_of(source)
-    parts = {part.resolve() for part in files_of_set(file)} if file is not None and file.is_file() else set()
-    for path in written:
+    parts = files_of_set(file) if file is not None and file.is_file() else set()
+    for path in outputs:
         # the same file, or a folder of Zarr around it or in it
-        if read is not None and (path == read or path in read.parents or read in path.parents):
+        if source is not None and overlap(source, path):
             raise InputError(f"The result would overwrite its input {source}: choose another file.")
-        if path in parts:
+        if path.exists() and any(is_same(path, part) for part in parts):
             raise InputError(f"The result would overwrite {path.name}, a file of its input {source}: choose another.")
     if len(outputs) > 1 and not model.card.architecture.predicts_scale:
         raise InputError(f"A model trained with the {model.card.loss} loss predicts no scale: leave it out.")
-    if len(set(written)) < len(written):
+    if len({same_file(str(path.resolve())) for path in outputs}) < len(outputs):
         raise InputError("The restored stack and its scale need two different files.")
     if run.cluster is not None and (source is None or not all(is_ome_zarr_name(path) for path in outputs)):
         raise InputError("Several machines write side by side into OME-Zarr only: name the result *.ome.zarr.")

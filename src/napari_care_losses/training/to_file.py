@@ -6,7 +6,7 @@ from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from napari_care_losses.errors import ComputeError, InputError, ModelFileError, OutputError, TrainingDivergedError
-from napari_care_losses.io.whole_files import locked
+from napari_care_losses.io.whole_files import locked, patiently
 from napari_care_losses.models.model import read_card
 from napari_care_losses.training.checkpoint import state_path
 from napari_care_losses.training.progress import Epoch, Report
@@ -95,7 +95,7 @@ def _train(trainer: Trainer, path: Path, *, resume: bool) -> Generator[Report, N
         trainer.load_state(state)
         is_own = holds_weights_after(path, trainer.step)
     elif writes:
-        state.unlink(missing_ok=True)
+        patiently(state.unlink, missing_ok=True)
     if trainer.is_finished:
         if writes and not path.is_file():
             trainer.model().save(path)

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import InputError, OutputError, ResumeError
 from napari_care_losses.io.file_names import same_file
+from napari_care_losses.io.whole_files import patiently
 from napari_care_losses.losses.registry import loss_title
 from napari_care_losses.training.checkpoint import list_stopped, read_stopped, state_path
 from napari_care_losses.training.plans.plan import Resumed, TrainingPlan, train
@@ -217,7 +218,7 @@ class TrainingQueue(QObject):
         """
         for path in entry.files:
             try:
-                path.unlink()
+                patiently(path.unlink)
             except OSError as error:
                 raise OutputError(f"{path} cannot be deleted: {error.strerror or error}.") from error
         self.remove(entry)
