@@ -145,11 +145,12 @@ class Job(QObject):
             return
         # A slot connected to `reported` may process events, which may call this method again.
         self._pause.start()
-        end = time.monotonic() + TURN_MS / 1000
+        # not `monotonic`, which Windows advances every 16 ms
+        end = time.perf_counter() + TURN_MS / 1000
         for report in worker.take():
             if not worker.abort_requested:
                 self._report(report)
-                if time.monotonic() > end:
+                if time.perf_counter() > end:
                     break
         if self._has_ended and not worker.has_reports and self._worker is worker:
             self._pause.stop()
