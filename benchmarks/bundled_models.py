@@ -49,7 +49,7 @@ def main(folder: str) -> None:
         for preset in PRESETS:
             model = load_model(bundled_folder() / f"{loss}-{preset}{SUFFIX}")
             methods[f"`{loss}-{preset}`"] = (model.digest(), lambda low, model=model: restore(low, model))
-    found: dict[str, list[float]] = json.loads(SCORES.read_text()) if SCORES.is_file() else {}
+    found: dict[str, list[float]] = json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.is_file() else {}
     SCORES.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"| images | {' | '.join(methods)} |", "|---" * (len(methods) + 1) + "|"]
     for name, pairs in images.items():
@@ -57,7 +57,7 @@ def main(folder: str) -> None:
             if f"{name} {key}" not in found:
                 scores = [score(method(low), high) for low, high in pairs]
                 found[f"{name} {key}"] = [float(np.mean([one[of] for one in scores])) for of in ("psnr", "ssim")]
-                SCORES.write_text(json.dumps(found))
+                SCORES.write_text(json.dumps(found), encoding="utf-8")
                 print(name, title, found[f"{name} {key}"], flush=True)
         cells = [found[f"{name} {key}"] for key, _ in methods.values()]
         lines.append(f"| {name} | " + " | ".join(f"{psnr:.2f} / {ssim:.3f}" for psnr, ssim in cells) + " |")

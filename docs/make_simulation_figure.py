@@ -105,7 +105,7 @@ def _save(path: Path, curves: list[PlotLine], x: Axis, y: Axis) -> None:
         for i, curve in enumerate(curves)
     )
     drawn = plot(curves, x, y).replace("<svg ", '<svg style="background:white" ', 1)
-    path.write_text(drawn.replace("</svg>", f"{names}</svg>"))
+    path.write_text(drawn.replace("</svg>", f"{names}</svg>"), encoding="utf-8")
 
 
 def _ranged(image: Image) -> NDArray[np.float64]:

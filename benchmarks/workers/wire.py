@@ -38,7 +38,7 @@ class Worker:
         log.parent.mkdir(parents=True, exist_ok=True)
         # A GPU would serve some of those compared and not others.
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             self._process = subprocess.Popen(
                 [python, script],
                 stdin=subprocess.PIPE,

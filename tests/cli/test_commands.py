@@ -334,7 +334,7 @@ def test_the_broken_pipe_of_windows_is_no_error(monkeypatch, capsys):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux has a device that is always full")
 @pytest.mark.parametrize("command", ["models", "evaluate --restored low.tif --truth high.tif --json"])
 def test_printing_to_a_full_disk_is_one_line(folder, command):
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run(
             in_a_process(*command.split()), stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )

@@ -26,7 +26,7 @@ def models(folder, monkeypatch):
 
 
 def rows_of(name):
-    with open(name, newline="") as file:
+    with open(name, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

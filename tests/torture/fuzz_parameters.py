@@ -131,7 +131,8 @@ def prepare() -> None:
     shutil.copy("low.tif", "folder/low.tif")
     Path("own.toml").write_text(
         '[own]\ntrain = {low = "low.tif", high = "high.tif"}\ntest = {low = "low.tif", high = "high.tif"}\n'
-        'losses = ["mae"]\n'
+        'losses = ["mae"]\n',
+        encoding="utf-8",
     )
     _forms()
     for arguments in (
@@ -233,7 +234,7 @@ def make(rng: random.Random, path: Path) -> None:
     else:
         name = rng.choices(list(COMMANDS), list(COMMANDS.values()))[0]
         case = {"command": [name, *_arguments(rng, name)]}
-    path.write_text(json.dumps(case))
+    path.write_text(json.dumps(case), encoding="utf-8")
 
 
 def _edit(rng: random.Random, name: str) -> list[Any]:
@@ -292,7 +293,7 @@ def _argument(rng: random.Random, action: argparse.Action) -> str:
 
 def use(path: Path, rng: random.Random) -> None:
     """Type into a form and read it, or run a command."""
-    case = json.loads(path.read_text())
+    case = json.loads(path.read_text(encoding="utf-8"))
     if "form" in case:
         _use_form(case)
     else:

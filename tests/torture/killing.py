@@ -246,11 +246,11 @@ def _check_opens(path: Path) -> None:
     if path.suffix == ".safetensors":
         load_model(path)
     elif path.suffix == ".json":
-        json.loads(path.read_text())
+        json.loads(path.read_text(encoding="utf-8"))
     elif path.suffix == ".html":
-        assert path.read_text().rstrip().endswith("</html>")
+        assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
     elif path.suffix == ".csv":
-        assert path.read_text().endswith("\n")
+        assert path.read_text(encoding="utf-8").endswith("\n")
 
 
 def _everything(folder: Path) -> list[str]:

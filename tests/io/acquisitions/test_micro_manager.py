@@ -23,9 +23,9 @@ WHOLE = Calibration(pixel_size=SIZE, z_step=Z_STEP, time_step=TIME_STEP)
 
 def change(path: Path, **values: Any) -> None:
     """Change the summary in metadata.txt."""
-    told = json.loads(path.read_text())
+    told = json.loads(path.read_text(encoding="utf-8"))
     told["Summary"] |= values
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(told), encoding="utf-8")
 
 
 @pytest.mark.parametrize("version", ["1.4", "2"])
