@@ -108,7 +108,7 @@ BAD = {
         "restore good.safetensors in a.tif in/a.tif --out out",
         "both be restored into",
     ),
-    "restore: empty folder": ("restore good.safetensors empty --out out", "no TIFF file"),
+    "restore: empty folder": ("restore good.safetensors empty --out out", "no image file"),
     "evaluate: missing": (EVALUATE.replace("low.tif", "none.tif"), "no file none.tif"),
     "evaluate: counts": (EVALUATE + " --input short.tif", "2 frames of (28, 24), the truth 6"),
     "evaluate: shapes": (EVALUATE.replace("low.tif", "wide.tif"), "they must be the same"),

@@ -100,7 +100,7 @@ def test_a_folder_without_stacks_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="no folder"):
         stacks_in(tmp_path / "no")
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(InputError, match="no TIFF file"):
+    with pytest.raises(InputError, match="no image file"):
         stacks_in(tmp_path)
 
 

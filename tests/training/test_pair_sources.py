@@ -126,7 +126,7 @@ def test_the_stack_files_of_a_folder(files, tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         stack_files(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no TIFF files"):
+    with pytest.raises(InputError, match="no image files"):
         stack_files(tmp_path / "empty")
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def add_compare_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("input", type=path_option, metavar="INPUT", help="A TIFF file or an OME-Zarr image.")
+    parser.add_argument(
+        "input", type=path_option, metavar="INPUT", help="A TIFF, CZI, LIF or ND2 file, or an OME-Zarr image."
+    )
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -30,7 +32,7 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help="Model files, names in the library, or the baselines tv and nl-means.",
     )
-    parser.add_argument("--truth", type=path_option, help="The ground truth, a TIFF file or an OME-Zarr image.")
+    parser.add_argument("--truth", type=path_option, help="The ground truth, such a file too.")
     parser.add_argument(
         "--out", type=path_option, required=True, help="The HTML page to make; two CSV files lie beside it."
     )

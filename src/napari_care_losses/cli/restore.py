@@ -36,7 +36,11 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("model", metavar="MODEL", help="A model file, or a name in the library.")
     parser.add_argument(
-        "input", type=path_option, nargs="+", metavar="INPUT", help="TIFF files, OME-Zarr images, or folders of them."
+        "input",
+        type=path_option,
+        nargs="+",
+        metavar="INPUT",
+        help="TIFF, CZI, LIF or ND2 files, OME-Zarr images, or folders of them.",
     )
     parser.add_argument(
         "--out",
@@ -54,7 +58,7 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--incomplete",
         action="store_true",
-        help="Restore TIFF stacks of which frames are missing, and plates of which wells or fields are. Time points "
+        help="Restore stacks of which frames are missing, and plates of which wells or fields are. Time points "
         "(or planes, channels) that are not whole are left out, and said. Without it they are refused.",
     )
     parser.add_argument("--scale-out", type=path_option, help="Also write the Laplace scale to this file.")
@@ -111,7 +115,7 @@ def _images(inputs: list[Path], series: str | None, *, incomplete: bool) -> list
         if series == "all" or (series == "0" and len(found) == 1):
             images += found
         elif path.is_file():
-            # of a TIFF file, a preview has a number too
+            # of a file, a preview has a number too
             images.append(path / series)
         elif int(series) < len(found):
             images.append(found[int(series)])

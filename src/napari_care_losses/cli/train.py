@@ -38,7 +38,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     from napari_care_losses.training.pair_sources import PAIRINGS
 
     helps = {
-        "--low": "Low-exposure stacks, TIFF or OME-Zarr, or their folder.",
+        "--low": "Low-exposure stacks (TIFF, CZI, LIF, ND2, OME-Zarr), or their folder.",
         "--high": "High exposures of the same fields, or their folder; one image may be the truth of a whole movie. "
         "With --target shot, other noisy images of the same fields; with the others, none.",
     }

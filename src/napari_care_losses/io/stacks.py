@@ -1,4 +1,4 @@
-"""Stacks in files, whatever their format: TIFF, or OME-Zarr where a name or a folder says so."""
+"""Stacks in files, whatever their format: TIFF, what microscopes write, OME-Zarr where a name or a folder says so."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Calibration, Frames
 from napari_care_losses.io.acquisitions.micro_manager import METADATA
+from napari_care_losses.io.formats.registry import FORMATS as MAKER_FORMATS
+from napari_care_losses.io.formats.registry import is_of_maker, open_image
+from napari_care_losses.io.formats.registry import list_images as list_maker_images
 from napari_care_losses.io.ome_zarr_plates import list_fields
 from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr, read_ome_zarr
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
     from napari_care_losses.io.stack_writer import StackWriter
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-READ_SUFFIXES = (*TIFF_SUFFIXES, ".stk")
-"""How names of TIFF files end, those of MetaMorph included."""
+READ_SUFFIXES = (*TIFF_SUFFIXES, ".stk", *MAKER_FORMATS)
+"""How names of files end that are read, those of MetaMorph included; OME-Zarr is known by what lies in it."""
 
 ZARR_SUFFIX = ".zarr"
 
@@ -47,7 +50,7 @@ FORMATS = {
     "tiff": StackFormat(TIFF_SUFFIXES, ".tif", TiffStackWriter),
     "ome-zarr": StackFormat((ZARR_SUFFIX,), ".ome.zarr", OmeZarrStackWriter),
 }
-"""The formats by name; other files are read as TIFF."""
+"""The formats that are written, by name."""
 
 NEW_SUFFIXES = {name: one.new_suffix for name, one in FORMATS.items()}
 """How the names of new files end, by format."""
@@ -67,9 +70,9 @@ def read_stack(path: Path | str, *, incomplete: bool = False) -> Frames:
     Parameters
     ----------
     path : Path or str
-        A TIFF file, or an OME-Zarr image; one of several images in a file as ``FILE/NUMBER``.
+        A TIFF, CZI, LIF or ND2 file, or an OME-Zarr image; one of several images in a file as ``FILE/NUMBER``.
     incomplete : bool
-        Whether a TIFF stack of which frames are missing is opened without the steps (time points, planes) that are not
+        Whether a stack of which frames are missing is opened without the steps (time points, planes) that are not
         whole.
 
     Returns
@@ -95,7 +98,11 @@ def read_stack(path: Path | str, *, incomplete: bool = False) -> Frames:
     """
     path = Path(path)
     with _readable(path):
-        return read_ome_zarr(path) if _is_zarr_like(path) else read_tiff(path, incomplete=incomplete)
+        if _is_zarr_like(path):
+            return read_ome_zarr(path)
+        if is_of_maker(path):
+            return open_image(path, incomplete=incomplete).frames(path)
+        return read_tiff(path, incomplete=incomplete)
 
 
 def list_images(path: Path, *, incomplete: bool = False) -> list[Path]:
@@ -114,7 +121,9 @@ def list_images(path: Path, *, incomplete: bool = False) -> list[Path]:
         If the file is missing or damaged, or holds no image.
     """
     with _readable(path):
-        return list_fields(path, incomplete=incomplete) if _is_zarr_like(path) else list_tiff_images(path)
+        if _is_zarr_like(path):
+            return list_fields(path, incomplete=incomplete)
+        return list_maker_images(path) if is_of_maker(path) else list_tiff_images(path)
 
 
 def _is_zarr_like(path: Path) -> bool:
@@ -247,7 +256,7 @@ def writer_for(path: Path) -> type[StackWriter]:
 
 
 def is_stack(path: Path) -> bool:
-    """Return whether a path looks like a whole stack: a TIFF file by its name, OME-Zarr by what lies in it."""
+    """Return whether a path looks like a whole stack: a file by its name, OME-Zarr by what lies in it."""
     if path.name.startswith(".") or path.name.endswith(".partial"):
         return False
     return (path.suffix.lower() in READ_SUFFIXES and path.is_file()) or is_zarr(path)

@@ -37,7 +37,7 @@ MOST_NAMED = 5
 """Most images, files and runs of frames that a message names."""
 
 _FILTERS = threading.Lock()
-"""Held while the filters of tifffile's log are replaced."""
+"""Held while the filters of a log are replaced."""
 
 
 class AbsentFrames(NamedTuple):
@@ -118,8 +118,8 @@ def readable_tiff(path: Path, **options: Any) -> Iterator[tuple[tifffile.TiffFil
 
 
 @contextmanager
-def captured_log() -> Iterator[list[str]]:
-    """Collect what tifffile logs of a damaged file instead of showing it: the caller raises one clear error."""
+def captured_log(library: str = "tifffile") -> Iterator[list[str]]:
+    """Collect what a library logs of a damaged file instead of showing it: the caller raises one clear error."""
     messages: list[str] = []
     reading = threading.get_ident()
 
@@ -130,7 +130,7 @@ def captured_log() -> Iterator[list[str]]:
         messages.append(record.getMessage())
         return False
 
-    logger = logging.getLogger("tifffile")
+    logger = logging.getLogger(library)
     # a new list each time: another thread that logs may be going through the old one, and would skip a filter
     with _FILTERS:
         logger.filters = [*logger.filters, collect]

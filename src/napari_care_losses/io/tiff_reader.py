@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.errors import InputError, UnreadableError
-from napari_care_losses.images.axes import SomeSteps
+from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata
 from napari_care_losses.io.acquisitions import bruker, micro_manager
 from napari_care_losses.io.acquisitions.bruker import bruker_set, master_of
@@ -22,6 +21,8 @@ from napari_care_losses.io.acquisitions.micro_manager_stacks import (
     series_of_positions,
 )
 from napari_care_losses.io.acquisitions.planes import open_planes
+from napari_care_losses.io.formats.opened import OpenedImage, chosen_number, named_image, without_absent
+from napari_care_losses.io.formats.registry import is_of_maker
 from napari_care_losses.io.ome_metadata import read_ome_xml
 from napari_care_losses.io.tiff_pages import (
     LARGEST_PAGE,
@@ -29,7 +30,6 @@ from napari_care_losses.io.tiff_pages import (
     check_chain,
     check_file_names,
     check_size,
-    choice_of_images,
     companion_file,
     companion_text,
     image_numbers,
@@ -40,51 +40,22 @@ from napari_care_losses.io.tiff_pages import (
 from napari_care_losses.io.units import calibration_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     import tifffile
     import zarr
 
     from napari_care_losses.io.acquisitions.planes import PlaneSet
-    from napari_care_losses.io.tiff_pages import AbsentFrames
 
 FINEST_PRINT = 2.5
 """Size in micrometres of the smallest dot of printers and scanners (10,000 an inch): larger pixels of plain TIFF are
 meant for those, not for a microscope."""
 
 
-class TiffImage(NamedTuple):
-    """One image of a TIFF file, none of its pixels read yet.
-
-    Attributes
-    ----------
-    levels : list of arrays
-        From the full resolution to the coarsest, read lazily.
-    axes : str
-        A letter for each axis, as `Frames` takes them.
-    calibration : Calibration
-        Pixel size and steps.
-    metadata : ImageMetadata
-        Channels and stage position.
-    note : str
-        What was left out of the stack; often empty.
-    """
-
-    levels: list[Any]
-    axes: str
-    calibration: Calibration
-    metadata: ImageMetadata
-    note: str
-
-
 def read_tiff(path: Path, *, incomplete: bool = False) -> Frames:
     """Open an image of a TIFF file as lazy frames; see `open_tiff`."""
-    image = open_tiff(path, incomplete=incomplete)
-    try:
-        return Frames(image.levels[0], image.axes, image.calibration, note=image.note, metadata=image.metadata)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    return open_tiff(path, incomplete=incomplete).frames(path)
 
 
 def list_images(path: Path) -> list[Path]:
@@ -116,6 +87,8 @@ def set_name(path: Path) -> str:
 
 def files_of_set(path: Path) -> set[Path]:
     """Return the files that make one image, or several, together with a TIFF file; none where it stands by itself."""
+    if is_of_maker(path):
+        return set()
     try:
         planes = plane_set(path)
         if planes is not None:
@@ -130,7 +103,7 @@ def files_of_set(path: Path) -> set[Path]:
         return {one for one in path.parent.iterdir() if set_name(one) == name} if name else set()
 
 
-def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
+def open_tiff(path: Path, *, incomplete: bool = False) -> OpenedImage:
     """Open an image of a TIFF file (plain, ImageJ, OME, BigTIFF; compressed or not), or of the set it belongs to.
 
     Parameters
@@ -147,66 +120,25 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> TiffImage:
     UnreadableError
         If frames are missing.
     """
-    file, number = _named(path)
+    file, number = named_image(path)
     planes = plane_set(file)
     if planes is not None:
-        choices = [(tuple(one.steps.values()), "TZC", one.name) for one in planes.images]
-        image = planes.images[_chosen(file, number, list(range(len(choices))), choices)]
+        choices = [(one.shape, "TZC", one.name) for one in planes.images]
+        image = planes.images[chosen_number(file, number, list(range(len(choices))), choices)]
         stack, axes, absent = open_planes(file, image)
         calibration = image.calibration
         if calibration.pixel_size is None:
             calibration = replace(calibration, pixel_size=_own_pixel_size(file))
-        found = TiffImage([stack], axes, calibration, image.metadata, image.note)
-        return found if absent is None else _without(absent, found, incomplete=incomplete)
+        found = OpenedImage([stack], axes, calibration, image.metadata, image.note)
+        return without_absent(found, absent, incomplete=incomplete)
     with _opened(file) as (tiff, series, messages, note):
-        number = _chosen(file, number, image_numbers(series), [(one.shape, one.axes, one.name) for one in series])
+        number = chosen_number(file, number, image_numbers(series), [(one.shape, one.axes, one.name) for one in series])
         pages = series[number]
         check_size(file, pages.keyframe)
         levels: list[Any] = [_level(tiff, pages, number, level) for level in range(len(pages.levels))]
-        found = TiffImage(levels, _axes(pages, len(levels[0].shape)), *_described(tiff, pages, number), note)
+        found = OpenedImage(levels, _axes(pages, len(levels[0].shape)), *_described(tiff, pages, number), note)
         absent = absent_frames(file, tiff, pages, tuple(map(int, levels[0].shape)), messages)
-        return found if absent is None else _without(absent, found, incomplete=incomplete)
-
-
-def _chosen(
-    path: Path, number: int | None, numbers: list[int], described: Sequence[tuple[Sequence[int], str, str]]
-) -> int:
-    """Return the number of the image that was asked for; all are `described`, the `numbers` are offered."""
-    if number is None:
-        if len(numbers) > 1:
-            raise InputError(choice_of_images(path, numbers, described))
-        return numbers[0]
-    if number >= len(described):
-        raise InputError(f"{path} holds {len(described)} images, counted from 0: there is no image {number}.")
-    return number
-
-
-def _without(absent: AbsentFrames, image: TiffImage, *, incomplete: bool) -> TiffImage:
-    """Return an image without the steps of which frames are absent; raise an error where that was not asked for."""
-    can_leave_out = len(absent.shape) == len(image.levels[0].shape) - 2
-    if not (incomplete and can_leave_out):
-        choice = ", or restore what is whole with --incomplete" if can_leave_out else ""
-        raise UnreadableError(f"{absent} Copy it again{choice}.")
-    axis, steps = absent.whole_steps()
-    levels = [SomeSteps(level, axis, steps) for level in image.levels]
-    letter = Frames(levels[0], image.axes).axes[axis]
-    left_out = f"{absent} Left out: {len(steps)} of {absent.shape[axis]} steps along {letter} are whole."
-    metadata, calibration = image.metadata, image.calibration
-    if letter == "C" and len(metadata.channels) == absent.shape[axis]:
-        metadata = replace(metadata, channels=[metadata.channels[one] for one in steps])
-    if steps[0]:
-        position = {one: place for one, place in metadata.position.items() if one != letter}
-        metadata = replace(metadata, position=position)
-    if len(set(np.diff(steps))) > 1:
-        calibration = replace(calibration, **({"T": {"time_step": None}, "Z": {"z_step": None}}.get(letter, {})))
-    return TiffImage(levels, image.axes, calibration, metadata, f"{image.note} {left_out}".strip())
-
-
-def _named(path: Path) -> tuple[Path, int | None]:
-    """Return the file and the number of the image that a path names."""
-    if not path.exists() and path.parent.is_file() and path.name.isdecimal():
-        return path.parent, int(path.name)
-    return path, None
+        return without_absent(found, absent, incomplete=incomplete)
 
 
 class _Opened(NamedTuple):

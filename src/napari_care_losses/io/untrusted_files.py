@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+from xml.etree import ElementTree
 
 from napari_care_losses.errors import printable
 
@@ -24,6 +25,9 @@ LARGEST_JSON = 16 << 20
 
 LARGEST_HEADER = 32 << 20
 """Most bytes in the header of a safetensors file, which is parsed whole; models have a few thousand."""
+
+LARGEST_XML = 64 << 20
+"""Most characters of XML; a movie of a hundred thousand frames has a few million."""
 
 OTHER_FORMATS = {
     b"PK\x03\x04": "a ZIP archive: unpack it first, OME-Zarr into a folder whose name ends in .zarr",
@@ -81,6 +85,39 @@ def read_json(text: str | bytes) -> Any:
         return checked(json.loads(text))
     except RecursionError:
         raise ValueError(f"more than {DEEPEST} levels of lists and tables") from None
+
+
+def read_xml(text: str | bytes) -> ElementTree.Element[Any]:
+    """Return the root of an XML document that declares nothing: no entities, no document type.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, longer than `LARGEST_XML`, or declares something.
+    """
+    if len(text) > LARGEST_XML:
+        raise ValueError(f"its XML has more than {LARGEST_XML:,} characters")
+    if "<!DOCTYPE" in (text if isinstance(text, str) else text.replace(b"\0", b"").decode("latin-1")):
+        raise ValueError("its XML declares a document type, as no microscope writes it")
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"its XML is damaged: {error}") from error
+
+
+def read_at(file: BinaryIO, place: int, size: int) -> bytes:
+    """Return `size` bytes of a file that begin at a place.
+
+    Raises
+    ------
+    ValueError
+        If it does not hold them: nothing is taken into memory for bytes that are not there.
+    """
+    end = file.seek(0, 2)
+    if not 0 <= place <= place + size <= end:
+        raise ValueError(f"{size:,} bytes at {place:,} lie outside of it, which has {end:,}")
+    file.seek(place)
+    return file.read(size)
 
 
 def nan_as_null(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""napari's File > Open for TIFF and OME-Zarr: lazily, with pixel size, units, axis labels and channels."""
+"""napari's File > Open for TIFF, CZI, LIF, ND2 and OME-Zarr: lazily, with pixel size, units and channels."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from napari_care_losses.errors import InputError, UnreadableError, printable
+from napari_care_losses.errors import InputError, MissingLibraryError, UnreadableError, printable
 from napari_care_losses.images.chunk_cache import cached
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.regions import middle
+from napari_care_losses.io.formats.registry import is_of_maker
 from napari_care_losses.io.ome_zarr_reader import is_zarr, missing_chunks, open_ome_zarr
 from napari_care_losses.io.ome_zarr_reader import list_images as list_zarr_images
 from napari_care_losses.io.stacks import READ_SUFFIXES, bare_name, image_name, list_images, sets_of, whole_stacks
@@ -51,19 +52,20 @@ class _Image(NamedTuple):
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """Return the function that reads a file as layers; None for files that are left to other readers.
 
-    Those are damaged files and all that is neither TIFF nor OME-Zarr. A stack of which frames are missing is opened
-    without them, or refused in words. Several files become one stack if they hold one image each, all of one size.
+    Those are damaged TIFF files and all of other formats. A stack of which frames are missing is opened without them,
+    or refused in words. Several files become one stack if they hold one image each, all of one size.
     """
     try:
         images = _open(Path(path)) if isinstance(path, str) else _stacked(whole_stacks([Path(one) for one in path]))
-    except UnreadableError as error:
-        # other readers would make the missing frames up
+    except (UnreadableError, MissingLibraryError) as error:
+        # other readers would make the missing frames up; and what is to be installed is worth knowing
         problem = error
         return lambda _: _refuse(problem)
     except InputError as error:
-        # several files are stacked by none but the reader that was chosen
+        # several files are stacked by none but the reader that was chosen, and napari reads no files of makers
         failure = error
-        return None if isinstance(path, str) else (lambda _: _refuse(failure))
+        is_left = isinstance(path, str) and not is_of_maker(Path(path))
+        return None if is_left else (lambda _: _refuse(failure))
     # opened once: these images become the layers
     return (lambda _: _layers(images)) if images else None
 
@@ -85,7 +87,7 @@ def _open(path: Path) -> list[_Image]:
     if is_zarr(path):
         return [_from_zarr(open_ome_zarr(one), path) for one in list_zarr_images(path)]
     if path.suffix.lower() in READ_SUFFIXES and path.is_file():
-        return [_from_tiff(one, path) for one in list_images(path)]
+        return [_from_file(one, path) for one in list_images(path)]
     if path.is_dir():
         with suppress(OSError):
             return [image for one in sets_of(path) for image in _open(one)]
@@ -139,10 +141,11 @@ def _is_colour(axes: str, shape: Sequence[int]) -> bool:
     return axes.endswith("YXS") and shape[-1] in (3, 4)
 
 
-def _from_tiff(path: Path, file: Path) -> _Image:
+def _from_file(path: Path, file: Path) -> _Image:
+    from napari_care_losses.io.formats.registry import open_image
     from napari_care_losses.io.tiff_reader import open_tiff
 
-    image = open_tiff(path, incomplete=True)
+    image = (open_image if is_of_maker(path) else open_tiff)(path, incomplete=True)
     axes = image.axes
     if not _is_colour(axes, image.levels[0].shape):
         axes = Frames(image.levels[0], axes, image.calibration).axes

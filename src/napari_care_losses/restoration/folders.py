@@ -11,7 +11,14 @@ from napari_care_losses.errors import CareError, InputError, ResumeError
 from napari_care_losses.io.file_names import same_file
 from napari_care_losses.io.ome_zarr_plates import is_plate
 from napari_care_losses.io.ome_zarr_reader import is_zarr
-from napari_care_losses.io.stacks import NEW_SUFFIXES, image_files_of, image_name, read_stack, whole_stacks
+from napari_care_losses.io.stacks import (
+    NEW_SUFFIXES,
+    READ_SUFFIXES,
+    image_files_of,
+    image_name,
+    read_stack,
+    whole_stacks,
+)
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 from napari_care_losses.restoration.plates import restore_plate
 
@@ -43,15 +50,17 @@ class FileProgress(NamedTuple):
 
 
 def image_files_in(folder: Path) -> list[Path]:
-    """Return the TIFF files and OME-Zarr images of a folder, sorted by name, without results of earlier restorations.
+    """Return the image files of a folder, sorted by name, without results of earlier restorations.
 
     None of them is read. Raises `InputError` if there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}: choose one that holds TIFF files or OME-Zarr images.")
+        raise InputError(f"There is no folder {folder}: choose one that holds image files.")
     files = [path for path in image_files_of(folder) if RESTORED_MARK not in path.name]
     if not files:
-        raise InputError(f"There is no TIFF file (.tif, .tiff, .stk) and no OME-Zarr in {folder}: choose another.")
+        raise InputError(
+            f"There is no image file ({', '.join(READ_SUFFIXES)}) and no OME-Zarr in {folder}: choose another."
+        )
     return files
 
 
@@ -86,7 +95,7 @@ def restore_files(
     Parameters
     ----------
     paths : sequence of Path
-        The files, TIFF or OME-Zarr.
+        The files, or images in them.
     model, parameters
         As in `napari_care_losses.restoration.to_file.restore_to_file`.
     folder : Path

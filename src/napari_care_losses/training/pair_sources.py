@@ -13,7 +13,7 @@ from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.neighbours import neighbour_axis
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.io.ome_zarr_reader import is_zarr
-from napari_care_losses.io.stacks import image_name, stacks_of, whole_stacks
+from napari_care_losses.io.stacks import READ_SUFFIXES, image_name, stacks_of, whole_stacks
 from napari_care_losses.training.pair_checks import pixel_size_warning
 from napari_care_losses.training.pair_names import explain_unmatched, match_files, match_names, natural_key
 from napari_care_losses.training.pairs import Pair, check_images, images_reader
@@ -168,7 +168,7 @@ def first_listing(sources: Sequence[PairSource | None]) -> list[int | None]:
 
 
 def stack_files(folder: Path) -> dict[str, Path]:
-    """Return the TIFF files and OME-Zarr images of a folder by name without suffix, 2 before 10.
+    """Return the image files of a folder by name without suffix, 2 before 10.
 
     Raises
     ------
@@ -183,7 +183,9 @@ def stack_files(folder: Path) -> dict[str, Path]:
     visible = (path for path in paths if not path.name.startswith("."))
     files = _by_name(sorted(visible, key=lambda path: natural_key(path.name)))
     if not files:
-        raise InputError(f"The folder {folder} holds no TIFF files (.tif, .tiff) and no OME-Zarr images.")
+        raise InputError(
+            f"The folder {folder} holds no image files ({', '.join(READ_SUFFIXES)}) and no OME-Zarr images."
+        )
     return files
 
 

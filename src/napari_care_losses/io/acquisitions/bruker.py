@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 
 from napari_care_losses.errors import InputError, printable
 from napari_care_losses.images.frames import ImageMetadata
-from napari_care_losses.io.acquisitions.planes import Plane, PlaneImage, PlaneSet, even_step
+from napari_care_losses.io.acquisitions.planes import Plane, PlaneImage, PlaneSet
+from napari_care_losses.io.formats.opened import even_step
 from napari_care_losses.io.tiff_pages import MOST_PAGES, leaves_folder, readable_tiff
 from napari_care_losses.io.units import calibration_of
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_care_losses.errors import InputError, printable
 from napari_care_losses.images.frames import Calibration, ImageMetadata
-from napari_care_losses.io.acquisitions.planes import AXES, Plane, PlaneImage, PlaneSet, even_step
+from napari_care_losses.io.acquisitions.planes import Plane, PlaneImage, PlaneSet
+from napari_care_losses.io.formats.opened import AXES, even_step
 from napari_care_losses.io.units import calibration_of
 from napari_care_losses.io.untrusted_files import LARGEST_JSON, checked
 

@@ -28,7 +28,7 @@ _NAMED = 3
 
 
 class FolderPanel(JobPanel):
-    """Restores the TIFF files and OME-Zarr images of a folder with the model and the settings chosen for the layer."""
+    """Restores the image files of a folder with the model and the settings chosen for the layer."""
 
     changed = Signal()
     """The job has started or ended."""
@@ -48,7 +48,7 @@ class FolderPanel(JobPanel):
         self._clock = Clock()
         self.source = file_edit(
             "Files in",
-            "The folder with the TIFF files and OME-Zarr images to restore; each may be an image or a stack.",
+            "The folder with the images to restore (TIFF, CZI, LIF, ND2, OME-Zarr); each may be an image or a stack.",
             FOLDER,
             title="Files to restore",
         )
@@ -78,7 +78,7 @@ class FolderPanel(JobPanel):
         try:
             source, target = typed_path(self.source), typed_path(self.target)
             if source is None:
-                return "Choose a folder with TIFF files or OME-Zarr images."
+                return "Choose a folder with image files."
             # reading them would hold the viewer up, and it would be done at every change
             image_files_in(source)
             if target is not None and not target.is_dir():

@@ -42,7 +42,7 @@ class FoldersDialog(QDialog):
         self.low, self.high = (
             file_edit(
                 label,
-                f"The folder with the TIFF files or OME-Zarr images of the {what}.",
+                f"The folder with the image files (TIFF, CZI, LIF, ND2, OME-Zarr) of the {what}.",
                 FOLDER,
                 title=f"Folder of the {what}",
                 placeholder=f"folder of the {what}",
@@ -95,7 +95,7 @@ def match_folders(low: Path, high: Path) -> tuple[list[PairSource], str]:
     Raises
     ------
     InputError
-        If a folder cannot be read or holds no TIFF files.
+        If a folder cannot be read or holds no image files.
     """
     lows, highs = stack_files(low), stack_files(high)
     # One folder may hold both exposures: then only the names distinguish them.

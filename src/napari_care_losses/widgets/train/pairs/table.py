@@ -258,7 +258,7 @@ class PairTable(QWidget):
         self.match_button = push_button("Match by name", "", self.match_by_name)
         self.folders_button = push_button(
             "From folders…",
-            "Add the TIFF files of two folders, one of low and one of high exposures. They are read when the training "
+            "Add the image files of two folders, one of low and one of high exposures. They are read when the training "
             "starts, and need not be open in the viewer.",
             self.open_folders,
         )

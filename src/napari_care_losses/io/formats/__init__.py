@@ -1,0 +1,1 @@
+"""Files of microscope makers, and what opened images of all formats share."""
