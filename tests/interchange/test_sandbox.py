@@ -1,9 +1,12 @@
 """Reading in a separate process: its limits hold, and every failure there raises a ModelFileError."""
 
 import ctypes
+import ntpath
+import os
 import socket
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -12,7 +15,7 @@ from fixtures.cli_runs import names
 
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import ModelFileError
-from napari_care_losses.interchange import sandbox
+from napari_care_losses.interchange import sandbox, sandbox_child
 from napari_care_losses.interchange.sandbox import Limits, read_confined
 
 WRITE = "import sys, numpy; from safetensors.numpy import save_file\n"
@@ -146,6 +149,19 @@ def test_no_window_opens(run, monkeypatch):
     monkeypatch.setattr(sandbox.subprocess, "Popen", start)
     run(WRITE + "save_file({'a': numpy.zeros(1)}, sys.argv[2])")
     assert given == [0x08000000]
+
+
+def test_a_path_on_another_drive_of_windows_is_outside(monkeypatch):
+    folder = "C:\\Temp\\x"
+    places = {"nul": "\\\\.\\nul", "result": "C:\\Temp\\x\\result"}
+    path = SimpleNamespace(realpath=lambda text: places.get(text, text), commonpath=ntpath.commonpath)
+    monkeypatch.setattr(sandbox_child, "os", SimpleNamespace(path=path, fsdecode=os.fsdecode, devnull="nul"))
+    hook = sandbox_child._hook(folder)
+    hook("open", ("nul", "w", 0))
+    hook("open", ("result", "w", 0))
+    for outside in ("D:\\Temp\\x\\result", "C:\\Temp\\result"):
+        with pytest.raises(PermissionError, match="outside its folder"):
+            hook("open", (outside, "w", 0))
 
 
 class TestRights:

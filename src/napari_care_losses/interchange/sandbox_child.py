@@ -92,8 +92,12 @@ def _hook(folder: str) -> Any:
     def is_inside(path: object) -> bool:
         if not isinstance(path, str | bytes):
             return True  # a descriptor, opened before
-        place = os.path.realpath(os.fsdecode(path))
-        return place == os.devnull or os.path.commonpath([folder, place]) == folder
+        text = os.fsdecode(path)
+        place = os.path.realpath(text)
+        # on Windows the real path of the null device is another, and paths on two drives have nothing in common
+        with contextlib.suppress(ValueError):
+            return os.devnull in (text, place) or os.path.commonpath([folder, place]) == folder
+        return False
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event.startswith(_REFUSED_EVENTS):
