@@ -17,12 +17,13 @@ UNWANTED = (".tif", ".pyc", ".resume")
 
 DISCOVERY = """
 import npe2, napari_care_losses
+SAMPLES = {"actin", "mitochondria", "dendra", "z_stack"}
 manager = npe2.PluginManager.instance()
 manager.discover()
 manifest = manager.get_manifest("napari-care-losses")
 contributed = manifest.contributions
 assert {widget.display_name for widget in contributed.widgets} == {"Restore", "Train", "Compare"}, contributed.widgets
-assert len(contributed.sample_data) == 3, contributed.sample_data
+assert {sample.key for sample in contributed.sample_data} == SAMPLES, contributed.sample_data
 for command in contributed.commands:
     assert callable(manager.commands.get(command.id)), command.id
 print(f"napari finds {manifest.display_name} {napari_care_losses.__version__}: {len(contributed.commands)} commands")

@@ -101,6 +101,22 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_channel(parser: argparse.ArgumentParser) -> None:
+    """Add the option for a single channel."""
+    parser.add_argument("--channel", type=int, metavar="N", help="Only this channel, counted from 0.")
+
+
+def add_only(parser: argparse.ArgumentParser) -> None:
+    """Add the option for some frames as part of the whole stack."""
+    parser.add_argument(
+        "--only",
+        type=_frame_ranges,
+        metavar="A:B,...",
+        help="Only these frames, counted over all axes in front, as part of the stack: ranges, noise and neighbouring "
+        "frames are those of the whole stack. With --frames they are those of the chosen frames alone.",
+    )
+
+
 def _frame_ranges(text: str) -> list[tuple[int, int]]:
     from napari_care_losses.images.selection import parse_ranges
 
@@ -127,17 +143,32 @@ def given_parameters(options: argparse.Namespace, owner: type[Parameters]) -> di
     return {name: value for name, value in vars(options).items() if name in owner.described()}
 
 
-def selected(frames: Frames, selection: Sequence[tuple[int, int]] | None, path: Path) -> Frames:
+def selected(
+    frames: Frames, selection: Sequence[tuple[int, int]] | None, path: Path, channel: int | None = None
+) -> Frames:
     """Return the frames selected, all of them without a selection; `path` is named where they are not there.
 
     What the file has to say of itself is printed.
     """
     if frames.note:
         print(frames.note, file=sys.stderr)
+    frames = one_channel(frames, channel, path)
     if selection is None:
         return frames
     try:
         return frames.select_ranges(selection)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def one_channel(frames: Frames, channel: int | None, path: Path) -> Frames:
+    """Return one channel of a stack, or all of it without a number; `path` is named where it is not there."""
+    from napari_care_losses.images.selection import channel_of
+
+    if channel is None:
+        return frames
+    try:
+        return channel_of(frames, channel)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

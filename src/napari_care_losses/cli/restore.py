@@ -8,7 +8,9 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from napari_care_losses.cli.common import (
+    add_channel,
     add_frames,
+    add_only,
     add_restoration_parameters,
     given_parameters,
     path_option,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
+    from napari_care_losses.images.regions import Region
     from napari_care_losses.restoration.folders import FileProgress
     from napari_care_losses.restoration.parameters import RunOptions
 
@@ -49,6 +52,14 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
         help="The file to make, OME-Zarr where it ends in .zarr, else TIFF; a folder for several inputs.",
     )
     add_frames(parser)
+    add_only(parser)
+    parser.add_argument(
+        "--region",
+        type=_region,
+        metavar="Y0:Y1,X0:X1",
+        help="Only this part of every frame, in pixels, as the whole frame has it there.",
+    )
+    add_channel(parser)
     parser.add_argument(
         "--series",
         type=_series,
@@ -86,7 +97,11 @@ def run_restore(options: argparse.Namespace) -> None:
     from napari_care_losses.io.ome_zarr_plates import is_plate
 
     options.input = _images(options.input, options.series, incomplete=options.incomplete)
-    if len(options.input) > 1 or _is_folder(options.input[0]) or _is_folder(options.out):
+    is_file = len(options.input) == 1 and not _is_folder(options.input[0]) and not _is_folder(options.out)
+    parts = [name for name in ("channel", "only", "region") if vars(options)[name] is not None]
+    if parts and (not is_file or is_plate(options.input[0])):
+        raise InputError(f"--{parts[0]} chooses a part of one image: name a single image and the file to make.")
+    if not is_file:
         _restore_files(options)
     elif is_plate(options.input[0]):
         _restore_plate(options)
@@ -98,6 +113,17 @@ def _series(text: str) -> str:
     if text != "all" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a number from 0, or all, found {text!r}")
     return text
+
+
+def _region(text: str) -> Region:
+    from napari_care_losses.images.regions import Region
+    from napari_care_losses.images.selection import parse_ranges
+
+    try:
+        (y0, y1), (x0, x1) = (parse_ranges(part)[0] for part in text.split(","))
+    except (InputError, ValueError):
+        raise argparse.ArgumentTypeError(f"expected Y0:Y1,X0:X1 such as 0:256,128:512, found {text!r}") from None
+    return Region(y0, y1, x0, x1)
 
 
 def _images(inputs: list[Path], series: str | None, *, incomplete: bool) -> list[Path]:
@@ -154,6 +180,7 @@ def _run_options(options: argparse.Namespace, cluster: Client | None) -> RunOpti
 
 
 def _restore_file(options: argparse.Namespace) -> None:
+    from napari_care_losses.images.selection import Selection, chosen_stack, numbered
     from napari_care_losses.io.stacks import is_ome_zarr_name, read_stack
     from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.library import find_model
@@ -163,7 +190,9 @@ def _restore_file(options: argparse.Namespace) -> None:
         raise InputError(f"--format {options.format} does not fit --out {options.out}: leave it out, or rename --out.")
     path = find_model(options.model)
     (source,) = options.input
-    frames = selected(read_stack(source, incomplete=options.incomplete), options.frames, source)
+    whole = read_stack(source, incomplete=options.incomplete)
+    frames = selected(whole, options.frames, source, options.channel)
+    selection = Selection(None if options.only is None else numbered(frames, options.only), options.region)
     from napari_care_losses.models.model import load_model
     from napari_care_losses.restoration.restore_stack import RestorationParameters
     from napari_care_losses.restoration.to_file import restore_to_file
@@ -178,6 +207,8 @@ def _restore_file(options: argparse.Namespace) -> None:
             _run_options(options, cluster),
             source=source,
             scale_out=options.scale_out,
+            selection=selection,
+            channel=options.channel,
         )
         try:
             clipped, last = run_with_bar(work, "tile" if cluster is None else "frame")
@@ -188,7 +219,8 @@ def _restore_file(options: argparse.Namespace) -> None:
         print(last.note)
     if clipped:
         print(f"{clipped} pixels did not fit {options.dtype} and were clipped")
-    print(f"{options.out}: {len(frames)} frames of {frames.frame_shape[0]} x {frames.frame_shape[1]} px")
+    made = chosen_stack(frames, selection)
+    print(f"{options.out}: {len(made)} frames of {made.frame_shape[0]} x {made.frame_shape[1]} px")
 
 
 def _restore_plate(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.cli.common import (
+    add_channel,
     add_frames,
     add_parameters,
     add_training_parameters,
@@ -60,6 +61,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         "--out", type=path_option, required=True, metavar="M.safetensors", help="The model file to make."
     )
     add_frames(parser)
+    add_channel(parser)
     parser.add_argument("--from", dest="start_from", metavar="MODEL", help="Start from this model's weights.")
     parser.add_argument("--structure", choices=STRUCTURE_NAMES, default="other", help="What the images show.")
     budget = parser.add_mutually_exclusive_group()
@@ -89,6 +91,7 @@ def run_train(options: argparse.Namespace) -> None:
     from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.model import SUFFIX
     from napari_care_losses.training.pair_checks import warnings_of_pairs
+    from napari_care_losses.training.plans.record import TrainingRecord
     from napari_care_losses.training.targets.registry import TARGETS
     from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
@@ -100,7 +103,18 @@ def run_train(options: argparse.Namespace) -> None:
     parameters = _parameters(options, start_from)
     target, loss = TARGETS[parameters.target], _loss(options, start_from, parameters.target)
     _check_stacks(options, target)
-    pairs, left_out = _pairs(options, target, parameters)
+    files, pairs, left_out = _pairs(options, target, parameters)
+    record = TrainingRecord(
+        pairs=[(low.absolute(), None if high is None else high.absolute()) for low, high in files],
+        loss=loss,
+        parameters=parameters,
+        out=options.out.absolute(),
+        structure=options.structure,
+        start_from=None if start_from is None else start_from.path,
+        device=options.device,
+        channel=options.channel,
+        ranges=options.frames,
+    )
     with joined(options.device) as team:
         trainer = Trainer(
             pairs,
@@ -110,6 +124,7 @@ def run_train(options: argparse.Namespace) -> None:
             start_from=start_from,
             device=options.device,
             team=team,
+            provenance=record.texts(),
         )
         reports = train_to_file(trainer, options.out, resume=options.resume)
         said = []
@@ -198,8 +213,10 @@ def _check_stacks(options: argparse.Namespace, target: Target) -> None:
         raise InputError(f"--target {target.name} takes the --low images alone: leave --high out.")
 
 
-def _pairs(options: argparse.Namespace, target: Target, parameters: TrainingParameters) -> tuple[list[Pair], list[str]]:
-    """Return the pairs, or single images, and warnings about files and frames left out, and about pixel sizes."""
+def _pairs(
+    options: argparse.Namespace, target: Target, parameters: TrainingParameters
+) -> tuple[Sequence[tuple[Path, Path | None]], list[Pair], list[str]]:
+    """Return files, their pairs or single images, and warnings: of what is left out, and about pixel sizes."""
     from napari_care_losses.io.stacks import image_name
     from napari_care_losses.training.pair_checks import MAX_SHOWN, named_once, pixel_size_warning
     from napari_care_losses.training.pair_sources import PairSource, listed_files, pair_files
@@ -215,9 +232,9 @@ def _pairs(options: argparse.Namespace, target: Target, parameters: TrainingPara
     for low, high in files:
         name = image_name(low)
         lows, highs = PairSource(name, low, high).opened()
-        lows = selected(lows, options.frames, low)
+        lows = selected(lows, options.frames, low, options.channel)
         if highs is not None and high is not None:
-            highs = selected(highs, options.frames, high)
+            highs = selected(highs, options.frames, high, options.channel)
             sizes += [(name, warning)] if (warning := pixel_size_warning(lows, highs)) else []
         pairs += pairs_from_frames(
             lows,
@@ -235,7 +252,7 @@ def _pairs(options: argparse.Namespace, target: Target, parameters: TrainingPara
         check_sizes(pairs, parameters.patch_size)
     except InputError as error:
         raise InputError(" ".join([str(error), *lines])) from error
-    return pairs, [*lines, *named_once(sizes)]
+    return files, pairs, [*lines, *named_once(sizes)]
 
 
 def _kept(trainer: Trainer, out: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.comparison.baselines import BASELINES, described_strength
 from napari_care_losses.comparison.compare import INPUT, Compared, compare
@@ -32,6 +32,7 @@ def compare_to_file(
     *,
     truth: Frames | None = None,
     parameters: RestorationParameters | None = None,
+    indices: Sequence[int] | None = None,
     options: ReportOptions | None = None,
 ) -> Generator[Compared, None, ComparisonReport]:
     """Compare methods on a stack, step by step as `compare`; write the report and return it.
@@ -40,7 +41,7 @@ def compare_to_file(
 
     Parameters
     ----------
-    frames, methods, truth, parameters
+    frames, methods, truth, parameters, indices
         As in `compare`.
     out : Path
         The page to make, ending in ``.html``; two CSV files are written beside it.
@@ -62,14 +63,17 @@ def compare_to_file(
     check_folder(out)
     if not 0 <= shown < len(frames):
         raise InputError(f"Frame {shown} was to be shown, expected 0 to {len(frames) - 1}.")
-    if reference is not None and reference not in [method.name for method in methods]:
+    if indices is not None and shown not in indices:
+        raise InputError(f"Frame {shown} was to be shown, but it is none of those that are compared.")
+    if reference not in (None, INPUT, *(method.name for method in methods)):
         raise InputError(f"The reference {reference!r} is none of: {', '.join(method.name for method in methods)}.")
     truth = None if truth is None else truth_of(truth, frames)
     parameters = parameters or RestorationParameters()
     scores: dict[str, dict[int, dict[str, float]]] = {}
     images: list[ReportImage] = []
     notes: dict[str, str] = {}
-    with closing(compare(frames, methods, truth=truth, parameters=parameters, aligned=options.aligned)) as steps:
+    how: dict[str, Any] = {"parameters": parameters, "indices": indices, "aligned": options.aligned}
+    with closing(compare(frames, methods, truth=truth, **how)) as steps:
         for step in steps:
             if step.image is not None and step.frame_index is not None:
                 if step.scores:

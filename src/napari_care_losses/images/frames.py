@@ -57,11 +57,14 @@ class ImageMetadata:
         Other settings of rendering, in the words of OMERO.
     position : mapping of str to (float, str)
         Where the first pixel lies along an axis, and the unit.
+    provenance : mapping of str to str
+        How the pixels were made, as `napari_care_losses.provenance.Record.texts` gives it; empty where unknown.
     """
 
     channels: Sequence[Mapping[str, Any]] = ()
     rendering: Mapping[str, Any] = field(default_factory=dict)
     position: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

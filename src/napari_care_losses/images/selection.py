@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.axes import truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -26,6 +27,10 @@ class Selection(NamedTuple):
     """Indices of the frames, ascending; None for all."""
     region: Region | None = None
     """The part of every frame; None for whole frames."""
+
+
+EVERYTHING = Selection()
+"""Every frame, whole."""
 
 
 def parse_ranges(text: str) -> list[tuple[int, int]]:
@@ -57,6 +62,99 @@ def shared_frames(ranges: Iterable[tuple[int, float]], others: Sequence[tuple[in
     """
     cuts = [(max(one[0], other[0]), min(one[1], other[1])) for one in ranges for other in others]
     return [(start, stop) for start, stop in cuts if start < stop]
+
+
+def as_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the ranges that ascending numbers make, as `parse_ranges` gives them.
+
+    Examples
+    --------
+    >>> as_ranges([0, 1, 5])
+    [(0, 2), (5, 6)]
+    """
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number:
+            ranges[-1] = (ranges[-1][0], number + 1)
+        else:
+            ranges.append((number, number + 1))
+    return ranges
+
+
+def numbered(frames: Frames, ranges: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Return the indices of the frames in some ranges counted over all axes in front, ascending.
+
+    Raises
+    ------
+    InputError
+        If the ranges reach beyond the stack.
+
+    Examples
+    --------
+    >>> from napari_care_losses.images.frames import Frames
+    >>> numbered(Frames(np.zeros((3, 2, 8, 8)), "TZYX"), [(4, 6), (1, 2)])
+    (1, 4, 5)
+    """
+    for start, stop in ranges:
+        if not 0 <= start < stop <= len(frames):
+            raise InputError(
+                f"Frames {start}:{stop} were asked for, but the stack has {len(frames)} in all (0:{len(frames)}); the "
+                "start must come before the stop."
+            )
+    return tuple(sorted(index for start, stop in ranges for index in range(start, stop)))
+
+
+def chosen_stack(frames: Frames, selection: Selection) -> Frames:
+    """Return the stack that a selection makes; raise `InputError` where its frames make none.
+
+    Examples
+    --------
+    >>> from napari_care_losses.images.frames import Frames
+    >>> from napari_care_losses.images.regions import Region
+    >>> chosen_stack(Frames(np.zeros((3, 8, 8)), "TYX"), Selection((1, 2), Region(0, 2, 4, 8))).shape
+    (2, 2, 4)
+    """
+    chosen = frames
+    if selection.frames is not None:
+        some = only_frames(frames, selection.frames)
+        if some is None:
+            raise InputError(
+                "The frames chosen make no stack, such as two planes of one time and three of another: choose the same "
+                "of each."
+            )
+        chosen = some
+    if selection.region is None:
+        return chosen
+    y0, y1, x0, x1 = selection.region
+    height, width = frames.frame_shape
+    if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
+        raise InputError(
+            f"The region {y0}:{y1},{x0}:{x1} was asked for, but the frames are {height} x {width} px "
+            f"(0:{height},0:{width})."
+        )
+    return part_of(chosen, selection.region)
+
+
+def channel_of(frames: Frames, number: int) -> Frames:
+    """Return the frames of one channel of a stack.
+
+    Raises
+    ------
+    InputError
+        If there is no such channel.
+
+    Examples
+    --------
+    >>> from napari_care_losses.images.frames import Frames
+    >>> channel_of(Frames(np.zeros((3, 2, 8, 8)), "TCYX"), 1).shape
+    (3, 1, 8, 8)
+    """
+    count = frames.leading_shape[frames.axes.index("C")] if "C" in frames.axes else 1
+    if not 0 <= number < count:
+        raise InputError(f"Channel {number} was asked for, but there are {count}, counted from 0.")
+    some = only_frames(frames, [index for index in range(len(frames)) if frames.channel(index) == number])
+    assert some is not None
+    return some
 
 
 def _parse_range(text: str) -> tuple[int, int]:
@@ -136,6 +234,41 @@ def part_of(frames: Frames, region: Region) -> Frames:
     """
     position = {letter: place for letter, place in frames.metadata.position.items() if letter not in "YX"}
     return replace(frames, data=_Part(frames, region), metadata=replace(frames.metadata, position=position))
+
+
+def chosen_truth(
+    truth: Frames, whole: Frames, *, channel: int | None = None, ranges: Sequence[tuple[int, int]] | None = None
+) -> Frames:
+    """Return the frames of a truth that belong to what was chosen of its stack.
+
+    Parameters
+    ----------
+    truth : Frames
+        All frames, or one for every frame of a movie, or just those that were chosen; of one channel, or of all.
+    whole : Frames
+        The stack, of the channel chosen, before frames were.
+    channel, ranges
+        What was chosen, as `channel_of` and `Frames.select_ranges` take it.
+
+    Raises
+    ------
+    InputError
+        If the truth has no such channel or frames.
+
+    Examples
+    --------
+    >>> from napari_care_losses.images.frames import Frames
+    >>> both = Frames(np.zeros((9, 2, 8, 8)), "TCYX")
+    >>> chosen_truth(both, channel_of(both, 1), channel=1, ranges=[(0, 4)]).shape
+    (4, 1, 8, 8)
+    """
+    several = "C" in truth.axes and truth.leading_shape[truth.axes.index("C")] > 1
+    if channel is not None and several:
+        truth = channel_of(truth, channel)
+    truth = truth_of(truth, whole)
+    if ranges is None or truth.selectable == sum(stop - start for start, stop in ranges):
+        return truth
+    return truth.select_ranges(ranges)
 
 
 class _Picked:

@@ -12,6 +12,7 @@ from napari_care_losses.errors import printable
 from napari_care_losses.images.frames import Calibration, ImageMetadata
 from napari_care_losses.io.units import calibration_of, steps_of, unit_factor
 from napari_care_losses.io.untrusted_files import checked, nan_as_null
+from napari_care_losses.provenance import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,8 @@ def read_ome_xml(xml: str, number: int) -> tuple[Calibration, ImageMetadata]:
 def for_ome_xml(like: Frames) -> dict[str, Any]:
     """Return steps and metadata of a stack as `tifffile.TiffWriter` takes them."""
     metadata: dict[str, Any] = {"axes": like.axes}
+    if like.metadata.provenance:
+        metadata["Description"] = as_text(like.metadata.provenance)
     for axis, size in steps_of(like.calibration).items():
         if size and axis in like.axes:
             name, unit = STEPS[axis]

@@ -32,6 +32,9 @@ LARGEST_PLAIN = 2048
 MARK = "napari_care_losses"
 """The attribute that tells of which job an image is the result."""
 
+PROVENANCE = "napari_care_losses_provenance"
+"""The attribute that tells how an image was made, as `napari_care_losses.provenance.Record.texts` gives it."""
+
 HALF_WRITTEN = "*.????????????????????????????????.partial"
 """Names under which zarr writes a chunk before it renames it; what a killed run leaves of them is of no use."""
 
@@ -101,8 +104,9 @@ class OmeZarrStackWriter(StackWriter):
             metadata["multiscales"][0]["version"] = "0.4"
         else:
             metadata = {"ome": {"version": self._version, **metadata}}
+        made = {PROVENANCE: dict(self._like.metadata.provenance)} if self._like.metadata.provenance else {}
         attributes = zarr.open_group(self.partial, mode="r+").attrs
-        patiently(attributes.update, {MARK: self._mark, **metadata})
+        patiently(attributes.update, {MARK: self._mark, **made, **metadata})
         for half_written in self.partial.rglob(HALF_WRITTEN):
             half_written.unlink()
         put_in_place(self.partial, self.path)

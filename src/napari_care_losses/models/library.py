@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 import warnings
@@ -29,6 +30,11 @@ AUTHOR, LICENSE = "anonymous", "CC-BY-4.0"
 
 LONGEST_STEM = 45
 """Largest length of a name that is made of a text, in characters of at most four bytes."""
+
+DIGITS = 16
+"""Digits of the SHA-256 of a model's file by which it is named."""
+
+_MARKED = re.compile(r"(.+)@([0-9a-fA-F]{8,64})", re.DOTALL)
 
 # There was a bundled model for each structure.
 _OLD_NAME = re.compile(f"(?:actin|mitochondria|dendra)-((?:{'|'.join(BUNDLED_LOSSES)})-(?:{'|'.join(BUNDLED_SIZES)}))")
@@ -139,12 +145,13 @@ def meant_name(name: str, names: Collection[str]) -> str:
 def find_model(name: str) -> Path:
     """Return the file of a model given by path or by its name in the library.
 
-    The bare name of a loss means its bundled `care` model. The user's own models come first.
+    The bare name of a loss means its bundled `care` model. The user's own models come first. After the name, @ and the
+    first digits of the file's SHA-256 may follow, at least eight: then no other file is taken.
 
     Raises
     ------
     ModelFileError
-        If there is none.
+        If there is none, or it is another file than the digits say.
 
     Warns
     -----
@@ -167,8 +174,55 @@ def find_model(name: str) -> Path:
     for entry in entries:
         if entry.name == meant:
             return entry.path
+    if (marked := _MARKED.fullmatch(name)) is not None:
+        return _checked(find_model(marked[1]), *marked.groups())
     known = ", ".join(entry.name for entry in entries) or "none yet"
     raise ModelFileError(f"There is no model {name[:100]!r}: neither a file, nor in the library ({known}).")
+
+
+def model_word(path: Path | None) -> str:
+    """Return what `find_model` takes for a model's file: its name in the library or its path, and its SHA-256.
+
+    Examples
+    --------
+    >>> find_model(model_word(find_model("fft-lite"))).name, model_word(None)
+    ('fft-lite.safetensors', 'MODEL')
+    """
+    if path is None:
+        return "MODEL"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RenamedModelWarning)
+        try:
+            is_named = not path.stem.startswith("-") and _is_same(find_model(path.stem), path)
+        except ModelFileError:
+            is_named = False
+    word = path.stem if is_named else str(path.absolute())
+    try:
+        return f"{word}@{_sha256(path)[:DIGITS]}"
+    except OSError:
+        # it has been deleted since it was read
+        return word
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _checked(path: Path, name: str, digits: str) -> Path:
+    try:
+        found = _sha256(path)
+    except OSError as error:
+        raise ModelFileError(f"There is no model file {path}.") from error
+    if not found.startswith(digits.lower()):
+        raise ModelFileError(
+            f"{name} is another model than was asked for: the SHA-256 of its file begins with {found[: len(digits)]}, "
+            f"not with {digits}. Leave out @{digits} to take it all the same."
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def free_name(text: str, taken: Collection[str] = ()) -> str:

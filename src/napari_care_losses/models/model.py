@@ -41,7 +41,11 @@ LARGEST_NETWORK = 1 << 26
 STRUCTURE_NAMES = ("actin", "mitochondria", "dendra", "other")
 """What the images that a model was trained on show."""
 
-CIRCUMSTANCES = ("seconds", "date")
+PROVENANCE = "provenance"
+"""Entry of the provenance of a trained model: how it was made, as `napari_care_losses.provenance.Record.texts` gives
+it, each text as its lines."""
+
+CIRCUMSTANCES = ("seconds", "date", PROVENANCE)
 """Entries of a card's provenance that differ between two runs of one training."""
 
 NOTE = "note"
@@ -202,6 +206,8 @@ class Model:
     card: ModelCard
     weights: dict[str, Tensor]
     """The network's parameters by name, float32, and nothing else; of another tool's program its bytes."""
+    path: Path | None = field(default=None, compare=False)
+    """The file it was read from."""
 
     def network(self) -> CareNetwork:
         """Return a new network with these weights, ready to restore.
@@ -285,14 +291,14 @@ def read_model(path: Path) -> Model:
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} is damaged ({error}).") from error
     if isinstance(card.architecture, Program):
-        model = Model(card, weights)
+        model = Model(card, weights, path)
         if weights.keys() != {TENSOR} or weights[TENSOR].dtype != torch.uint8:
             raise ModelFileError(f"{path} is damaged: it does not hold the program that its card names.")
         model.program()
         return model
     if any(tensor.dtype != torch.float32 or not tensor.isfinite().all() for tensor in weights.values()):
         raise ModelFileError(f"{path} holds weights that are not finite float32 numbers.")
-    return Model(card, weights)
+    return Model(card, weights, path)
 
 
 def _empty_network(architecture: Architecture) -> CareNetwork:

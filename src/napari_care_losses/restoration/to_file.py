@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError, OutputError, UnreadableError
+from napari_care_losses.images.selection import EVERYTHING, Selection, chosen_stack
 from napari_care_losses.io.file_names import same_file
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.pixel_types import cast_pixels, check_cast
@@ -14,15 +17,16 @@ from napari_care_losses.io.stack_writer import clear_remains
 from napari_care_losses.io.stacks import container_of, is_ome_zarr_name, size_and_time, writer_for
 from napari_care_losses.io.tiff_reader import files_of_set
 from napari_care_losses.io.whole_files import is_same, locked, overlap
+from napari_care_losses.models.library import model_word
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
 from napari_care_losses.restoration.correlated_noise import choose_treatment
 from napari_care_losses.restoration.neighbours import choose_neighbours
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
+from napari_care_losses.restoration.record import NO_FILE, RestorationRecord, ranges_of
 from napari_care_losses.restoration.restore_stack import Progress, restore_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-    from pathlib import Path
+    from collections.abc import Generator, Mapping, Sequence
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.io.stack_writer import StackWriter
@@ -39,8 +43,12 @@ def restore_to_file(
     *,
     source: Path | None = None,
     scale_out: Path | None = None,
+    selection: Selection = EVERYTHING,
+    channel: int | None = None,
 ) -> Generator[Progress, None, int]:
     """Restore a stack into a TIFF file or an OME-Zarr image, frame by frame.
+
+    The result says how it was made: OME-TIFF in the description of the image, OME-Zarr in an attribute.
 
     Parameters
     ----------
@@ -58,6 +66,10 @@ def restore_to_file(
         The file the stack was read from: it is not overwritten, and a run is only resumed on the same file.
     scale_out : Path, optional
         A second file, for the Laplace scale.
+    selection : Selection
+        What of the stack is restored; ranges, noise and neighbouring frames are those of the whole stack.
+    channel : int, optional
+        Which channel of the source the frames are, where they are one: it is named in how the result was made.
 
     Yields
     ------
@@ -76,16 +88,22 @@ def restore_to_file(
     UnreadableError, ComputeError, OutputError
         If a frame cannot be read or the device or the disk fails; finished frames stay for a later run.
     """
-    parameters, run = parameters or RestorationParameters(), run or RunOptions()
+    given, run = parameters or RestorationParameters(), run or RunOptions()
     # the range by its own name, as jobs of earlier versions have it
-    parameters = parameters.resolved(model.card.normalization)
+    parameters = given.resolved(model.card.normalization)
     outputs = [out] if scale_out is None else [out, scale_out]
     _check_outputs(outputs, model, source, run)
     check_cast(frames, run.dtype)
+    if selection != EVERYTHING and run.cluster is not None:
+        raise InputError("A cluster restores whole stacks: leave out what chooses a part, or restore without it.")
+    chosen = chosen_stack(frames, selection)
+    record = _record(model, out, given, run, frames, source, scale_out, selection, channel)
+    like = replace(chosen, metadata=replace(chosen.metadata, provenance=record.texts()))
+    places = {index: place for place, index in enumerate(selection.frames or range(len(frames)))}
     order = choose_neighbours(frames, model.card).order(frames)
     treatment = choose_treatment(frames, model.card, parameters)
     zarr_version = run.zarr_version or VERSIONS[0]
-    job = {
+    job: dict[str, Any] = {
         "input": _identity(frames, source),
         "model": model.digest(),
         "parameters": {**parameters.identity(), **treatment.identity},
@@ -93,6 +111,8 @@ def restore_to_file(
     }
     if any(is_ome_zarr_name(path) for path in outputs):
         job["ome_zarr"] = zarr_version
+    if selection != EVERYTHING:
+        job["selection"] = [selection.frames, selection.region]
     stacks: list[StackWriter] = []
     with ExitStack() as cleanup:
         for path in outputs:
@@ -104,15 +124,21 @@ def restore_to_file(
         try:
             for path, dtype in zip(outputs, (run.dtype, "float32"), strict=False):
                 writer = writer_for(path)
-                stacks.append(writer(path, frames, dtype=dtype, job=job, resume=run.resume, zarr_version=zarr_version))
+                stacks.append(writer(path, like, dtype=dtype, job=job, resume=run.resume, zarr_version=zarr_version))
                 cleanup.callback(stacks[-1].suspend)
             done = set.intersection(*(stack.done for stack in stacks))
-            missing = [index for index in order if index not in done]
+            missing = [index for index in order if index in places and places[index] not in done]
             if run.cluster is None:
                 work = restore_frames(
-                    frames, model, parameters, indices=missing, device=run.device, treatment=treatment
+                    frames,
+                    model,
+                    parameters,
+                    indices=missing,
+                    region=selection.region,
+                    device=run.device,
+                    treatment=treatment,
                 )
-                clipped = yield from _write_behind(work, stacks, run.dtype)
+                clipped = yield from _write_behind(work, stacks, run.dtype, places)
             else:
                 assert source is not None
                 clipped = yield from restore_on_cluster(
@@ -127,6 +153,32 @@ def restore_to_file(
                 stack.discard()
             raise
     return clipped
+
+
+def _record(
+    model: Model,
+    out: Path,
+    parameters: RestorationParameters,
+    run: RunOptions,
+    frames: Frames,
+    source: Path | None,
+    scale_out: Path | None,
+    selection: Selection,
+    channel: int | None,
+) -> RestorationRecord:
+    """Return how the result is made, with whole paths."""
+    return RestorationRecord(
+        model=model_word(model.path),
+        source=Path(NO_FILE) if source is None else source.absolute(),
+        out=out.absolute(),
+        parameters=parameters,
+        run=run,
+        channel=channel,
+        ranges=ranges_of(frames),
+        selection=selection,
+        incomplete=bool(frames.note),
+        scale_out=None if scale_out is None else scale_out.absolute(),
+    )
 
 
 def _check_outputs(outputs: Sequence[Path], model: Model, source: Path | None, run: RunOptions) -> None:
@@ -147,15 +199,18 @@ def _check_outputs(outputs: Sequence[Path], model: Model, source: Path | None, r
 
 
 def _write_behind(
-    work: Generator[Progress, None, None], stacks: list[StackWriter], dtype: str
+    work: Generator[Progress, None, None], stacks: list[StackWriter], dtype: str, places: Mapping[int, int]
 ) -> Generator[Progress, None, int]:
-    """Write every frame in a background thread while the next one is restored; return the number of pixels clipped."""
+    """Write every frame in a background thread while the next one is restored; return the number of pixels clipped.
+
+    `places` says which frame of the file each frame of the stack is.
+    """
 
     def write(frame: RestoredFrame) -> int:
         pixels, outside = cast_pixels(frame.image, dtype)
-        stacks[0].write(frame.index, pixels)
+        stacks[0].write(places[frame.index], pixels)
         if frame.scale is not None and len(stacks) > 1:
-            stacks[1].write(frame.index, frame.scale)
+            stacks[1].write(places[frame.index], frame.scale)
         return outside
 
     clipped = 0

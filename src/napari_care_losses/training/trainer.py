@@ -21,7 +21,7 @@ from napari_care_losses.compute.prefetch import prefetch
 from napari_care_losses.errors import ComputeError
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.learned_noise import noise_statistics
-from napari_care_losses.models.model import Model, ModelCard
+from napari_care_losses.models.model import PROVENANCE, Model, ModelCard
 from napari_care_losses.models.unet import copied_weights
 from napari_care_losses.training import checkpoint as states
 from napari_care_losses.training.learner import Learner, check_loss
@@ -40,7 +40,7 @@ from napari_care_losses.training.validation_preview import choose_view, make_pre
 from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_care_losses.losses.base import Loss
@@ -73,6 +73,8 @@ class Trainer:
         One of `napari_care_losses.restoration.parameters.DEVICES`.
     team : Team, optional
         The processes that train together; all of them are given the same pairs, loss and parameters.
+    provenance : mapping of str to str, optional
+        How to train the model again, as `napari_care_losses.provenance.Record.texts` gives it, for its card.
 
     Raises
     ------
@@ -107,8 +109,11 @@ class Trainer:
         start_from: Model | None = None,
         device: str = "auto",
         team: Team | None = None,
+        provenance: Mapping[str, str] | None = None,
     ) -> None:
         self.team = team or Team()
+        # a card holds no text of several lines
+        self._provenance = {name: text.splitlines() for name, text in (provenance or {}).items()}
         self.parameters = parameters = parameters or TrainingParameters()
         self.loss = loss
         self._pairs = list(pairs)
@@ -210,6 +215,7 @@ class Trainer:
             "started_from": self._origin,
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "versions": {"napari-care-losses": __version__, "torch": torch.__version__},
+            **({PROVENANCE: self._provenance} if self._provenance else {}),
         }
         card = ModelCard(
             structure=self._structure,

@@ -39,6 +39,8 @@ class ReportOptions:
     """Whether the frames are independent fields of view, not those of one movie: only then are methods tested."""
     aligned: bool = True
     """Whether each frame was aligned to the truth before PSNR and SSIM."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """How to compare again, as `napari_care_losses.provenance.Record.texts` gives it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

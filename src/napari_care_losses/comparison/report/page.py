@@ -25,6 +25,7 @@ from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, HIGH_PERCEN
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
 from napari_care_losses.evaluation.without_truth.estimated_psnr import ESTIMATED_SCORES
 from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_METRICS, SINGLE_IMAGE_SCORES
+from napari_care_losses.provenance import BASH, POWERSHELL, PYTHON
 from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def page(report: ComparisonReport) -> str:
             image_table(report) if report.truth is not None and _images_scored(report) > 1 else "",
         ),
         ("Settings", pairs_table({**report.settings, **_versions()})),
+        ("To make it again", _again(report)),
         ("Notes", "".join(f"<p>{escape(note)}</p>" for note in report.notes)),
         ("Sources", _sources(report)),
     )
@@ -69,6 +71,16 @@ _ESTIMATED = (
     "doi:10.1109/TIP.2008.2001404); the true one lies within the uncertainty in most images. Which method is best is "
     "known better: all are judged on the same noise."
 )
+
+
+_FORMS = {BASH: "In bash", POWERSHELL: "In PowerShell", PYTHON: "In Python"}
+
+
+def _again(report: ComparisonReport) -> str:
+    texts = report.provenance
+    return "".join(
+        f"<h3>{title}</h3><pre>{escape(texts[name])}</pre>" for name, title in _FORMS.items() if texts.get(name)
+    )
 
 
 def _images_scored(report: ComparisonReport) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.errors import InputError
@@ -11,7 +12,7 @@ from napari_care_losses.models.model import load_model
 from napari_care_losses.training.progress import Epoch, Preparing, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_care_losses.losses.base import Loss
@@ -42,6 +43,8 @@ class TrainingPlan(NamedTuple):
     device: str = "auto"
     resume: bool = False
     """Whether to resume the stopped training of the same file."""
+    provenance: Mapping[str, str] = MappingProxyType({})
+    """How to train again, as `napari_care_losses.provenance.Record.texts` gives it."""
 
 
 class Resumed(NamedTuple):
@@ -85,7 +88,13 @@ def train(plan: TrainingPlan, *, previews: bool = True) -> Iterator[Report | Res
     pairs = usable_pairs(pairs, left_out, plan.parameters.patch_size)
     start_from = None if plan.start_from is None else load_model(plan.start_from)
     trainer = Trainer(
-        pairs, plan.loss, plan.parameters, structure=plan.structure, start_from=start_from, device=plan.device
+        pairs,
+        plan.loss,
+        plan.parameters,
+        structure=plan.structure,
+        start_from=start_from,
+        device=plan.device,
+        provenance=plan.provenance,
     )
     shown = _Previews(trainer) if previews else None
     is_resumed = plan.resume

@@ -11,7 +11,7 @@ from napari.layers import Image
 
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.partial_stack import NearestFirst, PartialStack
-from napari_care_losses.images.selection import Selection
+from napari_care_losses.images.selection import EVERYTHING, Selection
 from napari_care_losses.models.model import load_model
 from napari_care_losses.widgets.layers.conversion import (
     comparable_limits,
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
     from napari_care_losses.models.library import LibraryEntry
     from napari_care_losses.restoration.parameters import RestorationParameters
-
-EVERYTHING = Selection()
-"""Every frame, whole."""
 
 
 class Filled(NamedTuple):

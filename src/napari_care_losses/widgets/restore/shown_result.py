@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_care_losses.images.selection import EVERYTHING
 from napari_care_losses.widgets.background.worker import Outcome
-from napari_care_losses.widgets.layers.filling import EVERYTHING, Filled, Plan, is_current, make_plan, result_of
+from napari_care_losses.widgets.layers.filling import Filled, Plan, is_current, make_plan, result_of
 from napari_care_losses.widgets.layers.restored_layers import (
     RESTORED,
     all_made,

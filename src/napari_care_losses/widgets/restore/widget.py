@@ -12,10 +12,11 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError, InputError
+from napari_care_losses.images.selection import EVERYTHING
 from napari_care_losses.restoration.neighbours import choose_neighbours
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.layers.conversion import PLACING, layer_frames, shown_index
-from napari_care_losses.widgets.layers.filling import EVERYTHING, result_of
+from napari_care_losses.widgets.layers.filling import result_of
 from napari_care_losses.widgets.layers.restored_layers import (
     RESTORED,
     UNCERTAINTY,
