@@ -84,6 +84,7 @@ def compare_to_file(
                     images.append(ReportImage(step.method, step.image, step.scores))
             yield step
     reference = reference or default_reference(methods)
+    scored = None if reference == INPUT and INPUT not in scores else reference
     known = vars(options) | {
         "reference": reference,
         "settings": {**options.settings, **settings_of(frames, methods, parameters)},
@@ -92,7 +93,7 @@ def compare_to_file(
         **known,
         images=images,
         truth=None if truth is None else truth[shown],
-        rows=summarize(scores, reference=reference, independent=options.independent) if scores else [],
+        rows=summarize(scores, reference=scored, independent=options.independent) if scores else [],
         scores=scores,
         notes=notes_of(methods, notes),
         pixel_size=frames.calibration.square_pixel,

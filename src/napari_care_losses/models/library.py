@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from napari_care_losses.errors import InputError, ModelFileError, RenamedModelWarning
 from napari_care_losses.io.file_names import LONGEST_NAME, is_file_name, same_file, suggested_file_name
+from napari_care_losses.io.whole_files import is_same
 from napari_care_losses.models.model import SUFFIX, ModelCard, read_card
 from napari_care_losses.models.user_folder import library_folder
 
@@ -193,7 +194,7 @@ def model_word(path: Path | None) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RenamedModelWarning)
         try:
-            is_named = not path.stem.startswith("-") and _is_same(find_model(path.stem), path)
+            is_named = not path.stem.startswith("-") and is_same(find_model(path.stem), path)
         except ModelFileError:
             is_named = False
     word = path.stem if is_named else str(path.absolute())
@@ -202,10 +203,6 @@ def model_word(path: Path | None) -> str:
     except OSError:
         # it has been deleted since it was read
         return word
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
 
 
 def _checked(path: Path, name: str, digits: str) -> Path:

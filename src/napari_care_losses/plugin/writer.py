@@ -46,7 +46,7 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     from napari_care_losses.widgets.layers.conversion import layer_frames
 
-    names = ("name", "scale", "translate", "units", "axis_labels", "rgb", "multiscale", "colormap")
+    names = ("name", "scale", "translate", "units", "axis_labels", "rgb", "multiscale", "colormap", "metadata")
     options = {name: attributes[name] for name in names if name in attributes}
     layer = Image(data, **options, contrast_limits=attributes.get("contrast_limits", (0, 1)))
     if layer.rgb:

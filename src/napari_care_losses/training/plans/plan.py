@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.frames import Frames
 from napari_care_losses.models.model import load_model
 from napari_care_losses.training.progress import Epoch, Preparing, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from napari_care_losses.losses.base import Loss
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_care_losses.training.pairs import Pair
     from napari_care_losses.training.parameters import TrainingParameters
     from napari_care_losses.training.patches import Batch
+    from napari_care_losses.training.plans.record import TrainingRecord
     from napari_care_losses.training.progress import Preview, Report
     from napari_care_losses.training.trainer import Trainer
 
@@ -43,8 +44,33 @@ class TrainingPlan(NamedTuple):
     device: str = "auto"
     resume: bool = False
     """Whether to resume the stopped training of the same file."""
-    provenance: Mapping[str, str] = MappingProxyType({})
-    """How to train again, as `napari_care_losses.provenance.Record.texts` gives it."""
+    files: Sequence[tuple[Path, Path | None]] | None = None
+    """The files of the pairs, by which the model's card says how it was made; needed only where pairs are no paths."""
+
+    channel: int | None = None
+    """The only channel of the files."""
+
+    def record(self) -> TrainingRecord | None:
+        """Return how to train again; None where it is not known which files the pairs are."""
+        from napari_care_losses.training.plans.record import TrainingRecord
+
+        files = self.files
+        if files is None:
+            files = []
+            for _, low, high, *_ in self.pairs:
+                if isinstance(low, Frames) or isinstance(high, Frames):
+                    return None
+                files.append((low, high))
+        return TrainingRecord(
+            pairs=files,
+            loss=self.loss,
+            parameters=self.parameters,
+            out=self.out,
+            structure=self.structure,
+            start_from=self.start_from,
+            device=self.device,
+            channel=self.channel,
+        )
 
 
 class Resumed(NamedTuple):
@@ -87,6 +113,7 @@ def train(plan: TrainingPlan, *, previews: bool = True) -> Iterator[Report | Res
         )
     pairs = usable_pairs(pairs, left_out, plan.parameters.patch_size)
     start_from = None if plan.start_from is None else load_model(plan.start_from)
+    record = plan.record()
     trainer = Trainer(
         pairs,
         plan.loss,
@@ -94,7 +121,7 @@ def train(plan: TrainingPlan, *, previews: bool = True) -> Iterator[Report | Res
         structure=plan.structure,
         start_from=start_from,
         device=plan.device,
-        provenance=plan.provenance,
+        provenance=None if record is None else record.texts(),
     )
     shown = _Previews(trainer) if previews else None
     is_resumed = plan.resume

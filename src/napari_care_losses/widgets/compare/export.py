@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_care_losses.evaluation.statistics import summarize
 from napari_care_losses.widgets.compare.results import TITLES, TRUTH
 from napari_care_losses.widgets.compare.window.curves import from_centres
 from napari_care_losses.widgets.compare.window.drawing import as_float
+from napari_care_losses.widgets.layers.source_file import file_of, unsaved
+from napari_care_losses.widgets.shared.copy_button import save_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from napari_care_losses.comparison.record import ComparisonRecord
     from napari_care_losses.evaluation.statistics import Row
     from napari_care_losses.widgets.compare.results import ComparisonPlan, ComparisonResults, Scores
     from napari_care_losses.widgets.compare.window.image_panel import Line
@@ -55,6 +58,7 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line) -> It
         rows=summary_of(scores, plan),
         scores=scores,
         settings=settings(plan),
+        provenance=record_of(plan, path, index)[0].texts(),
         notes=notes_of(plan.methods, results.notes),
         frame_index=index,
         pixel_size=plan.frames.calibration.square_pixel,
@@ -65,6 +69,32 @@ def export(results: ComparisonResults, path: Path, index: int, line: Line) -> It
     )
     write_report(path, report)
     yield path
+
+
+def record_of(plan: ComparisonPlan, out: Path, shown: int) -> tuple[ComparisonRecord, str]:
+    """Return what makes a comparison again, with frame `shown` as example, and what to do first."""
+    from napari_care_losses.comparison.record import ComparisonRecord
+
+    source = file_of(plan.source)
+    truth = None if plan.truth_layer is None else file_of(plan.truth_layer)
+    if truth is not None and truth.channel is not None and truth.channel != source.channel:
+        # one option chooses the channel of both
+        truth = unsaved(plan.truth_layer)
+    files = {plan.source.name: source} | ({} if truth is None else {plan.truth_layer.name: truth})
+    record = ComparisonRecord(
+        source=source.path,
+        methods=plan.methods,
+        out=out.absolute() if out.parent != Path() else out,
+        truth=None if truth is None else truth.path,
+        parameters=plan.parameters,
+        channel=source.channel,
+        only=None if len(plan.indices) == len(plan.frames) else tuple(sorted(plan.indices)),
+        shown=shown,
+        reference=plan.reference,
+        independent=plan.independent,
+        aligned=plan.aligned,
+    )
+    return record, save_first({name: str(file.path) for name, file in files.items() if not file.is_saved})
 
 
 def settings(plan: ComparisonPlan) -> dict[str, str]:

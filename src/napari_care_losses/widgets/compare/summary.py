@@ -12,6 +12,7 @@ from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.evaluation.bootstrap import FEWEST_FRAMES
 from napari_care_losses.widgets.compare.results import TITLES
 from napari_care_losses.widgets.compare.tables import SummaryTable
+from napari_care_losses.widgets.shared.copy_button import CopyButton
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.run_bar import show_text
@@ -58,10 +59,13 @@ class ComparisonSummary(QGroupBox):
         self.export = push_button("Export report…", report, self.export_asked.emit)
         self.copy = push_button("Copy table", f"{table}, for a spreadsheet.", self.copy_asked.emit)
         self.layers = push_button("Add as layers", "Put every restored stack into the viewer.", self.layers_asked.emit)
+        self.again = CopyButton("Copy what makes this comparison again, as a command or as Python.")
+        self.again.setText("Copy settings")
         self.disagreement = push_button("Add disagreement", DISAGREEMENT_HELP, self.disagreement_asked.emit)
         buttons = QGridLayout()
         for place, button in enumerate((self.panels, self.export, self.copy, self.layers)):
             buttons.addWidget(button, *divmod(place, 2))
+        buttons.addWidget(self.again, 2, 0)
         buttons.addWidget(self.disagreement, 2, 1)
         parts = self.table, self.more.native, self.about, buttons, self.reason
         arrange(QVBoxLayout(self), *parts, spacing=6, margins=(2, 4, 2, 4))

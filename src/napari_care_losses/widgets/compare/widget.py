@@ -12,7 +12,7 @@ from napari_care_losses.errors import CareError
 from napari_care_losses.evaluation.statistics import table_text
 from napari_care_losses.widgets.background.worker import Job, LatestJob, Outcome
 from napari_care_losses.widgets.compare.colors import panel_colours
-from napari_care_losses.widgets.compare.export import export, summary_of
+from napari_care_losses.widgets.compare.export import export, record_of, summary_of
 from napari_care_losses.widgets.compare.results import ComparisonResults, show_frame
 from napari_care_losses.widgets.compare.settings import ComparisonSettings
 from napari_care_losses.widgets.compare.summary import ComparisonSummary
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from napari_care_losses.comparison.compare import Compared
     from napari_care_losses.evaluation.statistics import Row
     from napari_care_losses.widgets.compare.window.window import ComparisonView
+
+REPORT = "comparison.html"
+"""Name of the report that is suggested."""
 
 SUMMARY_MS = 300
 """Time to wait for more frames before the table is computed again."""
@@ -87,6 +90,7 @@ class CompareWidget(Panel):
         self.run_bar.stopped.connect(self._stop)
         self.summary.panels_asked.connect(self._open_view)
         self.summary.copy_asked.connect(self._copy)
+        self.summary.again.said.connect(self.run_bar.say)
         self.summary.layers_asked.connect(lambda: self.results.add_layers(self._viewer))
         self.summary.export_asked.connect(self._ask_for_file)
         self.summary.disagreement_asked.connect(self._start_disagreeing)
@@ -113,6 +117,9 @@ class CompareWidget(Panel):
                 reason = str(error)
         self.run_bar.set_state(is_running=self._job.is_running, is_stopping=self._job.is_stopping, reason=reason)
         results = self.results
+        self.summary.again.offer(
+            None if results is None else lambda: record_of(results.plan, Path(REPORT), self._index())
+        )
         self.summary.set_state(
             results,
             is_running=self._job.is_running,
@@ -230,18 +237,21 @@ class CompareWidget(Panel):
         self._update()
 
     def _ask_for_file(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(self, "Export report", "comparison.html", "Web pages (*.html)")
+        name, _ = QFileDialog.getSaveFileName(self, "Export report", REPORT, "Web pages (*.html)")
         if name:
             self.export(Path(name).with_suffix(".html"))
+
+    def _index(self) -> int:
+        """Return of the frames restored by every method, or of those to restore, the nearest to the frame shown."""
+        found = self.results.frames_done() or self.results.plan.indices
+        return min(found, key=lambda index: abs(index - self.view.index))
 
     def export(self, path: Path) -> None:
         """Write the report to a file in the background."""
         results, view = self.results, self.view
         if self._exporting.is_running:
             return
-        # of the frames restored by every method, the nearest to the frame shown
-        index = min(results.frames_done(), key=lambda index: abs(index - view.index))
-        line = view.grid.line
+        index, line = self._index(), view.grid.line
         self.run_bar.say("Writing the report…")
         self._exporting.start(lambda: export(results, path, index, line), title=f"Writing {path.name}")
         self._update()

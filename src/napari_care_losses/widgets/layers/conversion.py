@@ -15,6 +15,7 @@ from napari.utils.transforms import Affine
 
 from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.images.frames import Frames, ImageMetadata, name_axes
+from napari_care_losses.images.partial_stack import PartialStack
 from napari_care_losses.io.units import calibration_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Layer
     from numpy.typing import NDArray
+
+KEY = "napari-care-losses"
+"""Key of our entry in the metadata of a layer."""
+
+PROVENANCE = "provenance"
+"""Entry there: how the layer was made, as `napari_care_losses.provenance.Record.texts` gives it."""
 
 AXIS_NAMES = {
     "t": "T",
@@ -77,7 +84,19 @@ def _metadata(layer: Image, axes: str) -> ImageMetadata:
     low, high = map(float, layer.contrast_limits)
     colour = "".join(f"{round(255 * part):02X}" for part in layer.colormap.colors[-1][:3])
     channel = {"label": layer.name, "color": colour, "window": {"start": low, "end": high}}
-    return ImageMetadata(channels=() if "C" in axes else (channel,), position=position)
+    mark = layer.metadata.get(KEY, {})
+    # what was made is not there any more where the user has replaced it
+    is_as_made = "pixels" in mark and mark["pixels"]() is pixels_of(layer.data)
+    return ImageMetadata(
+        channels=() if "C" in axes else (channel,),
+        position=position,
+        provenance=mark.get(PROVENANCE, {}) if is_as_made else {},
+    )
+
+
+def pixels_of(data: Any) -> Any:
+    """Return an array that is the same object for a layer's data while they are filled and after."""
+    return data.array if isinstance(data, PartialStack) else data
 
 
 def axes_of(labels: Sequence[str], shape: Sequence[int]) -> str:

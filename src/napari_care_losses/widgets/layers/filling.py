@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,15 +14,18 @@ from napari_care_losses.images.partial_stack import NearestFirst, PartialStack
 from napari_care_losses.images.selection import EVERYTHING, Selection
 from napari_care_losses.models.model import load_model
 from napari_care_losses.widgets.layers.conversion import (
+    KEY,
+    PROVENANCE,
     comparable_limits,
     layer_frames,
     new_array,
+    pixels_of,
     reserve,
     shown_index,
 )
-from napari_care_losses.widgets.layers.input_changes import WatchedFrames, data_state, pixels_of
+from napari_care_losses.widgets.layers.input_changes import WatchedFrames, data_state
+from napari_care_losses.widgets.layers.layer_records import restoration_record
 from napari_care_losses.widgets.layers.restored_layers import (
-    KEY,
     RESTORED,
     UNCERTAINTY,
     differences,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.models.library import LibraryEntry
     from napari_care_losses.restoration.parameters import RestorationParameters
+    from napari_care_losses.restoration.record import RestorationRecord
 
 
 class Filled(NamedTuple):
@@ -96,6 +100,8 @@ class Plan:
         What is asked for.
     is_again : bool
         Whether all that is asked for is restored already, and is restored again.
+    provenance : dict of str to str
+        How the layer is made, as `napari_care_losses.provenance.Record.texts` gives it; empty before the work begins.
     """
 
     source: Image
@@ -108,6 +114,7 @@ class Plan:
     job: dict[str, Any]
     selection: Selection = EVERYTHING
     is_again: bool = False
+    provenance: dict[str, str] = field(default_factory=dict)
 
     @property
     def wanted(self) -> Collection[int]:
@@ -172,6 +179,7 @@ def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
     for _ in plan.frames.check():
         yield Filled(0, count, None, plan.stacks, {})
     model = load_model(plan.entry.path)
+    plan.provenance.update(_record(plan).texts())
     stacks = {kind: _stack_for(plan, kind) for kind in plan.kinds}
     steps = restore_frames(plan.frames, model, plan.parameters, indices=plan.order, region=plan.selection.region)
     for done, total, frame, note, sampled in steps:
@@ -190,6 +198,17 @@ def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
     if isinstance(plan.frames.data, np.ndarray):
         for _ in plan.frames.check():
             yield Filled(count, count, None, stacks, {}, note)
+
+
+def _record(plan: Plan) -> RestorationRecord:
+    """Return what makes the layer of a plan, with the frames that earlier runs have restored."""
+    done = set.intersection(*(plan.stacks[kind].done if kind in plan.stacks else set() for kind in plan.kinds))
+    frames = done.union(plan.wanted)
+    chosen = None if len(frames) == len(plan.frames) else tuple(sorted(frames))
+    selection = Selection(chosen, plan.selection.region)
+    return restoration_record(
+        plan.source, plan.entry.path, plan.parameters, selection, with_uncertainty=UNCERTAINTY in plan.kinds
+    )
 
 
 def _stack_for(plan: Plan, kind: str) -> PartialStack:
@@ -235,6 +254,8 @@ def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
             _mark(layer, plan, kind, filled)
             layer.data = stack
             follow_placement(viewer, plan.source)
+        else:
+            layer.metadata[KEY][PROVENANCE] = plan.provenance
         low, high = layer.contrast_limits
         frame = Frames(stack)[filled.frame_index or 0]
         layer.contrast_limits_range = (min(low, float(frame.min())), max(high, float(frame.max())))
@@ -291,6 +312,7 @@ def _mark(layer: Image, plan: Plan, kind: str, filled: Filled) -> None:
         "layer": layer.unique_id,
         "pixels": weakref.ref(stack.array),
         "done": stack.is_done,
+        PROVENANCE: plan.provenance,
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.chunk_cache import forget_chunks
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.partial_stack import PartialStack
+from napari_care_losses.widgets.layers.conversion import pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +37,6 @@ def data_state(layer: Image) -> tuple[Any, ...]:
     # what dask and torch change with the values
     own = [str(getattr(pixels, name, "")) for name in ("name", "_version")]
     return id(pixels), _DATA_EVENTS[layer], zlib.crc32(sample), *own
-
-
-def pixels_of(data: Any) -> Any:
-    """Return an array that is the same object for a layer's data while they are filled and after."""
-    return data.array if isinstance(data, PartialStack) else data
 
 
 @dataclass(frozen=True)

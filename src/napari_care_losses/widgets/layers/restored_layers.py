@@ -11,13 +11,15 @@ import numpy as np
 from napari_care_losses.images.partial_stack import PartialStack
 from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.layers.conversion import (
+    KEY,
     comparable_limits,
     full_shape,
     layer_frames,
+    pixels_of,
     placement,
     shown_index,
 )
-from napari_care_losses.widgets.layers.input_changes import data_state, pixels_of
+from napari_care_losses.widgets.layers.input_changes import data_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
 
     from napari_care_losses.images.regions import Region
     from napari_care_losses.models.library import LibraryEntry
-
-KEY = "napari-care-losses"
-"""Key of our entry in the metadata of a layer."""
 
 RESTORED, UNCERTAINTY = "restored", "uncertainty"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.widgets.background.worker import LatestJob
-from napari_care_losses.widgets.layers.input_changes import pixels_of
+from napari_care_losses.widgets.layers.conversion import pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

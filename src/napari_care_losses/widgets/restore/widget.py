@@ -25,6 +25,8 @@ from napari_care_losses.widgets.layers.restored_layers import (
     match_contrast,
 )
 from napari_care_losses.widgets.restore.adapt.panel import AdaptPanel
+from napari_care_losses.widgets.restore.copying import HELP as COPY_HELP
+from napari_care_losses.widgets.restore.copying import record_of
 from napari_care_losses.widgets.restore.frame_choice import FrameChoice
 from napari_care_losses.widgets.restore.frame_notes import RangeNote
 from napari_care_losses.widgets.restore.panels.export_model import ExportPanel
@@ -36,6 +38,7 @@ from napari_care_losses.widgets.restore.ranking import ModelRanking
 from napari_care_losses.widgets.restore.run import Restoration
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
 from napari_care_losses.widgets.restore.shown_result import Chosen, plans_to_run, start_text
+from napari_care_losses.widgets.shared.copy_button import CopyButton
 from napari_care_losses.widgets.shared.events import Links, SingleShot
 from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, line_up, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.models.library import LibraryEntry
     from napari_care_losses.restoration.rank_models import RankedModel
+    from napari_care_losses.restoration.record import RestorationRecord
     from napari_care_losses.widgets.layers.filling import Plan
 
 
@@ -144,6 +148,7 @@ class RestoreWidget(Panel):
         self.scores = ScorePanel(self._viewer)
         self.other = text_line()
         self.save = SaveButton()
+        self.copy = CopyButton(COPY_HELP)
         self.contrast = PushButton(text="Match contrast", tooltip=tooltip(CONTRAST_HELP))
         self.folder = FolderPanel()
         self.run_bar = RunBar(
@@ -154,6 +159,7 @@ class RestoreWidget(Panel):
         )
         rows, buttons = Rows(self.image), QHBoxLayout()
         buttons.addWidget(self.save, 1)
+        buttons.addWidget(self.copy)
         buttons.addWidget(self.contrast.native, 1)
         self.body.addWidget(rows.native)
         self.body.addWidget(self.model.rows.native)
@@ -184,6 +190,7 @@ class RestoreWidget(Panel):
         self.uncertainty.changed.connect(self._update)
         self.contrast.changed.connect(self._match_contrast)
         self.save.said.connect(self.run_bar.say)
+        self.copy.said.connect(self.run_bar.say)
         self.folder.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
         self.run_bar.stopped.connect(self._run.stop)
@@ -320,6 +327,7 @@ class RestoreWidget(Panel):
             self.range.show_range(None, 0, None, RestorationParameters())
             self.preview.set_source(None, None, None)
             self.save.offer(None)
+            self.copy.offer(None)
             self.adapt.show_source(None, None, 0, None, None)
             return
         index = shown_index(layer, self._viewer.dims)
@@ -335,6 +343,9 @@ class RestoreWidget(Panel):
         reason = "Wait until the frames are restored." if self._run.is_running else "Nothing is restored yet."
         self.save.offer(None if self._run.is_running or not done else restored, reason)
         chosen = self._choice()
+        self.copy.offer(
+            None if chosen is None or self._run.is_running else lambda: self._record(chosen, restored), busy
+        )
         show_text(self.other, "" if chosen is None or self._run.is_running else chosen.note(restored))
         if parameters is not None:
             self.range.show_range(frames, index, None if entry is None else entry.card, parameters)
@@ -366,6 +377,10 @@ class RestoreWidget(Panel):
         with suppress(InputError):
             selection = self.frame_choice.selection(layer)
         return Chosen(self._viewer, layer, entry, self._parameters(), selection)
+
+    def _record(self, chosen: Chosen, restored: Image | None) -> tuple[RestorationRecord, str]:
+        with_uncertainty = self._wants_uncertainty if restored is None else self._result(UNCERTAINTY) is not None
+        return record_of(chosen, restored, with_uncertainty=with_uncertainty)
 
     def _result(self, kind: str) -> Image | None:
         chosen = self._choice()

@@ -20,6 +20,7 @@ from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.panel import Panel
 from napari_care_losses.widgets.shared.run_bar import RunBar, show_text
+from napari_care_losses.widgets.train.pairs.files import files_of
 from napari_care_losses.widgets.train.pairs.table import PairTable
 from napari_care_losses.widgets.train.progress.patch_samples import PatchSamples
 from napari_care_losses.widgets.train.progress.view import TrainingView, outcome_text, progress_text
@@ -100,6 +101,7 @@ class TrainWidget(Panel):
         self.trainings.selected.connect(self.view.show_training)
         self.trainings.selected.connect(lambda _: self._update())
         self.trainings.resume_pressed.connect(lambda entry: self.queue.resume(entry, self._resumption(entry)))
+        self.trainings.copy_button.said.connect(self.run_bar.say)
         self.trainings.discard_confirmed.connect(self._discard)
         self.closing.closed.connect(self._on_closed)
         self._viewer.events.theme.connect(self._on_theme)
@@ -182,7 +184,8 @@ class TrainWidget(Panel):
             # a layer has gone since the button was pressed
             self._update()
             return
-        entry = self.queue.add(self._plan())
+        found = files_of(self.pairs.rows)
+        entry = self.queue.add(self._plan()._replace(files=found.files, channel=found.channel))
         if not self.is_running:
             self.trainings.select(entry)
         self.settings.suggest_name(replacing=True)

@@ -14,8 +14,7 @@ from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
 from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.selection import part_of
 from napari_care_losses.widgets.background.worker import Job
-from napari_care_losses.widgets.layers.conversion import layer_frames
-from napari_care_losses.widgets.layers.input_changes import pixels_of
+from napari_care_losses.widgets.layers.conversion import layer_frames, pixels_of
 from napari_care_losses.widgets.layers.restored_layers import region_of
 from napari_care_losses.widgets.shared.events import SingleShot
 

@@ -14,8 +14,7 @@ from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.models.model import load_model
 from napari_care_losses.widgets.background.worker import LatestJob
-from napari_care_losses.widgets.layers.conversion import layer_frames
-from napari_care_losses.widgets.layers.input_changes import pixels_of
+from napari_care_losses.widgets.layers.conversion import layer_frames, pixels_of
 from napari_care_losses.widgets.layers.restored_layers import made_with, region_of
 from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.run_bar import show_text, text_line

@@ -19,8 +19,7 @@ from napari_care_losses.evaluation.without_truth.contradictions import RATE, fin
 from napari_care_losses.evaluation.without_truth.residual import residual
 from napari_care_losses.images.selection import part_of
 from napari_care_losses.widgets.background.worker import Job
-from napari_care_losses.widgets.layers.conversion import layer_frames
-from napari_care_losses.widgets.layers.input_changes import pixels_of
+from napari_care_losses.widgets.layers.conversion import layer_frames, pixels_of
 from napari_care_losses.widgets.layers.restored_layers import KEY, placement_on, region_of
 from napari_care_losses.widgets.shared.form import tooltip
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_care_losses.widgets.shared.copy_button import CopyButton, save_first
 from napari_care_losses.widgets.shared.events import SingleShot
 from napari_care_losses.widgets.shared.form import tooltip
 from napari_care_losses.widgets.shared.layout import arrange, push_button
@@ -14,6 +15,7 @@ from napari_care_losses.widgets.train.compact_table import CompactTable
 from napari_care_losses.widgets.train.queue.queue import QueuedTraining, State
 
 if TYPE_CHECKING:
+    from napari_care_losses.training.plans.record import TrainingRecord
     from napari_care_losses.widgets.train.queue.queue import TrainingQueue
 
 CONFIRM_MS = 4000
@@ -21,6 +23,9 @@ CONFIRM_MS = 4000
 
 RESUME_HELP = "Continue exactly where the training stopped, with its own loss and settings. The pairs must be the same."
 REMOVE_HELP = "Remove the selected training from this list. Its model stays in the library."
+COPY_HELP = "Copy what trains the selected model again, as a command or as Python."
+UNKNOWN = "Select a training of this session: the images of others are not known."
+TIMED = "Its budget is in minutes, so another run ends after another number of steps."
 DISCARD_HELP = "Delete the model of the selected training from the library, and the state to resume it from."
 
 
@@ -43,8 +48,10 @@ class QueueTable(QWidget):
         self.resume_button = push_button("Resume", "", lambda: self.resume_pressed.emit(self.current()))
         self.discard_button = push_button("", "", self._on_discard)
         self.confirmation = SingleShot(self, CONFIRM_MS, self.update_buttons)
-        buttons = self.resume_button, self.discard_button
-        arrange(QVBoxLayout(self), self.table, arrange(QHBoxLayout(), *buttons, growing=buttons))
+        self.copy_button = CopyButton(COPY_HELP)
+        growing = self.resume_button, self.discard_button
+        buttons = arrange(QHBoxLayout(), self.resume_button, self.copy_button, self.discard_button, growing=growing)
+        arrange(QVBoxLayout(self), self.table, buttons)
         self.table.currentCellChanged.connect(self._on_selected)
         queue.changed.connect(self.reload)
         queue.reported.connect(lambda entry, _: self._show(entry))
@@ -85,6 +92,8 @@ class QueueTable(QWidget):
         can_discard = entry is not None and entry.can_discard
         self.discard_button.setText("Discard" if can_discard else "Remove")
         self.discard_button.setToolTip(tooltip(DISCARD_HELP if can_discard else REMOVE_HELP))
+        is_known = entry is not None and entry.plan is not None
+        self.copy_button.offer((lambda: _record(entry)) if is_known else None, "" if is_known else UNKNOWN)
         self.discard_button.setEnabled(entry is not None and entry.state is not State.RUNNING)
 
     def _show(self, entry: QueuedTraining) -> None:
@@ -107,3 +116,13 @@ class QueueTable(QWidget):
         else:
             self.discard_button.setText("Click again to delete")
             self.confirmation.start()
+
+
+def _record(entry: QueuedTraining) -> tuple[TrainingRecord, str]:
+    """Return what trains a model again, and what to know of it."""
+    record = entry.plan.record()
+    assert record is not None
+    paths = [path for pair in record.pairs for path in pair if path is not None and not path.is_absolute()]
+    remarks = [save_first({path.stem: str(path) for path in paths})]
+    remarks += [TIMED] if record.parameters.budget == "minutes" else []
+    return record, " ".join(filter(None, remarks))
