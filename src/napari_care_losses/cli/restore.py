@@ -18,6 +18,7 @@ from napari_care_losses.cli.common import (
     selected,
     stoppable,
 )
+from napari_care_losses.cli.follow import add_follow_options, follows, run_follow
 from napari_care_losses.errors import FilesError, InputError
 
 if TYPE_CHECKING:
@@ -89,13 +90,17 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
         "--scheduler", metavar="ADDRESS", help="Restore on the Dask cluster of this scheduler, into OME-Zarr."
     )
     cluster.add_argument("--workers", type=int, metavar="N", help="Restore in N processes, into OME-Zarr.")
+    add_follow_options(parser)
     add_restoration_parameters(parser)
 
 
 def run_restore(options: argparse.Namespace) -> None:
-    """Restore one file into a file, or several into a folder."""
+    """Restore one file into a file, several into a folder, or what is still being acquired."""
     from napari_care_losses.io.ome_zarr_plates import is_plate
 
+    if follows(options):
+        run_follow(options)
+        return
     options.input = _images(options.input, options.series, incomplete=options.incomplete)
     is_file = len(options.input) == 1 and not _is_folder(options.input[0]) and not _is_folder(options.out)
     parts = [name for name in ("channel", "only", "region") if vars(options)[name] is not None]

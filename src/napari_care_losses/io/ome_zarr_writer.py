@@ -164,6 +164,25 @@ class FrameWriter:
             while (path / str(len(self._levels))).is_dir():
                 self._levels.append(zarr.open_array(path / str(len(self._levels)), mode="r+"))
 
+    @property
+    def times(self) -> int:
+        """Number of steps along time that there is room for."""
+        return int(self._levels[0].shape[0])
+
+    def make_room(self, times: int) -> None:
+        """Let the image, of which time is the first axis, have so many steps along it.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        with writing_frame(0, self._path):
+            self._check_presence()
+            for array in self._levels:
+                array.resize((times, *array.shape[1:]))
+            self._shape = (times, *self._shape[1:])
+
     def write(self, index: int, frame: NDArray[Any]) -> None:
         """Store frame `index`, an array (Y, X), and its smaller copies; writing it again changes nothing.
 

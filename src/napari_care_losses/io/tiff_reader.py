@@ -141,6 +141,18 @@ def open_tiff(path: Path, *, incomplete: bool = False) -> OpenedImage:
         return without_absent(found, absent, incomplete=incomplete)
 
 
+def describe_tiff(path: Path) -> tuple[Calibration, ImageMetadata]:
+    """Return steps and metadata of the first image of a TIFF file, of which frames may be missing.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is no readable TIFF.
+    """
+    with _opened(path) as (tiff, series, *_):
+        return _described(tiff, series[0], 0)
+
+
 class _Opened(NamedTuple):
     """A file as tifffile reads it: its images, what it logged of damage, and what is to be known of it."""
 

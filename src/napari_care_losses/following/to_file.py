@@ -1,0 +1,195 @@
+"""A growing source restored into an OME-Zarr that grows; a run that was stopped or killed can be resumed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import time
+from contextlib import ExitStack, closing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_care_losses.errors import InputError, OutputError
+from napari_care_losses.following.follow import follow
+from napari_care_losses.following.growing_stack import stack_of
+from napari_care_losses.following.growing_zarr import GrowingOmeZarrWriter
+from napari_care_losses.io.ome_zarr_reader import VERSIONS
+from napari_care_losses.io.pixel_types import cast_pixels, check_cast
+from napari_care_losses.io.stacks import bare_name, is_ome_zarr_name
+from napari_care_losses.io.whole_files import locked
+from napari_care_losses.io.written_frames import partial_path
+from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator
+    from pathlib import Path
+    from threading import Event
+
+    from napari_care_losses.following.progress import FollowOptions, FollowProgress
+    from napari_care_losses.following.source import Layout, Source
+    from napari_care_losses.models.model import Model
+    from napari_care_losses.restoration.restore_frame import RestoredFrame
+
+COLUMNS = ("frame", "arrived", "restored", "delay_ms")
+"""Columns of the log."""
+
+
+def follow_to_file(
+    source: Source,
+    model: Model,
+    out: Path,
+    parameters: RestorationParameters | None = None,
+    run: RunOptions | None = None,
+    options: FollowOptions | None = None,
+    *,
+    enough: Event | None = None,
+) -> Generator[FollowProgress, None, int]:
+    """Restore a growing source into an OME-Zarr that grows, and log when each frame came and was restored.
+
+    The result is ``OUT.partial``, which no program takes for an image, until following ends and all that came is
+    restored. Closed or killed before, it can be resumed: no frame is restored twice.
+
+    Parameters
+    ----------
+    source : Source
+        Where frames come from, which must keep them; the caller closes it.
+    model, parameters, options, enough
+        As in `napari_care_losses.following.follow.follow`.
+    out : Path
+        The result, whose name ends in ``.zarr``.
+    run : RunOptions, optional
+        How the result is stored, and whether a stopped run is resumed; where it computes is in `options`.
+
+    Yields
+    ------
+    FollowProgress
+        As from `follow`.
+
+    Returns
+    -------
+    int
+        Number of pixels clipped to fit an integer type.
+
+    Raises
+    ------
+    InputError
+        If source, model or result cannot be used so.
+    ComputeError, OutputError
+        If the device or the disk fails; what is restored stays for a later run.
+    """
+    parameters, run = parameters or RestorationParameters(), run or RunOptions()
+    if not is_ome_zarr_name(out):
+        raise InputError(f"While frames come, only OME-Zarr can grow: name the result *.ome.zarr, found {out}.")
+    if not source.keeps_frames:
+        raise InputError(f"{source.name} holds its newest frame only, of which no file without gaps can be made.")
+    with ExitStack() as opened:
+        opened.enter_context(locked(out))
+        sink = _FileSink(source, model, out, parameters.resolved(model.card.normalization), run)
+        opened.callback(sink.suspend)
+        yield from opened.enter_context(closing(follow(source, model, sink, parameters, options, enough=enough)))
+    return sink.clipped
+
+
+def log_path(out: Path) -> Path:
+    """Return where the log of a result lies.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> log_path(Path("restored.ome.zarr")).name
+    'restored_frames.csv'
+    """
+    return out.with_name(f"{bare_name(out)}_frames.csv")
+
+
+def order_path(out: Path) -> Path:
+    """Return where the order is noted in which files of a folder came, until the result is whole."""
+    return out.with_name(f"{partial_path(out).name}.order")
+
+
+class _FileSink:
+    """The file that frames go to, and its log."""
+
+    def __init__(
+        self, source: Source, model: Model, out: Path, parameters: RestorationParameters, run: RunOptions
+    ) -> None:
+        self._source, self._model, self._out, self._parameters, self._run = source, model, out, parameters, run
+        self._writer: GrowingOmeZarrWriter | None = None
+        self.clipped = 0
+
+    def begin(self, layout: Layout, opening: int) -> int:
+        check_cast(stack_of(self._source, layout, layout.frames_per_time), self._run.dtype)
+        version = self._run.zarr_version or VERSIONS[0]
+        job: dict[str, Any] = {
+            "followed": self._source.name,
+            "axes": layout.axes,
+            "shape": layout.shape(times=1),
+            # another acquisition may have taken the name
+            "first": hashlib.sha256(np.ascontiguousarray(self._source.frame(0)).tobytes()).hexdigest()[:16],
+            "model": self._model.digest(),
+            "parameters": self._parameters.identity(),
+            "dtype": self._run.dtype,
+            "ome_zarr": version,
+        }
+        if self._run.resume and GrowingOmeZarrWriter.is_result_of(self._out, job):
+            raise InputError(
+                f"{self._out} is finished, the result of this very run: to restore what came since choose another "
+                "name, or leave out --resume to start afresh."
+            )
+        self._writer = GrowingOmeZarrWriter(
+            self._out,
+            layout,
+            opening=opening,
+            dtype=self._run.dtype,
+            job=job,
+            resume=self._run.resume,
+            zarr_version=version,
+        )
+        if not self._writer.done:
+            self._log("w", COLUMNS)
+        return self._writer.opening
+
+    @property
+    def done(self) -> Collection[int]:
+        return set() if self._writer is None else self._writer.done
+
+    def write(self, frame: RestoredFrame, delay: float | None) -> None:
+        assert self._writer is not None
+        pixels, outside = cast_pixels(frame.image, self._run.dtype)
+        self._writer.write(frame.index, pixels)
+        self.clipped += outside
+        now = time.time()
+        arrived = ("", "") if delay is None else (_clock(now - delay), f"{1000 * delay:.1f}")
+        self._log("a", (frame.index, arrived[0], _clock(now), arrived[1]))
+
+    def finish(self, count: int) -> None:
+        assert self._writer is not None
+        self._writer.close_at(count // self._writer.frames_per_time)
+        order_path(self._out).unlink(missing_ok=True)
+        self._writer = None
+
+    def suspend(self) -> None:
+        """Close the file; without a frame in it nothing is left."""
+        if self._writer is None:
+            return
+        if self._writer.done:
+            self._writer.suspend()
+        else:
+            self._writer.discard()
+            for left in (log_path(self._out), order_path(self._out)):
+                left.unlink(missing_ok=True)
+
+    def _log(self, mode: str, row: Collection[Any]) -> None:
+        path = log_path(self._out)
+        try:
+            # not kept open: it is looked at meanwhile
+            with path.open(mode, newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow(row)
+        except OSError as error:
+            raise OutputError(f"The log {path} cannot be written: {error.strerror or error}.") from error
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).isoformat(timespec="milliseconds")
