@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.following.progress import FollowProgress
 
-_NOT_HERE = ("frames", "series", "incomplete", "scale_out", "scheduler", "workers")
+_NOT_HERE = ("frames", "only", "region", "channel", "series", "incomplete", "scale_out", "scheduler", "workers")
 
 
 def add_follow_options(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def follows(options: argparse.Namespace) -> bool:
         if options.until is not None or options.idle is not None:
             raise InputError("--until and --idle say when following ends: add --follow.")
         return False
-    given = [f"--{name.replace('_', '-')}" for name in _NOT_HERE if getattr(options, name)]
+    given = [f"--{name.replace('_', '-')}" for name in _NOT_HERE if getattr(options, name) not in (None, False)]
     if given:
         raise InputError(f"{', '.join(given)} cannot be used while frames come: leave it out, or leave out --follow.")
     if len(options.input) > 1:
@@ -56,14 +56,15 @@ def run_follow(options: argparse.Namespace) -> None:
     """Restore a growing source into an OME-Zarr that grows."""
     from threading import Event
 
-    from napari_care_losses.io.whole_files import check_folder
+    from napari_care_losses.io.stacks import ZARR_SUFFIX
+    from napari_care_losses.io.whole_files import check_folder, is_same, overlap
+    from napari_care_losses.io.written_frames import partial_path
     from napari_care_losses.models.library import find_model
 
     check_folder(options.out)
     (path,) = options.input
-    if options.out.resolve() in (path.resolve(), path.resolve().with_suffix("")) or path.resolve() in (
-        options.out.resolve().parents if path.suffix.lower() == ".zarr" else ()
-    ):
+    is_within = path.suffix.lower() in (ZARR_SUFFIX, partial_path(path).suffix) and overlap(path, options.out)
+    if is_within or is_same(path, options.out) or is_same(path, partial_path(options.out)):
         raise InputError(f"The result would overwrite its input {path}: choose another name.")
     model_path = find_model(options.model)
     from napari_care_losses.following.progress import FollowOptions

@@ -180,7 +180,7 @@ class FrameWriter:
         with writing_frame(0, self._path):
             self._check_presence()
             for array in self._levels:
-                array.resize((times, *array.shape[1:]))
+                patiently(array.resize, (times, *array.shape[1:]))
             self._shape = (times, *self._shape[1:])
 
     def write(self, index: int, frame: NDArray[Any]) -> None:

@@ -10,7 +10,7 @@ from napari_care_losses.following.sources.ome_zarr import OmeZarrSource
 from napari_care_losses.following.sources.tiff import TiffSource
 from napari_care_losses.io.ome_zarr_plates import is_plate
 from napari_care_losses.io.ome_zarr_reader import is_zarr
-from napari_care_losses.io.stacks import READ_SUFFIXES, ZARR_SUFFIX
+from napari_care_losses.io.stacks import TIFF_SUFFIXES, ZARR_SUFFIX
 from napari_care_losses.io.written_frames import partial_path
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def open_source(
         if is_zarr(path) and is_plate(path):
             raise InputError(f"{path} is a plate: follow the image of one field, such as {path.name}/A/1/0.")
         return OmeZarrSource(path)
-    if name.endswith(READ_SUFFIXES) and not path.is_dir():
+    if name.endswith(TIFF_SUFFIXES) and not path.is_dir():
         return TiffSource(path)
     if path.is_dir():
         return FolderSource(path, order=order, resumes=resumes, skipped=skipped)
