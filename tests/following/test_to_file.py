@@ -2,6 +2,7 @@
 
 import csv
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,32 @@ def test_the_result_is_that_of_the_whole_stack_with_its_metadata(tmp_path):
     assert sorted(int(row["frame"]) for row in rows) == list(range(12))
     assert all((row["delay_ms"] == "") == (int(row["frame"]) < 8) for row in rows)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.ome.zarr", "r_frames.csv"]
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_log_that_another_program_has_open_is_written_after_it(tmp_path, monkeypatch, is_closed):
+    frames, out, opened, refused = image_of((6, 24, 28)), tmp_path / "r.ome.zarr", Path.open, []
+
+    def in_use(path, mode="r", *more, **options):
+        if path == log_path(out) and mode == "a" and (len(refused) < 3 or not is_closed):
+            refused.append(mode)
+            raise PermissionError(13, "it is in use")
+        return opened(path, mode, *more, **options)
+
+    monkeypatch.setattr(Path, "open", in_use)
+    running = work(GrowingSource(frames, count=6), out, until=6)
+    if is_closed:
+        for _ in running:
+            pass
+        assert sorted(int(row["frame"]) for row in logged(out)) == list(range(6))
+        assert len(refused) == 3
+    else:
+        with pytest.raises(
+            OutputError, match=r"r_frames\.csv cannot be written: it is in use\. Close what has it open"
+        ):
+            for _ in running:
+                pass
+    assert read_stack(out).shape == frames.shape
 
 
 @pytest.mark.parametrize("normalization", ["frame", "stack"])

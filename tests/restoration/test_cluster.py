@@ -235,7 +235,8 @@ class TestConnecting:
 @pytest.mark.parametrize("is_local", [True, False])
 def test_a_worker_that_shares_the_terminal_ignores_its_interrupts(monkeypatch, is_local):
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    # some runs of tests ignore Ctrl+C themselves
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGUSR1)}
     try:
         from napari_care_losses.restoration.cluster.worker import RestoringPlugin
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,12 @@ from napari_care_losses.following.growing_zarr import GrowingOmeZarrWriter
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.pixel_types import cast_pixels, check_cast
 from napari_care_losses.io.stacks import bare_name, is_ome_zarr_name
-from napari_care_losses.io.whole_files import locked
+from napari_care_losses.io.whole_files import locked, patiently
 from napari_care_losses.io.written_frames import partial_path
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator
+    from collections.abc import Collection, Generator, Iterator
     from pathlib import Path
     from threading import Event
 
@@ -117,6 +117,7 @@ class _FileSink:
     ) -> None:
         self._source, self._model, self._out, self._parameters, self._run = source, model, out, parameters, run
         self._writer: GrowingOmeZarrWriter | None = None
+        self._log = _Log(log_path(out))
         self.clipped = 0
 
     def begin(self, layout: Layout, opening: int) -> int:
@@ -148,7 +149,7 @@ class _FileSink:
             zarr_version=version,
         )
         if not self._writer.done:
-            self._log("w", COLUMNS)
+            self._log.begin()
         return self._writer.opening
 
     @property
@@ -162,13 +163,15 @@ class _FileSink:
         self.clipped += outside
         now = time.time()
         arrived = ("", "") if delay is None else (_clock(now - delay), f"{1000 * delay:.1f}")
-        self._log("a", (frame.index, arrived[0], _clock(now), arrived[1]))
+        self._log.add((frame.index, arrived[0], _clock(now), arrived[1]))
 
     def finish(self, count: int) -> None:
         assert self._writer is not None
         self._writer.close_at(count // self._writer.frames_per_time)
-        order_path(self._out).unlink(missing_ok=True)
         self._writer = None
+        with _named(order_path(self._out)):
+            patiently(order_path(self._out).unlink, missing_ok=True)
+        self._log.end()
 
     def suspend(self) -> None:
         """Close the file; without a frame in it nothing is left."""
@@ -176,19 +179,56 @@ class _FileSink:
             return
         if self._writer.done:
             self._writer.suspend()
+            self._log.end()
         else:
             self._writer.discard()
             for left in (log_path(self._out), order_path(self._out)):
-                left.unlink(missing_ok=True)
+                with _named(left):
+                    patiently(left.unlink, missing_ok=True)
 
-    def _log(self, mode: str, row: Collection[Any]) -> None:
-        path = log_path(self._out)
-        try:
-            # not kept open: it is looked at meanwhile
-            with path.open(mode, newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(row)
-        except OSError as error:
-            raise OutputError(f"The log {path} cannot be written: {error.strerror or error}.") from error
+
+class _Log:
+    """The log of a result, which users look at meanwhile.
+
+    It is not kept open. On Windows a program such as Excel that has it open lets nobody write: lines wait until it is
+    closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: list[Collection[Any]] = []
+
+    def begin(self) -> None:
+        """Start afresh."""
+        self._waiting = [COLUMNS]
+        with _named(self._path):
+            self._write("w")
+
+    def add(self, row: Collection[Any]) -> None:
+        """Write a line, or keep it for later."""
+        self._waiting.append(row)
+        with _named(self._path), suppress(PermissionError):
+            self._write("a")
+
+    def end(self) -> None:
+        """Write the lines that wait."""
+        if self._waiting:
+            with _named(self._path):
+                patiently(self._write, "a")
+
+    def _write(self, mode: str) -> None:
+        with self._path.open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(self._waiting)
+        self._waiting = []
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Raise an `OutputError` that names a file beside the result where it fails."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Close what has it open.") from error
 
 
 def _clock(seconds: float) -> str:

@@ -20,6 +20,7 @@ from napari_care_losses.images.frames import UNNAMED
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.stacks import READ_SUFFIXES, ZARR_SUFFIX, read_stack, size_and_time
 from napari_care_losses.io.tiff_reader import set_name
+from napari_care_losses.io.whole_files import patiently
 from napari_care_losses.restoration.folders import RESTORED_MARK
 
 if TYPE_CHECKING:
@@ -295,7 +296,7 @@ def _noted(order: Path) -> list[str]:
 
 def _note(order: Path, line: str) -> None:
     try:
-        with order.open("ab") as file:
+        with patiently(order.open, "ab") as file:
             file.write(f"{line}\n".encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise OutputError(f"{order} cannot be written: {error.strerror or error}.") from error
