@@ -20,9 +20,9 @@ from page import write_part
 from napari_care_losses.comparison.report.svg_plots import COLOURS, Axis, PlotLine, plot
 from napari_care_losses.compute.steps import finish
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE, score
+from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.evaluation.truth_limit import TruthLimit, truth_limit
 from napari_care_losses.images.frames import Frames
-from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.correlated_noise import choose_treatment
@@ -35,7 +35,7 @@ from napari_care_losses.simulation.varied_pairs import simulate_varied_pair
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from napari_care_losses.evaluation.without_truth.estimated_psnr import EstimatedPsnr
     from napari_care_losses.models.model import Model
@@ -56,8 +56,18 @@ class Judged(NamedTuple):
 
     estimates: list[EstimatedPsnr]
     true: NDArray[np.float64]
-    noiseless: NDArray[np.float64]
-    """The same, had the ground truth no noise of its own."""
+    limit: TruthLimit
+    """What a noiseless input would have."""
+
+    def against_truth(self, psnr: ArrayLike) -> NDArray[np.float64]:
+        """Return what PSNRs of restorations become by the difference between input and ground truth."""
+        return -10 * np.log10(_error(psnr) + _error(self.limit.psnr))
+
+    @property
+    def without_limit(self) -> NDArray[np.float64]:
+        """What the true PSNRs would be if input and ground truth differed in noise alone."""
+        error = _error(self.true)
+        return -10 * np.log10(np.maximum(error - _error(self.limit.psnr), error / 10))
 
 
 def main(folder: str, every: str = "1") -> None:
@@ -74,10 +84,12 @@ def main(folder: str, every: str = "1") -> None:
         of_shown.append(_row_of_shown(name, shown))
         of_library.append(_row_of_library(name, library))
         print(of_shown[-1], of_library[-1], sep="\n", flush=True)
-    head = "| images | frames | estimated | mean difference (dB) | ... without the truth's noise | within 1 dB | "
-    write_part("shown", "\n".join([f"{head}intervals that hold the truth |", "|---" * 7 + "|", *of_shown]), PAGE)
+    head = "| images | frames | estimated | mean difference (dB) | within 1 dB | a noiseless input would have (dB) "
+    head += "| mean difference, counting that | within 1 dB | intervals that hold |"
+    write_part("shown", "\n".join([head, "|---" * 9 + "|", *of_shown]), PAGE)
     head = "| images | estimated | the model picked is behind the best (dB) | at most | a model picked by chance | "
-    write_part("library", "\n".join([f"{head}pairs in the right order |", "|---" * 6 + "|", *of_library]), PAGE)
+    head += "pairs in the right order | intervals of the difference that hold |"
+    write_part("library", "\n".join([head, "|---" * 7 + "|", *of_library]), PAGE)
     _draw(points)
 
 
@@ -98,29 +110,35 @@ def _judged(low: NDArray[Any], high: NDArray[Any], models: dict[str, Model], siz
     ]
     truth = high[window.region.slices]
     true = np.array([score(each.restored, truth)["psnr"] for each in measured])
-    span = np.ptp(np.percentile(truth, [LOW_PERCENTILE, HIGH_PERCENTILE]))
-    own = float(estimate_noise(truth).variance_of(truth).mean()) / span**2
-    error = 10 ** (-true / 10)
-    blurred = window.estimator.plain_blur()
-    estimates = window.estimator.estimates([*measured, blurred])[:-1]
-    return Judged(estimates, true, -10 * np.log10(np.maximum(error - own, error / 10)))
+    limit = truth_limit(window.image, truth)
+    return Judged(window.estimator.estimates([*measured, window.estimator.plain_blur()])[:-1], true, limit)
 
 
 def _row_of_shown(name: str, judged: list[Judged | None]) -> str:
     found = [each for each in judged if each is not None]
-    cells = [name, str(len(judged)), str(len(found)), "-", "-", "-", "-"]
+    cells = [name, str(len(judged)), str(len(found)), *"------"]
     if found:
         gaps = np.array([each.estimates[0].psnr - each.true[0] for each in found])
-        noiseless = [each.estimates[0].psnr - each.noiseless[0] for each in found]
-        holds = [abs(gap) <= each.estimates[0].uncertainty for gap, each in zip(gaps, found, strict=True)]
-        cells[3:] = f"{gaps.mean():+.2f}", f"{np.mean(noiseless):+.2f}", f"{np.mean(np.abs(gaps) < 1):.0%}", ""
-        cells[-1] = f"{np.mean(holds):.0%}"
+        counted = np.array([each.against_truth(each.estimates[0].psnr) - each.true[0] for each in found])
+        limit = -10 * np.log10(np.mean([_error(each.limit.psnr) for each in found]))
+        cells[3:] = f"{gaps.mean():+.2f}", f"{np.mean(np.abs(gaps) < 1):.0%}", f"{limit:.1f}"
+        cells += (
+            f"{counted.mean():+.2f}",
+            f"{np.mean(np.abs(counted) < 1):.0%}",
+            f"{np.mean([_holds(e) for e in found]):.0%}",
+        )
     return f"| {' | '.join(cells)} |"
+
+
+def _holds(judged: Judged) -> bool:
+    psnr, uncertainty, *_ = judged.estimates[0]
+    least, most = judged.against_truth([psnr - uncertainty, psnr + uncertainty])
+    return bool(least <= judged.true[0] <= most)
 
 
 def _row_of_library(name: str, judged: list[Judged | None]) -> str:
     found = [each for each in judged if each is not None]
-    cells = [name, str(len(found)), "-", "-", "-", "-"]
+    cells = [name, str(len(found)), *"-----"]
     if found:
         picked = [int(np.argmax([one.psnr for one in each.estimates])) for each in found]
         behind = [each.true.max() - each.true[place] for each, place in zip(found, picked, strict=True)]
@@ -130,8 +148,20 @@ def _row_of_library(name: str, judged: list[Judged | None]) -> str:
             for each in found
             for one, other in combinations(range(len(each.true)), 2)
         ]
+        holds = [
+            abs(each.without_limit[place] - true - (one.behind - each.estimates[place].behind))
+            <= one.behind_uncertainty
+            for each, place in zip(found, picked, strict=True)
+            for one, true in zip(each.estimates, each.without_limit, strict=True)
+            if one is not each.estimates[place]
+        ]
         cells[2:] = f"{np.mean(behind):.2f}", f"{max(behind):.2f}", f"{np.mean(by_chance):.2f}", f"{np.mean(right):.0%}"
+        cells.append(f"{np.mean(holds):.0%}")
     return f"| {' | '.join(cells)} |"
+
+
+def _error(psnr: ArrayLike) -> NDArray[np.float64]:
+    return 10 ** (-np.asarray(psnr, np.float64) / 10)
 
 
 def _simulated() -> Iterator[tuple[str, Pairs]]:
@@ -142,20 +172,23 @@ def _simulated() -> Iterator[tuple[str, Pairs]]:
 
 
 def _draw(points: dict[str, list[Judged]]) -> None:
-    """Draw a small cross for each estimate, the line where both are equal, and a decibel to both sides."""
+    """Draw a cross for each estimate, a line to what the ground truth lets it be, and where both are equal."""
     groups: dict[str, list[Judged]] = {}
     for name, found in points.items():
         groups.setdefault(name.split(",")[0].split()[0], []).extend(found)
-    curves, ends = [], []
+    curves, drops, ends = [], [], []
     for (name, found), colour in zip(groups.items(), COLOURS, strict=False):
         if found:
             true = np.concatenate([each.true for each in found])
             estimated = np.array([one.psnr for each in found for one in each.estimates])
+            counted = np.concatenate([each.against_truth([one.psnr for one in each.estimates]) for each in found])
             curves.append(PlotLine(name, *_crosses(true, estimated), colour))
+            down = np.stack([estimated, counted, np.full_like(true, np.nan)], axis=1).ravel()
+            drops.append(PlotLine("", np.repeat(true, 3), down, colour, "1 2"))
             ends += [true.min(), true.max()]
     line = np.array([min(ends), max(ends)])
     equal = [PlotLine("equal", line, line, "#777"), *(PlotLine("", line, line + by, "#777", "3 3") for by in (-1, 1))]
-    drawn = plot([*equal, *curves], Axis("True PSNR (dB)"), Axis("Estimated PSNR (dB)"))
+    drawn = plot([*equal, *drops, *curves], Axis("True PSNR (dB)"), Axis("Estimated PSNR (dB)"))
     names = [
         f'<text x="80" y="{28 + 16 * place}" fill="{curve.colour}">{curve.name}</text>'
         for place, curve in enumerate(curves)

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 import napari_care_losses.cli.main as main_module
 from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.evaluation.truth_limit import truth_limit
 from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
 from napari_care_losses.evaluation.without_truth.single_image import measure_image
 from napari_care_losses.io.stacks import read_stack
@@ -126,6 +127,10 @@ class TestEvaluate:
                 assert found == pytest.approx([value[metric] for value in values])
                 assert scores["mean"][name][metric] == pytest.approx(np.mean(found))
         assert all(list(row) == expected for row in [scores["mean"], *scores["frames"]])
+        if with_input:
+            limits = [truth_limit(stacks["input"][i], truth[i]).psnr for i in range(6)]
+            assert [row["input"]["psnr_limit"] for row in scores["frames"]] == pytest.approx(limits)
+            assert scores["mean"]["input"]["psnr_limit"] == pytest.approx(np.mean(limits))
 
     def test_frames_select_from_longer_files_and_take_equal_ones_whole(self, folder, capsys):
         low = tifffile.imread("low.tif")

@@ -19,7 +19,10 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--restored", type=path_option, required=True, help="The restored stack.")
     parser.add_argument("--truth", type=path_option, help="Its ground truth. Without it, the resolution is measured.")
     parser.add_argument(
-        "--input", type=path_option, help="Score the unrestored stack too, and how much of each frame contradicts it."
+        "--input",
+        type=path_option,
+        help="Score the unrestored stack too, how well it could be restored at best, and how much of each frame "
+        "contradicts it.",
     )
     add_frames(parser)
     parser.add_argument("--unaligned", action="store_true", help="Raw scores, without the affine alignment.")
@@ -29,7 +32,8 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Score stacks against their ground truth, or measure them without one."""
     from napari_care_losses.evaluation.metrics import METRICS
-    from napari_care_losses.evaluation.stack_scores import add_contradictions, evaluate, measure
+    from napari_care_losses.evaluation.stack_scores import add_contradictions, add_truth_limit, evaluate, measure
+    from napari_care_losses.evaluation.truth_limit import TRUTH_LIMIT_SCORES
     from napari_care_losses.evaluation.without_truth.contradictions import CONTRADICTION_SCORES
     from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_SCORES
     from napari_care_losses.images.axes import check_distinct, in_axes_of, truth_of
@@ -43,13 +47,15 @@ def run_evaluate(options: argparse.Namespace) -> None:
         given.append(("input", options.input, read_stack(options.input)))
     stacks = {name: scored_frames(in_axes_of(stack, whole), options.frames, path) for name, path, stack in given}
     metrics = SINGLE_IMAGE_SCORES if options.truth is None else METRICS
-    shown: Mapping[str, Score] = {**metrics, **CONTRADICTION_SCORES}
+    shown: Mapping[str, Score] = {**metrics, **TRUTH_LIMIT_SCORES, **CONTRADICTION_SCORES}
     if options.truth is None:
         scores = measure(stacks)
     else:
         truth = scored_frames(whole, options.frames, options.truth)
         check_distinct(stacks["restored"], truth)
         scores = evaluate(stacks, truth, aligned=not options.unaligned)
+        if options.input is not None:
+            add_truth_limit(scores, stacks["input"], truth)
     if options.input is not None:
         add_contradictions(scores, stacks["input"], stacks["restored"])
     if options.json:

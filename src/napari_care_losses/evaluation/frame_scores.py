@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS, ScaledTruth, grey_levels, scale_truth
+from napari_care_losses.evaluation.truth_limit import truth_limit
 from napari_care_losses.evaluation.uncertainty import coverage
 from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
 from napari_care_losses.evaluation.without_truth.residual import region_means, structure_left
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 INPUT, RESTORED = "input", "restored"
 LEVELS, COVERAGE, STRUCTURE, MEANS, CONTRADICTIONS = "levels", "coverage", "structure", "means", "contradictions"
+LIMIT = "limit"
 """Kinds of values beside the entries of `METRICS` and `SINGLE_IMAGE_METRICS`."""
 
 
@@ -130,6 +132,8 @@ class _Images:
             return coverage(image, scale, truth, aligned=key.aligned)
         if key.kind == CONTRADICTIONS:
             return _contradicted(self._image(self._comparison.input), image)
+        if key.kind == LIMIT:
+            return truth_limit(image, self._image(self._comparison.truth))
         if key.kind == STRUCTURE:
             return structure_left(self._image(self._comparison.input), image)
         return region_means(image)

@@ -17,6 +17,7 @@ from napari_care_losses.evaluation.frame_scores import (
     COVERAGE,
     INPUT,
     LEVELS,
+    LIMIT,
     MEANS,
     RESTORED,
     STRUCTURE,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_care_losses.evaluation.truth_limit import TruthLimit
+
 FEWEST_FOR_FLICKER = 3
 """Consecutive frames needed to distinguish flicker from a trend."""
 
@@ -47,6 +50,7 @@ class FrameScores:
     """By image (`INPUT`, `RESTORED`), the entries of `METRICS`, or of `SINGLE_IMAGE_METRICS` without a truth."""
     levels: GreyLevels | None = None
     coverage: dict[float, float] = field(default_factory=dict)
+    limit: TruthLimit | None = None
     structure_left: float | None = None
     contradictions: Contradicted | None = None
     problem: str = ""
@@ -123,6 +127,8 @@ class ScoresOverTime:
                 result.levels = value
             elif key.kind == COVERAGE:
                 result.coverage = value
+            elif key.kind == LIMIT:
+                result.limit = value
             elif key.kind == STRUCTURE:
                 result.structure_left = value
             elif key.kind == CONTRADICTIONS:
@@ -168,6 +174,7 @@ class ScoresOverTime:
             kinds = [(name, INPUT) for name in comparison.metrics]
             if is_there:
                 kinds += [*((name, RESTORED) for name in comparison.metrics), (LEVELS, RESTORED), (COVERAGE, RESTORED)]
+                kinds.append((LIMIT, INPUT))
         else:
             single = [(name, row) for name in SINGLE_IMAGE_METRICS for row in (INPUT, RESTORED)]
             kinds = [(STRUCTURE, RESTORED), (MEANS, INPUT), (MEANS, RESTORED), *single] if is_there else []
@@ -181,7 +188,7 @@ class ScoresOverTime:
         if comparison is None:
             return None
         stacks = [comparison.stack(row)]
-        if kind in METRICS or kind in (LEVELS, COVERAGE):
+        if kind in METRICS or kind in (LEVELS, COVERAGE, LIMIT):
             stacks.append(comparison.truth)
         if kind == COVERAGE:
             stacks.append(comparison.uncertainty)

@@ -11,6 +11,7 @@ from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.evaluation.metrics import GREY_LEVEL_SCORES, METRICS, grey_levels, score
 from napari_care_losses.evaluation.score import Score
 from napari_care_losses.evaluation.spectra import DETAIL_SCORES
+from napari_care_losses.evaluation.truth_limit import TRUTH_LIMIT_SCORES, truth_limit
 from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
 from napari_care_losses.evaluation.without_truth.estimated_psnr import ESTIMATED_SCORES
 from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_SCORES, measure_image
@@ -30,6 +31,7 @@ def describe_score(name: str) -> Score:
         DETAIL_SCORES,
         SINGLE_IMAGE_SCORES,
         ESTIMATED_SCORES,
+        TRUTH_LIMIT_SCORES,
     )
     return next((table[name] for table in tables if name in table), Score(title=name, help="", higher_is_better=None))
 
@@ -134,6 +136,17 @@ def add_contradictions(scores: dict[str, Any], given: Frames, restored: Frames) 
         row["restored"]["contradictions"] = share
         shares.append(share)
     scores["mean"]["restored"]["contradictions"] = _mean(shares, skips_nan=True)
+
+
+def add_truth_limit(scores: dict[str, Any], given: Frames, truth: Frames) -> None:
+    """Add to scores of a stack called ``input`` which PSNR each frame would have without noise, and the mean.
+
+    The values are called ``psnr_limit``, in dB (see `napari_care_losses.evaluation.truth_limit.truth_limit`).
+    """
+    for index, row in enumerate(scores["frames"]):
+        row["input"]["psnr_limit"] = truth_limit(given[index], truth[index]).psnr
+    limits = [row["input"]["psnr_limit"] for row in scores["frames"]]
+    scores["mean"]["input"]["psnr_limit"] = _mean(limits, skips_nan=True)
 
 
 def _with_means(rows: list[dict[str, dict[str, float]]]) -> dict[str, Any]:

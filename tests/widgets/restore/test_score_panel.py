@@ -342,3 +342,18 @@ def test_more_metrics_are_computed_when_asked_for(bench) -> None:
     # lower is better
     bold = {row: bench.panel.of_truth.values[row, "rse"].font().bold() for row in (INPUT, RESTORED)}
     assert bold == {INPUT: False, RESTORED: True}
+
+
+def test_a_truth_that_differs_from_the_input_in_more_than_noise_is_named(bench) -> None:
+    bench.panel.truth.value = bench.truth
+    bench.restore(0)
+    assert not bench.panel.of_truth.limit.text()
+    bench.truth.data = bench.truth_data * np.linspace(0.5, 1.5, 48)
+    bench.wait()
+    limit = bench.panel._background.timeline.frame(0).limit
+    assert limit.differs
+    assert f"in more than noise: a noiseless input would have {limit.psnr:.2f} dB" in bench.panel.of_truth.limit.text()
+    assert is_seen(bench.panel.of_truth.limit, bench.panel)
+    bench.panel.truth.value = None
+    bench.wait()
+    assert not is_seen(bench.panel.of_truth.limit, bench.panel)

@@ -27,6 +27,9 @@ SMALLEST = 64
 """Least width and height of an image, in pixels."""
 # what a probe changes, relative to the noise
 _STEP = 0.1
+# every so many pixels along both axes are a part of a probe; the parts tell the chance in it
+_PARTS = 4
+_PHASES = [(y, x) for y in range(_PARTS) for x in range(_PARTS)]
 # cycles a pixel from which on what was removed is taken for noise alone: the first that does not contradict it
 _CUTOFFS = (0.25, 0.3, 0.35, 0.4)
 _MOST_CORRELATED = 0.1
@@ -37,6 +40,10 @@ _MOST_OF_LINES = 0.01
 _LEAST_REMOVED, _SPREAD_OF_MODEL = 0.3, 0.1
 # relative standard deviation of the measured noise that chance does not explain
 _SPREAD_OF_LEVEL = 0.008
+# standard deviation of the differences between restorations, relative to what chance explains
+_MORE_THAN_CHANCE = 1.3
+# that of the noise where a restoration responds to it: how noise is spread over brightness is known no better
+_SPREAD_OF_BRIGHTNESS = 0.04
 # standard deviation of the error of networks, relative to their response to noise
 _SPREAD_OF_RESPONSE = 0.15
 # response, relative to the noise, below which a restoration does not look at the pixel itself: that says nothing
@@ -108,7 +115,7 @@ class Measured(NamedTuple):
     covariance: float
     """Of the restored image with the noisy one."""
     responses: Floats
-    """How much of the noise is in the restored image, from each probe: their covariance."""
+    """How much of the noise is in the restored image: their covariance, from each part of each probe."""
     removed: Floats = np.zeros(0)
     """Variance of the noise from what was removed above each cutoff."""
     share: float = 0.0
@@ -182,7 +189,8 @@ class PsnrEstimator:
         restored, given = plain - plain.mean(), self._given - self._given.mean()
         probed = [restore((self._given + _STEP * noise).astype(np.float32)) for noise in self._noises]
         changes = [(np.asarray(each, np.float64) - plain) / _STEP for each in probed]
-        responses = np.array([(noise * change).mean() for noise, change in zip(self._noises, changes, strict=True)])
+        products = [noise * change for noise, change in zip(self._noises, changes, strict=True)]
+        responses = np.array([each[y::_PARTS, x::_PARTS].mean() for each in products for y, x in _PHASES])
         found = Measured(restored, float((restored * given).mean()), responses)
         slope = found.slope(1)
         pairs = zip(self._noises, changes, strict=True)
@@ -260,13 +268,17 @@ class PsnrEstimator:
         responses = one.slope(scale) * one.responses
         if other is not None:
             responses = responses - other.slope(scale) * other.responses
-        count = len(responses)
-        return 2 * scale * float(responses.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+        # a pixel's noise changes its neighbour as the neighbour's changes it: twice the variance of independent parts
+        return 2 * scale * float(responses.std(ddof=1)) * math.sqrt(2 / responses.size)
 
     def _spread_of_difference(self, scale: float, one: Measured, other: Measured) -> float:
         difference = one.slope(scale) * one.restored - other.slope(scale) * other.restored
         by_noise = 2 * math.sqrt(scale * self._level * float(np.square(difference).mean()) / self._pixels)
-        return math.hypot(by_noise, self._spread_of_probes(scale, one, other))
+        # the image's own noise is one more probe, which half of it makes
+        by_probes = math.sqrt(1 + len(self._noises) / 2) * self._spread_of_probes(scale, one, other)
+        more, less = (each.slope(scale) * float(each.responses.mean()) for each in (one, other))
+        by_brightness = 2 * scale * _SPREAD_OF_BRIGHTNESS * abs(more - less)
+        return math.hypot(_MORE_THAN_CHANCE * math.hypot(by_noise, by_probes), by_brightness)
 
 
 def estimate_psnr(image: ArrayLike, restore: Restore, noise: NoiseModel, *, seed: int = 0) -> EstimatedPsnr:

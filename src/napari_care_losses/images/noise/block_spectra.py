@@ -116,6 +116,8 @@ def block_spectra(windows: FloatArray, brightness: FloatArray | None = None) -> 
     around = (1, *[2 * (BLOCK // step) + 1] * 2)
     unevenness = uniform_filter(np.square(means), around) - np.square(uniform_filter(means, around))
     noisiness = uniform_filter(np.where(is_usable, high, 0), around)
+    # running sums are rounded: at least a block's own share
+    noisiness = np.maximum(noisiness, high / np.float32(around[1] * around[2]))
     shown = means if brightness is None else _cut(brightness, step).mean((-2, -1))
     ends = (cut == end for end in (np.nanmin(windows), np.nanmax(windows)))
     cut_off = np.stack([end.mean((-2, -1), dtype=np.float32) for end in ends], -1)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidge
 
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP, MAIN_METRICS, METRICS
+from napari_care_losses.evaluation.truth_limit import MUCH
 from napari_care_losses.evaluation.without_truth.residual import measurable
 from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_METRICS
 from napari_care_losses.widgets.shared.form import tooltip
@@ -47,10 +48,14 @@ class TruthScores(QWidget):
             "Checks the uncertainty: its 50 % interval should hold half of the true grey levels, its 90 % interval "
             "nine in ten. With fewer, the uncertainty is too small; with more, it is too large."
         )
+        self.limit = text_line(
+            "Restoring removes noise. What else differs between input and ground truth stays: brightness that does not "
+            "follow a line, haze, a moved sample, noise of the ground truth. At least half of the error is that."
+        )
         boxes = QHBoxLayout()
         boxes.addWidget(self.aligned.native)
         boxes.addWidget(self.more.native)
-        arrange(QVBoxLayout(self), boxes, self._make_table(), self.levels, self.coverage, spacing=6)
+        arrange(QVBoxLayout(self), boxes, self._make_table(), self.limit, self.levels, self.coverage, spacing=6)
         self.more.changed.connect(self._show_lines)
         self._show_lines()
 
@@ -71,6 +76,7 @@ class TruthScores(QWidget):
             font.setBold(row in best)
             label.setFont(font)
         texts = {
+            self.limit: _limit_text(known),
             self.levels: "" if known.levels is None else measurable(known.levels),
             self.coverage: _coverage_text(known.coverage),
         }
@@ -138,6 +144,15 @@ class BlindScores(QWidget):
         if ratio is not None and math.isfinite(ratio):
             text = f"Flicker: {ratio:.1f} x the input's ({_words(ratio, FLICKER_WORDS)})"
         show_text(self.flicker, text)
+
+
+def _limit_text(known: FrameScores) -> str:
+    """Return that much of the error is not the restoration's, where that is so."""
+    limit, psnr = known.limit, known.scores.get(RESTORED, {}).get("psnr")
+    if limit is None or psnr is None or limit.share(psnr) < MUCH:
+        return ""
+    why = "differs from the input in more than noise" if limit.differs else "is noisy itself"
+    return f"The ground truth {why}: a noiseless input would have {METRICS['psnr'].with_unit(limit.psnr)}."
 
 
 def _coverage_text(coverage: dict[float, float]) -> str:
