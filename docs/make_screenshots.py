@@ -17,9 +17,12 @@ import napari
 import napari.settings
 import npe2
 from napari.qt import get_qapp
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
+from superqt import QCollapsible
+from useq import MDASequence
 
 import napari_care_losses
+from napari_care_losses.following.camera.simulated_microscope import simulated_microscope
 from napari_care_losses.simulation.pairs_and_movies import ImagingConditions, simulate_movie, simulate_pairs
 from napari_care_losses.training.plans import adapt
 
@@ -112,6 +115,37 @@ def _show_without_clean(viewer: napari.Viewer, out: Path) -> None:
     _show_training_without_clean(viewer, _open(viewer, "Train"), out)
     restore = _open(viewer, "Restore")
     _show_adapting(viewer, restore, out)
+    viewer.window.remove_dock_widget(restore)
+
+
+def _show_following(viewer: napari.Viewer, out: Path) -> None:
+    core = simulated_microscope(exposure_ms=20, interval_ms=200)
+    restore = _open(viewer, "Restore")
+    restore.model.choose("fft-lite")
+    follow, found = restore.follow, []
+    follow.estimate.estimated.connect(lambda _, exposure: found.append(exposure))
+    next(each for each in restore.findChildren(QCollapsible) if follow in each.findChildren(QWidget)).expand(False)
+    _wait(lambda: follow.exposure.visible or len(follow.kind.choices) > 1, 30)
+    follow.kind.value = "live"
+    core.startContinuousSequenceAcquisition()
+    follow.run_bar.start_button.click()
+    for exposure, name in ((20, "follow_live"), (2, "follow_exposure")):
+        follow.exposure.value = exposure
+        _wait(lambda exposure=exposure: exposure in found, 120)
+        restore.bring_into_view(follow.psnr)
+        _take(viewer, out / f"{name}.png")
+    core.stopSequenceAcquisition()
+    follow.run_bar.stop_button.click()
+    _wait(lambda: not follow.is_running, 60)
+    viewer.layers.clear()
+    follow.kind.value = "sequence"
+    follow.run_bar.start_button.click()
+    core.run_mda(MDASequence(time_plan={"interval": 0.3, "loops": 60}))
+    _wait(lambda: follow.layer is not None and len(follow.layer.data) > 40, 120)
+    restore.bring_into_view(follow.psnr)
+    _take(viewer, out / "follow_sequence.png")
+    core.mda.cancel()
+    _wait(lambda: not follow.is_running, 120)
     viewer.window.remove_dock_widget(restore)
 
 
@@ -231,7 +265,12 @@ def _take(viewer: napari.Viewer, out: Path) -> None:
     print(out)
 
 
-PAGES = {"fields": _show_fields, "movie": _show_movie, "without_clean": _show_without_clean}
+PAGES = {
+    "fields": _show_fields,
+    "movie": _show_movie,
+    "without_clean": _show_without_clean,
+    "while_you_image": _show_following,
+}
 """What takes the pictures of each tutorial."""
 
 if __name__ == "__main__":

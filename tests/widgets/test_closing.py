@@ -121,6 +121,19 @@ def restores_a_folder(scene: Scene) -> None:
     assert folder.is_running
 
 
+def follows(scene: Scene) -> None:
+    follow, shown = scene.widget.follow, []
+    follow.frame_shown.connect(shown.append)
+    follow.run_bar.start_button.click()
+    scene.wait(lambda: bool(shown))
+    assert follow.is_running
+
+
+def begins_to_follow(scene: Scene) -> None:
+    scene.widget.follow.run_bar.start_button.click()
+    assert scene.widget.follow.is_running
+
+
 def checks_pairs(scene: Scene) -> None:
     paths = [scene.folder / f"{name}.tif" for name in ("low", "high")]
     for path, layer in zip(paths, (scene.low, scene.truth), strict=True):
@@ -196,15 +209,25 @@ def delete_all(scene: Scene) -> None:
 
 
 WORK = {
-    "Restore": [begins_to_restore, restores, previews, scores, shows_the_residual, saves, restores_a_folder],
+    "Restore": [
+        begins_to_restore,
+        restores,
+        previews,
+        scores,
+        shows_the_residual,
+        saves,
+        restores_a_folder,
+        begins_to_follow,
+        follows,
+    ],
     "Train": [checks_pairs, draws_patches, prepares, trains],
     "Compare": [begins_to_compare, compares, reports],
 }
 
 DELETED = {
-    delete_input: [restores, previews, scores, saves, prepares, trains, compares, reports],
+    delete_input: [restores, previews, scores, saves, follows, prepares, trains, compares, reports],
     delete_truth: [restores, scores, compares],
-    delete_all: [begins_to_restore, previews, trains, begins_to_compare],
+    delete_all: [begins_to_restore, previews, follows, trains, begins_to_compare],
 }
 """Work that uses the deleted layers."""
 

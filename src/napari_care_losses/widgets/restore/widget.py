@@ -27,6 +27,7 @@ from napari_care_losses.widgets.layers.restored_layers import (
 from napari_care_losses.widgets.restore.adapt.panel import AdaptPanel
 from napari_care_losses.widgets.restore.copying import HELP as COPY_HELP
 from napari_care_losses.widgets.restore.copying import record_of
+from napari_care_losses.widgets.restore.follow.panel import FollowPanel
 from napari_care_losses.widgets.restore.frame_choice import FrameChoice
 from napari_care_losses.widgets.restore.frame_notes import RangeNote
 from napari_care_losses.widgets.restore.panels.export_model import ExportPanel
@@ -150,6 +151,7 @@ class RestoreWidget(Panel):
         self.save = SaveButton()
         self.copy = CopyButton(COPY_HELP)
         self.contrast = PushButton(text="Match contrast", tooltip=tooltip(CONTRAST_HELP))
+        self.follow = FollowPanel(self._viewer)
         self.folder = FolderPanel()
         self.run_bar = RunBar(
             "Restore",
@@ -168,6 +170,7 @@ class RestoreWidget(Panel):
         for widget in (*above, self.frame_choice.rows.native, self.uncertainty.native, self.other, self.scores):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
+        self.body.addWidget(fold("Follow an acquisition", self.follow))
         self.body.addWidget(fold("Restore a folder of files", self.folder))
         line_up(rows, self.model.rows, self.form, self.frame_choice.rows)
         self.body.addStretch(1)
@@ -175,34 +178,28 @@ class RestoreWidget(Panel):
 
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
-        self.model.changed.connect(self._update)
+        choices = self.model, self.form, self.frame_choice, self.uncertainty
+        for one in (*choices, self.folder, self.follow, self._run):
+            one.changed.connect(self._update)
+        for one in (self.save, self.copy, self._run):
+            one.said.connect(self.run_bar.say)
         self.import_button.changed.connect(lambda is_on: self.importing.setVisible(is_on))
         self.export_button.changed.connect(lambda is_on: self.exporting.setVisible(is_on))
         self.ranking.ranked.connect(self._on_ranked)
-        self.form.changed.connect(self._update)
-        self.frame_choice.changed.connect(self._update)
         self.live.changed.connect(self._look)
         self.preview.set_finished(self._is_finished)
         self.adapt.changed.connect(self._on_adapted)
         self.adapt.kept.connect(self._on_imported)
         self.preview.switched_off.connect(lambda: setattr(self.live, "value", False))
         self.preview.said.connect(lambda text: show_text(self.preview_note, text))
-        self.uncertainty.changed.connect(self._update)
         self.contrast.changed.connect(self._match_contrast)
-        self.save.said.connect(self.run_bar.say)
-        self.copy.said.connect(self.run_bar.say)
-        self.folder.changed.connect(self._update)
         self.run_bar.started.connect(self._start)
         self.run_bar.stopped.connect(self._run.stop)
-        self._run.said.connect(self.run_bar.say)
         self._run.progressed.connect(self.run_bar.show_progress)
         self._run.frame_shown.connect(self._on_frame)
-        self._run.changed.connect(self._update)
-        self.closing.closed.connect(self._run.close)
-        self.closing.closed.connect(self.scores.stop)
-        self.closing.closed.connect(self.ranking.stop)
-        self.closing.closed.connect(self.adapt.close_for_good)
-        self.closing.closed.connect(self._layer_links.cut)
+        stops = self._run.close, self.scores.stop, self.ranking.stop, self.adapt.close_for_good
+        for stop in (*stops, self.follow.close_for_good, self._layer_links.cut):
+            self.closing.closed.connect(stop)
         self._viewer.dims.events.current_step.connect(self._look)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.connect(self._on_layers)
@@ -229,6 +226,8 @@ class RestoreWidget(Panel):
                 choose_neighbours(layer_frames(each), self.model.value.card)
         except CareError as error:
             return str(error)
+        if self.follow.is_running:
+            return "An acquisition is being followed: stop that first."
         return "A folder is being restored: wait for it, or stop it." if self.folder.is_running else ""
 
     def _update(self, _event: object = None) -> None:
@@ -250,17 +249,22 @@ class RestoreWidget(Panel):
         self.run_bar.start_button.setText(start_text(plans))
         parameters = self._parameters()
         if parameters is not None:
-            self.folder.set_job(entry, parameters, is_held_up=is_running)
+            self.folder.set_job(entry, parameters, is_held_up=is_running or self.follow.is_running)
+        self.follow.set_job(self.image.value, entry, parameters, is_held_up=is_running or self.folder.is_running)
         self._look()
 
     def _on_image(self) -> None:
         layer = self.image.value
         self._layer_links.cut()
         if layer is not None:
-            self._layer_links.add(layer.events.data, self._update)
+            self._layer_links.add(layer.events.data, self._on_data)
             for name in PLACING:
                 self._layer_links.add(getattr(layer.events, name), self._on_placed)
         self._update()
+
+    def _on_data(self, _event: object) -> None:
+        if not self.follow.is_running:  # a live image changes many times a second
+            self._update()
 
     def _on_placed(self, _event: object) -> None:
         if self.image.value is not None:
@@ -321,7 +325,7 @@ class RestoreWidget(Panel):
         with suppress(InputError):
             frames = None if layer is None else layer_frames(layer)
         self.contrast.enabled = frames is not None
-        if layer is None or frames is None:
+        if layer is None or frames is None or self.follow.is_running:
             self.scores.show_frame(None, None, 0)
             self.ranking.rank(None, 0, [])
             self.range.show_range(None, 0, None, RestorationParameters())

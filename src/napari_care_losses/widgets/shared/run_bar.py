@@ -14,13 +14,17 @@ STEPS = 1000
 
 
 class RunBar(QWidget):
-    """Starts and stops one job and shows its progress; the parameters are texts and tooltips of the two buttons."""
+    """Starts and stops one job and shows its progress; the parameters are texts and tooltips of the two buttons.
+
+    Without `has_progress` there is no bar: the job has no end.
+    """
 
     started = Signal()
     stopped = Signal()
 
-    def __init__(self, start: str, stop: str, *, start_help: str, stop_help: str) -> None:
+    def __init__(self, start: str, stop: str, *, start_help: str, stop_help: str, has_progress: bool = True) -> None:
         super().__init__()
+        self._has_progress = has_progress
         self.start_button, self.stop_button = QPushButton(start), QPushButton(stop)
         self.start_button.setToolTip(tooltip(start_help))
         self.stop_button.setToolTip(tooltip(stop_help))
@@ -43,7 +47,7 @@ class RunBar(QWidget):
         """Enable the buttons that can be used; `reason` says why Start cannot."""
         self.start_button.setEnabled(not is_running and not reason)
         self.stop_button.setEnabled(is_running and not is_stopping)
-        self.progress.setVisible(is_running)
+        self.progress.setVisible(is_running and self._has_progress)
         show_text(self.reason, "" if is_running else reason)
 
     def show_progress(self, fraction: float) -> None:

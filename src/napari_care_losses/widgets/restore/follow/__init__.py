@@ -1,0 +1,1 @@
+"""What is still being acquired, restored as it comes."""
