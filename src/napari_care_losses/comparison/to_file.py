@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from napari_care_losses.comparison.baselines import BASELINES, described_strength
 from napari_care_losses.comparison.compare import INPUT, Compared, compare
 from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage, ReportOptions
-from napari_care_losses.comparison.report.write import write_report
+from napari_care_losses.comparison.report.write import check_report, write_report
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.statistics import summarize
 from napari_care_losses.images.axes import truth_of
-from napari_care_losses.io.whole_files import check_folder
 from napari_care_losses.models.model import read_card
 from napari_care_losses.restoration.parameters import RestorationParameters
 
@@ -60,7 +59,7 @@ def compare_to_file(
     shown, reference = options.frame_index, options.reference
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"A report must end in .html, found {out}.")
-    check_folder(out)
+    check_report(out)
     if not 0 <= shown < len(frames):
         raise InputError(f"Frame {shown} was to be shown, expected 0 to {len(frames) - 1}.")
     if indices is not None and shown not in indices:

@@ -206,7 +206,7 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
     try:
-        _check_replaceable(path)
+        check_replaceable(path)
         yield
     finally:
         # Removed before the release, while no other run can hold the lock. Windows deletes no open file: there after
@@ -239,7 +239,8 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         patiently(os.replace, temporary, path)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        hint = " Close what has it open." if getattr(error, "winerror", None) in _IN_USE and path.exists() else ""
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.{hint}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -253,8 +254,17 @@ def _remove_abandoned(path: Path) -> None:
             _unlinked(left)
 
 
-def _check_replaceable(path: Path) -> None:
-    """Raise `OutputError` if a file or folder is in use where that keeps it from being replaced: before the work."""
+def check_replaceable(path: Path) -> None:
+    """Check that a file can be made or replaced, as far as that can be known before the work.
+
+    Raises
+    ------
+    InputError
+        As `check_folder`.
+    OutputError
+        If a file or folder is there and in use, which keeps it from being replaced on Windows.
+    """
+    check_folder(path)
     try:
         if path.exists():
             # To its own name: nothing happens, if it may. Not `os.replace`, which Windows refuses for folders.

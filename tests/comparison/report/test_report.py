@@ -3,17 +3,19 @@
 import csv
 import math
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from fixtures.windows_files import law_of_windows
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.comparison.report.content import ComparisonReport, ReportImage
 from napari_care_losses.comparison.report.image_cards import TRUTH, detail_of, limits_in, shown_frame
-from napari_care_losses.comparison.report.write import write_report
-from napari_care_losses.errors import InputError
+from napari_care_losses.comparison.report.write import check_report, write_report
+from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.evaluation.metrics import METRICS, Metric, align
 from napari_care_losses.evaluation.spectra import averaged_rings, fourier_ring_correlation
 from napari_care_losses.evaluation.stack_scores import evaluate
@@ -360,3 +362,18 @@ def test_a_new_metric_is_scored_and_reported_without_another_change(tmp_path, mo
     assert "Mean error: Somebody 1999" in text
     # the lowest is the best
     assert f"<b>{best}</b>" in page
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says what is open")
+def test_a_table_that_excel_shows_is_said_before_the_work_and_costs_no_other_file(tmp_path):
+    path = tmp_path / "report.html"
+    check_report(path)
+    write_report(path, report())
+    path.unlink()
+    with law_of_windows(), (tmp_path / "report.csv").open():
+        with pytest.raises(OutputError, match=r"report\.csv cannot be replaced .* Close what has it open"):
+            check_report(path)
+        with pytest.raises(OutputError, match=r"report\.csv cannot be written.*\. Close what has it open"):
+            write_report(path, report())
+    assert path.is_file()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["report.csv", "report.html", "report_summary.csv"]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from napari_care_losses.comparison.report.page import page
 from napari_care_losses.comparison.report.tables import scores_csv, summary_csv
-from napari_care_losses.io.whole_files import replacing
+from napari_care_losses.errors import OutputError
+from napari_care_losses.io.whole_files import check_replaceable, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +26,47 @@ def write_report(path: Path, report: ComparisonReport) -> Path:
     InputError
         If the folder does not exist, or the images cannot be shown together.
     OutputError
-        If a file cannot be written.
+        If a file cannot be written; the others are.
     """
-    text = page(report)
-    scores_path = path.with_suffix(".csv")
+    page_path, scores_path, summary_path = report_files(path)
+    problems = []
     for target, content in (
         (scores_path, scores_csv(report.scores)),
-        (path.with_name(f"{path.stem}_summary.csv"), summary_csv(report.rows)),
-        (path, text),
+        (summary_path, summary_csv(report.rows)),
+        (page_path, page(report)),
     ):
-        with replacing(target) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        # one that another program has open keeps the others from nothing
+        try:
+            with replacing(target) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+        except OutputError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
     return scores_path
+
+
+def report_files(path: Path) -> tuple[Path, Path, Path]:
+    """Return the files of a report: its page, the scores of every image, the table.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> [file.name for file in report_files(Path("actin.html"))]
+    ['actin.html', 'actin.csv', 'actin_summary.csv']
+    """
+    return path, path.with_suffix(".csv"), path.with_name(f"{path.stem}_summary.csv")
+
+
+def check_report(path: Path) -> None:
+    """Check that a report can be written, as `napari_care_losses.io.whole_files.check_replaceable` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_report(Path(folder) / "actin.html")
+    """
+    for file in report_files(path):
+        check_replaceable(file)
