@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from viewer import SECONDS, Lateness, open_viewer, open_widget, pause, wait
 
@@ -64,14 +65,14 @@ def measure(model: str, width: int, rate: float) -> dict[str, Any]:
         pause(SECONDS)
     came, progress = next(given) - begun - 1, [report for report in reports if report.delay is not None]
     timer.stop()
-    delays = sorted(report.delay for report in progress)
+    delays = [report.delay for report in progress] or [float("nan")]
     found = {
         "model": model,
         "width": width,
         "frames_per_s_given": round(came / SECONDS, 1),
         "frames_per_s_restored": round(len(progress) / SECONDS, 1),
-        "delay_ms_median": round(1000 * delays[len(delays) // 2]),
-        "delay_ms_p95": round(1000 * delays[int(0.95 * len(delays))]),
+        "delay_ms_median": round(1000 * float(np.median(delays)), 1),
+        "delay_ms_p95": round(1000 * float(np.percentile(delays, 95)), 1),
         "estimated": following.psnr.text(),
     }
     following.run_bar.stop_button.click()

@@ -29,6 +29,10 @@ def test_of_a_live_image_only_the_newest_frame_is_there():
     assert before <= live.arrival(4) <= time.monotonic()
     with pytest.raises(FrameGoneError, match="replaced"):
         live.frame(3)
+    live.put(frame(3))
+    assert (live.frame(4) == 2).all(), "what was seen last stays until the next look"
+    live.poll()
+    assert (live.frame(5) == 3).all()
     live.close()
     assert live.poll().has_ended
 
@@ -38,6 +42,7 @@ def test_a_frame_that_is_written_into_later_is_the_one_that_came():
     for source in (LiveFrames("live"), SequenceFrames("sequence")):
         pixels[:] = 1
         source.put(*(() if isinstance(source, LiveFrames) else (0,)), pixels)
+        source.poll()
         pixels[:] = 9
         assert (source.frame(0) == 1).all()
 
@@ -144,3 +149,26 @@ def test_no_frame_is_lost_of_ten_thousand_that_come_while_others_are_read():
     thread.join()
     assert sequence.poll().oldest == 0
     assert not sequence._frames or len(sequence._frames) <= 2 * REACH
+
+
+def test_a_live_image_that_comes_faster_than_it_is_read_is_followed_all_the_same():
+    live, is_over = LiveFrames("preview"), threading.Event()
+
+    def acquire():
+        number = 0
+        while not is_over.is_set():
+            live.put(frame(number % 1000))
+            number += 1
+
+    thread = threading.Thread(target=acquire)
+    thread.start()
+    try:
+        for _ in range(20):
+            live.wait(60)
+            newest = live.poll().count - 1
+            time.sleep(0.01)
+            assert live.frame(newest)[0, 0] == newest % 1000
+            assert live.arrival(newest) is not None
+    finally:
+        is_over.set()
+        thread.join()

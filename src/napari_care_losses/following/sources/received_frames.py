@@ -130,7 +130,10 @@ class ReceivedFrames(ABC):
 
 
 class LiveFrames(ReceivedFrames):
-    """A live image: only its newest frame can be had. Parameters are those of `ReceivedFrames`.
+    """A live image: only its newest frame can be had, the newest at the last look.
+
+    That one stays until the next look: where frames come faster than a busy machine turns from looking to reading, none
+    would ever be read. Parameters are those of `ReceivedFrames`.
 
     Examples
     --------
@@ -149,6 +152,7 @@ class LiveFrames(ReceivedFrames):
         super().__init__(name, calibration)
         self._count = 0
         self._newest: _Frame | None = None
+        self._looked_at: tuple[int, _Frame] | None = None
 
     def put(self, pixels: NDArray[Any], *, exposure_ms: float | None = None, missed: int = 0) -> None:
         """Hand over the newest frame (Y, X), which is copied.
@@ -173,19 +177,21 @@ class LiveFrames(ReceivedFrames):
     def poll(self) -> Arrived:
         """Return what has come."""
         with self._changed:
+            if self._newest is not None:
+                self._looked_at = self._count - 1, self._newest
             return Arrived(self._count, max(0, self._count - 1), has_ended=self._has_ended, note=self._note)
 
     def frame(self, number: int) -> NDArray[Any]:
-        """Return the newest frame (Y, X); raises `FrameGoneError` for any other."""
+        """Return the frame (Y, X) that was newest at the last look; raises `FrameGoneError` for any other."""
         with self._changed:
-            if self._newest is None or number != self._count - 1:
+            if self._looked_at is None or number != self._looked_at[0]:
                 raise FrameGoneError(f"Frame {number} of {self.name} was replaced by a newer one.")
-            return self._newest.pixels
+            return self._looked_at[1].pixels
 
     def arrival(self, number: int) -> float | None:
-        """Return when the newest frame came, in seconds of `time.monotonic`."""
+        """Return when that frame came, in seconds of `time.monotonic`."""
         with self._changed:
-            return self._newest.came if self._newest is not None and number == self._count - 1 else None
+            return self._looked_at[1].came if self._looked_at is not None and number == self._looked_at[0] else None
 
 
 class SequenceFrames(ReceivedFrames):
