@@ -82,8 +82,8 @@ def test_pairs_from_folders_a_comparison_and_scores(folder: Path, capsys: pytest
     )
     given = ("low/cell1.nd2", "high/cell1.czi")
     capsys.readouterr()
-    assert status_of("compare", given[0], "--truth", given[1], "--methods", "m.safetensors", "--out", "report") == 0
-    assert status_of("evaluate", given[0], given[1]) == 0
+    assert status_of("compare", given[0], "--truth", given[1], "--methods", "m.safetensors", "--out", "c.html") == 0
+    assert status_of("evaluate", "--restored", given[0], "--truth", given[1]) == 0
     assert "psnr" in capsys.readouterr().out.lower()
 
 

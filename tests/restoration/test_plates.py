@@ -77,6 +77,40 @@ def test_another_version_may_be_asked_for(tmp_path: Path, given: str, asked: str
     assert ("ome" in zarr.open_group(out, mode="r").attrs) == (asked == "0.5")
 
 
+def test_a_well_is_restored_into_a_well_with_its_fields(tmp_path: Path, version: str) -> None:
+    write_plate(tmp_path / "in.ome.zarr", version=version)
+    well, out = tmp_path / "in.ome.zarr" / "A" / "3", tmp_path / "out.ome.zarr"
+    assert restored(well, out) == RestoredPlate(2, 0, [])
+    check_fields(out, ["0", "1"], [2, 3])
+    assert metadata_of(out) == metadata_of(well)
+    assert names(tmp_path) == ["in.ome.zarr", "out.ome.zarr"]
+    lose(well, "1")
+    with pytest.raises(UnreadableError, match=r"1 of 2 fields is missing \(1\)"):
+        restored(well, out)
+    assert restored(well, out, incomplete=True).fields == 1
+    assert [one["path"] for one in metadata_of(out)["well"]["images"]] == ["0"]
+    check_fields(out, ["0"], [2])
+
+
+def test_a_field_is_restored_into_an_image_with_its_name(tmp_path: Path, version: str) -> None:
+    write_plate(tmp_path / "in.ome.zarr", version=version)
+    (tmp_path / "out").mkdir()
+    field = tmp_path / "in.ome.zarr" / "B" / "2" / "1"
+    assert all(not report.problem for report in restore_files([field], MODEL, tmp_path / "out", model_name="m"))
+    assert names(tmp_path / "out") == ["in_B_2_1_restored-m.ome.zarr"]
+    frames = read_stack(tmp_path / "out" / "in_B_2_1_restored-m.ome.zarr")
+    np.testing.assert_allclose(np.stack(list(frames)), restore(field_pixels(5), MODEL), rtol=1e-5)
+
+
+def test_labels_are_left_out(tmp_path: Path, version: str) -> None:
+    fields = write_plate(tmp_path / "in.ome.zarr", version=version)
+    write_group(tmp_path / "in.ome.zarr" / "A" / "1" / "0" / "labels", version, {"labels": ["nuclei"]})
+    out = tmp_path / "out.ome.zarr"
+    restored(tmp_path / "in.ome.zarr", out)
+    check_fields(out, fields, list(range(6)))
+    assert not list(out.rglob("labels"))
+
+
 class TestStopping:
     def test_a_stopped_run_is_no_plate_and_is_resumed(self, tmp_path: Path, version: str) -> None:
         fields = write_plate(tmp_path / "in.ome.zarr", version=version)

@@ -127,7 +127,14 @@ def _frame_ranges(text: str) -> list[tuple[int, int]]:
 
 
 def path_option(text: str) -> Path:
-    """Return a path whose existence can be checked; there may be no file."""
+    """Return a path whose existence can be checked, or an address; there may be no file."""
+    from napari_care_losses.io.remote.address import is_address, located
+
+    if is_address(text):
+        try:
+            return located(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
     try:
         os.stat(text)
     except (FileNotFoundError, NotADirectoryError):

@@ -44,7 +44,7 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
         type=path_option,
         nargs="+",
         metavar="INPUT",
-        help="TIFF, CZI, LIF or ND2 files, OME-Zarr images, or folders of them.",
+        help="TIFF, CZI, LIF or ND2 files, OME-Zarr images (https:// and s3:// too), or folders of them.",
     )
     parser.add_argument(
         "--out",
@@ -97,7 +97,9 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
 def run_restore(options: argparse.Namespace) -> None:
     """Restore one file into a file, several into a folder, or what is still being acquired."""
     from napari_care_losses.io.ome_zarr_plates import is_plate
+    from napari_care_losses.io.remote.address import check_local
 
+    check_local(options.out)
     if follows(options):
         run_follow(options)
         return
@@ -229,6 +231,7 @@ def _restore_file(options: argparse.Namespace) -> None:
 
 
 def _restore_plate(options: argparse.Namespace) -> None:
+    from napari_care_losses.io.ome_zarr_reader import group_metadata
     from napari_care_losses.models.library import find_model
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.plates import restore_plate
@@ -262,7 +265,8 @@ def _restore_plate(options: argparse.Namespace) -> None:
         print(note, file=sys.stderr)
     if result.clipped:
         print(f"{result.clipped} pixels did not fit {options.dtype} and were clipped")
-    print(f"{options.out}: a plate of {result.fields} fields")
+    kind = "plate" if "plate" in group_metadata(source) else "well"
+    print(f"{options.out}: a {kind} of {result.fields} fields")
 
 
 def _restore_files(options: argparse.Namespace) -> None:

@@ -50,6 +50,11 @@ class Plate:
     missing_fields: list[str]
 
     @property
+    def is_well(self) -> bool:
+        """Whether it is a single well."""
+        return "" in self.wells
+
+    @property
     def missing(self) -> str:
         """A sentence on what is missing; empty where all is there."""
         parts = [
@@ -100,8 +105,8 @@ def read_plate(path: Path, *, incomplete: bool = False) -> Plate:
 
 
 def is_plate(path: Path) -> bool:
-    """Return whether a path is a plate; raises `InputError` if it is damaged Zarr."""
-    return is_zarr(path) and "plate" in group_metadata(path)
+    """Return whether a path is a plate or a well of one; raises `InputError` if it is damaged Zarr."""
+    return is_zarr(path) and bool({"plate", "well"} & group_metadata(path).keys())
 
 
 def list_fields(path: Path, *, incomplete: bool = False) -> list[Path]:
@@ -122,23 +127,14 @@ def check_rules(plate: Plate) -> None:
     InputError
         If it does not.
     """
-    problem = ""
+    problem = "" if plate.is_well else _problem_of_table(plate.table)
     if not plate.version.startswith(VERSIONS):
         problem = f"it is of version {plate.version}"
-    rows, columns = (_names(plate.table.get(kind)) for kind in ("rows", "columns"))
-    for kind, listed in (("rows", rows), ("columns", columns)):
-        if not listed or len(set(listed)) < len(listed) or not all(map(NAME.fullmatch, listed)):
-            problem = problem or f"its {kind} must have names of letters and digits, all different"
-    for well in plate.table["wells"]:
-        place = (_item(rows, well.get("rowIndex")), _item(columns, well.get("columnIndex")))
-        if None in place or well["path"] != "/".join(map(str, place)):
-            problem = problem or f"well {well['path']!r:.40} must have the indices and names of its row and column"
     for name, table in plate.wells.items():
         fields = [str(one.get("path")) for one in table["images"]]
         if len(set(fields)) < len(fields) or not all(map(NAME.fullmatch, fields)):
-            problem = problem or f"fields of well {name} must have names of letters and digits, all different"
-    if len(set(_names(plate.table["wells"], "path"))) < len(plate.table["wells"]):
-        problem = problem or "it names a well twice"
+            of_well = f"of well {name} " * bool(name)
+            problem = problem or f"fields {of_well}must have names of letters and digits, all different"
     if problem:
         raise InputError(
             f"{plate.path} breaks a rule of OME-Zarr plates: {problem}. Restore its fields into a folder with --series "
@@ -146,8 +142,24 @@ def check_rules(plate: Plate) -> None:
         )
 
 
+def _problem_of_table(plate: Mapping[str, Any]) -> str:
+    """Return which rule the table of a plate breaks; empty where it keeps all."""
+    problem = ""
+    rows, columns = (_names(plate.get(kind)) for kind in ("rows", "columns"))
+    for kind, listed in (("rows", rows), ("columns", columns)):
+        if not listed or len(set(listed)) < len(listed) or not all(map(NAME.fullmatch, listed)):
+            problem = problem or f"its {kind} must have names of letters and digits, all different"
+    for well in plate["wells"]:
+        place = (_item(rows, well.get("rowIndex")), _item(columns, well.get("columnIndex")))
+        if None in place or well["path"] != "/".join(map(str, place)):
+            problem = problem or f"well {well['path']!r:.40} must have the indices and names of its row and column"
+    if len(set(_names(plate["wells"], "path"))) < len(plate["wells"]):
+        problem = problem or "it names a well twice"
+    return problem
+
+
 def write_plate(path: Path, plate: Plate, fields: Collection[str], version: str, marks: Mapping[str, str]) -> None:
-    """Make a plate of the groups of its fields: write the metadata of wells, then of the plate.
+    """Make a plate, or a well, of the groups of its fields: write the metadata of wells, then of the plate.
 
     Parameters
     ----------
@@ -164,9 +176,12 @@ def write_plate(path: Path, plate: Plate, fields: Collection[str], version: str,
     """
     wells = {}
     for name, table in plate.wells.items():
-        images = [one for one in table["images"] if f"{name}/{one['path']}" in fields]
+        images = [one for one in table["images"] if f"{name}/{one['path']}".strip("/") in fields]
         if images:
             wells[name] = {**table, "images": images, "version": version}
+    if plate.is_well:
+        _write_group(path, version, {"well": wells[""]}, marks)
+        return
     listed = [one for one in plate.table["wells"] if one["path"] in wells]
     table = {**plate.table, "wells": listed, "version": version}
     if "field_count" in table:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.errors import InputError
+from napari_care_losses.errors import InputError, UnreadableError
 from napari_care_losses.images.axes import Rearranged
 from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata
 from napari_care_losses.io.ome_metadata import LARGEST_NUMBER, read_omero
+from napari_care_losses.io.remote.address import MARKERS, RemotePath
 from napari_care_losses.io.units import calibration_of
 from napari_care_losses.io.untrusted_files import other_format
 
@@ -33,9 +34,6 @@ CODECS = (
 
 MOST_COUNTED = 100_000
 """Chunks of an image up to which they are counted, which takes a second."""
-
-MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-"""Files of which a folder of Zarr holds at least one."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,9 @@ class Present:
             If the image has been removed, or its drive.
         """
         pixels = self._array[place]
-        if not is_zarr(self._path):
+        # a server is not asked again where it has just sent something
+        is_sent = isinstance(self._path, RemotePath) and bool((pixels != self._array.fill_value).any())
+        if not is_sent and not is_zarr(self._path):
             raise FileNotFoundError(f"{self._path} is no longer there")
         return pixels
 
@@ -131,8 +131,8 @@ def read_ome_zarr(path: Path) -> Frames:
 
 
 def missing_chunks(path: Path, array: Any) -> str:
-    """Return a note on chunks that are not there and read as the fill value: empty, or lost."""
-    if array.nchunks > MOST_COUNTED:
+    """Return a note on chunks that are not there and read as the fill value: empty, or lost; a server is not asked."""
+    if array.nchunks > MOST_COUNTED or isinstance(path, RemotePath):
         return ""
     missing = array.nchunks - array.nchunks_initialized
     if not missing:
@@ -198,14 +198,18 @@ def group_metadata(path: Path) -> dict[str, Any]:
     """
     import zarr
 
+    if isinstance(path, RemotePath) and not is_zarr(path):
+        raise InputError(f"There is no OME-Zarr at {path}: expected zarr.json, .zgroup or .zattrs there.")
     if not path.exists():
         raise InputError(f"There is no file {path}.")
     if not is_zarr(path):
         problem = other_format(path) or f"{path} is no OME-Zarr: expected a folder with zarr.json or .zattrs in it."
         raise InputError(problem)
     try:
-        found = zarr.open(path, mode="r")
+        found = zarr.open(_store_of(path), mode="r")
         attributes = dict(found.attrs)
+    except InputError:
+        raise
     except Exception as error:  # damaged metadata make zarr raise errors of every kind
         raise InputError(f"{path} cannot be read as Zarr ({type(error).__name__}: {error}); is it whole?") from error
     if isinstance(found, zarr.Array):
@@ -268,7 +272,9 @@ def _array(path: Path, dataset: Any, ndim: int) -> Any:
 
     name = inner_name(dataset.get("path") if isinstance(dataset, dict) else None, "datasets")
     try:
-        array = zarr.open_array(path / name, mode="r")
+        array = zarr.open_array(_store_of(path / name), mode="r")
+    except UnreadableError:
+        raise
     except Exception as error:  # as in `_metadata`
         raise InputError(f"its array {name!r} is missing or damaged ({type(error).__name__}: {error})") from error
     unknown = [codec for codec in _codecs(array.metadata.to_dict()) if codec not in CODECS]
@@ -277,6 +283,15 @@ def _array(path: Path, dataset: Any, ndim: int) -> Any:
     if array.ndim != ndim:
         raise InputError(f"its array {name!r} has {array.ndim} axes where its metadata name {ndim}")
     return array
+
+
+def _store_of(path: Path) -> Any:
+    """Return what zarr opens: the path, or what reads an address."""
+    if not isinstance(path, RemotePath):
+        return path
+    from napari_care_losses.io.remote.store import RemoteStore
+
+    return RemoteStore(str(path))
 
 
 def inner_name(name: Any, kind: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +18,10 @@ from napari_care_losses.io.formats.registry import FORMATS as MAKER_FORMATS
 from napari_care_losses.io.formats.registry import is_of_maker, open_image
 from napari_care_losses.io.formats.registry import list_images as list_maker_images
 from napari_care_losses.io.ome_zarr_plates import list_fields
-from napari_care_losses.io.ome_zarr_reader import VERSIONS, is_zarr, read_ome_zarr
+from napari_care_losses.io.ome_zarr_reader import VERSIONS, group_metadata, is_zarr, read_ome_zarr
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
 from napari_care_losses.io.pixel_types import OUTPUT_TYPES, cast_pixels, check_cast
+from napari_care_losses.io.remote.address import RemotePath, located
 from napari_care_losses.io.tiff_reader import files_of_set, read_tiff, set_name
 from napari_care_losses.io.tiff_reader import list_images as list_tiff_images
 from napari_care_losses.io.tiff_writer import TiffStackWriter
@@ -70,7 +73,8 @@ def read_stack(path: Path | str, *, incomplete: bool = False) -> Frames:
     Parameters
     ----------
     path : Path or str
-        A TIFF, CZI, LIF or ND2 file, or an OME-Zarr image; one of several images in a file as ``FILE/NUMBER``.
+        A TIFF, CZI, LIF or ND2 file, or an OME-Zarr image, which may lie behind ``https://`` or ``s3://``; one of
+        several images in a file as ``FILE/NUMBER``.
     incomplete : bool
         Whether a stack of which frames are missing is opened without the steps (time points, planes) that are not
         whole.
@@ -96,7 +100,7 @@ def read_stack(path: Path | str, *, incomplete: bool = False) -> Frames:
     ...     frames.axes, frames.shape, int(frames[2].sum())
     ('TYX', (3, 8, 8), 64)
     """
-    path = Path(path)
+    path = located(path)
     with _readable(path):
         if _is_zarr_like(path):
             return read_ome_zarr(path)
@@ -127,7 +131,7 @@ def list_images(path: Path, *, incomplete: bool = False) -> list[Path]:
 
 
 def _is_zarr_like(path: Path) -> bool:
-    return is_zarr(path) or is_ome_zarr_name(path)
+    return isinstance(path, RemotePath) or is_zarr(path) or is_ome_zarr_name(path)
 
 
 @contextmanager
@@ -333,6 +337,23 @@ def bare_name(path: Path) -> str:
     """Return a file's name without what says that it is TIFF or Zarr."""
     name = path.stem if path.suffix else path.name
     return name[:-4] if is_ome_zarr_name(path) and name.lower().endswith(".ome") else name
+
+
+def identity_of(path: Path) -> dict[str, Any]:
+    """Return what tells a file from another one, and from itself once it was changed.
+
+    An image behind an address is known by its metadata alone: its pixels may be changed without notice.
+
+    Raises
+    ------
+    OSError, InputError
+        If it cannot be read.
+    """
+    if isinstance(path, RemotePath):
+        metadata = json.dumps(group_metadata(path), sort_keys=True, default=str)
+        return {"path": str(path), "metadata": hashlib.sha256(metadata.encode()).hexdigest()}
+    size, modified = size_and_time(path)
+    return {"path": str(path.resolve()), "size": size, "modified": modified}
 
 
 def size_and_time(path: Path) -> tuple[int, int]:

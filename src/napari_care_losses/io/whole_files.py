@@ -16,6 +16,7 @@ import psutil
 
 from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.io.file_names import is_name_on_windows
+from napari_care_losses.io.remote.address import check_local, is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +47,7 @@ def check_folder(path: Path) -> None:
     InputError
         If not.
     """
+    check_local(path)
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist: make it first.")
     if _IS_WINDOWS and not is_name_on_windows(path.name):
@@ -94,6 +96,8 @@ def is_same(first: Path, second: Path) -> bool:
     """
     if first.resolve() == second.resolve():
         return True
+    if is_address(first) or is_address(second):
+        return False
     try:
         return first.samefile(second)
     except OSError:
@@ -102,6 +106,8 @@ def is_same(first: Path, second: Path) -> bool:
 
 def overlap(first: Path, second: Path) -> bool:
     """Return whether two paths lead to one file or folder, or one of them into the other."""
+    if is_address(first) or is_address(second):
+        return first == second
     first, second = first.resolve(), second.resolve()
     return any(is_same(one, second) for one in (first, *first.parents)) or any(
         is_same(first, one) for one in second.parents
@@ -116,6 +122,7 @@ def make_folder(folder: Path, *, parents: bool = False, what: str = "folder") ->
     InputError
         If it cannot be made.
     """
+    check_local(folder)
     try:
         folder.mkdir(parents=parents, exist_ok=True)
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -17,11 +16,13 @@ from napari_care_losses.images.regions import middle
 from napari_care_losses.io.formats.registry import is_of_maker
 from napari_care_losses.io.ome_zarr_reader import is_zarr, missing_chunks, open_ome_zarr
 from napari_care_losses.io.ome_zarr_reader import list_images as list_zarr_images
+from napari_care_losses.io.remote.address import located
 from napari_care_losses.io.stacks import READ_SUFFIXES, bare_name, image_name, list_images, sets_of, whole_stacks
 from napari_care_losses.io.units import steps_of, unit_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import dask.array as da
 
@@ -56,7 +57,10 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
     or refused in words. Several files become one stack if they hold one image each, all of one size.
     """
     try:
-        images = _open(Path(path)) if isinstance(path, str) else _stacked(whole_stacks([Path(one) for one in path]))
+        if isinstance(path, str):
+            images = _open(located(path))
+        else:
+            images = _stacked(whole_stacks([located(one) for one in path]))
     except (UnreadableError, MissingLibraryError) as error:
         # other readers would make the missing frames up; and what is to be installed is worth knowing
         problem = error
@@ -64,7 +68,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
     except InputError as error:
         # several files are stacked by none but the reader that was chosen, and napari reads no files of makers
         failure = error
-        is_left = isinstance(path, str) and not is_of_maker(Path(path))
+        is_left = isinstance(path, str) and not is_of_maker(located(path))
         return None if is_left else (lambda _: _refuse(failure))
     # opened once: these images become the layers
     return (lambda _: _layers(images)) if images else None

@@ -14,7 +14,7 @@ from napari_care_losses.io.ome_zarr_plates import check_rules, read_plate, write
 from napari_care_losses.io.ome_zarr_reader import is_zarr
 from napari_care_losses.io.ome_zarr_writer import MARK, put_in_place, read_mark
 from napari_care_losses.io.stack_writer import clear_remains, put_back
-from napari_care_losses.io.stacks import is_ome_zarr_name, read_stack, size_and_time
+from napari_care_losses.io.stacks import identity_of, is_ome_zarr_name, read_stack
 from napari_care_losses.io.whole_files import check_folder, locked, overlap, patiently
 from napari_care_losses.io.written_frames import Journal, job_mark, partial_path
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
@@ -59,7 +59,7 @@ def restore_plate(
     selection: Sequence[tuple[int, int]] | None = None,
     incomplete: bool = False,
 ) -> Generator[PlateProgress, None, RestoredPlate]:
-    """Restore a plate into a plate with the same rows, columns, wells, fields and acquisitions.
+    """Restore a plate into a plate with the same rows, columns, wells, fields and acquisitions; a well into a well.
 
     The fields are written into ``OUT.partial``, which no program takes for a plate. A field that fails does not stop
     the others, but the plate.
@@ -104,7 +104,7 @@ def restore_plate(
     plate = read_plate(path, incomplete=incomplete)
     check_rules(plate)
     version = run.zarr_version or plate.version
-    _check_output(path, out)
+    _check_output(path, out, "well" if plate.is_well else "plate")
     parameters = parameters or RestorationParameters()
     job: dict[str, Any] = {
         "input": _identity(path),
@@ -213,11 +213,11 @@ class _Fields:
         return note
 
 
-def _check_output(path: Path, out: Path) -> None:
+def _check_output(path: Path, out: Path, kind: str) -> None:
     check_folder(out)
     if not is_ome_zarr_name(out):
         raise InputError(
-            f"{path} is a plate, which is restored into a plate: name it *.ome.zarr, found {out}; or restore its "
+            f"{path} is a {kind}, which is restored into a {kind}: name it *.ome.zarr, found {out}; or restore its "
             "fields into a folder with --series all."
         )
     if out.exists() and not is_zarr(out):
@@ -228,10 +228,9 @@ def _check_output(path: Path, out: Path) -> None:
 
 def _identity(path: Path) -> dict[str, Any]:
     try:
-        size, modified = size_and_time(path)
+        return identity_of(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return {"path": str(path.resolve()), "size": size, "modified": modified}
 
 
 def _begun(out: Path, job: dict[str, Any], *, resume: bool) -> Journal:

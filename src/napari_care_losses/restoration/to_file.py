@@ -14,7 +14,7 @@ from napari_care_losses.io.file_names import same_file
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.pixel_types import cast_pixels, check_cast
 from napari_care_losses.io.stack_writer import clear_remains
-from napari_care_losses.io.stacks import container_of, is_ome_zarr_name, size_and_time, writer_for
+from napari_care_losses.io.stacks import container_of, identity_of, is_ome_zarr_name, writer_for
 from napari_care_losses.io.tiff_reader import files_of_set
 from napari_care_losses.io.whole_files import is_same, locked, overlap
 from napari_care_losses.models.library import model_word
@@ -235,8 +235,7 @@ def _identity(frames: Frames, source: Path | None) -> dict[str, Any]:
     }
     if source is not None:
         try:
-            size, modified = size_and_time(source)
+            identity |= identity_of(source)
         except OSError as error:
             raise OutputError(f"{source} cannot be read: {error.strerror or error}.") from error
-        identity |= {"path": str(source.resolve()), "size": size, "modified": modified}
     return identity

@@ -1,0 +1,1 @@
+"""OME-Zarr behind https:// and s3://, which is read only."""
