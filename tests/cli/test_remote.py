@@ -14,7 +14,10 @@ from fixtures.plates import metadata_of, write_plate
 from fixtures.servers import FileServer, serving
 
 import napari_care_losses as ncl
+from napari_care_losses.io.remote.address import located
 from napari_care_losses.io.stacks import read_stack
+from napari_care_losses.restoration.parameters import RestorationParameters
+from napari_care_losses.restoration.record import RestorationRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +78,26 @@ def test_nothing_is_written_to_an_address(server: FileServer, capsys: pytest.Cap
         assert status_of(*RESTORE, "low.tif", "--out", out, *OPTIONS) == 2
         assert "where nothing is written" in capsys.readouterr().err
     assert not server.asked
+
+
+def test_only_what_lies_here_is_followed(server: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
+    command = (*RESTORE, f"{server.url}/low.zarr", "--follow", "--out", "a.ome.zarr", "--idle", 1, *OPTIONS)
+    assert status_of(*command) == 2
+    assert "the address of another machine" in capsys.readouterr().err
+
+
+def test_the_python_of_a_result_makes_it_again(server: FileServer, folder: Path) -> None:
+    """Though a path of pathlib loses a slash of the address."""
+    address = f"{server.url}/low.zarr"
+    assert status_of(*RESTORE, address, "--out", "a.tif", *OPTIONS) == 0
+    record = RestorationRecord(
+        model="m.safetensors",
+        source=located(address),
+        out=folder / "b.tif",
+        parameters=RestorationParameters(normalization="stack", tile_size=32),
+    )
+    exec(record.python(), {})
+    np.testing.assert_array_equal(tifffile.imread("b.tif"), tifffile.imread("a.tif"))
 
 
 def test_faults_are_one_line(server: FileServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from napari_care_losses.io.stack_writer import StackWriter
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-READ_SUFFIXES = (*TIFF_SUFFIXES, ".stk", *MAKER_FORMATS)
-"""How names of files end that are read, those of MetaMorph included; OME-Zarr is known by what lies in it."""
+READ_SUFFIXES = (*TIFF_SUFFIXES, ".stk", ".lsm", *MAKER_FORMATS)
+"""How names of files end that are read, MetaMorph's and LSM among TIFF; OME-Zarr is known by what lies in it."""
 
 ZARR_SUFFIX = ".zarr"
 
@@ -349,6 +349,7 @@ def identity_of(path: Path) -> dict[str, Any]:
     OSError, InputError
         If it cannot be read.
     """
+    path = located(path)
     if isinstance(path, RemotePath):
         metadata = json.dumps(group_metadata(path), sort_keys=True, default=str)
         return {"path": str(path), "metadata": hashlib.sha256(metadata.encode()).hexdigest()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_care_losses.errors import InputError
+from napari_care_losses.errors import InputError, printable
 from napari_care_losses.images.frames import LEADING_AXES, Calibration, Frames, ImageMetadata
 from napari_care_losses.io.acquisitions import bruker, micro_manager
 from napari_care_losses.io.acquisitions.bruker import bruker_set, master_of
@@ -21,7 +21,7 @@ from napari_care_losses.io.acquisitions.micro_manager_stacks import (
     series_of_positions,
 )
 from napari_care_losses.io.acquisitions.planes import open_planes
-from napari_care_losses.io.formats.opened import OpenedImage, chosen_number, named_image, without_absent
+from napari_care_losses.io.formats.opened import OpenedImage, chosen_number, even_step, named_image, without_absent
 from napari_care_losses.io.formats.registry import is_of_maker
 from napari_care_losses.io.ome_metadata import read_ome_xml
 from napari_care_losses.io.tiff_pages import (
@@ -243,6 +243,8 @@ def _described(
         return read_ome_xml(tiff.ome_metadata or "", number)
     if tiff.is_stk:
         return _stk_calibration(tiff.stk_metadata or {}), ImageMetadata()
+    if tiff.is_lsm:
+        return _of_lsm(tiff.lsm_metadata or {})
     page, imagej = tiff.pages.first, tiff.imagej_metadata
     # ImageJ counts pixels in its own unit, whatever the resolution unit of TIFF is
     unit = imagej.get("unit") if imagej else {2: "inch", 3: "cm"}.get(int(page.resolutionunit))
@@ -284,6 +286,19 @@ def _stk_calibration(told: dict[str, Any]) -> Calibration:
             "T": (spans.mean() if len(spans) and (spans > 0).all() else None, "ms"),
         }
     )
+
+
+def _of_lsm(told: dict[str, Any]) -> tuple[Calibration, ImageMetadata]:
+    """Return steps and channels of LSM, which has distances in metres and times in seconds."""
+    steps = {axis: (told.get(f"VoxelSize{axis}"), "m") for axis in "XYZ"}
+    stamps = np.asarray(told.get("TimeStamps", ()), float)
+    interval = told.get("TimeIntervall") or even_step(stamps.tolist())
+    named = told.get("ChannelColors", {})
+    channels = [
+        {"label": printable(str(name))[:200], "color": "".join(f"{int(part) & 255:02X}" for part in color[:3])}
+        for name, color in zip(named.get("ColorNames", ()), named.get("Colors", ()), strict=False)
+    ]
+    return calibration_of({**steps, "T": (interval, "s")}), ImageMetadata(channels=channels)
 
 
 def _imagej_channels(told: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from napari_care_losses.following.sources.ome_zarr import OmeZarrSource
 from napari_care_losses.following.sources.tiff import TiffSource
 from napari_care_losses.io.ome_zarr_plates import is_plate
 from napari_care_losses.io.ome_zarr_reader import is_zarr
+from napari_care_losses.io.remote.address import is_address
 from napari_care_losses.io.stacks import TIFF_SUFFIXES, ZARR_SUFFIX
 from napari_care_losses.io.written_frames import partial_path
 
@@ -36,7 +37,7 @@ def open_source(
     Raises
     ------
     InputError
-        If it is something else, or its own folder is missing.
+        If it is something else or on another machine, or its own folder is missing.
 
     Examples
     --------
@@ -47,6 +48,8 @@ def open_source(
     >>> source.poll().count, source.layout
     (0, None)
     """
+    if is_address(path):
+        raise InputError(f"{path} is the address of another machine: only what lies here or on a drive is followed.")
     name = path.name.lower()
     is_partial = name.endswith(partial_path(path.with_name(ZARR_SUFFIX)).name)
     if not path.exists() and not path.parent.is_dir():
