@@ -6,6 +6,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,6 @@ from napari_care_losses.restoration.restore_frame import FrameRestorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from threading import Event
 
     from napari_care_losses.following.sink import Sink
     from napari_care_losses.following.source import Layout, Source
@@ -40,6 +40,9 @@ OPENING_FRAMES = 3
 
 PATIENCE = 1.0
 """Seconds after the first frame in which the other ones of them are waited for."""
+
+EARLY = 2.0
+"""So many times as long as reading a frame takes before the one before it will be restored, it is read."""
 
 REPORT_SECONDS = 0.1
 """Time after which progress is reported where nothing comes."""
@@ -135,6 +138,7 @@ class _Following:
         self._source, self._model, self._sink, self._parameters = source, model, sink, parameters
         self._options, self._enough = options, enough
         self._backlog, self._delays, self._remarks = Backlog(), Delays(), Remarks()
+        self._computing, self._closed = 0.0, Event()
         self._restored, self._notes = 0, {"held": "", "engine": "", "source": "", "end": ""}
         self._arrived, self._is_over, self._last_came = Arrived(0), False, time.monotonic()
 
@@ -235,16 +239,18 @@ class _Following:
         with ExitStack() as opened:
             thread = opened.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="write"))
             inputs = opened.enter_context(closing(prefetch(self._taken(restorer, ranges, layout))))
+            opened.callback(self._closed.set)
             writing: Future[None] | None = None
             for taken in inputs:
                 if taken is None:
                     yield self._progress(layout)
                     continue
-                steps = Steps(restorer.restored(taken.given))
+                began, steps = time.monotonic(), Steps(restorer.restored(taken.given))
                 for filled in steps:
                     if restorer.left(filled, 1):
                         yield self._progress(layout)
                 frame, now = steps.result, time.monotonic()
+                self._computing = now - began
                 delay = None if taken.arrival is None else now - taken.arrival
                 if delay is not None:
                     self._delays.add(delay)
@@ -261,19 +267,24 @@ class _Following:
 
     def _taken(self, restorer: FrameRestorer, ranges: Ranges, layout: Layout) -> Generator[_Taken | None, None, None]:
         """Read the newest frame that can be restored, again and again; None while nothing comes."""
-        reported, backlog = time.monotonic(), self._backlog
-        while True:
+        reported, backlog, reading, read_from = time.monotonic(), self._backlog, 0.0, 0.0
+        while not self._closed.is_set():
             before = backlog.count
             self._look()
             backlog.look(self._arrived, is_over=self._is_over)
             if backlog.count != before and backlog.count:
                 restorer.grow(stack_of(self._source, layout, backlog.count))
-            number, now = backlog.take(), time.monotonic()
-            if number is not None:
+            now = time.monotonic()
+            if now < read_from:
+                # a newer one may come while the frame before is restored
+                self._source.wait(read_from - now)
+            elif (number := backlog.take()) is not None:
                 with self._gone_is_dropped():
                     (given,) = restorer.read([number], ranges)
+                    reading = time.monotonic() - now
                     yield _Taken(given, self._source.arrival(number))
                 reported = time.monotonic()
+                read_from = reported + self._computing - EARLY * reading
             elif self._is_over and not backlog.waiting:
                 return
             elif now - reported >= REPORT_SECONDS:

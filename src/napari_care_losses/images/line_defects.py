@@ -66,9 +66,9 @@ def line_defects(frame: NDArray[Any], axis: int) -> LineDefects:
     lines = lines[:, :: -(-lines.shape[1] // _SAMPLED)].astype(np.float32)
     padded = np.pad(lines, ((1, 1), (0, 0)), mode="reflect")
     above = lines - (padded[:-2] + padded[2:]) / 2
-    steps = np.median(above, axis=1)
+    steps = _medians(above)
     # of differences to the mean of two neighbours, the variance is one and a half times that of a pixel
-    spread = float(np.median(np.abs(above - steps[:, None]))) / _NORMAL_MAD
+    spread = float(_medians(np.abs(above - steps[:, None]).reshape(1, -1))[0]) / _NORMAL_MAD
     noise = spread / 1.5**0.5
     chance = _MEDIAN_ERROR * spread / lines.shape[1] ** 0.5
     typical = float(np.median(np.abs(steps))) / _NORMAL_MAD
@@ -112,9 +112,22 @@ def evened(frame: NDArray[Any], axis: int, defects: LineDefects | None = None) -
     return lines if axis == 0 else lines.T
 
 
+def _medians(lines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the median of every line (N, samples) of finite values, as `numpy.median`, which takes six times as long.
+
+    NumPy partitions around one place much faster than around several.
+    """
+    half = lines.shape[1] // 2
+    parted = np.partition(lines, half, axis=1)
+    if lines.shape[1] % 2:
+        return parted[:, half]
+    medians: NDArray[np.float32] = (parted[:, :half].max(axis=1) + parted[:, half]) / 2
+    return medians
+
+
 def _goes_through(above: NDArray[np.float32]) -> bool:
     """Return whether both halves of the lines (N, samples) lie above their neighbours alike, as structure does not."""
-    first, second = (np.median(half, axis=1) for half in np.array_split(above, 2, axis=1))
+    first, second = (_medians(half) for half in np.array_split(above, 2, axis=1))
     if not (first.std() > 0 and second.std() > 0):
         return False
     return bool(np.corrcoef(first, second)[0, 1] > _ALIKE)

@@ -167,7 +167,9 @@ class FolderSource(PolledSource):
             self._seen[name] = _Seen(state, now, SETTLE_SECONDS if seen is None else SETTLE_GROWING)
         elif now - seen.since >= seen.settle and not self._is_renamed(name, state):
             try:
+                before = self._count
                 self._take(name, state)
+                self._seen_since(range(before, self._count), seen.since)
             except OSError:
                 # on Windows a file that is being written cannot be opened
                 return

@@ -88,7 +88,7 @@ class OmeZarrSource(PolledSource):
         while self._whole_below in self._times:
             self._whole_below += 1
         absent = (time for time in range(self._whole_below, count) if time not in self._times)
-        missing = frozenset(number for time in absent for number in range(time * size, (time + 1) * size))
+        missing = frozenset(number for time in absent for number in self._frames_of(time))
         return Arrived(count * size, missing=missing, has_ended=has_ended)
 
     def _begin(self) -> None:
@@ -164,7 +164,13 @@ class OmeZarrSource(PolledSource):
                         self._seen[number] = (files, math.inf)
                         if per_chunk == 1 or self._has_pixels(number):
                             self._times.add(number)
+                            self._seen_since(self._frames_of(number), known[1])
             number += 1
+
+    def _frames_of(self, time: int) -> range:
+        """Return the numbers of the frames of a time point."""
+        assert self._layout is not None
+        return range(time * self._layout.frames_per_time, (time + 1) * self._layout.frames_per_time)
 
     def _states(self, place: int) -> tuple[State | None, ...]:
         """Return the states of all files of a chunk along time."""
@@ -176,10 +182,8 @@ class OmeZarrSource(PolledSource):
 
     def _has_pixels(self, number: int) -> bool:
         """Return whether a time point in a chunk of several is written: not all fill value."""
-        assert self._layout is not None
-        size = self._layout.frames_per_time
         try:
-            frames = [self.frame(one) for one in range(number * size, (number + 1) * size)]
+            frames = [self.frame(one) for one in self._frames_of(number)]
         except Exception:  # noqa: BLE001 - of a chunk being written again
             return False
         return all(bool((frame != self._array.fill_value).any()) for frame in frames)

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,6 +39,7 @@ class PolledSource(ABC):
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, str(path)
         self._came: dict[int, float] = {}
+        self._seen_first: dict[int, float] = {}
         self._counted, self._cost, self._is_first, self._is_behind = 0, 0.0, True, False
 
     @property
@@ -48,6 +50,10 @@ class PolledSource(ABC):
     @abstractmethod
     def _look(self) -> Arrived:
         """Look at what is there now."""
+
+    def _seen_since(self, numbers: Iterable[int], since: float) -> None:
+        """Note when frames were seen first that count from this look on: what settles takes part of the delay."""
+        self._seen_first |= dict.fromkeys(numbers, since)
 
     @abstractmethod
     def frame(self, number: int) -> NDArray[Any]:
@@ -66,7 +72,8 @@ class PolledSource(ABC):
         arrived = self._look()
         if not self._is_first:
             for number in range(self._counted, arrived.count):
-                self._came.setdefault(number, began)
+                self._came.setdefault(number, self._seen_first.get(number, began))
+        self._seen_first.clear()
         self._counted = max(self._counted, arrived.count)
         self._is_first = self._is_first and (self._is_behind or not arrived.count)
         self._cost = time.perf_counter() - clock

@@ -100,6 +100,8 @@ class TiffSource(PolledSource):
         count = len(self._pages)
         if self._block is not None and count == 1:
             count = sum(now - since >= SETTLE_SECONDS for since in self._reached) or count
+            for number, since in enumerate(self._reached[self._counted : count], start=self._counted):
+                self._seen_since([number], since)
         note = f"{self._others} pages of another shape were left out." if self._others else ""
         return Arrived(count if self._layout is not None else 0, note=note or self._problem)
 
