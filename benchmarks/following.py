@@ -7,9 +7,9 @@
 
 Frames come from memory, or from an OME-Zarr, TIFF or folder that another process writes. With ``--live`` only the
 newest can be had, as of a live image: those that are replaced before they are read are skipped. Otherwise all are
-restored, and written into an OME-Zarr. Prints one line of JSON: delays in milliseconds from when a frame was due, not yet
-written, until it was restored, frames a second, frames lost (neither restored nor skipped) and skipped. On a
-machine that is busy otherwise, run it at real-time priority: ``chrt -r 1 python benchmarks/following.py``.
+restored, and written into an OME-Zarr. Prints one line of JSON: delays in milliseconds from when a frame was due (to be
+written, where it comes from a disk) until it was restored, frames a second, frames lost (neither restored nor skipped)
+and skipped. On a machine that is busy otherwise, run it at real-time priority: ``chrt -r 1 python ...``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """``restore --follow`` as a process: killed, resumed, ended by Ctrl+C; options that do not go together."""
 
 import csv
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,9 +9,11 @@ import time
 
 import numpy as np
 import pytest
+import zarr
 from fixtures.cli_runs import in_a_process, save_model, status_of
 from fixtures.growing_files import KINDS, GrowingFiles, frames_of
 
+from napari_care_losses.io.ome_zarr_writer import PROVENANCE
 from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore
 
@@ -120,3 +123,20 @@ def test_the_result_is_never_its_input(files, capsys):
     save_model("m.safetensors")
     assert status_of("restore", "m.safetensors", files.path.name, "--follow", "--out", files.path.name) == 2
     assert "would overwrite its input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("files", ["folder"], indirect=True)
+@pytest.mark.parametrize("way", ["bash", "python"])
+def test_how_a_result_was_made_makes_it_again(files, tmp_path, way, capsys):
+    save_model("m.safetensors")
+    files.write(3)
+    options = ("--follow", "--idle", 0.5, "--engine", "torch", "--device", "cpu", "--dtype", "uint16")
+    assert status_of("restore", "m.safetensors", "incoming", "--out", "r.ome.zarr", *options) == 0
+    made, texts = np.stack(list(read_stack("r.ome.zarr"))), zarr.open_group("r.ome.zarr").attrs[PROVENANCE]
+    assert shlex.split(texts["bash"])[-3:] == ["--follow", "--until", "3"]
+    (tmp_path / "r.ome.zarr").rename(tmp_path / "first.ome.zarr")
+    if way == "bash":
+        assert status_of(*shlex.split(texts["bash"])[1:]) == 0
+    else:
+        exec(texts["python"], {})
+    np.testing.assert_array_equal(np.stack(list(read_stack("r.ome.zarr"))), made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.ome_zarr_writer import OmeZarrStackWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -84,7 +86,8 @@ class GrowingOmeZarrWriter(OmeZarrStackWriter):
             self._frames.make_room(max(time + 1, int(GROWTH * self._frames.times)))
         super()._store(index, frame)
 
-    def close_at(self, times: int) -> None:
-        """Move the image into place, with its first `times` time points."""
+    def close_at(self, times: int, provenance: Mapping[str, str]) -> None:
+        """Move the image into place, with its first `times` time points, and how it was made."""
+        self._like = replace(self._like, metadata=replace(self._like.metadata, provenance=provenance))
         self._frames.make_room(times)
         self.close()

@@ -6,7 +6,9 @@ import csv
 import hashlib
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,16 +17,17 @@ from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.following.follow import follow
 from napari_care_losses.following.growing_stack import stack_of
 from napari_care_losses.following.growing_zarr import GrowingOmeZarrWriter
+from napari_care_losses.following.record import FollowRecord
 from napari_care_losses.io.ome_zarr_reader import VERSIONS
 from napari_care_losses.io.pixel_types import cast_pixels, check_cast
 from napari_care_losses.io.stacks import bare_name, is_ome_zarr_name
 from napari_care_losses.io.whole_files import locked, patiently
 from napari_care_losses.io.written_frames import partial_path
+from napari_care_losses.models.library import model_word
 from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator
-    from pathlib import Path
     from threading import Event
 
     from napari_care_losses.following.progress import FollowOptions, FollowProgress
@@ -86,7 +89,8 @@ def follow_to_file(
         raise InputError(f"{source.name} holds its newest frame only, of which no file without gaps can be made.")
     with ExitStack() as opened:
         opened.enter_context(locked(out))
-        sink = _FileSink(source, model, out, parameters.resolved(model.card.normalization), run)
+        device = RunOptions.device if options is None else options.device
+        sink = _FileSink(source, model, out, parameters, replace(run, device=device))
         opened.callback(sink.suspend)
         yield from opened.enter_context(closing(follow(source, model, sink, parameters, options, enough=enough)))
     return sink.clipped
@@ -130,7 +134,7 @@ class _FileSink:
             # another acquisition may have taken the name
             "first": hashlib.sha256(np.ascontiguousarray(self._source.frame(0)).tobytes()).hexdigest()[:16],
             "model": self._model.digest(),
-            "parameters": self._parameters.identity(),
+            "parameters": self._parameters.resolved(self._model.card.normalization).identity(),
             "dtype": self._run.dtype,
             "ome_zarr": version,
         }
@@ -167,7 +171,16 @@ class _FileSink:
 
     def finish(self, count: int) -> None:
         assert self._writer is not None
-        self._writer.close_at(count // self._writer.frames_per_time)
+        times = count // self._writer.frames_per_time
+        record = FollowRecord(
+            model=model_word(self._model.path),
+            source=Path(self._source.name).absolute(),
+            out=self._out.absolute(),
+            parameters=self._parameters,
+            run=self._run,
+            until=times,
+        )
+        self._writer.close_at(times, record.texts())
         self._writer = None
         with _named(order_path(self._out)):
             patiently(order_path(self._out).unlink, missing_ok=True)

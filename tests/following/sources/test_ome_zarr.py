@@ -69,7 +69,7 @@ def test_our_own_result_is_followed_while_it_is_partial_and_until_it_is_whole(tm
     looked_at(source, 3)
     assert not source.poll().has_ended
     writer.write(3, frames[3])
-    writer.close_at(4)
+    writer.close_at(4, {})
     arrived = looked_at(source, 4)
     assert arrived.has_ended and arrived.count == 4
     np.testing.assert_array_equal(source.frame(3), frames[3])
