@@ -36,6 +36,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     from napari_care_losses.losses.registry import LOSSES
     from napari_care_losses.models.model import STRUCTURE_NAMES
     from napari_care_losses.restoration.parameters import DEVICES
+    from napari_care_losses.training.logs.parameters import LogParameters
     from napari_care_losses.training.pair_sources import PAIRINGS
 
     helps = {
@@ -69,6 +70,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         budget.add_argument(f"--{unit}", type=kind, help=f"Train this many {unit} (default: 100 epochs).")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="Where to compute (default: auto).")
     parser.add_argument("--resume", action="store_true", help="Continue a stopped training.")
+    add_parameters(parser, LogParameters)
     add_training_parameters(
         parser,
         recipe=None,
@@ -90,10 +92,11 @@ def run_train(options: argparse.Namespace) -> None:
     from napari_care_losses.compute.distributed import joined
     from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.model import SUFFIX
+    from napari_care_losses.training.logs.logged import train_and_log
+    from napari_care_losses.training.logs.parameters import LogParameters
     from napari_care_losses.training.pair_checks import warnings_of_pairs
     from napari_care_losses.training.plans.record import TrainingRecord
     from napari_care_losses.training.targets.registry import TARGETS
-    from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
     if options.out.suffix != SUFFIX:
@@ -126,7 +129,8 @@ def run_train(options: argparse.Namespace) -> None:
             team=team,
             provenance=record.texts(),
         )
-        reports = train_to_file(trainer, options.out, resume=options.resume)
+        log = LogParameters(**given_parameters(options, LogParameters))
+        reports = train_and_log(trainer, options.out, resume=options.resume, log=log)
         said = []
         if team.is_first:
             warnings = [*left_out, target.loss_remark(loss), *warnings_of_pairs(pairs, target.warnings)]

@@ -152,6 +152,11 @@ class Trainer:
         return self._progress.step
 
     @property
+    def seconds(self) -> float:
+        """Seconds of training and validation so far, those before a resumption included."""
+        return self._progress.seconds
+
+    @property
     def is_finished(self) -> bool:
         """Whether the budget is used up and the last epoch validated."""
         return self._fraction() >= 1.0 and not self._progress.epoch_losses

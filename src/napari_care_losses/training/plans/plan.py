@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,16 +15,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_care_losses.losses.base import Loss
+    from napari_care_losses.training.logs.parameters import LogParameters
     from napari_care_losses.training.pair_sources import PairSource
     from napari_care_losses.training.pairs import Pair
     from napari_care_losses.training.parameters import TrainingParameters
     from napari_care_losses.training.patches import Batch
     from napari_care_losses.training.plans.record import TrainingRecord
     from napari_care_losses.training.progress import Preview, Report
-    from napari_care_losses.training.trainer import Trainer
-
-PREVIEW_SHARE = 0.1
-"""Largest part of the training time spent on previews, if epochs are very short."""
 
 
 class TrainingPlan(NamedTuple):
@@ -44,6 +40,9 @@ class TrainingPlan(NamedTuple):
     device: str = "auto"
     resume: bool = False
     """Whether to resume the stopped training of the same file."""
+    log: LogParameters | None = None
+    """What is logged besides the CSV file beside the model."""
+
     files: Sequence[tuple[Path, Path | None]] | None = None
     """The files of the pairs, by which the model's card says how it was made; needed only where pairs are no paths."""
 
@@ -88,9 +87,9 @@ def train(plan: TrainingPlan, *, previews: bool = True) -> Iterator[Report | Res
     epoch; less often if epochs are very short.
     """
     # imported here, in the background: torch takes seconds
+    from napari_care_losses.training.logs.logged import train_and_log
     from napari_care_losses.training.pairs import pairs_from_frames, usable_pairs
     from napari_care_losses.training.targets.registry import TARGETS
-    from napari_care_losses.training.to_file import train_to_file
     from napari_care_losses.training.trainer import Trainer
 
     if plan.out.exists() and not plan.resume:
@@ -123,17 +122,14 @@ def train(plan: TrainingPlan, *, previews: bool = True) -> Iterator[Report | Res
         device=plan.device,
         provenance=None if record is None else record.texts(),
     )
-    shown = _Previews(trainer) if previews else None
     is_resumed = plan.resume
-    with closing(train_to_file(trainer, plan.out, resume=plan.resume)) as reports:
+    work = train_and_log(trainer, plan.out, resume=plan.resume, log=plan.log, previews=previews)
+    with closing(work) as reports:
         for report in reports:
             if is_resumed and isinstance(report, Step):
                 yield Resumed(report.step - 1, trainer.history)
             is_resumed &= not isinstance(report, Step)
             yield report
-            preview = None if shown is None else shown.after(report)
-            if preview is not None:
-                yield preview
 
 
 def sample_patches_of(pairs: Sequence[PairSource], parameters: TrainingParameters, count: int) -> Iterator[Batch]:
@@ -144,23 +140,3 @@ def sample_patches_of(pairs: Sequence[PairSource], parameters: TrainingParameter
     from napari_care_losses.training.patches import sample_patches
 
     yield sample_patches(pairs, parameters, count, np.random.default_rng())
-
-
-class _Previews:
-    """Asks the trainer for previews, so rarely that they do not slow the training down."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        self._next = 0.0
-        self._was_shown = False
-
-    def after(self, report: Report) -> Preview | None:
-        """Return a preview if one is due after this report."""
-        now = time.perf_counter()
-        is_due = not self._was_shown if isinstance(report, Step) else isinstance(report, Epoch)
-        if not is_due or (now < self._next and not self._trainer.is_finished):
-            return None
-        preview = self._trainer.preview()
-        taken = time.perf_counter() - now
-        self._was_shown, self._next = True, now + taken / PREVIEW_SHARE
-        return preview

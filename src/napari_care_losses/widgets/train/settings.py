@@ -14,6 +14,7 @@ from napari_care_losses.errors import CareError
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.library import free_name
 from napari_care_losses.models.model import STRUCTURE_NAMES, structure_named
+from napari_care_losses.training.logs.parameters import LogParameters
 from napari_care_losses.training.parameters import (
     DEFAULT_NEIGHBOURS,
     DEFAULT_STEPS_PER_EPOCH,
@@ -131,13 +132,14 @@ class TrainingSettings(QWidget):
         # training itself reports any other device that is missing
         never, why = ("cuda", "No Mac has it.") if sys.platform == "darwin" else ("mps", "Only Macs have it.")
         disable_choice(self.device.editors["device"], never, why)
+        self.log = ParameterForm(LogParameters)
         self.name = LineEdit(
             label="Model name", tooltip=tooltip("Name of the model in the library, where Restore finds it.")
         )
         for widget in (self.structure, self.recipe, self.name):
             narrow(widget)
         structure, recipe, name = Rows(self.structure), Rows(self.recipe), Rows(self.name)
-        rows = [structure, self.start_from.rows, recipe, self.form, self.device, name]
+        rows = [structure, self.start_from.rows, recipe, self.form, self.device, self.log, name]
         arrange(QVBoxLayout(self), self.loss, self.loss_note, *(each.native for each in rows))
         line_up(self.loss.rows, *self.loss.forms.values(), *rows)
 

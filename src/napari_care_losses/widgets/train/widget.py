@@ -120,6 +120,7 @@ class TrainWidget(Panel):
             start_from=self.settings.start_path(),
             out=out,
             device=self.settings.device.editors["device"].value,
+            log=self.settings.log.value(),
         )
 
     def _resumption(self, entry: QueuedTraining) -> TrainingPlan:
@@ -144,6 +145,7 @@ class TrainWidget(Panel):
             start_from=start if stopped.starts_from_model else None,
             out=stopped.path,
             device=self.settings.device.editors["device"].value,
+            log=self.settings.log.value(),
         )
 
     def _update(self) -> None:

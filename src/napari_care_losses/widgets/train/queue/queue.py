@@ -14,6 +14,7 @@ from napari_care_losses.io.file_names import same_file
 from napari_care_losses.io.whole_files import patiently
 from napari_care_losses.losses.registry import loss_title
 from napari_care_losses.training.checkpoint import list_stopped, read_stopped, state_path
+from napari_care_losses.training.logs.csv_log import log_path
 from napari_care_losses.training.plans.plan import Resumed, TrainingPlan, train
 from napari_care_losses.training.progress import Epoch, Preview, Step
 from napari_care_losses.widgets.background.worker import Job, Outcome
@@ -78,8 +79,8 @@ class QueuedTraining:
 
     @property
     def files(self) -> list[Path]:
-        """Its files: model and saved state."""
-        return [path for path in (self.out, state_path(self.out)) if path.is_file()]
+        """Its files: model, saved state and log."""
+        return [path for path in (self.out, state_path(self.out), log_path(self.out)) if path.is_file()]
 
     @property
     def can_resume(self) -> bool:

@@ -1,0 +1,1 @@
+"""Logs of trainings: a CSV file beside the model, and TensorBoard's events."""
