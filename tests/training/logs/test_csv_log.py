@@ -107,7 +107,7 @@ for report in train_and_log(trainer(amount=1e6), Path(sys.argv[1]), previews=Fal
 def test_the_log_is_whole_after_a_kill(path):
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(path), str(Path(__file__).parents[2])])
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while len(rows_in(path)) < 3 and time.monotonic() < deadline:
             assert process.poll() is None
             time.sleep(0.05)

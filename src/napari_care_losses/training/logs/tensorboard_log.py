@@ -68,7 +68,7 @@ class TensorBoardLog:
         try:
             if not step and folder.is_dir():
                 shutil.rmtree(folder)
-            self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+            self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
         except OSError as error:
             raise OutputError(f"TensorBoard's log cannot be written to {folder}: {error.strerror or error}.") from error
 
@@ -119,4 +119,5 @@ def side_by_side(preview: Preview) -> NDArray[np.uint8]:
     images = [preview.low, preview.restored, *([] if preview.truth is None else [preview.truth])]
     low, high = np.percentile(images[-1], SHOWN_PERCENTILES)
     scaled = (np.concatenate(images, axis=1) - low) / max(float(high - low), 1e-6)
-    return np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
+    shown: NDArray[np.uint8] = np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
+    return shown
