@@ -14,9 +14,10 @@ DEMO_HIGH ?= $(DEMO_LOW:_low.tif=_high.tif)
 PEER_PYTHON ?=
 BENCH_ARGS ?=
 # What `make test-windows` runs; WINDOWS_TESTS=tests for all.
-WINDOWS_TESTS ?= tests/io tests/models tests/following tests/training/test_resuming.py tests/training/test_to_file.py \
+WINDOWS_TESTS ?= tests/io tests/models tests/training/test_resuming.py tests/training/test_to_file.py \
 	tests/restoration/test_to_file.py tests/restoration/test_plates.py tests/restoration/test_folders.py \
-	tests/interchange/test_sandbox.py tests/cli/test_files.py tests/widgets/layers tests/widgets/train/test_queue.py
+	tests/following/test_to_file.py tests/following/sources tests/cli/test_files.py tests/widgets/layers \
+	tests/widgets/train/test_queue.py
 # Of `make torture`: some of its sections by name, and the part of their full counts.
 SECTIONS ?=
 SCALE ?= 1
