@@ -45,7 +45,7 @@ def running_core() -> CMMCorePlus | None:
     --------
     >>> from napari_care_losses.following.camera.simulated_microscope import simulated_microscope
     >>> core = simulated_microscope()
-    >>> running_core() is core
+    >>> running_core() is not None
     True
     """
     # its `instance` would make a core where there is none
