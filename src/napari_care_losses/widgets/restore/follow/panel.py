@@ -56,6 +56,9 @@ WAITING = {
 LOOK_MS = 500
 """Time between two looks at the core's exposure."""
 
+PAUSE, LONGEST_PAUSE_S = 2.0, 0.25
+"""Time between two drawings, relative to what one takes, and at most: the viewer stays free for the rest."""
+
 RATE_SECONDS = 3.0
 """Time over which the frame rate is counted."""
 
@@ -94,8 +97,10 @@ class FollowPanel(QWidget):
         arrange(QVBoxLayout(self), self.rows.native, self.run_bar, self.psnr, spacing=6)
         self.estimate = LiveEstimate(parent=self)
         self._job = Job(parent=self, uses_torch=True)
-        # many reports may come in one turn, of which the last is shown
+        # many frames may be restored between two drawings, of which the newest is shown
         self._showing = SingleShot(self, 0, self._show)
+        self._drawing = SingleShot(self, 0, self._on_drawn)
+        self._shown_at = self._show_from = 0.0
         self._looking = SingleShot(self, LOOK_MS, self._look)
         self._connect()
         self._look()
@@ -134,7 +139,7 @@ class FollowPanel(QWidget):
     def close_for_good(self) -> None:
         """Stop, and let go of layer and camera."""
         self._is_again = False
-        for timer in (self._looking, self._showing):
+        for timer in (self._looking, self._showing, self._drawing):
             timer.stop()
         self.estimate.stop()
         self._job.stop()
@@ -261,13 +266,20 @@ class FollowPanel(QWidget):
         self._restored_at.append(now)
         while self._restored_at[0] < now - RATE_SECONDS:
             self._restored_at.popleft()
-        self._showing.start()
+        if not self._showing.isActive():
+            self._showing.start(round(1000 * max(0.0, self._show_from - now)))
+
+    def _on_drawn(self) -> None:
+        now = time.monotonic()
+        self._show_from = now + min(PAUSE * (now - self._shown_at), LONGEST_PAUSE_S)
 
     def _show(self) -> None:
         report, layers, running = self._newest, self._layers, self._followed
         if report is None or layers is None or running is None or report.progress.frame is None:
             return
+        self._shown_at = time.monotonic()
         layers.show(report)
+        self._drawing.start()
         if layers.is_gone:
             self._error = "Stopped: the restored layer was removed."
             self._is_again = False
