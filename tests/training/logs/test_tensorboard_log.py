@@ -1,8 +1,10 @@
 import math
+import sys
 
 import numpy as np
 import pytest
 from fixtures.toy_trainings import short as trainer
+from fixtures.windows_files import law_of_windows
 
 from napari_care_losses.errors import MissingLibraryError
 from napari_care_losses.training.logs import tensorboard_log
@@ -47,6 +49,16 @@ def test_a_resumed_training_goes_on_and_a_new_one_begins_anew(path):
     list(train_and_log(trainer(), path, log=EVENTS, resume=True))
     assert [event.step for event in events_of(path).Scalars("loss/validation")] == [2, 4, 6, 8]
     list(train_and_log(trainer(amount=4), path, log=EVENTS))
+    assert [event.step for event in events_of(path).Scalars("loss/validation")] == [2, 4]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says what is open")
+def test_a_new_training_begins_anew_where_tensorboard_has_the_old_events_open(path):
+    list(train_and_log(trainer(), path, log=EVENTS))
+    (old,) = events_folder(path).iterdir()
+    with law_of_windows(), old.open("rb"):
+        list(train_and_log(trainer(amount=4), path, log=EVENTS))
+    assert old.is_file()
     assert [event.step for event in events_of(path).Scalars("loss/validation")] == [2, 4]
 
 

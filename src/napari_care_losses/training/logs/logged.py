@@ -99,11 +99,11 @@ class _Previews:
 
     def after(self, report: Report) -> Preview | None:
         """Return a preview if one is due after this report."""
-        now = time.monotonic()
+        now = time.perf_counter()
         is_due = not self._was_shown if isinstance(report, Step) else isinstance(report, Epoch)
         if not is_due or (now < self._next and not self._trainer.is_finished):
             return None
         preview = self._trainer.preview()
-        taken = time.monotonic() - now
+        taken = time.perf_counter() - now
         self._was_shown, self._next = True, now + taken / PREVIEW_SHARE
         return preview

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_care_losses.errors import MissingLibraryError, OutputError
+from napari_care_losses.io.whole_files import patiently
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ class TensorBoardLog:
         The model file.
     step : int
         Steps taken before: points beyond them are of a run that was stopped, and are shown no more. With 0, events of
-        an earlier training are removed.
+        an earlier training are removed, or shown no more where TensorBoard has them open on Windows.
 
     Raises
     ------
@@ -66,9 +67,14 @@ class TensorBoardLog:
 
         folder = events_folder(path)
         try:
+            hidden_from = step + 1 if step else None
             if not step and folder.is_dir():
-                shutil.rmtree(folder)
-            self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+                try:
+                    patiently(shutil.rmtree, folder)
+                except PermissionError:
+                    # TensorBoard has them open, on Windows
+                    hidden_from = 0
+            self._writer: Any = SummaryWriter(str(folder), purge_step=hidden_from)
         except OSError as error:
             raise OutputError(f"TensorBoard's log cannot be written to {folder}: {error.strerror or error}.") from error
 
