@@ -17,6 +17,7 @@ from fixtures.random_models import needs_openvino
 from scipy import ndimage
 
 import napari_care_losses.cli.main as main_module
+from napari_care_losses.evaluation.intervals import Intervals
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.evaluation.truth_limit import truth_limit
 from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
@@ -181,7 +182,8 @@ class TestEvaluate:
 
 class TestModels:
     def test_json_is_a_list_with_the_documented_keys(self, model_library, capsys):
-        save_model(model_library / "mine.safetensors", structure="dendra")
+        intervals = Intervals(levels=(0.9,), brightness=(0.0,), factors=((0.2,),), images=7)
+        save_model(model_library / "mine.safetensors", structure="dendra", intervals=intervals)
         assert status_of("models", "--json") == 0
         rows = json.loads(capsys.readouterr().out)
         mine = next(row for row in rows if not row["bundled"])
@@ -192,6 +194,7 @@ class TestModels:
             "preset": "lite",
             "target": "clean",
             "neighbours": 0,
+            "intervals": intervals.to_dict(),
             "bundled": False,
             "path": str(model_library / "mine.safetensors"),
         }
@@ -231,10 +234,12 @@ class TestModels:
         assert "at least 64 x 64 px" in first["reason"]
 
     def test_the_table_names_the_folder(self, model_library, capsys):
-        save_model(model_library / "mine.safetensors")
+        intervals = Intervals(levels=(0.9,), brightness=(0.0,), factors=((0.2,),), images=7)
+        save_model(model_library / "mine.safetensors", intervals=intervals)
         assert status_of("models") == 0
         said = capsys.readouterr().out
         assert said.startswith("mine ")
+        assert "intervals (7 images)" in said.splitlines()[0]
         assert f"your models: {model_library}" in said
 
 

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from napari_care_losses.errors import InputError, ModelFileError, OutputError
+from napari_care_losses.evaluation.intervals import Intervals
 from napari_care_losses.images.normalization import PercentileNormalization
 from napari_care_losses.models.architecture import PRESETS, Architecture
 from napari_care_losses.models.model import FORMAT, HEADER, STRUCTURE_NAMES, Model, ModelCard, load_model, read_card
 from napari_care_losses.models.unet import CareNetwork
 
 TINY = Architecture(kernel_size=3, filters=2, depth=1)
+INTERVALS = Intervals(levels=(0.5, 0.9), brightness=(0.0,), factors=((0.7,), (2.3,)), images=3, uses_scale=True)
 
 
 def make_model(architecture=TINY, seed=0, **card):
@@ -80,21 +82,23 @@ def test_the_card_survives_json(structure):
         normalization=PercentileNormalization(low=1, high=99),
         training={"steps": 10, "best_validation_loss": None, "versions": {"torch": "2"}},
         statistics={"version": 1, "images": 2, "centre": {"noise": -1.25}, "correlation": [[1.0]]},
+        intervals=INTERVALS,
     )
     assert ModelCard.from_json(card.to_json()) == card
     assert json.loads(card.to_json())["format"] == FORMAT
 
 
-def test_a_card_without_image_statistics_is_read(tmp_path):
+def test_a_card_without_image_statistics_and_intervals_is_read(tmp_path):
     card = card_with()
-    assert "statistics" not in card
+    assert not {"statistics", "intervals"} & card.keys()
     save_file(make_model().weights, tmp_path / "m", metadata={HEADER: json.dumps(card)})
     assert read_card(tmp_path / "m").statistics == {} == load_model(tmp_path / "m").card.statistics
+    assert read_card(tmp_path / "m").intervals is None
 
 
-def test_image_statistics_make_no_other_model():
-    """A training that started from a model can be resumed after statistics were added to it."""
-    assert make_model(statistics={"version": 1}).digest() == make_model().digest()
+def test_image_statistics_and_intervals_make_no_other_model():
+    """A training that started from a model can be resumed after they were added to it."""
+    assert make_model(statistics={"version": 1}, intervals=INTERVALS).digest() == make_model().digest()
 
 
 def test_an_unknown_structure_is_refused():
@@ -108,7 +112,7 @@ def card_with(**changes):
         if value is None:
             del values[name]
         elif isinstance(value, dict):
-            values[name] |= value
+            values[name] = values.get(name, {}) | value
         else:
             values[name] = value
     return values
@@ -128,6 +132,10 @@ def card_with(**changes):
         (card_with(architecture=None), "damaged"),
         (card_with(training=3), "damaged"),
         (card_with(statistics=3), "damaged"),
+        (card_with(intervals=3), "damaged"),
+        (card_with(intervals={"levels": [0.5]}), "damaged"),
+        (card_with(intervals=INTERVALS.to_dict() | {"factors": [["x"], [1.0]]}), "damaged"),
+        (card_with(intervals=INTERVALS.to_dict() | {"levels": [0.5, 5.0]}), "Intervals need levels between 0 and 1"),
         (card_with(structure="yeast"), "structure must be one of"),
         (card_with(architecture={"filters": 257}), "filters must lie between 1 and 256, found 257"),
         (card_with(architecture={"filters": 10**12}), "filters must lie between"),

@@ -47,6 +47,8 @@ def run_models(options: argparse.Namespace) -> None:
     for entry in entries:
         card = {name: getattr(entry.card, name) for name in ("loss", "preset", "structure", "target")}
         card["neighbours"] = entry.card.architecture.neighbours
+        found_intervals = entry.card.intervals
+        card["intervals"] = None if found_intervals is None else found_intervals.to_dict()
         rows.append({"name": entry.name, **card, "bundled": entry.bundled, "path": str(entry.path)})
         if found:
             rows[-1] |= _estimated(found[entry.name])
@@ -57,7 +59,8 @@ def run_models(options: argparse.Namespace) -> None:
         kind = "bundled" if row["bundled"] else "yours"
         shows = "" if row["structure"] == "other" else row["structure"]
         target = "" if row["target"] == "clean" else row["target"]
-        line = f"{row['name']:<28}{row['loss']:<10}{row['preset']:<8}{kind:<9}{target:<6}{shows:<14}"
+        holds = "" if row["intervals"] is None else f"intervals ({row['intervals']['images']} images)"
+        line = f"{row['name']:<28}{row['loss']:<10}{row['preset']:<8}{kind:<9}{target:<6}{shows:<14}{holds:<24}"
         if found:
             line += f"{_psnr_text(found[row['name']].estimate):<48}"
         print(f"{line}{row['path']}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from napari_care_losses.errors import InputError, ModelFileError
+from napari_care_losses.evaluation.intervals import Intervals
 from napari_care_losses.images.normalization import (
     Normalization,
     PercentileNormalization,
@@ -107,6 +108,8 @@ class ModelCard:
     """Provenance as plain values: settings, pairs, steps, losses reached, versions, date."""
     statistics: dict[str, Any] = field(default_factory=dict)
     """`LEARNED_CORRELATION` of the low-exposure training images; empty if unknown. Earlier versions stored more."""
+    intervals: Intervals | None = None
+    """How far true values may lie from restored ones; None where it is not known, and in earlier versions."""
 
     def __post_init__(self) -> None:
         if self.structure not in STRUCTURE_NAMES:
@@ -161,6 +164,8 @@ class ModelCard:
         }
         if self.statistics:
             values["statistics"] = self.statistics
+        if self.intervals is not None:
+            values["intervals"] = self.intervals.to_dict()
         return json.dumps(values)
 
     @classmethod
@@ -180,8 +185,9 @@ class ModelCard:
                 ),
                 normalization=normalization_from_dict(values["normalization"]),
                 training=dict(values["training"]),
-                # Files of earlier versions have none.
+                # Files of earlier versions have neither.
                 statistics=dict(values.get("statistics", {})),
+                intervals=Intervals.from_dict(values["intervals"]) if "intervals" in values else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ModelFileError(f"The model's card is damaged ({type(error).__name__}: {error}).") from error
@@ -229,9 +235,10 @@ class Model:
 
     def digest(self) -> str:
         """Return a short digest of card and weights: equal for equal models, whenever they were trained."""
-        # Image statistics do not change what the model does, and may be added later.
+        # Image statistics and intervals do not change what is restored, and may be added later.
         training = {name: value for name, value in self.card.training.items() if name not in CIRCUMSTANCES}
-        digest = hashlib.sha256(replace(self.card, statistics={}, training=training).to_json().encode())
+        card = replace(self.card, statistics={}, intervals=None, training=training)
+        digest = hashlib.sha256(card.to_json().encode())
         for name in sorted(self.weights):
             digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]

@@ -98,7 +98,7 @@ def _train(trainer: Trainer, path: Path, *, resume: bool) -> Generator[Report, N
         patiently(state.unlink, missing_ok=True)
     if trainer.is_finished:
         if writes and not path.is_file():
-            trainer.model().save(path)
+            trainer.calibrated().save(path)
         return
     is_saved = False
     with closing(trainer.run()) as running:
@@ -114,7 +114,7 @@ def _train(trainer: Trainer, path: Path, *, resume: bool) -> Generator[Report, N
                 if not is_saved:
                     _save(trainer, path)
                 if trainer.history or is_own or not path.exists():
-                    model = trainer.model()
+                    model = trainer.calibrated()
                     # None where the weights so far give a loss that is no number
                     if model.card.training["best_validation_loss"] is not None:
                         model.save(path)
@@ -132,7 +132,7 @@ def _save(trainer: Trainer, path: Path) -> None:
     try:
         # The model first: a state that says "finished" promises that the model is in place.
         if trainer.is_finished:
-            trainer.model().save(path)
+            trainer.calibrated().save(path)
         trainer.save_state(state)
     except (InputError, OutputError) as error:
         # the folder was there when the training began

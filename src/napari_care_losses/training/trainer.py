@@ -36,7 +36,8 @@ from napari_care_losses.training.parameters import TrainingParameters, check_pat
 from napari_care_losses.training.patches import PatchSource, draw_batch, draw_validation
 from napari_care_losses.training.progress import Epoch, Preparing, Report, RunProgress, Step
 from napari_care_losses.training.targets.registry import TARGETS
-from napari_care_losses.training.validation_preview import choose_view, make_preview
+from napari_care_losses.training.validation.intervals import with_intervals
+from napari_care_losses.training.validation.preview import choose_view, make_preview
 from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_care_losses.losses.base import Loss
-    from napari_care_losses.training.pairs import Pair
+    from napari_care_losses.training.pairs import Pair, Share
     from napari_care_losses.training.patches import Batch
     from napari_care_losses.training.progress import Preview
-    from napari_care_losses.training.validation_preview import PreviewRegion
+    from napari_care_losses.training.validation.preview import PreviewRegion
 
 MAX_NAMED_PAIRS = 100
 """Most pairs whose names a model's card holds."""
@@ -142,6 +143,7 @@ class Trainer:
         self._progress = RunProgress()
         self._best = copied_weights(self._learner.network)
         self._sources: list[PatchSource] = []
+        self._shares: list[Share] = []
         self._validation: list[Batch] = []
         self._view: PreviewRegion | None = None
         self._drawn: Iterator[tuple[Batch, np.random.Generator]] = iter(())
@@ -233,6 +235,17 @@ class Trainer:
         )
         return Model(card, weights)
 
+    def calibrated(self) -> Model:
+        """Return `model` with intervals that hold the true values of the validation images; none if the device fails.
+
+        The images are restored for that, which takes seconds.
+        """
+        model = self.model()
+        try:
+            return with_intervals(model, self._shares, device=self._device.type)
+        except ComputeError:
+            return model
+
     def preview(self) -> Preview | None:
         """Restore a fixed region of a validation image with the present weights; the training does not change.
 
@@ -293,7 +306,7 @@ class Trainer:
         training: list[PatchSource] = []
         validation: list[PatchSource] = []
         yield Preparing(0, total)
-        shares = split_pairs(self._pairs, parameters.patch_size, self._rng)
+        self._shares = shares = split_pairs(self._pairs, parameters.patch_size, self._rng)
         for done, share in enumerate(shares, 1):
             source = PatchSource(share, parameters, self._rng)
             (validation if share.validates else training).append(source)

@@ -15,7 +15,7 @@ from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.training.pairs import Pair, Share
 from napari_care_losses.training.progress import Epoch, Step
 from napari_care_losses.training.targets.registry import TARGETS
-from napari_care_losses.training.validation_preview import choose_view, make_preview
+from napari_care_losses.training.validation.preview import choose_view, make_preview
 
 
 def share(shape=(300, 400), *, spot=(200, 300), validates=True, region=None):
