@@ -5,6 +5,7 @@
     python tools/train_bundled.py --movies                    # only those for movies, from the lite ones as they are
     python tools/train_bundled.py --pairs FOLDER              # real pairs besides, NAME_low.tif and NAME_high.tif
     python tools/train_bundled.py --cards                     # say anew in the cards what they learned from
+    python tools/train_bundled.py --intervals                 # calibrate the intervals of the Laplace models anew
 
 1. One network of each size learns from everything that is simulated as the paper's microscope sees it, through other
    microscopes and at other exposures, and from the real pairs (mean absolute error).
@@ -15,6 +16,8 @@
 5. Weights of FFT and bandpass before and after 4 are averaged: either alone is behind on some real images.
 6. Those for movies begin as the lite ones and learn from five frames of all nine structures each, as any microscope
    might record them at any time between frames, and as the paper's does.
+7. The intervals of the Laplace models are calibrated on simulated fields that none of them learned from or was chosen
+   by, drawn as those of 4 and 6. Others have none: the width of theirs would be that of the simulated noise.
 
 What is under way lies in ``build/models`` and is resumed.
 """
@@ -43,11 +46,12 @@ from napari_care_losses.simulation.pairs_and_movies import STRUCTURES, ImagingCo
 from napari_care_losses.simulation.varied_pairs import simulate_varied_movie, simulate_varied_pair
 from napari_care_losses.training.checkpoint import state_path
 from napari_care_losses.training.neighbours import Around
-from napari_care_losses.training.pairs import Pair
+from napari_care_losses.training.pairs import Pair, Share
 from napari_care_losses.training.parameters import RECIPES, TrainingParameters
 from napari_care_losses.training.progress import Epoch
 from napari_care_losses.training.to_file import train_to_file
 from napari_care_losses.training.trainer import Trainer
+from napari_care_losses.training.validation.intervals import with_intervals
 
 WORK = Path("build/models")
 
@@ -79,6 +83,11 @@ MOVIE_SEED, MOVIE_FIELDS, PAPER_MOVIES = 900_000, 40, 25
 """Of each structure in step 6: by any microscope, and by the paper's."""
 NEIGHBOURS = 4
 
+UNSEEN = 500
+"""Added to the seeds of the fields of step 7."""
+UNSEEN_FIELDS = {"varied": 15, "paper": 20, "movie": 12, "paper movie": 7}
+"""Of each structure, in the proportions of the steps 4 and 6."""
+
 COMMON = TrainingParameters(budget="steps", amount=9000, steps_per_epoch=1000, **RECIPES["robust"])
 OWN = dataclasses.replace(COMMON, amount=6000, learning_rate=5e-4)
 GENERAL = dataclasses.replace(COMMON, steps_per_epoch=500, learning_rate=3e-4, vary_noise=False)
@@ -106,9 +115,9 @@ def varied_pair(structure: str, index: int) -> Pair:
     return Pair(low, high, f"simulated {structure} {index}")
 
 
-def movie_pair(structure: str, index: int) -> Pair:
+def movie_pair(structure: str, index: int, *, unseen: int = 0) -> Pair:
     """Return the middle frame of a simulated movie, as any microscope or as the paper's might give it."""
-    seed, shape = MOVIE_SEED + 1000 * list(STRUCTURES).index(structure) + index, (VARIED_SIZE, VARIED_SIZE)
+    seed, shape = MOVIE_SEED + 1000 * list(STRUCTURES).index(structure) + index + unseen, (VARIED_SIZE, VARIED_SIZE)
     low: NDArray[Any]
     high: NDArray[Any]
     if index < MOVIE_FIELDS:
@@ -173,6 +182,31 @@ def movie_pairs() -> list[Pair]:
     return [movie_pair(*each) for each in varied + paper]
 
 
+@cache
+def unseen_pairs() -> list[Pair]:
+    """Return the pairs of step 7 for single frames."""
+    numbers = {kind: range(UNSEEN, UNSEEN + count) for kind, count in UNSEEN_FIELDS.items()}
+    varied = [varied_pair(structure, index) for structure in STRUCTURES for index in numbers["varied"]]
+    return varied + [simulated_pair(structure, index) for structure in SEEDS for index in numbers["paper"]]
+
+
+@cache
+def unseen_movie_pairs() -> list[Pair]:
+    """Return the pairs of step 7 for movies."""
+    varied = [(structure, index) for structure in STRUCTURES for index in range(UNSEEN_FIELDS["movie"])]
+    paper = [(structure, MOVIE_FIELDS + index) for structure in SEEDS for index in range(UNSEEN_FIELDS["paper movie"])]
+    return [movie_pair(*each, unseen=UNSEEN) for each in varied + paper]
+
+
+def with_bundled_intervals(model: Model, device: str) -> Model:
+    """Return a model with intervals if it predicts a scale."""
+    if not model.card.architecture.predicts_scale:
+        return model
+    pairs = unseen_movie_pairs() if model.card.architecture.neighbours else unseen_pairs()
+    shares = [Share(pair, (slice(None), slice(None)), True) for pair in pairs]
+    return with_intervals(model, shares, device=device, are_simulated=True, most_images=len(shares))
+
+
 def trained(
     name: str,
     loss: str,
@@ -209,6 +243,7 @@ def train(loss: str, preset: str, folder: Path | None, device: str) -> Path:
     if loss != "laplace":
         model = averaged([model, start])
     path = WORK / f"{loss}-{preset}{SUFFIX}"
+    model = with_bundled_intervals(model, device)
     Model(described(model.card, general_pairs(folder)), model.weights).save(path)
     return path
 
@@ -219,6 +254,7 @@ def train_for_movies(loss: str, device: str) -> Path:
     name = f"{loss}-lite-movie"
     model = trained(f"{name}-further", loss, MOVIES, movie_pairs, device, start)
     path = WORK / f"{name}{SUFFIX}"
+    model = with_bundled_intervals(model, device)
     Model(described(model.card, movie_pairs()), model.weights).save(path)
     return path
 
@@ -245,8 +281,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, metavar="FOLDER", help="real pairs to train on besides")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--cards", action="store_true", help="only say anew what the bundled models learned from")
+    parser.add_argument("--intervals", action="store_true", help="only calibrate the intervals of the bundled models")
     parser.add_argument("--movies", action="store_true", help="only those for movies")
     options = parser.parse_args()
+    if options.intervals:
+        for path in sorted(bundled_folder().glob(f"laplace-*{SUFFIX}")):
+            with_bundled_intervals(load_model(path), options.device).save(path)
+            print(path, flush=True)
+        return
     WORK.mkdir(parents=True, exist_ok=True)
     for preset, loss in itertools.product([] if options.movies else options.preset, options.loss):
         path = bundled_folder() / f"{loss}-{preset}{SUFFIX}"

@@ -80,6 +80,17 @@ BAD = {
     "restore: damaged model": (RESTORE.replace("good", "broken"), "broken.safetensors is no model file"),
     "restore: frames": (RESTORE + " --frames 5:7", "low.tif: Frames 5:7"),
     "restore: no scale": (RESTORE + " --scale-out s.tif", "predicts no scale"),
+    "restore: no intervals": (RESTORE + " --interval-out l.tif u.tif", "This model has no intervals"),
+    "restore: intervals without files": (RESTORE + " --interval 90", "--interval needs --interval-out LOWER UPPER"),
+    "restore: unknown interval": (RESTORE + " --interval-out l.tif u.tif --interval 99", "one of 50, 68, 80, 90, 95"),
+    "restore: missing folder of the intervals": (
+        RESTORE + " --interval-out none/l.tif u.tif",
+        "folder none does not exist",
+    ),
+    "evaluate: intervals without a truth": (
+        "evaluate --restored low.tif --interval low.tif high.tif",
+        "--interval needs --truth",
+    ),
     "restore: onto itself": (RESTORE.replace("out.tif", "low.tif"), "would overwrite its input"),
     "restore: normalization": (RESTORE + " --normalization movie", "invalid choice: 'movie'"),
     "restore: tile size": (RESTORE + " --tile-size -1", "tile_size must lie between"),
@@ -102,7 +113,7 @@ BAD = {
     "restore: files to a file": ("restore good.safetensors in/a.tif in/b.tif --out low.tif", "--out must name one"),
     "restore: scale of a folder": (
         "restore good.safetensors in --out out --scale-out s.tif",
-        "--scale-out names one file",
+        "--scale-out is of a single image",
     ),
     "restore: two files of one name": (
         "restore good.safetensors in a.tif in/a.tif --out out",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.uncertainty import coverage
+from napari_care_losses.evaluation.uncertainty import add_coverage, coverage, interval_coverage
+from napari_care_losses.images.frames import Frames
 
 SHAPE = (256, 256)
 
@@ -71,3 +72,48 @@ def test_images_that_cannot_be_compared_are_refused():
         coverage(restored, scale, truth[1:], aligned=False)
     with pytest.raises(InputError, match="must have contrast"):
         coverage(restored, scale, np.ones(SHAPE))
+
+
+class TestIntervals:
+    def ends(self, factor=2.0, seed=0):
+        restored, scale, truth = restored_with_errors(seed)
+        return restored, restored - factor * scale, restored + factor * scale, truth
+
+    @pytest.mark.parametrize("aligned", [True, False])
+    def test_the_share_between_the_ends_is_told(self, aligned):
+        restored, lower, upper, truth = self.ends()
+        found = interval_coverage(restored, lower, upper, truth, aligned=aligned)
+        slope, intercept = np.polyfit(restored.ravel(), truth.ravel(), 1) if aligned else (1, 0)
+        held = (truth >= slope * lower + intercept) & (truth <= slope * upper + intercept)
+        assert found.coverage == held.mean()
+        assert found.coverage == pytest.approx(1 - np.exp(-2), abs=0.01)
+        assert found.coverage_dark == held[restored <= np.median(restored)].mean()
+        assert found.coverage_bright == held[restored >= np.percentile(restored, 90)].mean()
+        assert found.interval_width == pytest.approx(slope * (upper - lower).mean())
+
+    def test_gain_and_offset_of_the_truth_change_nothing_when_aligned(self):
+        restored, lower, upper, truth = self.ends()
+        plain, inverted = (interval_coverage(restored, lower, upper, each) for each in (truth, 9 - 3 * truth))
+        assert inverted[:3] == pytest.approx(plain[:3])
+        assert inverted.interval_width == pytest.approx(3 * plain.interval_width)
+
+    def test_ends_that_are_swapped_or_of_another_image_are_refused(self):
+        restored, lower, upper, truth = self.ends()
+        with pytest.raises(InputError, match="swap the two"):
+            interval_coverage(restored, upper, lower, truth)
+        with pytest.raises(InputError, match="finite number for each pixel"):
+            interval_coverage(restored, lower[:9], upper, truth)
+        with pytest.raises(InputError, match="finite number for each pixel"):
+            interval_coverage(restored, lower, np.full(SHAPE, np.nan), truth)
+
+    def test_frames_and_their_mean_are_added_to_scores(self):
+        each = [self.ends(seed=seed) for seed in (0, 1)]
+        restored, lower, upper, truth = (Frames(np.stack(images)) for images in zip(*each, strict=True))
+        scores = {"frames": [{"restored": {"psnr": 1.0}}, {"restored": {}}], "mean": {"restored": {}}}
+        add_coverage(scores, restored, (lower, upper), truth)
+        found = [interval_coverage(*one)._asdict() for one in each]
+        assert scores["frames"] == [{"restored": {"psnr": 1.0, **found[0]}}, {"restored": found[1]}]
+        means = {name: np.mean([one[name] for one in found]) for name in found[0]}
+        assert scores["mean"]["restored"] == pytest.approx(means)
+        with pytest.raises(InputError, match="must be 2 frames"):
+            add_coverage(scores, restored, (Frames(lower[0]), upper), truth)

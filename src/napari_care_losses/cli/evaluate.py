@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.cli.common import add_frames, path_option, scored_frames
+from napari_care_losses.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +25,13 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
         help="Score the unrestored stack too, how well it could be restored at best, and how much of each frame "
         "contradicts it.",
     )
+    parser.add_argument(
+        "--interval",
+        type=path_option,
+        nargs=2,
+        metavar=("LOWER", "UPPER"),
+        help="The ends of its intervals, of restore --interval-out: how many true grey levels they hold.",
+    )
     add_frames(parser)
     parser.add_argument("--unaligned", action="store_true", help="Raw scores, without the affine alignment.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
@@ -34,12 +42,15 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from napari_care_losses.evaluation.metrics import METRICS
     from napari_care_losses.evaluation.stack_scores import add_contradictions, add_truth_limit, evaluate, measure
     from napari_care_losses.evaluation.truth_limit import TRUTH_LIMIT_SCORES
+    from napari_care_losses.evaluation.uncertainty import COVERAGE_SCORES, add_coverage
     from napari_care_losses.evaluation.without_truth.contradictions import CONTRADICTION_SCORES
     from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_SCORES
     from napari_care_losses.images.axes import check_distinct, in_axes_of, truth_of
     from napari_care_losses.io.stacks import read_stack
     from napari_care_losses.io.untrusted_files import nan_as_null
 
+    if options.interval is not None and options.truth is None:
+        raise InputError("--interval needs --truth: what intervals hold is told by the true grey levels.")
     restored = read_stack(options.restored)
     whole = restored if options.truth is None else truth_of(read_stack(options.truth), restored)
     given = [("restored", options.restored, restored)]
@@ -47,7 +58,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         given.append(("input", options.input, read_stack(options.input)))
     stacks = {name: scored_frames(in_axes_of(stack, whole), options.frames, path) for name, path, stack in given}
     metrics = SINGLE_IMAGE_SCORES if options.truth is None else METRICS
-    shown: Mapping[str, Score] = {**metrics, **TRUTH_LIMIT_SCORES, **CONTRADICTION_SCORES}
+    shown: Mapping[str, Score] = {**metrics, **TRUTH_LIMIT_SCORES, **CONTRADICTION_SCORES, **COVERAGE_SCORES}
     if options.truth is None:
         scores = measure(stacks)
     else:
@@ -56,6 +67,11 @@ def run_evaluate(options: argparse.Namespace) -> None:
         scores = evaluate(stacks, truth, aligned=not options.unaligned)
         if options.input is not None:
             add_truth_limit(scores, stacks["input"], truth)
+        if options.interval is not None:
+            lower, upper = (
+                scored_frames(in_axes_of(read_stack(path), whole), options.frames, path) for path in options.interval
+            )
+            add_coverage(scores, stacks["restored"], (lower, upper), truth, aligned=not options.unaligned)
     if options.input is not None:
         add_contradictions(scores, stacks["input"], stacks["restored"])
     if options.json:

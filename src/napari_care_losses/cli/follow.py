@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
     from napari_care_losses.following.progress import FollowProgress
 
-_NOT_HERE = ("frames", "only", "region", "channel", "series", "incomplete", "scale_out", "scheduler", "workers")
+_NOT_HERE = (
+    "frames",
+    "only",
+    "region",
+    "channel",
+    "series",
+    "incomplete",
+    "scale_out",
+    "interval_out",
+    "scheduler",
+    "workers",
+)
 
 
 def add_follow_options(parser: argparse.ArgumentParser) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 def add_restore_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    from napari_care_losses.evaluation.intervals import LEVELS, USUAL_LEVEL
     from napari_care_losses.io.ome_zarr_reader import VERSIONS
     from napari_care_losses.io.stacks import NEW_SUFFIXES
 
@@ -74,6 +75,21 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
         "(or planes, channels) that are not whole are left out, and said. Without it they are refused.",
     )
     parser.add_argument("--scale-out", type=path_option, help="Also write the Laplace scale to this file.")
+    parser.add_argument(
+        "--interval-out",
+        type=path_option,
+        nargs=2,
+        metavar=("LOWER", "UPPER"),
+        help="Also write the lower and upper ends of intervals that hold the true grey level, for models that were "
+        "calibrated on their validation images (all trained on clean images).",
+    )
+    parser.add_argument(
+        "--interval",
+        type=_percent,
+        metavar="PERCENT",
+        help=f"How many of the true grey levels they hold: {', '.join(f'{100 * each:g}' for each in LEVELS)} "
+        f"({100 * USUAL_LEVEL:g}).",
+    )
     parser.add_argument("--dtype", choices=("float32", "uint16", "uint8"), default="float32", help="Pixel type.")
     parser.add_argument(
         "--format", choices=tuple(NEW_SUFFIXES), help="Of the files in the folder (default: that of each input)."
@@ -99,7 +115,10 @@ def run_restore(options: argparse.Namespace) -> None:
     from napari_care_losses.io.ome_zarr_plates import is_plate
     from napari_care_losses.io.remote.address import check_local
 
-    check_local(options.out)
+    for out in (options.out, *(options.interval_out or ())):
+        check_local(out)
+    if options.interval is not None and options.interval_out is None:
+        raise InputError("--interval needs --interval-out LOWER UPPER, the two files to make.")
     if follows(options):
         run_follow(options)
         return
@@ -114,6 +133,15 @@ def run_restore(options: argparse.Namespace) -> None:
         _restore_plate(options)
     else:
         _restore_file(options)
+
+
+def _percent(text: str) -> float:
+    from napari_care_losses.evaluation.intervals import LEVELS
+
+    known = {f"{100 * each:g}": each for each in LEVELS}
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(known)}, found {text!r}")
+    return known[text]
 
 
 def _series(text: str) -> str:
@@ -187,12 +215,14 @@ def _run_options(options: argparse.Namespace, cluster: Client | None) -> RunOpti
 
 
 def _restore_file(options: argparse.Namespace) -> None:
+    from napari_care_losses.evaluation.intervals import USUAL_LEVEL
     from napari_care_losses.images.selection import Selection, chosen_stack, numbered
     from napari_care_losses.io.stacks import is_ome_zarr_name, read_stack
     from napari_care_losses.io.whole_files import check_folder
     from napari_care_losses.models.library import find_model
 
-    check_folder(options.out)
+    for out in (options.out, *(options.interval_out or ())):
+        check_folder(out)
     if options.format is not None and (options.format == "ome-zarr") != is_ome_zarr_name(options.out):
         raise InputError(f"--format {options.format} does not fit --out {options.out}: leave it out, or rename --out.")
     path = find_model(options.model)
@@ -201,9 +231,13 @@ def _restore_file(options: argparse.Namespace) -> None:
     frames = selected(whole, options.frames, source, options.channel)
     selection = Selection(None if options.only is None else numbered(frames, options.only), options.region)
     from napari_care_losses.models.model import load_model
+    from napari_care_losses.restoration.parameters import IntervalFiles
     from napari_care_losses.restoration.restore_stack import RestorationParameters
     from napari_care_losses.restoration.to_file import restore_to_file
 
+    intervals = None
+    if options.interval_out is not None:
+        intervals = IntervalFiles(options.interval or USUAL_LEVEL, *options.interval_out)
     parameters = RestorationParameters(**given_parameters(options, RestorationParameters))
     with _cluster(options) as cluster:
         work = restore_to_file(
@@ -216,6 +250,7 @@ def _restore_file(options: argparse.Namespace) -> None:
             scale_out=options.scale_out,
             selection=selection,
             channel=options.channel,
+            intervals=intervals,
         )
         try:
             clipped, last = run_with_bar(work, "tile" if cluster is None else "frame")
@@ -230,14 +265,19 @@ def _restore_file(options: argparse.Namespace) -> None:
     print(f"{options.out}: {len(made)} frames of {made.frame_shape[0]} x {made.frame_shape[1]} px")
 
 
+def _check_single(options: argparse.Namespace, what: str) -> None:
+    for name, given in (("--scale-out", options.scale_out), ("--interval-out", options.interval_out)):
+        if given is not None:
+            raise InputError(f"{name} is of a single image: restore the {what} one by one where you need it.")
+
+
 def _restore_plate(options: argparse.Namespace) -> None:
     from napari_care_losses.io.ome_zarr_reader import group_metadata
     from napari_care_losses.models.library import find_model
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.plates import restore_plate
 
-    if options.scale_out is not None:
-        raise InputError("--scale-out names one file: restore the fields one by one where you need it.")
+    _check_single(options, "fields")
     if options.format == "tiff":
         raise InputError(
             "A plate is restored into OME-Zarr: leave out --format, or restore its fields by --series all."
@@ -273,8 +313,7 @@ def _restore_files(options: argparse.Namespace) -> None:
     from napari_care_losses.models.library import find_model
     from napari_care_losses.restoration.folders import restore_files
 
-    if options.scale_out is not None:
-        raise InputError("--scale-out names one file: restore the files one by one where you need it.")
+    _check_single(options, "files")
     model_path = find_model(options.model)
     paths = _files(options.input)
     _make_folder(options.out)

@@ -108,9 +108,7 @@ class Intervals:
         InputError
             If the level was not calibrated, or there is no scale where it is used.
         """
-        if level not in self.levels:
-            known = ", ".join(f"{100 * each:g}" for each in self.levels)
-            raise InputError(f"The model's intervals hold {known} % of the true values, not {100 * level:g} %.")
+        self.check(level)
         factors = self.factors[self.levels.index(level)]
         values = np.asarray(restored)
         widths: NDArray[np.floating[Any]] = np.interp(values, self.brightness, factors).astype(values.dtype)
@@ -119,6 +117,12 @@ class Intervals:
                 raise InputError("These intervals are made of the Laplace scale, which is missing.")
             widths = widths * np.asarray(scale)
         return widths
+
+    def check(self, level: float) -> None:
+        """Raise `InputError` if a level was not calibrated."""
+        if level not in self.levels:
+            known = ", ".join(f"{100 * each:g}" for each in self.levels)
+            raise InputError(f"The model's intervals hold {known} % of the true values, not {100 * level:g} %.")
 
     def describe(self) -> str:
         """Return in a sentence what they were calibrated on, and how far the share varies from image to image."""

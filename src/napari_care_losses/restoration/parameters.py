@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.parameters import Parameters, parameter
 from napari_care_losses.restoration.engines import choose as engines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from distributed import Client
 
     from napari_care_losses.images.normalization import Normalization
@@ -190,6 +192,18 @@ def current_names(values: dict[str, Any]) -> dict[str, Any]:
         return values
     named = {name: value for name, value in values.items() if name != "half_resolution"}
     return {**named, "correlated_noise": "half" if values["half_resolution"] else "ignore"}
+
+
+class IntervalFiles(NamedTuple):
+    """Intervals to write: the share of the true grey levels that they hold, and the files of their ends."""
+
+    level: float
+    lower: Path
+    upper: Path
+
+    def absolute(self) -> IntervalFiles:
+        """Return them with whole paths."""
+        return IntervalFiles(self.level, self.lower.absolute(), self.upper.absolute())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_care_losses.images.frames import Frames
+    from napari_care_losses.restoration.parameters import IntervalFiles
 
 
 NO_FILE = "INPUT.tif"
@@ -71,6 +72,7 @@ class RestorationRecord(Record):
     """What was restored of these, as part of all of them."""
     incomplete: bool = False
     scale_out: Path | None = None
+    intervals: IntervalFiles | None = None
 
     def words(self) -> list[str]:
         """Return the words of the command ``restore``."""
@@ -83,11 +85,18 @@ class RestorationRecord(Record):
             *option("region", None if region is None else range_words([region[:2], region[2:]])),
             *option("incomplete", self.incomplete),
             *option("scale-out", None if self.scale_out is None else path_word(self.scale_out)),
+            *self._interval_words(),
             *option("dtype", None if self.run.dtype == RunOptions.dtype else self.run.dtype),
             *option("ome-zarr", self.run.zarr_version),
             *option("device", None if self.run.device == RunOptions.device else self.run.device),
             *option_words(self.parameters),
         ]
+
+    def _interval_words(self) -> list[str]:
+        if self.intervals is None:
+            return []
+        level, lower, upper = self.intervals
+        return ["--interval-out", path_word(lower), path_word(upper), *option("interval", f"{100 * level:g}")]
 
     def python(self) -> str:
         """Return the same as Python."""
@@ -110,6 +119,8 @@ class RestorationRecord(Record):
             arguments["selection"] = Code(selection_as_python(self.selection))
         if self.scale_out is not None:
             arguments["scale_out"] = self.scale_out
+        if self.intervals is not None:
+            arguments["intervals"] = Code(python_call("IntervalFiles", self.intervals._asdict()))
         positional = ["frames", "model", "out", "parameters"]
         if other:
             positional.append(python_call("RunOptions", other))
@@ -127,7 +138,8 @@ class RestorationRecord(Record):
 
     def _parameter_names(self) -> str:
         is_plain = (self.run.dtype, self.run.zarr_version, self.run.device) == ("float32", None, "auto")
-        return "RestorationParameters" + ("" if is_plain else ", RunOptions")
+        names = [*(["IntervalFiles"] if self.intervals else []), "RestorationParameters"]
+        return ", ".join([*names, *([] if is_plain else ["RunOptions"])])
 
 
 def opening_imports(channel: int | None, selection: Selection = EVERYTHING) -> list[str]:

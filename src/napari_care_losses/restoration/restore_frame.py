@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_care_losses.evaluation.intervals import Intervals
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.normalization import Range
     from napari_care_losses.models.model import Model, ModelCard
@@ -60,6 +61,48 @@ class RestoredFrame:
     scale: NDArray[np.float32] | None
     """Laplace scale of every pixel: half the true values lie within 0.69 of it; None for models without one."""
     remarks: Remarks
+    grey_levels: Range
+    """The levels that were 0 and 1 for the network."""
+    unchanged: NDArray[np.bool_] | None = None
+    """Pixels that stayed as they were; None where none did."""
+
+    def bounds(self, card: ModelCard, level: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return lower and upper ends of intervals that hold this share of the true grey levels, in the input's units.
+
+        Pixels that stayed as they were have no width. Raises `InputError` if the card of the model that restored the
+        frame has no intervals, or none of this level.
+        """
+        intervals = calibrated(card)
+        width = np.float32(self.grey_levels.width)
+        scale = None if self.scale is None else self.scale / width
+        half = (intervals.half_width(level, self.grey_levels.apply(self.image), scale) * width).astype(np.float32)
+        if self.unchanged is not None:
+            half[self.unchanged] = 0
+        return self.image - half, self.image + half
+
+
+class Beside(NamedTuple):
+    """What is asked for beside a restored frame."""
+
+    scale: bool = False
+    """The Laplace scale."""
+    level: float | None = None
+    """Lower and upper ends of the intervals that hold this share of the true grey levels; None for none."""
+
+    def images(self, frame: RestoredFrame, card: ModelCard) -> list[NDArray[np.float32]]:
+        """Return the images of a frame: the scale before the lower ends, and the upper ends after them."""
+        scale = [frame.scale] if self.scale and frame.scale is not None else []
+        return scale if self.level is None else [*scale, *frame.bounds(card, self.level)]
+
+
+def calibrated(card: ModelCard) -> Intervals:
+    """Return the intervals of a model; raise `InputError` if it has none."""
+    if card.intervals is None:
+        raise InputError(
+            "This model has no intervals. They come from the validation images of a training on clean images; of the "
+            "bundled models, those trained with the Laplace loss have them."
+        )
+    return card.intervals
 
 
 class Input(NamedTuple):
@@ -190,7 +233,9 @@ class FrameRestorer:
         Raises `ComputeError` if the device fails.
         """
         source, kept = given.source[self._region.slices], self._region.within(self._computed).slices
+        unchanged = None
         if given.is_blank:
+            unchanged = np.ones(source.shape, np.bool_)
             image = source.astype(np.float32)
             scale = np.zeros_like(image) if self._card.architecture.predicts_scale else None
         else:
@@ -202,11 +247,11 @@ class FrameRestorer:
                 scale = scale[kept]
                 scale *= given.grey_levels.width
         if given.outside is not None:
-            outside = given.outside[self._region.slices]
+            unchanged = outside = given.outside[self._region.slices]
             image[outside] = source[outside]
             if scale is not None:
                 scale[outside] = np.where(np.isfinite(image[outside]), 0, np.nan)
-        return RestoredFrame(given.frame_index, image, scale, given.remarks)
+        return RestoredFrame(given.frame_index, image, scale, given.remarks, given.grey_levels, unchanged)
 
     def left(self, filled: int, frames: int) -> int:
         """Return the number of tiles left in `frames` frames, of which the first has `filled` finished ones."""

@@ -21,8 +21,9 @@ from napari_care_losses.models.library import model_word
 from napari_care_losses.restoration.cluster.scheduler import restore_on_cluster
 from napari_care_losses.restoration.correlated_noise import choose_treatment
 from napari_care_losses.restoration.neighbours import choose_neighbours
-from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
+from napari_care_losses.restoration.parameters import IntervalFiles, RestorationParameters, RunOptions
 from napari_care_losses.restoration.record import NO_FILE, RestorationRecord, ranges_of
+from napari_care_losses.restoration.restore_frame import Beside, calibrated
 from napari_care_losses.restoration.restore_stack import Progress, restore_frames
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.io.stack_writer import StackWriter
-    from napari_care_losses.models.model import Model
+    from napari_care_losses.models.model import Model, ModelCard
     from napari_care_losses.restoration.restore_frame import RestoredFrame
 
 
@@ -45,6 +46,7 @@ def restore_to_file(
     scale_out: Path | None = None,
     selection: Selection = EVERYTHING,
     channel: int | None = None,
+    intervals: IntervalFiles | None = None,
 ) -> Generator[Progress, None, int]:
     """Restore a stack into a TIFF file or an OME-Zarr image, frame by frame.
 
@@ -70,6 +72,8 @@ def restore_to_file(
         What of the stack is restored; ranges, noise and neighbouring frames are those of the whole stack.
     channel : int, optional
         Which channel of the source the frames are, where they are one: it is named in how the result was made.
+    intervals : IntervalFiles, optional
+        Two more files, for the ends of the intervals that the model's card has.
 
     Yields
     ------
@@ -91,13 +95,14 @@ def restore_to_file(
     given, run = parameters or RestorationParameters(), run or RunOptions()
     # the range by its own name, as jobs of earlier versions have it
     parameters = given.resolved(model.card.normalization)
-    outputs = [out] if scale_out is None else [out, scale_out]
-    _check_outputs(outputs, model, source, run)
+    beside = Beside(scale=scale_out is not None, level=None if intervals is None else intervals.level)
+    outputs = [out, *([] if scale_out is None else [scale_out]), *([] if intervals is None else intervals[1:])]
+    _check_outputs(outputs, beside, model, source, run)
     check_cast(frames, run.dtype)
     if selection != EVERYTHING and run.cluster is not None:
         raise InputError("A cluster restores whole stacks: leave out what chooses a part, or restore without it.")
     chosen = chosen_stack(frames, selection)
-    record = _record(model, out, given, run, frames, source, scale_out, selection, channel)
+    record = _record(model, out, given, run, frames, source, scale_out, selection, channel, intervals)
     like = replace(chosen, metadata=replace(chosen.metadata, provenance=record.texts()))
     places = {index: place for place, index in enumerate(selection.frames or range(len(frames)))}
     order = choose_neighbours(frames, model.card).order(frames)
@@ -113,6 +118,8 @@ def restore_to_file(
         job["ome_zarr"] = zarr_version
     if selection != EVERYTHING:
         job["selection"] = [selection.frames, selection.region]
+    if intervals is not None:
+        job["intervals"] = {"level": intervals.level, **calibrated(model.card).to_dict()}
     stacks: list[StackWriter] = []
     with ExitStack() as cleanup:
         for path in outputs:
@@ -122,7 +129,7 @@ def restore_to_file(
                 clear_remains(path)
             return 0
         try:
-            for path, dtype in zip(outputs, (run.dtype, "float32"), strict=False):
+            for path, dtype in zip(outputs, (run.dtype, *["float32"] * 3), strict=False):
                 writer = writer_for(path)
                 stacks.append(writer(path, like, dtype=dtype, job=job, resume=run.resume, zarr_version=zarr_version))
                 cleanup.callback(stacks[-1].suspend)
@@ -138,11 +145,11 @@ def restore_to_file(
                     device=run.device,
                     treatment=treatment,
                 )
-                clipped = yield from _write_behind(work, stacks, run.dtype, places)
+                clipped = yield from _write_behind(work, stacks, run.dtype, places, beside, model.card)
             else:
                 assert source is not None
                 clipped = yield from restore_on_cluster(
-                    frames, model, stacks, parameters, run, treatment, source=source, indices=missing
+                    frames, model, stacks, parameters, run, treatment, beside, source=source, indices=missing
                 )
             for stack in stacks:
                 stack.close()
@@ -165,6 +172,7 @@ def _record(
     scale_out: Path | None,
     selection: Selection,
     channel: int | None,
+    intervals: IntervalFiles | None,
 ) -> RestorationRecord:
     """Return how the result is made, with whole paths."""
     return RestorationRecord(
@@ -178,10 +186,11 @@ def _record(
         selection=selection,
         incomplete=bool(frames.note),
         scale_out=None if scale_out is None else scale_out.absolute(),
+        intervals=None if intervals is None else intervals.absolute(),
     )
 
 
-def _check_outputs(outputs: Sequence[Path], model: Model, source: Path | None, run: RunOptions) -> None:
+def _check_outputs(outputs: Sequence[Path], beside: Beside, model: Model, source: Path | None, run: RunOptions) -> None:
     file = None if source is None else container_of(source)
     parts = files_of_set(file) if file is not None and file.is_file() else set()
     for path in outputs:
@@ -190,16 +199,23 @@ def _check_outputs(outputs: Sequence[Path], model: Model, source: Path | None, r
             raise InputError(f"The result would overwrite its input {source}: choose another file.")
         if path.exists() and any(is_same(path, part) for part in parts):
             raise InputError(f"The result would overwrite {path.name}, a file of its input {source}: choose another.")
-    if len(outputs) > 1 and not model.card.architecture.predicts_scale:
+    if beside.scale and not model.card.architecture.predicts_scale:
         raise InputError(f"A model trained with the {model.card.loss} loss predicts no scale: leave it out.")
+    if beside.level is not None:
+        calibrated(model.card).check(beside.level)
     if len({same_file(str(path.resolve())) for path in outputs}) < len(outputs):
-        raise InputError("The restored stack and its scale need two different files.")
+        raise InputError("The restored stack and what is written beside it need different files.")
     if run.cluster is not None and (source is None or not all(is_ome_zarr_name(path) for path in outputs)):
         raise InputError("Several machines write side by side into OME-Zarr only: name the result *.ome.zarr.")
 
 
 def _write_behind(
-    work: Generator[Progress, None, None], stacks: list[StackWriter], dtype: str, places: Mapping[int, int]
+    work: Generator[Progress, None, None],
+    stacks: list[StackWriter],
+    dtype: str,
+    places: Mapping[int, int],
+    beside: Beside,
+    card: ModelCard,
 ) -> Generator[Progress, None, int]:
     """Write every frame in a background thread while the next one is restored; return the number of pixels clipped.
 
@@ -209,8 +225,8 @@ def _write_behind(
     def write(frame: RestoredFrame) -> int:
         pixels, outside = cast_pixels(frame.image, dtype)
         stacks[0].write(places[frame.index], pixels)
-        if frame.scale is not None and len(stacks) > 1:
-            stacks[1].write(places[frame.index], frame.scale)
+        for stack, image in zip(stacks[1:], beside.images(frame, card), strict=True):
+            stack.write(places[frame.index], image)
         return outside
 
     clipped = 0

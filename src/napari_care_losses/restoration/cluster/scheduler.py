@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_care_losses.restoration.cluster.worker import Done
     from napari_care_losses.restoration.engines.treatment import Treatment
     from napari_care_losses.restoration.parameters import RestorationParameters, RunOptions
+    from napari_care_losses.restoration.restore_frame import Beside
 
 PATIENCE = 120.0
 """Seconds without any worker after which a local cluster has failed; workers of others may join hours later."""
@@ -99,11 +100,12 @@ def restore_on_cluster(
     parameters: RestorationParameters,
     run: RunOptions,
     treatment: Treatment,
+    beside: Beside,
     *,
     source: Path,
     indices: Sequence[int],
 ) -> Generator[Progress, None, int]:
-    """Restore the frames `indices` of a stack, in that order, into OME-Zarr images: the restored one, and the scale's.
+    """Restore the frames `indices` of a stack, in that order, into OME-Zarr images: the restored one, and those beside.
 
     The other arguments are as in `napari_care_losses.restoration.to_file.restore_to_file`; `run` has a cluster. Yields
     frames done and frames in all at least twice a second, can be closed at any step, and returns the number of pixels
@@ -127,7 +129,16 @@ def restore_on_cluster(
         return 0
     outputs = [stack.partial.resolve() for stack in stacks]
     job = ClusterJob(
-        source.resolve(), frames.layout(), model, parameters, treatment, sampling.result, outputs, run.dtype, run.device
+        source.resolve(),
+        frames.layout(),
+        model,
+        parameters,
+        treatment,
+        sampling.result,
+        outputs,
+        run.dtype,
+        run.device,
+        beside,
     )
     name = f"restore-{uuid.uuid4().hex[:12]}"
     is_local = client.cluster is not None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
     from napari_care_losses.restoration.remarks import Remarks
+    from napari_care_losses.restoration.restore_frame import Beside
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ class ClusterJob:
     treatment: Treatment
     ranges: Ranges
     outputs: list[Path]
-    """The OME-Zarr images being written: restored, and optionally the Laplace scale."""
+    """The OME-Zarr images being written: restored, and what is asked for beside."""
     dtype: str
     device: str
+    beside: Beside
 
 
 class Done(NamedTuple):
@@ -100,8 +102,8 @@ class RestoringPlugin(WorkerPlugin):  # type: ignore[misc]
             frame = finish(restorer.restored(given))
         pixels, clipped = cast_pixels(frame.image, job.dtype)
         self._writers[0].write(index, pixels)
-        if frame.scale is not None and len(self._writers) > 1:
-            self._writers[1].write(index, frame.scale)
+        for writer, image in zip(self._writers[1:], job.beside.images(frame, job.model.card), strict=True):
+            writer.write(index, image)
         return Done(clipped, restorer.note, frame.remarks)
 
     def _open(self) -> None:
