@@ -161,7 +161,7 @@ def _show_preview(viewer: napari.Viewer, restore: RestoreWidget, out: Path) -> N
 def _show_restoring(viewer: napari.Viewer, restore: RestoreWidget, truth: Image, out: Path) -> None:
     _camera(viewer).zoom /= 2
     restore.model.choose("laplace-lite")
-    restore.uncertainty.value = True
+    restore.more_layers.uncertainty.value = True
     restore.scores.truth.value = truth
     restore.run_bar.start_button.click()
     _wait(lambda: not restore.is_running and not restore.scores.is_busy, 120)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.evaluation.metrics import MAIN_METRICS, METRICS, ScaledTruth, grey_levels, scale_truth
 from napari_care_losses.evaluation.truth_limit import truth_limit
-from napari_care_losses.evaluation.uncertainty import coverage
+from napari_care_losses.evaluation.uncertainty import coverage, interval_coverage
 from napari_care_losses.evaluation.without_truth.contradictions import find_contradictions
 from napari_care_losses.evaluation.without_truth.residual import region_means, structure_left
 from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAGE_METRICS, SMALLEST
@@ -18,14 +20,14 @@ from napari_care_losses.evaluation.without_truth.single_image import SINGLE_IMAG
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from napari_care_losses.evaluation.uncertainty import Coverage
     from napari_care_losses.images.frames import Frames
 
 INPUT, RESTORED = "input", "restored"
-LEVELS, COVERAGE, STRUCTURE, MEANS, CONTRADICTIONS = "levels", "coverage", "structure", "means", "contradictions"
-LIMIT = "limit"
+LEVELS, COVERAGE, INTERVAL, LIMIT = "levels", "coverage", "interval", "limit"
+STRUCTURE, MEANS, CONTRADICTIONS = "structure", "means", "contradictions"
 """Kinds of values beside the entries of `METRICS` and `SINGLE_IMAGE_METRICS`."""
 
 
@@ -60,6 +62,8 @@ class Comparison:
     truth: ScoredStack | None = None
     uncertainty: ScoredStack | None = None
     """The Laplace scale of every restored pixel."""
+    ends: tuple[ScoredStack, ScoredStack] | None = None
+    """Lower and upper ends of the interval of every restored pixel."""
     aligned: bool = True
     metrics: tuple[str, ...] = MAIN_METRICS
     """Which entries of `METRICS` are computed."""
@@ -130,6 +134,8 @@ class _Images:
         if key.kind == COVERAGE:
             scale, truth = self._image(self._comparison.uncertainty), self._image(self._comparison.truth)
             return coverage(image, scale, truth, aligned=key.aligned)
+        if key.kind == INTERVAL:
+            return self._interval(image, aligned=key.aligned)
         if key.kind == CONTRADICTIONS:
             return _contradicted(self._image(self._comparison.input), image)
         if key.kind == LIMIT:
@@ -137,6 +143,14 @@ class _Images:
         if key.kind == STRUCTURE:
             return structure_left(self._image(self._comparison.input), image)
         return region_means(image)
+
+    def _interval(self, image: NDArray[Any], *, aligned: bool) -> Coverage | None:
+        assert self._comparison.ends is not None
+        lower, upper = (self._image(end) for end in self._comparison.ends)
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+            # the frame was restored before intervals were asked for
+            return None
+        return interval_coverage(image, lower, upper, self._image(self._comparison.truth), aligned=aligned)
 
     @cached_property
     def _truth(self) -> ScaledTruth:

@@ -16,6 +16,7 @@ from napari_care_losses.evaluation.frame_scores import (
     CONTRADICTIONS,
     COVERAGE,
     INPUT,
+    INTERVAL,
     LEVELS,
     LIMIT,
     MEANS,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.evaluation.truth_limit import TruthLimit
+    from napari_care_losses.evaluation.uncertainty import Coverage
 
 FEWEST_FOR_FLICKER = 3
 """Consecutive frames needed to distinguish flicker from a trend."""
@@ -51,6 +53,7 @@ class FrameScores:
     levels: GreyLevels | None = None
     coverage: dict[float, float] = field(default_factory=dict)
     limit: TruthLimit | None = None
+    interval: Coverage | None = None
     structure_left: float | None = None
     contradictions: Contradicted | None = None
     problem: str = ""
@@ -78,7 +81,8 @@ class ScoresOverTime:
     def renew(self, index: int) -> None:
         """Record that a frame has been restored, for the first time or again."""
         comparison = self.comparison
-        for stack in (comparison.restored, comparison.uncertainty) if comparison is not None else ():
+        stacks = () if comparison is None else (comparison.restored, comparison.uncertainty, *(comparison.ends or ()))
+        for stack in stacks:
             if stack is not None:
                 stack.renew(index)
         self.done.add(index)
@@ -129,6 +133,8 @@ class ScoresOverTime:
                 result.coverage = value
             elif key.kind == LIMIT:
                 result.limit = value
+            elif key.kind == INTERVAL:
+                result.interval = value
             elif key.kind == STRUCTURE:
                 result.structure_left = value
             elif key.kind == CONTRADICTIONS:
@@ -173,7 +179,7 @@ class ScoresOverTime:
         if comparison.truth is not None:
             kinds = [(name, INPUT) for name in comparison.metrics]
             if is_there:
-                kinds += [*((name, RESTORED) for name in comparison.metrics), (LEVELS, RESTORED), (COVERAGE, RESTORED)]
+                kinds += [(name, RESTORED) for name in (*comparison.metrics, LEVELS, COVERAGE, INTERVAL)]
                 kinds.append((LIMIT, INPUT))
         else:
             single = [(name, row) for name in SINGLE_IMAGE_METRICS for row in (INPUT, RESTORED)]
@@ -188,16 +194,18 @@ class ScoresOverTime:
         if comparison is None:
             return None
         stacks = [comparison.stack(row)]
-        if kind in METRICS or kind in (LEVELS, COVERAGE, LIMIT):
+        if kind in METRICS or kind in (LEVELS, COVERAGE, INTERVAL, LIMIT):
             stacks.append(comparison.truth)
         if kind == COVERAGE:
             stacks.append(comparison.uncertainty)
+        if kind == INTERVAL:
+            stacks += comparison.ends or (None,)
         if kind in (STRUCTURE, CONTRADICTIONS):
             stacks.append(comparison.input)
         states = tuple(stack.state(index) for stack in stacks if stack is not None)
         if len(states) < len(stacks) or (row == RESTORED and index not in self.done):
             return None
-        return Key(kind, row, index, states, comparison.aligned and (kind in METRICS or kind == COVERAGE))
+        return Key(kind, row, index, states, comparison.aligned and (kind in METRICS or kind in (COVERAGE, INTERVAL)))
 
 
 def _longest_run(is_known: Sequence[bool]) -> range:

@@ -143,8 +143,12 @@ def interval_coverage(
     ends = np.sort([slope * low.astype(np.float64) + intercept, slope * high.astype(np.float64) + intercept], axis=0)
     is_held = (target >= ends[0]) & (target <= ends[1])
     dark, bright = np.percentile(mean, [_DARK, _BRIGHT])
-    shares = (is_held, is_held[mean <= dark], is_held[mean >= bright])
-    return Coverage(*(float(each.mean()) for each in shares), float((ends[1] - ends[0]).mean()))
+    return Coverage(
+        coverage=float(is_held.mean()),
+        coverage_dark=float(is_held[mean <= dark].mean()),
+        coverage_bright=float(is_held[mean >= bright].mean()),
+        interval_width=float((ends[1] - ends[0]).mean()),
+    )
 
 
 def add_coverage(

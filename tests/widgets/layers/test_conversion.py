@@ -211,7 +211,7 @@ def test_a_restored_layer_lies_exactly_on_its_input(stack: NDArray[np.uint16], a
     (entry,) = list_models()
     viewer = ViewerModel()
     source = viewer.add_layer(make_source(stack))
-    plan = make_plan(viewer, source, entry, RestorationParameters(), with_uncertainty=True)
+    plan = make_plan(viewer, source, entry, RestorationParameters(), beside=[UNCERTAINTY])
     plan.order.shown = 1
     filled = next(restore_into_stacks(plan))
     show_stacks(viewer, plan, filled)
@@ -254,7 +254,7 @@ def test_restoring_again_replaces_the_layer(stack: NDArray[np.uint16], add_model
     for entry, value in ((one, 1), (one, 2), (two, 3)):
         made = PartialStack(np.full(stack.shape, value, np.float32))
         made.fill(0, made.array[0])
-        plan = make_plan(viewer, source, entry, RestorationParameters(), with_uncertainty=False)
+        plan = make_plan(viewer, source, entry, RestorationParameters())
         show_stacks(viewer, plan, Filled(1, 3, 0, {RESTORED: made}, {RESTORED: (0.0, 1.0)}))
     assert len(viewer.layers) == 3
     assert find_result(viewer, source, one).data[0, 0, 0] == 2

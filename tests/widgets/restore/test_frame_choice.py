@@ -137,7 +137,7 @@ def test_an_uncertainty_asked_for_later_leaves_the_frames_there(viewer, open_wid
     choose(widget, NUMBERED, "0:3")
     press_restore(widget, qtbot)
     choose(widget, NUMBERED, "2:5")
-    widget.uncertainty.value = True
+    widget.more_layers.uncertainty.value = True
     press_restore(widget, qtbot)
     assert frames_done(result_of(viewer, source)) == {0, 1, 2, 3, 4}
     assert frames_done(result_of(viewer, source, UNCERTAINTY)) == {2, 3, 4}

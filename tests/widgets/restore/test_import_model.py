@@ -54,7 +54,7 @@ def test_a_folder_of_csbdeep_is_imported_and_chosen(viewer, open_widget, add_mod
     assert (entry.name, entry.card.structure) == ("probabilistic", "dendra")
     assert "Imported from CSBDeep." in widget.model.about.text()
     assert panel.run_bar.status.text() == "probabilistic is in the library."
-    assert widget.uncertainty.enabled
+    assert widget.more_layers.uncertainty.enabled
     assert (panel.source.value, panel.name.value) == (None, "")
     load_model(entry.path)
 

@@ -210,11 +210,11 @@ def test_the_uncertainty_is_offered_by_models_that_have_one(viewer, open_widget,
     add_model("b-mae", loss="mae")
     source = viewer.add_image(stack)
     widget = open_widget()
-    assert widget.uncertainty.enabled
+    assert widget.more_layers.uncertainty.enabled
     widget.model.choose("b-mae")
-    assert not widget.uncertainty.enabled
+    assert not widget.more_layers.uncertainty.enabled
     widget.model.choose("a-laplace")
-    widget.uncertainty.value = True
+    widget.more_layers.uncertainty.value = True
     press_restore(widget, qtbot)
     assert (np.asarray(find_result(viewer, source, entry("a-laplace"), UNCERTAINTY).data) > 0).all()
 

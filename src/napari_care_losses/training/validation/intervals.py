@@ -88,13 +88,27 @@ def with_intervals(
     chosen = evenly_spaced([share for share in shares if share.validates], most_images)
     rng = np.random.default_rng(0)
     pixels = MOST_PIXELS // max(1, len(chosen))
-    samples = [_pixels(model, share, pixels, rng, device) for share in chosen]
+    samples = [validation_pixels(model, share, rng, most=pixels, device=device) for share in chosen]
     found: Intervals | None = calibrate_intervals(samples, are_simulated=are_simulated) if samples else None
     return replace(model, card=replace(model.card, intervals=found))
 
 
-def _pixels(model: Model, share: Share, most: int, rng: np.random.Generator, device: str) -> ValidationPixels:
-    """Restore a window of an image, and return some of its pixels."""
+def validation_pixels(
+    model: Model, share: Share, rng: np.random.Generator, *, most: int = MOST_PIXELS, device: str = "auto"
+) -> ValidationPixels:
+    """Restore a window of an image, of so many pixels at most, and return some of its pixels, chosen at random.
+
+    Examples
+    --------
+    >>> from napari_care_losses.models.library import find_model
+    >>> from napari_care_losses.models.model import load_model
+    >>> from napari_care_losses.simulation.varied_pairs import simulate_varied_pair
+    >>> from napari_care_losses.training.pairs import Pair, Share
+    >>> share = Share(Pair(*simulate_varied_pair("actin", (96, 96), seed=1), "field"), (slice(None), slice(None)), True)
+    >>> pixels = validation_pixels(load_model(find_model("fft-lite")), share, np.random.default_rng(0), device="cpu")
+    >>> pixels.restored.shape, pixels.truth.shape, pixels.scale
+    ((9216,), (9216,), None)
+    """
     pair, card = share.pair, model.card
     window = _window(share, most, rng)
     around = () if pair.around is None else pair.around.low

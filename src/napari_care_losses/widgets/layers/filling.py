@@ -31,7 +31,9 @@ from napari_care_losses.widgets.layers.restored_layers import (
     differences,
     find_made,
     follow_placement,
+    interval_kinds,
     job_of,
+    level_of,
     placement_on,
     results_of,
 )
@@ -40,10 +42,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from napari.components import ViewerModel
+    from numpy.typing import NDArray
 
     from napari_care_losses.models.library import LibraryEntry
+    from napari_care_losses.models.model import ModelCard
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.record import RestorationRecord
+    from napari_care_losses.restoration.restore_frame import RestoredFrame
 
 
 class Filled(NamedTuple):
@@ -56,7 +61,7 @@ class Filled(NamedTuple):
     frame_index : int, or None
         The frame completed by this step.
     stacks : dict of str to PartialStack
-        Restored stack, and its Laplace scale if asked for, by kind.
+        Restored stack, and those beside it, by kind.
     limits : dict of str to tuple of float
         Contrast limits of every stack, from the completed frame.
     note : str
@@ -89,7 +94,7 @@ class Plan:
     parameters : RestorationParameters
         How to restore them.
     kinds : list of str
-        `RESTORED`, and `UNCERTAINTY` if it is asked for and the model predicts it.
+        `RESTORED`, and what is asked for beside it that the model can give.
     stacks : dict of str to PartialStack
         The stacks of an earlier run of the same job, by kind; empty for a new job.
     order : NearestFirst
@@ -129,11 +134,12 @@ def make_plan(
     parameters: RestorationParameters,
     selection: Selection = EVERYTHING,
     *,
-    with_uncertainty: bool,
+    beside: Sequence[str] = (),
 ) -> Plan:
     """Plan the restoration of a layer; frames done by an earlier run of the same job are kept.
 
-    Where all that is asked for is done, it is done again.
+    Where all that is asked for is done, it is done again. Kinds of layers `beside` the restored one that the model
+    cannot give are left out.
 
     Raises
     ------
@@ -141,8 +147,7 @@ def make_plan(
         If the layer cannot be restored.
     """
     frames, job = layer_frames(source), job_of(source, entry, parameters)
-    predicts_scale = entry.card.architecture.predicts_scale
-    kinds = [RESTORED, UNCERTAINTY] if with_uncertainty and predicts_scale else [RESTORED]
+    kinds = [RESTORED, *(kind for kind in beside if can_give(entry, kind))]
     stacks, seen = {}, {}
     for kind in kinds:
         layer = find_made(viewer, source, entry, kind, job, selection.region)
@@ -158,6 +163,13 @@ def make_plan(
     watched = WatchedFrames(**{one.name: getattr(frames, one.name) for one in fields(frames) if one.init}, seen=seen)
     order = NearestFirst(missing or wanted, shown_index(source, viewer.dims))
     return Plan(source, entry, watched, parameters, kinds, stacks, order, job, selection, is_again=not missing)
+
+
+def can_give(entry: LibraryEntry, kind: str) -> bool:
+    """Return whether a model can give a kind of layer beside the restored one."""
+    if kind == UNCERTAINTY:
+        return entry.card.architecture.predicts_scale
+    return entry.card.intervals is not None and level_of(kind) in entry.card.intervals.levels
 
 
 def _wanted(frames: Frames, selection: Selection) -> Collection[int]:
@@ -186,13 +198,13 @@ def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
         if frame is None:
             yield Filled(done, total, None, stacks, {}, note, sampled)
             continue
-        images = {RESTORED: frame.image, UNCERTAINTY: frame.scale}
+        shown = comparable_limits(frame.image)
         limits = {}
         for kind, stack in stacks.items():
-            image = images[kind]
-            assert image is not None
+            image = _image_of(frame, kind, model.card)
             stack.fill(frame.index, image)
-            limits[kind] = comparable_limits(image)
+            # restored grey levels and the ends of their intervals look alike
+            limits[kind] = comparable_limits(image) if kind == UNCERTAINTY else shown
         yield Filled(done, total, frame.index, stacks, limits, note)
     # others may take long to read a second time
     if isinstance(plan.frames.data, np.ndarray):
@@ -206,9 +218,16 @@ def _record(plan: Plan) -> RestorationRecord:
     frames = done.union(plan.wanted)
     chosen = None if len(frames) == len(plan.frames) else tuple(sorted(frames))
     selection = Selection(chosen, plan.selection.region)
-    return restoration_record(
-        plan.source, plan.entry.path, plan.parameters, selection, with_uncertainty=UNCERTAINTY in plan.kinds
-    )
+    return restoration_record(plan.source, plan.entry.path, plan.parameters, selection, plan.kinds)
+
+
+def _image_of(frame: RestoredFrame, kind: str, card: ModelCard) -> NDArray[np.float32]:
+    level = level_of(kind)
+    if level is not None:
+        return frame.bounds(card, level)[interval_kinds(level).index(kind)]
+    image = frame.scale if kind == UNCERTAINTY else frame.image
+    assert image is not None
+    return image
 
 
 def _stack_for(plan: Plan, kind: str) -> PartialStack:
@@ -245,7 +264,7 @@ def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
                 multiscale=False,
                 # the edge of a part shows less where the whole has the same contrast
                 contrast_limits=others[0].contrast_limits if others and plan.selection.region is not None else limits,
-                colormap=plan.source.colormap if kind == RESTORED else "magma",
+                colormap="magma" if kind == UNCERTAINTY else plan.source.colormap,
                 **placement_on(plan.source, plan.selection.region),
             )
             _mark(layer, plan, kind, filled)

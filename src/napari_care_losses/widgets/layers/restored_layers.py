@@ -32,6 +32,27 @@ if TYPE_CHECKING:
 
 RESTORED, UNCERTAINTY = "restored", "uncertainty"
 
+ENDS = ("lower", "upper")
+"""Of intervals."""
+
+
+def interval_kinds(level: float) -> tuple[str, str]:
+    """Return the kinds of layer that hold the lower and the upper ends of intervals.
+
+    Examples
+    --------
+    >>> interval_kinds(0.9)
+    ('lower 90 %', 'upper 90 %')
+    """
+    lower, upper = (f"{end} {100 * level:g} %" for end in ENDS)
+    return lower, upper
+
+
+def level_of(kind: str) -> float | None:
+    """Return the share of the true grey levels that intervals hold, of a kind of layer with their ends; else None."""
+    side, _, percent = kind.partition(" ")
+    return float(percent.removesuffix(" %")) / 100 if side in ENDS else None
+
 
 def is_result(layer: Layer) -> bool:
     """Return whether a layer was restored by this plugin."""
@@ -57,7 +78,7 @@ def find_result(
     entry : LibraryEntry
         The model.
     kind : str
-        `RESTORED` or `UNCERTAINTY`.
+        `RESTORED`, `UNCERTAINTY`, or one of `interval_kinds`.
     parameters : RestorationParameters, optional
         Return only what was restored with these settings, from the data and with the model as they are now. Without
         them, the topmost layer of any settings and any region.

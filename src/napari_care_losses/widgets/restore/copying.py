@@ -12,6 +12,8 @@ from napari_care_losses.widgets.layers.restored_layers import frames_done, made_
 from napari_care_losses.widgets.shared.copy_button import save_first
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Image
 
     from napari_care_losses.restoration.record import RestorationRecord
@@ -22,7 +24,7 @@ HELP = (
 )
 
 
-def record_of(chosen: Chosen, restored: Image | None, *, with_uncertainty: bool) -> tuple[RestorationRecord, str]:
+def record_of(chosen: Chosen, restored: Image | None, beside: Sequence[str]) -> tuple[RestorationRecord, str]:
     """Return what makes a restored layer again, or without one what Restore would do, and what to do first.
 
     Raises
@@ -41,6 +43,6 @@ def record_of(chosen: Chosen, restored: Image | None, *, with_uncertainty: bool)
         selection = Selection(None if is_whole else tuple(sorted(done)), region_of(restored))
     if parameters is None:
         raise InputError("the settings do not go together: change what is marked.")
-    record = restoration_record(source, path, parameters, selection, with_uncertainty=with_uncertainty)
+    record = restoration_record(source, path, parameters, selection, beside)
     is_saved = record.source.is_absolute()
     return record, "" if is_saved else save_first({source.name: str(record.source)})

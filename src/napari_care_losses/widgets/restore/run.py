@@ -76,7 +76,8 @@ class Restoration(QObject):
         self._waiting: deque[Chosen] = deque()
         self._count = 0
         self._ends: list[_End] = []
-        self._is_shown = self._is_cancelled = self._with_uncertainty = False
+        self._is_shown = self._is_cancelled = False
+        self._beside: Sequence[str] = ()
         self._job = Job(parent=self, uses_torch=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(self._on_failed)
@@ -97,10 +98,10 @@ class Restoration(QObject):
         """The plan, once frames of it are shown."""
         return self.plan if self._is_shown else None
 
-    def start(self, chosen: Sequence[Chosen], *, with_uncertainty: bool) -> None:
-        """Restore what is chosen of each layer, one layer after the other."""
+    def start(self, chosen: Sequence[Chosen], beside: Sequence[str]) -> None:
+        """Restore what is chosen of each layer, one layer after the other, with kinds of layers beside."""
         self._waiting, self._count, self._ends = deque(chosen), len(chosen), []
-        self._is_cancelled, self._with_uncertainty, self._whole_clock = False, with_uncertainty, Clock()
+        self._is_cancelled, self._beside, self._whole_clock = False, beside, Clock()
         self.progressed.emit(-1)
         self.said.emit("Starting…")
         self._begin_next()
@@ -137,7 +138,7 @@ class Restoration(QObject):
                 self._ends.append(_End(name, is_done=False, text=REMOVED))
                 continue
             try:
-                plan = chosen.plan(with_uncertainty=self._with_uncertainty)
+                plan = chosen.plan(self._beside)
             except CareError as error:
                 self._ends.append(_End(name, is_done=False, text=f"Failed: {error}"))
                 continue

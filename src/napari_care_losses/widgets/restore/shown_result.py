@@ -66,8 +66,8 @@ class Chosen:
         there = (layer for layer in self._made(RESTORED) if region_of(layer) in (None, self.selection.region))
         return any(index in frames_done(layer) for layer in there)
 
-    def plan(self, *, with_uncertainty: bool) -> Plan:
-        """Return what Restore would do; raises `InputError` if the layer cannot be restored."""
+    def plan(self, beside: Sequence[str] = ()) -> Plan:
+        """Return what Restore would do, with these kinds of layers beside; raises `InputError` if it cannot be done."""
         assert self.parameters is not None
         return make_plan(
             self.viewer,
@@ -75,7 +75,7 @@ class Chosen:
             self.entry,
             self.parameters,
             self.selection,
-            with_uncertainty=with_uncertainty,
+            beside=beside,
         )
 
     def note(self, restored: Image | None) -> str:
@@ -95,12 +95,12 @@ class Chosen:
         return sorted(made, key=lambda layer: (region_of(layer) != chosen, region_of(layer) is not None))
 
 
-def plans_to_run(chosen: Sequence[Chosen], *, with_uncertainty: bool) -> list[tuple[Chosen, Plan]]:
+def plans_to_run(chosen: Sequence[Chosen], beside: Sequence[str]) -> list[tuple[Chosen, Plan]]:
     """Return what Restore would do: of several layers, those of which something is missing, unless nothing is.
 
     Raises `InputError` if a layer cannot be restored.
     """
-    plans = [(one, one.plan(with_uncertainty=with_uncertainty)) for one in chosen]
+    plans = [(one, one.plan(beside)) for one in chosen]
     return [pair for pair in plans if not pair[1].is_again] or plans
 
 

@@ -30,6 +30,7 @@ from napari_care_losses.widgets.restore.copying import record_of
 from napari_care_losses.widgets.restore.follow.panel import FollowPanel
 from napari_care_losses.widgets.restore.frame_choice import FrameChoice
 from napari_care_losses.widgets.restore.frame_notes import RangeNote
+from napari_care_losses.widgets.restore.more_layers import MoreLayers
 from napari_care_losses.widgets.restore.panels.export_model import ExportPanel
 from napari_care_losses.widgets.restore.panels.folder import FolderPanel
 from napari_care_losses.widgets.restore.panels.import_model import ImportPanel
@@ -68,11 +69,6 @@ LIVE_HELP = (
 CONTRAST_HELP = (
     "Show input, restored and ground truth with the same share of black and white pixels, to compare them by eye."
 )
-UNCERTAINTY_HELP = (
-    "A second layer with the expected error of every pixel, in grey levels (the scale of a Laplace distribution: half "
-    "of the true values lie within 0.69 times it)."
-)
-NO_UNCERTAINTY = "Only models trained with the Laplace loss give an uncertainty."
 
 
 class RestoreWidget(Panel):
@@ -145,7 +141,7 @@ class RestoreWidget(Panel):
         self.preview_note = text_line()
         self.form = ParameterForm(RestorationParameters)
         self.range = RangeNote()
-        self.uncertainty = CheckBox(text="Also add the uncertainty")
+        self.more_layers = MoreLayers()
         self.scores = ScorePanel(self._viewer)
         self.other = text_line()
         self.save = SaveButton()
@@ -167,7 +163,7 @@ class RestoreWidget(Panel):
         self.body.addWidget(self.model.rows.native)
         self.body.addLayout(self._panels)
         above = (self.adapt, self.live.native, self.preview_note, self.form.native, self.range)
-        for widget in (*above, self.frame_choice.rows.native, self.uncertainty.native, self.other, self.scores):
+        for widget in (*above, self.frame_choice.rows.native, self.more_layers, self.other, self.scores):
             self.body.addWidget(widget)
         self.body.addLayout(buttons)
         self.body.addWidget(fold("Follow an acquisition", self.follow))
@@ -178,7 +174,7 @@ class RestoreWidget(Panel):
 
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
-        choices = self.model, self.form, self.frame_choice, self.uncertainty
+        choices = self.model, self.form, self.frame_choice, self.more_layers
         for one in (*choices, self.folder, self.follow, self._run):
             one.changed.connect(self._update)
         for one in (self.save, self.copy, self._run):
@@ -233,9 +229,7 @@ class RestoreWidget(Panel):
     def _update(self, _event: object = None) -> None:
         """Follow layer, model and settings."""
         entry = self.model.value
-        can_tell = entry is not None and entry.card.architecture.predicts_scale
-        self.uncertainty.enabled = can_tell
-        self.uncertainty.tooltip = tooltip(UNCERTAINTY_HELP if can_tell else NO_UNCERTAINTY)
+        self.more_layers.show_model(entry)
         self.frame_choice.set_image(self.image.value)
         self._run.look()
         is_running = self._run.is_running
@@ -294,11 +288,7 @@ class RestoreWidget(Panel):
         assert image is not None and entry is not None
         layers = self.frame_choice.layers(image)
         chosen = [Chosen(self._viewer, one, entry, parameters, self.frame_choice.selection(one)) for one in layers]
-        return plans_to_run(chosen, with_uncertainty=self._wants_uncertainty)
-
-    @property
-    def _wants_uncertainty(self) -> bool:
-        return bool(self.uncertainty.enabled and self.uncertainty.value)
+        return plans_to_run(chosen, self.more_layers.kinds)
 
     def _start(self) -> None:
         if self._run.is_running or self._problem():
@@ -307,7 +297,7 @@ class RestoreWidget(Panel):
             return
         # pressing the button chooses layer and model
         self.image.value, self.model.value = self.image.value, self.model.value
-        self._run.start([chosen for chosen, _ in self._plans()], with_uncertainty=self._wants_uncertainty)
+        self._run.start([chosen for chosen, _ in self._plans()], self.more_layers.kinds)
 
     def _on_frame(self, index: int) -> None:
         plan = self._run.plan
@@ -336,12 +326,19 @@ class RestoreWidget(Panel):
             return
         index = shown_index(layer, self._viewer.dims)
         restored, uncertainty = (self._result(kind) for kind in (RESTORED, UNCERTAINTY))
+        lower, upper = (self._result(kind) for kind in self.more_layers.ends)
         done, parameters = frames_done(restored), self._parameters()
         busy = "Wait until the frames are restored." if self._run.is_running else ""
         self.adapt.show_source(layer, frames, index, entry, parameters, obstacle=busy)
         previewed = self.adapt.previewed(entry)
         self.scores.show_frame(
-            layer, restored, index, uncertainty=uncertainty, done=done, previewed=self._previewed(previewed)
+            layer,
+            restored,
+            index,
+            uncertainty=uncertainty,
+            ends=None if lower is None or upper is None else (lower, upper),
+            done=done,
+            previewed=self._previewed(previewed),
         )
         self.ranking.rank(frames, index, self.model.entries)
         reason = "Wait until the frames are restored." if self._run.is_running else "Nothing is restored yet."
@@ -383,8 +380,10 @@ class RestoreWidget(Panel):
         return Chosen(self._viewer, layer, entry, self._parameters(), selection)
 
     def _record(self, chosen: Chosen, restored: Image | None) -> tuple[RestorationRecord, str]:
-        with_uncertainty = self._wants_uncertainty if restored is None else self._result(UNCERTAINTY) is not None
-        return record_of(chosen, restored, with_uncertainty=with_uncertainty)
+        beside = self.more_layers.kinds
+        if restored is not None:
+            beside = [kind for kind in (UNCERTAINTY, *self.more_layers.ends) if self._result(kind) is not None]
+        return record_of(chosen, restored, beside)
 
     def _result(self, kind: str) -> Image | None:
         chosen = self._choice()

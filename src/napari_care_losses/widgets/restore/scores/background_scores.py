@@ -70,6 +70,7 @@ class BackgroundScores(QObject):
         restored: Image | None,
         truth: Image | None,
         uncertainty: Image | None,
+        ends: tuple[Image, Image] | None,
         *,
         aligned: bool,
         metrics: tuple[str, ...],
@@ -94,7 +95,8 @@ class BackgroundScores(QObject):
             raise InputError(
                 f"The ground truth is {_size(found)}, the input {_size(whole)}: they must show the same frames."
             )
-        return Comparison(of_input, of_result, of_truth, of_uncertainty, aligned=aligned, metrics=metrics)
+        of_ends = None if ends is None else (self._stack(ends[0]), self._stack(ends[1]))
+        return Comparison(of_input, of_result, of_truth, of_uncertainty, of_ends, aligned=aligned, metrics=metrics)
 
     def start(self, comparison: Comparison | None, index: int, line: range, done: set[int]) -> None:
         """Score frame `index`, then those of `line`, then all others that are done; drop earlier requests."""

@@ -63,6 +63,7 @@ class ScorePanel(QGroupBox):
         self._input: Image | None = None
         self._restored: Image | None = None
         self._uncertainty: Image | None = None
+        self._ends: tuple[Image, Image] | None = None
         self._index = 0
         self._done: set[int] = set()
         self._previewed: tuple[Path, RestorationParameters] | None = None
@@ -110,6 +111,7 @@ class ScorePanel(QGroupBox):
         index: int,
         *,
         uncertainty: Image | None = None,
+        ends: tuple[Image, Image] | None = None,
         done: Collection[int] | None = None,
         previewed: tuple[Path, RestorationParameters] | None = None,
     ) -> None:
@@ -119,6 +121,8 @@ class ScorePanel(QGroupBox):
         ----------
         source, restored, uncertainty : Image, optional
             The input, None if there is nothing to score; what was restored from it so far; its Laplace scale.
+        ends : tuple of Image, optional
+            The lower and upper ends of its intervals.
         index : int
             The frame the viewer shows.
         done : collection of int, optional
@@ -126,7 +130,7 @@ class ScorePanel(QGroupBox):
         previewed : tuple, optional
             Model file and settings of the preview, where there is one.
         """
-        self._previewed = previewed
+        self._previewed, self._ends = previewed, ends
         self._input, self._restored, self._uncertainty, self._index = source, restored, uncertainty, index
         self._done = set() if restored is None else {index} if done is None else set(done)
         self.rescore()
@@ -154,6 +158,7 @@ class ScorePanel(QGroupBox):
                     self._restored,
                     truth,
                     self._uncertainty,
+                    self._ends,
                     aligned=self.of_truth.aligned.value,
                     metrics=self.of_truth.metrics,
                 )
@@ -189,6 +194,8 @@ class ScorePanel(QGroupBox):
             self._restored, self._done = None, set()
         if _shape(self._uncertainty) != shape or region_of(self._uncertainty) != region:
             self._uncertainty = None
+        if any(_shape(end) != shape or region_of(end) != region for end in self._ends or ()):
+            self._ends = None
 
     def stop(self) -> None:
         """Stop for good."""
@@ -226,7 +233,7 @@ class ScorePanel(QGroupBox):
         if layer is self._restored:
             # `frame_done` tells which frames are there
             self._done.clear()
-        if layer in (self._input, self._restored, self._uncertainty, self.truth.value):
+        if layer in (self._input, self._restored, self._uncertainty, *(self._ends or ()), self.truth.value):
             self.rescore()
 
     def _on_removed(self, event: Any) -> None:
@@ -236,6 +243,9 @@ class ScorePanel(QGroupBox):
             self.show_frame(self._input if layer is self._restored else None, None, self._index)
         elif layer is self._uncertainty:
             self._uncertainty = None
+            self.rescore()
+        elif layer in (self._ends or ()):
+            self._ends = None
             self.rescore()
 
     def _on_theme(self, event: Any) -> None:

@@ -20,6 +20,7 @@ from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 
 if TYPE_CHECKING:
     from napari_care_losses.evaluation.scores_over_time import FrameScores
+    from napari_care_losses.evaluation.uncertainty import Coverage
 
 ROWS = {INPUT: "Input", RESTORED: "Restored"}
 UNKNOWN = "-"
@@ -44,6 +45,10 @@ class TruthScores(QWidget):
             "Slope and R2 of the line through restored against true grey levels, before any alignment. Ratios, "
             "kinetics and bleaching need a slope near 1 and an R2 near 1."
         )
+        self.interval = text_line(
+            "Checks the interval layers: as many true grey levels should lie within as they promise, and about as many "
+            "among the bright pixels. With fewer, this image is not like those that the model was calibrated on."
+        )
         self.coverage = text_line(
             "Checks the uncertainty: its 50 % interval should hold half of the true grey levels, its 90 % interval "
             "nine in ten. With fewer, the uncertainty is too small; with more, it is too large."
@@ -55,7 +60,8 @@ class TruthScores(QWidget):
         boxes = QHBoxLayout()
         boxes.addWidget(self.aligned.native)
         boxes.addWidget(self.more.native)
-        arrange(QVBoxLayout(self), boxes, self._make_table(), self.limit, self.levels, self.coverage, spacing=6)
+        lines = self.limit, self.levels, self.coverage, self.interval
+        arrange(QVBoxLayout(self), boxes, self._make_table(), *lines, spacing=6)
         self.more.changed.connect(self._show_lines)
         self._show_lines()
 
@@ -79,6 +85,7 @@ class TruthScores(QWidget):
             self.limit: _limit_text(known),
             self.levels: "" if known.levels is None else measurable(known.levels),
             self.coverage: _coverage_text(known.coverage),
+            self.interval: _interval_text(known.interval),
         }
         for label, text in texts.items():
             # greyed until the new text comes, so that nothing below moves
@@ -161,6 +168,13 @@ def _coverage_text(coverage: dict[float, float]) -> str:
     (first, found), *rest = coverage.items()
     text = f"Uncertainty: {_percent(found)} of true pixels within the {_percent(first)} interval"
     return ", ".join([text, *(f"{_percent(found)} within the {_percent(share)}" for share, found in rest)])
+
+
+def _interval_text(found: Coverage | None) -> str:
+    if found is None:
+        return ""
+    whole, dark, bright = (_percent(share) for share in found[:3])
+    return f"Interval: {whole} of true pixels within, {dark} in the darker half, {bright} in the brightest tenth"
 
 
 def _percent(share: float) -> str:
