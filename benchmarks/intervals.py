@@ -20,6 +20,7 @@ from napari_care_losses.evaluation.intervals import LEVELS, USUAL_LEVEL, calibra
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.line_fit import fit_line
 from napari_care_losses.images.noise.estimate import estimate_noise
+from napari_care_losses.images.regions import middle
 from napari_care_losses.models.library import find_model
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
@@ -43,7 +44,8 @@ SIMULATED, CALIBRATING, SIZE, SEED = 4, 6, 256, 6_000_000
 """Simulated pairs of every structure that are measured, and that calibrate Stein's estimate."""
 SPLITS, SHARE = 50, 0.5
 """Random splits of a set, and the part of it that calibrates."""
-WINDOW = 512
+WINDOW = 256
+"""Of each field, so many pixels high and wide are restored."""
 MOST_CORRELATION = 0.1
 """Of neighbouring pixels' noise, above which Stein's estimate refuses."""
 PROBES, STEP, BINS, LEAST = 2, 0.1, 16, 1e-5
@@ -78,7 +80,7 @@ def simulated_pairs(name: str, count: int, first: int = 0) -> Pairs:
 def _pixels(model: Model, pairs: Pairs) -> list[ValidationPixels]:
     rng = np.random.default_rng(0)
     shares = [Share(Pair(low, high, "pair"), WHOLE, True) for low, high in pairs]
-    return [validation_pixels(model, share, rng) for share in shares]
+    return [validation_pixels(model, share, rng, most=WINDOW**2) for share in shares]
 
 
 def _held(intervals: Intervals, image: ValidationPixels, level: float) -> NDArray[np.bool_]:
@@ -141,7 +143,7 @@ def _of_stein(model: Model, groups: list[tuple[str, Pairs]]) -> list[str]:
 
 def _field(model: Model, low: NDArray[Any], high: NDArray[Any]) -> _Field | None:
     """Restore a field and its probes; None where the noise of neighbouring pixels correlates."""
-    given, truth = (image[:WINDOW, :WINDOW].astype(np.float64) for image in (low, high))
+    given, truth = (image[middle(image.shape, WINDOW).slices].astype(np.float64) for image in (low, high))
     noise = estimate_noise(given)
     if max(noise.neighbour_correlations) > MOST_CORRELATION:
         return None
