@@ -19,6 +19,7 @@ from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.model import Model, ModelCard
 from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.restoration.parameters import IntervalFiles, RestorationParameters, RunOptions
+from napari_care_losses.restoration.record import RestorationRecord
 from napari_care_losses.restoration.restore_stack import restore_frames
 from napari_care_losses.restoration.to_file import restore_to_file
 
@@ -147,6 +148,19 @@ class TestFiles:
             pass
         wide = self.read(stack)
         assert np.allclose(wide[2] - wide[0], 10 * (narrow[2] - narrow[0]), rtol=1e-3)
+
+    def test_how_the_result_was_made_says_so(self, stack):
+        files = IntervalFiles(0.9, stack.with_name("lower.tif"), stack.with_name("upper.tif"))
+        record = RestorationRecord(
+            model="laplace-lite", source=stack, out=stack.with_name("out.tif"), parameters=PARAMETERS, intervals=files
+        )
+        words = record.words()
+        place = words.index("--interval-out")
+        assert words[place : place + 5] == ["--interval-out", *map(str, files[1:]), "--interval", "90"]
+        assert f"intervals=IntervalFiles(level=0.9, lower={files.lower!r}".replace("PosixPath", "Path") in (
+            " ".join(record.python().split()).replace("( level", "(level")
+        )
+        compile(record.python(), "record", "exec")
 
     def test_what_cannot_be_written_is_refused_and_leaves_nothing(self, stack):
         with pytest.raises(InputError, match="no intervals"):
