@@ -41,7 +41,7 @@ OPENING_FRAMES = 3
 PATIENCE = 1.0
 """Seconds after the first frame in which the other ones of them are waited for."""
 
-EARLY = 2.0
+EARLY = 4.0
 """So many times as long as reading a frame takes before the one before it will be restored, it is read."""
 
 REPORT_SECONDS = 0.1

@@ -74,9 +74,11 @@ class PolledSource(ABC):
             for number in range(self._counted, arrived.count):
                 self._came.setdefault(number, self._seen_first.get(number, began))
         self._seen_first.clear()
+        if arrived.count == self._counted:
+            # what opening a new frame costs is no reason to look at the next one later
+            self._cost = time.perf_counter() - clock
         self._counted = max(self._counted, arrived.count)
         self._is_first = self._is_first and (self._is_behind or not arrived.count)
-        self._cost = time.perf_counter() - clock
         return arrived
 
     def arrival(self, number: int) -> float | None:
