@@ -29,12 +29,13 @@ def test_the_camera_is_offered_once_a_core_runs(viewer, follow, make_core):
     assert following.panel.kind.choices == ("layer", "live", "sequence")
 
 
-def test_the_live_image_is_restored_beside_the_frame_it_came_from(viewer, follow, core):
+def test_the_live_image_is_restored_beside_the_frame_it_came_from(viewer, follow, make_core):
+    core = make_core(interval_ms=50)
     following = follow("live")
     following.start()
     following.wait(lambda: "start the live mode" in following.said)
     core.startContinuousSequenceAcquisition()
-    following.wait(lambda: len(following.shown) > 5)
+    following.wait(lambda: len(following.shown) > 2)
     core.stopSequenceAcquisition()
     following.qtbot.wait(300)
     original, restored = viewer.layers
@@ -67,7 +68,7 @@ def test_the_exposure_is_shown_and_set(viewer, follow, core):
 
 
 def test_the_exposure_is_turned_down_in_the_widget_until_the_psnr_is_too_low(viewer, follow, make_core, camera):
-    core = make_core(camera.record, exposure_ms=50)
+    core = make_core(camera.record, exposure_ms=50, interval_ms=50)
     following = follow("live")
     following.start()
     core.startContinuousSequenceAcquisition()

@@ -74,7 +74,7 @@ def test_of_a_layer_replaced_thirty_times_a_second_frames_are_skipped_and_counte
     timer = QTimer()
     timer.timeout.connect(lambda: setattr(layer, "data", given[next(numbers) % 30].copy()))
     timer.start(33)
-    following.wait(lambda: len(following.shown) > 20)
+    following.wait(lambda: len(following.shown) > 5)
     timer.stop()
     # the frame that was there, and each that came since
     came = 1 + next(numbers)
@@ -167,6 +167,19 @@ def test_what_cannot_be_followed_is_said(viewer, follow, data, labels, said):
     following.panel.run_bar.start_button.click()
     assert said in following.said
     assert not following.panel.is_running
+
+
+def test_a_stack_that_is_replaced_by_another_is_said(viewer, follow):
+    given = frames(8)
+    layer = viewer.add_image(given[:3], name="preview")
+    following = follow()
+    following.start()
+    following.wait_for_frame(2)
+    layer.data = given[:4].copy()
+    following.wait_for_frame(3)
+    layer.data = given[4:]
+    following.wait_for_end()
+    assert "preview was replaced by another stack. A live image has to be one frame (Y, X)" in following.said
 
 
 def test_a_layer_that_is_removed_ends_it(viewer, follow):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_care_losses.errors import InputError
 from napari_care_losses.following.camera.micro_manager import CameraSequence, LiveCamera, found_core
 from napari_care_losses.following.sources.growing_array import GrowingArray
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.following.sources.received_frames import ReceivedFrames
+    from napari_care_losses.images.frames import Frames
 
 LAYER, LIVE, SEQUENCE = "layer", "live", "sequence"
 """What is followed."""
@@ -67,7 +70,7 @@ class FollowedLayer(Followed):
         super().__init__(LiveFrames(name, frames.calibration) if is_live else GrowingArray(name, frames), layer)
         self._links.add(viewer.layers.events.removed, self._on_removed)
         self._links.add(layer.events.data, self._on_data)
-        self._shown: tuple[Any, bytes] = (None, b"")
+        self._shown: tuple[Any, bytes] = (None, b"") if is_live else self._sampled(frames)
         if is_live:
             # of a frame that is changed in place, only this tells
             self._links.add(layer.events.set_data, self._on_data)
@@ -81,7 +84,7 @@ class FollowedLayer(Followed):
         try:
             frames = layer_frames(self.layer)
             if isinstance(self.source, GrowingArray):
-                self.source.grow(frames)
+                self._grow(frames)
             elif frames.leading_shape:
                 self.source.end(f"{self.source.name} has become a stack.")
                 self.source.is_changed = True
@@ -90,11 +93,32 @@ class FollowedLayer(Followed):
         except InputError as error:
             self.source.end(str(error))
 
+    def _grow(self, frames: Frames) -> None:
+        before, self._shown = self._shown, self._sampled(frames)
+        # a frame of zeros had not come yet
+        was_there = before[0] is not self._shown[0] and any(before[1])
+        if was_there and before[1] != self._shown[1]:
+            self.source.end(
+                f"{self.source.name} was replaced by another stack. A live image has to be one frame (Y, X); a stack "
+                "that grows keeps its first frames."
+            )
+        else:
+            self.source.grow(frames)
+
+    def _sampled(self, frames: Frames) -> tuple[Any, bytes]:
+        """Return the data, and of an array in memory a sample of the first frame."""
+        data = self.layer.data
+        return data, _sample(frames[0]) if isinstance(data, np.ndarray) else b""
+
     def _put(self, pixels: NDArray[Any]) -> None:
-        sample = pixels.ravel()[:: max(1, pixels.size // SAMPLED)].tobytes()
+        sample = _sample(pixels)
         if self._shown[0] is not self.layer.data or self._shown[1] != sample:
             self._shown = self.layer.data, sample
             self.source.put(pixels)
+
+
+def _sample(pixels: NDArray[Any]) -> bytes:
+    return pixels.ravel()[:: max(1, pixels.size // SAMPLED)].tobytes()
 
 
 def follow_source(kind: str, viewer: ViewerModel, layer: Image | None) -> Followed:
