@@ -20,6 +20,7 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.following.camera import micro_manager
 from napari_care_losses.following.camera.micro_manager import CameraSequence, LiveCamera, found_core, running_core
 from napari_care_losses.following.source import FrameGoneError
+from napari_care_losses.following.sources.received_frames import LiveFrames
 
 LOOPS = useq.MDASequence(time_plan={"interval": 0, "loops": 12})
 EVENTS = [useq.MDAEvent(exposure=exposure) for exposure in (4, 2, 1)]
@@ -102,6 +103,42 @@ def test_the_newest_frame_of_live_mode_is_had_and_others_are_counted(signals, co
     first = numbers[0][1] - numbers[0][0]
     assert [seen - number for number, seen in numbers] == [first] * len(numbers), "missed frames count"
     assert not live.poll().has_ended, "live mode is switched off and on again"
+    live.close()
+
+
+def test_the_last_frame_of_a_live_mode_that_is_off_is_no_news(core):
+    core.setExposure(1)
+    core.startContinuousSequenceAcquisition()
+    wait(lambda: core.getRemainingImageCount() > 0)
+    core.stopSequenceAcquisition()
+    live = LiveCamera(core)
+    assert live.poll().count == 0
+    core.startContinuousSequenceAcquisition()
+    wait(lambda: live.poll().count > 0)
+    core.stopSequenceAcquisition()
+    last = live.poll().count
+    assert live.poll().count == last
+    live.close()
+
+
+def test_live_mode_may_start_while_the_camera_is_looked_at(core):
+    core.setExposure(1)
+    live, is_over = LiveCamera(core), threading.Event()
+
+    def look():
+        while not is_over.is_set():
+            live.poll()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(10):
+        before = LiveFrames.poll(live).count
+        core.startContinuousSequenceAcquisition()
+        wait(lambda before=before: LiveFrames.poll(live).count > before)
+        assert core.isSequenceRunning()
+        core.stopSequenceAcquisition()
+    is_over.set()
+    thread.join()
     live.close()
 
 

@@ -99,6 +99,7 @@ class LiveCamera(LiveFrames):
         self._core = weakref.ref(core)
         self._last: tuple[object, ...] | None = None
         self._exposure_ms: float | None = None
+        self._look(is_stale=not core.isSequenceRunning())
         self._links = [
             _link(core.mda.events, "frameReady", self._on_frame),
             _link(core.events, "imageSnapped", self._on_snap),
@@ -119,15 +120,17 @@ class LiveCamera(LiveFrames):
             cut()
         super().close()
 
-    def _look(self) -> None:
+    def _look(self, *, is_stale: bool = False) -> None:
+        """Take the newest frame of the buffer unless it is known; one that `is_stale` came before."""
         core = self._core()
         if core is None:
             self.end(CLOSED)
             return
         # a core that is being set up or closed by others raises errors of several kinds
         with suppress(RuntimeError, IndexError, ValueError):
-            if core.mda.is_running() or not core.isSequenceRunning() or not core.getRemainingImageCount():
-                self._last = None
+            # Whether live mode is on is not asked: a core with cameras in Python forgets that it is, where another
+            # thread asks just when it starts. The frame that stays in the buffer afterwards is known.
+            if core.mda.is_running() or not core.getRemainingImageCount():
                 return
             newest: Any = core.getLastImageAndMD()
             pixels, tags = newest[0], dict(newest[1])
@@ -135,6 +138,9 @@ class LiveCamera(LiveFrames):
             # cameras that do not count their frames are compared by the pixels
             stamp = (number, tags.get("ElapsedTime-ms")) if number is not None else (pixels.tobytes(),)
             if stamp == self._last:
+                return
+            if is_stale:
+                self._last = stamp
                 return
             before = None if self._last is None or number is None else self._last[0]
             missed = max(0, number - before - 1) if isinstance(before, int) and number is not None else 0
