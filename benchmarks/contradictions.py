@@ -19,7 +19,8 @@ from baselines import sets
 from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.without_truth.contradictions import RATE, find_contradictions
+from napari_care_losses.evaluation.without_truth.contradictions import RATE, SIGMA, find_contradictions
+from napari_care_losses.images.line_fit import fit_line
 from napari_care_losses.images.noise.estimate import estimate_noise
 from napari_care_losses.images.noise.model import NoiseModel
 from napari_care_losses.models.library import find_model
@@ -117,19 +118,33 @@ def planted() -> None:
 
 
 def real(folder: Path) -> None:
-    """Print how much of real images contradicts their long exposures, and what a model restores from them."""
+    """Print how much of real images contradicts their long exposures, and what a model restores from them.
+
+    Of what is marked in the latter, the long exposure agrees where it differs from the restoration to the same side.
+    """
     model = load_model(find_model("fft-lite"))
-    print("\n| images | number | refused | marked: long exposure | marked: restored by fft-lite |")
-    print("|---" * 5 + "|")
+    print(
+        "\n| images | number | refused | marked: long exposure | marked: restored by fft-lite | long exposure agrees |"
+    )
+    print("|---" * 6 + "|")
     for name, pairs in sets(folder):
-        shares, refused = [], 0
+        shares, refused, agreed = [], 0, []
         for low, high in pairs:
+            restored = restore(low, model)
             try:
-                shares.append([find_contradictions(low, made).share for made in (high, restore(low, model))])
+                of_truth, found = find_contradictions(low, high), find_contradictions(low, restored)
             except InputError:
                 refused += 1
-        found = [f"{share:.2%}" for share in np.mean(shares, axis=0)] if shares else ["-", "-"]
-        print(f"| {' | '.join([name, str(len(pairs)), str(refused), *found])} |", flush=True)
+                continue
+            shares.append([of_truth.share, found.share])
+            # both in the grey levels of the input
+            lines = (fit_line(made, low) for made in (high, restored))
+            clean, made = (slope * each + offset for (slope, offset), each in zip(lines, (high, restored), strict=True))
+            is_brighter = gaussian_filter(clean - made, SIGMA) > 0
+            agreed += (is_brighter == (found.deviation > 0))[found.found].tolist()
+        cells = [f"{share:.2%}" for share in np.mean(shares, axis=0)] if shares else ["-", "-"]
+        cells.append(f"{np.mean(agreed):.0%}" if agreed else "-")
+        print(f"| {' | '.join([name, str(len(pairs)), str(refused), *cells])} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from fixtures.scored_layers import Bench, Slow, is_seen
 
+from napari_care_losses.evaluation.frame_scores import RESTORED
+from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.evaluation.without_truth.residual import residual
 from napari_care_losses.widgets.layers.restored_layers import KEY
 
@@ -115,3 +117,46 @@ def test_the_residual_of_images_a_few_pixels_wide_is_grey(width: int, viewer, qt
     layer = residual_of(bench)
     assert not layer.rgb
     assert layer.data.shape == bench.source.data.shape
+
+
+def test_the_error_map_is_that_of_the_metrics_and_shows_them_beside_it(bench) -> None:
+    box = bench.panel.error_map
+    bench.restore(0, 2)
+    assert not is_seen(box, bench.panel)
+    bench.panel.truth.value = bench.truth
+    bench.wait()
+    assert is_seen(box, bench.panel)
+    box.click()
+    bench.wait()
+    layer = next(layer for layer in bench.viewer.layers if layer.metadata.get(KEY, {}).get("kind") == "error map")
+    shown = np.asarray(layer.data)
+    assert layer.contrast_limits[0] == 0 < layer.contrast_limits[1]
+    expected = bench.expected(2)
+    assert np.sqrt(np.square(shown[2]).mean()) == pytest.approx(expected["rse"], rel=1e-5)
+    assert np.isnan(shown[[1, 3, 4, 5]]).all()
+    for name in ("rse", "rsp"):
+        label = bench.panel.of_truth.values[RESTORED, name]
+        assert is_seen(label, bench.panel)
+        assert label.text() == f"{bench.expected(0)[name]:.3f}"
+    bench.truth.data = bench.truth_data * np.linspace(0.5, 1.5, 48)
+    bench.wait()
+    assert not np.allclose(np.asarray(layer.data)[2], shown[2])
+    box.click()
+    bench.wait()
+    assert not layer.visible
+    assert not is_seen(bench.panel.of_truth.values[RESTORED, "rse"], bench.panel)
+    bench.panel.truth.value = None
+    bench.wait()
+    assert not is_seen(box, bench.panel)
+
+
+def test_one_frame_is_the_truth_of_a_movie_in_the_error_map_too(viewer, qtbot) -> None:
+    bench = Bench(viewer, qtbot, axis_labels=("t", "y", "x"))
+    truth = viewer.add_image(bench.truth_data[0], name="one", axis_labels=("y", "x"))
+    bench.panel.truth.value = truth
+    bench.restore(3)
+    bench.panel.error_map.click()
+    bench.wait()
+    layer = next(layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("kind") == "error map")
+    rse = score(bench.data[3], bench.truth_data[0])["rse"]
+    assert np.sqrt(np.square(np.asarray(layer.data)[3]).mean()) == pytest.approx(rse, rel=1e-5)

@@ -13,6 +13,9 @@ from napari_care_losses.widgets.shared.run_bar import show_text, text_line
 if TYPE_CHECKING:
     from napari_care_losses.evaluation.frame_scores import Contradicted
 
+LEAST_SHARE = 1e-4
+"""Of a frame, that is named as a number."""
+
 HELP = (
     "How much of the shown frame the restoration changed by more than the noise of the input explains, averaged over a "
     "few pixels. Signal was removed or invented there."
@@ -53,4 +56,6 @@ class ContradictionLine(QWidget):
 
 
 def _percent(share: float) -> str:
+    if share < LEAST_SHARE:
+        return f"under {100 * LEAST_SHARE:g}\N{NO-BREAK SPACE}%"
     return f"{100 * share:.2g}\N{NO-BREAK SPACE}%"

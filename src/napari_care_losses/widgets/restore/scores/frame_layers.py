@@ -15,8 +15,11 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.evaluation.metrics import scale_truth
+from napari_care_losses.evaluation.squared_error import error_map
 from napari_care_losses.evaluation.without_truth.contradictions import RATE, find_contradictions
 from napari_care_losses.evaluation.without_truth.residual import residual
+from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.selection import part_of
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames, pixels_of
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
 
     from napari_care_losses.images.frames import Frames
 
-COLORMAP = "PiYG"
-"""Diverging: white where nothing changed."""
+COLORMAP, ERRORS = "PiYG", "inferno"
+"""Diverging: white where nothing changed; and for what is 0 or more."""
 
 LIMIT_PERCENTILE = 99.8
 
@@ -50,17 +53,19 @@ class FrameLayer:
     help: str
     """Of its switch."""
     compute: Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float32]]
-    """From a frame of the input and its restoration (Y, X) to that of the layer."""
+    """From a frame of the input, or the truth, and its restoration (Y, X) to that of the layer."""
     limit: Callable[[Frames, Frames, int], float]
-    """From both stacks and the number of a frame to the contrast limit, above and below zero."""
+    """From both stacks and the number of a frame to the contrast limit, above zero and, where it has a sign, below."""
+    needs_truth: bool = False
+    """Whether the restoration is compared with the truth."""
+    has_sign: bool = True
 
 
 @dataclass
 class _Shown:
     """What a layer is made of; its data read `done`, which grows."""
 
-    source: Frames
-    restored: Frames
+    pixels: tuple[Any, Any]
     done: set[int]
 
 
@@ -74,6 +79,7 @@ class FrameLayerBox(QCheckBox):
         self._made = made
         self._source: Image | None = None
         self._restored: Image | None = None
+        self._truth: Image | None = None
         self._index = 0
         self._done: set[int] = set()
         self._shown: WeakKeyDictionary[Image, _Shown] = WeakKeyDictionary()
@@ -89,9 +95,17 @@ class FrameLayerBox(QCheckBox):
         """Whether a layer is being made."""
         return self._job.is_running
 
-    def show_frame(self, source: Image | None, restored: Image | None, index: int, done: Collection[int]) -> None:
+    def show_frame(
+        self,
+        source: Image | None,
+        restored: Image | None,
+        index: int,
+        done: Collection[int],
+        truth: Image | None = None,
+    ) -> None:
         """Take the layers, the shown frame, and the frames that are restored."""
-        self._source, self._restored, self._index, self._done = source, restored, index, set(done)
+        self._source, self._restored, self._truth = source, restored, truth
+        self._index, self._done = index, set(done)
         self._fill()
 
     def frame_done(self, index: int) -> None:
@@ -104,7 +118,7 @@ class FrameLayerBox(QCheckBox):
         self._job.stop()
 
     def _layer(self) -> Image | None:
-        if self._source is None or self._restored is None:
+        if self._source is None or self._restored is None or (self._made.needs_truth and self._truth is None):
             return None
         wanted = self._mark(self._source, self._restored)
         images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
@@ -116,11 +130,10 @@ class FrameLayerBox(QCheckBox):
         if layer is None or self._source is None or self._restored is None:
             self._sync()
             return
-        source, restored = layer_frames(self._source), layer_frames(self._restored)
-        shown = self._shown.get(layer)
-        if shown is None or not (_is_same(shown.source, source) and _is_same(shown.restored, restored)):
-            shown = _Shown(source, restored, set(self._done))
-            layer.data = self._stack(_within(source, self._restored), restored, shown.done)
+        shown, pixels = self._shown.get(layer), self._pixels()
+        if shown is None or any(one is not other for one, other in zip(shown.pixels, pixels, strict=True)):
+            shown = _Shown(pixels, set(self._done))
+            layer.data = self._stack(*self._compared(), shown.done)
             self._keep(layer, shown)
         else:
             was_there = self._index in shown.done
@@ -139,22 +152,39 @@ class FrameLayerBox(QCheckBox):
         if layer is not None:
             layer.visible = is_checked
         elif is_checked and source is not None and restored is not None and self._done and not self._job.is_running:
-            frames, of_restored = layer_frames(source), layer_frames(restored)
             nearest = min(self._done, key=lambda index: abs(index - self._index))
-            part = _within(frames, restored)
-            self._job.start(lambda: iter([(source, restored, self._made.limit(part, of_restored, nearest))]))
+            compared, made_of = self._compared(), (source, restored, self._truth)
+            self._job.start(lambda: iter([(made_of, self._made.limit(*compared, nearest))]))
 
-    def _add(self, source: Image, restored: Image, limit: float) -> None:
-        # either may have been removed meanwhile
-        if (source, restored) != (self._source, self._restored) or source not in self._viewer.layers:
+    def _compared(self) -> tuple[Frames, Frames]:
+        """Return what the restoration is compared with, and the restoration."""
+        assert self._source is not None
+        assert self._restored is not None
+        frames = layer_frames(self._source)
+        if self._made.needs_truth and self._truth is not None:
+            frames = truth_of(layer_frames(self._truth), frames)
+        region = region_of(self._restored)
+        return frames if region is None else part_of(frames, region), layer_frames(self._restored)
+
+    def _pixels(self) -> tuple[Any, Any]:
+        """Return the arrays that the layer is computed from."""
+        compared = self._truth if self._made.needs_truth else self._source
+        one, other = (
+            None if layer is None else pixels_of(layer_frames(layer).data) for layer in (compared, self._restored)
+        )
+        return one, other
+
+    def _add(self, made_of: tuple[Image, Image, Image | None], limit: float) -> None:
+        # any may have been removed meanwhile
+        source, restored, _ = made_of
+        if made_of != (self._source, self._restored, self._truth) or source not in self._viewer.layers:
             return
-        frames, of_restored = layer_frames(source), layer_frames(restored)
-        shown, mark = _Shown(frames, of_restored, set(self._done)), self._mark(source, restored)
+        shown, mark = _Shown(self._pixels(), set(self._done)), self._mark(source, restored)
         layer = self._viewer.add_image(
-            self._stack(_within(frames, restored), of_restored, shown.done),
+            self._stack(*self._compared(), shown.done),
             name=f"{self._made.kind} {source.name} ({Path(mark['model']).stem or restored.name})",
-            contrast_limits=(-limit, limit),
-            colormap=COLORMAP,
+            contrast_limits=(-limit if self._made.has_sign else 0, limit),
+            colormap=COLORMAP if self._made.has_sign else ERRORS,
             metadata={KEY: mark},
             # napari would keep frames computed before they were restored
             cache=False,
@@ -167,13 +197,15 @@ class FrameLayerBox(QCheckBox):
     def _sync(self, _event: object = None) -> None:
         layer = self._layer()
         is_possible = self._source is not None and self._restored is not None and bool(self._done)
-        self.setVisible(is_possible)
+        self.setVisible(is_possible and (self._truth is not None or not self._made.needs_truth))
         with QSignalBlocker(self):
             self.setChecked(self._job.is_running or (layer is not None and layer.visible))
 
     def _mark(self, source: Image, restored: Image) -> dict[str, Any]:
         model = restored.metadata.get(KEY, {}).get("model", "")
         mark = {"source": source.unique_id, "model": model, "restored": restored.unique_id, "kind": self._made.kind}
+        if self._made.needs_truth and self._truth is not None:
+            mark["truth"] = self._truth.unique_id
         return {**mark, "region": region_of(restored)}
 
     def _stack(self, source: Frames, restored: Frames, done: Collection[int]) -> Any:
@@ -204,19 +236,20 @@ class FrameLayerBox(QCheckBox):
         )
 
 
-def _within(frames: Frames, restored: Image) -> Frames:
-    """Return of the input what was restored."""
-    region = region_of(restored)
-    return frames if region is None else part_of(frames, region)
-
-
-def _is_same(one: Frames, other: Frames) -> bool:
-    return pixels_of(one.data) is pixels_of(other.data)
-
-
 def residual_limit(source: Frames, restored: Frames, index: int) -> float:
     """Return the contrast limit, above and below zero, that shows the residual of a frame."""
     limit = float(np.percentile(np.abs(residual(source[index], restored[index])), LIMIT_PERCENTILE))
+    return limit if limit > 0 else 1.0
+
+
+def scaled_errors(truth: NDArray[Any], restored: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the error map (Y, X) as a share of the truth's range; its root mean square is the RSE."""
+    return error_map(restored, scale_truth(truth).image).astype(np.float32)
+
+
+def error_limit(truth: Frames, restored: Frames, index: int) -> float:
+    """Return the contrast limit that shows the error map of a frame."""
+    limit = float(np.percentile(scaled_errors(truth[index], restored[index]), LIMIT_PERCENTILE))
     return limit if limit > 0 else 1.0
 
 
@@ -237,4 +270,17 @@ CONTRADICTIONS = FrameLayer(
     "much smaller than a few pixels, cannot be found. The colour is the deviation in standard deviations of the noise.",
     compute=lambda image, restored: find_contradictions(image, restored).marked(),
     limit=lambda *_: LARGEST_DEVIATION,
+)
+
+ERROR_MAP = FrameLayer(
+    kind="error map",
+    title="Show the error map (RSE)",
+    help="A layer with the absolute difference to the ground truth, as a share of its range, brightness fitted: "
+    "the error map of SQUIRREL (Culley 2018), without the blur for super-resolution. RSE is its root mean square, RSP "
+    "the correlation of both images. Without a ground truth there is none: against the noisy input, it would show the "
+    "noise. Look at the residual then, and at what contradicts the input.",
+    compute=scaled_errors,
+    limit=error_limit,
+    needs_truth=True,
+    has_sign=False,
 )

@@ -17,7 +17,7 @@ from napari_care_losses.widgets.layers.restored_layers import region_of
 from napari_care_losses.widgets.restore.scores.background_scores import BackgroundScores
 from napari_care_losses.widgets.restore.scores.contradictions import ContradictionLine
 from napari_care_losses.widgets.restore.scores.estimate import PsnrEstimate
-from napari_care_losses.widgets.restore.scores.frame_layers import CONTRADICTIONS, RESIDUAL, FrameLayerBox
+from napari_care_losses.widgets.restore.scores.frame_layers import CONTRADICTIONS, ERROR_MAP, RESIDUAL, FrameLayerBox
 from napari_care_losses.widgets.restore.scores.shown_scores import STRUCTURE_WORDS, BlindScores, TruthScores
 from napari_care_losses.widgets.restore.scores.time_axis import TimeAxis, look_at, move_slider, time_axis
 from napari_care_losses.widgets.shared.closing import CloseGuard
@@ -82,11 +82,13 @@ class ScorePanel(QGroupBox):
         self.of_truth, self.blind = TruthScores(), BlindScores()
         self.estimate = PsnrEstimate()
         self.residual, self.contradictions = FrameLayerBox(viewer, RESIDUAL), FrameLayerBox(viewer, CONTRADICTIONS)
+        self.error_map = FrameLayerBox(viewer, ERROR_MAP)
+        self._boxes = self.contradictions, self.residual, self.error_map
         self.contradiction_line = ContradictionLine()
         self.message = text_line()
         self._layout = QVBoxLayout(self)
         scores = (Rows(self.truth).native, self.of_truth, self.estimate, self.blind, self.message)
-        for widget in (*scores, self.contradiction_line, self.contradictions, self.residual):
+        for widget in (*scores, self.contradiction_line, *self._boxes):
             self._layout.addWidget(widget)
         self._redrawing = SingleShot(self, REDRAW_MS, self._redraw)
         self._patience = SingleShot(self, PATIENCE_MS, self._show)
@@ -101,8 +103,8 @@ class ScorePanel(QGroupBox):
     @property
     def is_busy(self) -> bool:
         """Whether any frame is being scored, the shown one or others."""
-        boxes = self.residual, self.contradictions
-        return self._background.is_running or self.estimate.is_running or any(box.is_running for box in boxes)
+        is_made = any(box.is_running for box in self._boxes)
+        return self._background.is_running or self.estimate.is_running or is_made
 
     def show_frame(
         self,
@@ -141,13 +143,14 @@ class ScorePanel(QGroupBox):
             return
         self._done.add(index)
         self._background.timeline.renew(index)
-        for box in (self.residual, self.contradictions):
+        for box in self._boxes:
             box.frame_done(index)
         self.rescore()
 
     def rescore(self) -> None:
         """Score what is missing, after any change."""
         truth, source, timeline = self.truth.value, self._input, self._background.timeline
+        self.of_truth.show_map_scores(self.error_map.isChecked())
         self._fit()
         before = timeline.comparison, timeline.done, self._line()
         self._problem, self._axis, comparison = "", None, None
@@ -167,8 +170,10 @@ class ScorePanel(QGroupBox):
             self._problem = str(error)
         self.of_truth.setVisible(truth is not None)
         self.blind.setVisible(truth is None and bool(self._done))
-        for box in (self.residual, self.contradictions):
-            box.show_frame(source, self._restored, self._index, self._done)
+        # of a truth that does not fit, the message says so
+        fitting = truth if comparison is not None else None
+        for box in self._boxes:
+            box.show_frame(source, self._restored, self._index, self._done, fitting)
         restored = self._restored if self._index in self._done else None
         self.estimate.show_frame(source, restored, self._index, self._previewed)
         self._background.start(comparison, self._index, self._line(), self._done)
@@ -200,8 +205,8 @@ class ScorePanel(QGroupBox):
     def stop(self) -> None:
         """Stop for good."""
         self._background.stop()
-        self.residual.stop()
-        self.contradictions.stop()
+        for box in self._boxes:
+            box.stop()
         self.estimate.stop()
 
     def _connect(self) -> None:
@@ -211,6 +216,7 @@ class ScorePanel(QGroupBox):
         self.truth.changed.connect(self.rescore)
         self.of_truth.aligned.changed.connect(self.rescore)
         self.of_truth.more.changed.connect(self.rescore)
+        self.error_map.clicked.connect(self.rescore)
         self.contradiction_line.worst_asked.connect(self._on_worst_asked)
         CloseGuard(self).closed.connect(self.stop)
         self._viewer.layers.events.removed.connect(self._on_removed)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ROWS = {INPUT: "Input", RESTORED: "Restored"}
 UNKNOWN = "-"
+MAP_METRICS = ("rse", "rsp")
+"""What is shown beside the error map: its root mean square, and the correlation."""
 STRUCTURE_WORDS = ((0.02, "little signal lost"), (0.1, "some signal lost"), (math.inf, "much signal lost"))
 FLICKER_WORDS = ((1.2, "steady"), (2.0, "flickers somewhat"), (math.inf, "flickers"))
 """Up to which value which words hold."""
@@ -55,20 +57,26 @@ class TruthScores(QWidget):
         )
         self.limit = text_line(
             "Restoring removes noise. What else differs between input and ground truth stays: brightness that does not "
-            "follow a line, haze, a moved sample, noise of the ground truth. At least half of the error is that."
+            "follow a line, haze, a moved sample. With the ground truth's own noise, it is at least half of the error."
         )
         boxes = QHBoxLayout()
         boxes.addWidget(self.aligned.native)
         boxes.addWidget(self.more.native)
         lines = self.limit, self.levels, self.coverage, self.interval
         arrange(QVBoxLayout(self), boxes, self._make_table(), *lines, spacing=6)
+        self._of_map: tuple[str, ...] = ()
         self.more.changed.connect(self._show_lines)
         self._show_lines()
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the metrics that are shown."""
-        return tuple(METRICS) if self.more.value else MAIN_METRICS
+        return tuple(METRICS) if self.more.value else MAIN_METRICS + self._of_map
+
+    def show_map_scores(self, is_shown: bool) -> None:
+        """Show the scores that belong to the error map, or hide them unless all metrics are shown."""
+        self._of_map = MAP_METRICS if is_shown else ()
+        self._show_lines()
 
     def show_scores(self, known: FrameScores, heading: str, *, is_whole: bool = True) -> None:
         """Show the scores so far of a frame, the best in bold; unless it `is_whole`, more are to come."""
@@ -156,10 +164,10 @@ class BlindScores(QWidget):
 def _limit_text(known: FrameScores) -> str:
     """Return that much of the error is not the restoration's, where that is so."""
     limit, psnr = known.limit, known.scores.get(RESTORED, {}).get("psnr")
-    if limit is None or psnr is None or limit.share(psnr) < MUCH:
+    if limit is None or psnr is None or not limit.differs or limit.share(psnr) < MUCH:
         return ""
-    why = "differs from the input in more than noise" if limit.differs else "is noisy itself"
-    return f"The ground truth {why}: a noiseless input would have {METRICS['psnr'].with_unit(limit.psnr)}."
+    of_noiseless = METRICS["psnr"].with_unit(limit.psnr)
+    return f"The ground truth differs from the input in more than noise: a noiseless input would have {of_noiseless}."
 
 
 def _coverage_text(coverage: dict[float, float]) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
+CLOSE = 4.0
+"""Least size on the screen of a pixel that is looked at, in the screen's pixels."""
+
 _NAMELESS = re.compile(r"(axis )?-?\d*")
 """Labels that napari gives by itself."""
 
@@ -79,12 +82,14 @@ def time_axis(layer: Image) -> TimeAxis | None:
 
 
 def look_at(viewer: ViewerModel, layer: Image, index: int, y: int, x: int) -> None:
-    """Let the viewer show frame `index` of a layer, a pixel of it in the middle; as `move_slider`."""
+    """Let the viewer show frame `index` of a layer, a pixel of it in the middle and close; as `move_slider`."""
     move_slider(viewer, layer, index)
     world = layer.data_to_world((*layer_frames(layer).position(index), y, x))
     first = viewer.dims.ndim - layer.ndim
     shown = [axis - first for axis in viewer.dims.displayed if axis >= first]
-    camera_of(viewer).center = [float(world[axis]) for axis in shown]
+    camera = camera_of(viewer)
+    camera.center = [float(world[axis]) for axis in shown]
+    camera.zoom = max(camera.zoom, CLOSE / min(abs(float(layer.scale[axis])) for axis in shown))
 
 
 def move_slider(viewer: ViewerModel, layer: Image, index: int) -> None:
