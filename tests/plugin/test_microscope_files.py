@@ -47,7 +47,7 @@ def test_every_image_of_a_file_is_a_layer(tmp_path: Path) -> None:
     write_lif(tmp_path / "day.lif", {"one": ("TZCYX", PIXELS), "two": ("TYX", PIXELS[:, 0, 0])})
     found = layers(tmp_path / "day.lif")
     assert [data.shape for data, *_ in found] == [PIXELS.shape, (3, 20, 24)]
-    assert found[1][1]["name"] == "day 1"
+    assert found[1][1]["name"] == "day two"
 
 
 def test_several_files_become_one_stack(tmp_path: Path) -> None:

@@ -156,7 +156,8 @@ def _from_file(path: Path, file: Path) -> _Image:
     steps = steps_of(image.calibration)
     scale = [steps.get(axis) or 1.0 for axis in axes]
     units = [_unit(axis) if steps.get(axis) else "pixel" for axis in axes]
-    name = " ".join([image_name(file).removesuffix(".ome"), *path.relative_to(file).parts])
+    inside = path.relative_to(file).parts
+    name = " ".join([image_name(file).removesuffix(".ome"), *([image.name] if inside and image.name else inside)])
     start = []
     for axis in axes:
         place, unit = image.metadata.position.get(axis, (0.0, ""))

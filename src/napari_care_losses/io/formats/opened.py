@@ -41,6 +41,8 @@ class OpenedImage(NamedTuple):
         Channels and stage position.
     note : str
         What is to be known of it, such as what was left out; often empty.
+    name : str
+        What tells it from the other images of its file, where the file says so.
     """
 
     levels: list[Any]
@@ -48,6 +50,7 @@ class OpenedImage(NamedTuple):
     calibration: Calibration
     metadata: ImageMetadata
     note: str
+    name: str = ""
 
     def frames(self, path: Path) -> Frames:
         """Return the full resolution as lazy frames; errors name the file at `path`.
@@ -132,7 +135,9 @@ class FileImage:
             shape = (*planes.shape, channels) if channels > 1 else planes.shape
             subject = f"{path} is not whole, its acquisition was stopped or it was cut short"
             lost = AbsentFrames(subject, shape, absent.tolist())
-        return OpenedImage([stack], letters + self.plane_axes, self.calibration, self.metadata, self.note), lost
+        return OpenedImage(
+            [stack], letters + self.plane_axes, self.calibration, self.metadata, self.note, self.name
+        ), lost
 
 
 class PlaneStack:
@@ -259,7 +264,8 @@ def without_absent(image: OpenedImage, absent: AbsentFrames | None, *, incomplet
         metadata = replace(metadata, position=position)
     if len(set(np.diff(steps))) > 1:
         calibration = replace(calibration, **({"T": {"time_step": None}, "Z": {"z_step": None}}.get(letter, {})))
-    return OpenedImage(levels, image.axes, calibration, metadata, f"{image.note} {left_out}".strip())
+    note = f"{image.note} {left_out}".strip()
+    return OpenedImage(levels, image.axes, calibration, metadata, note, image.name)
 
 
 def even_step(places: Sequence[float]) -> float | None:

@@ -44,7 +44,7 @@ class RemoteStore(Store):
         Of the group or array.
     """
 
-    supports_writes = supports_deletes = supports_listing = False
+    supports_writes = supports_deletes = supports_partial_writes = supports_listing = False
 
     def __init__(self, address: str) -> None:
         super().__init__(read_only=True)
@@ -73,6 +73,10 @@ class RemoteStore(Store):
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write nothing."""
+        raise InputError(f"{self._address} is read only.")
+
+    async def set_partial_values(self, key_start_values: Iterable[tuple[str, int, Any]]) -> None:
+        """Write nothing; older releases of zarr ask for this method."""
         raise InputError(f"{self._address} is read only.")
 
     async def delete(self, key: str) -> None:
