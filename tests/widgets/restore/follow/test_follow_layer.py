@@ -8,6 +8,7 @@ import zarr
 from fixtures.restore_widget import entry
 from qtpy.QtCore import QTimer
 
+from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.widgets.layers.restored_layers import is_result
@@ -122,6 +123,26 @@ def test_a_stack_that_grows_is_restored_frame_by_frame(viewer, follow):
     for number in (0, 5, 11):
         assert_restored(following.layer, given[number], number)
     np.testing.assert_allclose(following.layer.scale, layer.scale)
+
+
+def test_what_was_restored_can_be_saved_once_following_has_ended(viewer, follow, tmp_path):
+    given = frames(3)
+    viewer.add_image(given, name="movie", axis_labels=("t", "y", "x"), scale=(2, 0.1, 0.1))
+    following = follow()
+    save = following.panel.save
+    assert not save.isEnabled()
+    following.start()
+    following.wait(lambda: len(following.done) == 3)
+    assert not save.isEnabled()
+    following.stop()
+    assert save.isEnabled()
+    save.save(tmp_path / "movie.tif")
+    following.wait(lambda: following.said.startswith("Saved"))
+    saved = read_stack(tmp_path / "movie.tif")
+    for index in range(3):
+        np.testing.assert_array_equal(saved[index], np.asarray(following.layer.data[index]))
+    viewer.layers.remove(following.layer)
+    assert not save.isEnabled()
 
 
 def test_the_slider_stays_where_the_user_has_put_it(viewer, follow):

@@ -19,8 +19,9 @@ from napari_care_losses.widgets.restore.follow.layers import FollowedLayers
 from napari_care_losses.widgets.restore.follow.live_estimate import LiveEstimate
 from napari_care_losses.widgets.restore.follow.sources import LAYER, LIVE, SEQUENCE, follow_source
 from napari_care_losses.widgets.restore.follow.work import FollowReport, followed
+from napari_care_losses.widgets.restore.panels.save import SaveButton
 from napari_care_losses.widgets.shared.closing import CloseGuard
-from napari_care_losses.widgets.shared.events import SingleShot
+from napari_care_losses.widgets.shared.events import Links, SingleShot
 from napari_care_losses.widgets.shared.form import Rows, narrow, tooltip
 from napari_care_losses.widgets.shared.layout import arrange
 from napari_care_losses.widgets.shared.number_edit import NumberEdit
@@ -42,6 +43,7 @@ SOURCE_HELP = (
 )
 START_HELP = "Restore each frame as it comes, the newest first. It starts no acquisition, and no light."
 STOP_HELP = "Stop; what is restored stays."
+NOTHING_TO_SAVE = "Nothing is restored yet, or it is still being followed."
 EXPOSURE_HELP = "The exposure of the camera. Turn it down until the estimated PSNR is just good enough."
 PSNR_HELP = (
     "How close the restored frame is to the truth, estimated without one every few seconds, in the part of the frame "
@@ -94,13 +96,16 @@ class FollowPanel(QWidget):
         self.rows = Rows(self.kind, self.exposure)
         self.run_bar = RunBar("Follow", "Stop", start_help=START_HELP, stop_help=STOP_HELP, has_progress=False)
         self.psnr = text_line(PSNR_HELP)
-        arrange(QVBoxLayout(self), self.rows.native, self.run_bar, self.psnr, spacing=6)
+        self.save = SaveButton()
+        self.save.setText("Save followed frames as…")
+        arrange(QVBoxLayout(self), self.rows.native, self.run_bar, self.psnr, self.save, spacing=6)
         self.estimate = LiveEstimate(parent=self)
         self._job = Job(parent=self, uses_torch=True)
         # many frames may be restored between two drawings, of which the newest is shown
         self._showing = SingleShot(self, 0, self._show)
         self._drawing = SingleShot(self, 0, self._on_drawn)
         self._shown_at = self._show_from = 0.0
+        self._links = Links()
         self._looking = SingleShot(self, LOOK_MS, self._look)
         self._connect()
         self._look()
@@ -139,6 +144,7 @@ class FollowPanel(QWidget):
     def close_for_good(self) -> None:
         """Stop, and let go of layer and camera."""
         self._is_again = False
+        self._links.cut()
         for timer in (self._looking, self._showing, self._drawing):
             timer.stop()
         self.estimate.stop()
@@ -152,10 +158,12 @@ class FollowPanel(QWidget):
         self._look()
 
     def _connect(self) -> None:
+        self._links.add(self._viewer.layers.events.removed, self._update)
         self.kind.changed.connect(self._update)
         self.exposure.changed.connect(self._set_exposure)
         self.run_bar.started.connect(self._on_started)
         self.run_bar.stopped.connect(self._stop)
+        self.save.said.connect(self.run_bar.say)
         self.estimate.said.connect(lambda text: show_text(self.psnr, text))
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(self._on_failed)
@@ -215,6 +223,8 @@ class FollowPanel(QWidget):
         self.exposure.visible = self.kind.value == LIVE and self._exposure_of(running_core()) is not None
         reason = "" if self.is_running else self._problem()
         self.run_bar.set_state(is_running=self.is_running, is_stopping=self._job.is_stopping, reason=reason)
+        is_saved = self.layer in self._viewer.layers and not self.is_running
+        self.save.offer(self.layer if is_saved else None, NOTHING_TO_SAVE)
 
     def _on_started(self) -> None:
         if self.is_running or self._problem():
