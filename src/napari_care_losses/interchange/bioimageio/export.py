@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import warnings
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from napari_care_losses.interchange.bioimageio.readme import (
 )
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.library import AUTHOR, LICENSE
+from napari_care_losses.models.model import PROVENANCE
 from napari_care_losses.simulation.pairs_and_movies import simulate_movie, simulate_pairs
 
 if TYPE_CHECKING:
@@ -187,6 +189,11 @@ def _write_tensors(model: Model, folder: Path) -> None:
     Image.fromarray((panels.clip(0, 1) * 255).round().astype(np.uint8)).save(folder / "cover.png", optimize=True)
 
 
+def _shared(card: ModelCard) -> ModelCard:
+    """Return the card without what names files on the disk of its maker."""
+    return replace(card, training={name: value for name, value in card.training.items() if name != PROVENANCE})
+
+
 def _test_images(card: ModelCard) -> NDArray[np.float32]:
     """Return a simulated image in the middle of its neighbours, if the network reads those: (1 + neighbours, Y, X)."""
     block, count = card.care.block, card.care.channels_in
@@ -314,6 +321,6 @@ def _description(
                 model_parameter_count=count,
                 reproducibility_tolerance=[_tolerance(v0_5, folder, output) for output in _outputs(card)],
             ),
-            **{CONFIG_KEY: {"card": card.to_json()}},
+            **{CONFIG_KEY: {"card": _shared(card).to_json()}},
         ),
     )
