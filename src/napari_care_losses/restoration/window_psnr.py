@@ -141,10 +141,11 @@ def estimate_window_psnr(
     *,
     region: Region | None = None,
     size: int | None = None,
+    probes: int = PROBES,
 ) -> EstimatedPsnr:
     """Estimate the PSNR of a restored frame without a ground truth, in the window of it with most structure.
 
-    The window is restored three times, and blurred.
+    The window is restored once more than there are probes, and blurred.
 
     Parameters
     ----------
@@ -158,6 +159,8 @@ def estimate_window_psnr(
         What is done about its noise, from `napari_care_losses.restoration.correlated_noise.choose_treatment`.
     size : int, optional
         Largest height and width of the window, in pixels; by default 512, or 256 for a slow network.
+    probes : int
+        How often the restoration is repeated.
 
     Returns
     -------
@@ -190,7 +193,7 @@ def estimate_window_psnr(
     (True, 0.0)
     """
     size = size or _affordable(model.card.architecture)
-    window = PsnrWindow(frames, index, parameters, ranges, region=region, size=size)
+    window = PsnrWindow(frames, index, parameters, ranges, region=region, size=size, probes=probes)
     measured = window.measure(model, parameters, ranges, treatment)
     return window.estimator.estimates([measured, window.estimator.plain_blur()])[0]
 

@@ -77,6 +77,22 @@ def test_it_follows_the_slider(pairs, viewer, opened, qtbot) -> None:
     assert line(widget) == said[0]
 
 
+def test_a_large_frame_has_a_quick_figure_before_the_full_one(opened, qtbot) -> None:
+    low, _ = simulate_pairs("mitochondria", 1, (288, 272), seed=3)
+    widget = opened(low)
+    estimate = widget.scores.estimate
+    found, shown = [], []
+    estimate._job.reported.connect(lambda report: found.append(report[1]))
+    estimate._job.reported.connect(lambda _: shown.append(line(widget)))
+    estimate._known.clear()
+    widget.scores.rescore()
+    wait(widget, qtbot)
+    qtbot.waitUntil(lambda: len(found) == 2, timeout=60_000)
+    assert [each.is_first for each in found] == [True, False]
+    assert all(text.startswith("PSNR about") for text in shown)
+    assert estimate.series([0]) == pytest.approx([found[1].psnr])
+
+
 def test_known_frames_are_not_estimated_again(pairs, viewer, opened, qtbot) -> None:
     widget = opened(pairs[0])
     viewer.dims.set_current_step(0, 1 - viewer.dims.current_step[0])
