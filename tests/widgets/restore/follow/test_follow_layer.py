@@ -12,6 +12,7 @@ from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.widgets.layers.restored_layers import is_result
+from napari_care_losses.widgets.restore.follow.panel import STAYS
 
 
 def frames(count, shape=(40, 52), light=50):
@@ -143,6 +144,24 @@ def test_what_was_restored_can_be_saved_once_following_has_ended(viewer, follow,
         np.testing.assert_array_equal(saved[index], np.asarray(following.layer.data[index]))
     viewer.layers.remove(following.layer)
     assert not save.isEnabled()
+
+
+def test_a_sequence_stays_with_its_model_and_says_so(viewer, follow, add_model):
+    given = frames(4)
+    layer = viewer.add_image(given[:2], name="movie")
+    following = follow()
+    add_model("other", seed=1)
+    following.widget.model.reload()
+    following.widget.model.choose("untrained")
+    following.start()
+    following.wait(lambda: len(following.done) == 2)
+    following.widget.model.choose("other")
+    layer.data = given
+    following.wait(lambda: len(following.done) == 4)
+    following.wait(lambda: following.said.endswith(STAYS))
+    assert_restored(following.layer, given[3], 3)
+    following.stop()
+    assert following.said == "Stopped: 4 frames restored."
 
 
 def test_the_slider_stays_where_the_user_has_put_it(viewer, follow):

@@ -43,6 +43,7 @@ SOURCE_HELP = (
 )
 START_HELP = "Restore each frame as it comes, the newest first. It starts no acquisition, and no light."
 STOP_HELP = "Stop; what is restored stays."
+STAYS = "This sequence stays with the model and the settings that it began with."
 NOTHING_TO_SAVE = "Nothing is restored yet, or it is still being followed."
 EXPOSURE_HELP = "The exposure of the camera. Turn it down until the estimated PSNR is just good enough."
 PSNR_HELP = (
@@ -84,7 +85,7 @@ class FollowPanel(QWidget):
         self._followed: Followed | None = None
         self._layers: FollowedLayers | None = None
         self._made: tuple[LibraryEntry, RestorationParameters] | None = None
-        self._is_again = False
+        self._is_again = self._stays = False
         self._newest: FollowReport | None = None
         self._restored_at: deque[float] = deque()
         self._delay: float | None = None
@@ -130,15 +131,17 @@ class FollowPanel(QWidget):
     ) -> None:
         """Set what is followed with what and how, and whether something else is being restored meanwhile.
 
-        While a live image is followed, another model or other settings restore it from the next frame on.
+        While a live image is followed, another model or other settings restore it from the next frame on. A sequence
+        stays with those it began with.
         """
         self._image, self._entry, self._parameters, self._is_held_up = image, entry, parameters, is_held_up
-        running = self._followed
+        running, self._stays = self._followed, False
         if self._job.is_running and running is not None and not self._job.is_stopping:
             wanted = None if entry is None or parameters is None else (entry, parameters)
-            if wanted is not None and wanted != self._made and running.is_live:
-                self._is_again = True
-                self._job.stop()
+            if wanted is not None and wanted != self._made:
+                self._stays, self._is_again = not running.is_live, running.is_live
+                if self._is_again:
+                    self._job.stop()
         self._update()
 
     def close_for_good(self) -> None:
@@ -242,7 +245,7 @@ class FollowPanel(QWidget):
         running, entry, parameters = self._followed, self._entry, self._parameters
         assert running is not None and entry is not None and parameters is not None
         self._made, self._is_again, self._error, self._newest = (entry, parameters), False, "", None
-        self._delay = None
+        self._delay, self._stays = None, False
         self._restored_at.clear()
         name = running.source.name
         if self._layers is None:
@@ -309,7 +312,8 @@ class FollowPanel(QWidget):
             kind = self.kind.value
             self.run_bar.say(WAITING[kind] if not progress.arrived else "Preparing the model for the first frame…")
             return
-        self.run_bar.say(progress_text(report, self._rate(), self._delay))
+        text = progress_text(report, self._rate(), self._delay)
+        self.run_bar.say(f"{text}\n{STAYS}" if self._stays else text)
 
     def _rate(self) -> float | None:
         """Return the restored frames a second; None where too few have come."""
