@@ -269,7 +269,7 @@ def test_the_curve_takes_the_viewers_theme(widget, viewer) -> None:
 def test_nothing_is_written_outside_the_library(widget, model_library: Path, qtbot) -> None:
     press_start(widget, qtbot)
     names = {path.name for path in model_library.iterdir()}
-    assert names == {"my-laplace.safetensors", "my-laplace.resume"}
+    assert names == {"my-laplace.safetensors", "my-laplace.resume", "my-laplace.training.csv"}
 
 
 def test_the_figures_of_the_run_are_shown(widget, qtbot) -> None:
