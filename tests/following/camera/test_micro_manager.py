@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 import time
@@ -12,15 +13,13 @@ import numpy as np
 import pytest
 from fixtures.simulated_microscope import counted_frames
 
-pytest.importorskip("pymmcore_plus")
-
-import useq
-
 from napari_care_losses.errors import InputError
 from napari_care_losses.following.camera import micro_manager
 from napari_care_losses.following.camera.micro_manager import CameraSequence, LiveCamera, found_core, running_core
 from napari_care_losses.following.source import FrameGoneError
 from napari_care_losses.following.sources.received_frames import LiveFrames
+
+useq = pytest.importorskip("useq", reason="it comes with pymmcore-plus")
 
 LOOPS = useq.MDASequence(time_plan={"interval": 0, "loops": 12})
 EVENTS = [useq.MDAEvent(exposure=exposure) for exposure in (4, 2, 1)]
@@ -279,3 +278,14 @@ def test_a_core_that_is_closed_ends_its_sources(signals):
         assert source.poll().note == "Micro-Manager was closed."
         assert source.poll().has_ended
         source.close()
+
+
+def test_loading_pymmcore_plus_leaves_the_logs_of_the_program_as_they_are():
+    script = (
+        "import logging\n"
+        "from napari_care_losses.following.camera.micro_manager import require_acquisition\n"
+        "require_acquisition()\n"
+        "assert 'pymmcore_plus' in __import__('sys').modules\n"
+        "assert logging.getLogger().level == logging.WARNING\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -65,11 +65,18 @@ def found_core() -> CMMCorePlus:
 
 
 def require_acquisition() -> None:
-    """Raise `InputError` where pymmcore-plus is not installed."""
+    """Load pymmcore-plus, or raise `InputError` where it is not installed.
+
+    It sets the level of the root logger to DEBUG, by which every library would log all it does; that is undone.
+    """
+    root = logging.getLogger()
+    level = root.level
     try:
         import pymmcore_plus  # noqa: F401
     except ImportError as error:
         raise InputError(NOT_INSTALLED) from error
+    finally:
+        root.setLevel(level)
 
 
 @contextmanager

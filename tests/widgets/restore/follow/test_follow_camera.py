@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-pytest.importorskip("pymmcore_plus")
-
-import useq
 from fixtures.restore_widget import entry
 
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
+
+useq = pytest.importorskip("useq", reason="it comes with pymmcore-plus")
 
 ENOUGH = 25.0
 """In dB."""

@@ -161,7 +161,7 @@ class FollowPanel(QWidget):
         self._look()
 
     def _connect(self) -> None:
-        self._links.add(self._viewer.layers.events.removed, self._update)
+        self._links.add(self._viewer.layers.events.removed, lambda event: event.value is self.layer and self._update())
         self.kind.changed.connect(self._update)
         self.exposure.changed.connect(self._set_exposure)
         self.run_bar.started.connect(self._on_started)
