@@ -3,14 +3,14 @@
 import csv
 import shlex
 import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
 import zarr
-from fixtures.cli_runs import in_a_process, save_model, status_of
+from fixtures.cli_runs import save_model, status_of
+from fixtures.forked_programs import ForkedProgram
 from fixtures.growing_files import KINDS, GrowingFiles, frames_of
 
 from napari_care_losses.io.ome_zarr_writer import PROVENANCE
@@ -23,15 +23,14 @@ COUNT = 14
 @pytest.fixture
 def files(request, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return GrowingFiles(request.param, tmp_path, frames_of(COUNT))
 
 
 def command(files, *more):
-    return in_a_process(
+    return [
         *("restore", "m.safetensors", files.path.name, "--follow", "--out", "r.ome.zarr", "--device", "cpu"),
         *("--engine", "torch", *more),
-    )
+    ]
 
 
 def rows(folder):
@@ -54,7 +53,7 @@ def wait_for(condition, process, seconds=120.0):
 @pytest.mark.parametrize("files", KINDS, indirect=True)
 def test_killed_and_resumed_each_frame_is_restored_once(files, tmp_path):
     model = save_model("m.safetensors")
-    process = subprocess.Popen(command(files), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = ForkedProgram(*command(files))
     files.write(2)
     wait_for(lambda: len(rows(tmp_path)) >= 2, process)
     for _ in range(5):
@@ -64,7 +63,7 @@ def test_killed_and_resumed_each_frame_is_restored_once(files, tmp_path):
     process.communicate()
     assert not (tmp_path / "r.ome.zarr").exists()
     files.write(COUNT - files.written)
-    assert status_of(*command(files, "--resume", "--until", COUNT)[5:]) == 0
+    assert status_of(*command(files, "--resume", "--until", COUNT)) == 0
     # a frame that was written when it was killed may lack its row
     assert sorted(set(rows(tmp_path))) == sorted(rows(tmp_path))
     assert len(rows(tmp_path)) >= COUNT - 1
@@ -77,7 +76,7 @@ def test_killed_and_resumed_each_frame_is_restored_once(files, tmp_path):
 @pytest.mark.parametrize("files", ["folder"], indirect=True)
 def test_ctrl_c_ends_it_with_a_whole_result(files, tmp_path):
     save_model("m.safetensors")
-    process = subprocess.Popen(command(files), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = ForkedProgram(*command(files))
     files.write(3)
     wait_for(lambda: len(rows(tmp_path)) >= 1, process)
     process.send_signal(signal.SIGINT)
@@ -92,7 +91,7 @@ def test_ctrl_c_ends_it_with_a_whole_result(files, tmp_path):
 def test_without_new_frames_it_ends_by_itself(files, capsys):
     save_model("m.safetensors")
     files.write(2)
-    assert status_of(*command(files, "--idle", 0.5)[5:]) == 0
+    assert status_of(*command(files, "--idle", 0.5)) == 0
     assert "r.ome.zarr: 2 frames of 24 x 28 px" in capsys.readouterr().out
 
 

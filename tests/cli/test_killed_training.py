@@ -1,20 +1,15 @@
 """A training without clean images whose process is killed goes on where its last epoch ended, bit for bit."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
-from fixtures.cli_runs import QUICK, in_a_process, save_model, write
+from fixtures.cli_runs import QUICK, save_model, write
+from fixtures.forked_programs import run_forked
 
 from napari_care_losses.models.model import load_model
 from napari_care_losses.training.checkpoint import read_state
 
 pytestmark = pytest.mark.usefixtures("folder")
-
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 KILLED_IN_ITS_SIXTH_STEP = """
 import os, sys
@@ -30,10 +25,6 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def finished(*arguments):
-    return subprocess.run(in_a_process(*arguments), check=False, env=ONE_THREAD).returncode
-
-
 @pytest.mark.parametrize(
     ("target", "loss", "neighbours"),
     [("self", "fft", 0), ("blind_spots", "mse", 0), ("self", "fft", 2), ("neighbours", "fft", 4)],
@@ -44,13 +35,12 @@ def test_a_killed_training_is_resumed_bit_for_bit(folder, target, loss, neighbou
     command = ["train", "--low", "noisy.tif", "--target", target, "--loss", loss, *QUICK]
     command += ["--neighbours", str(neighbours)] if neighbours else ["--from", "tiny.safetensors"]
     command += ["--steps", "8", "--steps-per-epoch", "3", "--device", "cpu", "--out"]
-    # in as many threads as the killed one: sums in another order end in other bits
-    assert finished(*command, "whole.safetensors") == 0
-    script = [sys.executable, "-c", KILLED_IN_ITS_SIXTH_STEP, *command, "killed.safetensors"]
-    done = subprocess.run(script, capture_output=True, text=True, check=False, env=ONE_THREAD)
+    # all in one thread: sums in another order end in other bits
+    assert run_forked(*command, "whole.safetensors").returncode == 0
+    done = run_forked(*command, "killed.safetensors", code=KILLED_IN_ITS_SIXTH_STEP)
     assert done.returncode == 9, done.stderr
     assert read_state(folder / "killed.resume")[0]["progress"]["step"] == 3
-    assert finished(*command, "killed.safetensors", "--resume") == 0
+    assert run_forked(*command, "killed.safetensors", "--resume").returncode == 0
     whole, resumed = (load_model(folder / f"{name}.safetensors") for name in ("whole", "killed"))
     assert resumed.card.training["steps"] == 8
     assert resumed.card.training["best_validation_loss"] == whole.card.training["best_validation_loss"]

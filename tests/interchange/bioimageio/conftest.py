@@ -1,7 +1,22 @@
 """Fixtures of the tests of bioimage.io packages."""
 
+import subprocess
+from types import SimpleNamespace
+
 import pytest
 from fixtures.bioimageio_packages import Denoiser, onnx_of, seeded, state_dict, torchscript, write_package
+from fixtures.forked_programs import ForkedReader
+
+from napari_care_losses.interchange import sandbox
+
+
+@pytest.fixture(autouse=True, scope="package")
+def forked_readers():
+    """Fork the readers of weights; those of the other folders' tests are started as they are for the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        named = {name: getattr(subprocess, name) for name in ("DEVNULL", "TimeoutExpired")}
+        patch.setattr(sandbox, "subprocess", SimpleNamespace(Popen=ForkedReader, **named))
+        yield
 
 
 @pytest.fixture
