@@ -37,6 +37,8 @@ endif
 endif
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Or every one of the many processes of the tests compiles its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-lowest test-windows test-slow torture lint format docs models screenshots bench package clean system-libraries

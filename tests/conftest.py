@@ -20,10 +20,26 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[1]
 
+LONGEST = (
+    *("torture/test_sections.py", "torture/test_fuzzing.py", "house/test_notebooks.py", "restoration/test_cluster.py"),
+    *("house/test_docs.py", "interchange/bioimageio/test_own_packages.py", "widgets/restore/test_adapt.py"),
+)
+"""Files whose tests take long together: begun first, so that no process ends with one while the others are done."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option of ``make test-windows``."""
     parser.addoption("--windows-files", action="store_true", help="refuse what Windows would refuse of files in use")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let several processes take the files in the order below, not by their number of tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    items.sort(key=lambda item: not item.nodeid.partition("::")[0].endswith(LONGEST))
 
 
 @pytest.fixture(autouse=True, scope="session")
