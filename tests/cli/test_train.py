@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from fixtures.cli_runs import QUICK, in_a_process, save_model, status_of, train, write
+from fixtures.cli_runs import QUICK, save_model, status_of, train, write
+from fixtures.forked_programs import ForkedProgram, run_forked
 from scipy.ndimage import gaussian_filter1d
 
 from napari_care_losses.cli.common import stoppable
@@ -187,10 +187,11 @@ def test_ctrl_c_ends_a_training_that_resume_finishes(folder):
     save_model(folder / "tiny.safetensors")
     pair = ("--low", "low.tif", "--high", "high.tif")
     more = ("--from", "tiny.safetensors", "--out", "m.safetensors", *QUICK, "--steps-per-epoch", 50)
-    command = in_a_process("train", *pair, "--loss", "mae", *more, "--epochs")
-    running = subprocess.Popen([*command, "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stdout.readline().startswith("epoch 1 step 50")
-    time.sleep(0.1)
+    running = ForkedProgram("train", *pair, "--loss", "mae", *more, "--epochs", 1_000_000)
+    while "\n" not in running.said:
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.02)
+    assert running.said.startswith("epoch 1 step 50")
     running.send_signal(signal.SIGINT)
     said, errors = running.communicate(timeout=60)
     assert running.returncode == 130
@@ -199,7 +200,7 @@ def test_ctrl_c_ends_a_training_that_resume_finishes(folder):
     assert "Traceback" not in errors
     assert (folder / "m.resume").is_file()
     assert load_model(folder / "m.safetensors").card.training["steps"] >= 50
-    epochs = 1 + said.count("epoch ")
+    epochs = said.count("epoch ")
     budget = ("--steps-per-epoch", 50, "--epochs", epochs + 1, "--resume", "--from", "tiny.safetensors")
     assert train(steps=budget) == 0
     assert load_model(folder / "m.safetensors").card.training["steps"] == 50 * (epochs + 1)
@@ -212,9 +213,7 @@ def test_ctrl_c_within_the_first_epoch_keeps_the_weights_unless_there_is_a_file(
         (folder / "m.safetensors").write_text("an older model")
     pair = ("--low", "low.tif", "--high", "high.tif")
     more = ("--out", "m.safetensors", *QUICK, "--steps-per-epoch", 100, "--steps", 100)
-    arguments = in_a_process("train", *pair, "--loss", "mae", *more)
-    command = [sys.executable, "-c", INTERRUPTED_IN_ITS_THIRD_STEP, *arguments[arguments.index("train") :]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_forked("train", *pair, "--loss", "mae", *more, code=INTERRUPTED_IN_ITS_THIRD_STEP)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
     said = done.stdout
     kept = (

@@ -1,13 +1,12 @@
 import csv
 import shlex
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 from fixtures.cli_runs import TINY, save_model, status_of
+from fixtures.forked_programs import run_forked
 
 from napari_care_losses.comparison.compare import INPUT, Method
 from napari_care_losses.comparison.record import ComparisonRecord
@@ -65,10 +64,10 @@ def test_command_and_python_give_the_same_scores(record, settings):
     assert "To make it again" in page and "In PowerShell" in page and "compare_to_file" in page
 
 
-def test_command_runs_in_a_process_of_its_own(record, tmp_path):
+def test_command_runs_in_a_process_of_its_own(record, tmp_path, monkeypatch):
     record = replace(record, methods=record.methods[1:], truth=None, channel=0, only=(1,), shown=None)
-    program = [sys.executable, "-m", "napari_care_losses.cli.main"]
-    subprocess.run([*program, *shlex.split(record.bash())[1:]], check=True, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert run_forked(*shlex.split(record.bash())[1:]).returncode == 0
     assert record.out.exists()
 
 

@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fixtures.forked_programs import LOADED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
-PRELOADED = ["torch", "napari_care_losses.restoration.to_file", "napari_care_losses.experiments.runner"]
+PRELOADED = [*LOADED, "napari_care_losses.experiments.runner"]
 
 
 class Victim:

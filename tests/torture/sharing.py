@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from children import command, environment
 from counts import QUICK, images, say, scaled, write_images
+from fixtures.forked_programs import ForkedProgram
 from killing import _model
 
 from napari_care_losses.io.stacks import read_stack
@@ -80,15 +79,9 @@ def _two_processes(folder: Path, models: int) -> dict[str, float]:
     return counts
 
 
-def _training(folder: Path, out: Path) -> subprocess.Popen[str]:
+def _training(folder: Path, out: Path) -> ForkedProgram:
     arguments = ("--low", folder / "low.tif", "--high", folder / "high.tif", "--loss", "mae", "--out", out)
-    return subprocess.Popen(
-        command("train", *arguments, *STEPS),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return ForkedProgram("train", *arguments, *STEPS)
 
 
 def _threads(folder: Path, times: int) -> dict[str, float]:

@@ -1,13 +1,11 @@
 import csv
 import math
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from fixtures.forked_programs import ForkedProgram
 from fixtures.toy_trainings import short as trainer
 
 from napari_care_losses.training.logs.csv_log import CsvLog, LogRow, log_path, read_log, row_of
@@ -105,15 +103,15 @@ for report in train_and_log(trainer(amount=1e6), Path(sys.argv[1]), previews=Fal
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a process as only Unix does")
 def test_the_log_is_whole_after_a_kill(path):
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path), str(Path(__file__).parents[2])])
+    process = ForkedProgram(path, Path(__file__).parents[2], code=KILLED)
     try:
         deadline = time.monotonic() + 200
         while len(rows_in(path)) < 3 and time.monotonic() < deadline:
             assert process.poll() is None
             time.sleep(0.05)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.communicate()
     killed = rows_in(path)
     assert len(killed) >= 3
     work = train_and_log(trainer(amount=1e6), path, resume=True, previews=False)

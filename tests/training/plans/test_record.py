@@ -1,6 +1,4 @@
 import shlex
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 import tifffile
 import torch
 from fixtures.cli_runs import save_model, status_of
+from fixtures.forked_programs import run_forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,12 +96,13 @@ def test_a_model_is_trained_further_with_its_own_loss(folder):
     assert all(torch.equal(weights, by_python.weights[name]) for name, weights in by_command.weights.items())
 
 
+@pytest.mark.usefixtures("one_torch_thread")
 def test_command_runs_in_a_process_of_its_own(folder, tmp_path, monkeypatch):
     # the process has the network of the preset's own size
     monkeypatch.undo()
     record = record_in(folder)
-    program = [sys.executable, "-m", "napari_care_losses.cli.main"]
-    subprocess.run([*program, *shlex.split(record.bash())[1:]], check=True, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert run_forked(*shlex.split(record.bash())[1:]).returncode == 0
     by_command = trained(record)
     exec(record.python(), {"print": lambda *_: None})
     by_python = trained(record)
