@@ -17,10 +17,10 @@ import re
 import select
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import Any
 
 import psutil
 from counts import say
+from fixtures.forked_programs import Forked
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 LONGEST = 5.0
@@ -47,6 +48,9 @@ KEPT = Path("build") / "torture"
 """Where inputs go that brought something to light."""
 
 MOST_FAILURES = 50
+
+OWN = ("said", "told")
+"""Files of errors and of what came of the inputs, beside an input."""
 
 
 @dataclass
@@ -97,16 +101,20 @@ def fuzz(module: str, count: int) -> dict[str, float]:
 
 def _watch(module: str, first: int, count: int, outcome: Outcome) -> int:
     """Open inputs in a process until all are done or one ends it; return the number of the next."""
-    with TemporaryDirectory(prefix="fuzz-") as folder, (Path(folder) / "said").open("w+") as said:
-        process = subprocess.Popen(
-            [sys.executable, __file__, module, str(first), str(count), folder],
-            stdout=subprocess.PIPE,
-            stderr=said,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "QT_QPA_PLATFORM": "offscreen", "PYTHONWARNINGS": "ignore"},
+    with TemporaryDirectory(prefix="fuzz-") as folder:
+        said, told = (Path(folder) / name for name in OWN)
+        said.touch()
+        os.mkfifo(told)
+        pipe = os.open(told, os.O_RDONLY | os.O_NONBLOCK)
+        process = Forked(
+            *(_open_many, module, first, count, Path(folder)),
+            folder=Path.cwd(),
+            environment=os.environ | {"OMP_NUM_THREADS": "1", "QT_QPA_PLATFORM": "offscreen"},
+            out=told,
+            err=said,
         )
-        assert process.stdout is not None
         try:
-            is_ready, number, wrong = _follow(process, first, outcome)
+            is_ready, number, wrong = _follow(process, pipe, first, outcome)
             if wrong and process.poll() is None:
                 # it says where it is, and ends
                 process.send_signal(signal.SIGABRT)
@@ -114,29 +122,27 @@ def _watch(module: str, first: int, count: int, outcome: Outcome) -> int:
         finally:
             process.kill()
             process.wait()
-            process.stdout.close()
+            os.close(pipe)
+        errors = said.read_text(encoding="utf-8", errors="replace")[-1500:]
         if not is_ready:
-            said.seek(0)
-            raise RuntimeError(f"{module} could not start: {said.read()[-1500:]}")
+            raise RuntimeError(f"{module} could not start: {errors}")
         if wrong or (number < count and process.returncode):
-            said.seek(0)
             text = wrong or f"ended the process with {process.returncode}"
-            _keep(module, number, Path(folder), f"{text}\n{said.read()[-1500:]}", outcome)
+            _keep(module, number, Path(folder), f"{text}\n{errors}", outcome)
             number += 1
     return number
 
 
-def _follow(process: subprocess.Popen[bytes], number: int, outcome: Outcome) -> tuple[bool, int, str]:
+def _follow(process: Forked, pipe: int, number: int, outcome: Outcome) -> tuple[bool, int, str]:
     """Read what the process says of each input.
 
     Return whether it came to any, the number of the next, and what went wrong with it.
     """
     watched, buffer, patience = psutil.Process(process.pid), b"", PATIENCE
-    assert process.stdout is not None
     last, worked, is_ready = time.monotonic(), 0.0, False
     while True:
-        if select.select([process.stdout], [], [], 0.25)[0]:
-            piece = os.read(process.stdout.fileno(), 1 << 16)
+        if select.select([pipe], [], [], 0.25)[0]:
+            piece = os.read(pipe, 1 << 16)
             if not piece:
                 process.wait()
                 return is_ready, number, ""
@@ -155,6 +161,8 @@ def _follow(process: subprocess.Popen[bytes], number: int, outcome: Outcome) -> 
                 outcome.longest = max(outcome.longest, float(seconds))
                 outcome.errors[" ".join(error)] += word == "refused"
                 number += 1
+        elif process.poll() is not None:
+            return is_ready, number, ""
         with contextlib.suppress(psutil.Error):
             used = watched.memory_info().rss
             outcome.memory = max(outcome.memory, used)
@@ -186,8 +194,14 @@ def _rng(module: str, number: int) -> random.Random:
     return random.Random(f"{SEED} {module} {number}")
 
 
-def open_many(module: str, first: int, count: int, folder: Path) -> int:
+def _open_many(module: str, first: int, count: int, folder: Path) -> None:
     """Open inputs one after the other, and say of each on one line how it ended."""
+    warnings.simplefilter("ignore")
+    sys.exit(open_many(module, first, count, folder))
+
+
+def open_many(module: str, first: int, count: int, folder: Path) -> int:
+    """Open inputs one after the other, and say of each on one line how it ended; return 1 where one failed."""
     from napari_care_losses.errors import CareError
 
     kind: Any = importlib.import_module(module)
@@ -212,7 +226,7 @@ def open_many(module: str, first: int, count: int, folder: Path) -> int:
             out.write(f"{word} {time.process_time() - begun:.3f} {error.encode('ascii', 'replace').decode()}\n")
             return 1
         for made in folder.iterdir():
-            if made.name != "said":
+            if made.name not in OWN:
                 shutil.rmtree(made) if made.is_dir() and not made.is_symlink() else made.unlink()
         if _peak_memory() > MOST_MEMORY:
             out.write("failed 0 took more memory than allowed\n")
@@ -239,10 +253,8 @@ def _gist(error: Exception) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Open many inputs, or a single one without catching what comes of it."""
-    module, first, *more = arguments
-    if more:
-        return open_many(module, int(first), int(more[0]), Path(more[1]))
+    """Open a single input without catching what comes of it."""
+    module, first = arguments
     kind: Any = importlib.import_module(module)
     kind.prepare()
     rng = _rng(module, int(first))
