@@ -22,20 +22,32 @@ from napari_care_losses.restoration.restore_stack import restore
 TRAINING = {"neighbour_axis": "T", "neighbour_spacing": 0.5}
 
 
-@pytest.fixture(
-    scope="module",
-    params=[{}, {"is_blind": True}, {"refinement": 2}, {"refinement": 2, "is_blind": True}],
-    ids=["seen", "blind", "refined", "refined blind"],
-)
+NETWORKS = {
+    "seen": {},
+    "blind": {"is_blind": True},
+    "refined": {"refinement": 2},
+    "refined blind": {"refinement": 2, "is_blind": True},
+}
+
+
+def model_of(network):
+    more = NETWORKS[network]
+    return make_model(Architecture(depth=1, kernel_size=3, filters=2, neighbours=4, **more), training=TRAINING)
+
+
+def export(model, path):
+    export_bioimageio(model, path, name="movies", authors=["A. Nyone"])
+    return path
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
 def model(request):
-    return make_model(Architecture(depth=1, kernel_size=3, filters=2, neighbours=4, **request.param), training=TRAINING)
+    return model_of(request.param)
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory, model):
-    path = tmp_path_factory.mktemp("package") / "package.zip"
-    export_bioimageio(model, path, name="movies", authors=["A. Nyone"])
-    return path
+    return export(model, tmp_path_factory.mktemp("package") / "package.zip")
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +100,15 @@ def test_the_channels_are_explained(files, model):
     assert "neighbour spacing: 0.5" in readme
 
 
-def test_it_is_valid_for_the_library_of_the_format(package):
+def test_all_are_valid_for_the_library_of_the_format(tmp_path):
+    packages = [export(model_of(network), tmp_path / f"{network}.zip") for network in NETWORKS]
     code = (
         "import sys; from bioimageio.spec import load_description\n"
         "from bioimageio.spec.model.v0_5 import ModelDescr\n"
-        "description = load_description(sys.argv[1], perform_io_checks=True)\n"
-        "assert isinstance(description, ModelDescr), description.validation_summary.display()\n"
+        "for package in sys.argv[1:]:\n"
+        "    description = load_description(package, perform_io_checks=True)\n"
+        "    assert isinstance(description, ModelDescr), (package, description.validation_summary.display())\n"
     )
     # it changes settings of the whole process
-    done = subprocess.run([sys.executable, "-c", code, package], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, *packages], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
