@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.restoration.engines.base import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -49,10 +50,23 @@ def files_in_use(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Return a function that makes an empty folder, without reading the names of all before, as pytest does."""
+    base, numbers = tmp_path_factory.mktemp("folders"), count()
+
+    def make() -> Path:
+        folder = base / str(next(numbers))
+        folder.mkdir()
+        return folder
+
+    return make
+
+
 @pytest.fixture(autouse=True)
-def model_library(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def model_library(new_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty folder that stands in for the user's model library."""
-    folder = tmp_path_factory.mktemp("library")
+    folder = new_folder()
     monkeypatch.setenv("NAPARI_CARE_LOSSES_LIBRARY", str(folder))
     return folder
 
