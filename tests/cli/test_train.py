@@ -62,6 +62,13 @@ class TestTrain:
         assert trained == ["low[0]", "low[1]", "low[3]", "low[5]"]
         assert "Left out: Pair low[4]: the low image is constant" in capsys.readouterr().err
 
+    def test_only_some_frames_are_learnt_from(self, folder, capsys):
+        assert train("--frames", "1:6", "--only", "0:1,3:5") == 0
+        assert load_model(folder / "m.safetensors").card.training["names"] == ["low[1]", "low[4]", "low[5]"]
+        alone = ["--low", "low.tif", "--loss", "mse", "--target", "next", "--only", "2:3", "--out", "n.safetensors"]
+        assert status_of("train", *alone, *QUICK) == 2
+        assert "The frames chosen give nothing to learn from: choose more of them." in capsys.readouterr().err
+
     @pytest.mark.parametrize("target", ["self", "next", "blind_spots", None])
     def test_noisy_images_alone_are_learnt_from(self, folder, capsys, target):
         write(folder / "low.tif", np.random.default_rng(0).poisson(20, (6, 28, 24)).astype(np.uint8))

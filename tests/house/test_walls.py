@@ -38,15 +38,29 @@ def test_every_module_but_those_of_the_viewer_is_free_of_it():
     assert loaded.isdisjoint(VIEWER)
 
 
+def files_with(pattern):
+    """Return the files of the package in which a pattern is found."""
+    package = Path(napari_care_losses.__path__[0])
+    return {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(pattern, path.read_text("utf-8"))
+    }
+
+
 def test_the_sandbox_alone_starts_programs():
     # on Windows a program that is started in another way opens a window of its own
-    starts = re.compile(r"\b(subprocess|multiprocessing|pexpect)\b|\bos\.(system|popen|exec|spawn|posix_spawn|fork)")
-    package = Path(napari_care_losses.__path__[0])
-    found = {
-        path.relative_to(package).as_posix() for path in package.rglob("*.py") if starts.search(path.read_text("utf-8"))
-    }
+    starts = r"\b(subprocess|multiprocessing|pexpect)\b|\bos\.(system|popen|exec|spawn|posix_spawn|fork)"
     # the second names what it refuses
-    assert found == {"interchange/sandbox.py", "interchange/sandbox_child.py"}
+    assert files_with(starts) == {"interchange/sandbox.py", "interchange/sandbox_child.py"}
+
+
+def test_the_command_line_alone_starts_workers():
+    # Dask starts them in the console of the command; the viewer may have none
+    assert files_with(r"\b(LocalCluster|Nanny)\b|(?<![.\w])connected\(") == {
+        "restoration/cluster/scheduler.py",
+        "cli/restore.py",
+    }
 
 
 @pytest.mark.parametrize(

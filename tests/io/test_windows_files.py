@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ from fixtures.random_models import make_model
 from fixtures.toy_trainings import trainer
 from fixtures.windows_files import OneFileOnWindowsError, law_of_windows
 
-from napari_care_losses.errors import OutputError
+from napari_care_losses.errors import InputError, OutputError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io import whole_files
 from napari_care_losses.io.ome_zarr_writer import FrameWriter
 from napari_care_losses.io.stacks import read_stack, save_frames, save_stack
-from napari_care_losses.io.whole_files import locked, patiently, replacing
+from napari_care_losses.io.whole_files import check_folder, locked, patiently, replacing
 from napari_care_losses.models.model import load_model
 from napari_care_losses.training.checkpoint import state_path
 from napari_care_losses.training.progress import Epoch
@@ -141,6 +142,28 @@ def test_patience_is_for_files_in_use_alone_and_ends():
         assert len(tried) == times
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.zarr"])
+def test_the_longest_path_that_is_let_pass_can_be_written(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(whole_files, "_longest_path", lambda: 259)
+
+    def passes(letters):
+        path = tmp_path / ("d" * letters) / name
+        path.parent.mkdir()
+        with suppress(InputError):
+            check_folder(path)
+            return True
+        return False
+
+    letters = next(letters for letters in range(240, 0, -1) if passes(letters))
+    path = tmp_path / ("d" * letters) / name
+    stack = np.zeros((11, 2, 2, 8, 8), np.uint8)
+    with law_of_windows(longest=259):
+        save_stack(path, stack, axes="TZCYX")
+    monkeypatch.undo()
+    with law_of_windows(longest=len(str(path)) + 10), pytest.raises((OSError, OutputError), match="too long"):
+        save_stack(path.with_name(f"b{name}"), stack, axes="TZCYX")
+
+
 def test_no_lock_is_left(tmp_path):
     with locked(tmp_path / "m.safetensors"):
         assert list(tmp_path.iterdir())
@@ -180,4 +203,15 @@ def test_a_stack_that_is_shown_is_said_to_be_in_use_before_the_work(tmp_path, na
             save_stack(path, STACK + 1, axes="TYX")
         assert [each.name for each in tmp_path.iterdir()] == [name]
     save_stack(path, STACK + 1, axes="TYX")
+    assert (np.stack(list(read_stack(path))) == STACK + 1).all()
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.zarr"])
+def test_a_stack_is_replaced_while_it_is_read_lazily(tmp_path, name):
+    path = tmp_path / name
+    save_stack(path, STACK, axes="TYX")
+    shown = read_stack(path)
+    first = shown[0]
+    save_stack(path, STACK + 1, axes="TYX")
+    assert (first == STACK[0]).all()
     assert (np.stack(list(read_stack(path))) == STACK + 1).all()

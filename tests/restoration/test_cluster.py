@@ -231,6 +231,11 @@ class TestConnecting:
         assert client.nthreads()
 
 
+def test_workers_run_in_the_interpreter_of_the_command(client):
+    # on Windows: in its console, or without one if it is pythonw
+    assert set(client.run(lambda: __import__("sys").executable).values()) == {sys.executable}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="stands in for the signal of Windows")
 @pytest.mark.parametrize("is_local", [True, False])
 def test_a_worker_that_shares_the_terminal_ignores_its_interrupts(monkeypatch, is_local):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_care_losses.cli.common import (
     add_channel,
     add_frames,
+    add_only,
     add_parameters,
     add_training_parameters,
     given_parameters,
@@ -63,6 +64,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     )
     add_frames(parser)
     add_channel(parser)
+    add_only(parser)
     parser.add_argument("--from", dest="start_from", metavar="MODEL", help="Start from this model's weights.")
     parser.add_argument("--structure", choices=STRUCTURE_NAMES, default="other", help="What the images show.")
     budget = parser.add_mutually_exclusive_group()
@@ -117,6 +119,7 @@ def run_train(options: argparse.Namespace) -> None:
         device=options.device,
         channel=options.channel,
         ranges=options.frames,
+        only=None if options.only is None else [index for ends in sorted(options.only) for index in range(*ends)],
     )
     with joined(options.device) as team:
         trainer = Trainer(
@@ -221,9 +224,10 @@ def _pairs(
     options: argparse.Namespace, target: Target, parameters: TrainingParameters
 ) -> tuple[Sequence[tuple[Path, Path | None]], list[Pair], list[str]]:
     """Return files, their pairs or single images, and warnings: of what is left out, and about pixel sizes."""
+    from napari_care_losses.images.selection import numbered
     from napari_care_losses.io.stacks import image_name
     from napari_care_losses.training.pair_checks import MAX_SHOWN, named_once, pixel_size_warning
-    from napari_care_losses.training.pair_sources import PairSource, listed_files, pair_files
+    from napari_care_losses.training.pair_sources import PairSource, examples_of, listed_files, pair_files
     from napari_care_losses.training.pairs import check_sizes, pairs_from_frames, usable_pairs
 
     pairs: list[Pair] = []
@@ -244,7 +248,7 @@ def _pairs(
             lows,
             highs,
             name,
-            places=target.places(lows),
+            places=examples_of(target, lows, None if options.only is None else numbered(lows, options.only)),
             left_out=left_out,
             neighbours=parameters.neighbours,
             along=parameters.neighbours_along,

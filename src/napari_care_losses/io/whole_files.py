@@ -35,8 +35,10 @@ _PAUSES = tuple(0.05 * 2**number for number in range(6))
 
 _MOST_BYTES = 255
 """Of a name, on the file systems of all three systems."""
-_INSIDE = 40
-"""Characters that files in an OME-Zarr image or plate add to its path."""
+_INSIDE = 84
+"""Characters that files in an OME-Zarr image or plate add to its path: those of a chunk while it is written."""
+_JOURNAL = len(".partial.json")
+"""Characters that the list of finished frames adds."""
 
 
 def check_folder(path: Path) -> None:
@@ -61,7 +63,18 @@ def check_folder(path: Path) -> None:
             f"The name {path.name[:60]}... is too long: at most {_MOST_BYTES - added} bytes, for work under way lies "
             "beside it under a longer one. Choose a shorter name."
         )
-    most, length = _longest_path(), len(str(path.absolute())) + max(added, _INSIDE)
+    check_length(path, max(added, _INSIDE if path.suffix.lower() == ".zarr" else _JOURNAL))
+
+
+def check_length(path: Path, added: int = 0) -> None:
+    """Check that the path of a file is short enough, with so many characters that are added while it is made.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    most, length = _longest_path(), len(str(path.absolute())) + added
     if length > most:
         raise InputError(
             f"{path} is too long: with what is added while it is made it takes {length} characters, and Windows allows "

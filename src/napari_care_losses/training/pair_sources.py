@@ -20,8 +20,10 @@ from napari_care_losses.training.pairs import Pair, check_images, images_reader
 from napari_care_losses.training.targets.registry import TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Sequence
+    from collections.abc import Collection, Generator, Hashable, Sequence
     from pathlib import Path
+
+    from napari_care_losses.training.targets.base import Target
 
 
 PAIRINGS = ("name", "order")
@@ -49,6 +51,8 @@ class PairSource(NamedTuple):
     """How many frames around every frame it is given too, taken along `along`, one of
     `napari_care_losses.images.neighbours.ALONG`."""
     along: str = "auto"
+    only: tuple[int, ...] | None = None
+    """Numbers of the frames of the low stack that are learnt from, counted over all axes in front; None for all."""
 
     def opened(self) -> tuple[Frames, Frames | None]:
         """Return both stacks, lazily; raises as `read_stack` does."""
@@ -99,6 +103,29 @@ def check_pair(source: PairSource) -> tuple[int, ...]:
             return low.shape
     text = str(problem)
     raise UnusableImageError(text[:1].upper() + text[1:]) from problem
+
+
+def examples_of(target: Target, low: Frames, only: Collection[int] | None = None) -> list[tuple[int, ...]]:
+    """Return the numbers of the frames that make every example of a stack, of some frames of it alone, or of all.
+
+    Raises
+    ------
+    InputError
+        If the frames make none.
+
+    Examples
+    --------
+    >>> from napari_care_losses.images.frames import Frames
+    >>> examples_of(TARGETS["self"], Frames(np.zeros((9, 8, 8))), {2, 5})
+    [(2,), (5,)]
+    """
+    places = target.places(low)
+    if only is None:
+        return places
+    chosen = [place for place in places if set(place) <= set(only)]
+    if not chosen:
+        raise InputError("The frames chosen give nothing to learn from: choose more of them.")
+    return chosen
 
 
 class Examined(NamedTuple):

@@ -1,4 +1,5 @@
 import math
+import platform
 import sys
 
 import numpy as np
@@ -6,12 +7,13 @@ import pytest
 from fixtures.toy_trainings import short as trainer
 from fixtures.windows_files import law_of_windows
 
-from napari_care_losses.errors import MissingLibraryError
+from napari_care_losses.errors import InputError, MissingLibraryError
+from napari_care_losses.io import whole_files
 from napari_care_losses.training.logs import tensorboard_log
 from napari_care_losses.training.logs.csv_log import log_path, read_log
 from napari_care_losses.training.logs.logged import train_and_log
 from napari_care_losses.training.logs.parameters import LogParameters
-from napari_care_losses.training.logs.tensorboard_log import events_folder, side_by_side
+from napari_care_losses.training.logs.tensorboard_log import event_files, events_folder, side_by_side
 from napari_care_losses.training.progress import Epoch, Preview
 
 EVENTS = LogParameters(tensorboard=True)
@@ -68,6 +70,16 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(MissingLibraryError, match=r'pip install "napari-care-losses\[tensorboard\]"'):
         next(train_and_log(trainer(), path, log=EVENTS))
     assert not list(tmp_path.iterdir())
+
+
+def test_paths_that_would_be_too_long_are_said_before_the_first_step(path, monkeypatch):
+    monkeypatch.setattr(whole_files, "_longest_path", lambda: len(str(path)) + 40)
+    with pytest.raises(InputError, match="is too long"):
+        next(train_and_log(trainer(), path, log=EVENTS))
+    monkeypatch.undo()
+    list(train_and_log(trainer(amount=2), path, log=EVENTS))
+    (file,) = event_files(path)
+    assert len(str(file)) <= len(str(events_folder(path) / f"{tensorboard_log.EVENTS}{platform.node()}")) + 20
 
 
 def test_the_images_share_their_grey_levels():

@@ -1,14 +1,19 @@
 """What of a stack a model is adapted to, with which loss, and what is refused."""
 
+import shlex
 from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
+import torch
+from fixtures.cli_runs import status_of
 from fixtures.random_models import TINY, make_model
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.model import load_model
 from napari_care_losses.training.plans import adapt
 from napari_care_losses.training.plans.adapt import adaptation_plan, chosen_frames
@@ -97,10 +102,34 @@ def test_a_model_of_neighbouring_frames_learns_from_those_around_the_shown_one(f
     movie = Frames(noisy(1, 64, 72).repeat(50, 0), "TYX")
     plan = adaptation_plan("movie", movie, 45, start, tmp_path / "out.safetensors")
     (source,) = plan.pairs
-    assert len(source.low) == 32
-    assert (source.low[31] == movie[49]).all()
+    assert source.only == tuple(range(18, 50))
+    assert (source.low[31] == movie[31]).all(), "neighbours are those of the whole stack"
     for _ in train(plan, previews=False):
         pass
     assert load_model(plan.out).card.care.neighbours == 2
     with pytest.raises(InputError, match="choose a movie or a z-stack, or a model of single frames"):
         adaptation_plan("image", Frames(noisy(64, 72)), 0, start, tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("neighbours", [0, 2])
+@pytest.mark.parametrize("most", [2, 32])
+def test_the_card_tells_how_to_adapt_again(neighbours, most, few_steps, start, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapt, "MOST_FRAMES", most)
+    make_model(replace(TINY, neighbours=neighbours), loss="fft", training={"neighbour_axis": "T"}).save(start)
+    # no recipe of the command line has this size
+    monkeypatch.setattr(adapt, "PATCH_SIZES", (16,))
+    source, kept = tmp_path / "movie.ome.tif", tmp_path / "kept.safetensors"
+    tifffile.imwrite(source, noisy(4, 2, 24, 40), metadata={"axes": "TCYX"}, photometric="minisblack")
+    plan = adaptation_plan("movie", read_stack(source), 3, start, tmp_path / "out.safetensors")
+    plan = plan._replace(files=[(source, None)], kept_as=kept)
+    for _ in train(plan, previews=False):
+        pass
+    model = load_model(plan.out)
+    made = model.card.training["provenance"]
+    assert status_of(*shlex.split("\n".join(made["bash"]))[1:]) == 0
+    again = load_model(kept)
+    kept.unlink()
+    exec("\n".join(made["python"]), {"print": lambda *_: None})
+    for other in (again, load_model(kept)):
+        assert all(torch.equal(weights, other.weights[name]) for name, weights in model.weights.items())
+        assert other.card.training["provenance"] == made

@@ -47,7 +47,7 @@ def folder(tmp_path, tiny_preset):
 def record_in(folder, pairs=None, loss=None, **changes):
     names = pairs or [("a low", "a high"), ("b low", "b high")]
     files = [tuple(None if name is None else folder / f"{name}.tif" for name in pair) for pair in names]
-    other = {name: changes.pop(name) for name in ("start_from", "structure", "ranges") if name in changes}
+    other = {name: changes.pop(name) for name in ("start_from", "structure", "ranges", "only") if name in changes}
     return TrainingRecord(
         pairs=files,
         loss=loss or LOSSES["mae"](),
@@ -70,8 +70,9 @@ def trained(record):
         {"structure": "actin", "loss": LOSSES["bandpass"](), "seed": 7},
         {"pairs": [("b low", "a high"), ("a low", "b high")], **RECIPES["paper"]},
         {"pairs": [("a low", None)], "target": "self", "ranges": [(0, 2)], "loss": LOSSES["mse"](), "neighbours": 0},
+        {"only": [0, 2]},
     ],
-    ids=["robust", "order", "self"],
+    ids=["robust", "order", "self", "only"],
 )
 def test_command_and_python_train_the_same_model(folder, changes):
     record = record_in(folder, **changes)

@@ -93,6 +93,9 @@ def test_a_kept_model_is_in_the_library_and_chosen(widget, viewer, temporary, qt
     kept = entry("movie-mine")
     assert widget.model.value.path == kept.path
     card = load_model(kept.path).card
+    words = " ".join(card.training["provenance"]["bash"])
+    assert words.startswith("napari-care-losses train --low movie.")
+    assert f" --out {kept.path} --from mine@" in words
     assert (card.target, card.training["started_from"]) == ("self", load_model(entry("mine").path).digest())
     assert "movie-mine is in your library" in panel.run_bar.status.text()
     assert not panel.comparison.isVisibleTo(panel)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+from fixtures.random_models import make_model
 from fixtures.train_widget import is_stepping, press_start, stop
 
 from napari_care_losses.models.library import list_models
@@ -196,6 +198,47 @@ def test_discard_deletes_after_a_second_click(widget, model_library: Path, qtbot
     assert widget.queue.entries == []
     assert not widget.trainings.isVisibleTo(widget)
     assert not widget.view.isVisibleTo(widget)
+
+
+def test_discard_deletes_the_events_of_tensorboard_but_no_others(widget, model_library: Path, qtbot) -> None:
+    pytest.importorskip("tensorboard")
+    widget.settings.log.set_values({"tensorboard": True})
+    stopped_midway(widget, qtbot)
+    events = model_library / "tensorboard" / "my-laplace"
+    assert list(events.glob("events.out.tfevents.*"))
+    notes, other = events / "notes.txt", events.with_name("other") / "events.out.tfevents.1.here.1.0"
+    other.parent.mkdir()
+    for path in (notes, other):
+        path.write_text("mine", encoding="utf-8")
+    widget.trainings.discard_button.click()
+    widget.trainings.discard_button.click()
+    assert {path for path in model_library.rglob("*") if path.is_file()} == {notes, other}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_discard_leaves_no_folder_of_tensorboard(again, widget, viewer, layers, model_library: Path, qtbot) -> None:
+    pytest.importorskip("tensorboard")
+    widget.settings.log.set_values({"tensorboard": True})
+    stopped_midway(widget, qtbot)
+    if again:
+        widget = TrainWidget(viewer)
+        qtbot.addWidget(widget)
+    widget.trainings.select(widget.queue.entries[0])
+    widget.trainings.discard_button.click()
+    widget.trainings.discard_button.click()
+    assert list(model_library.iterdir()) == []
+
+
+def test_a_training_that_could_not_begin_has_no_files_to_discard(widget, model_library: Path, notified, qtbot) -> None:
+    widget.queue_button.click()
+    # another viewer has trained it meanwhile
+    made = make_model(loss="mae")
+    made.save(model_library / "my-laplace.safetensors")
+    press_start(widget, qtbot)
+    assert states(widget) == {"my-laplace": "failed"}
+    assert widget.trainings.discard_button.text() == "Remove"
+    widget.trainings.discard_button.click()
+    assert [entry.name for entry in list_models()] == ["my-laplace"]
 
 
 def test_a_first_click_on_discard_is_forgotten_after_a_while(widget, model_library: Path, qtbot) -> None:

@@ -51,7 +51,8 @@ def train_and_log(
     Raises
     ------
     MissingLibraryError
-        If TensorBoard's events are asked for and its package is missing. Else as `train_to_file`.
+        If TensorBoard's events are asked for and its package is missing. Else as `train_to_file`, `InputError` also if
+        the paths of events would be too long.
     """
     writes = trainer.team.is_first
     shown = _Previews(trainer) if previews and writes else None
@@ -59,8 +60,8 @@ def train_and_log(
     rows: CsvLog | None = None
     events: TensorBoardLog | None = None
     if wants_events:
-        # what is missing is said before the first step
-        TensorBoardLog.check()
+        # said before the first step
+        TensorBoardLog.check(path)
     try:
         with closing(train_to_file(trainer, path, resume=resume)) as reports:
             for report in reports:

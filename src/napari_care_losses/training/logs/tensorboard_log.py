@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import platform
 import shutil
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_care_losses.errors import MissingLibraryError, OutputError
-from napari_care_losses.io.whole_files import patiently
+from napari_care_losses.io.whole_files import check_length, patiently
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 FOLDER = "tensorboard"
 """The folder beside the models; ``tensorboard --logdir`` takes it."""
+
+EVENTS = "events.out.tfevents."
+"""What the names of files of events begin with; time, machine, process and a number follow."""
+_NUMBERS = len("1700000000..1000000.0")
 
 STEPS_APART = 10
 """Steps between two points of the training loss."""
@@ -42,6 +48,27 @@ def events_folder(path: Path) -> Path:
     return path.parent / FOLDER / path.stem
 
 
+def event_files(path: Path) -> list[Path]:
+    """Return the files of events of the training of a model file; none where there are none.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> event_files(Path("models/actin.safetensors"))
+    []
+    """
+    return sorted(file for file in events_folder(path).glob(f"{EVENTS}*") if file.is_file())
+
+
+def remove_empty_folders(path: Path) -> None:
+    """Remove the folder of events of the training of a model file, and that of all trainings, if they are empty."""
+    folder = events_folder(path)
+    # what is not empty is not removed
+    with suppress(OSError):
+        patiently(folder.rmdir)
+        patiently(folder.parent.rmdir)
+
+
 class TensorBoardLog:
     """Writes TensorBoard's events; they reach the disk at the end of every epoch.
 
@@ -55,14 +82,14 @@ class TensorBoardLog:
 
     Raises
     ------
-    MissingLibraryError
-        If the package tensorboard is not installed.
+    MissingLibraryError, InputError
+        As `check`.
     OutputError
         If the folder cannot be written to.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
-        self.check()
+        self.check(path)
         from torch.utils.tensorboard import SummaryWriter
 
         folder = events_folder(path)
@@ -79,13 +106,22 @@ class TensorBoardLog:
             raise OutputError(f"TensorBoard's log cannot be written to {folder}: {error.strerror or error}.") from error
 
     @staticmethod
-    def check() -> None:
-        """Raise `MissingLibraryError` if the package tensorboard is not installed."""
+    def check(path: Path) -> None:
+        """Check that events can be written beside a model file, as far as that can be known before the work.
+
+        Raises
+        ------
+        MissingLibraryError
+            If the package tensorboard is not installed.
+        InputError
+            If their paths would be too long.
+        """
         if find_spec("tensorboard") is None:
             raise MissingLibraryError(
                 "TensorBoard's log needs the package tensorboard, which is not installed: "
                 'pip install "napari-care-losses[tensorboard]". The CSV log is written in any case.'
             )
+        check_length(events_folder(path) / f"{EVENTS}{platform.node()}", _NUMBERS)
 
     def add_step(self, step: Step) -> None:
         """Write the training loss of some steps."""

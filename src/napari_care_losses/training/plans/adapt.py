@@ -9,7 +9,6 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.images.sampling import evenly_spaced
-from napari_care_losses.images.selection import only_frames
 from napari_care_losses.models.model import read_card, structure_named
 from napari_care_losses.restoration.neighbours import choose_neighbours
 from napari_care_losses.training.pair_sources import PairSource
@@ -67,8 +66,8 @@ def adaptation_plan(name: str, frames: Frames, shown: int, start_from: Path, out
     >>> from napari_care_losses.models.library import find_model
     >>> movie = Frames(np.zeros((100, 2, 128, 128)), "TCYX")
     >>> plan = adaptation_plan("movie", movie, 101, find_model("fft-lite"), Path("adapted.safetensors"))
-    >>> len(plan.pairs), plan.pairs[-1].name, plan.loss.name, plan.parameters.target
-    (32, 'movie[199]', 'fft', 'self')
+    >>> len(plan.pairs), plan.pairs[-1].only, plan.loss.name, plan.parameters.target
+    (32, (199,), 'fft', 'self')
     """
     card = read_card(start_from)
     block, neighbours = card.care.block, choose_neighbours(frames, card)
@@ -89,17 +88,16 @@ def adaptation_plan(name: str, frames: Frames, shown: int, start_from: Path, out
         neighbours=neighbours.number,
         neighbours_along=neighbours.axis.lower() or "auto",
     )
-    if neighbours.number:
-        pairs = [PairSource(name, _only(frames, chosen), None, "self")]
-    else:
-        pairs = [PairSource(f"{name}[{index}]", _only(frames, [index]), None, "self") for index in chosen]
+    # one by one: a frame is a step of the progress
+    parts = [tuple(chosen)] if neighbours.number else [(index,) for index in chosen]
     return TrainingPlan(
-        pairs=pairs,
+        pairs=[PairSource(name, frames, None, "self", only=part) for part in parts],
         loss=fine_tuning_loss(card, "self"),
         parameters=parameters,
         structure=structure_named(name) or card.structure,
         start_from=start_from,
         out=out,
+        only=None if len(chosen) == len(frames) else tuple(chosen),
     )
 
 
@@ -139,10 +137,3 @@ def chosen_run(frames: Frames, shown: int, neighbours: Neighbours) -> list[int]:
 
 def _most_frames(frames: Frames) -> int:
     return max(1, min(MOST_FRAMES, MOST_PIXELS // math.prod(frames.frame_shape)))
-
-
-def _only(frames: Frames, indices: list[int]) -> Frames:
-    """Return a stack of these frames, which are read when they are asked for."""
-    some = only_frames(frames, indices)
-    assert some is not None
-    return some

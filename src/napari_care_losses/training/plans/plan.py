@@ -48,27 +48,39 @@ class TrainingPlan(NamedTuple):
 
     channel: int | None = None
     """The only channel of the files."""
+    only: tuple[int, ...] | None = None
+    """The frames of every file that are learnt from, counted over all axes in front; None for all."""
+    kept_as: Path | None = None
+    """Where the model will lie in the end, by its card, if that is not where it is written."""
+
+    @property
+    def writes_events(self) -> bool:
+        """Whether TensorBoard's events are written."""
+        return self.log is not None and self.log.tensorboard
 
     def record(self) -> TrainingRecord | None:
         """Return how to train again; None where it is not known which files the pairs are."""
         from napari_care_losses.training.plans.record import TrainingRecord
 
-        files = self.files
+        files, only = self.files, self.only
         if files is None:
             files = []
+            parts = {source.only for source in self.pairs}
             for _, low, high, *_ in self.pairs:
-                if isinstance(low, Frames) or isinstance(high, Frames):
+                if isinstance(low, Frames) or isinstance(high, Frames) or len(parts) > 1:
                     return None
                 files.append((low, high))
+            only = next(iter(parts), None)
         return TrainingRecord(
             pairs=files,
             loss=self.loss,
             parameters=self.parameters,
-            out=self.out,
+            out=self.kept_as or self.out,
             structure=self.structure,
             start_from=self.start_from,
             device=self.device,
             channel=self.channel,
+            only=only,
         )
 
 
@@ -88,6 +100,7 @@ def train(plan: TrainingPlan, *, previews: bool = True) -> Iterator[Report | Res
     """
     # imported here, in the background: torch takes seconds
     from napari_care_losses.training.logs.logged import train_and_log
+    from napari_care_losses.training.pair_sources import examples_of
     from napari_care_losses.training.pairs import pairs_from_frames, usable_pairs
     from napari_care_losses.training.targets.registry import TARGETS
     from napari_care_losses.training.trainer import Trainer
@@ -100,7 +113,7 @@ def train(plan: TrainingPlan, *, previews: bool = True) -> Iterator[Report | Res
     for done, source in enumerate(plan.pairs):
         yield Preparing(done, len(plan.pairs))
         low, high = source.opened()
-        places = TARGETS[source.target].places(low)
+        places = examples_of(TARGETS[source.target], low, source.only)
         pairs += pairs_from_frames(
             low,
             high,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.images.selection import as_ranges
 from napari_care_losses.io.stacks import image_name
 from napari_care_losses.models.library import model_word
 from napari_care_losses.models.model import read_card
@@ -68,6 +69,8 @@ class TrainingRecord(Record):
     channel: int | None = None
     ranges: Sequence[tuple[int, int]] | None = None
     """The steps of every file that were taken."""
+    only: Sequence[int] | None = None
+    """The frames that were learnt from of these, as part of all of them."""
 
     def words(self) -> list[str]:
         """Return the words of the command ``train``."""
@@ -83,6 +86,7 @@ class TrainingRecord(Record):
             *option("out", path_word(self.out)),
             *option("channel", self.channel),
             *option("frames", range_words(self.ranges)),
+            *option("only", range_words(None if self.only is None else as_ranges(self.only))),
             *option("from", None if self.start_from is None else model_word(self.start_from)),
             *option("structure", None if self.structure == "other" else self.structure),
             *(option(budget, amount) if (budget, amount) != ("epochs", 100) else []),
@@ -105,7 +109,8 @@ class TrainingRecord(Record):
                         lines += opening(variable, text, channel=self.channel, ranges=self.ranges)
                         sides[place] = Code(variable)
             settings = [image_name(low), *sides, self.parameters.target]
-            sources.append(Code(f"PairSource({', '.join(map(python_value, settings))})"))
+            only = {} if self.only is None else {"only": tuple(self.only)}
+            sources.append(Code(python_call("PairSource", only, map(python_value, settings))))
         start = None if self.start_from is None else Code(f"ncl.find_model({model_word(self.start_from)!r})")
         loss = python_call(f"ncl.LOSSES[{self.loss.name!r}]", changed(self.loss))
         plan = {

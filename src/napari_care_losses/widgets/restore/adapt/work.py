@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from napari_care_losses.errors import CareError
 from napari_care_losses.models.library import LibraryEntry, free_name, new_model_path
 from napari_care_losses.models.model import SUFFIX, load_model, read_card
+from napari_care_losses.models.user_folder import library_folder
+from napari_care_losses.widgets.layers.source_file import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,6 +50,8 @@ class Adaptation:
 
         try:
             plan = adaptation_plan(self._name, self._frames, self.index, self.entry.path, self._out)
+            file, kept_as = file_of(self.layer), library_folder() / self._out.name
+            plan = plan._replace(files=[(file.path, None)], channel=file.channel, kept_as=kept_as)
             with closing(train(plan, previews=False)) as reports:
                 yield from reports
         finally:

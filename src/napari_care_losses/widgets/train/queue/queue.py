@@ -15,6 +15,7 @@ from napari_care_losses.io.whole_files import patiently
 from napari_care_losses.losses.registry import loss_title
 from napari_care_losses.training.checkpoint import list_stopped, read_stopped, state_path
 from napari_care_losses.training.logs.csv_log import log_path
+from napari_care_losses.training.logs.tensorboard_log import event_files, remove_empty_folders
 from napari_care_losses.training.plans.plan import Resumed, TrainingPlan, train
 from napari_care_losses.training.progress import Epoch, Preview, Step
 from napari_care_losses.widgets.background.worker import Job, Outcome
@@ -59,6 +60,8 @@ class QueuedTraining:
     epochs: list[Epoch] = field(default_factory=list)
     preview: Preview | None = None
     problem: str = ""
+    is_begun: bool = False
+    """Whether it may have taken a step in this session. What lies under its name before is of another training."""
 
     @property
     def name(self) -> str:
@@ -79,8 +82,13 @@ class QueuedTraining:
 
     @property
     def files(self) -> list[Path]:
-        """Its files: model, saved state and log."""
-        return [path for path in (self.out, state_path(self.out), log_path(self.out)) if path.is_file()]
+        """Its files: model, saved state and logs; none before it began."""
+        if not self.is_begun and self.stopped is None:
+            return []
+        # what was logged in an earlier session is not known
+        has_events = self.stopped is not None or self.plan is None or self.plan.writes_events
+        events = event_files(self.out) if has_events else []
+        return [path for path in (self.out, state_path(self.out), log_path(self.out), *events) if path.is_file()]
 
     @property
     def can_resume(self) -> bool:
@@ -99,6 +107,7 @@ class QueuedTraining:
     def take(self, report: Any) -> None:
         """Record a report."""
         if isinstance(report, Step):
+            self.is_begun = True
             self.steps.append(report)
             self.step, self.fraction = report.step, report.fraction
         elif isinstance(report, Epoch):
@@ -222,6 +231,7 @@ class TrainingQueue(QObject):
                 patiently(path.unlink)
             except OSError as error:
                 raise OutputError(f"{path} cannot be deleted: {error.strerror or error}.") from error
+        remove_empty_folders(entry.out)
         self.remove(entry)
 
     def _on_report(self, report: object) -> None:
@@ -235,6 +245,8 @@ class TrainingQueue(QObject):
     def _on_finished(self, outcome: Outcome) -> None:
         entry, self.running = self.running, None
         entry.state = ENDS[outcome]
+        # of one that is being stopped, steps are not reported
+        entry.is_begun |= outcome is Outcome.STOPPED
         # the last report may be some steps behind
         with suppress(ResumeError):
             entry.show_state(read_stopped(state_path(entry.out)))

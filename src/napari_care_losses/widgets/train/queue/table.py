@@ -26,7 +26,10 @@ REMOVE_HELP = "Remove the selected training from this list. Its model stays in t
 COPY_HELP = "Copy what trains the selected model again, as a command or as Python."
 UNKNOWN = "Select a training of this session: the images of others are not known."
 TIMED = "Its budget is in minutes, so another run ends after another number of steps."
-DISCARD_HELP = "Delete the model of the selected training from the library, and the state to resume it from."
+DISCARD_HELP = (
+    "Delete the model of the selected training from the library, with its log, TensorBoard's events and the state to "
+    "resume it from."
+)
 
 
 class QueueTable(QWidget):
