@@ -112,10 +112,14 @@ def test_short_jobs_one_after_the_other_are_one_piece_of_work(
     freeze = gc.freeze
     monkeypatch.setattr(gc, "freeze", lambda: [freeze(), times.append(1)])
     job = Job(parent=owner)
+    # longer than all of them take
+    monkeypatch.setattr(garbage, "HOLD_MS", 600_000)
     for _ in range(5):
         job.start(lambda: iter([1]))
         qtbot.waitUntil(lambda: not job.is_running, timeout=30_000)
-        qtbot.wait(garbage.HOLD_MS // 5)
+        qtbot.wait(10)
+    monkeypatch.setattr(garbage, "HOLD_MS", 50)
+    guard.hold()
     wait_until_let_go(guard, qtbot)
     assert len(times) == 1
 

@@ -263,7 +263,7 @@ def test_from_the_menu_to_the_kept_model_and_the_restored_layer(
         qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
     press_button(panel.run_bar.start_button)
-    qtbot.waitUntil(lambda: panel.has_result and not panel.is_estimating, timeout=120_000)
+    qtbot.waitUntil(lambda: panel.has_result and not panel.is_estimating, timeout=240_000)
     qtbot.waitUntil(lambda: widget.preview.layer is not None, timeout=120_000)
     press_button(panel.before)
     press_button(panel.after)

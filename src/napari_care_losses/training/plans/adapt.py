@@ -89,7 +89,7 @@ def adaptation_plan(name: str, frames: Frames, shown: int, start_from: Path, out
         neighbours_along=neighbours.axis.lower() or "auto",
     )
     # one by one: a frame is a step of the progress
-    parts = [tuple(chosen)] if neighbours.number else [(index,) for index in chosen]
+    parts: list[tuple[int, ...]] = [tuple(chosen)] if neighbours.number else [(index,) for index in chosen]
     return TrainingPlan(
         pairs=[PairSource(name, frames, None, "self", only=part) for part in parts],
         loss=fine_tuning_loss(card, "self"),
