@@ -206,12 +206,16 @@ def test_a_stack_that_is_shown_is_said_to_be_in_use_before_the_work(tmp_path, na
     assert (np.stack(list(read_stack(path))) == STACK + 1).all()
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a.ome.zarr"])
-def test_a_stack_is_replaced_while_it_is_read_lazily(tmp_path, name):
-    path = tmp_path / name
-    save_stack(path, STACK, axes="TYX")
-    shown = read_stack(path)
-    first = shown[0]
-    save_stack(path, STACK + 1, axes="TYX")
-    assert (first == STACK[0]).all()
-    assert (np.stack(list(read_stack(path))) == STACK + 1).all()
+def test_an_ome_zarr_is_replaced_while_it_is_read_lazily_and_a_tiff_file_after_that(tmp_path):
+    for name in ("a.tif", "a.ome.zarr"):
+        path = tmp_path / name
+        save_stack(path, STACK, axes="TYX")
+        shown = read_stack(path)
+        assert (shown[0] == STACK[0]).all()
+        if name == "a.tif":
+            with pytest.raises(OutputError, match="Close what has it open, such as a layer"):
+                save_stack(path, STACK + 1, axes="TYX")
+            assert (shown[1] == STACK[1]).all()
+            del shown
+        save_stack(path, STACK + 1, axes="TYX")
+        assert (np.stack(list(read_stack(path))) == STACK + 1).all()
