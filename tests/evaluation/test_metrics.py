@@ -201,8 +201,8 @@ def test_truth_whose_percentiles_coincide_is_refused() -> None:
         score(picture((64, 64)), truth)
 
 
-@pytest.mark.parametrize("height", [11, 41, 42, 43, 74, 75, 200])
-def test_ssim_is_the_same_however_many_strips_it_takes(height: int) -> None:
+@pytest.mark.parametrize("height", [11, 25, 27, 138, 139, 200])
+def test_ssim_is_the_same_however_many_blocks_it_takes(height: int) -> None:
     truth = picture((height, 30))
     restored = noisy(truth)
-    assert ssim(restored, truth) == pytest.approx(reference(restored, truth)["ssim"], abs=1e-12)
+    assert ssim(restored, truth) == pytest.approx(reference(restored, truth)["ssim"], abs=1e-7)

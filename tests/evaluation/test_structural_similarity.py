@@ -3,8 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.metrics import structural_similarity
 
-from napari_care_losses.evaluation.structural_similarity import micro_ssim
+from napari_care_losses.compute.cores import in_threads
+from napari_care_losses.evaluation import structural_similarity as module
+from napari_care_losses.evaluation.structural_similarity import micro_ssim, ssim
 
 
 def picture(shape: tuple[int, int] = (48, 64), seed: int = 0) -> np.ndarray:
@@ -48,3 +51,72 @@ def test_a_large_frame_is_fitted_to_a_part_of_it() -> None:
 def test_an_opposite_or_constant_image_scores_low() -> None:
     assert micro_ssim(-CLEAN, CLEAN) < 0.1
     assert micro_ssim(np.zeros_like(CLEAN), CLEAN) < 0.1
+
+
+def by_scikit_image(restored: np.ndarray, truth: np.ndarray) -> float:
+    return structural_similarity(
+        restored.astype(float),
+        truth.astype(float),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=1,
+    )
+
+
+def with_dust() -> tuple[np.ndarray, np.ndarray]:
+    truth = picture((140, 300))
+    restored = noisy(truth)
+    truth[20:60, 100:150], restored[20:60, 100:150] = 50, 49.9
+    return restored, truth
+
+
+def with_a_step(height: float, *, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    truth = picture((140, 300))
+    truth[:, 90:] += height
+    return noisy(truth, noise), truth
+
+
+UNUSUAL = {
+    "ordinary": (noisy(picture((150, 530))), picture((150, 530))),
+    "one row and one column more than a block": (noisy(picture((139, 267))), picture((139, 267))),
+    "alike": (noisy(picture((140, 300)), 1e-4), picture((140, 300))),
+    "constant": (np.full((140, 300), 0.3), picture((140, 300))),
+    "far brighter": (noisy(picture((140, 300))) + 1000, picture((140, 300))),
+    "opposite": (-picture((140, 300)), picture((140, 300))),
+    "saturated dust": with_dust(),
+    "a step within float32": with_a_step(6.0),
+    "a step beyond it": with_a_step(500.0),
+    "a flat step": with_a_step(7.0, noise=1e-3),
+    "hot pixels": (
+        noisy(CLEAN) + 1e6 * (np.random.default_rng(4).random(CLEAN.shape) < 0.001),
+        CLEAN,
+    ),
+    "16 bits, not scaled": (
+        np.random.default_rng(5).poisson(60_000, (140, 300)).astype(np.uint16),
+        np.random.default_rng(6).poisson(60_000, (140, 300)).astype(np.uint16),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_ssim_of_unusual_images_equals_scikit_image(case: str) -> None:
+    restored, truth = UNUSUAL[case]
+    assert ssim(restored, truth) == pytest.approx(by_scikit_image(restored, truth), abs=1e-6)
+    assert ssim(truth, restored + 1e-9 * truth) == pytest.approx(by_scikit_image(truth, restored), abs=1e-6)
+
+
+def test_only_equal_images_have_an_ssim_of_1() -> None:
+    for image in (picture((140, 300)), 1e5 + picture((140, 300))):
+        assert ssim(image, image) == 1
+        other = image.copy()
+        other[70, 150] += 0.1
+        assert ssim(other, image) < 1
+
+
+def test_ssim_does_not_depend_on_the_number_of_threads(monkeypatch) -> None:
+    restored, truth = UNUSUAL["ordinary"]
+    found = ssim(restored, truth)
+    for threads in (1, 3):
+        monkeypatch.setattr(module, "in_threads", lambda *work, most=threads: in_threads(*work, most=most))
+        assert ssim(restored, truth) == found

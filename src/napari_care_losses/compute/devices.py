@@ -1,11 +1,10 @@
-"""Torch devices, and how many CPU cores to use."""
+"""Torch devices, and how many CPU cores torch uses."""
 
 from __future__ import annotations
 
-import os
-
 import torch
 
+from napari_care_losses.compute.cores import cpu_cores
 from napari_care_losses.errors import InputError
 
 
@@ -24,11 +23,6 @@ def choose_device(name: str = "auto") -> torch.device:
         usable = ", ".join(device for device, is_there in available.items() if is_there)
         raise InputError(f"There is no device {name!r} here; choose auto or one of: {usable}.")
     return torch.device(name)
-
-
-def cpu_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def leave_a_core() -> None:

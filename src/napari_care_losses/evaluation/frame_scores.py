@@ -125,7 +125,7 @@ class _Images:
     def value(self, key: Key) -> Any:
         image = self._image(self._comparison.stack(key.row))
         if key.kind in METRICS:
-            return METRICS[key.kind].function(self._match(key.row), self._truth.image)
+            return METRICS[key.kind].of_checked(self._match(key.row), self._truth.image)
         if key.kind in SINGLE_IMAGE_METRICS:
             # too small a frame has no resolution
             return SINGLE_IMAGE_METRICS[key.kind].function(image) if min(image.shape) >= SMALLEST else math.nan

@@ -15,17 +15,27 @@ import numpy as np
 
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.score import Score
-from napari_care_losses.evaluation.squared_error import nrmse, rse, rsp
+from napari_care_losses.evaluation.squared_error import (
+    mean_squared_error,
+    nrmse,
+    nrmse_of_checked,
+    rse,
+    rse_of_checked,
+    rsp,
+    rsp_of_checked,
+)
 from napari_care_losses.evaluation.structural_similarity import (
     BACKGROUND_PERCENTILE,
     SIGMA,
     SMALLEST,
     micro_ssim,
+    micro_ssim_of_checked,
     ssim,
+    ssim_of_checked,
 )
-from napari_care_losses.images.checks import checked_frame, checked_pair
+from napari_care_losses.images.checks import check_equal_shapes, checked_pair, finite_frame
 from napari_care_losses.images.line_fit import fit_line
-from napari_care_losses.images.normalization import percentiles
+from napari_care_losses.images.normalization import mapped, percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +64,9 @@ class Metric(Score):
 
     function: Callable[[ArrayLike, ArrayLike], float]
     """From a restored image and its ground truth, both (Y, X) with a data range of 1, to the value."""
+    of_checked: Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+    """The same of images that `napari_care_losses.images.checks.checked_pair` has returned: checking them for every
+    metric would take as long as computing it."""
     definition: str
     """What a reader needs to compute the same value, after the title."""
     source: str = ""
@@ -72,8 +85,12 @@ class ScaledTruth:
 
     def match(self, restored: ArrayLike, *, aligned: bool) -> NDArray[np.float64]:
         """Return a restored image (Y, X) aligned to the scaled truth, or scaled by the same percentiles."""
-        image, _ = checked_pair(restored, self.image, smallest=SMALLEST)
-        return align(image, self.image) if aligned else (image - self.low) / (self.high - self.low)
+        image = finite_frame(restored, "The restored image", smallest=SMALLEST)
+        check_equal_shapes(image, self.image, "The restored image and the ground truth")
+        if aligned:
+            slope, intercept = fit_line(image, self.image)
+            return mapped(image, lambda levels: slope * levels + intercept)
+        return mapped(image, lambda levels: (levels - self.low) / (self.high - self.low))
 
 
 @dataclass(frozen=True)
@@ -110,8 +127,12 @@ def psnr(restored: ArrayLike, truth: ArrayLike) -> float:
     >>> round(psnr(truth + 0.01, truth), 3)
     40.0
     """
-    restored, truth = checked_pair(restored, truth, smallest=SMALLEST)
-    error = float(np.square(restored - truth).mean())
+    return psnr_of_checked(*checked_pair(restored, truth, smallest=SMALLEST))
+
+
+def psnr_of_checked(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return `psnr` of images that `checked_pair` has returned."""
+    error = mean_squared_error(restored, truth)
     return math.inf if error <= _PERFECT else -10 * math.log10(error)
 
 
@@ -123,6 +144,7 @@ METRICS: dict[str, Metric] = {
         help="Peak signal-to-noise ratio: how small the differences to the ground truth are. Higher is better; 3 dB "
         "more halves the squared error.",
         function=psnr,
+        of_checked=psnr_of_checked,
         definition="with a data range of 1",
         is_main=True,
     ),
@@ -130,6 +152,7 @@ METRICS: dict[str, Metric] = {
         title="SSIM",
         help="Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
         function=ssim,
+        of_checked=ssim_of_checked,
         definition=f"with Gaussian weights of sigma {SIGMA:g} px",
         source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
         is_main=True,
@@ -139,6 +162,7 @@ METRICS: dict[str, Metric] = {
         help="Structural similarity made for microscopy: background is subtracted, and the brightness fitted, so that "
         "empty background does not hide lost structures. Up to 1; higher is better.",
         function=micro_ssim,
+        of_checked=micro_ssim_of_checked,
         definition=f"fitted to each image, background the percentile {BACKGROUND_PERCENTILE:g}",
         source="Ashesh et al. 2024, arXiv:2408.08747",
     ),
@@ -147,6 +171,7 @@ METRICS: dict[str, Metric] = {
         help="Normalised root mean squared error: the usual error relative to the brightness of the ground truth (its "
         "root mean square above its dark level). 0 is perfect; lower is better.",
         function=nrmse,
+        of_checked=nrmse_of_checked,
         definition="the root mean squared error over the root mean square of the scaled truth",
         higher_is_better=False,
     ),
@@ -155,6 +180,7 @@ METRICS: dict[str, Metric] = {
         help="Resolution-scaled error of SQUIRREL: the usual error after brightness is fitted, as a share of the "
         "ground truth's range. 0 is perfect; lower is better. The differences in Compare are its error map.",
         function=rse,
+        of_checked=rse_of_checked,
         definition="the root mean squared error after a straight line is fitted, without a resolution scaling function",
         source="Culley et al. 2018, doi:10.1038/nmeth.4605",
         higher_is_better=False,
@@ -164,6 +190,7 @@ METRICS: dict[str, Metric] = {
         help="Resolution-scaled Pearson coefficient of SQUIRREL: how well restored and true brightness correlate, from "
         "-1 to 1. Higher is better.",
         function=rsp,
+        of_checked=rsp_of_checked,
         definition="the Pearson correlation of the pixels, without a resolution scaling function",
         source="Culley et al. 2018, doi:10.1038/nmeth.4605",
     ),
@@ -199,14 +226,16 @@ def scale_truth(truth: ArrayLike) -> ScaledTruth:
     InputError
         If the image is not 2D, real and finite, smaller than 11 x 11 px, or if its percentiles coincide.
     """
-    image = checked_frame(truth, "The ground truth", smallest=SMALLEST)
-    low, high = percentiles(image, LOW_PERCENTILE, HIGH_PERCENTILE)
+    image = finite_frame(truth, "The ground truth", smallest=SMALLEST)
+    # of float32 and small integers as they are: fewer bytes, and the same percentiles
+    is_small = image.dtype.itemsize <= 4 and image.dtype != np.float16
+    low, high = percentiles(image if is_small else image.astype(np.float64), LOW_PERCENTILE, HIGH_PERCENTILE)
     if not high > low:
         raise InputError(
             f"The ground truth must have contrast, found percentiles {LOW_PERCENTILE:g} and {HIGH_PERCENTILE:g} that "
             f"are both {low:g}; choose a frame that shows structure."
         )
-    return ScaledTruth((image - low) / (high - low), low, high)
+    return ScaledTruth(mapped(image, lambda levels: (levels - low) / (high - low)), low, high)
 
 
 def align(restored: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
@@ -225,7 +254,7 @@ def align(restored: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     """
     restored, truth = checked_pair(restored, truth, smallest=SMALLEST)
     slope, intercept = fit_line(restored, truth)
-    return slope * restored + intercept
+    return mapped(restored, lambda levels: slope * levels + intercept)
 
 
 def score(restored: ArrayLike, truth: ArrayLike | ScaledTruth, *, aligned: bool = True) -> dict[str, float]:
@@ -264,7 +293,7 @@ def score(restored: ArrayLike, truth: ArrayLike | ScaledTruth, *, aligned: bool 
     """
     scaled = truth if isinstance(truth, ScaledTruth) else scale_truth(truth)
     image = scaled.match(restored, aligned=aligned)
-    return {name: metric.function(image, scaled.image) for name, metric in METRICS.items()}
+    return {name: metric.of_checked(image, scaled.image) for name, metric in METRICS.items()}
 
 
 def grey_levels(restored: ArrayLike, truth: ArrayLike) -> GreyLevels:

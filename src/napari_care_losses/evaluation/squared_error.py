@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_care_losses.compute.cores import in_threads, parts
 from napari_care_losses.images.checks import checked_pair
 from napari_care_losses.images.line_fit import fit_line
 
@@ -28,8 +29,31 @@ def nrmse(restored: ArrayLike, truth: ArrayLike) -> float:
     >>> round(nrmse([[0.0, 2.0], [4.0, 4.0]], [[0.0, 2.0], [4.0, 6.0]]), 3)
     0.267
     """
-    image, target = checked_pair(restored, truth)
-    return math.sqrt(float(np.square(image - target).mean() / np.square(target).mean()))
+    return nrmse_of_checked(*checked_pair(restored, truth))
+
+
+def nrmse_of_checked(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return `nrmse` of images that `checked_pair` has returned."""
+    return math.sqrt(mean_squared_error(restored, truth) / mean_squared_error(truth))
+
+
+def mean_squared_error(image: NDArray[np.float64], other: NDArray[np.float64] | None = None) -> float:
+    """Return the mean squared difference of two images of one shape, or the mean square of one.
+
+    Examples
+    --------
+    >>> from napari_care_losses.evaluation.squared_error import mean_squared_error
+    >>> mean_squared_error(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    2.0
+    """
+    first, second = image.ravel(), None if other is None else other.ravel()
+
+    def total(part: range) -> float:
+        blocks = (slice(start, start + part.step) for start in part)
+        errors = (first[block] if second is None else first[block] - second[block] for block in blocks)
+        return math.fsum(float(np.square(error).sum()) for error in errors)
+
+    return math.fsum(in_threads(total, parts(first.size))) / first.size
 
 
 def error_map(restored: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
@@ -60,7 +84,13 @@ def rse(restored: ArrayLike, truth: ArrayLike) -> float:
     >>> round(rse([[0.0, 1.0], [1.0, 2.0]], [[0.0, 2.0], [4.0, 6.0]]), 3)
     0.707
     """
-    return math.sqrt(float(np.square(error_map(restored, truth)).mean()))
+    return rse_of_checked(*checked_pair(restored, truth))
+
+
+def rse_of_checked(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return `rse` of images that `checked_pair` has returned."""
+    slope, intercept = fit_line(restored, truth)
+    return math.sqrt(mean_squared_error(slope * restored + intercept, truth))
 
 
 def rsp(restored: ArrayLike, truth: ArrayLike) -> float:
@@ -74,7 +104,11 @@ def rsp(restored: ArrayLike, truth: ArrayLike) -> float:
     >>> round(rsp([[0.0, 1.0], [1.0, 2.0]], [[0.0, 2.0], [4.0, 6.0]]), 3)
     0.949
     """
-    image, target = checked_pair(restored, truth)
-    if not np.ptp(image) > 0:
+    return rsp_of_checked(*checked_pair(restored, truth))
+
+
+def rsp_of_checked(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return `rsp` of images that `checked_pair` has returned."""
+    if not np.ptp(restored) > 0:
         return 0.0
-    return float(np.clip(np.corrcoef(image.ravel(), target.ravel())[0, 1], -1, 1))
+    return float(np.clip(np.corrcoef(restored.ravel(), truth.ravel())[0, 1], -1, 1))

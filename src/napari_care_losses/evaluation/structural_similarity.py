@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
+from napari_care_losses.compute.cores import in_threads
 from napari_care_losses.images.checks import checked_pair
 
 if TYPE_CHECKING:
@@ -22,7 +25,14 @@ _WEIGHTS = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / SIGMA) ** 2)
 _WEIGHTS /= _WEIGHTS.sum()
 SMALLEST = 2 * _RADIUS + 1
 """Height and width in pixels of the window, and so of the smallest image."""
-# rows filtered at once: their intermediate images stay in the CPU's cache
+# rows and columns of the result that are computed at once: their intermediate images stay in the CPU's cache
+_BLOCK = (128, 256)
+_SAMPLE = 8
+# as many values side by side are averaged by one product with a matrix (_STEP, _STEP + 2 * _RADIUS)
+_STEP = 16
+# grey levels around a block's mean, for a data range of 1, up to which float32 changes no score by more than 1e-6
+_FLOAT32_REACH = 4.0
+# rows of which MicroSSIM is computed at once
 _STRIP = 32
 _K1, _K2 = 0.01, 0.03
 
@@ -37,8 +47,9 @@ def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
     """Return the mean structural similarity for a data range of 1 (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
 
     Gaussian weights of sigma 1.5 px in a window of 11 px, population covariance, without the border of 5 px: equal to
-    scikit-image's, and faster, because the two second moments are filtered as their sum, a few rows at a time. At most
-    1, reached by equal images only; parameters and errors are those of `napari_care_losses.evaluation.metrics.psnr`.
+    scikit-image's within 1e-6, and faster: block by block, in one thread a core, in float32 where grey levels allow it,
+    averaged by products with a matrix. At most 1, reached by equal images only; parameters and errors are those of
+    `napari_care_losses.evaluation.metrics.psnr`.
 
     Examples
     --------
@@ -50,13 +61,28 @@ def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
     >>> round(ssim(truth, truth), 3), round(ssim(noisy, truth), 3)
     (1.0, 0.934)
     """
-    restored, truth = checked_pair(restored, truth, smallest=SMALLEST)
-    height, width = restored.shape
-    total = 0.0
-    for top in range(0, height - 2 * _RADIUS, _STRIP):
-        rows = slice(top, min(top + _STRIP + 2 * _RADIUS, height))
-        total += float(_similarity(restored[rows], truth[rows]).sum())
-    return float(total / ((height - 2 * _RADIUS) * (width - 2 * _RADIUS)))
+    return ssim_of_checked(*checked_pair(restored, truth, smallest=SMALLEST))
+
+
+def ssim_of_checked(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return `ssim` of images that `checked_pair` has returned."""
+    height, width = (size - 2 * _RADIUS for size in restored.shape)
+
+    # one for each thread that there is, taken and given back
+    free: list[_Workspace] = []
+
+    def total(top: int) -> float:
+        rows = slice(top, min(top + _BLOCK[0], height) + 2 * _RADIUS)
+        work = free.pop() if free else _Workspace(np.float32)
+        sums = []
+        for left in range(0, width, _BLOCK[1]):
+            block = rows, slice(left, min(left + _BLOCK[1], width) + 2 * _RADIUS)
+            fits = work.load(restored[block], truth[block])
+            sums.append((work if fits else _in_float64(restored[block], truth[block])).sum_of_similarity())
+        free.append(work)
+        return math.fsum(sums)
+
+    return math.fsum(in_threads(total, range(0, height, _BLOCK[0]))) / (height * width)
 
 
 def micro_ssim(restored: ArrayLike, truth: ArrayLike) -> float:
@@ -82,7 +108,12 @@ def micro_ssim(restored: ArrayLike, truth: ArrayLike) -> float:
     >>> round(micro_ssim(3 * truth + 1, truth), 3), round(micro_ssim(noisy, truth), 3)
     (1.0, 0.936)
     """
-    image, target = checked_pair(restored, truth, smallest=SMALLEST)
+    return micro_ssim_of_checked(*checked_pair(restored, truth, smallest=SMALLEST))
+
+
+def micro_ssim_of_checked(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return `micro_ssim` of images that `checked_pair` has returned."""
+    image, target = restored, truth
     target = target - np.percentile(target, BACKGROUND_PERCENTILE)
     peak = float(target.max())
     target /= peak
@@ -154,15 +185,96 @@ def _scaled(moments: Moments, factor: float, span: float) -> NDArray[np.float64]
     return similarity
 
 
-def _similarity(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the structural similarity of every pixel but the border's."""
-    c1, c2 = _K1**2, _K2**2
-    mean_r, mean_t = _window_mean(restored), _window_mean(truth)
-    product = mean_r * mean_t
-    squares = mean_r**2 + mean_t**2
-    covariance = _window_mean(restored * truth) - product
-    variances = _window_mean(restored**2 + truth**2) - squares
-    return (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
+def _in_float64(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> _Workspace:
+    work = _Workspace(np.float64)
+    work.load(restored, truth)
+    return work
+
+
+class _Workspace:
+    """Computes the similarity of blocks in arrays that it keeps: new memory for every block would cost a third more."""
+
+    def __init__(self, dtype: type[np.float32 | np.float64]) -> None:
+        self._dtype = dtype
+        height, width = _BLOCK
+        # both centred images, the square of their difference, the sum of their squares; then their means in windows
+        self._images = np.zeros((4, height + 2 * _RADIUS, width + 2 * _RADIUS), dtype)
+        self._rows = np.empty((4, height, width + 2 * _RADIUS), dtype)
+        self._means = np.empty((4, height, width), dtype)
+        self._spare = np.empty((height + 2 * _RADIUS, width + 2 * _RADIUS), dtype)
+        self._weights = np.zeros((_STEP, _STEP + 2 * _RADIUS), dtype)
+        for row in range(_STEP):
+            self._weights[row, row : row + SMALLEST] = _WEIGHTS
+        self._shape = (0, 0)
+        self._middles = (0.0, 0.0)
+
+    def load(self, restored: NDArray[np.float64], truth: NDArray[np.float64]) -> bool:
+        """Take a block of both images with its border; return whether its grey levels may be computed in float32."""
+        height, width = restored.shape
+        self._shape = height - 2 * _RADIUS, width - 2 * _RADIUS
+        # about the means: of some pixels
+        self._middles = tuple(float(image[::_SAMPLE, ::_SAMPLE].mean()) for image in (restored, truth))
+        first, second, square, squares = self._images[:, :height, :width]
+        np.subtract(restored, self._middles[0], out=first, casting="same_kind")
+        np.subtract(truth, self._middles[1], out=second, casting="same_kind")
+        both = self._images[:2, :height, :width]
+        if self._dtype is np.float32 and max(float(both.max()), -float(both.min())) > _FLOAT32_REACH:
+            return False
+        np.subtract(first, second, out=square)
+        np.square(square, out=square)
+        np.square(first, out=squares)
+        squares += np.square(second, out=self._spare[:height, :width])
+        return True
+
+    def sum_of_similarity(self) -> float:
+        r"""Return the sum of the similarities of all pixels of the block but its border's.
+
+        With :math:`d` the difference of the images, :math:`m` means and :math:`v` variances in a window,
+
+        .. math:: \left(1 - \frac{m_d^2}{m_r^2 + m_t^2 + c_1}\right) \left(1 - \frac{v_d}{v_r + v_t + c_2}\right) ,
+
+        which needs no difference of large numbers where the images are alike. Variances do not depend on an offset.
+        """
+        self._average()
+        height, width = self._shape
+        dtype, (of_restored, of_truth) = self._dtype, self._middles
+        mean_r, mean_t, spread, power = self._means[:, :height, :width]
+        difference, spare = self._images[0, :height, :width], self._spare[:height, :width]
+        np.subtract(mean_r, mean_t, out=difference)
+        spread -= np.square(difference, out=spare)
+        power -= np.square(mean_r, out=spare)
+        power -= np.square(mean_t, out=spare)
+        power += dtype(_K2**2)
+        spread /= power
+        difference += dtype(of_restored - of_truth)
+        mean_r += dtype(of_restored)
+        mean_t += dtype(of_truth)
+        np.square(mean_r, out=mean_r)
+        mean_r += np.square(mean_t, out=spare)
+        mean_r += dtype(_K1**2)
+        np.square(difference, out=difference)
+        difference /= mean_r
+        # (1 - difference) * (1 - spread) less 1, which keeps the digits of what is near 1
+        np.subtract(dtype(1), spread, out=spare)
+        difference *= spare
+        difference += spread
+        return height * width - float(difference.sum(dtype=np.float64))
+
+    def _average(self) -> None:
+        """Average the images over windows, by products with a matrix.
+
+        It is mostly zeros, and yet three times as fast as a filter: the CPU multiplies matrices as fast as it can.
+        """
+        down, across, taken = _BLOCK[0] // _STEP, _BLOCK[1] // _STEP, self._weights.shape[1]
+        of_image, of_row, of_pixel = self._images.strides
+        width = self._images.shape[2]
+        strips = as_strided(self._images, (4, down, taken, width), (of_image, _STEP * of_row, of_row, of_pixel))
+        np.matmul(self._weights, strips, out=self._rows.reshape(4, down, _STEP, width))
+        of_image, of_row, of_pixel = self._rows.strides
+        windows = as_strided(self._rows, (4, across, _BLOCK[0], taken), (of_image, _STEP * of_pixel, of_row, of_pixel))
+        of_image, of_row, of_pixel = self._means.strides
+        result = as_strided(self._means, (4, across, _BLOCK[0], _STEP), (of_image, _STEP * of_pixel, of_row, of_pixel))
+        np.matmul(windows, self._weights.T, out=result)
 
 
 def _window_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,11 +30,16 @@ def checked_frame(image: ArrayLike, title: str = "The image", *, smallest: int =
     InputError
         If it is not 2D and real, smaller than that, or holds NaN or infinite pixels.
     """
+    return finite_frame(image, title, smallest=smallest).astype(np.float64, copy=False)
+
+
+def finite_frame(image: ArrayLike, title: str = "The image", *, smallest: int = 1) -> NDArray[Any]:
+    """Return one 2D frame of real, finite numbers as it is; else as `checked_frame`."""
     array = real_frame(image, title, smallest=smallest)
     problem = unusable(array)
     if problem:
         raise InputError(f"{title} must be finite everywhere: {problem} first.")
-    return array.astype(np.float64, copy=False)
+    return array
 
 
 def real_frame(image: ArrayLike, title: str = "The image", *, smallest: int = 1) -> NDArray[Any]:
@@ -50,7 +56,7 @@ def real_frame(image: ArrayLike, title: str = "The image", *, smallest: int = 1)
     return array
 
 
-def check_equal_shapes(first: NDArray[np.float64], second: NDArray[np.float64], names: str) -> None:
+def check_equal_shapes(first: NDArray[Any], second: NDArray[Any], names: str) -> None:
     """Raise `InputError` unless two frames have the same shape; `names` says which they are."""
     if first.shape != second.shape:
         raise InputError(
@@ -109,13 +115,15 @@ def finite(pixels: NDArray[Any], where: str = "") -> NDArray[Any]:
 
 def unusable(pixels: NDArray[Any]) -> str:
     """Return what is wrong with pixels that cannot be computed with, and what to do; empty if nothing is."""
-    if pixels.dtype.kind != "f":
+    if pixels.dtype.kind != "f" or pixels.size == 0:
         return ""
-    is_finite = np.isfinite(pixels)
-    if not is_finite.all():
-        return f"{pixels.size - int(is_finite.sum())} of {pixels.size} pixels are NaN or infinite: replace them"
+    # both are NaN if any pixel is; they take no memory, and a fifth of the time of looking at every pixel
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        unknown = pixels.size - int(np.isfinite(pixels).sum())
+        return f"{unknown} of {pixels.size} pixels are NaN or infinite: replace them"
     if pixels.dtype.itemsize > 4:
-        largest, single = float(np.abs(pixels).max()), np.finfo(np.float32)
+        largest, single = max(-lowest, highest), np.finfo(np.float32)
         if largest > float(single.max) or 0 < largest < float(single.tiny):
             return f"the pixels reach {largest:.3g}, which float32 cannot hold: scale them"
     return ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_care_losses.compute.cores import in_threads, parts
 from napari_care_losses.errors import ParameterError
 from napari_care_losses.images.checks import finite
 from napari_care_losses.images.sampling import grid_over, one_a_cell, spread
@@ -15,7 +16,7 @@ from napari_care_losses.images.usable_pixels import NO_REPAIRS, Repairs, usable_
 from napari_care_losses.parameters import Parameters, parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
 
@@ -204,6 +205,26 @@ def _flashes(widths: NDArray[np.float64]) -> NDArray[np.bool_]:
     around = [np.median(widths[max(0, i - _NEAR) : i + _NEAR + 1]) for i in range(len(widths))]
     flashes: NDArray[np.bool_] = widths > FLASH * np.array(around)
     return flashes if flashes.sum() <= max(1, _MOST_FLASHES * len(widths)) else np.zeros_like(flashes)
+
+
+def mapped(image: NDArray[Any], to: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return an image of any real dtype with every grey level mapped in float64, by one thread a core.
+
+    Examples
+    --------
+    >>> mapped(np.array([[0, 100]], np.uint16), lambda levels: levels / 100)
+    array([[0., 1.]])
+    """
+    result = np.empty(image.shape)
+    flat, levels = result.reshape(-1), image.ravel()
+
+    def fill(part: range) -> None:
+        for start in part:
+            block = slice(start, start + part.step)
+            flat[block] = to(levels[block].astype(np.float64, copy=False))
+
+    in_threads(fill, parts(levels.size))
+    return result
 
 
 def percentiles(pixels: NDArray[Any], low: float, high: float, *, overwrites: bool = False) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_care_losses.compute.devices import cpu_cores
+from napari_care_losses.compute.cores import cpu_cores
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError, ComputeError, InputError
 from napari_care_losses.restoration.ranges import estimate_ranges, frames_to_sample
