@@ -292,7 +292,10 @@ def measure_scores() -> dict[str, float]:
         wait(lambda restore=restore: not restore.is_running and not restore.scores.is_busy)
         scored: list[float] = []
         restore.scores.scored.connect(lambda scored=scored: scored.append(time.perf_counter()))
+        about: list[float] = []
+        restore.scores.approximated.connect(lambda about=about: about.append(time.perf_counter()))
         seconds: list[float] = []
+        first_seconds: list[float] = []
         while len(seconds) < MOVES:
             # Data set anew: every frame is scored again, the shown one first, the others in between.
             count = len(scored)
@@ -300,14 +303,17 @@ def measure_scores() -> dict[str, float]:
             wait(lambda scored=scored, count=count: len(scored) > count)
             shown = viewer.dims.current_step[0]
             count, begun = len(scored), time.perf_counter()
+            about.clear()
             viewer.dims.set_current_step(0, (shown + frames // 2) % frames)
             is_new = len(scored) == count
             wait(lambda scored=scored, count=count: len(scored) > count)
             if is_new:
                 seconds.append(scored[count] - begun)
+                first_seconds.append(min([*about, scored[count]]) - begun)
             wait(lambda restore=restore: not restore.scores.is_busy)
         found[f"score_{width}_s"] = round(float(np.median(seconds)), 3)
         found[f"score_{width}_max_s"] = round(max(seconds), 3)
+        found[f"first_score_{width}_s"] = round(float(np.median(first_seconds)), 3)
         viewer.close()
         pause(0.5)
     return found

@@ -6,11 +6,13 @@ import weakref
 import numpy as np
 import pytest
 
+from napari_care_losses.evaluation import frame_scores
 from napari_care_losses.evaluation.frame_scores import (
     INPUT,
     MEANS,
     RESTORED,
     STRUCTURE,
+    About,
     Comparison,
     Problem,
     ScoredStack,
@@ -241,3 +243,41 @@ def test_with_no_comparison_nothing_is_wanted() -> None:
     assert timeline.next_index(0, range(2)) is None
     assert timeline.flicker(range(2)) is None
     assert np.isnan(timeline.series(STRUCTURE, RESTORED, range(2))).all()
+
+
+def test_of_a_large_frame_that_is_awaited_ssim_comes_twice(stacks, monkeypatch) -> None:
+    timeline = ScoresOverTime()
+    timeline.compare(Comparison(stacks["input"], stacks["restored"], stacks["truth"]), {2})
+    keys = timeline.missing(2)
+    exact = dict(score_frame(timeline.comparison, keys))
+    assert not any(isinstance(value, About) for value in exact.values())
+    assert [value for _, value in score_frame(timeline.comparison, keys, is_awaited=True)] == list(exact.values())
+    monkeypatch.setattr(frame_scores, "AT_ONCE", 40 * 48 - 1)
+    assert dict(score_frame(timeline.comparison, keys)) == exact
+    seen = []
+    for key, value in score_frame(timeline.comparison, keys, is_awaited=True):
+        timeline.add(key, value)
+        seen.append((key.kind, key.row, isinstance(value, About)))
+        if len(seen) == 4:
+            assert timeline.is_about_known(2)
+            found = timeline.frame(2)
+            # the frame is smaller than the part
+            expected = {key.kind: exact[key] for key in keys if key.row == RESTORED and key.kind in METRICS}
+            assert found.scores[RESTORED] == expected
+            assert found.about == {(INPUT, "ssim"), (RESTORED, "ssim")}
+            assert [key.kind for key in timeline.missing(2)][:2] == ["ssim", "ssim"]
+    first = [("psnr", INPUT, False), ("ssim", INPUT, True), ("psnr", RESTORED, False), ("ssim", RESTORED, True)]
+    assert seen[:6] == [*first, ("ssim", INPUT, False), ("ssim", RESTORED, False)]
+    assert len(seen) == len(keys) + 2
+    assert not timeline.missing(2) and not timeline.frame(2).about and not timeline.is_about_known(2)
+
+
+def test_what_is_wrong_with_a_large_frame_is_told_once(images, monkeypatch) -> None:
+    images["restored"][2, 0, 0] = np.nan
+    stacks = {name: ScoredStack(Frames(array)) for name, array in images.items()}
+    timeline = ScoresOverTime()
+    timeline.compare(Comparison(stacks["input"], stacks["restored"], stacks["truth"]), {2})
+    monkeypatch.setattr(frame_scores, "AT_ONCE", 1)
+    found = list(score_frame(timeline.comparison, timeline.missing(2), is_awaited=True))
+    problems = [key for key, value in found if isinstance(value, Problem) and key.kind in METRICS]
+    assert [(key.kind, key.row) for key in problems] == [("psnr", RESTORED), ("ssim", RESTORED)]

@@ -7,7 +7,7 @@ from skimage.metrics import structural_similarity
 
 from napari_care_losses.compute.cores import in_threads
 from napari_care_losses.evaluation import structural_similarity as module
-from napari_care_losses.evaluation.structural_similarity import micro_ssim, ssim
+from napari_care_losses.evaluation.structural_similarity import PART_PIXELS, micro_ssim, ssim, ssim_of_a_part
 
 
 def picture(shape: tuple[int, int] = (48, 64), seed: int = 0) -> np.ndarray:
@@ -120,3 +120,16 @@ def test_ssim_does_not_depend_on_the_number_of_threads(monkeypatch) -> None:
     for threads in (1, 3):
         monkeypatch.setattr(module, "in_threads", lambda *work, most=threads: in_threads(*work, most=most))
         assert ssim(restored, truth) == found
+
+
+def test_a_part_of_a_large_image_has_about_its_ssim(monkeypatch) -> None:
+    truth = np.tile(picture((256, 256)), (4, 4))
+    restored = noisy(truth)
+    assert ssim_of_a_part(restored, truth) == ssim(restored, truth)
+    monkeypatch.setattr(module, "PART_PIXELS", PART_PIXELS // 8)
+    found = ssim_of_a_part(restored, truth)
+    assert found != ssim(restored, truth)
+    assert found == pytest.approx(ssim(restored, truth), abs=0.01)
+    # more rows of blocks than are looked at: no block is left out for good, and no row without one breaks it
+    assert ssim_of_a_part(truth, truth) == 1
+    assert 0 < ssim_of_a_part(restored[:, :100], truth[:, :100]) < 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from napari_care_losses.evaluation.uncertainty import Coverage
     from napari_care_losses.images.frames import Frames
+
+AT_ONCE = 1 << 21
+"""Pixels of a frame up to which exact scores are as good as at once."""
 
 INPUT, RESTORED = "input", "restored"
 LEVELS, COVERAGE, INTERVAL, LIMIT = "levels", "coverage", "interval", "limit"
@@ -90,6 +94,12 @@ class Problem:
     text: str
 
 
+class About(NamedTuple):
+    """A score from a part of the frame, which the exact one follows."""
+
+    value: float
+
+
 class Contradicted(NamedTuple):
     """How far a restored frame contradicts its input; see `find_contradictions`."""
 
@@ -101,12 +111,23 @@ class Contradicted(NamedTuple):
     """Why it cannot be told; empty if it can."""
 
 
-def score_frame(comparison: Comparison, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
-    """Compute values of one frame, all named by `keys`; yields each with its key, or a `Problem` in its place."""
+def score_frame(comparison: Comparison, keys: Sequence[Key], *, is_awaited: bool = False) -> Iterator[tuple[Key, Any]]:
+    """Compute values of one frame, all named by `keys`; yields each with its key, or a `Problem` in its place.
+
+    Of a large frame that somebody waits for, slow scores come twice: `About` first, with the quick ones, then exact.
+    """
     if not keys:
         return
     images = _Images(comparison, keys[0].frame)
-    for key in keys:
+    slow = [key for key in keys if is_awaited and images.is_slow(key)]
+    known: set[Key] = set()
+    for key in (key for key in keys if slow and key.kind in METRICS):
+        # what is wrong is told once, in place of the exact value
+        with suppress(CareError):
+            value = images.about(key) if key in slow else images.value(key)
+            known.add(key)
+            yield key, value
+    for key in (key for key in keys if key in slow or key not in known):
         try:
             yield key, images.value(key)
         except CareError as error:
@@ -143,6 +164,17 @@ class _Images:
         if key.kind == STRUCTURE:
             return structure_left(self._image(self._comparison.input), image)
         return region_means(image)
+
+    def is_slow(self, key: Key) -> bool:
+        """Return whether a value is worth telling from a part of the frame first."""
+        pixels = math.prod(self._comparison.input.frames.frame_shape)
+        return pixels > AT_ONCE and key.kind in METRICS and METRICS[key.kind].of_a_part is not None
+
+    def about(self, key: Key) -> About:
+        """Return a slow value from a part of the frame."""
+        of_a_part = METRICS[key.kind].of_a_part
+        assert of_a_part is not None
+        return About(of_a_part(self._match(key.row), self._truth.image))
 
     def _interval(self, image: NDArray[Any], *, aligned: bool) -> Coverage | None:
         assert self._comparison.ends is not None

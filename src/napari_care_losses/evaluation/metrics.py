@@ -31,6 +31,7 @@ from napari_care_losses.evaluation.structural_similarity import (
     micro_ssim,
     micro_ssim_of_checked,
     ssim,
+    ssim_of_a_part,
     ssim_of_checked,
 )
 from napari_care_losses.images.checks import check_equal_shapes, checked_pair, finite_frame
@@ -67,6 +68,8 @@ class Metric(Score):
     of_checked: Callable[[NDArray[np.float64], NDArray[np.float64]], float]
     """The same of images that `napari_care_losses.images.checks.checked_pair` has returned: checking them for every
     metric would take as long as computing it."""
+    of_a_part: Callable[[NDArray[np.float64], NDArray[np.float64]], float] | None = None
+    """About the same value in a fraction of its time, from a part of large images; None where it is not worth it."""
     definition: str
     """What a reader needs to compute the same value, after the title."""
     source: str = ""
@@ -153,6 +156,7 @@ METRICS: dict[str, Metric] = {
         help="Structural similarity: how alike the local patterns are, up to 1. Higher is better.",
         function=ssim,
         of_checked=ssim_of_checked,
+        of_a_part=ssim_of_a_part,
         definition=f"with Gaussian weights of sigma {SIGMA:g} px",
         source="Wang et al. 2004, doi:10.1109/TIP.2003.819861",
         is_main=True,

@@ -22,6 +22,7 @@ from napari_care_losses.evaluation.frame_scores import (
     MEANS,
     RESTORED,
     STRUCTURE,
+    About,
     Comparison,
     Contradicted,
     Key,
@@ -56,6 +57,8 @@ class FrameScores:
     interval: Coverage | None = None
     structure_left: float | None = None
     contradictions: Contradicted | None = None
+    about: set[tuple[str, str]] = field(default_factory=set)
+    """Image and name of the scores that are those of a part of the frame: the exact ones are to come."""
     problem: str = ""
     """Why values are missing; empty if none is, or if they are still to come."""
 
@@ -68,6 +71,7 @@ class ScoresOverTime:
         # frames of the restored stack that are there
         self.done: set[int] = set()
         self._known: dict[Key, Any] = {}
+        self._about: dict[Key, float] = {}
         self._complete: set[int] = set()
 
     def compare(self, comparison: Comparison | None, done: set[int]) -> None:
@@ -93,6 +97,7 @@ class ScoresOverTime:
         self._known = {
             key: value for key, value in self._known.items() if not any(stack.owns(state) for state in key.states)
         }
+        self._about.clear()
         self._complete.clear()
 
     def missing(self, index: int) -> list[Key]:
@@ -113,8 +118,19 @@ class ScoresOverTime:
         return None
 
     def add(self, key: Key, value: Any) -> None:
-        """Keep a value, or the `Problem` in its place."""
+        """Keep a value, the `Problem` in its place, or what it is about until it is known."""
+        if isinstance(value, About):
+            # of the frame that is waited for alone
+            self._about = {old: about for old, about in self._about.items() if old.frame == key.frame}
+            self._about[key] = value.value
+            return
         self._known[key] = value
+        self._about.pop(key, None)
+
+    def is_about_known(self, index: int) -> bool:
+        """Return whether all scores of a frame against its truth are known, some of them not exactly."""
+        missing = {key for key in self.missing(index) if key.kind in METRICS}
+        return bool(missing) and missing <= self._about.keys()
 
     def frame(self, index: int) -> FrameScores:
         """Return the scores of a frame so far."""
@@ -123,6 +139,9 @@ class ScoresOverTime:
             value = self._known.get(key)
             if isinstance(value, Problem):
                 result.problem = result.problem or value.text
+            elif value is None and key in self._about:
+                result.scores.setdefault(key.row, {})[key.kind] = self._about[key]
+                result.about.add((key.row, key.kind))
             elif value is None:
                 continue
             elif key.kind in METRICS or key.kind in SINGLE_IMAGE_METRICS:

@@ -25,6 +25,8 @@ _WEIGHTS = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / SIGMA) ** 2)
 _WEIGHTS /= _WEIGHTS.sum()
 SMALLEST = 2 * _RADIUS + 1
 """Height and width in pixels of the window, and so of the smallest image."""
+PART_PIXELS = 1 << 20
+"""About as many pixels does `ssim_of_a_part` look at."""
 # rows and columns of the result that are computed at once: their intermediate images stay in the CPU's cache
 _BLOCK = (128, 256)
 _SAMPLE = 8
@@ -66,23 +68,36 @@ def ssim(restored: ArrayLike, truth: ArrayLike) -> float:
 
 def ssim_of_checked(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
     """Return `ssim` of images that `checked_pair` has returned."""
+    return _mean_similarity(restored, truth, every=1)
+
+
+def ssim_of_a_part(restored: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return the mean similarity in blocks spread evenly over large images, about a million pixels of them."""
+    return _mean_similarity(restored, truth, every=max(1, round(restored.size / PART_PIXELS)))
+
+
+def _mean_similarity(restored: NDArray[np.float64], truth: NDArray[np.float64], *, every: int) -> float:
+    """Return the mean similarity, of one block out of `every` so many in each row of blocks."""
     height, width = (size - 2 * _RADIUS for size in restored.shape)
 
     # one for each thread that there is, taken and given back
     free: list[_Workspace] = []
 
-    def total(top: int) -> float:
+    def total(top: int) -> tuple[float, int]:
         rows = slice(top, min(top + _BLOCK[0], height) + 2 * _RADIUS)
         work = free.pop() if free else _Workspace(np.float32)
-        sums = []
-        for left in range(0, width, _BLOCK[1]):
+        sums, pixels = [], 0
+        # another first block in every row, so that the chosen ones do not stand in columns
+        for left in range(top // _BLOCK[0] % every * _BLOCK[1], width, every * _BLOCK[1]):
             block = rows, slice(left, min(left + _BLOCK[1], width) + 2 * _RADIUS)
             fits = work.load(restored[block], truth[block])
             sums.append((work if fits else _in_float64(restored[block], truth[block])).sum_of_similarity())
+            pixels += (rows.stop - top - 2 * _RADIUS) * (block[1].stop - left - 2 * _RADIUS)
         free.append(work)
-        return math.fsum(sums)
+        return math.fsum(sums), pixels
 
-    return math.fsum(in_threads(total, range(0, height, _BLOCK[0]))) / (height * width)
+    totals = in_threads(total, range(0, height, _BLOCK[0]))
+    return math.fsum(similarity for similarity, _ in totals) / sum(pixels for _, pixels in totals)
 
 
 def micro_ssim(restored: ArrayLike, truth: ArrayLike) -> float:

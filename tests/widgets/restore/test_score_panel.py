@@ -8,6 +8,7 @@ from fixtures.scored_layers import FRAMES, PSNR, SHAPE, SSIM, Bench, Slow, is_se
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QApplication
 
+from napari_care_losses.evaluation import frame_scores
 from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.without_truth.decorrelation import decorrelation_resolution
@@ -256,7 +257,7 @@ def test_frames_that_do_not_fit_are_explained(bench) -> None:
 
 
 def test_an_unexpected_error_is_told_once(bench, monkeypatch) -> None:
-    def fail(*_: object) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("no such thing")
         yield
 
@@ -357,3 +358,15 @@ def test_a_truth_that_differs_from_the_input_in_more_than_noise_is_named(bench) 
     bench.panel.truth.value = None
     bench.wait()
     assert not is_seen(bench.panel.of_truth.limit, bench.panel)
+
+
+def test_of_a_large_frame_about_the_ssim_is_shown_first(bench, qtbot, monkeypatch) -> None:
+    monkeypatch.setattr(frame_scores, "AT_ONCE", SHAPE[-1] * SHAPE[-2] - 1)
+    shown: list[list[str]] = []
+    bench.panel.approximated.connect(lambda: shown.append(bench.shown()))
+    bench.panel.truth.value = bench.truth
+    bench.restore(0)
+    expected = f"{bench.expected(0)['ssim']:.3f}"
+    # of a small frame, the part is the whole
+    assert shown and f"\N{ALMOST EQUAL TO} {expected}" in (shown[0][SSIM], shown[-1][SSIM])
+    assert bench.shown()[SSIM] == expected

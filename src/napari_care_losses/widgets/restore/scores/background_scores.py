@@ -148,7 +148,7 @@ class BackgroundScores(QObject):
             return
         keys = self.timeline.missing(following)
         self._running = comparison, keys
-        self._job.start(lambda: score_frame(comparison, keys))
+        self._job.start(lambda: score_frame(comparison, keys, is_awaited=following == index))
 
     def _on_reported(self, report: tuple[Key, Any]) -> None:
         key, score = report

@@ -57,6 +57,9 @@ class ScorePanel(QGroupBox):
     scored = Signal()
     """The scores of the shown frame are shown."""
 
+    approximated = Signal()
+    """They are shown from a part of a large frame; `scored` follows."""
+
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__("Quality")
         self._viewer = viewer
@@ -232,6 +235,9 @@ class ScorePanel(QGroupBox):
                 self._announce()
             else:
                 self._show()
+        elif index == self._index and self._background.timeline.is_about_known(index):
+            self._show()
+            self.approximated.emit()
         if not self._redrawing.isActive():
             self._redrawing.start()
 

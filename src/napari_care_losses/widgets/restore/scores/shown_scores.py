@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROWS = {INPUT: "Input", RESTORED: "Restored"}
 UNKNOWN = "-"
+ABOUT, ABOUT_HELP = "\N{ALMOST EQUAL TO} ", "From a part of this large frame; the exact value follows."
 MAP_METRICS = ("rse", "rsp")
 """What is shown beside the error map: its root mean square, and the correlation."""
 STRUCTURE_WORDS = ((0.02, "little signal lost"), (0.1, "some signal lost"), (math.inf, "much signal lost"))
@@ -84,7 +85,10 @@ class TruthScores(QWidget):
         scores = known.scores
         for (row, name), label in self.values.items():
             value = scores.get(row, {}).get(name)
-            label.setText(UNKNOWN if value is None else METRICS[name].text(value, is_short=True))
+            text = UNKNOWN if value is None else METRICS[name].text(value, is_short=True)
+            is_about = (row, name) in known.about
+            label.setText(f"{ABOUT}{text}" if is_about else text)
+            label.setToolTip(tooltip(ABOUT_HELP) if is_about else "")
             best = METRICS[name].best({other: values[name] for other, values in scores.items() if name in values})
             font = label.font()
             font.setBold(row in best)
