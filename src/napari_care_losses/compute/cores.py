@@ -1,9 +1,10 @@
-"""How many CPU cores this process may use, and work divided among them; without torch."""
+"""How many CPU cores this process may use now, and work divided among them; without torch."""
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -12,10 +13,32 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_limit: ContextVar[Callable[[], int] | None] = ContextVar("limit of threads", default=None)
+
 
 def cpu_cores() -> int:
     """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_threads(limit: Callable[[], int]) -> None:
+    """Let the work of the calling thread take as many threads as `limit` returns when it is asked, between two pieces.
+
+    It holds for what asks by `threads_now`, and must not change a result.
+    """
+    _limit.set(limit)
+
+
+def threads_now(most: int) -> int:
+    """Return how many threads, of so many at most, the work of the calling thread may take now.
+
+    Examples
+    --------
+    >>> threads_now(4)
+    4
+    """
+    limit = _limit.get()
+    return most if limit is None else max(1, min(most, limit()))
 
 
 PART = 1 << 19

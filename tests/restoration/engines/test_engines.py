@@ -11,6 +11,7 @@ import pytest
 import torch
 from fixtures.random_models import bundled_model, image_of, make_model, needs_openvino, plainly, tile_of
 
+from napari_care_losses.compute.cores import limit_threads
 from napari_care_losses.compute.devices import choose_device, leave_a_core
 from napari_care_losses.compute.memory import LEAST_MEMORY
 from napari_care_losses.errors import ComputeError, InputError
@@ -225,6 +226,33 @@ class TestLeavingACore:
         torch.set_num_threads(6)
         leave_a_core()
         assert torch.get_num_threads() == after
+
+
+@needs_openvino
+def test_threads_of_openvino_may_change_between_two_tiles_and_the_result_does_not():
+    torch.set_num_threads(2)
+    model, tile = make_model(), tile_of((64, 64))
+    expected, _ = open_engine("openvino", model, "cpu").restore(tile)
+    limit, found, used = [2], [], []
+
+    def work():
+        limit_threads(lambda: limit[0])
+        engine = open_engine("openvino", model, "cpu")
+        for threads in (2, 1, 1, 2):
+            limit[0] = threads
+            found.append(engine.restore(tile)[0].copy())
+            used.extend(
+                request.get_compiled_model().get_property("INFERENCE_NUM_THREADS")
+                for request in engine._requests.values()
+            )
+
+    # the limit is that of a thread
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert used == [2, 1, 1, 2]
+    for restored in found:
+        np.testing.assert_allclose(restored, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 class TestMemory:

@@ -9,10 +9,11 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QApplication
 
 from napari_care_losses.evaluation import frame_scores
-from napari_care_losses.evaluation.frame_scores import INPUT, RESTORED
+from napari_care_losses.evaluation.frame_scores import CONTRADICTIONS, INPUT, LIMIT, RESTORED
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.without_truth.decorrelation import decorrelation_resolution
 from napari_care_losses.evaluation.without_truth.residual import structure_left
+from napari_care_losses.widgets.background.attention import Attention
 from napari_care_losses.widgets.layers.conversion import shown_index
 from napari_care_losses.widgets.restore.scores import background_scores as judging
 from napari_care_losses.widgets.restore.scores.panel import ScorePanel
@@ -370,3 +371,23 @@ def test_of_a_large_frame_about_the_ssim_is_shown_first(bench, qtbot, monkeypatc
     # of a small frame, the part is the whole
     assert shown and f"\N{ALMOST EQUAL TO} {expected}" in (shown[0][SSIM], shown[-1][SSIM])
     assert bench.shown()[SSIM] == expected
+
+
+def test_while_somebody_uses_the_viewer_beside_long_work_only_what_is_looked_at_is_scored(
+    bench, qtbot, monkeypatch
+) -> None:
+    monkeypatch.setattr(Attention, "is_given", True)
+    timeline = bench.panel._background.timeline
+    bench.panel.truth.value = bench.truth
+    bench.done.update(range(FRAMES))
+    with qtbot.waitSignal(bench.panel.scored, timeout=30_000):
+        bench.follow()
+    qtbot.waitUntil(lambda: not {key.kind for key in timeline.missing(0)} - {LIMIT, CONTRADICTIONS}, timeout=30_000)
+    assert bench.shown()[PSNR] == f"{bench.expected(0)['psnr']:.2f}"
+    assert bench.panel.is_busy
+    qtbot.wait(2 * judging.LOOK_AGAIN_MS)
+    assert {key.kind for key in timeline.missing(0)} == {LIMIT, CONTRADICTIONS}
+    assert all(timeline.missing(index) for index in range(1, FRAMES))
+    monkeypatch.setattr(Attention, "is_given", False)
+    bench.wait()
+    assert not any(timeline.missing(index) for index in range(FRAMES))

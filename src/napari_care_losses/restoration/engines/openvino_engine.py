@@ -13,6 +13,7 @@ import numpy as np
 import openvino
 import torch
 
+from napari_care_losses.compute.cores import threads_now
 from napari_care_losses.images.regions import best_window
 from napari_care_losses.restoration.engines.base import Engine, Restored, as_batch
 from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, quantize
@@ -73,11 +74,16 @@ class OpenVinoEngine(Engine):
         self._graph = _Graph(model)
         # The compiled networks are shared by all engines of the process, requests must not be.
         self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
+        self._threads = 0
 
     def _run(self, tile: NDArray[np.float32]) -> Restored:
-        shape = tile.shape[-2:]
+        shape, threads = tile.shape[-2:], threads_now(torch.get_num_threads())
+        if threads != self._threads:
+            # the results of the layers need memory only once
+            self.close()
+            self._threads = threads
         if shape not in self._requests:
-            self._requests[shape] = make_request(self._graph, shape)
+            self._requests[shape] = make_request(self._graph, shape, threads)
         return _infer(self._requests[shape], tile)
 
     def close(self) -> None:
@@ -137,9 +143,11 @@ def _compile(graph: openvino.Model, threads: int) -> openvino.CompiledModel:
     return openvino.Core().compile_model(graph, "CPU", settings)
 
 
-def make_request(graph: _Graph | OnnxGraph, shape: tuple[int, ...]) -> openvino.InferRequest:
-    """Return a new request to a compiled network, with as many threads as torch has."""
-    return _compiled(graph, shape, torch.get_num_threads()).create_infer_request()
+def make_request(
+    graph: _Graph | OnnxGraph, shape: tuple[int, ...], threads: int | None = None
+) -> openvino.InferRequest:
+    """Return a new request to a compiled network, by default with as many threads as torch has."""
+    return _compiled(graph, shape, threads or torch.get_num_threads()).create_infer_request()
 
 
 def _infer(request: openvino.InferRequest, tile: NDArray[np.float32]) -> Restored:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QCoreApplication, QThread, QThreadPool
 from superqt.utils import GeneratorWorker
 
+from napari_care_losses.compute.cores import limit_threads
+from napari_care_losses.widgets.background.attention import Attention
 from napari_care_losses.widgets.background.garbage_collection import GarbageGuard
 from napari_care_losses.widgets.background.imports import load_torch, lower_priority
 
@@ -35,15 +37,15 @@ class Outcome(enum.Enum):
 
 
 class Worker(GeneratorWorker[Any, None, None]):
-    """Runs an iterator in a low-priority thread.
+    """Runs an iterator in a low-priority thread; one that `gives_way` leaves a CPU core to somebody using the viewer.
 
     superqt's own loop silently drops a `RuntimeError` and closes the generator on the main thread. Its pool has one
     thread per CPU core, so two long jobs could keep all others waiting.
     """
 
-    def __init__(self, make_iterator: MakeIterator, *, uses_torch: bool) -> None:
+    def __init__(self, make_iterator: MakeIterator, *, uses_torch: bool, gives_way: bool = False) -> None:
         super().__init__(_nothing)
-        self._make_iterator, self._uses_torch = make_iterator, uses_torch
+        self._make_iterator, self._uses_torch, self._gives_way = make_iterator, uses_torch, gives_way
         self._room = threading.Semaphore(REPORTS_AHEAD)
         self._reports: deque[Any] = deque()
         self._is_announced = False
@@ -57,6 +59,9 @@ class Worker(GeneratorWorker[Any, None, None]):
         self._finished.connect(self._set_discard)
         pool = thread_pool()
         garbage_guard(pool).hold()
+        if self._gives_way:
+            self._attention = attention(pool)
+            self._attention.watch()
         pool.start(self)
 
     def work(self) -> None:
@@ -70,6 +75,8 @@ class Worker(GeneratorWorker[Any, None, None]):
             from napari_care_losses.compute.devices import leave_a_core
 
             leave_a_core()
+        if self._gives_way:
+            limit_threads(self._attention.cores)
         lower_priority()
         # for Windows and macOS
         QThread.currentThread().setPriority(QThread.Priority.LowPriority)
@@ -126,6 +133,11 @@ def thread_pool() -> QThreadPool:
 def garbage_guard(pool: QThreadPool) -> GarbageGuard:
     """Return the `GarbageGuard` of a thread pool."""
     return pool.findChild(GarbageGuard) or GarbageGuard(lambda: pool.activeThreadCount() > 0, parent=pool)
+
+
+def attention(pool: QThreadPool) -> Attention:
+    """Return the `Attention` of a thread pool."""
+    return pool.findChild(Attention) or Attention(lambda: pool.activeThreadCount() > 0, parent=pool)
 
 
 def _stop_all(pool: QThreadPool) -> None:

@@ -46,6 +46,9 @@ class Job(QObject):
     uses_torch : bool
         Whether the work needs torch or OpenVINO. They are then loaded first, without blocking the viewer, and compute
         on all CPU cores but one.
+    gives_way : bool
+        Whether the restoring of the work leaves a CPU core free while somebody uses the viewer, also where there are
+        two only: for long work, for which nobody waits at the mouse.
     """
 
     reported = Signal(object)
@@ -57,9 +60,9 @@ class Job(QObject):
     finished = Signal(object)
     """The `Outcome`; the work has ended and its iterator is closed."""
 
-    def __init__(self, *, parent: QObject, uses_torch: bool = False) -> None:
+    def __init__(self, *, parent: QObject, uses_torch: bool = False, gives_way: bool = False) -> None:
         super().__init__(parent)
-        self._uses_torch = uses_torch
+        self._uses_torch, self._gives_way = uses_torch, gives_way
         self._worker: Worker | None = None
         self._error: Exception | None = None
         self._has_ended = False
@@ -102,7 +105,7 @@ class Job(QObject):
         """
         if self._worker is not None:
             raise RuntimeError("a job runs one piece of work at a time")
-        worker = self._worker = Worker(make_iterator, uses_torch=self._uses_torch)
+        worker = self._worker = Worker(make_iterator, uses_torch=self._uses_torch, gives_way=self._gives_way)
         self._error, self._has_ended, self._fraction = None, False, fraction
         self._bar = ActivityBar(title) if title else None
         self._task = WindowTask(self, title, worker) if title else None

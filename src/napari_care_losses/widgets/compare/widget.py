@@ -45,8 +45,8 @@ class CompareWidget(Panel):
         self._rows: list[Row] = []
         self._clock = Clock()
         self.view: ComparisonView | None = None
-        self._job, self._exporting = Job(parent=self, uses_torch=True), Job(parent=self)
-        self._disagreeing = Job(parent=self, uses_torch=True)
+        self._job, self._exporting = Job(parent=self, uses_torch=True, gives_way=True), Job(parent=self)
+        self._disagreeing = Job(parent=self, uses_torch=True, gives_way=True)
         self._summing = LatestJob(parent=self, delay_ms=SUMMARY_MS)
         self._scrolling = SingleShot(self, 0, lambda: self.bring_into_view(self.summary))
         # many layers may go at once

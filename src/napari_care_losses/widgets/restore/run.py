@@ -78,7 +78,7 @@ class Restoration(QObject):
         self._ends: list[_End] = []
         self._is_shown = self._is_cancelled = False
         self._beside: Sequence[str] = ()
-        self._job = Job(parent=self, uses_torch=True)
+        self._job = Job(parent=self, uses_torch=True, gives_way=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(self._on_failed)
         self._job.finished.connect(self._on_finished)

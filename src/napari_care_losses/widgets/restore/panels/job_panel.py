@@ -18,7 +18,7 @@ class JobPanel(QWidget):
 
     def __init__(self, start: str, *, start_help: str, stop_help: str, failed: str) -> None:
         super().__init__()
-        self._job = Job(parent=self, uses_torch=True)
+        self._job = Job(parent=self, uses_torch=True, gives_way=True)
         self.rows = Rows()
         self.run_bar = RunBar(start, "Stop", start_help=start_help, stop_help=stop_help)
         arrange(QVBoxLayout(self), self.rows.native, self.run_bar, spacing=6)

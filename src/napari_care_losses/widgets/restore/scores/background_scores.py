@@ -8,11 +8,22 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import InputError
-from napari_care_losses.evaluation.frame_scores import STRUCTURE, Comparison, Problem, ScoredStack, score_frame
+from napari_care_losses.evaluation.frame_scores import (
+    COVERAGE,
+    INTERVAL,
+    LEVELS,
+    MEANS,
+    STRUCTURE,
+    Comparison,
+    Problem,
+    ScoredStack,
+    score_frame,
+)
 from napari_care_losses.evaluation.metrics import METRICS
 from napari_care_losses.evaluation.scores_over_time import ScoresOverTime
 from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.selection import part_of
+from napari_care_losses.widgets.background.threads import attention, thread_pool
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames, pixels_of
 from napari_care_losses.widgets.layers.restored_layers import region_of
@@ -24,6 +35,13 @@ if TYPE_CHECKING:
     from napari_care_losses.evaluation.frame_scores import Key
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.regions import Region
+
+
+AT_ONCE = {*METRICS, STRUCTURE, MEANS, LEVELS, COVERAGE, INTERVAL}
+"""Scores of the shown frame that do not wait until nobody uses the viewer."""
+
+LOOK_AGAIN_MS = 200
+"""How long others wait until they look whether they may begin."""
 
 
 class BackgroundScores(QObject):
@@ -147,6 +165,12 @@ class BackgroundScores(QObject):
         if comparison is None or following is None or (self._has_failed and following != index):
             return
         keys = self.timeline.missing(following)
+        if attention(thread_pool()).is_given:
+            # beside long work, while somebody uses the viewer: what is looked at, and no more
+            keys = [key for key in keys if following == index and key.kind in AT_ONCE]
+            if not keys:
+                self._starting.start(LOOK_AGAIN_MS)
+                return
         self._running = comparison, keys
         self._job.start(lambda: score_frame(comparison, keys, is_awaited=following == index))
 
