@@ -228,7 +228,8 @@ class _Workspace:
         height, width = restored.shape
         self._shape = height - 2 * _RADIUS, width - 2 * _RADIUS
         # about the means: of some pixels
-        self._middles = tuple(float(image[::_SAMPLE, ::_SAMPLE].mean()) for image in (restored, truth))
+        of_restored, of_truth = (float(image[::_SAMPLE, ::_SAMPLE].mean()) for image in (restored, truth))
+        self._middles = of_restored, of_truth
         first, second, square, squares = self._images[:, :height, :width]
         np.subtract(restored, self._middles[0], out=first, casting="same_kind")
         np.subtract(truth, self._middles[1], out=second, casting="same_kind")

@@ -47,13 +47,13 @@ def _fit_unweighted(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float]:
     x, y = x.ravel(), y.ravel()
     count = x.size
     # sums of deviations from about the means lose no digits, and need one look at the pixels
-    near = [float(values[:: max(1, count // _SAMPLE)].mean(dtype=np.float64)) for values in (x, y)]
-    sums = in_threads(lambda part: _sums(x, y, *near, part), parts(count))
+    near_x, near_y = (float(values[:: max(1, count // _SAMPLE)].mean(dtype=np.float64)) for values in (x, y))
+    sums = in_threads(lambda part: _sums(x, y, near_x, near_y, part), parts(count))
     of_x, of_y, squares, products = (math.fsum(each) for each in zip(*sums, strict=True))
     power, shared = squares - of_x * of_x / count, products - of_x * of_y / count
-    x_mean, y_mean = (about + total / count for about, total in zip(near, (of_x, of_y), strict=True))
+    x_mean, y_mean = near_x + of_x / count, near_y + of_y / count
     # a constant's deviations are rounding at most, and their ratio anything
-    is_constant = power <= _ROUNDING * count * max(abs(x_mean), abs(near[0])) ** 2 and not x.max() > x.min()
+    is_constant = power <= _ROUNDING * count * x_mean**2 and not x.max() > x.min()
     slope = 0.0 if is_constant or power <= 0 else shared / power
     return slope, y_mean - slope * x_mean
 
