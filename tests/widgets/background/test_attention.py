@@ -40,13 +40,13 @@ def key() -> QKeyEvent:
     return QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Right, Qt.KeyboardModifier.NoModifier)
 
 
-@pytest.mark.parametrize(
-    "event", [mouse(QEvent.Type.MouseMove), mouse(QEvent.Type.MouseButtonPress), key()], ids=["move", "press", "key"]
-)
-def test_what_somebody_does_anywhere_is_noticed(event: QEvent, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [QEvent.Type.MouseMove, QEvent.Type.MouseButtonPress, QEvent.Type.KeyPress])
+def test_what_somebody_does_anywhere_is_noticed(
+    kind: QEvent.Type, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    widget, has_work = QWidget(), [True]
+    widget, has_work, event = QWidget(), [True], key() if kind == QEvent.Type.KeyPress else mouse(kind)
     qtbot.addWidget(widget)
     noticing = Attention(lambda: has_work[0], parent=widget)
     assert not noticing.is_given
