@@ -102,12 +102,12 @@ def main() -> None:
         parser.error(f"there is no {unknown[0]!r}; choose from {', '.join(recipes)}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     found = json.loads(options.out.read_text()) if options.out.is_file() else {}
-    data = {name: _pairs(options.folder, name) for name in STRUCTURES}
+    data = {name: real_pairs(options.folder, name) for name in STRUCTURES}
     for name in chosen:
         if name not in found:
             found[name] = {}
             for trained_on in STRUCTURES:
-                found[name] |= _scores(recipes[name], trained_on, data, options.steps)
+                found[name] |= train_and_score(recipes[name], trained_on, data, options.steps)
             options.out.write_text(json.dumps(found, indent=1))
             print(name, found[name], flush=True)
     print(table(found))
@@ -131,12 +131,12 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _pairs(folder: Path, structure: str) -> list[Pair]:
+def real_pairs(folder: Path, structure: str) -> list[Pair]:
     low, high = (tifffile.imread(folder / f"{structure}_{which}.tif")[FRAMES] for which in ("low", "high"))
     return [Pair(*images, f"{structure}[{i}]") for i, images in enumerate(zip(low, high, strict=True))]
 
 
-def _scores(recipe: Recipe, trained_on: str, data: dict[str, list[Pair]], steps: int) -> dict[str, Any]:
+def train_and_score(recipe: Recipe, trained_on: str, data: dict[str, list[Pair]], steps: int) -> dict[str, Any]:
     """Train on one structure and score the validation images of both."""
     parameters = TrainingParameters(**recipe.settings, amount=steps)
     preset = PRESETS[parameters.preset]

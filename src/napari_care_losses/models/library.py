@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 BUNDLED_LOSSES = ("fft", "bandpass", "laplace")
-BUNDLED_SIZES = ("care", "lite")
+BUNDLED_SIZES = ("care", "lite", "live")
 """Losses and networks of the bundled models, in the order that they are shown in; the first of both is the default."""
 
 AUTHOR, LICENSE = "anonymous", "CC-BY-4.0"
@@ -74,18 +74,22 @@ def list_models() -> list[LibraryEntry]:
     --------
     >>> from napari_care_losses.models.library import list_models
     >>> [entry.name for entry in list_models() if entry.bundled]
-    ['fft-care', 'fft-lite', 'bandpass-care', 'bandpass-lite', 'laplace-care', 'laplace-lite', \
-'fft-lite-movie', 'bandpass-lite-movie', 'laplace-lite-movie']
+    ['fft-care', 'fft-lite', 'fft-live', 'bandpass-care', 'bandpass-lite', 'bandpass-live', \
+'laplace-care', 'laplace-lite', 'laplace-live', 'fft-lite-movie', 'bandpass-lite-movie', 'laplace-lite-movie']
     """
     entries = []
     for folder, bundled in ((library_folder(), False), (bundled_folder(), True)):
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             # a file that is taken away meanwhile raises an `OSError`
             with suppress(ModelFileError, OSError):
-                status = path.stat()
-                stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-                entries.append(LibraryEntry(path.stem, path, bundled, _card(path, stamp)))
+                entries.append(_entry(path, bundled=bundled))
     return sorted(entries, key=_place)
+
+
+def _entry(path: Path, *, bundled: bool) -> LibraryEntry:
+    status = path.stat()
+    stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return LibraryEntry(path.stem, path, bundled, _card(path, stamp))
 
 
 def _place(entry: LibraryEntry) -> tuple[int, int, int]:
@@ -106,19 +110,19 @@ def _card(path: Path, _stamp: tuple[int, ...]) -> ModelCard:
     return read_card(path)
 
 
-def quicker_model(entry: LibraryEntry) -> Path | None:
-    """Return the smaller bundled model of the same loss, to see something of a bundled one at once; None without one.
+def quicker_model(entry: LibraryEntry) -> LibraryEntry | None:
+    """Return the quickest bundled model of the same loss, to see something of a bundled one at once; None without one.
 
     Examples
     --------
     >>> from napari_care_losses.models.library import list_models, quicker_model
     >>> entries = {entry.name: entry for entry in list_models()}
-    >>> quicker_model(entries["fft-care"]).stem, quicker_model(entries["fft-lite"])
-    ('fft-lite', None)
+    >>> quicker_model(entries["fft-care"]).name, quicker_model(entries["fft-live"])
+    ('fft-live', None)
     """
     path = entry.path.with_name(f"{entry.card.loss}-{BUNDLED_SIZES[-1]}{SUFFIX}")
-    is_one_of_two = entry.bundled and not entry.card.architecture.neighbours
-    return path if is_one_of_two and path != entry.path and path.is_file() else None
+    has_one = entry.bundled and not entry.card.architecture.neighbours and path != entry.path
+    return _entry(path, bundled=True) if has_one and path.is_file() else None
 
 
 def meant_name(name: str, names: Collection[str]) -> str:

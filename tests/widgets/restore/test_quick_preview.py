@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-QUICK = "Quick preview with fft-lite; fft-care follows"
+QUICK = "Quick preview with fft-live; fft-care follows"
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def bundle(add_model: Callable[..., str], model_library: Path, no_bundled_models: Path) -> None:
     """Add untrained bundled models of two sizes and different weights."""
-    for seed, preset in enumerate(("lite", "care"), 1):
+    for seed, preset in enumerate(("live", "care"), 1):
         name = add_model(f"fft-{preset}", loss="fft", structure="other", preset=preset, seed=seed)
         (model_library / f"{name}.safetensors").rename(no_bundled_models / f"{name}.safetensors")
 
@@ -51,7 +51,7 @@ def test_the_quick_model_comes_first_and_the_chosen_one_stays(viewer, add_model,
     shown.wait()
     # only what the first tile of the quick model has painted
     there = np.isfinite(first[0])
-    quick, chosen = (restore(noisy[0], load_model(entry(f"fft-{size}").path), PARAMETERS) for size in ("lite", "care"))
+    quick, chosen = (restore(noisy[0], load_model(entry(f"fft-{size}").path), PARAMETERS) for size in ("live", "care"))
     assert 0 < there.sum() < there.size
     np.testing.assert_allclose(first[0][there], quick[there], rtol=1e-4)
     np.testing.assert_allclose(shown.live.layer.data[0], chosen, rtol=1e-4)
@@ -79,7 +79,7 @@ def test_what_the_chosen_model_has_restored_is_shown_at_once(viewer, add_model, 
 def test_one_s_own_models_and_the_quick_one_itself_have_no_quick_preview(viewer, add_model, qtbot, noisy) -> None:
     shown = show_preview(viewer, add_model, qtbot, noisy)
     add_model("my-fft", loss="fft", preset="care")
-    for name in ("untrained", "my-fft", "fft-lite"):
+    for name in ("untrained", "my-fft", "fft-live"):
         shown.live.set_source(shown.source, entry(name), PARAMETERS)
         shown.wait()
     assert not any(text.startswith("Quick") for text in shown.said)

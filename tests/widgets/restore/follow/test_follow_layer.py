@@ -12,7 +12,7 @@ from napari_care_losses.io.stacks import read_stack
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
 from napari_care_losses.widgets.layers.restored_layers import is_result
-from napari_care_losses.widgets.restore.follow.panel import STAYS
+from napari_care_losses.widgets.restore.follow.texts import STAYS
 
 
 def frames(count, shape=(40, 52), light=50):
@@ -50,6 +50,47 @@ def test_a_layer_that_is_replaced_is_restored_in_place(viewer, follow):
     layer.data = given[0]
     following.qtbot.wait(100)
     assert following.shown[-1] == 3, "nothing is followed any more"
+
+
+@pytest.fixture
+def sizes(add_model, model_library, no_bundled_models):
+    """Add untrained bundled models of two sizes and different weights."""
+    for seed, preset in enumerate(("lite", "live"), 1):
+        name = add_model(f"fft-{preset}", loss="fft", structure="other", preset=preset, seed=seed)
+        (model_library / f"{name}.safetensors").rename(no_bundled_models / f"{name}.safetensors")
+
+
+@pytest.mark.usefixtures("sizes")
+def test_a_live_image_is_restored_by_the_quickest_network_until_that_is_not_wanted(viewer, follow):
+    given = frames(2)
+    layer = viewer.add_image(given[0], name="preview")
+    following = follow()
+    following.widget.model.choose("fft-lite")
+    quick = following.panel.quick
+    assert quick.text == "A live image with fft-live, the quickest"
+    following.start()
+    following.wait_for_frame(0)
+    assert following.layer.name == "restored preview (fft-live)"
+    quick.value = False
+    following.wait(lambda: following.layer.name == "restored preview (fft-lite)" and following.panel.is_running)
+    layer.data = given[1]
+    following.wait_for_frame(1)
+    by_chosen = restore(given[1], load_model(entry("fft-lite").path))
+    np.testing.assert_allclose(following.layer.data, by_chosen, rtol=1e-3, atol=1e-2)
+    following.stop()
+
+
+@pytest.mark.usefixtures("sizes")
+def test_what_grows_is_restored_by_the_chosen_model(viewer, follow):
+    viewer.add_image(frames(2), name="movie")
+    following = follow()
+    following.widget.model.choose("fft-lite")
+    following.start()
+    following.wait(lambda: len(following.done) == 2)
+    assert following.layer.name == "restored movie (fft-lite)"
+    following.widget.model.choose("fft-live")
+    assert not following.panel.quick.visible
+    following.stop()
 
 
 def test_a_layer_that_is_changed_in_place_is_followed(viewer, follow):

@@ -6,18 +6,32 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox
+from magicgui.widgets import CheckBox, ComboBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.following.camera.micro_manager import running_core
-from napari_care_losses.following.delays import shown as shown_seconds
+from napari_care_losses.models.library import quicker_model
 from napari_care_losses.widgets.background.worker import Job, Outcome
 from napari_care_losses.widgets.layers.conversion import new_array
 from napari_care_losses.widgets.restore.follow.layers import FollowedLayers
 from napari_care_losses.widgets.restore.follow.live_estimate import LiveEstimate
 from napari_care_losses.widgets.restore.follow.sources import LAYER, LIVE, SEQUENCE, follow_source
+from napari_care_losses.widgets.restore.follow.texts import (
+    EXPOSURE_HELP,
+    NOTHING_TO_SAVE,
+    PSNR_HELP,
+    QUICK_HELP,
+    SOURCE_HELP,
+    START_HELP,
+    STAYS,
+    STOP_HELP,
+    WAITING,
+    WORDS,
+    end_text,
+    progress_text,
+)
 from napari_care_losses.widgets.restore.follow.work import FollowReport, followed
 from napari_care_losses.widgets.restore.panels.save import SaveButton
 from napari_care_losses.widgets.shared.closing import CloseGuard
@@ -36,26 +50,6 @@ if TYPE_CHECKING:
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.widgets.restore.follow.sources import Followed
 
-SOURCE_HELP = (
-    "Where frames come from. The image chosen above: a layer that is replaced or grows, such as the preview of "
-    "napari-micromanager. The camera: that of a Micro-Manager core which runs in this program (pymmcore-plus); live, "
-    "or every frame of the next sequence."
-)
-START_HELP = "Restore each frame as it comes, the newest first. It starts no acquisition, and no light."
-STOP_HELP = "Stop; what is restored stays."
-STAYS = "This sequence stays with the model and the settings that it began with."
-NOTHING_TO_SAVE = "Nothing is restored yet, or it is still being followed."
-EXPOSURE_HELP = "The exposure of the camera. Turn it down until the estimated PSNR is just good enough."
-PSNR_HELP = (
-    "How close the restored frame is to the truth, estimated without one every few seconds, in the part of the frame "
-    "with most structure. In most images the true PSNR lies in the interval."
-)
-WORDS = {LAYER: "the image above", LIVE: "the camera, live", SEQUENCE: "the camera, next sequence"}
-WAITING = {
-    LAYER: "Waiting for the first frame…",
-    LIVE: "Waiting for the first frame: start the live mode of your acquisition program, or snap an image.",
-    SEQUENCE: "Waiting for the sequence: start it in your acquisition program.",
-}
 LOOK_MS = 500
 """Time between two looks at the core's exposure."""
 
@@ -94,7 +88,8 @@ class FollowPanel(QWidget):
         self.exposure = narrow(
             NumberEdit(label="Exposure", unit="ms", min=0.001, max=1e6, value=10, tooltip=tooltip(EXPOSURE_HELP))
         )
-        self.rows = Rows(self.kind, self.exposure)
+        self.quick = CheckBox(value=True, tooltip=tooltip(QUICK_HELP))
+        self.rows = Rows(self.kind, self.quick, self.exposure)
         self.run_bar = RunBar("Follow", "Stop", start_help=START_HELP, stop_help=STOP_HELP, has_progress=False)
         self.psnr = text_line(PSNR_HELP)
         self.save = SaveButton()
@@ -135,14 +130,25 @@ class FollowPanel(QWidget):
         stays with those it began with.
         """
         self._image, self._entry, self._parameters, self._is_held_up = image, entry, parameters, is_held_up
+        self._reconsider()
+
+    def _reconsider(self) -> None:
+        """Restore from here on with what is wanted now, if that can be."""
         running, self._stays = self._followed, False
         if self._job.is_running and running is not None and not self._job.is_stopping:
-            wanted = None if entry is None or parameters is None else (entry, parameters)
+            wanted = self._wanted(running)
             if wanted is not None and wanted != self._made:
                 self._stays, self._is_again = not running.is_live, running.is_live
                 if self._is_again:
                     self._job.stop()
         self._update()
+
+    def _wanted(self, running: Followed) -> tuple[LibraryEntry, RestorationParameters] | None:
+        """Return the model and the settings to restore with; None where there are none."""
+        if self._entry is None or self._parameters is None:
+            return None
+        quicker = quicker_model(self._entry) if running.is_live and self.quick.value else None
+        return quicker or self._entry, self._parameters
 
     def close_for_good(self) -> None:
         """Stop, and let go of layer and camera."""
@@ -163,6 +169,7 @@ class FollowPanel(QWidget):
     def _connect(self) -> None:
         self._links.add(self._viewer.layers.events.removed, lambda event: event.value is self.layer and self._update())
         self.kind.changed.connect(self._update)
+        self.quick.changed.connect(self._reconsider)
         self.exposure.changed.connect(self._set_exposure)
         self.run_bar.started.connect(self._on_started)
         self.run_bar.stopped.connect(self._stop)
@@ -223,6 +230,10 @@ class FollowPanel(QWidget):
 
     def _update(self, _event: object = None) -> None:
         self.kind.enabled = not self.is_running
+        quicker = None if self._entry is None or self.kind.value == SEQUENCE else quicker_model(self._entry)
+        self.quick.visible = quicker is not None
+        if quicker is not None:
+            self.quick.text = f"A live image with {quicker.name}, the quickest"
         self.exposure.visible = self.kind.value == LIVE and self._exposure_of(running_core()) is not None
         reason = "" if self.is_running else self._problem()
         self.run_bar.set_state(is_running=self.is_running, is_stopping=self._job.is_stopping, reason=reason)
@@ -242,8 +253,11 @@ class FollowPanel(QWidget):
         self._start()
 
     def _start(self) -> None:
-        running, entry, parameters = self._followed, self._entry, self._parameters
-        assert running is not None and entry is not None and parameters is not None
+        running = self._followed
+        assert running is not None
+        wanted = self._wanted(running)
+        assert wanted is not None
+        entry, parameters = wanted
         self._made, self._is_again, self._error, self._newest = (entry, parameters), False, "", None
         self._delay, self._stays = None, False
         self._restored_at.clear()
@@ -366,32 +380,3 @@ class FollowPanel(QWidget):
 def _new_block(shape: tuple[int, ...]) -> Any:
     """Return room for frames in a temporary file, which the memory caches."""
     return new_array(shape, largest_in_memory=0)
-
-
-def progress_text(report: FollowReport, rate: float | None, delay: float | None) -> str:
-    """Return what is said while frames come."""
-    progress = report.progress
-    parts = [f"Frame {progress.arrived - 1}"]
-    if rate is not None:
-        parts.append(f"{rate:.1f} frames a second" if rate < 10 else f"{rate:.0f} frames a second")
-    if delay is not None:
-        parts.append(f"restored {shown_seconds(delay)} after it came")
-    lines = [", ".join(parts) + "."]
-    if report.movies is not None and progress.waiting:
-        lines.append(f"{progress.waiting:,} of {progress.arrived:,} frames wait to be restored.")
-    if progress.dropped:
-        lines.append(f"{progress.dropped:,} of {progress.arrived:,} frames skipped: newer ones had come.")
-    return "\n".join([*lines, progress.note] if progress.note else lines)
-
-
-def end_text(report: FollowReport | None, outcome: Outcome, note: str) -> str:
-    """Return what is said at the end."""
-    restored = dropped = 0
-    if report is not None:
-        # the last reports are not heard where it was stopped
-        restored = report.progress.restored if report.movies is None else len(report.movies.restored.done)
-        dropped = report.progress.dropped
-    frames = f"{restored:,} frame{'s' if restored != 1 else ''} restored"
-    skipped = f", {dropped:,} skipped" if dropped else ""
-    first = "Stopped" if outcome is Outcome.STOPPED else "Ended"
-    return f"{first}: {frames}{skipped}. {note}".rstrip()

@@ -79,11 +79,11 @@ def previewed(
     quicker = quicker_model(shown.entry)
     has_it = previewers.chosen.has(frames, shown.index, request.window, shown.entry.path, parameters)
     if quicker is not None and not has_it:
-        tiles = previewers.quick.preview(frames, shown.index, request.window, cursor, quicker, parameters)
+        tiles = previewers.quick.preview(frames, shown.index, request.window, cursor, quicker.path, parameters)
         # what is wrong with the frame is said below
         with closing(tiles), suppress(CareError):
             for tile in tiles:
-                yield request, Quick(quicker.stem, tile)
+                yield request, Quick(quicker.name, tile)
     tiles = previewers.chosen.preview(frames, shown.index, request.window, cursor, shown.entry.path, parameters)
     try:
         with closing(tiles):
