@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Image = NDArray[Any]
 
-LOSSES, PRESETS = ("laplace", "fft", "bandpass"), ("care", "lite")
+LOSSES, PRESETS = ("laplace", "fft", "bandpass"), ("care", "lite", "live")
 FIELDS, SIZE, SEED = 4, (320, 320), 50_000
 LARGEST = 512
 SCORES = Path("build/models/judged.json")

@@ -1,6 +1,6 @@
-"""Train the bundled models: FFT, bandpass, Laplace x the networks care, lite, and lite for movies; for every structure.
+"""Train the bundled models: FFT, bandpass, Laplace x the networks care, lite, live, and lite for movies.
 
-    python tools/train_bundled.py                             # all nine
+    python tools/train_bundled.py                             # all twelve, each for every structure
     python tools/train_bundled.py --preset lite --loss fft    # some of them
     python tools/train_bundled.py --movies                    # only those for movies, from the lite ones as they are
     python tools/train_bundled.py --pairs FOLDER              # real pairs besides, NAME_low.tif and NAME_high.tif
@@ -16,7 +16,9 @@
 5. Weights of FFT and bandpass before and after 4 are averaged: either alone is behind on some real images.
 6. Those for movies begin as the lite ones and learn from five frames of all nine structures each, as any microscope
    might record them at any time between frames, and as the paper's does.
-7. The intervals of the Laplace models are calibrated on simulated fields that none of them learned from or was chosen
+7. The live ones learn in two steps only: one network from all of 1 and 4 together (mean absolute error), then one for
+   each loss from 4.
+8. The intervals of the Laplace models are calibrated on simulated fields that none of them learned from or was chosen
    by, drawn as those of 4 and 6. Others have none: the width of theirs would be that of the simulated noise.
 
 What is under way lies in ``build/models`` and is resumed.
@@ -84,7 +86,7 @@ MOVIE_SEED, MOVIE_FIELDS, PAPER_MOVIES = 900_000, 40, 25
 NEIGHBOURS = 4
 
 UNSEEN = 500
-"""Added to the seeds of the fields of step 7."""
+"""Added to the seeds of the fields of step 8."""
 UNSEEN_FIELDS = {"varied": 15, "paper": 20, "movie": 12, "paper movie": 7}
 """Of each structure, in the proportions of the steps 4 and 6."""
 
@@ -94,6 +96,8 @@ GENERAL = dataclasses.replace(COMMON, steps_per_epoch=500, learning_rate=3e-4, v
 MOVIES = dataclasses.replace(GENERAL, preset="lite", neighbours=NEIGHBOURS, amount=5000)
 GENERAL_STEPS = {"lite": 8000, "care": 900}
 LAPLACE_STEPS = {"lite": 8000, "care": 2000}
+LIVE_TOGETHER = dataclasses.replace(COMMON, preset="live", amount=14_000)
+LIVE = dataclasses.replace(GENERAL, preset="live", amount=5000)
 
 
 def simulated_pair(structure: str, index: int) -> Pair:
@@ -174,6 +178,12 @@ def general_pairs(folder: Path | None) -> list[Pair]:
     return simulated + cut + real_pairs(folder)
 
 
+def all_pairs(folder: Path | None) -> list[Pair]:
+    """Return the pairs of the steps 1 and 4, each once."""
+    simulated = [simulated_pair(structure, index) for structure in SEEDS for index in range(PAPER_FIELDS, FIELDS)]
+    return simulated + general_pairs(folder)
+
+
 @cache
 def movie_pairs() -> list[Pair]:
     """Return the pairs of step 6."""
@@ -184,7 +194,7 @@ def movie_pairs() -> list[Pair]:
 
 @cache
 def unseen_pairs() -> list[Pair]:
-    """Return the pairs of step 7 for single frames."""
+    """Return the pairs of step 8 for single frames."""
     numbers = {kind: range(UNSEEN, UNSEEN + count) for kind, count in UNSEEN_FIELDS.items()}
     varied = [varied_pair(structure, index) for structure in STRUCTURES for index in numbers["varied"]]
     return varied + [simulated_pair(structure, index) for structure in SEEDS for index in numbers["paper"]]
@@ -192,7 +202,7 @@ def unseen_pairs() -> list[Pair]:
 
 @cache
 def unseen_movie_pairs() -> list[Pair]:
-    """Return the pairs of step 7 for movies."""
+    """Return the pairs of step 8 for movies."""
     varied = [(structure, index) for structure in STRUCTURES for index in range(UNSEEN_FIELDS["movie"])]
     paper = [(structure, MOVIE_FIELDS + index) for structure in SEEDS for index in range(UNSEEN_FIELDS["paper movie"])]
     return [movie_pair(*each, unseen=UNSEEN) for each in varied + paper]
@@ -248,6 +258,16 @@ def train(loss: str, preset: str, folder: Path | None, device: str) -> Path:
     return path
 
 
+def train_live(loss: str, folder: Path | None, device: str) -> Path:
+    """Make a bundled live model, from what is there already, and return its file."""
+    start = trained("live", "mae", LIVE_TOGETHER, partial(all_pairs, folder), device)
+    model = trained(f"{loss}-live-further", loss, LIVE, partial(general_pairs, folder), device, start)
+    path = WORK / f"{loss}-live{SUFFIX}"
+    model = with_bundled_intervals(model, device)
+    Model(described(model.card, all_pairs(folder)), model.weights).save(path)
+    return path
+
+
 def train_for_movies(loss: str, device: str) -> Path:
     """Make a bundled model for movies from the bundled lite one, and return its file."""
     start = load_model(bundled_folder() / f"{loss}-lite{SUFFIX}")
@@ -293,10 +313,11 @@ def main() -> None:
     for preset, loss in itertools.product([] if options.movies else options.preset, options.loss):
         path = bundled_folder() / f"{loss}-{preset}{SUFFIX}"
         if options.cards:
-            model = load_model(path)
-            Model(described(model.card, general_pairs(options.pairs)), model.weights).save(path)
+            model, pairs = load_model(path), all_pairs if preset == "live" else general_pairs
+            Model(described(model.card, pairs(options.pairs)), model.weights).save(path)
         else:
-            shutil.copyfile(train(loss, preset, options.pairs, options.device), path)
+            recipe = train_live if preset == "live" else partial(train, preset=preset)
+            shutil.copyfile(recipe(loss, folder=options.pairs, device=options.device), path)
         print(path, flush=True)
     for loss in options.loss if options.movies or "lite" in options.preset else []:
         path = bundled_folder() / f"{loss}-lite-movie{SUFFIX}"

@@ -22,8 +22,8 @@ def test_one_of_each_loss_and_size_and_one_for_movies_is_bundled_for_every_struc
     assert all(entry.card.statistics["images"] == 50 for entry in bundled)
 
 
-def test_all_bundled_models_take_less_than_14_mb():
-    assert sum(path.stat().st_size for path in bundled_folder().iterdir()) < 14e6
+def test_all_bundled_models_take_less_than_15_mb():
+    assert sum(path.stat().st_size for path in bundled_folder().iterdir()) < 15e6
 
 
 @pytest.mark.parametrize("name", NAMES)
