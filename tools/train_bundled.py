@@ -209,9 +209,9 @@ def unseen_movie_pairs() -> list[Pair]:
 
 
 def with_bundled_intervals(model: Model, device: str) -> Model:
-    """Return a model with intervals if it predicts a scale."""
+    """Return a model with intervals if it predicts a scale, any other without."""
     if not model.card.architecture.predicts_scale:
-        return model
+        return Model(dataclasses.replace(model.card, intervals=None), model.weights)
     pairs = unseen_movie_pairs() if model.card.architecture.neighbours else unseen_pairs()
     shares = [Share(pair, (slice(None), slice(None)), True) for pair in pairs]
     return with_intervals(model, shares, device=device, are_simulated=True, most_images=len(shares))

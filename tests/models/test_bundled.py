@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_care_losses.evaluation.metrics import score
+from napari_care_losses.models.learned_noise import learned_correlation
 from napari_care_losses.models.library import BUNDLED_LOSSES, BUNDLED_SIZES, bundled_folder, find_model, list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.restore_stack import restore
@@ -19,7 +20,8 @@ def test_one_of_each_loss_and_size_and_one_for_movies_is_bundled_for_every_struc
     assert [entry.name for entry in bundled] == NAMES + MOVIE_NAMES
     assert [entry.card.architecture.neighbours for entry in bundled] == [0] * len(NAMES) + [4] * len(MOVIE_NAMES)
     assert {entry.card.structure for entry in bundled} == {"other"}
-    assert all(entry.card.statistics["images"] == 50 for entry in bundled)
+    assert all(learned_correlation(entry.card) is not None for entry in bundled)
+    assert {entry.card.loss for entry in bundled if entry.card.intervals} == {"laplace"}
 
 
 def test_all_bundled_models_take_less_than_15_mb():
