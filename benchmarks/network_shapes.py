@@ -43,8 +43,6 @@ SHAPES: dict[str, Architecture] = {
     "24 filters, one level less, refined by 8": replace(LIVE, filters=24, depth=1),
     "16 filters, one level more, refined by 8": replace(LIVE, depth=3),
 }
-PROBED = 30
-"""Steps that tell how many fit into the time."""
 SIZE, ROUNDS = 512, 12
 
 
@@ -52,7 +50,7 @@ def main() -> None:
     """Train, score and time every network, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seconds", type=float, default=120.0, help="of the processor, for each training")
+    parser.add_argument("--seconds", type=float, default=120.0, help="for each training")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=tuple(SHAPES), default=list(SHAPES))
     parser.add_argument("--out", type=Path, default=Path("build/shapes.json"))
     options = parser.parse_args()
@@ -70,11 +68,9 @@ def main() -> None:
 
 def trained_and_scored(shape: Architecture, data: dict[str, Any], seconds: float) -> dict[str, float]:
     """Train on each structure for a time, and return the means over the validation images of the same structure."""
-    recipe = Recipe(settings=ROBUST, network=shape)
-    probe = train_and_score(recipe, STRUCTURES[0], data, PROBED)
-    steps = round(1000 * seconds / probe[f"{STRUCTURES[0]} -> {STRUCTURES[0]}"]["step_ms"])
-    rows = [train_and_score(recipe, name, data, steps)[f"{name} -> {name}"] for name in STRUCTURES]
-    return {"steps": steps, **{of: float(np.mean([row[of] for row in rows])) for of in ("psnr", "ssim", "step_ms")}}
+    recipe = Recipe(settings={**ROBUST, "budget": "minutes"}, network=shape)
+    rows = [train_and_score(recipe, name, data, seconds / 60)[f"{name} -> {name}"] for name in STRUCTURES]
+    return {of: float(np.mean([row[of] for row in rows])) for of in ("steps", "psnr", "ssim", "step_ms")}
 
 
 def frame_seconds(shapes: Sequence[Architecture]) -> list[float]:

@@ -136,9 +136,9 @@ def real_pairs(folder: Path, structure: str) -> list[Pair]:
     return [Pair(*images, f"{structure}[{i}]") for i, images in enumerate(zip(low, high, strict=True))]
 
 
-def train_and_score(recipe: Recipe, trained_on: str, data: dict[str, list[Pair]], steps: int) -> dict[str, Any]:
-    """Train on one structure and score the validation images of both."""
-    parameters = TrainingParameters(**recipe.settings, amount=steps)
+def train_and_score(recipe: Recipe, trained_on: str, data: dict[str, list[Pair]], amount: float) -> dict[str, Any]:
+    """Train on one structure, as long as the recipe's budget says, and score the validation images of both."""
+    parameters = TrainingParameters(**recipe.settings, amount=amount)
     preset = PRESETS[parameters.preset]
     PRESETS[parameters.preset] = recipe.network or preset
     try:
@@ -161,7 +161,8 @@ def train_and_score(recipe: Recipe, trained_on: str, data: dict[str, list[Pair]]
         ]
         scores[f"{trained_on} -> {tested_on}"] = {
             **{metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]},
-            "step_ms": round(1000 * seconds / steps, 1),
+            "steps": trainer.step,
+            "step_ms": round(1000 * seconds / trainer.step, 1),
         }
     return scores
 
