@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from page import write_part
-from recipe import ROBUST, STRUCTURES, Recipe, real_pairs, train_and_score
 
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.model import Model, ModelCard
 from napari_care_losses.models.unet import CareNetwork
 from napari_care_losses.restoration.engines.choose import open_engine
+from recipe import ROBUST, STRUCTURES, Recipe, real_pairs, train_and_score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -132,6 +132,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 
 def real_pairs(folder: Path, structure: str) -> list[Pair]:
+    """Return the pairs of a structure that train and validate."""
     low, high = (tifffile.imread(folder / f"{structure}_{which}.tif")[FRAMES] for which in ("low", "high"))
     return [Pair(*images, f"{structure}[{i}]") for i, images in enumerate(zip(low, high, strict=True))]
 

@@ -19,8 +19,8 @@ SOURCE_HELP = (
 START_HELP = "Restore each frame as it comes, the newest first. It starts no acquisition, and no light."
 STOP_HELP = "Stop; what is restored stays."
 QUICK_HELP = (
-    "Of a live image only the newest frame counts, so it is restored by the quickest network of the chosen model's loss. "
-    "A stack that grows, a sequence and the frames of a layer are restored by the chosen model."
+    "Of a live image only the newest frame counts, so it is restored by the quickest network of the chosen model's "
+    "loss. A stack that grows and a sequence are restored by the chosen model."
 )
 STAYS = "This sequence stays with the model and the settings that it began with."
 NOTHING_TO_SAVE = "Nothing is restored yet, or it is still being followed."
