@@ -8,9 +8,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import napari_care_losses
+from napari_care_losses.images.frames import Frames
+from napari_care_losses.io.stacks import save_stack
 
 HEAVY = ["numpy", "scipy", "skimage", "torch", "dask", "tifffile", "zarr"]
 VIEWER = ["napari", "magicgui", "qtpy", "superqt", "PyQt5", "PyQt6", "PySide2", "PySide6", "pyqtgraph", "vispy"]
@@ -75,6 +78,17 @@ def test_the_command_line_alone_starts_workers():
 )
 def test_torch_is_not_loaded_before_it_is_needed(code):
     assert loaded_by(code).isdisjoint(["torch", *VIEWER])
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_restoring_with_openvino_loads_no_torch(tmp_path):
+    path = tmp_path / "noisy.tif"
+    save_stack(path, Frames(np.random.default_rng(0).poisson(50, (2, 32, 48)).astype(np.uint16), "TYX"))
+    options = ["restore", "fft-lite", str(path), "--out", str(tmp_path / "restored.tif"), "--device", "cpu"]
+    loaded = loaded_by(f"from napari_care_losses.cli.main import main\nmain({options})")
+    assert (tmp_path / "restored.tif").is_file()
+    assert "openvino" in loaded
+    assert loaded.isdisjoint(["torch", *VIEWER])
 
 
 @pytest.mark.parametrize(

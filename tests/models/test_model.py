@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from napari_care_losses.errors import InputError, ModelFileError, OutputError
 from napari_care_losses.evaluation.intervals import Intervals
@@ -282,3 +282,39 @@ def test_the_digest_is_independent_of_date_and_duration_of_the_training():
     later = make_model(training={"steps": 4, "seconds": 1.6, "date": "2026-02-03"})
     assert first.digest() == later.digest()
     assert first.digest() != make_model(training={"steps": 5}).digest()
+
+
+def test_tensors_and_arrays_make_the_same_model(tmp_path):
+    model = make_model()
+    other = Model(model.card, model.weights)
+    assert other.digest() == model.digest()
+    for name, each in {"arrays": Model(model.card, model.arrays), "tensors": other}.items():
+        each.save(tmp_path / name)
+    assert (tmp_path / "arrays").read_bytes() == (tmp_path / "tensors").read_bytes()
+    # the file of safetensors' own function for torch
+    expected = save(model.weights, metadata={HEADER: model.card.to_json()})
+    assert (tmp_path / "arrays").read_bytes() == expected
+
+
+def test_weights_are_tensors_in_the_memory_of_the_arrays():
+    model = make_model()
+    model.weights["mean.bias"].fill_(3)
+    assert model.arrays["mean.bias"].tolist() == [3]
+
+
+def test_arrays_that_cannot_be_written_to_are_copied():
+    model = make_model()
+    fixed = {name: values.copy() for name, values in model.arrays.items()}
+    for values in fixed.values():
+        values.setflags(write=False)
+    assert Model(model.card, fixed).digest() == model.digest()
+    Model(model.card, fixed).weights["mean.bias"].fill_(3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_types_that_are_not_float32_are_refused(tmp_path, dtype):
+    model = make_model()
+    weights = {name: values.to(dtype) for name, values in model.weights.items()}
+    save_file(weights, tmp_path / "m", metadata={HEADER: model.card.to_json()})
+    with pytest.raises(ModelFileError, match="not finite float32"):
+        load_model(tmp_path / "m")

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from napari_care_losses.models.architecture import BILINEAR, NEAREST, PRESETS, Architecture
-from napari_care_losses.models.unet import SCALE_FLOOR, CareNetwork, training_layout, upsampled_kernel
+from napari_care_losses.models.architecture import BILINEAR, NEAREST, PRESETS, SCALE_FLOOR, Architecture
+from napari_care_losses.models.unet import CareNetwork, _pair_sums, training_layout
+from napari_care_losses.models.upsampling import upsampled_kernel
 
 UPSAMPLINGS = (NEAREST, BILINEAR)
 
@@ -160,11 +162,21 @@ def test_the_upsampled_kernel_does_on_the_coarse_grid_what_its_weight_does_after
     image = torch.rand(2, 3, 4, 6, dtype=torch.float64, generator=generator)
     weight = torch.randn(5, 3, size, size, dtype=torch.float64, generator=generator)
     expected = functional.conv2d(functional.interpolate(image, scale_factor=2), weight, padding=size // 2)
-    kernel = upsampled_kernel(weight)
+    kernel = torch.from_numpy(upsampled_kernel(weight.numpy()))
     taps = (size + 1) // 2
     assert kernel.shape == (20, 3, taps, taps)
     found = functional.pixel_shuffle(functional.conv2d(image, kernel, padding=taps // 2), 2)
     torch.testing.assert_close(found if taps % 2 else found[..., 1:-1, 1:-1], expected)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_both_kernels_of_the_coarse_grid_add_up_the_same_digits(size):
+    """That of torch, which trains, and that of other engines."""
+    weight = torch.randn(5, 3, size, size, generator=torch.Generator().manual_seed(size))
+    sums, taps = _pair_sums(weight).numpy(), (size + 1) // 2
+    kernel = upsampled_kernel(weight.numpy()).reshape(5, 2, 2, 3, taps, taps)
+    for row, column in np.ndindex(2, 2):
+        np.testing.assert_array_equal(kernel[:, row, column], sums[:, :, 1 - row :: 2, 1 - column :: 2])
 
 
 @pytest.mark.parametrize(

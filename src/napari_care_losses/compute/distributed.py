@@ -123,7 +123,7 @@ def joined(device: str = "auto") -> Iterator[Team]:
     if not all(name in os.environ for name in _SET_BY_THE_LAUNCHER) or os.environ["WORLD_SIZE"] == "1":
         yield Team()
         return
-    chosen = choose_device(device)
+    chosen = torch.device(choose_device(device))
     if chosen.type == "mps":
         raise InputError(
             "Several processes cannot share Apple's graphics: choose --device cpu, or train in one process."

@@ -163,3 +163,11 @@ def copied_tensors(file: Any) -> dict[str, Any]:
     Those that it hands out lie in the file, which Windows then refuses to replace or delete.
     """
     return {name: file.get_tensor(name).clone() for name in file.keys()}
+
+
+def copied_arrays(file: Any) -> dict[str, Any]:
+    """Return all tensors of a file opened by `open_tensors` for NumPy, as arrays that are copies, as `copied_tensors`.
+
+    NumPy has not all types that a file may hold: it raises a `TypeError` for others.
+    """
+    return {name: file.get_tensor(name).copy() for name in file.keys()}

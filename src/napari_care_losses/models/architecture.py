@@ -30,6 +30,9 @@ NEAREST, BILINEAR = "nearest", "bilinear"
 MOST_NEIGHBOURS = 6
 """Most frames around a frame that a network reads too."""
 
+SCALE_FLOOR = 1e-3
+"""Smallest Laplace scale the probabilistic head can give (CSBDeep's epsilon), in normalised units."""
+
 REFINING_SIZE = 3
 """Width in pixels of the kernels at full resolution that refine what a network at half resolution gives."""
 

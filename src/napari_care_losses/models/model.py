@@ -10,6 +10,7 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import SafetensorError
 
 from napari_care_losses.errors import InputError, ModelFileError
@@ -20,13 +21,16 @@ from napari_care_losses.images.normalization import (
     normalization_from_dict,
     normalization_to_dict,
 )
-from napari_care_losses.io.untrusted_files import copied_tensors, open_tensors, read_json
+from napari_care_losses.io.untrusted_files import copied_arrays, open_tensors, read_json
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.models.architecture import Architecture
 from napari_care_losses.models.program import TENSOR, Network, Program
 from napari_care_losses.models.user_folder import is_agreed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_care_losses.models.unet import CareNetwork
@@ -210,25 +214,49 @@ class Model:
     """
 
     card: ModelCard
-    weights: dict[str, Tensor]
-    """The network's parameters by name, float32, and nothing else; of another tool's program its bytes."""
+    arrays: Mapping[str, NDArray[Any]]
+    """The network's parameters by name, float32, and nothing else; of another tool's program its bytes.
+
+    NumPy arrays, so that networks run without torch where OpenVINO does; tensors may be given too.
+    """
     path: Path | None = field(default=None, compare=False)
     """The file it was read from."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arrays", {name: _as_array(values) for name, values in self.arrays.items()})
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The same as tensors of the same memory; loads torch."""
+        import torch
+
+        return {name: torch.from_numpy(values) for name, values in self.arrays.items()}
 
     def network(self) -> CareNetwork:
         """Return a new network with these weights, ready to restore.
 
         Raises `InputError` for a program of another tool, `ModelFileError` where the weights do not fit.
         """
-        network = _empty_network(self.card.care)
-        _check_shapes(network, {name: tuple(tensor.shape) for name, tensor in self.weights.items()})
+        import torch
+
+        from napari_care_losses.models.unet import CareNetwork
+
+        _check_shapes(self.card.care, {name: values.shape for name, values in self.arrays.items()})
+        # without memory for weights of its own
+        with torch.device("meta"):
+            network = CareNetwork(self.card.care)
         network.load_state_dict(self.weights, assign=True)
         return network.eval()
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        return all(bool(np.isfinite(values).all()) for values in self.arrays.values())
+
     def program(self) -> bytes:
         """Return the bytes of another tool's program; raise `ModelFileError` if the card names another one."""
-        program, tensor = self.card.architecture, self.weights.get(TENSOR)
-        data = b"" if tensor is None else tensor.numpy().tobytes()
+        program, array = self.card.architecture, self.arrays.get(TENSOR)
+        data = b"" if array is None else array.tobytes()
         if not isinstance(program, Program) or hashlib.sha256(data).hexdigest() != program.sha256:
             raise ModelFileError("The program in the model is not the one that its card names.")
         return data
@@ -239,8 +267,8 @@ class Model:
         training = {name: value for name, value in self.card.training.items() if name not in CIRCUMSTANCES}
         card = replace(self.card, statistics={}, intervals=None, training=training)
         digest = hashlib.sha256(card.to_json().encode())
-        for name in sorted(self.weights):
-            digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
+        for name in sorted(self.arrays):
+            digest.update(name.encode() + self.arrays[name].tobytes())
         return digest.hexdigest()[:16]
 
     def save(self, path: Path | str) -> None:
@@ -248,12 +276,11 @@ class Model:
 
         Raises `InputError` if the folder does not exist, `OutputError` if the file cannot be written.
         """
-        from safetensors.torch import save
+        from safetensors.numpy import save
 
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.weights.items()}
         with replacing(Path(path)) as temporary:
             # Not `save_file`, which sets the full length first: a killed one leaves a file that opens.
-            temporary.write_bytes(save(weights, metadata={HEADER: self.card.to_json()}))
+            temporary.write_bytes(save(dict(self.arrays), metadata={HEADER: self.card.to_json()}))
 
 
 def load_model(path: Path | str) -> Model:
@@ -285,41 +312,38 @@ def load_model(path: Path | str) -> Model:
 
 def read_model(path: Path) -> Model:
     """Read a model file as `load_model` does, a program that may not be run too."""
-    import torch
-
     card = read_card(path)
+    is_program = isinstance(card.architecture, Program)
     try:
-        with open_tensors(path, "pt") as file:
+        with open_tensors(path, "numpy") as file:
             # Checked before any is read: a file can claim more than the memory holds.
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            parts = {name: file.get_slice(name) for name in file.keys()}
             if isinstance(card.architecture, Architecture):
-                _check_shapes(_empty_network(card.architecture), shapes)
-            weights = copied_tensors(file)
+                _check_shapes(card.architecture, {name: tuple(part.get_shape()) for name, part in parts.items()})
+            has_the_type = all(part.get_dtype() == ("U8" if is_program else "F32") for part in parts.values())
+            # NumPy has not all types that a file may hold
+            arrays = copied_arrays(file) if has_the_type else {}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} is damaged ({error}).") from error
-    if isinstance(card.architecture, Program):
-        model = Model(card, weights, path)
-        if weights.keys() != {TENSOR} or weights[TENSOR].dtype != torch.uint8:
+    model = Model(card, arrays, path)
+    if is_program:
+        if arrays.keys() != {TENSOR}:
             raise ModelFileError(f"{path} is damaged: it does not hold the program that its card names.")
         model.program()
-        return model
-    if any(tensor.dtype != torch.float32 or not tensor.isfinite().all() for tensor in weights.values()):
+    elif not has_the_type or not model.is_finite:
         raise ModelFileError(f"{path} holds weights that are not finite float32 numbers.")
-    return Model(card, weights, path)
+    return model
 
 
-def _empty_network(architecture: Architecture) -> CareNetwork:
-    """Return a network without memory for its weights; a card may claim a far larger network than its file holds."""
-    import torch
-
-    from napari_care_losses.models.unet import CareNetwork
-
-    with torch.device("meta"):
-        return CareNetwork(architecture)
+def _as_array(values: Any) -> NDArray[Any]:
+    """Return an array, or a tensor as one, contiguous and writable as torch wants it, of the same memory if it can."""
+    if not isinstance(values, np.ndarray):
+        values = values.detach().cpu().numpy()
+    return np.require(values, requirements=("C", "W"))
 
 
-def _check_shapes(network: CareNetwork, found: dict[str, tuple[int, ...]]) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+def _check_shapes(architecture: Architecture, found: dict[str, tuple[int, ...]]) -> None:
+    expected = architecture.weight_shapes()
     count = sum(map(math.prod, expected.values()))
     if count > LARGEST_NETWORK:
         raise ModelFileError(

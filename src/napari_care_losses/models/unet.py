@@ -8,7 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_care_losses.models.architecture import BLENDING, HEAD, IMAGE, PACKING, POOLING, UNPACKING, run_layers
+from napari_care_losses.models.architecture import (
+    BLENDING,
+    HEAD,
+    IMAGE,
+    PACKING,
+    POOLING,
+    SCALE_FLOOR,
+    UNPACKING,
+    run_layers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_care_losses.models.architecture import Architecture, Layer
-
-SCALE_FLOOR = 1e-3
-"""Smallest Laplace scale the probabilistic head can give (CSBDeep's epsilon), in normalised units."""
 
 WIDE = 32
 """First filters from which a network trains faster in the plain memory layout on CPUs without AVX-512."""
@@ -120,26 +126,6 @@ def training_layout(architecture: Architecture, device: torch.device) -> torch.m
     has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
     is_plain = device.type == "cpu" and architecture.filters >= WIDE and not has_avx512
     return torch.contiguous_format if is_plain else torch.channels_last
-
-
-def upsampled_kernel(weight: Tensor) -> Tensor:
-    """Return the kernel that does on the coarse grid what `weight` does after nearest-neighbour 2 x 2 upsampling.
-
-    Both offsets 2a - p and 2a - p + 1 of a fine pixel of parity p lie in coarse pixel a, so their weights add up: a
-    convolution with k' = (k + 1) / 2 taps a side and four outputs a filter, one for each pixel of the 2 x 2 block,
-    in the order of ``pixel_shuffle``::
-
-        conv2d(interpolate(x, scale_factor=2, mode="nearest"), weight, padding=k // 2)
-        == pixel_shuffle(conv2d(x, upsampled_kernel(weight), padding=k' // 2), 2)
-
-    where k' is even (k = 3, 7), the right-hand side is one pixel larger on every side. From (O, I, k, k), k odd, to
-    (4 O, I, k', k'). For engines without a fast transposed convolution, which `CareNetwork` itself uses.
-    """
-    outputs, inputs, size, _ = weight.shape
-    sums = _pair_sums(weight)
-    rows = torch.stack([sums[:, :, 1::2], sums[:, :, 0::2]], dim=1)
-    both = torch.stack([rows[..., 1::2], rows[..., 0::2]], dim=2)
-    return both.reshape(4 * outputs, inputs, (size + 1) // 2, (size + 1) // 2)
 
 
 def _pair_sums(weight: Tensor) -> Tensor:

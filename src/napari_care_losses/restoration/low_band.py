@@ -12,7 +12,6 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from napari_care_losses.images.noise.estimate import estimate_noise
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
+    from scipy import sparse
 
 DEFAULT_SIGMA = 5.0
 """Sigma of the low band in pixels, that of the paper's bandpass loss."""
@@ -202,6 +202,9 @@ def _blur_matrix(samples: int, targets: int, sigma: float, *, in_targets: bool =
     Both divide the same length evenly; `sigma` is in distances of samples, or of targets if `in_targets`. A product
     with a sparse matrix runs along whole rows, which is faster than scipy's filters.
     """
+    # imported here: it takes a tenth of a second, and most restorations have no use for it
+    from scipy import sparse
+
     if sigma == 0:
         return sparse.eye_array(targets, samples, dtype=np.float32, format="csr")
     if in_targets:

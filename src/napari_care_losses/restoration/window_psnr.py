@@ -97,7 +97,7 @@ class PsnrWindow:
     def _restorer(
         self, model: Model, parameters: RestorationParameters, ranges: Ranges, treatment: Treatment
     ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-        # imported here: torch takes seconds
+        # imported here: only measuring needs it
         from napari_care_losses.restoration.restore_stack import restore_frames
 
         grey_levels = ranges.of(self._index, self._inside)

@@ -120,7 +120,7 @@ class Trainer:
         self._pairs = list(pairs)
         self._structure = structure
         self._origin = None if start_from is None else start_from.digest()
-        self._device = choose_device(device)
+        self._device = torch.device(choose_device(device))
         self._rng = np.random.default_rng(parameters.seed)
         shape = PRESETS[parameters.preset] if start_from is None else start_from.card.care
         self._preset = parameters.preset if start_from is None else start_from.card.preset
@@ -233,7 +233,7 @@ class Trainer:
             training=training,
             statistics=noise_statistics([pair.low for pair in self._pairs]),
         )
-        return Model(card, weights)
+        return Model(card, {name: values.numpy() for name, values in weights.items()})
 
     def calibrated(self) -> Model:
         """Return `model` with intervals that hold the true values of the validation images; none if the device fails.

@@ -11,15 +11,17 @@ import pytest
 import torch
 from fixtures.random_models import bundled_model, image_of, make_model, needs_openvino, plainly, tile_of
 
+from napari_care_losses.compute import devices
 from napari_care_losses.compute.cores import limit_threads
 from napari_care_losses.compute.devices import choose_device, leave_a_core
 from napari_care_losses.compute.memory import LEAST_MEMORY
 from napari_care_losses.errors import ComputeError, InputError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.models.architecture import BILINEAR, Architecture
+from napari_care_losses.models.program import ONNX, TORCHSCRIPT, Program
 from napari_care_losses.restoration.engines import choose, torch_engine
 from napari_care_losses.restoration.engines.base import MEMORY_CAP
-from napari_care_losses.restoration.engines.choose import open_engine
+from napari_care_losses.restoration.engines.choose import libraries, open_engine
 from napari_care_losses.restoration.engines.torch_engine import TorchEngine
 from napari_care_losses.restoration.parameters import ENGINES, RestorationParameters
 from napari_care_losses.restoration.restore_stack import restore, restore_frames
@@ -160,14 +162,16 @@ class TestChoice:
 
     @pytest.mark.parametrize(("name", "device"), [("auto", "auto"), ("auto", "cuda"), ("torch", "auto")])
     def test_a_graphics_card_gets_torch(self, name, device, monkeypatch):
+        monkeypatch.setattr(devices, "may_have_graphics", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch_engine, "TorchEngine", lambda model, device: ("torch", device.type))
+        monkeypatch.setattr(torch_engine, "TorchEngine", lambda model, device: ("torch", device))
         assert open_engine(name, make_model(), device) == ("torch", "cuda")
 
     @needs_openvino
     def test_openvino_chosen_beside_a_graphics_card_runs_on_the_cpu(self, monkeypatch):
+        monkeypatch.setattr(devices, "may_have_graphics", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        assert open_engine("openvino", make_model()).device.type == "cpu"
+        assert open_engine("openvino", make_model()).device == "cpu"
 
     @pytest.mark.parametrize("name", ["openvino", "openvino-int8"])
     @pytest.mark.parametrize("device", ["cuda", "mps"])
@@ -176,13 +180,14 @@ class TestChoice:
             open_engine(name, make_model(), device)
 
     def test_cuda_comes_before_mps_and_the_cpu(self, monkeypatch):
+        monkeypatch.setattr(devices, "may_have_graphics", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-        assert choose_device().type == "cpu"
+        assert choose_device() == "cpu"
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-        assert choose_device().type == "mps"
+        assert choose_device() == "mps"
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        assert choose_device().type == "cuda"
+        assert choose_device() == "cuda"
 
 
 @pytest.mark.usefixtures("no_openvino")
@@ -215,6 +220,7 @@ class TestLeavingACore:
     )
     def test_one_of_more_than_two_cores_stays_free(self, cores, before, after, monkeypatch):
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+        monkeypatch.setattr(devices, "_spares_a_core", False)
         torch.set_num_threads(before)
         leave_a_core()
         assert torch.get_num_threads() == after
@@ -223,6 +229,7 @@ class TestLeavingACore:
     def test_where_the_affinity_is_unknown_the_cores_of_the_machine_count(self, cores, after, monkeypatch):
         monkeypatch.delattr(os, "sched_getaffinity", raising=False)
         monkeypatch.setattr(os, "cpu_count", lambda: cores)
+        monkeypatch.setattr(devices, "_spares_a_core", False)
         torch.set_num_threads(6)
         leave_a_core()
         assert torch.get_num_threads() == after
@@ -294,8 +301,8 @@ class TestMemory:
         self.set_free(1000)
         assert open_engine("torch", other, "cpu").memory() == 250
         self.set_free(1 << 40)
-        on_a_card = TorchEngine(model, torch.device("cpu"))
-        on_a_card.device = torch.device("mps")
+        on_a_card = TorchEngine(model, "cpu")
+        on_a_card.device = "mps"
         self.monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 1 << 40)
         self.monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 0)
         assert on_a_card.memory() == MEMORY_CAP["mps"]
@@ -308,3 +315,28 @@ class TestMemory:
         engine.remember_tile(50)
         engine.remember_tile(100)
         assert engine.memory() == working_memory(engine.model.card.architecture, 50)
+
+
+class TestLibraries:
+    """What is loaded before a network runs."""
+
+    @pytest.mark.parametrize(
+        ("engine", "has_card", "expected"),
+        [
+            ("auto", False, {"openvino"}),
+            ("auto", True, {"openvino", "torch"}),
+            ("openvino", True, {"openvino"}),
+            ("openvino-int8", False, {"openvino", "torch"}),
+            ("torch", False, {"openvino", "torch"}),
+        ],
+    )
+    def test_torch_only_where_it_may_compute(self, engine, has_card, expected, monkeypatch):
+        monkeypatch.setattr(choose, "find_spec", lambda name: name)
+        monkeypatch.setattr(choose, "may_have_graphics", lambda: has_card)
+        assert set(libraries(engine)) == expected
+
+    def test_torch_for_its_programs_and_without_openvino(self, monkeypatch):
+        assert libraries("auto", Program(kind=TORCHSCRIPT)) == ("torch",)
+        assert "torch" in libraries("auto", Program(kind=ONNX))
+        monkeypatch.setattr(choose, "find_spec", lambda name: None)
+        assert libraries("auto") == ("torch",)

@@ -30,7 +30,7 @@ def test_no_collection_runs_during_the_import_nor_among_its_objects(library):
     name = library("stand_in_torch")
     gc.collect()
     assert gc.get_freeze_count() == 0
-    loading.load_torch()
+    loading.load(loading.all_libraries())
     assert sys.modules[name].is_collected is False
     assert gc.isenabled()
     assert gc.get_freeze_count() > 10_000
@@ -39,15 +39,15 @@ def test_no_collection_runs_during_the_import_nor_among_its_objects(library):
 
 def test_a_loaded_library_changes_nothing(library):
     library("stand_in_torch_again")
-    loading.load_torch()
+    loading.load(loading.all_libraries())
     gc.unfreeze()
-    loading.load_torch()
+    loading.load(loading.all_libraries())
     assert gc.get_freeze_count() == 0
 
 
 def test_collection_is_on_again_after_a_broken_library(library):
     name = library("stand_in_broken", "raise ImportError('a library is missing')")
-    loading.load_torch()
+    loading.load(loading.all_libraries())
     assert name not in sys.modules
     assert gc.isenabled()
 
@@ -56,7 +56,7 @@ def test_a_collection_that_is_switched_off_stays_off(library):
     library("stand_in_quiet")
     gc.disable()
     try:
-        loading.load_torch()
+        loading.load(loading.all_libraries())
         assert not gc.isenabled()
     finally:
         gc.enable()

@@ -52,7 +52,7 @@ class LivePsnr:
         ComputeError
             If the device fails.
         """
-        # imported here: torch takes seconds
+        # imported here: only measuring needs it
         from napari_care_losses.restoration.window_psnr import estimate_window_psnr
 
         frames, parameters = Frames(frame), self._parameters

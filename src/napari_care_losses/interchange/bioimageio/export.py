@@ -123,7 +123,7 @@ def exporting(
         yield "writing the weights"
         _write_weights(model, folder)
         yield "describing the model"
-        count = sum(tensor.numel() for tensor in model.weights.values())
+        count = sum(values.size for values in model.arrays.values())
         (folder / "README.md").write_text(describe_package(name, model.card, parameter_count=count), encoding="utf-8")
         with spec.ValidationContext(perform_io_checks=False, root=folder):
             try:
@@ -159,7 +159,7 @@ def _libraries() -> tuple[Any, Any]:
 def _write_weights(model: Model, folder: Path) -> None:
     import torch
 
-    weights = dict(model.weights)
+    weights = model.weights
     torch.save(weights, folder / "weights.pt")
     shutil.copyfile(network_source.__file__, folder / "care_network.py")
     network = network_source.CareUNet(**model.card.care.to_dict()).eval()

@@ -229,7 +229,7 @@ def _recognized(
                 f"the test image has {test.image.shape} px, no multiples of the {architecture.block} px of the network"
             )
         card = _card(described, interface, kind, architecture)
-        model = Model(card, {name: torch.from_numpy(value) for name, value in weights.items()})
+        model = Model(card, weights)
         with torch.inference_mode():
             made = model.network()(given).mean[0, 0].numpy()
         shown = grey_range.undo(made) if interface.is_undone else made
@@ -257,8 +257,6 @@ def _tried(
     kind: str, path: Path, described: dict[str, Any], interface: Interface, test: _Test
 ) -> Generator[None, None, Model]:
     """Return the model of a program after a successful trial, and remember that it may be run."""
-    import torch
-
     data = path.read_bytes()
     block, smallest, size = interface.square_sizes()
     try:
@@ -279,7 +277,7 @@ def _tried(
     except ParameterError as error:
         raise ModelFileError(f"The network cannot be imported: {error}") from error
     card = replace(_card(described, interface, kind, program), preset=kind)
-    model = Model(card, {TENSOR: torch.frombuffer(bytearray(data), dtype=torch.uint8)})
+    model = Model(card, {TENSOR: np.frombuffer(data, np.uint8)})
     # messages name this folder
     folder = path.with_name("trial") / f"The {'TorchScript program' if kind == TORCHSCRIPT else 'ONNX graph'}"
     folder.mkdir(parents=True)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_care_losses.models.architecture import BLENDING, HEAD, PACKING, POOLING, UNPACKING, run_layers
-from napari_care_losses.models.unet import SCALE_FLOOR
+from napari_care_losses.models.architecture import BLENDING, HEAD, PACKING, POOLING, SCALE_FLOOR, UNPACKING, run_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from napari_care_losses.models.architecture import Architecture, Layer
@@ -35,7 +36,7 @@ def onnx_model(model: Model, input_name: str, output_names: list[str]) -> bytes:
     import onnx
     from onnx import helper
 
-    graph = _Graph({name: tensor.numpy() for name, tensor in model.weights.items()})
+    graph = _Graph(model.arrays)
     architecture = model.card.care
     seen = graph.seen(input_name, architecture)
     heads = run_layers(architecture.layers(), seen, graph.result)
@@ -72,7 +73,7 @@ def onnx_model(model: Model, input_name: str, output_names: list[str]) -> bytes:
 class _Graph:
     """Collects nodes and constants, in ONNX' own classes."""
 
-    def __init__(self, weights: dict[str, NDArray[np.float32]]) -> None:
+    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         self._weights = weights
         self.nodes: list[Any] = []
         self.constants: list[Any] = []

@@ -64,10 +64,8 @@ def _own(
     with tempfile.TemporaryDirectory(prefix="napari-care-losses-") as folder:
         copied = copy_checked(contents, entry, Path(folder) / "weights.pt", "PyTorch state dict")
         found = yield from read_confined(READ_STATE_DICT, copied, limits)
-    import torch
-
-    model = Model(card, {name: torch.from_numpy(value) for name, value in found.tensors.items()})
-    if not all(tensor.isfinite().all() for tensor in model.weights.values()):
+    model = Model(card, found.tensors)
+    if not model.is_finite:
         raise ModelFileError("The weights are not finite numbers.")
     model.network()
     return model

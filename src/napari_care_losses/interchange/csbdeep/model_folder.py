@@ -75,8 +75,6 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
         limits = limits or Limits(work=4.0 + copied.stat().st_size / 2e7)
         found = yield from read_confined(READER, copied, limits)
     weights = care_weights(found, architecture, swaps_axes=_axes(config) == "XY")
-    import torch
-
     card = ModelCard(
         structure="other",
         loss=_loss(config),
@@ -95,8 +93,8 @@ def read_csbdeep(contents: Contents, *, limits: Limits | None = None) -> Generat
             },
         },
     )
-    model = Model(card, {key: torch.from_numpy(value) for key, value in weights.items()})
-    if not all(tensor.isfinite().all() for tensor in model.weights.values()):
+    model = Model(card, weights)
+    if not model.is_finite:
         raise ModelFileError(f"The weights of {name} are not finite numbers.")
     model.network()
     return model

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 
 from napari_care_losses.compute.memory import free_memory, require_memory
 from napari_care_losses.errors import ComputeError
@@ -42,6 +41,8 @@ class Engine(ABC):
     ----------
     note : str
         What the user should know about this engine's work; may be empty.
+    device : str
+        "cpu", "cuda" or "mps".
     architecture : Tileable
         What images are cut into tiles for.
     """
@@ -50,7 +51,7 @@ class Engine(ABC):
     """Number of images that `prepare` needs."""
     _limits: ClassVar[dict[str, int]] = {}
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: Model, device: str) -> None:
         self.model, self.device, self.note = model, device, ""
         self.architecture: Tileable = model.card.architecture
         self._restored: set[tuple[int, ...]] = set()
@@ -86,7 +87,7 @@ class Engine(ABC):
         except (RuntimeError, MemoryError) as error:
             self.close()
             raise ComputeError(
-                f"The {self.device.type} device failed on {what}: {error} "
+                f"The {self.device} device failed on {what}: {error} "
                 "If memory ran out, close other programs or choose a smaller tile size."
             ) from error
 
@@ -102,19 +103,21 @@ class Engine(ABC):
 
     def memory(self) -> int:
         """Return the bytes that a tile may take on this device now."""
-        kind = self.device.type
-        if kind == "cuda":
-            free = int(torch.cuda.mem_get_info(self.device)[0])
-        elif kind == "mps":
-            free = int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-        else:
-            free = free_memory()
-        return min(int(MEMORY_SHARE * free), self._limits.get(kind, MEMORY_CAP[kind]))
+        free = free_memory() if self.device == "cpu" else self._free_memory()
+        return min(int(MEMORY_SHARE * free), self._limits.get(self.device, MEMORY_CAP[self.device]))
+
+    def _free_memory(self) -> int:
+        """Return the bytes that are free on a graphics card, where torch runs."""
+        import torch
+
+        if self.device == "cuda":
+            return int(torch.cuda.mem_get_info(self.device)[0])
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
 
     def remember_tile(self, width: int) -> None:
         """Limit the memory of later tiles, on this device and in this process, to that of square ones of `width` px."""
-        kind, needed = self.device.type, working_memory(self.architecture, width)
-        self._limits[kind] = min(needed, self._limits.get(kind, MEMORY_CAP[kind]))
+        needed = working_memory(self.architecture, width)
+        self._limits[self.device] = min(needed, self._limits.get(self.device, MEMORY_CAP[self.device]))
 
 
 class WrappingEngine(Engine):

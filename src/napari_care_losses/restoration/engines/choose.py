@@ -7,11 +7,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
+from napari_care_losses.compute.devices import choose_device, may_have_graphics
 from napari_care_losses.errors import InputError
-from napari_care_losses.models.program import Program
+from napari_care_losses.models.program import TORCHSCRIPT, Program
 
 if TYPE_CHECKING:
     from napari_care_losses.models.model import Model
+    from napari_care_losses.models.program import Network
     from napari_care_losses.restoration.engines.base import Engine
     from napari_care_losses.restoration.engines.treatment import Treatment
 
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 class Entry(NamedTuple):
     """Where an engine is defined, and what it needs.
 
-    `engine` is a class in the file `module` beside this one, called with a model and a torch device; `package` must be
-    installed besides torch.
+    `engine` is a class in the file `module` beside this one, called with a model and the name of a device; `package`
+    must be installed besides torch.
     """
 
     module: str
@@ -35,6 +37,26 @@ ENGINES = {
     "openvino-int8": Entry("openvino_engine", "Int8Engine", "openvino", is_for_cpu=True),
 }
 """All engines by name."""
+
+
+def libraries(engine: str = "auto", network: Network | None = None) -> tuple[str, ...]:
+    """Return the packages that running a network on the device "auto" loads, known without loading any.
+
+    OpenVINO alone where it runs a CARE network in float32; torch too where that may run it, or calibrates 8 bits.
+
+    Parameters
+    ----------
+    engine : str
+        One of `ENGINES`, or "auto".
+    network : Network, optional
+        What is to be run; by default a CARE network.
+    """
+    if find_spec("openvino") is None or (isinstance(network, Program) and network.kind == TORCHSCRIPT):
+        return ("torch",)
+    is_for_openvino = engine == "openvino" or (engine == "auto" and not may_have_graphics())
+    if is_for_openvino and not isinstance(network, Program):
+        return ("openvino",)
+    return ("torch", "openvino")
 
 
 def open_engine(name: str, model: Model, device: str = "auto", treatment: Treatment | None = None) -> Engine:
@@ -70,8 +92,6 @@ def open_engine(name: str, model: Model, device: str = "auto", treatment: Treatm
 
 
 def _opened(name: str, model: Model, device: str) -> Engine:
-    from napari_care_losses.compute.devices import choose_device
-
     if isinstance(model.card.architecture, Program):
         from napari_care_losses.restoration.engines.programs import open_program
 
@@ -80,7 +100,7 @@ def _opened(name: str, model: Model, device: str) -> Engine:
         raise InputError(
             f"The engine {name} runs on the cpu, not on {device}: choose the engine torch, or another device."
         )
-    is_on_cpu = device == "cpu" or (device == "auto" and choose_device().type == "cpu")
+    is_on_cpu = device == "cpu" or (device == "auto" and choose_device() == "cpu")
     chosen = ENGINES[name if name != "auto" else "openvino" if is_on_cpu else "torch"]
     if not chosen.package or find_spec(chosen.package) is not None:
         # Installed is not yet usable: a system library that it needs may be missing.
@@ -93,8 +113,6 @@ def _opened(name: str, model: Model, device: str) -> Engine:
 
 
 def _engine(entry: Entry, model: Model, device: str) -> Engine:
-    from napari_care_losses.compute.devices import choose_device
-
     kind = getattr(import_module(f"{__package__}.{entry.module}"), entry.engine)
     engine: Engine = kind(model, choose_device("cpu" if entry.is_for_cpu else device))
     return engine

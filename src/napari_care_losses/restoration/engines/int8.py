@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
 from napari_care_losses.models.architecture import HEAD, UNPACKING
 
 if TYPE_CHECKING:
@@ -61,6 +59,9 @@ def quantize(
     equalization : float
         The exponent alpha, 0 to 1; one of `EQUALIZATIONS`.
     """
+    # imported here: other engines need no torch
+    import torch
+
     equalized = {name: values.clone() for name, values in weights.items()}
     ranges = {}
     for name, readers in _readers(architecture).items():

@@ -7,20 +7,20 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino
-import torch
 
 from napari_care_losses.compute.cores import threads_now
+from napari_care_losses.compute.devices import compute_threads
 from napari_care_losses.images.regions import best_window
 from napari_care_losses.restoration.engines.base import Engine, Restored, as_batch
 from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, quantize
 from napari_care_losses.restoration.engines.openvino_graph import build_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -48,12 +48,15 @@ class _Graph:
     """A CARE network, equal to another one if model and calibration (`Quantization`) are, as a key of the cache."""
 
     def __init__(
-        self, model: Model, ranges: dict[str, float] | None = None, weights: dict[str, Tensor] | None = None
+        self,
+        model: Model,
+        ranges: dict[str, float] | None = None,
+        weights: Mapping[str, Any] | None = None,
     ) -> None:
-        self._architecture, self._weights = model.card.care, weights or model.weights
-        self._ranges = ranges
         # Every calibration has the same ranges, but other weights.
-        self._key = (replace(model, weights=self._weights).digest(), tuple(sorted((ranges or {}).items())))
+        calibrated = model if weights is None else replace(model, arrays=weights)
+        self._architecture, self._weights, self._ranges = model.card.care, calibrated.arrays, ranges
+        self._key = (calibrated.digest(), tuple(sorted((ranges or {}).items())))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Graph) and self._key == other._key
@@ -69,7 +72,7 @@ class _Graph:
 class OpenVinoEngine(Engine):
     """Runs tiles with OpenVINO in float32."""
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: Model, device: str) -> None:
         super().__init__(model, device)
         self._graph = _Graph(model)
         # The compiled networks are shared by all engines of the process, requests must not be.
@@ -77,7 +80,7 @@ class OpenVinoEngine(Engine):
         self._threads = 0
 
     def _run(self, tile: NDArray[np.float32]) -> Restored:
-        shape, threads = tile.shape[-2:], threads_now(torch.get_num_threads())
+        shape, threads = tile.shape[-2:], threads_now(compute_threads())
         if threads != self._threads:
             # the results of the layers need memory only once
             self.close()
@@ -147,7 +150,7 @@ def make_request(
     graph: _Graph | OnnxGraph, shape: tuple[int, ...], threads: int | None = None
 ) -> openvino.InferRequest:
     """Return a new request to a compiled network, by default with as many threads as torch has."""
-    return _compiled(graph, shape, threads or torch.get_num_threads()).create_infer_request()
+    return _compiled(graph, shape, threads or compute_threads()).create_infer_request()
 
 
 def _infer(request: openvino.InferRequest, tile: NDArray[np.float32]) -> Restored:
@@ -158,7 +161,10 @@ def _infer(request: openvino.InferRequest, tile: NDArray[np.float32]) -> Restore
 
 def _largest_activations(graph: _Graph, images: list[NDArray[np.float32]]) -> dict[str, Tensor]:
     """Return by layer the largest value of every channel after its ReLU, over images of one shape."""
-    watched = _compile(graph.build(images[0].shape[-2:], is_watched=True), torch.get_num_threads())
+    # imported here: float32 needs no torch
+    import torch
+
+    watched = _compile(graph.build(images[0].shape[-2:], is_watched=True), compute_threads())
     found = [watched([as_batch(image)]) for image in images]
     return {
         output.any_name: torch.from_numpy(np.maximum.reduce([values[output] for values in found]))
@@ -169,7 +175,7 @@ def _largest_activations(graph: _Graph, images: list[NDArray[np.float32]]) -> di
 def _tried(graph: _Graph, part: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """Return the restored part of an image, and the seconds it takes."""
     # Not cached: most calibrations are tried once and dropped.
-    request = _compile(graph.build(part.shape[-2:]), torch.get_num_threads()).create_infer_request()
+    request = _compile(graph.build(part.shape[-2:]), compute_threads()).create_infer_request()
     _infer(request, part)
     begun = time.perf_counter()
     restored, _ = _infer(request, part)

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino
-import torch
 from openvino import opset13 as operations
 
-from napari_care_losses.models.architecture import BLENDING, HEAD, PACKING, POOLING, UNPACKING, run_layers
-from napari_care_losses.models.unet import SCALE_FLOOR, upsampled_kernel
+from napari_care_losses.models.architecture import BLENDING, HEAD, PACKING, POOLING, SCALE_FLOOR, UNPACKING, run_layers
+from napari_care_losses.models.upsampling import upsampled_kernel
 from napari_care_losses.restoration.engines.int8 import in_8_bits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from napari_care_losses.models.architecture import Architecture, Layer
 
@@ -28,7 +26,7 @@ ACTIVATION_LEVELS, WEIGHT_LEVELS = 256, 255
 
 def build_graph(
     architecture: Architecture,
-    weights: Mapping[str, Tensor],
+    weights: Mapping[str, NDArray[np.float32]],
     shape: tuple[int, ...],
     *,
     ranges: Mapping[str, float] | None = None,
@@ -40,7 +38,7 @@ def build_graph(
 
     Parameters
     ----------
-    weights : dict of str to Tensor
+    weights : dict of str to float32 array
         The parameters of `napari_care_losses.models.unet.CareNetwork`, by its names.
     ranges : dict of str to float, optional
         By the name of a layer, the largest value after its ReLU. If given, layers compute in 8 bits, except the one
@@ -88,8 +86,9 @@ def weight_room() -> float:
 class _Builder:
     """Makes the nodes of a graph from the parameters of a network, by their names there."""
 
-    def __init__(self, weights: Mapping[str, Tensor], ranges: Mapping[str, float]) -> None:
-        self._weights, self._ranges = weights, ranges
+    def __init__(self, weights: Mapping[str, NDArray[np.float32]], ranges: Mapping[str, float]) -> None:
+        # tensors, of a calibration, are taken as arrays
+        self._weights, self._ranges = {name: np.asarray(values) for name, values in weights.items()}, ranges
         self.activations: dict[str, Any] = {}  # results of the layers after their ReLU, by name
 
     def result(self, layer: Layer, features: Any, skip: Any) -> Any:
@@ -126,11 +125,11 @@ class _Builder:
             return activation
         return _quantized(activation, 0.0, self._ranges[name], ACTIVATION_LEVELS)
 
-    def _convolution(self, features: Any, weight: Tensor, is_8_bit: bool) -> Any:
+    def _convolution(self, features: Any, weight: NDArray[np.float32], is_8_bit: bool) -> Any:
         kernel: Any = _constant(weight)
         padding = [weight.shape[-1] // 2] * 2
         if is_8_bit:
-            bound = weight_room() * np.abs(weight.numpy()).max(axis=(1, 2, 3))
+            bound = weight_room() * np.abs(weight).max(axis=(1, 2, 3))
             bound[bound == 0] = 1
             kernel = _quantized(kernel, -bound, bound, WEIGHT_LEVELS)
         return operations.convolution(features, kernel, [1, 1], padding, padding, [1, 1])
@@ -175,6 +174,5 @@ def _quantized(node: Any, low: Any, high: Any, levels: int) -> Any:
     return operations.fake_quantize(node, *bounds, *bounds, levels)
 
 
-def _constant(values: Tensor | NDArray[Any] | float) -> Any:
-    array = values.detach().numpy() if isinstance(values, torch.Tensor) else values
-    return operations.constant(np.array(array, np.float32))
+def _constant(values: NDArray[Any] | float) -> Any:
+    return operations.constant(np.array(values, np.float32))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ProgramEngine(Engine):
     """Runs tiles through an external network; if it takes one size only, larger tiles in parts that overlap."""
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: Model, device: str) -> None:
         super().__init__(model, device)
         assert isinstance(model.card.architecture, Program)
         self._program = model.card.architecture
@@ -53,7 +53,7 @@ class ProgramEngine(Engine):
 class TorchScriptEngine(ProgramEngine):
     """Runs a TorchScript program, on any device of torch."""
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: Model, device: str) -> None:
         super().__init__(model, device)
         with warnings.catch_warnings():
             # deprecated, but packages hold such programs
@@ -79,7 +79,7 @@ class TorchScriptEngine(ProgramEngine):
 
     def close(self) -> None:
         """Release the memory that torch keeps on a graphics card for later."""
-        if self.device.type == "cuda":
+        if self.device == "cuda":
             torch.cuda.empty_cache()
 
 
@@ -87,7 +87,7 @@ class OnnxEngine(ProgramEngine):
     """Runs an ONNX graph with OpenVINO, on the CPU."""
 
     def __init__(self, model: Model) -> None:
-        super().__init__(model, torch.device("cpu"))
+        super().__init__(model, "cpu")
         # loads OpenVINO, which may not be installed
         from napari_care_losses.restoration.engines.openvino_engine import OnnxGraph, make_request
 

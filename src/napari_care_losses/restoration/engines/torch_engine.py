@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_care_losses.compute.devices import compute_threads
 from napari_care_losses.restoration.engines.base import Engine, Restored, as_batch
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ class TorchEngine(Engine):
     On CUDA neither half precision nor TensorFloat-32 is used: their rounding is larger than tiles may differ by.
     """
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: Model, device: str) -> None:
         super().__init__(model, device)
+        # it may have been loaded since they were set
+        torch.set_num_threads(compute_threads())
         self._network = model.network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _run(self, tile: NDArray[np.float32]) -> Restored:
@@ -34,15 +37,15 @@ class TorchEngine(Engine):
 
     def close(self) -> None:
         """Release the memory that torch keeps on a graphics card for later."""
-        if self.device.type == "cuda":
+        if self.device == "cuda":
             torch.cuda.empty_cache()
-        elif self.device.type == "mps":
+        elif self.device == "mps":
             torch.mps.empty_cache()
 
 
-def _exact(device: torch.device) -> AbstractContextManager[None]:
+def _exact(device: str) -> AbstractContextManager[None]:
     """Return a context in which convolutions on CUDA multiply in float32."""
-    if device.type != "cuda":
+    if device != "cuda":
         return nullcontext()
     cudnn = torch.backends.cudnn
     exact: AbstractContextManager[None] = cudnn.flags(

@@ -184,7 +184,7 @@ class Previewer:
             grey_levels = ranges.of(index, read.usable.inside)
             remarks = Remarks.of(index, read.usable, is_flash=ranges.shared(index) not in (None, grey_levels))
             frame = self._frame = _Frame(index, read, grey_levels, engine, remarks)
-        width = tile_width(frame.architecture, on_cpu=engine.device.type == "cpu")
+        width = tile_width(frame.architecture, on_cpu=engine.device == "cpu")
         tiles = plan_window(window, frames.frame_shape, frame.architecture, width, cursor)
         for number, tile in enumerate(tiles, 1):
             image = self._restored(frame, tile, width, sigma)
@@ -202,7 +202,7 @@ class Previewer:
         if ranges is None or ranges is not self._ranges:
             return False
         self._followed_sigma(engine, parameters.low_band)
-        width = tile_width(engine.architecture, on_cpu=engine.device.type == "cpu")
+        width = tile_width(engine.architecture, on_cpu=engine.device == "cpu")
         tiles = plan_window(window, frames.frame_shape, engine.architecture, width)
         return all(_tile_key(index, tile) in self._tiles for tile in tiles)
 
@@ -233,7 +233,7 @@ class Previewer:
         name, key = parameters.engine, (*_stamp(path), parameters.engine, treatment)
         if self._engine is None or self._engine_key != key:
             yield PreviewTile(0, 0, note="loading the model")
-            # imported here, in the background: torch takes seconds
+            # imported here, in the background: opening the widget need not wait for it
             from napari_care_losses.restoration.engines.choose import open_engine
 
             self.close()

@@ -8,34 +8,45 @@ import importlib
 import os
 import sys
 import threading
+from collections import defaultdict
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 LIBRARIES = {"torch": ("lib/libtorch_cpu.so", "lib/libtorch_python.so"), "openvino": ("libs/libopenvino.so*",)}
 """The large shared libraries of each package, in the order of loading."""
 
-_lock = threading.Lock()
+_locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
-def load_torch() -> None:
-    """Import torch, and OpenVINO if it is installed; call it in a background thread before using them.
+def all_libraries() -> tuple[str, ...]:
+    """Return all packages: what trains needs both."""
+    return tuple(LIBRARIES)
+
+
+def is_loaded(name: str) -> bool:
+    """Return whether a package is loaded, or cannot be because it is not installed."""
+    return name in sys.modules or find_spec(name) is None
+
+
+def load(names: Iterable[str]) -> None:
+    """Import those of `LIBRARIES` that are named and installed; call it in a background thread before using them.
 
     A plain import loads torch's shared libraries while it holds the GIL, and its many new objects trigger garbage
     collections: both block the viewer for some hundred milliseconds. Here the libraries are loaded first, without the
     GIL, and garbage collection is off during the import. Afterwards all objects are frozen (`gc.freeze`); the
     `GarbageGuard` of the work unfreezes them.
     """
-    with _lock:
-        missing = [name for name in LIBRARIES if name not in sys.modules and find_spec(name) is not None]
-        if not missing:
-            return
-        with _no_garbage_collection():
-            for name in missing:
+    for name in names:
+        # a lock each: work that needs OpenVINO does not wait for torch
+        with _locks[name]:
+            if is_loaded(name):
+                continue
+            with _no_garbage_collection():
                 _load_libraries(name)
                 # A package may be installed but broken: the code that needs it then raises the error.
                 with suppress(ImportError, OSError):

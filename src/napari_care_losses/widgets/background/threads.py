@@ -15,10 +15,10 @@ from superqt.utils import GeneratorWorker
 from napari_care_losses.compute.cores import limit_threads
 from napari_care_losses.widgets.background.attention import Attention
 from napari_care_losses.widgets.background.garbage_collection import GarbageGuard
-from napari_care_losses.widgets.background.imports import load_torch, lower_priority
+from napari_care_losses.widgets.background.imports import load, lower_priority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator
 
     MakeIterator = Callable[[], Iterator[Any]]
 
@@ -43,9 +43,9 @@ class Worker(GeneratorWorker[Any, None, None]):
     thread per CPU core, so two long jobs could keep all others waiting.
     """
 
-    def __init__(self, make_iterator: MakeIterator, *, uses_torch: bool, gives_way: bool = False) -> None:
+    def __init__(self, make_iterator: MakeIterator, *, libraries: Collection[str], gives_way: bool = False) -> None:
         super().__init__(_nothing)
-        self._make_iterator, self._uses_torch, self._gives_way = make_iterator, uses_torch, gives_way
+        self._make_iterator, self._libraries, self._gives_way = make_iterator, libraries, gives_way
         self._room = threading.Semaphore(REPORTS_AHEAD)
         self._reports: deque[Any] = deque()
         self._is_announced = False
@@ -69,9 +69,9 @@ class Worker(GeneratorWorker[Any, None, None]):
         if self.abort_requested:
             self.outcome = Outcome.STOPPED
             return
-        if self._uses_torch:
+        if self._libraries:
             # Before the priority is lowered: an import holds the GIL, and the viewer may wait for it.
-            load_torch()
+            load(self._libraries)
             from napari_care_losses.compute.devices import leave_a_core
 
             leave_a_core()

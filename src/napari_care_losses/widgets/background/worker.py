@@ -20,7 +20,7 @@ from napari_care_losses.widgets.background.threads import Outcome, Worker
 from napari_care_losses.widgets.shared.events import SingleShot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from napari_care_losses.widgets.background.threads import MakeIterator
 
@@ -43,9 +43,10 @@ class Job(QObject):
     ----------
     parent : QObject
         When it is destroyed, the work stops and nothing more is reported.
-    uses_torch : bool
-        Whether the work needs torch or OpenVINO. They are then loaded first, without blocking the viewer, and compute
-        on all CPU cores but one.
+    libraries : callable, optional
+        Called when work starts; returns which packages it needs (`napari_care_losses.widgets.background.imports`), as
+        `napari_care_losses.restoration.engines.choose.libraries` does. They are loaded first, without blocking the
+        viewer, and compute on all CPU cores but one. By default none.
     gives_way : bool
         Whether the restoring of the work leaves a CPU core free while somebody uses the viewer, also where there are
         two only: for long work, for which nobody waits at the mouse.
@@ -60,9 +61,11 @@ class Job(QObject):
     finished = Signal(object)
     """The `Outcome`; the work has ended and its iterator is closed."""
 
-    def __init__(self, *, parent: QObject, uses_torch: bool = False, gives_way: bool = False) -> None:
+    def __init__(
+        self, *, parent: QObject, libraries: Callable[[], Collection[str]] = tuple, gives_way: bool = False
+    ) -> None:
         super().__init__(parent)
-        self._uses_torch, self._gives_way = uses_torch, gives_way
+        self._libraries, self._gives_way = libraries, gives_way
         self._worker: Worker | None = None
         self._error: Exception | None = None
         self._has_ended = False
@@ -105,7 +108,7 @@ class Job(QObject):
         """
         if self._worker is not None:
             raise RuntimeError("a job runs one piece of work at a time")
-        worker = self._worker = Worker(make_iterator, uses_torch=self._uses_torch, gives_way=self._gives_way)
+        worker = self._worker = Worker(make_iterator, libraries=self._libraries(), gives_way=self._gives_way)
         self._error, self._has_ended, self._fraction = None, False, fraction
         self._bar = ActivityBar(title) if title else None
         self._task = WindowTask(self, title, worker) if title else None
@@ -188,7 +191,7 @@ class LatestJob(QObject):
 
     Parameters
     ----------
-    parent, uses_torch
+    parent, libraries
         As for `Job`.
     delay_ms : int
         Time without a newer request after which a request runs.
@@ -200,10 +203,12 @@ class LatestJob(QObject):
     failed = Signal(object)
     """The exception that ended the newest request; it has been shown to the user."""
 
-    def __init__(self, *, parent: QObject, delay_ms: int = 50, uses_torch: bool = False) -> None:
+    def __init__(
+        self, *, parent: QObject, delay_ms: int = 50, libraries: Callable[[], Collection[str]] = tuple
+    ) -> None:
         super().__init__(parent)
         self._next: MakeIterator | None = None
-        self._job = Job(parent=self, uses_torch=uses_torch)
+        self._job = Job(parent=self, libraries=libraries)
         self._job.reported.connect(self.reported)
         self._job.failed.connect(self.failed)
         self._job.finished.connect(self._run_next)

@@ -152,7 +152,7 @@ class ComparisonResults:
 
     def disagreements(self) -> Iterator[None]:
         """Compute how far the models disagree in every frame restored by all of them, or one model given it flipped."""
-        # imported here, in the background: torch takes seconds
+        # imported here, in the background: opening the widget need not wait for it
         from napari_care_losses.comparison.disagreement import disagreement, flip_disagreement
         from napari_care_losses.models.model import load_model
 

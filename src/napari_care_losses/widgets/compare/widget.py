@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.evaluation.statistics import table_text
+from napari_care_losses.restoration.engines.choose import libraries
 from napari_care_losses.widgets.background.worker import Job, LatestJob, Outcome
 from napari_care_losses.widgets.compare.colors import panel_colours
 from napari_care_losses.widgets.compare.export import export, record_of, summary_of
@@ -45,8 +46,8 @@ class CompareWidget(Panel):
         self._rows: list[Row] = []
         self._clock = Clock()
         self.view: ComparisonView | None = None
-        self._job, self._exporting = Job(parent=self, uses_torch=True, gives_way=True), Job(parent=self)
-        self._disagreeing = Job(parent=self, uses_torch=True, gives_way=True)
+        self._job, self._exporting = Job(parent=self, libraries=libraries, gives_way=True), Job(parent=self)
+        self._disagreeing = Job(parent=self, libraries=libraries, gives_way=True)
         self._summing = LatestJob(parent=self, delay_ms=SUMMARY_MS)
         self._scrolling = SingleShot(self, 0, lambda: self.bring_into_view(self.summary))
         # many layers may go at once

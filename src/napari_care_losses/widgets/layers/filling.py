@@ -184,7 +184,7 @@ def restore_into_stacks(plan: Plan) -> Iterator[Filled]:
     InputError
         If the input has changed since frames of it were read.
     """
-    # imported here, in the background: torch takes seconds
+    # imported here, in the background: opening the widget need not wait for it
     from napari_care_losses.restoration.restore_stack import restore_frames
 
     count = len(plan.order)

@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QLabel
 from napari_care_losses.compute.steps import Steps
 from napari_care_losses.errors import CareError
 from napari_care_losses.images.usable_pixels import usable_frame
-from napari_care_losses.widgets.background.imports import load_torch
 from napari_care_losses.widgets.background.worker import LatestJob
 
 if TYPE_CHECKING:
@@ -96,7 +95,6 @@ class RangeNote(QLabel):
 
 
 def _keeps_levels(card: ModelCard, parameters: RestorationParameters) -> bool:
-    load_torch()
     from napari_care_losses.restoration.restore_frame import keeps_levels
 
     return keeps_levels(card, parameters.low_band)

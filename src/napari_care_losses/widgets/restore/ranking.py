@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_care_losses.restoration.engines.choose import libraries
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.layers.conversion import pixels_of
 
@@ -29,7 +30,7 @@ class ModelRanking(QObject):
     def __init__(self, *, parent: QObject) -> None:
         super().__init__(parent)
         self._asked: tuple[Any, ...] = (None,)
-        self._job = LatestJob(parent=self, delay_ms=DELAY_MS, uses_torch=True)
+        self._job = LatestJob(parent=self, delay_ms=DELAY_MS, libraries=libraries)
         self._job.reported.connect(self._on_reported)
 
     @property
@@ -59,7 +60,7 @@ class ModelRanking(QObject):
 
 
 def _ranked(frames: Frames, index: int, entries: list[LibraryEntry]) -> Iterator[list[RankedModel] | None]:
-    # imported here, in the background: torch takes seconds
+    # imported here, in the background: opening the widget need not wait for it
     from napari_care_losses.compute.steps import Steps
     from napari_care_losses.restoration.rank_models import rank_models
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import CareError
+from napari_care_losses.restoration.engines.choose import libraries
 from napari_care_losses.widgets.background.worker import Job, Outcome
 from napari_care_losses.widgets.layers.conversion import shown_index
 from napari_care_losses.widgets.layers.filling import (
@@ -78,7 +79,7 @@ class Restoration(QObject):
         self._ends: list[_End] = []
         self._is_shown = self._is_cancelled = False
         self._beside: Sequence[str] = ()
-        self._job = Job(parent=self, uses_torch=True, gives_way=True)
+        self._job = Job(parent=self, libraries=self._libraries, gives_way=True)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(self._on_failed)
         self._job.finished.connect(self._on_finished)
@@ -117,6 +118,10 @@ class Restoration(QObject):
         """Stop, and say nothing of it."""
         self._is_cancelled = True
         self._job.stop()
+
+    def _libraries(self) -> tuple[str, ...]:
+        assert self.plan is not None
+        return libraries(self.plan.parameters.engine, self.plan.entry.card.architecture)
 
     def look(self) -> None:
         """Follow the viewer: frames nearest to the shown one come next, and a layer that is gone or changed ends."""

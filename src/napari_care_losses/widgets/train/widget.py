@@ -16,6 +16,8 @@ from napari_care_losses.training.parameters import TrainingParameters
 from napari_care_losses.training.plans.plan import TrainingPlan
 from napari_care_losses.training.progress import Preview, Step
 from napari_care_losses.training.targets.registry import TARGETS
+from napari_care_losses.widgets.background.imports import all_libraries
+from napari_care_losses.widgets.background.preloading import Preloading
 from napari_care_losses.widgets.shared.form import Rows
 from napari_care_losses.widgets.shared.layout import arrange, push_button
 from napari_care_losses.widgets.shared.panel import Panel
@@ -51,6 +53,7 @@ class TrainWidget(Panel):
             self.queue.find_stopped(library_folder())
         self.settings.suggest_name()
         self._on_pairs()
+        Preloading(parent=self, libraries=all_libraries)
 
     @property
     def is_running(self) -> bool:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QVBoxLayout, 
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.models.program import Program
+from napari_care_losses.restoration.engines.choose import libraries
 from napari_care_losses.training.progress import Preparing, Step
 from napari_care_losses.widgets.background.worker import LatestJob, Outcome
 from napari_care_losses.widgets.restore.adapt.work import Adaptation, Estimates, estimated
@@ -64,7 +65,7 @@ class AdaptPanel(JobPanel):
         self._asked: tuple[Any, ...] | None = None
         self._is_closed = False
         self._job.reported.connect(self._on_report)
-        self._estimates = LatestJob(parent=self, delay_ms=300, uses_torch=True)
+        self._estimates = LatestJob(parent=self, delay_ms=300, libraries=libraries)
         self._estimates.reported.connect(self._show_estimates)
         self._build()
         self._links = Links()

@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import CareError
 from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.engines.choose import libraries
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.shared.events import SingleShot
 
@@ -54,7 +55,7 @@ class LiveEstimate(QObject):
         self._by_exposure: dict[float, EstimatedPsnr] = {}
         self._last: float | None = None
         self._begun = 0.0
-        self._job = Job(parent=self, uses_torch=True)
+        self._job = Job(parent=self, libraries=libraries)
         self._job.reported.connect(self._on_reported)
         self._job.finished.connect(self._on_finished)
         self._pause = SingleShot(self, int(1000 * PAUSE_S), self._begin)
@@ -94,7 +95,7 @@ class LiveEstimate(QObject):
     def _estimated(
         self, frame: NDArray[Any], exposure_ms: float | None, made: tuple[Path, RestorationParameters]
     ) -> Iterator[tuple[object, _Found]]:
-        # imported here, in the background: torch takes seconds
+        # imported here, in the background: opening the widget need not wait for it
         from napari_care_losses.following.camera.live_psnr import LivePsnr
 
         try:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_care_losses.errors import CareError
 from napari_care_losses.following.camera.micro_manager import running_core
 from napari_care_losses.models.library import quicker_model
+from napari_care_losses.restoration.engines.choose import libraries
 from napari_care_losses.widgets.background.worker import Job, Outcome
 from napari_care_losses.widgets.layers.conversion import new_array
 from napari_care_losses.widgets.restore.follow.layers import FollowedLayers
@@ -96,7 +97,9 @@ class FollowPanel(QWidget):
         self.save.setText("Save followed frames as…")
         arrange(QVBoxLayout(self), self.rows.native, self.run_bar, self.psnr, self.save, spacing=6)
         self.estimate = LiveEstimate(parent=self)
-        self._job = Job(parent=self, uses_torch=True)
+        self._job = Job(
+            parent=self, libraries=lambda: libraries(self._parameters.engine, self._entry.card.architecture)
+        )
         # many frames may be restored between two drawings, of which the newest is shown
         self._showing = SingleShot(self, 0, self._show)
         self._drawing = SingleShot(self, 0, self._on_drawn)

@@ -45,7 +45,7 @@ def followed(
     keeps_originals: bool,
 ) -> Iterator[FollowReport]:
     """Follow a source with the model of a file; what is restored of a sequence is kept."""
-    # imported here, in the background: torch takes seconds
+    # imported here, in the background: opening the widget need not wait for it
     from napari_care_losses.following.follow import follow
 
     movies = None

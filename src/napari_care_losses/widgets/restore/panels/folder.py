@@ -137,7 +137,7 @@ def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
 def _restored(
     source: Path, entry: LibraryEntry, target: Path, parameters: RestorationParameters | None
 ) -> Iterator[FileProgress]:
-    # imported here, in the background: torch takes seconds
+    # imported here, in the background: opening the widget need not wait for it
     from napari_care_losses.models.model import load_model
 
     yield from restore_files(stacks_in(source), load_model(entry.path), target, parameters, model_name=entry.path.stem)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_care_losses.widgets.background.imports import all_libraries
 from napari_care_losses.widgets.background.worker import Job, Outcome
 from napari_care_losses.widgets.shared.closing import CloseGuard
 from napari_care_losses.widgets.shared.form import Rows
@@ -18,7 +19,7 @@ class JobPanel(QWidget):
 
     def __init__(self, start: str, *, start_help: str, stop_help: str, failed: str) -> None:
         super().__init__()
-        self._job = Job(parent=self, uses_torch=True, gives_way=True)
+        self._job = Job(parent=self, libraries=all_libraries, gives_way=True)
         self.rows = Rows()
         self.run_bar = RunBar(start, "Stop", start_help=start_help, stop_help=stop_help)
         arrange(QVBoxLayout(self), self.rows.native, self.run_bar, spacing=6)

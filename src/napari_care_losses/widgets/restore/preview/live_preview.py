@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_care_losses.errors import InputError
+from napari_care_losses.restoration.engines.choose import libraries
 from napari_care_losses.restoration.preview.window import LARGEST_WINDOW, choose_window
+from napari_care_losses.widgets.background.preloading import Preloading
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.layers.conversion import PLACING, layer_frames
 from napari_care_losses.widgets.restore.preview.overlay import PreviewedFrame, PreviewOverlay
@@ -70,6 +72,7 @@ class LivePreview(QObject):
 
     def __init__(self, viewer: ViewerModel, *, parent: QWidget) -> None:
         super().__init__(parent)
+        Preloading(parent=parent, libraries=libraries)
         self._viewer = viewer
         self._source: Image | None = None
         self._frames: Frames | None = None
@@ -87,7 +90,7 @@ class LivePreview(QObject):
         self._previewers = Previewers()
         self._quick_model = ""
         self._overlay = PreviewOverlay(viewer)
-        self._job = LatestJob(parent=self, delay_ms=0, uses_torch=True)
+        self._job = LatestJob(parent=self, delay_ms=0, libraries=self._libraries)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(lambda error: self.said.emit(f"Preview: {error}"))
         self._delay = SingleShot(self, DELAY_MS, self._follow)
@@ -163,6 +166,13 @@ class LivePreview(QObject):
         self._source = self._frames = None
         if not self._job.is_running:
             self._previewers.close()
+
+    def _libraries(self) -> tuple[str, ...]:
+        if self._entry is None or self._parameters is None:
+            return ()
+        # as the preview is made: never in 8 bits
+        engine = self._parameters.engine.replace("openvino-int8", "openvino")
+        return libraries(engine, self._entry.card.architecture)
 
     def _connect(self) -> None:
         for emitter in view_events(self._viewer):

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_care_losses.errors import CareError, InputError
 from napari_care_losses.images.sampling import evenly_spaced
 from napari_care_losses.models.model import load_model
+from napari_care_losses.restoration.engines.choose import libraries
 from napari_care_losses.widgets.background.worker import LatestJob
 from napari_care_losses.widgets.layers.conversion import layer_frames, pixels_of
 from napari_care_losses.widgets.layers.restored_layers import made_with, region_of
@@ -103,7 +104,7 @@ class PsnrEstimate(QWidget):
         """Of a layer: pixels of its input, what made it, and what came of each frame."""
         self._stack: tuple[Any, Any, Ranges, Treatment] | None = None
         """Pixels of the input, what made the restored layer, ranges, and what was done about the noise."""
-        self._job = LatestJob(parent=self, delay_ms=DELAY_MS, uses_torch=True)
+        self._job = LatestJob(parent=self, delay_ms=DELAY_MS, libraries=libraries)
         self._job.reported.connect(self._on_reported)
         self.setVisible(False)
 
@@ -188,7 +189,7 @@ class PsnrEstimate(QWidget):
         return known[2]
 
     def _estimated(self, wanted: _Wanted) -> Iterator[tuple[_Wanted, _Found] | None]:
-        # imported here, in the background: torch takes seconds
+        # imported here, in the background: opening the widget need not wait for it
         from napari_care_losses.compute.steps import Steps
         from napari_care_losses.restoration.correlated_noise import choose_treatment
         from napari_care_losses.restoration.ranges import estimate_ranges

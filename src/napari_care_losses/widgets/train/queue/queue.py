@@ -18,6 +18,7 @@ from napari_care_losses.training.logs.csv_log import log_path
 from napari_care_losses.training.logs.tensorboard_log import event_files, remove_empty_folders
 from napari_care_losses.training.plans.plan import Resumed, TrainingPlan, train
 from napari_care_losses.training.progress import Epoch, Preview, Step
+from napari_care_losses.widgets.background.imports import all_libraries
 from napari_care_losses.widgets.background.worker import Job, Outcome
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class TrainingQueue(QObject):
         self.entries: list[QueuedTraining] = []
         self.running: QueuedTraining | None = None
         self._is_held = self._cannot_resume = False
-        self._job = Job(parent=self, uses_torch=True)
+        self._job = Job(parent=self, libraries=all_libraries)
         self._job.reported.connect(self._on_report)
         self._job.failed.connect(self._on_failed)
         self._job.finished.connect(self._on_finished)
