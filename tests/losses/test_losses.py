@@ -200,6 +200,33 @@ def test_passes_gradcheck(name):
     assert torch.autograd.gradcheck(function, inputs)
 
 
+def test_the_gradients_that_are_written_out_are_those_of_the_formulas_steps():
+    mean, _, target = (
+        None if image is None else torch.as_tensor(image) for image in example(Fourier(), (2, 1, 16, 15))
+    )
+
+    def modulus(restored):
+        return torch.fft.fft2(restored - target, norm="ortho").abs().mean()
+
+    def band(restored):
+        small, large = (
+            rows @ (restored - target) @ columns.mT
+            for rows, columns in (
+                [frequency._blur_matrix(size, sigma, mean.dtype, mean.device) for size in mean.shape[-2:]]
+                for sigma in (0.5, 5.0)
+            )
+        )
+        return (small - large).abs().mean()
+
+    both = LOSSES["fft+bandpass"](fft_weight=2, bandpass_weight=3)
+    formulas = {Fourier(): modulus, Bandpass(): band, both: lambda restored: 2 * modulus(restored) + 3 * band(restored)}
+    for loss, formula in formulas.items():
+        ours, plain = mean.clone().requires_grad_(), mean.clone().requires_grad_()
+        (5 * loss(Prediction(ours, None), target)).backward()
+        (5 * formula(plain)).backward()
+        torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("name", WEIGHTED)
 def test_the_weights_of_frequencies_have_no_gradient(name):
     """The gradient is that of the formula with its weights held: the difference quotient of the reference."""

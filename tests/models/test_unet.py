@@ -156,6 +156,31 @@ def test_equals_the_plain_formula_to_the_border_and_so_do_its_gradients(
     assert all(gradient.abs().max() > 1e-3 for gradient in gradients[0][1].values())
 
 
+@pytest.mark.parametrize("refinement", [0, 4])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_both_heads_give_what_each_gives_by_itself_and_so_do_their_gradients(memory_format, refinement):
+    generator = torch.Generator().manual_seed(0)
+    architecture = Architecture(filters=4, kernel_size=3, predicts_scale=True, refinement=refinement)
+    network = CareNetwork(architecture, generator).double().to(memory_format=memory_format)
+    torch.nn.init.uniform_(network.scale.bias, -0.1, 0.1, generator=generator)
+    image = torch.rand(2, 1, 16, 24, dtype=torch.float64, generator=generator)
+    seen = []
+    hook = network.get_submodule(architecture.layers()[-1].source).register_forward_hook(
+        lambda *parts: seen.append(functional.relu(parts[2]))
+    )
+    together = network(image)
+    hook.remove()
+    features = seen[0]
+    apart = network.mean(features) + image, functional.softplus(network.scale(features)) + SCALE_FLOOR
+    gradients = []
+    for mean, scale in (together, apart):
+        network.zero_grad()
+        ((mean - 0.3).abs() / scale + scale.log()).mean().backward(retain_graph=True)
+        gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
+    torch.testing.assert_close(tuple(together), apart)
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 def test_the_upsampled_kernel_does_on_the_coarse_grid_what_its_weight_does_after_upsampling(size):
     generator = torch.Generator().manual_seed(size)

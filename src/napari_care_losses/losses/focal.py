@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_care_losses.losses.base import Loss
-from napari_care_losses.losses.frequency import mean_over_frequencies
 from napari_care_losses.parameters import parameter
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ class FocalFrequency(Loss):
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
         import torch
 
+        from napari_care_losses.losses.mean_absolute import mean_over_frequencies
+
         difference = prediction.mean - target
         spectrum = torch.fft.rfft2(difference, norm="ortho")
         squares = spectrum.real.square() + spectrum.imag.square()
@@ -89,6 +90,8 @@ class LogFocalFrequency(Loss):
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
         import torch
+
+        from napari_care_losses.losses.mean_absolute import mean_over_frequencies
 
         restored, true = (torch.fft.rfft2(images, norm="ortho") for images in (prediction.mean, target))
         with torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +45,9 @@ class Fourier(Loss):
     gives_mean = True
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
-        return _mean_modulus(prediction.mean - target)
+        from napari_care_losses.losses.mean_absolute import mean_modulus
+
+        return mean_modulus(prediction.mean - target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ class Bandpass(Loss):
         return self.sigma_large
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
-        return _band(target - prediction.mean, self.sigma_small, self.sigma_large).abs().mean()
+        return _mean_band(prediction.mean - target, self.sigma_small, self.sigma_large)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,35 +133,22 @@ class FourierBandpass(Loss):
         Bandpass(sigma_small=self.sigma_small, sigma_large=self.sigma_large)
 
     def __call__(self, prediction: Prediction, target: Tensor) -> Tensor:  # noqa: D102
-        difference = target - prediction.mean
-        band = _band(difference, self.sigma_small, self.sigma_large).abs().mean()
-        return self.fft_weight * _mean_modulus(difference) + self.bandpass_weight * band
+        from napari_care_losses.losses.mean_absolute import mean_modulus
+
+        difference = prediction.mean - target
+        band = _mean_band(difference, self.sigma_small, self.sigma_large)
+        return self.fft_weight * mean_modulus(difference) + self.bandpass_weight * band
 
 
-def _mean_modulus(difference: Tensor) -> Tensor:
-    """Return the mean modulus over all frequencies of images (N, 1, Y, X)."""
+def _mean_band(images: Tensor, sigma_small: float, sigma_large: float) -> Tensor:
+    """Return the mean absolute value of the difference of two Gaussian blurs of images (N, 1, Y, X)."""
     import torch
 
-    return mean_over_frequencies(torch.fft.rfft2(difference, norm="ortho").abs(), difference)
+    from napari_care_losses.losses.mean_absolute import mean_absolute
 
-
-def mean_over_frequencies(half: Tensor, images: Tensor) -> Tensor:
-    """Return the mean over all frequencies of real values (N, 1, Y, X // 2 + 1) of a half spectrum.
-
-    It is the spectrum of `images` (N, 1, Y, X): columns that stand for their conjugates too count twice.
-
-    Examples
-    --------
-    >>> import torch
-    >>> image = torch.eye(8)[None, None]
-    >>> half = torch.fft.rfft2(image, norm="ortho").abs().square()
-    >>> round(mean_over_frequencies(half, image).item(), 4)  # the mean square of the image (Parseval)
-    0.125
-    """
-    columns = half.sum(dim=-2)
-    conjugate = columns[..., 1 : (images.shape[-1] + 1) // 2]
-    total: Tensor = columns.sum() + conjugate.sum()
-    return total / images.numel()
+    band = partial(_band, sigma_small=sigma_small, sigma_large=sigma_large)
+    # a blur that reflects at the edge is its own transpose
+    return mean_absolute(images, band, band, torch.mean)
 
 
 def _band(images: Tensor, sigma_small: float, sigma_large: float) -> Tensor:

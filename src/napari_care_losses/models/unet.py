@@ -96,16 +96,27 @@ class CareNetwork(nn.Module):
         if self.architecture.is_blind:
             between = (x[:, own - 1 : own] + x[:, own + 1 : own + 2]) / 2
             x = torch.cat([x[:, :own], between, x[:, own + 1 :]], dim=1)
-        heads = run_layers(self._layers, x, self._convolved)
-        mean, scale = heads["mean"], heads.get("scale")
+        heads = [layer for layer in self._layers if layer.kind == HEAD]
+        results = run_layers([layer for layer in self._layers if layer.kind != HEAD], x, self._convolved)
+        mean, *scale = self._given(heads, results[heads[0].source])
         if self.architecture.residual:
             mean = mean + x[:, own : own + 1]
-        return Prediction(mean, None if scale is None else functional.softplus(scale) + SCALE_FLOOR)
+        return Prediction(mean, functional.softplus(scale[0]) + SCALE_FLOOR if scale else None)
+
+    def _given(self, heads: list[Layer], features: Tensor) -> tuple[Tensor, ...]:
+        """Return what the heads give, by one convolution: reading the features is most of the work."""
+        convolutions = [cast("nn.Conv2d", self.get_submodule(head.name)) for head in heads]
+        if len(convolutions) == 1:
+            return (convolutions[0](features),)
+        weight, bias = (
+            torch.cat([getattr(convolution, name) for convolution in convolutions]) for name in ("weight", "bias")
+        )
+        # each head's pixels side by side, as the losses read them
+        both = functional.conv2d(features, weight, bias, padding=heads[0].kernel_size // 2).contiguous()
+        return both[:, :1], both[:, 1:]
 
     def _convolved(self, layer: Layer, features: Tensor, skip: Tensor | None) -> Tensor:
         convolution = cast("nn.Conv2d", self.get_submodule(layer.name))
-        if layer.kind == HEAD:
-            return cast("Tensor", convolution(features))
         if skip is not None:
             if layer.kind == BLENDING:
                 features = functional.interpolate(features, scale_factor=2.0, mode="bilinear")
