@@ -121,6 +121,20 @@ def test_memory_does_not_grow_with_the_stack():
     assert peaks[1] < 1.2 * peaks[0]
 
 
+def test_neighbours_take_little_memory_beside_the_frames_that_are_kept():
+    size, peaks = 256, []
+    for neighbours in (0, 4):
+        model = model_around(dataclasses.replace(AROUND, neighbours=neighbours))
+        frames = Frames(_Drawn((14, size, size)), "TYX")
+        tracemalloc.start()
+        for _ in restore_frames(frames, model, RestorationParameters(engine="torch", tile_size=64), device="cpu"):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    kept = 2 * (4 + 1)
+    assert peaks[1] - peaks[0] < (kept + 4) * 4 * size**2
+
+
 class _Drawn:
     """A stack whose frames are drawn when they are read."""
 

@@ -47,8 +47,8 @@ Frames are padded to multiples of the network's block, at which tiles start too,
 _COPIES = 5
 """How many copies of a frame, in float32, reading it takes at most."""
 
-_COPIES_OF_NEIGHBOUR = 4
-"""How many each neighbour adds: two runs are kept, and it is normalised and padded."""
+_COPIES_OF_NEIGHBOUR = 3
+"""How many each neighbour adds: two runs are kept, and it is padded."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class Input(NamedTuple):
     grey_levels: Range
     image: NDArray[np.float32]
     """Normalised; finite everywhere."""
-    channels: NDArray[np.float32]
-    """What the network reads: the image (Y, X), or, among its neighbours in its range, (1 + neighbours, Y, X)."""
+    around: tuple[NDArray[Any], ...]
+    """The neighbours (Y, X) as they were read, those before the frame first; finite everywhere."""
     source: NDArray[Any]
     """The frame as it was read."""
     outside: NDArray[np.bool_] | None
@@ -124,6 +124,29 @@ class Input(NamedTuple):
     def is_blank(self) -> bool:
         """Whether the whole frame stays as it is."""
         return bool(self.remarks.blank)
+
+    def padded(self, block: int, place: tuple[slice, ...] = ()) -> Padded:
+        """Return what the network reads, padded to multiples of its block; of a place in that alone."""
+        sides = (self.around[: len(self.around) // 2], (self.image,), self.around[len(self.around) // 2 :])
+        before, own, after = ([pad(image, block)[place] for image in side] for side in sides)
+        return Padded(self.grey_levels, before, own[0], after)
+
+
+class Padded(NamedTuple):
+    """A padded frame and its neighbours, which are normalised where they are read: whole copies fill the memory."""
+
+    grey_levels: Range
+    before: list[NDArray[Any]]
+    image: NDArray[np.float32]
+    """Normalised."""
+    after: list[NDArray[Any]]
+
+    def channels(self, place: tuple[slice, ...] = ()) -> NDArray[np.float32]:
+        """Return what the network reads: the image (Y, X), or (1 + neighbours, Y, X), all in the range of the image."""
+        if not self.before:
+            return self.image[place]
+        before, after = ([self.grey_levels.apply(image[place]) for image in side] for side in (self.before, self.after))
+        return np.stack([*before, self.image[place], *after])
 
 
 def read_inputs(
@@ -139,9 +162,8 @@ def read_inputs(
         usable = read.usable
         grey_levels = ranges.of(index, usable.inside)
         remarks = Remarks.of(index, usable, is_flash=ranges.shared(index) not in (None, grey_levels))
-        channels = grey_levels.apply(read.channels(usable.pixels))
-        image = channels[len(read.around) // 2] if read.around else channels
-        yield Input(index, grey_levels, image, channels, read.source, usable.outside, remarks)
+        image = grey_levels.apply(usable.pixels)
+        yield Input(index, grey_levels, image, read.around, read.source, usable.outside, remarks)
 
 
 def require_memory_for_frame(height: int, width: int, *, neighbours: int = 0) -> None:
@@ -194,7 +216,9 @@ class FrameRestorer:
         self._computed = self._region if self._sigma is None else whole
         self._placed = in_padded(self._computed, frames.frame_shape, self._engine.architecture.block)
         self._read = reach(self._placed, frames.frame_shape, self._engine.architecture)
-        self._tiling = _Tiling(self._read.shape, self._engine, parameters.tile_size)
+        # the frames around a frame take the other half
+        share = 2 if neighbours.number else 1
+        self._tiling = _Tiling(self._read.shape, self._engine, parameters.tile_size, self._engine.memory() // share)
 
     @property
     def note(self) -> str:
@@ -221,7 +245,7 @@ class FrameRestorer:
         # Always the same frames, so that a resumed run computes like the one that was stopped.
         samples = self.read(evenly_spaced(range(len(self._frames)), self._engine.samples), ranges)
         block = self._engine.architecture.block
-        self._engine.prepare(pad(sample.channels, block) for sample in samples if not sample.is_blank)
+        self._engine.prepare(sample.padded(block).channels() for sample in samples if not sample.is_blank)
 
     def read(self, indices: Sequence[int], ranges: Ranges) -> Generator[Input, None, None]:
         """Read and normalise frames, as `read_inputs` does."""
@@ -265,10 +289,10 @@ class FrameRestorer:
 class _Tiling:
     """The tiles of what is read of every frame of a stack; smaller ones after the device failed."""
 
-    def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int | None) -> None:
+    def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int | None, memory: int) -> None:
         self._shape, self._engine = shape, engine
         self._architecture = engine.architecture
-        self._cut(tile_size or largest_tile(self._architecture, engine.memory()))
+        self._cut(tile_size or largest_tile(self._architecture, memory))
 
     def fill(self, canvas: _Canvas) -> Iterator[int]:
         """Restore a frame tile by tile, in smaller ones if the device fails; yields the number of finished tiles."""
@@ -299,15 +323,16 @@ class _Canvas:
 
     def __init__(self, given: Input, engine: Engine, flips: Sequence[Flip], read: Region, kept: Region) -> None:
         self._image, self._outside, self._flips = given.image, given.outside, flips
-        self._padded = pad(given.channels, engine.architecture.block)[..., *read.slices]
+        self._padded = given.padded(engine.architecture.block, read.slices)
         self._kept = kept.within(read).slices
         self._mean = np.empty(read.shape, np.float32)
         self._scale = np.empty_like(self._mean) if engine.model.card.architecture.predicts_scale else None
 
     def fill(self, tile: Tile, engine: Engine) -> None:
         """Restore a tile in every orientation, and average."""
+        channels = self._padded.channels(tile.source)
         for number, flip in enumerate(self._flips, start=1):
-            mean, scale = engine.restore(self._padded[..., *tile.source][..., *flip])
+            mean, scale = engine.restore(channels[..., *flip])
             _average_into(self._mean[tile.target], mean[flip][tile.inner], number)
             if self._scale is not None and scale is not None:
                 _average_into(self._scale[tile.target], scale[flip][tile.inner], number)

@@ -59,12 +59,17 @@ def working_memory(architecture: Tileable, width: int) -> int:
     return architecture.memory_per_pixel * width**2
 
 
-def pad(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
-    """Return an image (..., Y, X) padded by reflection to multiples of the network's block, on both sides (CSBDeep)."""
+def pad(image: NDArray[Any], block: int) -> NDArray[Any]:
+    """Return an image (..., Y, X) padded by reflection to multiples of the network's block, on both sides (CSBDeep).
+
+    It is the image itself where its size is such a multiple.
+    """
     *leading, height, width = image.shape
     # Reflection needs more pixels than it adds; very narrow images are mirrored with their edge.
     mode: Any = "reflect" if min(height, width) > block else "symmetric"
     widths = [(0, 0)] * len(leading) + [_padding(size, block) for size in (height, width)]
+    if not any(map(any, widths)):
+        return image
     return np.pad(image, widths, mode=mode)
 
 
