@@ -12,7 +12,10 @@ DEMO_LOW ?= ../shared/data/high_low/actin-20x-noise1_low.tif
 DEMO_HIGH ?= $(DEMO_LOW:_low.tif=_high.tif)
 # A Python of 3.9 to 3.11 for CSBDeep; benchmarks/peers.sh looks for one where this is empty.
 PEER_PYTHON ?=
+# --quick measures for five minutes, --tiny only shows that everything runs.
 BENCH_ARGS ?=
+# PEERS= makes no environments for CSBDeep and CAREamics; those that are there are used.
+PEERS ?= yes
 # What `make test-windows` runs; WINDOWS_TESTS=tests for all.
 WINDOWS_TESTS ?= tests/io tests/models tests/training/test_resuming.py tests/training/test_to_file.py \
 	tests/restoration/test_to_file.py tests/restoration/test_plates.py tests/restoration/test_folders.py \
@@ -84,7 +87,7 @@ screenshots: $(INSTALLED) system-libraries ## take the pictures of docs/images a
 	$(SCREEN) $(BIN)/python docs/make_screenshots.py
 
 bench: $(INSTALLED_BENCH) system-libraries ## measure beside CSBDeep and CAREamics; PAIRS=folder for real images
-	PEER_PYTHON="$(PEER_PYTHON)" bash benchmarks/peers.sh build/bench/env $(BIN)/python
+	$(if $(PEERS),PEER_PYTHON="$(PEER_PYTHON)" bash benchmarks/peers.sh build/bench/env $(BIN)/python)
 	$(BIN)/python benchmarks/bench.py $(if $(PAIRS),--pairs "$(PAIRS)") $(BENCH_ARGS)
 
 package: $(INSTALLED) ## build the wheel and the sdist into dist/, and check them

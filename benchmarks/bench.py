@@ -2,9 +2,11 @@
 
     python benchmarks/bench.py --environments build/bench/env --pairs FOLDER
     python benchmarks/bench.py --environments build/bench/env --only memory,opening
+    python benchmarks/bench.py --quick
 
 Writes its part of docs/benchmarks.md with the plot, keeps the results of every section under build/bench, and prints
-one JSON object as its last line.
+one JSON object as its last line. The whole takes some 20 minutes on two cores, --quick 5: it has a part of its own in
+the page.
 """
 
 from __future__ import annotations
@@ -19,16 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from context import MATMUL, SCRIPTS, Context
+from context import SCRIPTS, Context
 from page import PAGE
-from report import all_rows, to_json, write_page
+from report import SHORT, WHOLE, all_rows, to_json, write_page
 from sections import SECTIONS
-from settings import QUICK, Settings
+from settings import QUICK, TINY, Settings
 from workers.wire import WorkerError
 
 if TYPE_CHECKING:
     from report import Saved
-    from workers.wire import Worker
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,12 +37,14 @@ ROOT = Path(__file__).parent.parent
 def main() -> int:
     """Measure what is asked for and report it; return 1 if a section failed."""
     options = _options()
-    folder = ROOT / "build" / "bench" / ("quick" if options.quick else ".")
-    page = options.page or (folder / "benchmarks.md" if options.quick else PAGE)
-    settings = QUICK if options.quick else Settings()
+    settings, name = (TINY, "tiny") if options.tiny else (QUICK, "quick") if options.quick else (Settings(), ".")
+    form = WHOLE if settings == Settings() else SHORT
+    folder = ROOT / "build" / "bench" / name
+    page = options.page or (folder / "benchmarks.md" if options.tiny else PAGE)
+    begun = time.perf_counter()
     context = Context(settings, folder.resolve(), options.environments.absolute(), options.pairs)
     saved = _earlier(folder) if options.only or options.reuse else {}
-    chosen = options.only or [name for name in SECTIONS if name not in saved]
+    chosen = options.only or [name for name in settings.sections or SECTIONS if name not in saved]
     failed: dict[str, str] = {}
     machine = _machine(context)
     for name in chosen:
@@ -56,8 +59,8 @@ def main() -> int:
         (folder / f"{name}.json").write_text(json.dumps(saved[name], indent=1))
         for row in all_rows({name: saved[name]})[name]:
             print(f"  {row.what}: {row.ours}; {row.peer or '-'}; ratio {row.ratio or '-'}; reached {row.reached}")
-    write_page(page, machine, saved, failed)
-    print(page)
+    write_page(page, form, machine, saved, failed)
+    print(f"{page}, after {(time.perf_counter() - begun) / 60:.1f} minutes")
     print(to_json(machine, saved, failed))
     return 1 if failed else 0
 
@@ -72,7 +75,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only", type=_names, default=[], metavar="A,B", help=f"Of {', '.join(SECTIONS)}.")
     parser.add_argument("--reuse", action="store_true", help="Measure only what no earlier run has measured.")
-    parser.add_argument("--quick", action="store_true", help="Tiny sizes, to see that everything runs.")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--quick", action="store_true", help="Figures in five minutes: smaller sizes, fewer sections.")
+    sizes.add_argument("--tiny", action="store_true", help="Tiny sizes, to see that everything runs.")
     parser.add_argument("--page", type=Path, help="Where to write the page.")
     return parser.parse_args()
 
@@ -93,11 +98,11 @@ def _earlier(folder: Path) -> Saved:
 def _measured(name: str, context: Context) -> dict[str, Any]:
     """Measure a section between two looks at how fast the machine is."""
     with context.worker("ours") as ours:
-        matmul = [_matmul(ours)]
+        matmul = [ours.ask("matmul", **context.matmul)]
         measured, begun = datetime.datetime.now(datetime.UTC), time.perf_counter()
         results = SECTIONS[name].measure(context)
         seconds = time.perf_counter() - begun
-        matmul.append(_matmul(ours))
+        matmul.append(ours.ask("matmul", **context.matmul))
     # What is reported afresh must be what a later run reads back.
     return json.loads(
         json.dumps(
@@ -109,10 +114,6 @@ def _measured(name: str, context: Context) -> dict[str, Any]:
             }
         )
     )
-
-
-def _matmul(ours: Worker) -> dict[str, float]:
-    return ours.ask("matmul", **MATMUL)
 
 
 def _machine(context: Context) -> dict[str, Any]:

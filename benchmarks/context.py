@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from settings import Settings
 
 WORKERS = Path(__file__).parent / "workers"
-MATMUL = {"size": 2048, "repeats": 5}
-"""The matrix product whose rate everything is compared with: its width, and how often it is taken."""
 SCRIPTS = {"ours": "ours.py", "csbdeep": "csbdeep_care.py", "careamics": "careamics_care.py"}
 
 
@@ -45,6 +43,11 @@ class Context:
     folder: Path
     environments: Path
     pairs: Path | None
+
+    @property
+    def matmul(self) -> dict[str, int]:
+        """The matrix product whose rate everything is compared with: its width, and how often it is taken."""
+        return {"size": self.settings.matmul, "repeats": 5}
 
     @cached_property
     def work(self) -> Path:
@@ -86,7 +89,8 @@ class Context:
 
     def test_pairs(self) -> tuple[Path, Path]:
         """Return the files of the pairs no model here has seen."""
-        return self._real("test", 60, 69) if self.pairs else self._simulated("test", 9, seed=3)
+        count = self.settings.test_pairs
+        return self._real("test", 60, 69) if self.pairs else self._simulated("test", count, seed=3)
 
     def _real(self, name: str, start: int, stop: int) -> tuple[Path, Path]:
         import tifffile

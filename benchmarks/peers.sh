@@ -4,6 +4,7 @@
 #   PEER_PYTHON=python3.11 benchmarks/peers.sh build/bench/env .venv/bin/python
 #
 # The second argument is the project's own Python.
+# What pip says goes into a log, whose end is shown if it fails.
 # TensorFlow 2.15 needs a Python of 3.9 to 3.11. Without one CSBDeep is left out, and the benchmarks say so.
 set -euo pipefail
 
@@ -33,15 +34,17 @@ make_environment() {
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$*" ]; then
         return
     fi
+    echo "Making the environment of $name, which takes minutes ..."
     "$python" -m venv --clear "$folder/$name"
     for attempt in 1 2 3; do
-        if "$folder/$name/bin/python" -m pip install --quiet --retries 5 "$@"; then
+        if "$folder/$name/bin/python" -m pip install --retries 5 "$@" >"$folder/$name.log" 2>&1; then
             echo "$*" >"$stamp"
             return
         fi
         [ "$attempt" -eq 3 ] || sleep $((attempt * 5))
     done
-    echo "pip could not install $name; its last message says why." >&2
+    tail -n 20 "$folder/$name.log" >&2
+    echo "pip could not install $name; the end of $folder/$name.log says why." >&2
     return 1
 }
 

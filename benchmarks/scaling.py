@@ -1,6 +1,7 @@
 """How restoring on a Dask cluster and training with torchrun scale on this machine, at one thread a process.
 
-    python benchmarks/scaling.py [--frames 48] [--size 512] [--steps 60] [--rounds 3] [--most 2] [--out scaling.json]
+    python benchmarks/scaling.py [--frames 48] [--size 512] [--steps 60] [--rounds 3] [--most 2] [--jobs restore,train]
+        [--out scaling.json]
 
 Numbers of processes take turns, round after round, because other programs may load the machine; beside the wall time
 stands the processor time of all processes, and the load while they ran. The time to start them is left out of both: a
@@ -43,21 +44,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in (("frames", 48), ("size", 512), ("steps", 60), ("rounds", 3), ("most", 2)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--jobs", default="restore,train", help="What is measured, of restore and train.")
     parser.add_argument("--out", type=Path, default=Path("scaling.json"))
     options = parser.parse_args()
+    measures = {"restore": _restored, "train": _trained}
+    jobs = {name: measures[name] for name in options.jobs.split(",")}
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         _write_stacks(folder, options.frames, options.size)
         for number in range(options.rounds):
             for processes in range(1, options.most + 1):
-                for job, measure in (("restore", _restored), ("train", _trained)):
+                for job, measure in jobs.items():
                     row = {"job": job, "processes": processes, "round": number}
                     row |= measure(folder, processes, options.steps) | {"load": os.getloadavg()[0]}
                     rows.append(row)
                     print(row, flush=True)
     options.out.write_text(json.dumps(rows, indent=1))
-    for job in ("restore", "train"):
+    for job in jobs:
         alone = _median(rows, job, 1, "seconds")
         for processes in range(1, options.most + 1):
             seconds, busy = (_median(rows, job, processes, kind) for kind in ("seconds", "processor"))

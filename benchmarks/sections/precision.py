@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rows import Row
 
-from napari_care_losses.models.library import find_model
+from napari_care_losses.models.library import list_models
 from sections.quality import RUNS, model_file
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TITLE = "8-bit integers against float32"
 
+BUNDLED = ("fft-lite", "fft-live")
+"""Those bundled models that are there."""
 MOST_PSNR, MOST_SSIM = 0.1, 0.002
 
 
@@ -21,7 +23,9 @@ def measure(context: Context) -> dict[str, Any]:
     """Score the models of the quality section, and a bundled one, with every engine."""
     low, high = context.test_pairs()
     models = {f"{name}, trained above": model_file(context, name) for name in RUNS}
-    models["bundled fft-lite"] = find_model("fft-lite")
+    models |= {
+        f"bundled {entry.name}": entry.path for entry in list_models() if entry.bundled and entry.name in BUNDLED
+    }
     results: dict[str, Any] = {"real": context.pairs is not None, "scores": {}}
     with context.worker("ours") as ours:
         for name, path in models.items():
@@ -53,9 +57,7 @@ def rows(results: dict[str, Any], matmul: float) -> list[Row]:
 
 def notes(results: dict[str, Any]) -> str:
     """Return the differences."""
-    images = (
-        "the nine real test frames (W2S mitochondria 60-68)" if results["real"] else "nine simulated frames of actin"
-    )
+    images = "the nine real test frames (W2S mitochondria 60-68)" if results["real"] else "simulated frames of actin"
     text = f"Mean over {images}; in brackets the difference to torch's float32.\n\n"
     text += "| model | engine | PSNR | SSIM |\n|---|---|---|---|\n"
     for name, scores in results["scores"].items():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from context import MATMUL, multiply_adds
+from context import multiply_adds
 from rows import CAREAMICS, CSBDEEP, Row, compared, rate, summary
 
 from napari_care_losses.models.architecture import PRESETS
@@ -22,6 +23,10 @@ TITLE = "Restoring a frame"
 
 TILES = 4
 """CSBDeep's tiles a side: 16 in all."""
+SMALL = ("lite", "live")
+"""The networks for streams."""
+LEAST_IN_8_BITS = 1.8
+"""How many times as fast as in float32 a network is to be in 8-bit integers."""
 AGREED = 1e-3
 """Largest difference of both restorations of one image, in units of its normalised range."""
 
@@ -30,7 +35,7 @@ def measure(context: Context) -> dict[str, Any]:
     """Let everyone restore the same frame in turns."""
     settings = context.settings
     image, stream = context.image(settings.frame), context.image(settings.stream_width)
-    models = {preset: context.random_model(preset) for preset in PRESETS}
+    models = {preset: context.random_model(preset) for preset in ("care", *SMALL)}
     results: dict[str, Any] = {"width": settings.frame, "stream_width": settings.stream_width, "times": {}}
     with ExitStack() as stack:
         ours = stack.enter_context(context.worker("ours"))
@@ -60,15 +65,15 @@ def measure(context: Context) -> dict[str, Any]:
             tile = settings.frame // TILES
             add("careamics whole", settings.slow_rounds, careamics, "predict", image=image, tile=None)
             add("careamics tiled", settings.slow_rounds, careamics, "predict", image=image, tile=tile)
-        for engine in engines:
-            add_ours("lite", engine)
-            values = {"model": models["lite"], "engine": engine, "image": stream, "frames": settings.stream_frames}
-            add(f"stream {engine}", settings.rounds, ours, "predict", **values)
+        for preset, engine in itertools.product(SMALL, engines):
+            add_ours(preset, engine)
+            values = {"model": models[preset], "engine": engine, "image": stream, "frames": settings.stream_frames}
+            add(f"{preset} stream {engine}", settings.rounds, ours, "predict", **values)
         _warm_up(context, ours, models, engines)
         results["matmul"] = []
         answers: dict[str, list[dict[str, float]]] = {name: [] for name in turns}
         for turn in range(settings.rounds):
-            results["matmul"].append(ours.ask("matmul", **MATMUL))
+            results["matmul"].append(ours.ask("matmul", **context.matmul))
             for name, (rounds, take) in turns.items():
                 if turn < rounds:
                     answers[name].append(take())
@@ -113,7 +118,7 @@ def rows(results: dict[str, Any], matmul: float) -> list[Row]:
     width = results["width"]
     pixels = width**2 / 1e6
     exact = "openvino" if "openvino" in engines else "torch"
-    ours, lite = times[f"care {exact}"], times[f"lite {exact}"]
+    ours, lite, live = (times[f"{preset} {exact}"] for preset in ("care", *SMALL))
     fast = "openvino-int8" if "openvino-int8" in engines else None
 
     def speed(name: str) -> str:
@@ -142,17 +147,20 @@ def rows(results: dict[str, Any], matmul: float) -> list[Row]:
         if name in times:
             lines.append(_careamics(results, name, ours, pixels))
     steps = (
-        ("care, 8-bit integers, against our float32", f"care {fast}", ours, 3.0),
+        ("care, 8-bit integers, against our float32", f"care {fast}", ours, LEAST_IN_8_BITS),
         ("lite, float32, against care float32", f"lite {exact}", ours, 8.0),
         ("lite, 8-bit integers, against care float32", f"lite {fast}", ours, 20.0),
-        ("lite, 8-bit integers, against lite float32", f"lite {fast}", lite, None),
+        ("lite, 8-bit integers, against lite float32", f"lite {fast}", lite, LEAST_IN_8_BITS),
+        ("live, float32, against lite float32", f"live {exact}", lite, 2.5),
+        ("live, 8-bit integers, against live float32", f"live {fast}", live, LEAST_IN_8_BITS),
     )
     for what, name, base, least in steps:
         if name in times:
             peer = f"{rate(base, pixels, 'Mpx/s')}"
             lines.append(compared(what, speed(name), peer, base, times[name], least=least, profile=name))
-    for engine in engines:
-        lines.append(_stream(results, engine, fast or exact))
+    judged = {"lite": fast or exact, "live": exact}
+    for preset, engine in itertools.product(SMALL, engines):
+        lines.append(_stream(results, preset, engine, has_target=engine == judged[preset]))
     if "difference" in results:
         largest = results["difference"][exact]["largest"]
         what = "care, float32, same weights: largest difference to CSBDeep's image, in units of its range"
@@ -189,13 +197,13 @@ def _careamics(results: dict[str, Any], name: str, ours: dict[str, Any], pixels:
     )
 
 
-def _stream(results: dict[str, Any], engine: str, judged: str) -> Row:
-    times, width = results["times"][f"stream {engine}"], results["stream_width"]
-    aim = {"target": "30 frames/s", "reached": times["best"] <= 1 / 30} if engine == judged else {}
+def _stream(results: dict[str, Any], preset: str, engine: str, *, has_target: bool) -> Row:
+    times, width = results["times"][f"{preset} stream {engine}"], results["stream_width"]
+    aim = {"target": "30 frames/s", "reached": times["best"] <= 1 / 30} if has_target else {}
     return Row(
-        what=f"lite, stream of {width} x {width} frames, {engine}",
+        what=f"{preset}, stream of {width} x {width} frames, {engine}",
         ours=rate(times, 1, "frames/s"),
-        profile=f"lite {engine}",
+        profile=f"{preset} {engine}",
         **aim,
     )
 

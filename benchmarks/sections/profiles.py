@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
-from napari_care_losses.models.architecture import PRESETS
-from sections.training import LOSSES
+from sections.training import LONGER, LOSSES
 
 if TYPE_CHECKING:
     from context import Context
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TITLE = "Profiles"
 
-TRAINING_STEPS = 3
+TRAINING_STEPS = 2
 
 
 def measure(context: Context) -> dict[str, Any]:
@@ -23,12 +23,13 @@ def measure(context: Context) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with context.worker("ours") as ours:
         for engine in ours.ask("engines")["engines"]:
-            for preset in PRESETS:
+            for preset in LONGER:
                 model = context.random_model(preset)
                 found[f"{preset} {engine}"] = ours.ask("layers", model=model, engine=engine, image=image)["layers"]
-        for loss in LOSSES:
-            answer = ours.ask("training_operations", loss=loss, low=low, high=high, steps=TRAINING_STEPS)
-            found[f"training {loss}"] = answer["layers"]
+        for preset, loss in itertools.product(LONGER, LOSSES):
+            named = {"preset": preset, "loss": loss}
+            answer = ours.ask("training_operations", **named, low=low, high=high, steps=TRAINING_STEPS)
+            found[f"training {preset} {loss}"] = answer["layers"]
     return {"width": context.settings.profiled, "profiles": found}
 
 

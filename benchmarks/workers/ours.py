@@ -84,7 +84,7 @@ def predict(model: str, engine: str, image: str, frames: int = 3, tile_size: int
         for fewer than three frames; ``total``.
     """
     parameters = _parameters(engine, tile_size)
-    loaded, stack = _model(model), Frames(np.broadcast_to(_image(image), (frames, *_image(image).shape)))
+    loaded, stack = _model(model), Frames(np.broadcast_to(_image(image), (frames, *_image(image).shape)), "TYX")
     stamps = [time.perf_counter()]
     for progress in restore_frames(stack, loaded, parameters):
         if progress.frame is not None:
@@ -110,20 +110,20 @@ def scores_of(restored: str, high: str) -> Answer:
     return _mean([score(image, truth) for image, truth in zip(np.load(restored), np.load(high), strict=True)])
 
 
-_trainings: dict[str, Iterator[Any]] = {}
+_trainings: dict[tuple[str, str], Iterator[Any]] = {}
 
 
-def open_training(loss: str, low: str, high: str) -> Answer:
-    """Start a training of the care network at a constant rate, at CSBDeep's batch and patch size."""
+def open_training(preset: str, loss: str, low: str, high: str) -> Answer:
+    """Start a training at a constant rate, at CSBDeep's batch and patch size."""
     # No epoch ends while steps are timed: CSBDeep's validation is left out of its time as well.
-    parameters = TrainingParameters(steps_per_epoch=100_000)
-    _trainings[loss] = iter(Trainer(_pairs(low, high), LOSSES[loss](), parameters).run())
+    parameters = TrainingParameters(preset=preset, steps_per_epoch=100_000)
+    _trainings[preset, loss] = iter(Trainer(_pairs(low, high), LOSSES[loss](), parameters).run())
     return {}
 
 
-def train_steps(loss: str, steps: int) -> Answer:
+def train_steps(preset: str, loss: str, steps: int) -> Answer:
     """Go on with an open training; return the seconds its steps took, the drawing of patches included."""
-    reports = (report for report in _trainings[loss] if isinstance(report, Step))
+    reports = (report for report in _trainings[preset, loss] if isinstance(report, Step))
     begun = time.perf_counter()
     for _ in itertools.islice(reports, steps):
         pass
@@ -196,9 +196,10 @@ def layers(model: str, engine: str, image: str) -> Answer:
     return {"layers": profile_restoring(_model(model), _parameters(engine), _image(image), engine)}
 
 
-def training_operations(loss: str, low: str, high: str, steps: int) -> Answer:
+def training_operations(preset: str, loss: str, low: str, high: str, steps: int) -> Answer:
     """Return where the time of training steps goes."""
-    trainer = Trainer(_pairs(low, high), LOSSES[loss](), TrainingParameters(steps_per_epoch=100_000))
+    parameters = TrainingParameters(preset=preset, steps_per_epoch=100_000)
+    trainer = Trainer(_pairs(low, high), LOSSES[loss](), parameters)
     return {"layers": profile_training(trainer, steps)}
 
 
