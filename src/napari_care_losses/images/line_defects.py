@@ -63,7 +63,8 @@ def line_defects(frame: NDArray[Any], axis: int) -> LineDefects:
     lines = frame if axis == 0 else frame.T
     if min(lines.shape) < _FEWEST:
         return LineDefects(np.empty(0, np.intp), None, 0.0)
-    lines = lines[:, :: -(-lines.shape[1] // _SAMPLED)].astype(np.float32)
+    # a line's pixels side by side, where they are partitioned
+    lines = lines[:, :: -(-lines.shape[1] // _SAMPLED)].astype(np.float32, order="C")
     padded = np.pad(lines, ((1, 1), (0, 0)), mode="reflect")
     above = lines - (padded[:-2] + padded[2:]) / 2
     steps = _medians(above)

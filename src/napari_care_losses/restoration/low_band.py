@@ -9,6 +9,7 @@ a gain, which is estimated where signal dominates.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -196,11 +197,13 @@ class _Grid(NamedTuple):
         return _product(blur_y, _product(blur_x, coarse).T).T
 
 
+@lru_cache(maxsize=16)
 def _blur_matrix(samples: int, targets: int, sigma: float, *, in_targets: bool = False) -> sparse.csr_array:
     """Return the matrix that blurs `samples` values, reflected at both ends, and resamples them at `targets` points.
 
     Both divide the same length evenly; `sigma` is in distances of samples, or of targets if `in_targets`. A product
-    with a sparse matrix runs along whole rows, which is faster than scipy's filters.
+    with a sparse matrix runs along whole rows, which is faster than scipy's filters. Those of a frame, a few hundred kB
+    each, are kept for the next one: making them takes as long as using them.
     """
     # imported here: it takes a tenth of a second, and most restorations have no use for it
     from scipy import sparse

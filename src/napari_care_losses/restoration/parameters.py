@@ -118,8 +118,9 @@ class RestorationParameters(Parameters):
     engine: str = parameter(
         "auto",
         "Engine",
-        "What runs the network. openvino-int8 computes in 8 bits, calibrated on your own image: about twice as fast "
-        "on most CPUs, several times on the newest, at a small loss of quality that is shown with the result.",
+        "What runs the network. openvino-int8 computes in 8 bits, calibrated on your own image: several times as fast "
+        "on processors with instructions for that (VNNI: Intel since 2019, AMD since Zen 4), hardly faster on others. "
+        "The small loss of quality and what it gains are shown with the result.",
         choices=ENGINES,
         words={"auto": "automatic", "openvino": "OpenVINO", "openvino-int8": "OpenVINO, 8 bits"},
         advanced=True,

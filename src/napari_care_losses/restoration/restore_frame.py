@@ -119,6 +119,8 @@ class Input(NamedTuple):
     outside: NDArray[np.bool_] | None
     """Pixels that stay as they are, as in `napari_care_losses.images.usable_pixels.UsableFrame`."""
     remarks: Remarks
+    tied_sigma: float | None = None
+    """Sigma in pixels of the low band that is tied, which the noise of this frame sets; None if none is tied."""
 
     @property
     def is_blank(self) -> bool:
@@ -243,13 +245,19 @@ class FrameRestorer:
     def prepare(self, ranges: Ranges) -> None:
         """Calibrate the engine, if it needs that, on frames spread over the stack; raise as `restored` does."""
         # Always the same frames, so that a resumed run computes like the one that was stopped.
-        samples = self.read(evenly_spaced(range(len(self._frames)), self._engine.samples), ranges)
+        indices = evenly_spaced(range(len(self._frames)), self._engine.samples)
+        samples = read_inputs(self._frames, indices, ranges, self._reader)
         block = self._engine.architecture.block
         self._engine.prepare(sample.padded(block).channels() for sample in samples if not sample.is_blank)
 
     def read(self, indices: Sequence[int], ranges: Ranges) -> Generator[Input, None, None]:
-        """Read and normalise frames, as `read_inputs` does."""
-        return read_inputs(self._frames, indices, ranges, self._reader)
+        """Read and normalise frames, as `read_inputs` does, and measure what else is known before they are restored."""
+        for given in read_inputs(self._frames, indices, ranges, self._reader):
+            if self._sigma is None or given.is_blank:
+                yield given
+            else:
+                sigma = noise_limited_sigma(with_gaps(given.image, given.outside), self._sigma)
+                yield given._replace(tied_sigma=sigma)
 
     def restored(self, given: Input) -> Generator[int, None, RestoredFrame]:
         """Restore a frame; yields the number of its finished tiles, nothing if it is blank.
@@ -265,7 +273,7 @@ class FrameRestorer:
         else:
             canvas = _Canvas(given, self._engine, self._flips, self._read, self._placed)
             yield from self._tiling.fill(canvas)
-            mean, scale = canvas.finished(self._sigma)
+            mean, scale = canvas.finished()
             image = given.grey_levels.undo(mean[kept])
             if scale is not None:
                 scale = scale[kept]
@@ -322,7 +330,7 @@ class _Canvas:
     """A region of a normalised frame and its restoration, filled tile by tile; both regions are of the padded frame."""
 
     def __init__(self, given: Input, engine: Engine, flips: Sequence[Flip], read: Region, kept: Region) -> None:
-        self._image, self._outside, self._flips = given.image, given.outside, flips
+        self._image, self._tied_sigma, self._flips = given.image, given.tied_sigma, flips
         self._padded = given.padded(engine.architecture.block, read.slices)
         self._kept = kept.within(read).slices
         self._mean = np.empty(read.shape, np.float32)
@@ -337,13 +345,12 @@ class _Canvas:
             if self._scale is not None and scale is not None:
                 _average_into(self._scale[tile.target], scale[flip][tile.inner], number)
 
-    def finished(self, tied_sigma: float | None) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Return mean and scale once all tiles are filled, with the low band tied if its smallest sigma is given."""
+    def finished(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return mean and scale once all tiles are filled, the low band tied if it is to be."""
         mean = self._mean[self._kept]
         scale = None if self._scale is None else self._scale[self._kept]
-        if tied_sigma is not None:
-            sigma = noise_limited_sigma(with_gaps(self._image, self._outside), tied_sigma)
-            mean = tie_low_band(mean, self._image, sigma)
+        if self._tied_sigma is not None:
+            mean = tie_low_band(mean, self._image, self._tied_sigma)
         return mean, scale
 
 

@@ -9,7 +9,7 @@ from fixtures.random_models import bundled_model, make_model, needs_openvino, pl
 from torch.nn import functional
 
 from napari_care_losses.models.architecture import BILINEAR, Architecture
-from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, quantize
+from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, float_readings, quantize
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -39,46 +39,50 @@ def restored(architecture, weights, tile, *, ranges=None, room=1.0):
     """
     activations = {}
 
-    def convolved(name, x, is_exact=True):
-        weight = weights[f"{name}.weight"]
-        if not is_exact:
-            bound = room * weight.abs().amax((1, 2, 3), keepdim=True)
-            weight = rounded(weight, -bound, bound, 255)
-        return functional.conv2d(x, weight, weights[f"{name}.bias"], padding="same")
+    def convolved(name, *read):
+        """Convolve the named results that a layer reads: each rounded, and its part of the weights, if in 8 bits."""
+        first, total = 0, weights[f"{name}.bias"][:, None, None]
+        for source, x in read:
+            weight = weights[f"{name}.weight"][:, first : first + x.shape[1]]
+            if (name, source) in (ranges or {}):
+                # a filter of its own for each kind of kernel, which has one range where both are in 8 bits
+                whole = all((name, each) in ranges for each, _ in read)
+                bound = room * (weights[f"{name}.weight"] if whole else weight).abs().amax((1, 2, 3), keepdim=True)
+                weight, x = rounded(weight, -bound, bound, 255), rounded(x, 0.0, ranges[name, source], 256)
+            total = total + functional.conv2d(x, weight, padding="same")
+            first += x.shape[1]
+        return total
 
-    def activated(name, x):
-        x = functional.relu(convolved(name, x, is_exact=ranges is None or name == "down.0.0"))
-        activations[name] = x
-        return x if ranges is None or name not in ranges else rounded(x, 0.0, ranges[name], 256)
+    def activated(name, *read):
+        x = activations[name] = functional.relu(convolved(name, *read))
+        return name, x
 
     image = torch.from_numpy(tile)[None, None]
-    features, skips = functional.pixel_unshuffle(image, 2) if architecture.refinement else image, []
+    features, skips = ("image", functional.pixel_unshuffle(image, 2) if architecture.refinement else image), []
     for level in range(architecture.depth):
         features = activated(f"down.{level}.1", activated(f"down.{level}.0", features))
         skips.append(features)
-        features = functional.max_pool2d(features, 2)
+        features = features[0], functional.max_pool2d(features[1], 2)
     features = activated("middle.1", activated("middle.0", features))
     for level in range(architecture.depth):
-        features = torch.cat(
-            [functional.interpolate(features, scale_factor=2, mode=architecture.upsampling), skips.pop()], 1
-        )
-        features = activated(f"up.{level}.1", activated(f"up.{level}.0", features))
+        upsampled = functional.interpolate(features[1], scale_factor=2, mode=architecture.upsampling)
+        features = activated(f"up.{level}.0", (features[0], upsampled), skips.pop())
+        features = activated(f"up.{level}.1", features)
     if architecture.refinement:
-        features = functional.relu(convolved("features", features, is_exact=ranges is None))
-        features = torch.cat([functional.pixel_shuffle(features, 2), image], 1)
-        features = functional.relu(convolved("refined", features))
+        _, x = activated("features", features)
+        features = activated("refined", ("features", functional.pixel_shuffle(x, 2)), ("image", image))
     mean, scale = convolved("mean", features) + image * architecture.residual, None
     if architecture.predicts_scale:
         scale = functional.softplus(convolved("scale", features)) + 1e-3
     return (mean, scale), activations
 
 
-def calibrated(model, tile, equalization=0.75):
+def calibrated(model, tile, equalization=0.75, in_float=()):
     """Return what `quantize` makes of a model on an image."""
     architecture = model.card.architecture
     _, activations = restored(architecture, model.weights, tile)
     largest = {name: values.amax((0, 2, 3)) for name, values in activations.items()}
-    return quantize(architecture, model.weights, largest, equalization=equalization)
+    return quantize(architecture, model.weights, largest, equalization=equalization, in_float=in_float)
 
 
 def assert_is_the_same_network(model, quantization, tile):
@@ -90,13 +94,14 @@ def assert_is_the_same_network(model, quantization, tile):
 
 
 @every_architecture
-@pytest.mark.parametrize("equalization", [min(EQUALIZATIONS), max(EQUALIZATIONS)])
-def test_equalised_weights_give_the_same_network_on_any_image(architecture, equalization):
+@pytest.mark.parametrize(("equalization", "choice"), [(min(EQUALIZATIONS), 0), (max(EQUALIZATIONS), 0), (1.0, 1)])
+def test_equalised_weights_give_the_same_network_on_any_image(architecture, equalization, choice):
     model = make_model(architecture, seed=architecture.depth)
-    quantization = calibrated(model, tile_of((32, 48)), equalization)
+    quantization = calibrated(model, tile_of((32, 48)), equalization, float_readings(architecture)[choice])
     assert_is_the_same_network(model, quantization, tile_of((32, 48), seed=1))
-    before = model.weights["down.0.0.weight"]
-    assert (quantization.weights["down.0.0.weight"] - before).abs().max() > 0.01 * before.abs().max()
+    first = "down.0.1.weight" if choice else "down.0.0.weight"
+    before = model.weights[first]
+    assert (quantization.weights[first] - before).abs().max() > 0.01 * before.abs().max()
 
 
 @every_architecture
@@ -105,9 +110,9 @@ def test_ranges_hold_the_activations_of_the_calibration_image(architecture):
     quantization = calibrated(model, tile)
     activations = assert_is_the_same_network(model, quantization, tile)
     # what the heads or the refinement read stays in float32
-    last = set() if architecture.refinement else {f"up.{architecture.depth - 1}.1"}
-    assert quantization.ranges.keys() == activations.keys() - last
-    for name, largest in quantization.ranges.items():
+    last = {"features", "refined"} if architecture.refinement else {f"up.{architecture.depth - 1}.1"}
+    assert {source for _, source in quantization.ranges} == activations.keys() - last
+    for (_, name), largest in quantization.ranges.items():
         found = float(activations[name].max())
         assert found * (1 - 1e-5) <= largest
         assert largest <= found * (1 + 1e-5) or found == 0
@@ -123,7 +128,7 @@ def test_channels_are_more_alike_afterwards(name):
 
     def unevenness(activations):
         """Return the median over convolutions of their channels' largest values, largest over median."""
-        largest = [activations[name].amax((0, 2, 3)) for name in quantization.ranges]
+        largest = [activations[name].amax((0, 2, 3)) for _, name in quantization.ranges]
         return np.median([float(values.max() / values[values > 0].median()) for values in largest])
 
     assert unevenness(after) < 0.8 * unevenness(before)
@@ -170,16 +175,42 @@ def test_a_black_image_calibrates_to_something_finite():
     assert_is_the_same_network(model, quantization, tile_of((16, 16)))
 
 
+@every_architecture
+def test_what_hurts_at_full_resolution_is_read_in_float32(architecture):
+    """First what the encoder makes there, then what the decoder does; nothing coarser, and pooling reads 8 bits."""
+    model, tile = make_model(architecture, seed=architecture.depth), tile_of((32, 48))
+    every, without_encoder, without_both = (
+        set(calibrated(model, tile, in_float=readings).ranges) for readings in float_readings(architecture)
+    )
+    last = architecture.depth - 1
+    assert every - without_encoder == {("down.0.1", "down.0.0"), (f"up.{last}.0", "down.0.1")}
+    assert without_encoder - without_both == {(f"up.{last}.1", f"up.{last}.0")}
+    coarser = "down.1.0" if last else "middle.0"
+    assert (coarser, "down.0.1") in without_both
+
+
+@pytest.mark.parametrize("name", ["laplace-lite", "bandpass-lite", "fft-lite"])
+def test_less_in_8_bits_is_closer_to_float32(name):
+    model, tile = bundled_model(name), tile_of((96, 96))
+    (exact, _), _ = restored(model.card.architecture, model.weights, tile)
+    errors = []
+    for in_float in float_readings(model.card.architecture):
+        quantization = calibrated(model, tile, in_float=in_float)
+        (found, _), _ = restored(model.card.architecture, quantization.weights, tile, ranges=quantization.ranges)
+        errors.append(float((found - exact).square().mean()))
+    assert errors[0] > 1.5 * errors[1] > 3 * errors[2] > 0
+
+
 @needs_openvino
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_graph_computes_what_rounding_to_8_bits_gives(seed):
+@pytest.mark.parametrize(("seed", "choice"), [(0, 0), (1, 0), (0, 1), (0, 2)])
+def test_the_graph_computes_what_rounding_to_8_bits_gives(seed, choice):
     """What the processor adds to the rounding, by the order of its sums, is less than the rounding itself."""
     import openvino
 
     from napari_care_losses.restoration.engines.openvino_graph import build_graph, weight_room
 
     model, tile = bundled_model("laplace-lite"), tile_of((96, 128), seed)
-    quantization = calibrated(model, tile)
+    quantization = calibrated(model, tile, in_float=float_readings(model.card.care)[choice])
     graph = build_graph(model.card.care, quantization.weights, tile.shape, ranges=quantization.ranges)
     found = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([tile[None, None]])
     exact, _ = restored(model.card.care, model.weights, tile)

@@ -75,7 +75,7 @@ class TestCompiling:
         """Every calibration has the same ranges, but other weights."""
         from napari_care_losses.restoration.engines.openvino_engine import _Graph
 
-        model, ranges = make_model(), {"down.0.0": 1.0}
+        model, ranges = make_model(), {("down.0.1", "down.0.0"): 1.0}
         other = {name: values * 2 for name, values in model.weights.items()}
         assert _Graph(model, ranges, model.weights) == _Graph(model, dict(ranges), dict(model.weights))
         assert _Graph(model, ranges, model.weights) != _Graph(model, ranges, other)
@@ -133,11 +133,30 @@ class TestEightBits:
         engine = calibrated(model, image)
         note = re.fullmatch(
             r"8-bit engine: \d+\.\dx as fast as float32 on this CPU, "
-            r"PSNR (\S+) dB against float32 on this image\.",
+            r"PSNR (\S+) dB, SSIM (\S+) against float32 on this image\.( That is little .*)?",
             engine.note,
         )
         expected = fidelity(engine.restore(image)[0], plainly(model, image)[0], 1)
         assert float(note[1]) == pytest.approx(expected, abs=0.06)
+        assert 0.9 < float(note[2]) < 1
+
+    @pytest.mark.parametrize(("speed_up", "is_little"), [(1.79, True), (1.81, False)])
+    def test_the_note_says_where_little_is_gained(self, speed_up, is_little):
+        from napari_care_losses.restoration.engines.openvino_engine import _note
+
+        assert ("computes in float32" in _note(1e-5, 0.999, speed_up)) == is_little
+
+    @pytest.mark.parametrize("name", ["laplace-lite", "fft-lite", "bandpass-lite"])
+    def test_no_more_is_in_8_bits_than_keeps_the_structure(self, name, monkeypatch):
+        from napari_care_losses.restoration.engines import openvino_engine
+
+        found = []
+        for least in (0.0, 0.998, 1.0):
+            monkeypatch.setattr(openvino_engine, "LEAST_SSIM", least)
+            note = calibrated(bundled_model(name), tile_of((64, 64))).note
+            found.append(float(re.search(r"SSIM (\d\.\d+)", note)[1]))
+        assert found[0] <= found[1] <= found[2]
+        assert found[1] >= 0.998 or found[1] == found[2]
 
     def test_without_an_image_the_engine_computes_in_float32(self):
         engine, tile = calibrated(make_model()), tile_of((32, 32))

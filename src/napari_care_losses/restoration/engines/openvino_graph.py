@@ -11,7 +11,7 @@ from openvino import opset13 as operations
 
 from napari_care_losses.models.architecture import BLENDING, HEAD, PACKING, POOLING, SCALE_FLOOR, UNPACKING, run_layers
 from napari_care_losses.models.upsampling import upsampled_kernel
-from napari_care_losses.restoration.engines.int8 import in_8_bits
+from napari_care_losses.restoration.engines.int8 import readers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_care_losses.models.architecture import Architecture, Layer
+    from napari_care_losses.restoration.engines.int8 import Reading
 
 ACTIVATION_LEVELS, WEIGHT_LEVELS = 256, 255
 """Numbers of values in 8 bits: activations are never negative, weights lie symmetrically around zero."""
@@ -29,7 +30,7 @@ def build_graph(
     weights: Mapping[str, NDArray[np.float32]],
     shape: tuple[int, ...],
     *,
-    ranges: Mapping[str, float] | None = None,
+    ranges: Mapping[Reading, float] | None = None,
     is_watched: bool = False,
 ) -> openvino.Model:
     """Return the network for tiles of one shape (Y, X): to the mean and, if it has it, the scale.
@@ -40,14 +41,13 @@ def build_graph(
     ----------
     weights : dict of str to float32 array
         The parameters of `napari_care_losses.models.unet.CareNetwork`, by its names.
-    ranges : dict of str to float, optional
-        By the name of a layer, the largest value after its ReLU. If given, layers compute in 8 bits, except the one
-        that reads the image and the heads.
+    ranges : dict of Reading to float, optional
+        The largest value of what is read in 8 bits. Layers that read nothing else compute in 8 bits.
     is_watched : bool
         Whether the outputs are not the restored tile but the largest value of every channel after each ReLU, named
         after their layers.
     """
-    builder = _Builder(weights, ranges or {})
+    builder = _Builder(architecture, weights, ranges or {})
     image = operations.parameter((1, architecture.channels_in, *shape), np.float32, name="image")
     seen = _seen(image, architecture)
     heads = run_layers(architecture.layers(), seen, builder.result)
@@ -86,44 +86,68 @@ def weight_room() -> float:
 class _Builder:
     """Makes the nodes of a graph from the parameters of a network, by their names there."""
 
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]], ranges: Mapping[str, float]) -> None:
+    def __init__(
+        self, architecture: Architecture, weights: Mapping[str, NDArray[np.float32]], ranges: Mapping[Reading, float]
+    ) -> None:
         # tensors, of a calibration, are taken as arrays
         self._weights, self._ranges = {name: np.asarray(values) for name, values in weights.items()}, ranges
+        # results that some layer reads in float32, which may read them in 8 bits
+        self._stay_float = {
+            source
+            for source, readers in readers_of(architecture).items()
+            if any((reader, source) not in ranges for reader, _ in readers)
+        }
+        self._rounded: dict[str, Any] = {}
         self.activations: dict[str, Any] = {}  # results of the layers after their ReLU, by name
 
     def result(self, layer: Layer, features: Any, skip: Any) -> Any:
-        """Return a layer's result, see `run_layers`; in 8 bits where a range is given."""
-        weight = self._weights[f"{layer.name}.weight"]
-        own, is_8_bit = layer.channels_in - layer.skip_channels, layer.source in self._ranges and in_8_bits(layer)
-        if layer.kind == POOLING:
-            features = operations.max_pool(
-                features, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], "floor", "explicit", "i64"
-            ).output(0)
-        elif layer.kind == PACKING:
+        """Return a layer's result, see `run_layers`; in 8 bits where ranges are given."""
+        weight, own = self._weights[f"{layer.name}.weight"], layer.channels_in - layer.skip_channels
+        is_8_bit = (layer.name, layer.source) in self._ranges
+        if layer.kind == POOLING and layer.source in self._stay_float:
+            # others read it in float32: a quarter of it is left to be rounded
+            features = self._read(layer, f"pooled {layer.source}", _pooled(features), layer.source)
+        else:
+            features = self._read(layer, layer.source, features)
+            features = _pooled(features) if layer.kind == POOLING else features
+        if layer.kind == PACKING:
             features = operations.space_to_depth(features, "depth_first", 2)
         elif layer.kind == UNPACKING:
             shuffled = operations.depth_to_space(features, "depth_first", 2)
             features, skip = operations.concat([shuffled, skip], 1), None
-        if skip is not None and (layer.kind == BLENDING or layer.kernel_size % 4 == 3):
-            # Repeated pixels: an even kernel on the coarse grid, whose result must be cropped, is slower than this.
-            features, skip = operations.concat([_upsampled(features, layer.kind), skip], 1), None
         if skip is None:
             convolved = self._convolution(features, weight, is_8_bit)
         else:
-            # what is upsampled is convolved on the coarse grid
-            coarse = self._convolution(features, upsampled_kernel(weight[:, :own]), is_8_bit)
-            upsampled = operations.depth_to_space(coarse, "depth_first", 2)
-            convolved = self._convolution(skip, weight[:, own:], is_8_bit)
+            skips_8_bit, skip = (layer.name, layer.skip) in self._ranges, self._read(layer, layer.skip, skip)
+            # Repeated pixels: an even kernel on the coarse grid, whose result must be cropped, is slower than these.
+            is_fine = layer.kind == BLENDING or layer.kernel_size % 4 == 3
+            features = _upsampled(features, layer.kind) if is_fine else features
+            if is_fine and is_8_bit == skips_8_bit:
+                convolved = self._convolution(operations.concat([features, skip], 1), weight, is_8_bit)
+            elif is_fine:
+                convolved = operations.add(
+                    self._convolution(features, weight[:, :own], is_8_bit),
+                    self._convolution(skip, weight[:, own:], skips_8_bit),
+                )
+            else:
+                # what is upsampled is convolved on the coarse grid
+                coarse = self._convolution(features, upsampled_kernel(weight[:, :own]), is_8_bit)
+                upsampled = operations.depth_to_space(coarse, "depth_first", 2)
+                convolved = operations.add(self._convolution(skip, weight[:, own:], skips_8_bit), upsampled)
         convolved = operations.add(convolved, _constant(self._weights[f"{layer.name}.bias"].reshape(1, -1, 1, 1)))
-        if skip is not None:
-            convolved = operations.add(convolved, upsampled)
-        return convolved if layer.kind == HEAD else self._activation(layer.name, convolved)
+        if layer.kind == HEAD:
+            return convolved
+        activation = self.activations[layer.name] = operations.relu(convolved)
+        return activation
 
-    def _activation(self, name: str, features: Any) -> Any:
-        activation = self.activations[name] = operations.relu(features)
-        if name not in self._ranges:
-            return activation
-        return _quantized(activation, 0.0, self._ranges[name], ACTIVATION_LEVELS)
+    def _read(self, layer: Layer, name: str, features: Any, source: str = "") -> Any:
+        """Return what a layer reads: rounded to 8 bits where it is to be, once for all readers of one name."""
+        reading = layer.name, source or name
+        if reading not in self._ranges:
+            return features
+        if name not in self._rounded:
+            self._rounded[name] = _quantized(features, 0.0, self._ranges[reading], ACTIVATION_LEVELS)
+        return self._rounded[name]
 
     def _convolution(self, features: Any, weight: NDArray[np.float32], is_8_bit: bool) -> Any:
         kernel: Any = _constant(weight)
@@ -154,6 +178,11 @@ def _own(image: Any, architecture: Architecture) -> Any:
 def _channels(image: Any, start: int, stop: int) -> Any:
     bounds = [operations.constant(np.array([value])) for value in (start, stop, 1, 1)]
     return operations.slice(image, *bounds)
+
+
+def _pooled(node: Any) -> Any:
+    pooled = operations.max_pool(node, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], "floor", "explicit", "i64")
+    return pooled.output(0)
 
 
 def _upsampled(node: Any, kind: str) -> Any:

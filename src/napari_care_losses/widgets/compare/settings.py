@@ -13,13 +13,13 @@ from napari_care_losses.comparison.compare import INPUT
 from napari_care_losses.errors import InputError
 from napari_care_losses.evaluation.metrics import ALIGNMENT_HELP
 from napari_care_losses.images.axes import truth_of
-from napari_care_losses.restoration.parameters import RestorationParameters
 from napari_care_losses.widgets.compare.method_chooser import MethodChooser
 from napari_care_losses.widgets.compare.results import ComparisonPlan
 from napari_care_losses.widgets.layers.conversion import AXIS_NAMES, layer_frames, shown_first, shown_index
-from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, narrow, tooltip
+from napari_care_losses.widgets.shared.form import Rows, fold, narrow, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.layout import arrange
+from napari_care_losses.widgets.shared.restoration_form import RestorationForm
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -103,7 +103,7 @@ class ComparisonSettings(QWidget):
         self.rows = Rows(self.image, self.truth, self.which, self.fields)
         self.methods = MethodChooser(self._viewer.theme)
         self.aligned = CheckBox(text="Align brightness before scoring", value=True, tooltip=tooltip(ALIGNMENT_HELP))
-        self.form = ParameterForm(RestorationParameters)
+        self.form = RestorationForm()
         folded = fold("Restoration settings", self.form.native)
         parts = self.rows.native, QLabel("Methods"), self.methods, self.aligned.native, folded
         arrange(QVBoxLayout(self), *parts, spacing=6)

@@ -42,10 +42,11 @@ from napari_care_losses.widgets.restore.scores.panel import ScorePanel
 from napari_care_losses.widgets.restore.shown_result import Chosen, plans_to_run, start_text
 from napari_care_losses.widgets.shared.copy_button import CopyButton
 from napari_care_losses.widgets.shared.events import Links, SingleShot
-from napari_care_losses.widgets.shared.form import ParameterForm, Rows, fold, line_up, tooltip
+from napari_care_losses.widgets.shared.form import Rows, fold, line_up, tooltip
 from napari_care_losses.widgets.shared.layer_chooser import LayerChooser
 from napari_care_losses.widgets.shared.model_chooser import ModelChooser
 from napari_care_losses.widgets.shared.panel import Panel
+from napari_care_losses.widgets.shared.restoration_form import RestorationForm
 from napari_care_losses.widgets.shared.run_bar import RunBar, show_text, text_line
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class RestoreWidget(Panel):
         self.adapt = AdaptPanel(self._viewer)
         self.live = CheckBox(text="Live preview", value=True, tooltip=tooltip(LIVE_HELP))
         self.preview_note = text_line()
-        self.form = ParameterForm(RestorationParameters)
+        self.form = RestorationForm()
         self.range = RangeNote()
         self.more_layers = MoreLayers()
         self.scores = ScorePanel(self._viewer)
