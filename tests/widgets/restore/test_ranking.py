@@ -10,6 +10,7 @@ from fixtures.random_models import bundled_model
 from fixtures.restore_widget import press_restore
 from qtpy.QtCore import Qt
 
+from napari_care_losses.images.frames import Frames
 from napari_care_losses.models.model import Model
 from napari_care_losses.simulation.pairs_and_movies import simulate_pairs
 from napari_care_losses.widgets.restore import ranking
@@ -96,6 +97,19 @@ def test_it_is_done_once_for_an_image(low, viewer, opened, qtbot) -> None:
     assert not widget.ranking.is_running
     viewer.add_image(low[0, :80], name="another")
     qtbot.waitUntil(lambda: len(found) == 2, timeout=60_000)
+
+
+def test_what_comes_first_has_the_cores_for_itself(low, opened, qtbot) -> None:
+    widget, found, is_first = opened(low), [], [True]
+    wait(widget, qtbot)
+    waiting = ModelRanking(lambda: is_first[0], parent=widget)
+    waiting.ranked.connect(found.append)
+    waiting.rank(Frames(low), 0, widget.model.entries)
+    qtbot.wait(3 * ranking.LOOK_MS)
+    assert waiting.is_running
+    assert not found
+    is_first[0] = False
+    qtbot.waitUntil(lambda: bool(found), timeout=60_000)
 
 
 def test_where_nothing_can_be_estimated_the_order_stays(opened, qtbot) -> None:

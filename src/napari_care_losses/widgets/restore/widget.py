@@ -136,7 +136,7 @@ class RestoreWidget(Panel):
             button.setCheckable(True)
             self.model.add_button(button)
         self._panels = QVBoxLayout()
-        self.ranking = ModelRanking(parent=self)
+        self.ranking = ModelRanking(lambda: self.preview.is_running, parent=self)
         self.adapt = AdaptPanel(self._viewer)
         self.live = CheckBox(text="Live preview", value=True, tooltip=tooltip(LIVE_HELP))
         self.preview_note = text_line()
