@@ -21,7 +21,7 @@ from napari_care_losses.restoration.remarks import Remarks
 from napari_care_losses.restoration.tiles import in_padded, largest_tile, pad, plan_tiles, reach, smallest_tile
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.normalization import Range
     from napari_care_losses.models.model import Model, ModelCard
-    from napari_care_losses.restoration.engines.base import Engine
+    from napari_care_losses.restoration.engines.base import Engine, Pixels
     from napari_care_losses.restoration.engines.treatment import Treatment
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
     from napari_care_losses.restoration.tiles import Tile
+
+    Channels = Callable[[tuple[slice, ...]], Pixels]
 
 Flip = tuple[slice, slice]
 
@@ -121,6 +123,8 @@ class Input(NamedTuple):
     remarks: Remarks
     tied_sigma: float | None = None
     """Sigma in pixels of the low band that is tied, which the noise of this frame sets; None if none is tied."""
+    placed: Pixels = None
+    """What is read of the channels, padded, where the engine reads it soonest; None where it was not put there."""
 
     @property
     def is_blank(self) -> bool:
@@ -259,6 +263,19 @@ class FrameRestorer:
                 sigma = noise_limited_sigma(with_gaps(given.image, given.outside), self._sigma)
                 yield given._replace(tied_sigma=sigma)
 
+    def read_ahead(self, indices: Sequence[int], ranges: Ranges) -> Generator[Input, None, None]:
+        """Read frames as `read` does, and copy them to where the engine computes; for a thread beside it."""
+        for given in self.read(indices, ranges):
+            copied = self._engine.copies and not given.is_blank
+            yield given._replace(placed=self._pixels(given)) if copied else given
+
+    def _pixels(self, given: Input) -> Pixels:
+        """Return what is read of a frame, padded, where the engine reads it soonest."""
+        return self._engine.placed(self._padded(given).channels())
+
+    def _padded(self, given: Input) -> Padded:
+        return given.padded(self._engine.architecture.block, self._read.slices)
+
     def restored(self, given: Input) -> Generator[int, None, RestoredFrame]:
         """Restore a frame; yields the number of its finished tiles, nothing if it is blank.
 
@@ -271,7 +288,9 @@ class FrameRestorer:
             image = source.astype(np.float32)
             scale = np.zeros_like(image) if self._card.architecture.predicts_scale else None
         else:
-            canvas = _Canvas(given, self._engine, self._flips, self._read, self._placed)
+            has_scale, placed = self._card.architecture.predicts_scale, given.placed
+            channels = self._padded(given).channels if placed is None else lambda source: placed[..., *source]
+            canvas = _Canvas(given, channels, self._flips, self._read, self._placed, has_scale=has_scale)
             yield from self._tiling.fill(canvas)
             mean, scale = canvas.finished()
             image = given.grey_levels.undo(mean[kept])
@@ -295,31 +314,36 @@ class FrameRestorer:
 
 
 class _Tiling:
-    """The tiles of what is read of every frame of a stack; smaller ones after the device failed."""
+    """The tiles of what is read of every frame of a stack; fewer at once, then smaller ones, after a failure."""
 
     def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int | None, memory: int) -> None:
         self._shape, self._engine = shape, engine
         self._architecture = engine.architecture
         self._cut(tile_size or largest_tile(self._architecture, memory))
+        self._at_once = engine.at_once(self._width)
 
     def fill(self, canvas: _Canvas) -> Iterator[int]:
-        """Restore a frame tile by tile, in smaller ones if the device fails; yields the number of finished tiles."""
+        """Restore a frame tile by tile, in less memory if the device fails; yields the number of finished tiles."""
         filled, has_failed = 0, False
         while filled < len(self.tiles):
             try:
-                canvas.fill(self.tiles[filled], self._engine)
+                number = canvas.fill(self.tiles[filled:], self._engine, self._at_once)
             except ComputeError:
                 # Libraries do not distinguish lack of memory from other failures; those fail with small tiles too.
-                if self._width <= smallest_tile(self._architecture):
+                together = min(self._at_once, (len(self.tiles) - filled) * canvas.orientations)
+                if together == 1 and self._width <= smallest_tile(self._architecture):
                     raise
-                self._cut(self._width // 2)
-                filled, has_failed = 0, True
+                self._at_once, has_failed = max(1, together // 2), True
+                if together == 1:
+                    self._cut(self._width // 2)
+                    filled = 0
                 continue
             if has_failed:
-                self._engine.remember_tile(self._width)
+                self._engine.remember_tile(self._width, self._at_once)
                 has_failed = False
-            filled += 1
-            yield filled
+            for _ in range(number):
+                filled += 1
+                yield filled
 
     def _cut(self, width: int) -> None:
         self.tiles: list[Tile] = plan_tiles(self._shape, self._architecture, width)
@@ -327,23 +351,41 @@ class _Tiling:
 
 
 class _Canvas:
-    """A region of a normalised frame and its restoration, filled tile by tile; both regions are of the padded frame."""
+    """A region of a normalised frame and its restoration, filled tile by tile.
 
-    def __init__(self, given: Input, engine: Engine, flips: Sequence[Flip], read: Region, kept: Region) -> None:
+    `channels` gives what is read of a part of the region `read`, of which the restoration keeps `kept`; both are regions
+    of the padded frame.
+    """
+
+    def __init__(
+        self, given: Input, channels: Channels, flips: Sequence[Flip], read: Region, kept: Region, *, has_scale: bool
+    ) -> None:
         self._image, self._tied_sigma, self._flips = given.image, given.tied_sigma, flips
-        self._padded = given.padded(engine.architecture.block, read.slices)
-        self._kept = kept.within(read).slices
+        self._channels, self._kept = channels, kept.within(read).slices
         self._mean = np.empty(read.shape, np.float32)
-        self._scale = np.empty_like(self._mean) if engine.model.card.architecture.predicts_scale else None
+        self._scale = np.empty_like(self._mean) if has_scale else None
 
-    def fill(self, tile: Tile, engine: Engine) -> None:
-        """Restore a tile in every orientation, and average."""
-        channels = self._padded.channels(tile.source)
-        for number, flip in enumerate(self._flips, start=1):
-            mean, scale = engine.restore(channels[..., *flip])
-            _average_into(self._mean[tile.target], mean[flip][tile.inner], number)
-            if self._scale is not None and scale is not None:
-                _average_into(self._scale[tile.target], scale[flip][tile.inner], number)
+    @property
+    def orientations(self) -> int:
+        """Number of restorations of every tile."""
+        return len(self._flips)
+
+    def fill(self, tiles: Sequence[Tile], engine: Engine, at_once: int) -> int:
+        """Restore the first tiles in every orientation, and average; return how many, as many as `at_once` allows."""
+        tiles = tiles[: max(1, at_once // len(self._flips))]
+        todo = [
+            (tile, number, flip, _flipped(channels, flip))
+            for tile, channels in ((tile, self._channels(tile.source)) for tile in tiles)
+            for number, flip in enumerate(self._flips, start=1)
+        ]
+        for start in range(0, len(todo), at_once):
+            part = todo[start : start + at_once]
+            restored = engine.restore_together([pixels for *_, pixels in part])
+            for (tile, number, flip, _), (mean, scale) in zip(part, restored, strict=True):
+                _average_into(self._mean[tile.target], mean[flip][tile.inner], number)
+                if self._scale is not None and scale is not None:
+                    _average_into(self._scale[tile.target], scale[flip][tile.inner], number)
+        return len(tiles)
 
     def finished(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Return mean and scale once all tiles are filled, the low band tied if it is to be."""
@@ -352,6 +394,13 @@ class _Canvas:
         if self._tied_sigma is not None:
             mean = tie_low_band(mean, self._image, self._tied_sigma)
         return mean, scale
+
+
+def _flipped(pixels: Pixels, flip: Flip) -> Pixels:
+    """Return pixels (..., Y, X) flipped; torch has no steps below 0."""
+    if isinstance(pixels, np.ndarray):
+        return pixels[..., *flip]
+    return pixels.flip([axis for axis, span in zip((-2, -1), flip, strict=True) if span.step == -1])
 
 
 def _average_into(mean: NDArray[np.float32], values: NDArray[np.float32], number: int) -> None:

@@ -97,7 +97,7 @@ def restore_frames(
     done, total = 0, restorer.left(0, len(chosen))
     for sampled in sampling:
         yield Progress(done, total, sampled=(sampled, to_sample))
-    inputs = prefetch(restorer.read(chosen, sampling.result))
+    inputs = prefetch(restorer.read_ahead(chosen, sampling.result))
     remarks = Remarks()
     try:
         restorer.prepare(sampling.result)

@@ -14,7 +14,7 @@ from napari_care_losses.io.untrusted_files import copied_tensors, open_tensors, 
 from napari_care_losses.io.whole_files import replacing
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.model import SUFFIX
-from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.parameters import FLOAT32, TrainingParameters
 from napari_care_losses.training.progress import Epoch, RunProgress
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def read_state(path: Path) -> tuple[dict[str, Any], Tensors]:
 
 def check_identity(found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Raise a `ResumeError`, with the names of all that differ, if a state is of other pairs, loss or settings."""
-    # states of earlier versions name no target
-    found = {"target": "clean", **found}
+    # states of earlier versions name no target, those of float32 no precision
+    found, expected = ({"target": "clean", "precision": FLOAT32, **identity} for identity in (found, expected))
     differing = sorted(key for key in expected if found.get(key) != expected[key])
     if differing:
         which = "other" if any(key.endswith("s") and key != "loss" for key in differing) else "another"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from napari_care_losses.compute import optimizer_state
+from napari_care_losses.compute.precision import FLOAT32, computing_in
 from napari_care_losses.errors import ComputeError, TrainingDivergedError
 from napari_care_losses.models.unet import CareNetwork, Prediction, copied_weights, training_layout, widened
 
@@ -66,7 +67,7 @@ class Learner:
         team: Team,
     ) -> None:
         self._loss, self._batch_size, self._device, self._team = loss, parameters.batch_size, device, team
-        self._own = architecture.own_channel
+        self._own, self._precision = architecture.own_channel, parameters.precision
         network = CareNetwork(architecture, torch.Generator().manual_seed(parameters.seed))
         if start_from is not None:
             weights = widened(start_from.weights, architecture)
@@ -110,7 +111,7 @@ class Learner:
             low, high = self._to_device(batch)
             self.network.train()
             self.optimizer.zero_grad()
-            prediction, high = _where_known(self.network(low), high)
+            prediction, high = _where_known(self._predicted(low), high)
             frame = low[:, self._own : self._own + 1]
             value = self.objective.backward(prediction, frame, high)
             value = self._team.average(self.network.parameters(), value, len(low) / self._batch_size)
@@ -120,6 +121,14 @@ class Learner:
             if self.average is not None:
                 self.update_average(progress.step + 1)
             return value
+
+    def _predicted(self, low: torch.Tensor) -> Prediction:
+        """Return what the network gives for a batch, in float32, whatever it multiplies in: losses are sums of many."""
+        if self._precision == FLOAT32:
+            return self.network(low)
+        with computing_in(self._precision, self._device):
+            mean, scale = self.network(low)
+        return Prediction(mean.float(), None if scale is None else scale.float())
 
     @torch.no_grad()
     def update_average(self, step: int) -> None:

@@ -13,6 +13,9 @@ from napari_care_losses.restoration.parameters import DEVICES
 
 BUDGETS = ("epochs", "steps", "minutes")
 
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+"""Numbers in which a network multiplies while it trains, as in `napari_care_losses.compute.precision`."""
+
 DEFAULT_NEIGHBOURS = 4
 """Neighbours where a training needs some and none are chosen."""
 
@@ -166,6 +169,16 @@ class TrainingParameters(Parameters):
         high=10_000,
         advanced=True,
     )
+    precision: str = parameter(
+        FLOAT32,
+        "Precision",
+        "Numbers in which the network multiplies while it trains. bfloat16: shorter ones, which newer graphics cards "
+        "multiply faster and CPUs more slowly; weights, optimizer and loss stay in float32, and so does the model. "
+        "float32: as long as the device has them (on NVIDIA cards of compute capability 8.0 and newer, TF32).",
+        choices=(FLOAT32, BFLOAT16),
+        words={BFLOAT16: "bfloat16 (graphics cards)"},
+        advanced=True,
+    )
     seed: int = parameter(
         0,
         "Random seed",
@@ -191,8 +204,9 @@ class TrainingParameters(Parameters):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plain values; without neighbours, or blind spots, as before there were any."""
+        """Return the plain values; without neighbours, blind spots or bfloat16, as before there were any."""
         unused = {
+            *(("precision",) if self.precision == FLOAT32 else ()),
             *(() if self.neighbours else _OF_NEIGHBOURS),
             *(() if self.target == "blind_spots" else ("line_noise",)),
         }

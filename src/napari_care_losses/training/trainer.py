@@ -17,8 +17,9 @@ import torch
 from napari_care_losses.compute.devices import choose_device
 from napari_care_losses.compute.distributed import Team, check_team
 from napari_care_losses.compute.memory import freed_memory_kept, require_memory
+from napari_care_losses.compute.precision import why_not
 from napari_care_losses.compute.prefetch import prefetch
-from napari_care_losses.errors import ComputeError
+from napari_care_losses.errors import ComputeError, InputError
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.learned_noise import noise_statistics
 from napari_care_losses.models.model import PROVENANCE, Model, ModelCard
@@ -81,7 +82,8 @@ class Trainer:
     ------
     InputError
         If there is no pair, all are too small, the target or the neighbours cannot be had of them, the model to start
-        from reads other neighbours, the device does not exist, or the team does not fit the batch.
+        from reads other neighbours, the device does not exist or lacks the precision, or the team does not fit the
+        batch.
 
     Examples
     --------
@@ -132,6 +134,8 @@ class Trainer:
             neighbours=parameters.neighbours,
             is_blind=self._target.is_blind,
         )
+        if reason := why_not(parameters.precision, self._device):
+            raise InputError(f"{reason}: choose the precision float32, or another device.")
         check_patch_size(parameters.patch_size, shape.block)
         check_sizes(self._pairs, parameters.patch_size)
         self._target.check_loss(loss)

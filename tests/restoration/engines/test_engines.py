@@ -29,7 +29,10 @@ from napari_care_losses.restoration.tiles import working_memory
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-EVERY = [pytest.param(name, marks=needs_openvino) if "openvino" in name else name for name in ENGINES]
+# those of fewer digits are in test_reduced_engines.py
+EVERY = [
+    pytest.param(name, marks=needs_openvino) if "openvino" in name else name for name in ENGINES if "16" not in name
+]
 
 
 @pytest.fixture(params=["not installed", "cannot be imported"])

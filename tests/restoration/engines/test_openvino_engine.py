@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from fixtures.random_models import Spy, bundled_model, image_of, make_model, needs_openvino, plainly, tile_of
+from skimage.metrics import structural_similarity
 
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.models.architecture import HEAD, IMAGE, Architecture
+from napari_care_losses.restoration.engines import fidelity as fidelity_to_float32
 from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.restore_stack import RestorationParameters, restore, restore_frames
 from napari_care_losses.restoration.tiles import pad
@@ -229,11 +231,9 @@ class TestCalibration:
         assert fidelity(coarse[2], exact[2], np.ptp(exact[2])) > 30
 
     def test_calibrates_on_the_part_with_most_structure(self, monkeypatch):
-        from napari_care_losses.restoration.engines import openvino_engine
-
-        monkeypatch.setattr(openvino_engine, "CALIBRATION_WIDTH", 32)
+        monkeypatch.setattr(fidelity_to_float32, "WIDTH", 32)
         image = np.zeros((96, 130), np.float32)
         image[88:, 122:] = 1
-        part = openvino_engine._richest_part(image, 2)
+        part = fidelity_to_float32.richest_part(image, 2)
         np.testing.assert_array_equal(part, image[64:, 98:])
-        assert openvino_engine._richest_part(image[:20, :40], 4).shape == (20, 32)
+        assert fidelity_to_float32.richest_part(image[:20, :40], 4).shape == (20, 32)

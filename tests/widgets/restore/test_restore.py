@@ -100,6 +100,9 @@ def test_every_engine_is_offered_in_words(open_widget) -> None:
     assert offered == {
         "auto": "automatic",
         "torch": "torch",
+        "torch-tf32": "torch, TF32 (graphics cards)",
+        "torch-bfloat16": "torch, bfloat16 (graphics cards)",
+        "torch-float16": "torch, float16 (graphics cards)",
         "openvino": "OpenVINO",
         "openvino-int8": "OpenVINO, 8 bits",
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from traceback import clear_frames
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from napari_care_losses.errors import ComputeError
 from napari_care_losses.restoration.tiles import working_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 MEMORY_SHARE = 0.25
 MEMORY_CAP = {"cpu": 768 << 20, "mps": 2 << 30, "cuda": 4 << 30}
 """Share of the free memory that a tile may take, and the bytes beyond which larger tiles gain nothing."""
+
+Pixels = Any
+"""Normalised pixels (..., Y, X): a float32 array, or what `Engine.placed` made of one."""
 
 Restored = tuple["NDArray[np.float32]", "NDArray[np.float32] | None"]
 """Restored tile and its Laplace scale, float32 arrays (Y, X); no scale from models without one."""
@@ -49,6 +53,10 @@ class Engine(ABC):
 
     samples = 0
     """Number of images that `prepare` needs."""
+    gains_together = False
+    """Whether tiles are restored sooner together than one by one; one keeps the cores of a CPU busy."""
+    copies = False
+    """Whether `placed` copies images into other memory."""
     _limits: ClassVar[dict[str, int]] = {}
 
     def __init__(self, model: Model, device: str) -> None:
@@ -63,12 +71,25 @@ class Engine(ABC):
 
         Raises `ComputeError` if the device runs out of memory or fails, or if it would crash for lack of memory.
         """
-        if tile.shape not in self._restored:
+        return self.restore_together([tile])[0]
+
+    def restore_together(self, tiles: Sequence[Pixels]) -> list[Restored]:
+        """Restore tiles of one shape at once, in the memory of all of them; each, and what is raised, as of `restore`.
+
+        They may be parts of what `placed` returned.
+        """
+        shape = tuple(tiles[0].shape)
+        if shape not in self._restored:
             require_memory(0, "restoring", "allow this program more memory")
-        with self._failures(f"a tile of {tile.shape[-2]} x {tile.shape[-1]} px"):
-            restored = self._run(tile)
-        self._restored.add(tile.shape)
+        number = f"{len(tiles)} tiles" if len(tiles) > 1 else "a tile"
+        with self._failures(f"{number} of {shape[-2]} x {shape[-1]} px"):
+            restored = [self._run(tiles[0])] if len(tiles) == 1 else self._run_together(tiles)
+        self._restored.add(shape)
         return restored
+
+    def placed(self, image: NDArray[np.float32]) -> Pixels:
+        """Return an image (..., Y, X) where the device reads it soonest; another thread may call it meanwhile."""
+        return image
 
     def prepare(self, images: Iterable[NDArray[np.float32]]) -> None:
         """Calibrate the engine on `samples` of the images to be restored, shaped as tiles, before the first tile.
@@ -85,6 +106,8 @@ class Engine(ABC):
         try:
             yield
         except (RuntimeError, MemoryError) as error:
+            # The error holds what was computed until then, which would keep the memory from being freed.
+            clear_frames(error.__traceback__)
             self.close()
             raise ComputeError(
                 f"The {self.device} device failed on {what}: {error} "
@@ -92,8 +115,12 @@ class Engine(ABC):
             ) from error
 
     @abstractmethod
-    def _run(self, tile: NDArray[np.float32]) -> Restored:
+    def _run(self, tile: Pixels) -> Restored:
         """Implement `restore`; errors of the library may escape."""
+
+    def _run_together(self, tiles: Sequence[Pixels]) -> list[Restored]:
+        """Implement `restore_together` for several tiles; errors of the library may escape."""
+        return [self._run(tile) for tile in tiles]
 
     def _prepare(self, images: Iterable[NDArray[np.float32]]) -> None:  # noqa: B027 - most need nothing
         """Implement `prepare`; errors of the library may escape."""
@@ -114,9 +141,13 @@ class Engine(ABC):
             return int(torch.cuda.mem_get_info(self.device)[0])
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
 
-    def remember_tile(self, width: int) -> None:
-        """Limit the memory of later tiles, on this device and in this process, to that of square ones of `width` px."""
-        needed = working_memory(self.architecture, width)
+    def at_once(self, width: int) -> int:
+        """Return how many square tiles of `width` px are restored together."""
+        return max(1, self.memory() // working_memory(self.architecture, width)) if self.gains_together else 1
+
+    def remember_tile(self, width: int, number: int = 1) -> None:
+        """Limit the memory of later tiles, on this device and in this process, to that of so many of `width` px."""
+        needed = number * working_memory(self.architecture, width)
         self._limits[self.device] = min(needed, self._limits.get(self.device, MEMORY_CAP[self.device]))
 
 
@@ -145,8 +176,9 @@ class WrappingEngine(Engine):
     def _after(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Change what was restored of it back."""
 
-    def _run(self, tile: NDArray[np.float32]) -> Restored:
+    def _run(self, tile: Pixels) -> Restored:
         mean, scale = self._engine.restore(self._before(tile))
+        self.note = self._engine.note
         return self._after(mean), None if scale is None else self._after(scale).clip(min=0)
 
     def _prepare(self, images: Iterable[NDArray[np.float32]]) -> None:

@@ -33,6 +33,9 @@ class Entry(NamedTuple):
 
 ENGINES = {
     "torch": Entry("torch_engine", "TorchEngine"),
+    "torch-tf32": Entry("reduced_engine", "Tf32Engine"),
+    "torch-bfloat16": Entry("reduced_engine", "Bfloat16Engine"),
+    "torch-float16": Entry("reduced_engine", "Float16Engine"),
     "openvino": Entry("openvino_engine", "OpenVinoEngine", "openvino", is_for_cpu=True),
     "openvino-int8": Entry("openvino_engine", "Int8Engine", "openvino", is_for_cpu=True),
 }

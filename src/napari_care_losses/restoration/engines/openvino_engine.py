@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,11 +13,8 @@ import openvino
 
 from napari_care_losses.compute.cores import threads_now
 from napari_care_losses.compute.devices import compute_threads
-from napari_care_losses.evaluation.metrics import HIGH_PERCENTILE, LOW_PERCENTILE
-from napari_care_losses.evaluation.structural_similarity import SMALLEST, ssim
-from napari_care_losses.images.normalization import percentiles
-from napari_care_losses.images.regions import best_window
 from napari_care_losses.restoration.engines.base import Engine, Restored, as_batch
+from napari_care_losses.restoration.engines.fidelity import against_float32, error_of, richest_part, similarity_of
 from napari_care_losses.restoration.engines.int8 import EQUALIZATIONS, float_readings, quantize
 from napari_care_losses.restoration.engines.openvino_graph import build_graph
 
@@ -31,11 +27,9 @@ if TYPE_CHECKING:
     from napari_care_losses.models.model import Model
     from napari_care_losses.restoration.engines.int8 import Reading
 
-CALIBRATION_WIDTH = 512
-"""Width in pixels of the part of an image on which 8-bit convolutions are calibrated and compared with float32."""
-
 LEAST_SSIM = 0.998
-"""Structural similarity to float32 that 8 bits keep on that part; where they do not, less is computed in 8 bits."""
+"""Structural similarity to float32 that 8 bits keep on the part that is calibrated on; where they do not, less is
+computed in 8 bits."""
 
 WORTHWHILE = 1.8
 """So many times as fast as float32, 8 bits are worth what they cost."""
@@ -122,7 +116,7 @@ class Int8Engine(OpenVinoEngine):
         equalisation is chosen that restores it with the smallest error against float32.
         """
         card, weights = self.model.card, self.model.weights
-        parts = [_richest_part(image, card.care.block) for image in images]
+        parts = [richest_part(image, card.care.block) for image in images]
         if not parts:
             return
         exact, part = self._graph, parts[0]
@@ -135,10 +129,9 @@ class Int8Engine(OpenVinoEngine):
                 quantization = quantize(card.care, weights, largest, equalization=equalization, in_float=in_float)
                 graph = _Graph(self.model, quantization.ranges, quantization.weights)
                 restored = _Request(graph, part).restored()
-                error = float(np.mean(np.square(restored - expected, dtype=np.float64)))
-                tried.append(_Calibrated(graph, restored, error))
+                tried.append(_Calibrated(graph, restored, error_of(restored, expected)))
             best = min(tried, key=lambda each: each.error)
-            choices.append((_similarity(best.restored, expected), best))
+            choices.append((similarity_of(best.restored, expected), best))
             if choices[-1][0] >= LEAST_SSIM:
                 break
         similarity, chosen = max(choices, key=lambda each: each[0])
@@ -182,21 +175,8 @@ def _speed_up(exact: _Request, fast: _Request) -> float:
     return slow / quick
 
 
-def _similarity(restored: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Return the SSIM of 8 bits to float32, scaled as a ground truth is; 0 where there is nothing to compare."""
-    if min(expected.shape) < SMALLEST:
-        return 0.0
-    low, high = percentiles(expected, LOW_PERCENTILE, HIGH_PERCENTILE)
-    return ssim((restored - low) / (high - low), (expected - low) / (high - low)) if high > low else 0.0
-
-
 def _note(error: float, similarity: float, speed_up: float) -> str:
-    fidelity = -10 * math.log10(error) if error > 0 else math.inf
-    compared = f", SSIM {similarity:.4f}" if similarity else ""
-    text = (
-        f"8-bit engine: {speed_up:.1f}x as fast as float32 on this CPU, "
-        f"PSNR {fidelity:.1f} dB{compared} against float32 on this image."
-    )
+    text = against_float32("8-bit engine", error, similarity, times_as_fast=speed_up, device="cpu")
     if speed_up < WORTHWHILE:
         text += " That is little for what it costs: the engine auto computes in float32."
     return text
@@ -243,13 +223,3 @@ def _largest_activations(graph: _Graph, images: list[NDArray[np.float32]]) -> di
         output.any_name: torch.from_numpy(np.maximum.reduce([values[output] for values in found]))
         for output in watched.outputs
     }
-
-
-def _richest_part(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
-    """Return the window of a padded image with the largest standard deviation, its size a multiple of `block`."""
-    height, width = (min(CALIBRATION_WIDTH, size) // block * block for size in image.shape[-2:])
-    steps = (height // 2, width // 2)
-    window = best_window(
-        image.shape[-2:], (height, width), steps, lambda region: float(image[..., *region.slices].std())
-    )
-    return image[..., *window.slices]
