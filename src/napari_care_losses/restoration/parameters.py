@@ -120,8 +120,8 @@ class RestorationParameters(Parameters):
         "Engine",
         "What runs the network. openvino-int8 computes in 8 bits, calibrated on your own image: several times as fast "
         "on processors with instructions for that (VNNI: Intel since 2019, AMD since Zen 4), hardly faster on others. "
-        "torch-tf32, torch-bfloat16 and torch-float16 are for graphics cards that multiply shorter numbers faster; CPUs "
-        "do so more slowly. The small loss of quality and what it gains are shown with the result.",
+        "torch-tf32, torch-bfloat16 and torch-float16 are for graphics cards, which multiply shorter numbers faster; "
+        "CPUs do so more slowly. The small loss of quality and what it gains are shown with the result.",
         choices=ENGINES,
         words={
             "auto": "automatic",

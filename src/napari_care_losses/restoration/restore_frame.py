@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_care_losses.compute.memory import require_memory
-from napari_care_losses.errors import ComputeError, InputError
+from napari_care_losses.errors import InputError
 from napari_care_losses.images.neighbours import NeighbourReader
 from napari_care_losses.images.regions import Region
 from napari_care_losses.images.sampling import evenly_spaced
@@ -18,10 +18,11 @@ from napari_care_losses.restoration.engines.choose import open_engine
 from napari_care_losses.restoration.low_band import DEFAULT_SIGMA, noise_limited_sigma, tie_low_band
 from napari_care_losses.restoration.neighbours import choose_neighbours
 from napari_care_losses.restoration.remarks import Remarks
-from napari_care_losses.restoration.tiles import in_padded, largest_tile, pad, plan_tiles, reach, smallest_tile
+from napari_care_losses.restoration.stitching.canvas import FLIPS, Canvas, Tiling
+from napari_care_losses.restoration.tiles import in_padded, pad, reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,22 +30,10 @@ if TYPE_CHECKING:
     from napari_care_losses.images.frames import Frames
     from napari_care_losses.images.normalization import Range
     from napari_care_losses.models.model import Model, ModelCard
-    from napari_care_losses.restoration.engines.base import Engine, Pixels
+    from napari_care_losses.restoration.engines.base import Pixels
     from napari_care_losses.restoration.engines.treatment import Treatment
     from napari_care_losses.restoration.parameters import RestorationParameters
     from napari_care_losses.restoration.ranges import Ranges
-    from napari_care_losses.restoration.tiles import Tile
-
-    Channels = Callable[[tuple[slice, ...]], Pixels]
-
-Flip = tuple[slice, slice]
-
-FLIPS: tuple[Flip, ...] = tuple((slice(None, None, y), slice(None, None, x)) for y in (1, -1) for x in (1, -1))
-"""The orientations to average over, each its own inverse; the first is the frame's own.
-
-Frames are padded to multiples of the network's block, at which tiles start too, so that flips keep the blocks.
-"""
-
 
 _COPIES = 5
 """How many copies of a frame, in float32, reading it takes at most."""
@@ -224,7 +213,7 @@ class FrameRestorer:
         self._read = reach(self._placed, frames.frame_shape, self._engine.architecture)
         # the frames around a frame take the other half
         share = 2 if neighbours.number else 1
-        self._tiling = _Tiling(self._read.shape, self._engine, parameters.tile_size, self._engine.memory() // share)
+        self._tiling = Tiling(self._read.shape, self._engine, parameters.tile_size, self._engine.memory() // share)
 
     @property
     def note(self) -> str:
@@ -290,9 +279,11 @@ class FrameRestorer:
         else:
             has_scale, placed = self._card.architecture.predicts_scale, given.placed
             channels = self._padded(given).channels if placed is None else lambda source: placed[..., *source]
-            canvas = _Canvas(given, channels, self._flips, self._read, self._placed, has_scale=has_scale)
+            canvas = Canvas(channels, self._flips, self._read, self._placed, has_scale=has_scale)
             yield from self._tiling.fill(canvas)
             mean, scale = canvas.finished()
+            if given.tied_sigma is not None:
+                mean = tie_low_band(mean, given.image, given.tied_sigma)
             image = given.grey_levels.undo(mean[kept])
             if scale is not None:
                 scale = scale[kept]
@@ -311,104 +302,6 @@ class FrameRestorer:
     def close(self) -> None:
         """Free the working memory."""
         self._engine.close()
-
-
-class _Tiling:
-    """The tiles of what is read of every frame of a stack; fewer at once, then smaller ones, after a failure."""
-
-    def __init__(self, shape: tuple[int, int], engine: Engine, tile_size: int | None, memory: int) -> None:
-        self._shape, self._engine = shape, engine
-        self._architecture = engine.architecture
-        self._cut(tile_size or largest_tile(self._architecture, memory))
-        self._at_once = engine.at_once(self._width)
-
-    def fill(self, canvas: _Canvas) -> Iterator[int]:
-        """Restore a frame tile by tile, in less memory if the device fails; yields the number of finished tiles."""
-        filled, has_failed = 0, False
-        while filled < len(self.tiles):
-            try:
-                number = canvas.fill(self.tiles[filled:], self._engine, self._at_once)
-            except ComputeError:
-                # Libraries do not distinguish lack of memory from other failures; those fail with small tiles too.
-                together = min(self._at_once, (len(self.tiles) - filled) * canvas.orientations)
-                if together == 1 and self._width <= smallest_tile(self._architecture):
-                    raise
-                self._at_once, has_failed = max(1, together // 2), True
-                if together == 1:
-                    self._cut(self._width // 2)
-                    filled = 0
-                continue
-            if has_failed:
-                self._engine.remember_tile(self._width, self._at_once)
-                has_failed = False
-            for _ in range(number):
-                filled += 1
-                yield filled
-
-    def _cut(self, width: int) -> None:
-        self.tiles: list[Tile] = plan_tiles(self._shape, self._architecture, width)
-        self._width = max(span.stop - span.start for span in self.tiles[0].source)
-
-
-class _Canvas:
-    """A region of a normalised frame and its restoration, filled tile by tile.
-
-    `channels` gives what is read of a part of the region `read`, of which the restoration keeps `kept`; both are regions
-    of the padded frame.
-    """
-
-    def __init__(
-        self, given: Input, channels: Channels, flips: Sequence[Flip], read: Region, kept: Region, *, has_scale: bool
-    ) -> None:
-        self._image, self._tied_sigma, self._flips = given.image, given.tied_sigma, flips
-        self._channels, self._kept = channels, kept.within(read).slices
-        self._mean = np.empty(read.shape, np.float32)
-        self._scale = np.empty_like(self._mean) if has_scale else None
-
-    @property
-    def orientations(self) -> int:
-        """Number of restorations of every tile."""
-        return len(self._flips)
-
-    def fill(self, tiles: Sequence[Tile], engine: Engine, at_once: int) -> int:
-        """Restore the first tiles in every orientation, and average; return how many, as many as `at_once` allows."""
-        tiles = tiles[: max(1, at_once // len(self._flips))]
-        todo = [
-            (tile, number, flip, _flipped(channels, flip))
-            for tile, channels in ((tile, self._channels(tile.source)) for tile in tiles)
-            for number, flip in enumerate(self._flips, start=1)
-        ]
-        for start in range(0, len(todo), at_once):
-            part = todo[start : start + at_once]
-            restored = engine.restore_together([pixels for *_, pixels in part])
-            for (tile, number, flip, _), (mean, scale) in zip(part, restored, strict=True):
-                _average_into(self._mean[tile.target], mean[flip][tile.inner], number)
-                if self._scale is not None and scale is not None:
-                    _average_into(self._scale[tile.target], scale[flip][tile.inner], number)
-        return len(tiles)
-
-    def finished(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Return mean and scale once all tiles are filled, the low band tied if it is to be."""
-        mean = self._mean[self._kept]
-        scale = None if self._scale is None else self._scale[self._kept]
-        if self._tied_sigma is not None:
-            mean = tie_low_band(mean, self._image, self._tied_sigma)
-        return mean, scale
-
-
-def _flipped(pixels: Pixels, flip: Flip) -> Pixels:
-    """Return pixels (..., Y, X) flipped; torch has no steps below 0."""
-    if isinstance(pixels, np.ndarray):
-        return pixels[..., *flip]
-    return pixels.flip([axis for axis, span in zip((-2, -1), flip, strict=True) if span.step == -1])
-
-
-def _average_into(mean: NDArray[np.float32], values: NDArray[np.float32], number: int) -> None:
-    """Update the mean of `number` - 1 arrays with one more; the first replaces what is there."""
-    if number == 1:
-        mean[:] = values
-    else:
-        mean += (values - mean) / np.float32(number)
 
 
 def tied_sigma(card: ModelCard, low_band: str) -> float | None:

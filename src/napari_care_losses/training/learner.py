@@ -125,7 +125,7 @@ class Learner:
     def _predicted(self, low: torch.Tensor) -> Prediction:
         """Return what the network gives for a batch, in float32, whatever it multiplies in: losses are sums of many."""
         if self._precision == FLOAT32:
-            return self.network(low)
+            return cast("Prediction", self.network(low))
         with computing_in(self._precision, self._device):
             mean, scale = self.network(low)
         return Prediction(mean.float(), None if scale is None else scale.float())

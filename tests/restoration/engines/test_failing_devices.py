@@ -169,6 +169,6 @@ def test_a_memory_error_outside_the_engine_is_a_compute_error(monkeypatch):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr("napari_care_losses.restoration.restore_frame._Canvas.finished", fail)
+    monkeypatch.setattr("napari_care_losses.restoration.stitching.canvas.Canvas.finished", fail)
     with pytest.raises(ComputeError, match="memory ran out on a frame of 128 x 100 px"):
         restored()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from fixtures.random_models import Spy, bundled_model, image_of, make_model, needs_openvino, plainly, tile_of
-from skimage.metrics import structural_similarity
 
 from napari_care_losses.evaluation.metrics import score
 from napari_care_losses.images.frames import Frames

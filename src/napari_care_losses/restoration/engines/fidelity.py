@@ -35,7 +35,7 @@ def error_of(restored: NDArray[np.float32], expected: NDArray[np.float32]) -> fl
 
 
 def similarity_of(restored: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Return the SSIM of a restored part (Y, X) to that of float32, scaled as a ground truth is; 0 where there is none."""
+    """Return the SSIM of a restored part (Y, X) to that of float32, scaled as a ground truth is; 0 for none."""
     if min(expected.shape) < SMALLEST:
         return 0.0
     low, high = percentiles(expected, LOW_PERCENTILE, HIGH_PERCENTILE)

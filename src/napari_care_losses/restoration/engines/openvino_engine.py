@@ -172,7 +172,7 @@ def _speed_up(exact: _Request, fast: _Request) -> float:
     times = [(exact.seconds(), fast.seconds()) for _ in range(_TURNS)]
     # the first turn takes memory
     slow, quick = (min(column) for column in zip(*times[1:], strict=True))
-    return slow / quick
+    return float(slow / quick)
 
 
 def _note(error: float, similarity: float, speed_up: float) -> str:

@@ -1,0 +1,1 @@
+"""A frame in tiles, and back."""
