@@ -210,16 +210,16 @@ def test_bad_input_midway_leaves_nothing_behind(tmp_path):
 
 
 def test_a_device_that_fails_midway_leaves_what_is_done_for_a_later_run(stack, tmp_path, monkeypatch):
-    calls, restore_tile = [], Engine.restore
+    calls, restore_tiles = [], Engine.restore_together
 
-    def fail(self, tile):
+    def fail(self, tiles):
         calls.append(1)
         if len(calls) > 9:
             raise ComputeError("out of memory")
-        return restore_tile(self, tile)
+        return restore_tiles(self, tiles)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "restore", fail)
+        patch.setattr(Engine, "restore_together", fail)
         with pytest.raises(ComputeError, match="out of memory"):
             run(job(stack, tmp_path / "out.tif"))
     assert not (tmp_path / "out.tif").exists()

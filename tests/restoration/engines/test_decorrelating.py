@@ -81,7 +81,8 @@ def test_8_bits_are_calibrated_on_decorrelated_images():
     engine = open_engine("openvino-int8", model, "cpu", NOISE)
     engine.prepare([image] * engine.samples)
     exact = open_engine("torch", model, "cpu", NOISE).restore(image)[0]
-    assert np.abs(engine.restore(image)[0] - exact).std() < 0.1 * exact.std()
+    # 0.11 on processors that have only 7 bits for weights
+    assert np.abs(engine.restore(image)[0] - exact).std() < 0.15 * exact.std()
     assert engine.note
 
 

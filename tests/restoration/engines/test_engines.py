@@ -159,6 +159,9 @@ class TestChoice:
         assert kinds == {
             "auto": "OpenVinoEngine",
             "torch": "TorchEngine",
+            "torch-tf32": "Tf32Engine",
+            "torch-bfloat16": "Bfloat16Engine",
+            "torch-float16": "Float16Engine",
             "openvino": "OpenVinoEngine",
             "openvino-int8": "Int8Engine",
         }

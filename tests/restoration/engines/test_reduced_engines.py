@@ -54,10 +54,11 @@ def test_the_note_gives_what_it_costs_on_the_image(name):
     found, expected = engine.restore(image)[0], plainly(model, image)[0]
     error = np.mean(np.square(found - expected, dtype=np.float64))
     assert float(note[1]) == pytest.approx(-10 * np.log10(error), abs=0.06)
+    low, high = np.percentile(expected, [0.1, 99.9])
     similarity = structural_similarity(
-        found, expected, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        found, expected, data_range=high - low, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
-    assert float(note[2]) == pytest.approx(similarity, abs=1e-4)
+    assert float(note[2]) == pytest.approx(similarity, abs=1e-3)
 
 
 @halves
