@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def command(*arguments: object) -> list[str]:
@@ -18,8 +18,10 @@ def command(*arguments: object) -> list[str]:
 
 
 def environment(threads: int = 1, **more: str) -> dict[str, str]:
-    """Return the environment of a child that computes in so many threads."""
-    return {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **more}
+    """Return the environment of a child that computes in so many threads, and finds the fixtures."""
+    paths = filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")])
+    counts = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return {**os.environ, **counts, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 
 def finished(

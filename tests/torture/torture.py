@@ -17,6 +17,9 @@ import time
 import traceback
 from pathlib import Path
 
+# the fixtures that sections share with the tests
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 SECTIONS = {
     "kill": "killing",
     "disk": "filling",

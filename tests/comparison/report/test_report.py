@@ -342,6 +342,7 @@ def test_a_new_metric_is_scored_and_reported_without_another_change(tmp_path, mo
         help="How far grey levels are off.",
         higher_is_better=False,
         function=mean_error,
+        of_checked=mean_error,
         definition="over all pixels",
         source="Somebody 1999",
         is_main=True,
