@@ -10,7 +10,7 @@ from fixtures.forked_programs import ForkedReader
 from napari_care_losses.interchange import sandbox
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def forked_readers():
     """Fork the readers of weights; those of the other folders' tests are started as they are for the user."""
     with pytest.MonkeyPatch.context() as patch:
