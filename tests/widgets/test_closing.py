@@ -51,7 +51,7 @@ class Scene(NamedTuple):
     qtbot: QtBot
 
     def wait(self, is_so: Callable[[], bool]) -> None:
-        self.qtbot.waitUntil(is_so, timeout=60_000)
+        self.qtbot.waitUntil(is_so, timeout=180_000)
 
     def lengthen(self) -> None:
         """Make the stacks too long to finish."""

@@ -171,7 +171,7 @@ def test_a_comparison_is_made_again(viewer, add_model, stack, in_folder, qtbot, 
     press_compare(widget, qtbot)
     run_copied(widget.summary.again, form)
     widget.export(in_folder / "widget.html")
-    qtbot.waitUntil(lambda: (in_folder / "widget.html").exists() and not widget.is_busy, timeout=60_000)
+    qtbot.waitUntil(lambda: (in_folder / "widget.html").exists() and not widget.is_busy, timeout=180_000)
     tables = []
     for page in ("comparison", "widget"):
         paths = sorted(in_folder.glob(f"{page}*.csv"))

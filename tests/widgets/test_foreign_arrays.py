@@ -36,12 +36,12 @@ def test_restore(viewer, pair, add_model, open_widget, notified, qtbot) -> None:
     look_at(viewer, source)
     widget = open_widget()
     widget.image.value = source
-    qtbot.waitUntil(lambda: not widget.preview.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.preview.is_running, timeout=180_000)
     assert widget.preview.layer is not None
     press_restore(widget, qtbot)
     np.testing.assert_allclose(find_result(viewer, source, entry()).data, restore(stack, load_model(entry().path)))
     widget.scores.truth.value = clean
-    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=180_000)
     assert "slope" in widget.scores.of_truth.levels.text()
     assert list(notified) == []
 

@@ -61,17 +61,17 @@ def test_restore(shape, of_truth, viewer, add_model, open_widget, notified, qtbo
     source, clean, stack = layers(viewer, shape, of_truth)
     widget = open_widget()
     widget.image.value = source
-    qtbot.waitUntil(lambda: not widget.preview.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.preview.is_running, timeout=180_000)
     assert widget.preview.layer.ndim == len(shape)
     press_restore(widget, qtbot)
     result = find_result(viewer, source, entry())
     assert result.data.shape == shape
     np.testing.assert_allclose(result.data.reshape(stack.shape), restore(stack, load_model(entry().path)), rtol=1e-5)
     widget.scores.truth.value = clean
-    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=180_000)
     assert "slope" in widget.scores.of_truth.levels.text()
     widget.scores.residual.click()
-    qtbot.waitUntil(lambda: "residual" in viewer.layers[-1].name, timeout=60_000)
+    qtbot.waitUntil(lambda: "residual" in viewer.layers[-1].name, timeout=180_000)
     shown = np.asarray(viewer.layers[-1].data)
     assert shown.shape == shape
     np.testing.assert_allclose(

@@ -121,8 +121,8 @@ def test_every_pair_is_checked_once_and_its_row_is_written_once(
         calls.clear()
         written.clear()
         pairs.match_button.click()
-        qtbot.waitUntil(lambda: all(one.is_examined for one in pairs.rows), timeout=60_000)
-        qtbot.waitUntil(lambda: not pairs.is_checking, timeout=60_000)
+        qtbot.waitUntil(lambda: all(one.is_examined for one in pairs.rows), timeout=180_000)
+        qtbot.waitUntil(lambda: not pairs.is_checking, timeout=180_000)
         assert len(pairs.rows) == count
         assert calls["examine_pair"] == count
         done.append((calls["check_pair"] / count, calls["match_names"], max(Counter(written).values())))
@@ -149,7 +149,7 @@ def test_a_pair_chosen_by_hand_leaves_the_other_rows_alone(
         assert written == {number}
     assert calls["match_names"] == 0, "no name has changed"
     assert all(one.is_usable for one in pairs.rows)
-    qtbot.waitUntil(lambda: not pairs.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not pairs.is_checking, timeout=180_000)
 
 
 def test_a_chooser_asked_in_between_knows_the_layers_that_are_there(viewer: ViewerModel, qtbot: QtBot) -> None:

@@ -33,7 +33,7 @@ def widget(qtbot):
 def test_a_package_is_loaded_at_once(package, widget, qtbot):
     loading = Preloading(parent=widget, libraries=lambda: (package,))
     assert loading.is_running
-    qtbot.waitUntil(lambda: not loading.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not loading.is_running, timeout=180_000)
     assert package in sys.modules
 
 
@@ -45,7 +45,7 @@ def test_torch_waits_for_other_work(package, widget, qtbot, job, monkeypatch):
     qtbot.wait(50)
     assert package not in sys.modules
     may_end.set()
-    qtbot.waitUntil(lambda: not loading.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not loading.is_running, timeout=180_000)
     assert package in sys.modules
 
 

@@ -112,7 +112,7 @@ def test_the_shown_frame_comes_first(viewer, open_widget, stack, endless, qtbot)
     widget = open_widget()
     viewer.dims.set_current_step(0, 1)
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: widget.results.frames_done() == [1], timeout=60_000)
+    qtbot.waitUntil(lambda: widget.results.frames_done() == [1], timeout=180_000)
     assert "not restored yet" in show(widget, 2, qtbot)["TV"].lower()
     widget.run_bar.stop_button.click()
     wait(widget, qtbot)
@@ -212,7 +212,7 @@ def test_removing_a_layer_stops_the_comparison(which, viewer, open_widget, stack
     widget = open_widget()
     widget.settings.truth.value = clean
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: bool(widget.results.frames_done()), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(widget.results.frames_done()), timeout=180_000)
     viewer.layers.remove(which)
     wait(widget, qtbot)
     widget.view.slider.setValue(1)
@@ -231,7 +231,7 @@ def test_closing_ends_the_work_and_the_window(how, make_napari_viewer, stack, en
     widget.run_bar.start_button.click()
     view = widget.view
     results = widget.results
-    qtbot.waitUntil(lambda: bool(results.frames_done()), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(results.frames_done()), timeout=180_000)
     if how == "dock":
         viewer.window.remove_dock_widget(widget)
     else:

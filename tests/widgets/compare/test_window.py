@@ -84,7 +84,7 @@ def fill(results: ComparisonResults, index: int, names: tuple[str, ...] = NAMES)
 
 
 def settle(view: ComparisonView, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not view.is_drawing, timeout=60_000)
+    qtbot.waitUntil(lambda: not view.is_drawing, timeout=180_000)
 
 
 def drawn(view: ComparisonView, name: str) -> np.ndarray:

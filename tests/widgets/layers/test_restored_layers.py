@@ -149,7 +149,7 @@ def test_of_other_settings_the_widget_says_what_is_shown_and_previews(
     look_at(viewer, viewer.add_image(stack, name="cells"))
     widget = open_widget()
     press_restore(widget, qtbot)
-    qtbot.waitUntil(lambda: not widget.preview.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.preview.is_running, timeout=180_000)
     assert not widget.other.text()
     assert widget.preview.layer is None or np.isnan(widget.preview.layer.data).all()
     widget.form.editors["low_band"].value = "tied"

@@ -25,7 +25,7 @@ def test_the_chosen_model_is_packed(open_widget, add_model, tmp_path, qtbot) -> 
     panel.license.native.setCurrentText("MIT")
     panel.run_bar.start_button.click()
     assert panel.is_running
-    qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.is_running, timeout=180_000)
     assert panel.run_bar.status.text() == f"Saved {target}."
     entry = widget.model.value
     assert entry is not None
@@ -42,7 +42,7 @@ def test_what_the_format_does_not_take_is_said(open_widget, add_model, tmp_path,
     panel.target.value = tmp_path / "package.zip"
     panel.license.native.setCurrentText("my own")
     panel.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.is_running, timeout=180_000)
     assert panel.run_bar.status.text().startswith("Not exported: The format does not allow this description")
     assert [*notified]
     assert list(tmp_path.iterdir()) == []

@@ -31,7 +31,7 @@ def test_a_folder_is_restored_from_here(viewer, open_widget, add_model, stack, t
     assert folder.run_bar.start_button.isEnabled()
     folder.run_bar.start_button.click()
     assert "folder is being restored" in widget.run_bar.reason.text()
-    qtbot.waitUntil(lambda: not folder.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not folder.is_running, timeout=180_000)
     assert readers
     assert threading.get_ident() not in readers, "the viewer waits for no file"
     assert "Restored 2 of 3 files" in folder.run_bar.status.text()
@@ -50,7 +50,7 @@ def test_notes_on_frames_of_files_are_shown(viewer, open_widget, add_model, stac
     folder = open_widget().folder
     folder.source.value = tmp_path
     folder.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: not folder.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not folder.is_running, timeout=180_000)
     first, *notes = folder.run_bar.status.text().split("\n")
     assert first.startswith("Restored 6 of 6 files in ")
     assert notes == ["• b.tif, c.tif, d.tif and 2 more: Left as they are, being blank: frame 1."]

@@ -280,10 +280,10 @@ def test_the_preview_leaves_a_restored_part_alone(opened, qtbot) -> None:
     choose(widget, SHOWN)
     press_restore(widget, qtbot)
     widget.live.value = True
-    qtbot.waitUntil(lambda: not widget.preview.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.preview.is_running, timeout=180_000)
     assert widget.preview.layer is None or np.isnan(widget.preview.layer.data).all()
     look(viewer, (10, 20), 30)
-    qtbot.waitUntil(lambda: widget.preview.layer is not None and not widget.preview.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.preview.layer is not None and not widget.preview.is_running, timeout=180_000)
     assert np.isfinite(widget.preview.layer.data).any()
 
 
@@ -304,7 +304,7 @@ def test_the_result_that_holds_the_shown_frame_is_the_one_scored(opened, qtbot) 
             settle(widget, qtbot)
             assert widget.scores._restored is expected
             # what was said of the frame before stands until this one is scored
-            qtbot.waitUntil(lambda: "not restored yet" not in widget.scores.message.text(), timeout=60_000)
+            qtbot.waitUntil(lambda: "not restored yet" not in widget.scores.message.text(), timeout=180_000)
 
 
 def test_a_part_is_scored_against_that_part(opened, qtbot) -> None:
@@ -314,15 +314,15 @@ def test_a_part_is_scored_against_that_part(opened, qtbot) -> None:
     widget.frame_choice.in_view.value = True
     look(viewer, (20, 26), 30)
     press_restore(widget, qtbot)
-    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=180_000)
     shown = {key: label.text() for key, label in widget.scores.of_truth.values.items()}
     assert shown["input", "psnr"] == "∞"
     assert float(shown["restored", "psnr"]) > 0
     widget.scores.truth.value = None
-    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=180_000)
     assert widget.scores.blind.isVisibleTo(widget)
     widget.scores.residual.click()
-    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=180_000)
     (residual,) = (layer for layer in viewer.layers if layer.name.startswith("residual"))
     layer = result_of(viewer, source)
     part = source.data[:, *region_of(layer).slices]
@@ -363,7 +363,7 @@ def test_only_restored_frames_are_saved(opened, tmp_path, qtbot) -> None:
     press_restore(widget, qtbot)
     for dtype in ("float32", "uint16"):
         widget.save.save(tmp_path / f"{dtype}.tif", dtype)
-        qtbot.waitUntil(lambda: not widget.save.is_running, timeout=60_000)
+        qtbot.waitUntil(lambda: not widget.save.is_running, timeout=180_000)
         assert widget.run_bar.status.text().endswith("It holds 3 of 9 frames, those that are restored.")
         saved = np.stack(list(read_stack(tmp_path / f"{dtype}.tif")))
         assert np.allclose(saved, result_of(viewer, source).data[[1, 4, 5]], atol=0 if dtype == "float32" else 0.5)

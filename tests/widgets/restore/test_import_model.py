@@ -32,7 +32,7 @@ CSBDEEP = Path(__file__).parents[2] / "data" / "csbdeep"
 def press_import(panel: ImportPanel, qtbot: QtBot) -> None:
     panel.run_bar.start_button.click()
     assert panel.is_running
-    qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.is_running, timeout=180_000)
 
 
 def test_a_folder_of_csbdeep_is_imported_and_chosen(viewer, open_widget, add_model, stack, qtbot) -> None:
@@ -168,7 +168,7 @@ def test_a_program_of_others_is_run_only_after_a_yes(viewer, open_widget, stack,
         assert panel.run_bar.status.text() == "Not imported: you chose not to run its program."
         assert all(entry.bundled for entry in list_models())
         return
-    qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.is_running, timeout=180_000)
     entry = widget.model.value
     assert entry is not None
     assert (entry.name, entry.card.preset) == ("theirs", "torchscript")
@@ -219,12 +219,12 @@ def test_it_stops_when_told_and_when_the_window_closes(viewer, monkeypatch, qtbo
     panel.run_bar.start_button.click()
     assert not panel.run_bar.start_button.isEnabled()
     assert panel.run_bar.stop_button.isEnabled()
-    qtbot.waitUntil(lambda: endless.has_begun, timeout=60_000)
+    qtbot.waitUntil(lambda: endless.has_begun, timeout=180_000)
     if way == "stop":
         panel.run_bar.stop_button.click()
     else:
         window.close()
-    qtbot.waitUntil(lambda: not panel.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.is_running, timeout=180_000)
     assert panel.run_bar.status.text() == "Stopped: nothing was added."
     assert endless.closed_in not in {None, threading.main_thread()}
     assert list_models() == []

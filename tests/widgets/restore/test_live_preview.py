@@ -90,7 +90,7 @@ def test_the_window_follows_the_cursor_that_rests_outside_of_it(show, large) -> 
     assert not shown.live.is_running
     assert len(shown.painted) == 1
     hover(shown.viewer, (800, 1000))
-    shown.qtbot.waitUntil(lambda: len(shown.painted) == 2, timeout=60_000)
+    shown.qtbot.waitUntil(lambda: len(shown.painted) == 2, timeout=180_000)
     layer = shown.wait()
     np.testing.assert_array_equal(on_source(layer, shown.source, (0, 0, 0)), (0, 388, 588))
     shown.viewer.mouse_over_canvas = False

@@ -121,11 +121,11 @@ def test_cancelled_in_the_second_layer_the_next_run_does_the_rest(opened, monkey
     viewer, widget, layers = opened
     waiting = Waiting(monkeypatch, "cells 2")
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: done_of(viewer, layers)[1] == 1, timeout=60_000)
-    qtbot.waitUntil(lambda: "Layer 2 of 3, cells 2: 1 of 3 frames" in widget.run_bar.status.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: done_of(viewer, layers)[1] == 1, timeout=180_000)
+    qtbot.waitUntil(lambda: "Layer 2 of 3, cells 2: 1 of 3 frames" in widget.run_bar.status.text(), timeout=180_000)
     widget.run_bar.stop_button.click()
     waiting.go.set()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
     assert done_of(viewer, layers) == [3, 2, 0]
     assert widget.run_bar.status.text() == (
         "Cancelled: 1 of 3 layers are restored.\n✗ cells 2: Cancelled: 2 of 3 frames are restored."
@@ -142,10 +142,10 @@ def test_a_layer_removed_before_its_turn_is_left_out(opened, monkeypatch, qtbot)
     viewer, widget, layers = opened
     waiting = Waiting(monkeypatch, "cells 1")
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: done_of(viewer, layers)[0] == 1, timeout=60_000)
+    qtbot.waitUntil(lambda: done_of(viewer, layers)[0] == 1, timeout=180_000)
     viewer.layers.remove(layers[1])
     waiting.go.set()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
     assert done_of(viewer, layers) == [3, 0, 3]
     first, second = widget.run_bar.status.text().split("\n")
     assert first.startswith("Restored 2 of 3 layers in ")
@@ -157,7 +157,7 @@ def test_the_layer_under_way_ends_alone(what, opened, monkeypatch, qtbot) -> Non
     viewer, widget, layers = opened
     waiting = Waiting(monkeypatch, "cells 2")
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: done_of(viewer, layers)[1] == 1, timeout=60_000)
+    qtbot.waitUntil(lambda: done_of(viewer, layers)[1] == 1, timeout=180_000)
     if what == "removed":
         viewer.layers.remove(layers[1])
     elif what == "changed":
@@ -166,7 +166,7 @@ def test_the_layer_under_way_ends_alone(what, opened, monkeypatch, qtbot) -> Non
     else:
         viewer.layers.remove(find_result(viewer, layers[1], entry()))
     waiting.go.set()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
     assert done_of(viewer, [layers[0], layers[2]]) == [3, 3]
     first, second = widget.run_bar.status.text().split("\n")
     assert first.startswith("Restored 2 of 3 layers in ")
@@ -216,12 +216,12 @@ def test_closing_the_dock_stops_all_layers(make_napari_viewer, add_model, stack,
     widget.live.value, widget.frame_choice.other_layers.value = False, True
     waiting = Waiting(monkeypatch, "cells 1")
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: done_of(viewer, layers)[0] == 1, timeout=60_000)
+    qtbot.waitUntil(lambda: done_of(viewer, layers)[0] == 1, timeout=180_000)
     run = widget._run
     viewer.window.remove_dock_widget(widget)
     del widget
     waiting.go.set()
-    qtbot.waitUntil(lambda: not isalive(run) or not run.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not isalive(run) or not run.is_running, timeout=180_000)
     look(viewer, (20, 26), 30)
     viewer.dims.set_current_step(0, 2)
     viewer.layers.selection = set()

@@ -93,13 +93,13 @@ def test_ends_are_added_as_layers_and_counted_against_the_truth(opened, qtbot, s
     assert lower.colormap.name == source.colormap.name
     truth = np.random.default_rng(1).random(stack.shape).astype(np.float32)
     widget.scores.truth.value = viewer.add_image(truth, visible=False)
-    qtbot.waitUntil(lambda: widget.scores.of_truth.interval.text() != "", timeout=60_000)
+    qtbot.waitUntil(lambda: widget.scores.of_truth.interval.text() != "", timeout=180_000)
     shown = viewer.dims.current_step[0]
     found = interval_coverage(restored.data[shown], lower.data[shown], upper.data[shown], truth[shown])
     said = widget.scores.of_truth.interval.text().replace("\N{NO-BREAK SPACE}", " ")
     assert said.startswith(f"Interval: {100 * found.coverage:.0f} % of true pixels within")
     viewer.layers.remove(lower)
-    qtbot.waitUntil(lambda: widget.scores.of_truth.interval.text() == "", timeout=60_000)
+    qtbot.waitUntil(lambda: widget.scores.of_truth.interval.text() == "", timeout=180_000)
 
 
 def test_intervals_asked_for_later_leave_what_is_restored(opened, qtbot) -> None:

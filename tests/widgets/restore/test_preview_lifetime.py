@@ -166,7 +166,7 @@ def test_in_a_real_viewer_it_follows_zoom_and_slider_and_ends_with_its_dock(
 
     def waited() -> Image:
         qtbot.wait(100)
-        qtbot.waitUntil(lambda: not live.is_running, timeout=60_000)
+        qtbot.waitUntil(lambda: not live.is_running, timeout=180_000)
         return live.layer
 
     assert np.isfinite(waited().data).all()

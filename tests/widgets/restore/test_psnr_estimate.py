@@ -49,7 +49,7 @@ def opened(viewer, open_widget, qtbot, model_library) -> Callable[[NDArray[np.ui
 
 
 def wait(widget: RestoreWidget, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.scores.is_busy, timeout=180_000)
 
 
 def line(widget: RestoreWidget) -> str:
@@ -87,7 +87,7 @@ def test_a_large_frame_has_a_quick_figure_before_the_full_one(opened, qtbot) -> 
     estimate._known.clear()
     widget.scores.rescore()
     wait(widget, qtbot)
-    qtbot.waitUntil(lambda: len(found) == 2, timeout=60_000)
+    qtbot.waitUntil(lambda: len(found) == 2, timeout=180_000)
     assert [each.is_first for each in found] == [True, False]
     assert all(text.startswith("PSNR about") for text in shown)
     assert estimate.series([0]) == pytest.approx([found[1].psnr])
@@ -167,7 +167,7 @@ def test_over_time_it_is_plotted_once_it_is_asked_for(pairs, viewer, opened, qtb
     quantity = scores.plot.quantity
     assert np.isfinite(scores.estimate.series(range(4))).sum() == 1
     quantity.value = "estimate"
-    qtbot.waitUntil(lambda: np.isfinite(scores.estimate.series(range(4))).all(), timeout=60_000)
+    qtbot.waitUntil(lambda: np.isfinite(scores.estimate.series(range(4))).all(), timeout=180_000)
     assert np.allclose(scores.plot.lines["restored"].getData()[1], scores.estimate.series(range(4)))
     # with a truth too
     scores.truth.value = viewer.add_image(np.concatenate(pairs[::-1]), name="truth")

@@ -92,7 +92,7 @@ def test_the_preview_of_the_widget_ends_as_what_restore_gives(viewer, open_widge
     widget = open_widget()
     said = []
     widget.preview.said.connect(said.append)
-    qtbot.waitUntil(lambda: bool(said) and said[-1].startswith("Preview: 200"), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(said) and said[-1].startswith("Preview: 200"), timeout=180_000)
     assert any(text.startswith(QUICK) for text in said)
     assert widget.model.value.name == "fft-care"
     previewed = np.copy(widget.preview.layer.data[0])

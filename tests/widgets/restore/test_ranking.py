@@ -54,7 +54,7 @@ def opened(viewer, open_widget, model_library, monkeypatch) -> Callable[..., Res
 
 
 def wait(widget: RestoreWidget, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not widget.ranking.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.ranking.is_running, timeout=180_000)
 
 
 def names(widget: RestoreWidget) -> list[str]:
@@ -96,7 +96,7 @@ def test_it_is_done_once_for_an_image(low, viewer, opened, qtbot) -> None:
     viewer.dims.set_current_step(0, 1)
     assert not widget.ranking.is_running
     viewer.add_image(low[0, :80], name="another")
-    qtbot.waitUntil(lambda: len(found) == 2, timeout=60_000)
+    qtbot.waitUntil(lambda: len(found) == 2, timeout=180_000)
 
 
 def test_what_comes_first_has_the_cores_for_itself(low, opened, qtbot) -> None:
@@ -109,7 +109,7 @@ def test_what_comes_first_has_the_cores_for_itself(low, opened, qtbot) -> None:
     assert waiting.is_running
     assert not found
     is_first[0] = False
-    qtbot.waitUntil(lambda: bool(found), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(found), timeout=180_000)
 
 
 def test_where_nothing_can_be_estimated_the_order_stays(opened, qtbot) -> None:

@@ -53,7 +53,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> Endless:
 
 
 def wait_for_scores(widget: RestoreWidget, qtbot: QtBot) -> dict[tuple[str, str], str]:
-    qtbot.waitUntil(lambda: not widget.scores.is_scoring, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.scores.is_scoring, timeout=180_000)
     return {key: label.text() for key, label in widget.scores.of_truth.values.items()}
 
 
@@ -302,10 +302,10 @@ def test_a_frame_that_came_after_the_last_report_counts(viewer, open_widget, add
     viewer.add_image(stack)
     widget = open_widget()
     widget.run_bar.start_button.click()
-    qtbot.waitUntil(lambda: "1 of 3 frames" in widget.run_bar.status.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: "1 of 3 frames" in widget.run_bar.status.text(), timeout=180_000)
     widget.run_bar.stop_button.click()
     is_cancelled.set()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
     assert widget.run_bar.status.text() == "Cancelled: 2 of 3 frames are restored."
     assert widget.run_bar.start_button.text() == "Restore the missing 1"
 

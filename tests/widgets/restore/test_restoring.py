@@ -142,7 +142,7 @@ def test_a_restored_stack_is_saved_with_its_pixel_size(
 
     monkeypatch.setattr("napari_care_losses.widgets.restore.panels.save.QFileDialog.getSaveFileName", ask)
     widget.save.click()
-    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=180_000)
     assert filters[0][0] == "restored cells 1-2- -a- (untrained).tif"
     saved = read_tiff(path)
     assert saved.calibration == Calibration(pixel_size=(0.1, 0.2), time_step=0.4)
@@ -165,7 +165,7 @@ def test_ome_zarr_is_saved_where_it_was_chosen(
 
     monkeypatch.setattr("napari_care_losses.widgets.restore.panels.save.QFileDialog.getSaveFileName", ask)
     widget.save.click()
-    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=180_000)
     (path,) = tmp_path.glob("*.ome.zarr")
     assert path.name == f"{typed.removesuffix('.tif').removesuffix('.ome.zarr')}.ome.zarr"
     restored = np.asarray(find_result(viewer, source, entry()).data)
@@ -178,7 +178,7 @@ def test_a_disk_that_cannot_be_written_is_said(viewer, open_widget, add_model, s
     widget = open_widget()
     press_restore(widget, qtbot)
     widget.save.save(tmp_path / "missing" / "a.tif")
-    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.save.is_running, timeout=180_000)
     assert "Not saved: The folder" in widget.run_bar.status.text()
 
 
@@ -208,7 +208,7 @@ def test_the_range_is_in_plain_sight(viewer, open_widget, add_model, stack, qtbo
         ("bleaching", None, "follows the bleaching"),
     ):
         widget.form.editors["normalization"].value = mode
-        qtbot.waitUntil(lambda: not widget.range.is_running, timeout=60_000)
+        qtbot.waitUntil(lambda: not widget.range.is_running, timeout=180_000)
         assert meaning in widget.range.text()
         found = re.search(r"grey level (\S+) becomes 0, (\S+) becomes 1", widget.range.text())
         assert found
@@ -227,7 +227,7 @@ def test_a_frame_without_contrast_has_no_range_and_one_with_nan_that_of_its_othe
     widget = open_widget()
     for index, text in ((0, "Frame 0 has no contrast: grey level 7 at both percentiles"), (1, "Frame 1: grey level")):
         viewer.dims.set_current_step(0, index)
-        qtbot.waitUntil(lambda: not widget.range.is_running, timeout=60_000)
+        qtbot.waitUntil(lambda: not widget.range.is_running, timeout=180_000)
         assert text in widget.range.text()
         assert ("separate fields" in widget.range.text()) == (index == 1)
 
@@ -238,7 +238,7 @@ def test_percentiles_that_do_not_go_together_are_said(viewer, open_widget, add_m
     widget = open_widget()
     for name in ("low_percentile", "high_percentile"):
         widget.form.editors[name].value = 50.0
-    qtbot.waitUntil(lambda: not widget.range.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.range.is_running, timeout=180_000)
     assert "must be below high_percentile" in widget.run_bar.reason.text()
     assert not widget.run_bar.start_button.isEnabled()
 

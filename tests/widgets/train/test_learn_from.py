@@ -39,7 +39,7 @@ def alone(viewer, noisy, qtbot) -> TrainWidget:
 
 
 def checked(widget, qtbot) -> str:
-    qtbot.waitUntil(lambda: widget.pairs.rows[0].is_examined, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.pairs.rows[0].is_examined, timeout=180_000)
     return widget.pairs.rows[0].verdict
 
 
@@ -84,7 +84,7 @@ def test_blind_spots_are_learnt_from_with_a_loss_of_pixels(viewer, noisy, qtbot)
     assert (plan.parameters.target, plan.pairs[0].target, plan.pairs[0].high) == ("blind_spots", "blind_spots", None)
     assert widget.form.editors["line_noise"].value == "auto"
     # what is hidden is shown in the patches: the target is blank but for those pixels
-    with qtbot.waitSignal(widget.patches.drawn, timeout=60_000) as drawn:
+    with qtbot.waitSignal(widget.patches.drawn, timeout=180_000) as drawn:
         widget.patches.button.click()
     _, target = drawn.args[0]
     assert 0 < np.isfinite(target).mean() < 0.05
@@ -215,7 +215,7 @@ def test_a_killed_training_is_resumed_exactly(viewer, noisy, model_library, tmp_
     (entry,) = again.queue.entries
     assert (entry.name, entry.state_text.split()[0]) == ("my-fft", "stopped")
     # the only image is chosen already
-    qtbot.waitUntil(again.trainings.resume_button.isEnabled, timeout=60_000)
+    qtbot.waitUntil(again.trainings.resume_button.isEnabled, timeout=180_000)
     again.trainings.resume_button.click()
     qtbot.waitUntil(lambda: not again.is_running, timeout=120_000)
     (resumed,) = list_models()
@@ -232,7 +232,7 @@ def test_from_the_menu_to_an_image_restored_without_clean_ones(plugin, make_napa
     widget.form.set_values({"batch_size": 2, "validation_patches": 2, "steps_per_epoch": 2, "budget": "steps"})
     widget.form.editors["amount"].value = 4
     # nothing has to be chosen
-    qtbot.waitUntil(widget.run_bar.start_button.isEnabled, timeout=60_000)
+    qtbot.waitUntil(widget.run_bar.start_button.isEnabled, timeout=180_000)
     qtbot.mouseClick(widget.run_bar.start_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not widget.is_running, timeout=120_000)
     assert "Trained 4 steps" in widget.run_bar.status.text()

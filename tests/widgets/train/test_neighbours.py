@@ -41,7 +41,7 @@ def widget(viewer, movie, qtbot) -> TrainWidget:
 
 def checked(widget, qtbot) -> str:
     row = widget.pairs.rows[0]
-    qtbot.waitUntil(lambda: row.is_examined or bool(row.problem), timeout=60_000)
+    qtbot.waitUntil(lambda: row.is_examined or bool(row.problem), timeout=180_000)
     return widget.pairs.rows[0].verdict
 
 

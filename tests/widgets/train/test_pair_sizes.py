@@ -64,7 +64,7 @@ def test_the_only_frame_that_is_left_of_a_movie_is_a_single_image(widget, viewer
     flashed[1:] = 7
     widget.pairs.rows[0].choose(viewer.add_image(flashed, name="flashed"), layers[1])
     assert widget.run_bar.start_button.isEnabled(), "not all frames have been looked at"
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=180_000)
     assert "A single image is split" in widget.pairs.rows[0].verdict
     assert not widget.run_bar.start_button.isEnabled()
 
@@ -90,14 +90,14 @@ def test_pixel_sizes_that_differ_are_said_until_they_do_not(widget, viewer, laye
     for layer, size, units in ((layers[0], 0.13, "um"), (layers[1], 65, "nm")):
         layer.units = ("pixel", units, units)
         layer.scale = (1, size, size)
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=180_000)
     assert row.verdict.startswith(
         "⚠ 3 frames of 40 x 52 px. The low image has pixels of 0.13 x 0.13 µm, the high one of"
     )
     assert widget.run_bar.start_button.isEnabled()
     layers[0].scale = (1, 0.065, 0.065)
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=180_000)
     assert row.verdict == "✓ 3 frames of 40 x 52 px"
     layers[0].scale, layers[0].units = (1, 0.5, 0.5), ("pixel",) * 3
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=180_000)
     assert row.verdict == "✓ 3 frames of 40 x 52 px", "an unknown size is no other one"

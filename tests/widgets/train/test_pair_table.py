@@ -86,7 +86,7 @@ def test_an_unusable_frame_is_found_however_late(widget, viewer, stack, qtbot) -
     row = widget.pairs.rows[0]
     row.choose(viewer.add_image(late, name="late"), viewer.layers["100 ms"])
     assert row.is_usable, "the first frame is sound, and a training may start"
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=180_000)
     left_out = "Left out: frame 2, in the low image 1 of 2080 pixels are NaN or infinite: replace them first."
     assert row.verdict == f"⚠ 3 frames of 40 x 52 px. {left_out}"
     assert shown(widget.pairs, 0)[0] == "⚠"
@@ -99,13 +99,13 @@ def test_a_pair_with_a_warning_stays_usable(widget, viewer, qtbot) -> None:
     layers = [viewer.add_image(np.roll(low, (3, -5), (1, 2))[inner]), viewer.add_image(high[inner])]
     row = widget.pairs.rows[0]
     row.choose(*layers)
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=180_000)
     assert re.match(r"⚠ 2 frames of 96 x 96 px\. Frame 0: The low image lies (2\.9|3\.\d) px below and", row.verdict)
     assert shown(widget.pairs, 0)[0] == "⚠"
     assert widget.pairs.verdict.text() == row.verdict
     assert widget.run_bar.start_button.isEnabled()
     row.choose(*reversed(layers))
-    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.pairs.is_checking, timeout=180_000)
     assert "have the two been swapped?" in row.verdict
 
 
@@ -202,9 +202,9 @@ def test_lazy_layers_are_checked_in_the_background(table, viewer, stack, qtbot) 
     assert table.rows[0].verdict == "… being checked"
     with pytest.raises(Exception, match="1 of 1 pairs are still being checked"):
         table.pairs()
-    qtbot.waitUntil(lambda: table.rows[0].is_usable, timeout=60_000)
+    qtbot.waitUntil(lambda: table.rows[0].is_usable, timeout=180_000)
     assert len(table.pairs()) == 1
-    qtbot.waitUntil(lambda: not table.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not table.is_checking, timeout=180_000)
 
 
 def test_a_layer_removed_during_the_check_leaves_its_pair_unusable(table, viewer, stack, qtbot) -> None:
@@ -220,10 +220,10 @@ def test_a_layer_removed_during_the_check_leaves_its_pair_unusable(table, viewer
     low, high = viewer.add_image(lazy, contrast_limits=(0, 9)), viewer.add_image(stack[::-1].copy())
     is_read.clear()
     table.rows[0].choose(low, high)
-    qtbot.waitUntil(is_read.is_set, timeout=60_000)
+    qtbot.waitUntil(is_read.is_set, timeout=180_000)
     viewer.layers.remove(high)
     may_go_on.set()
-    qtbot.waitUntil(lambda: not table.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not table.is_checking, timeout=180_000)
     assert table.rows[0].layers == (low, None)
     assert table.rows[0].verdict == "✗ Choose a low and a high exposure."
 
@@ -237,7 +237,7 @@ def test_layers_of_no_pair_leave_the_check_alone(table, viewer, layers, stack, q
     viewer.layers.remove(other)
     QCoreApplication.processEvents()
     assert requests == []
-    qtbot.waitUntil(lambda: not table.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not table.is_checking, timeout=180_000)
 
 
 def test_sixty_pairs_from_two_folders(table, folders, qtbot) -> None:
@@ -249,12 +249,12 @@ def test_sixty_pairs_from_two_folders(table, folders, qtbot) -> None:
     assert time.monotonic() - begun < 1
     assert len(table.rows) == 60
     assert table.rows[9].names == ("cell10_low.tif", "cell10_high.tif")
-    qtbot.waitUntil(lambda: all(row.is_usable for row in table.rows), timeout=60_000)
+    qtbot.waitUntil(lambda: all(row.is_usable for row in table.rows), timeout=180_000)
     assert shown(table, 9) == ["✓", "cell10_low.tif", "cell10_high.tif", "24 x 28"]
     assert table.table.height() < 250, "the table scrolls"
     assert not table.choosers.native.isVisibleTo(table)
     assert len(table.pairs()) == 60
-    qtbot.waitUntil(lambda: not table.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not table.is_checking, timeout=180_000)
     table.table.setCurrentCell(3, 0)
     table.remove_button.click()
     assert len(table.rows) == 59
@@ -267,12 +267,12 @@ def test_a_broken_file_is_marked_and_the_others_are_not(table, folders, qtbot) -
     (low / "cell7_low.tif").write_text("no image")
     tifffile.imwrite(low / "cell8_low.tif", np.zeros((10, 10), np.uint8))
     choose_folders(table, low, high).add_button.click()
-    qtbot.waitUntil(lambda: all(row.is_checked for row in table.rows), timeout=60_000)
+    qtbot.waitUntil(lambda: all(row.is_checked for row in table.rows), timeout=180_000)
     wrong = {row.names[0]: row.verdict for row in table.rows if not row.is_usable}
     assert wrong.keys() == {"cell7_low.tif", "cell8_low.tif"}
     assert "cannot be read" in wrong["cell7_low.tif"]
     assert "Different shapes: 10 x 10 and 24 x 28" in wrong["cell8_low.tif"]
-    qtbot.waitUntil(lambda: not table.is_checking, timeout=60_000)
+    qtbot.waitUntil(lambda: not table.is_checking, timeout=180_000)
 
 
 def test_the_dialog_explains_what_it_cannot_match(table, folders, tmp_path) -> None:
@@ -294,7 +294,7 @@ def test_training_on_pairs_from_folders(viewer, folders, qtbot) -> None:
             path.unlink()
     widget = make_widget(viewer, (None, None), qtbot)
     choose_folders(widget.pairs, *folders).add_button.click()
-    qtbot.waitUntil(lambda: widget.run_bar.start_button.isEnabled(), timeout=60_000)
+    qtbot.waitUntil(lambda: widget.run_bar.start_button.isEnabled(), timeout=180_000)
     press_start(widget, qtbot)
     (entry,) = list_models()
     assert entry.card.training["pairs"] == 6

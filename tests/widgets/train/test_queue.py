@@ -67,7 +67,7 @@ def test_a_training_queued_while_another_runs_follows_it(widget, qtbot) -> None:
     widget.loss.combo.value = "mae"
     widget.queue_button.click()
     assert "my-laplace (" in widget.view.title.text(), "the running one stays in view"
-    qtbot.waitUntil(lambda: not widget.is_running and not widget.queue.waiting, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running and not widget.queue.waiting, timeout=180_000)
     assert {entry.card.training["steps"] for entry in list_models()} == {60, 6}
 
 
@@ -122,7 +122,7 @@ def test_a_stopped_training_resumed_is_the_uninterrupted_one(widget, viewer, lay
     assert states(widget)["my-laplace"].startswith("stopped")
     assert "Resume continues it" in widget.run_bar.status.text()
     widget.trainings.resume_button.click()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
     assert states(widget) == {"my-laplace": "done"}
     # those taken while Stop was pressed were not shown
     assert [step.step for step in entry.steps][-(200 - before) :] == list(range(before + 1, 201))
@@ -147,7 +147,7 @@ def test_a_stopped_training_is_offered_after_reopening(widget, viewer, layers, q
     assert "Choose a low" in again.trainings.resume_button.toolTip()
     again.pairs.rows[0].choose(*layers)
     again.trainings.resume_button.click()
-    qtbot.waitUntil(lambda: not again.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not again.is_running, timeout=180_000)
     (model,) = list_models()
     assert model.card.training["steps"] == 200
     assert model.card.loss_parameters["sigma_large"] == 4
@@ -182,7 +182,7 @@ def test_a_stopped_fine_tuning_needs_its_model(widget, viewer, layers, add_model
     again.start_from.choose("origin")
     assert again.trainings.resume_button.isEnabled()
     again.trainings.resume_button.click()
-    qtbot.waitUntil(lambda: not again.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not again.is_running, timeout=180_000)
     assert again.queue.entries[0].state is State.DONE
 
 
@@ -276,6 +276,6 @@ def test_a_dock_closed_with_trainings_waiting_starts_none_of_them(docked_widget,
         widget.queue_button.click()
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     viewer.window.remove_dock_widget(widget)
-    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=60_000)
+    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=180_000)
     qtbot.wait(200)
     assert len(list_models()) == 1

@@ -129,7 +129,7 @@ def test_closing_ends_the_training_and_keeps_the_model(closed, docked_widget, qt
     viewer, widget = docked_widget
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     viewer.window.remove_dock_widget(widget) if closed == "dock" else viewer.close()
-    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=60_000)
+    qtbot.waitUntil(lambda: len(list_models()) == 1, timeout=180_000)
 
 
 def test_divergence_is_explained(widget, monkeypatch, qtbot) -> None:
@@ -321,7 +321,7 @@ def test_a_layer_deleted_in_mid_training_does_not_end_it(widget, viewer, layers,
     widget.form.set_values({"amount": 20})
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     viewer.layers.clear()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
     (entry,) = list_models()
     assert entry.card.training["steps"] == 20
     assert not widget.run_bar.start_button.isEnabled()
@@ -345,7 +345,7 @@ def test_from_the_menu_to_the_model_in_the_library(plugin, make_napari_viewer, q
     assert widget.pairs.rows[0].names == ("actin 1 ms", "actin 100 ms")
     assert widget.run_bar.isVisible(), "the run bar stays in sight"
     press(qtbot, widget.patches.button)
-    qtbot.waitUntil(lambda: widget.patches.picture.isVisible(), timeout=60_000)
+    qtbot.waitUntil(lambda: widget.patches.picture.isVisible(), timeout=180_000)
     qtbot.keyClicks(widget.loss.combo.native, LOSSES["mae"].title)
     assert widget.loss.combo.value == "mae"
     budget = widget.form.editors["budget"].native
