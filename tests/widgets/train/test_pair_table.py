@@ -217,7 +217,10 @@ def test_a_layer_removed_during_the_check_leaves_its_pair_unusable(table, viewer
         return block
 
     lazy = da.from_array(stack, chunks=(1, 40, 52)).map_blocks(held_up, dtype=stack.dtype)
+    # the viewer reads in other threads, too
+    may_go_on.set()
     low, high = viewer.add_image(lazy, contrast_limits=(0, 9)), viewer.add_image(stack[::-1].copy())
+    may_go_on.clear()
     is_read.clear()
     table.rows[0].choose(low, high)
     qtbot.waitUntil(is_read.is_set, timeout=180_000)
