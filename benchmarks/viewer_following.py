@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from driven_viewer import SECONDS, Lateness, open_viewer, open_widget, pause, wait
 from qtpy.QtCore import Qt, QTimer
-from viewer import SECONDS, Lateness, open_viewer, open_widget, pause, wait
 
 from napari_care_losses.simulation.camera import SimulatedCamera
 
