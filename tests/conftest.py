@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
@@ -34,8 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let several processes take the files in the order below, not by their number of tests."""
+    """Let several processes take the files in the order below, not by their number of tests, and share the cores."""
     config.option.loadscopereorder = False
+    processes = len(config.getoption("tx", default=None) or [])
+    if processes:
+        # threads of OpenMP that wait for one without a core spin, and take the cores from all others
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
