@@ -80,7 +80,7 @@ def test_scale_is_positive_and_only_there_when_asked():
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 9])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size, upsampling, refinement):
-    """With all weights positive, a change reaches every pixel of the receptive field."""
+    """With all weights positive, a change reaches every pixel of the receptive field, in a strip as in an image."""
     architecture = Architecture(
         depth=depth,
         kernel_size=kernel_size,
@@ -95,12 +95,12 @@ def test_margin_is_the_measured_reach_rounded_up_to_the_block(depth, kernel_size
     size = 2 * architecture.margin + 4 * architecture.block
     reach = 0
     with torch.inference_mode():
-        flat = torch.zeros(1, 1, size, size, dtype=torch.float64)
+        flat = torch.zeros(1, 1, 2 * architecture.block, size, dtype=torch.float64)
         undisturbed = network(flat).mean
         for offset in range(architecture.block):
             pixel = size // 2 + offset
             disturbed = flat.clone()
-            disturbed[0, 0, pixel, pixel] = 1
+            disturbed[0, 0, architecture.block // 2 + offset, pixel] = 1
             changed = (network(disturbed).mean - undisturbed).abs()[0, 0].amax(0).nonzero()
             reach = max(reach, pixel - int(changed.min()), int(changed.max()) - pixel)
     assert reach <= architecture.margin < reach + architecture.block
