@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -21,9 +23,12 @@ NOISE = {
 }
 
 
+@cache
 def light() -> np.ndarray:
     drawn = blur(draw_structure("actin", (256, 256), np.random.default_rng(0)), Microscope())
-    return 100 + 300 * np.asarray(drawn, np.float64)
+    clean = 100 + 300 * np.asarray(drawn, np.float64)
+    clean.flags.writeable = False
+    return clean
 
 
 def hazy(image: np.ndarray) -> np.ndarray:

@@ -195,28 +195,21 @@ def test_the_sample_is_the_same_every_time(monkeypatch):
     assert first == second
 
 
-class Bleaching:
-    """A movie of blinking noise on structure that fades to a tenth, made frame by frame."""
-
-    shape, dtype = (240, 120, 150), np.dtype(np.uint16)
-
-    def __getitem__(self, key):
-        (index,) = key
-        y, x = np.mgrid[: self.shape[1], : self.shape[2]]
-        structure = 400 * np.exp(-(np.sin(x / 9 + 0.01 * index) ** 2) / 0.05) * (1 + np.sin(y / 17))
-        expected = 100 + structure * np.exp(-index / 100)
-        return np.random.default_rng(index).poisson(expected).astype(np.uint16)
-
-
 @pytest.fixture(scope="module")
 def bleaching():
-    return np.stack([Bleaching()[(index,)] for index in range(Bleaching.shape[0])])
+    """Return a movie of blinking noise on structure that fades to a tenth."""
+    rng, (y, x) = np.random.default_rng(0), np.mgrid[:120, :150]
+    frames = []
+    for index in range(240):
+        structure = 400 * np.exp(-(np.sin(x / 9 + 0.01 * index) ** 2) / 0.05) * (1 + np.sin(y / 17))
+        frames.append(rng.poisson(100 + structure * np.exp(-index / 100)).astype(np.uint16))
+    return np.stack(frames)
 
 
 @pytest.mark.parametrize("pixels", [4_000, 40_000, 400_000, SAMPLED_PIXELS])
 def test_the_error_of_the_range_of_a_bleaching_movie_is_as_documented(bleaching, monkeypatch, pixels):
     monkeypatch.setattr("napari_care_losses.images.normalization.SAMPLED_PIXELS", pixels)
-    _, ranges = run(stack_ranges(Frames(Bleaching()), PercentileNormalization()))
+    _, ranges = run(stack_ranges(Frames(bleaching), PercentileNormalization()))
     for level, p in zip(ranges[0], (0.02, 0.998), strict=True):
         rank_in_frames = (bleaching <= level).mean(axis=(1, 2))
         from_pixels = math.sqrt(p * (1 - p) / min(pixels, SAMPLED_FRAMES * bleaching[0].size))
