@@ -54,8 +54,8 @@ def test_means_of_many_pixels_vary_as_the_correlation_says() -> None:
 def test_the_covariance_is_that_of_drawn_noise(stripes: dict[str, float]) -> None:
     noise = NoiseModel(slope=2.0, least=1.0, correlation=BLURRED, **stripes)
     light, rng = np.linspace(20, 200, 60).reshape(6, 10), np.random.default_rng(0)
-    # the periodic frame that noise is drawn in is larger, so that its edges do not correlate; a hundred at once, side by
-    # side where no offset is shared
+    # the periodic frame that noise is drawn in is larger, so that its edges do not correlate; a hundred at once, side
+    # by side where no offset is shared
     padded = np.pad(light, 8, mode="edge")
     count, axis = 100, 1 if noise.columns else 0
     frames = np.concatenate([padded] * count, axis)
