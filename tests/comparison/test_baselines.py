@@ -15,12 +15,12 @@ from napari_care_losses.evaluation.metrics import score
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHAPE = (96, 128)
+SHAPE = (80, 96)
 
 
-def blobs(seed: int = 0) -> np.ndarray:
+def blobs(seed: int = 0, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     """Bright blobs on a dark ground, 0..1."""
-    field = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=SHAPE), 4)
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 4)
     return np.clip(field / field.max(), 0, None)
 
 
@@ -44,7 +44,9 @@ def test_baseline_improves_noisy_images_at_every_exposure(name: str, photons: fl
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("photons", [1, 50])
 def test_tiles_give_the_image_of_the_whole(name: str, photons: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    noisy = np.tile(exposed(blobs(), photons), (3, 3))
+    # what a total variation reaches over is wide
+    repeats = 3 if name == "tv" else 2
+    noisy = np.tile(exposed(blobs(shape=(96, 128)), photons), (repeats, repeats))
     whole = restore_with(name, noisy)
     monkeypatch.setattr(baselines, "_TILE", 100)
     *tiles, restored = restore_in_steps(name, noisy)
@@ -146,7 +148,8 @@ def test_boolean_frame_is_accepted() -> None:
 def test_real_images_gain(name: str, shared_data: Path) -> None:
     for structure in ("mitochondria", "actin"):
         noisy, truth = (
-            tifffile.imread(shared_data / "w2s" / f"{structure}_{kind}.tif", key=60) for kind in ("low", "high")
+            tifffile.imread(shared_data / "w2s" / f"{structure}_{kind}.tif", key=60)[128:384, 128:384]
+            for kind in ("low", "high")
         )
         assert score(restore_with(name, noisy), truth)["psnr"] > score(noisy, truth)["psnr"] + 5
 
