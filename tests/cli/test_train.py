@@ -1,6 +1,5 @@
 """The command line: training, and what Ctrl+C leaves of it."""
 
-import os
 import signal
 import sys
 import time

@@ -2,13 +2,15 @@
 
 import importlib.util
 import json
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 from html import unescape
+from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import numpy as np
 import pytest
@@ -38,22 +40,88 @@ addEventListener("load", () => {
 </script>"""
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
+SHORT = """INHERIT: {root}/mkdocs.yml
+docs_dir: {root}/docs
+plugins: []
+"""
+"""A site whose pages of the API are empty, and without a search: built in seconds."""
+
+
+class Page(HTMLParser):
+    """What a page of the site refers to: links, images, and what a browser fetches to show it."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.ids, self.fetched = [], set(), []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.ids.add(values.get("id"))
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        elif tag == "link" and values.get("rel") not in ("canonical", "prev", "next"):
+            self.fetched.append(values["href"])
+        elif tag in ("img", "script", "iframe", "source") and "src" in values:
+            self.fetched.append(values["src"])
+
+
+def _build(folder, *more):
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip("mkdocs is not installed")
-    folder = tmp_path_factory.mktemp("docs") / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder), *more]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr + built.stdout
     return folder
 
 
+@pytest.fixture(scope="module")
+def short_site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "short.yml").write_text(SHORT.format(root=ROOT.as_posix()), encoding="utf-8")
+    return _build(folder / "site", "--config-file", str(folder / "short.yml"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return _build(tmp_path_factory.mktemp("docs") / "site")
+
+
+def test_the_site_without_the_api_holds_every_page(short_site):
+    _check_pages(short_site)
+
+
+def test_the_site_without_the_api_has_no_broken_link_or_image_and_fetches_nothing(short_site):
+    pages = {path.as_uri(): Page(path) for path in short_site.glob("**/*.html") if path.name != "404.html"}
+    ids = {address: page.ids for address, page in pages.items()}
+    for address, page in pages.items():
+        inside = [urljoin(address, link) for link in page.links if not urlsplit(link).scheme]
+        assert not [link for link in inside if not _leads_somewhere(link, ids)], address
+        for url in page.fetched:
+            assert not urlsplit(url).scheme or url.startswith("data:"), f"{address} fetches {url}"
+            assert url.startswith("data:") or _leads_somewhere(urljoin(address, url), {}), f"{address}: {url}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/reference/python/")])
+def test_what_a_page_of_the_api_shows_is_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    shown = re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE) + re.findall(r"\]\[(napari_care_losses[\w.]*)\]", text)
+    assert shown
+    for name in shown:
+        assert pkgutil.resolve_name(name) is not None
+
+
+@pytest.mark.slow
 def test_the_site_holds_every_page(site):
+    _check_pages(site)
+
+
+def _check_pages(folder):
     for page in (ROOT / "docs").glob("**/*.md"):
-        assert (site / page.relative_to(ROOT / "docs")).with_suffix(".html").is_file()
+        assert (folder / page.relative_to(ROOT / "docs")).with_suffix(".html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 def test_a_browser_finds_no_broken_link_or_image_and_fetches_nothing(site):
     names = [page.relative_to(site).as_posix() for page in sorted(site.glob("**/*.html")) if page.name != "404.html"]

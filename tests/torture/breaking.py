@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tifffile
-from counts import images, say
+from counts import images, say, size_of_images
 from killing import _model
 
 from napari_care_losses.cli.main import main
@@ -23,12 +23,11 @@ from napari_care_losses.errors import InputError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.io.stacks import read_stack
 
-LOW, HIGH = images(3)
 TRAIN = (
     "train --low {} --high {} --loss mae --preset lite --patch-size 16 --batch-size 2 --validation-patches 2 --steps 2"
 )
 
-HUGE, LESS_HUGE = 20_000, 1_500
+HUGE, LESS_HUGE = 20_000, 1_000
 """Height and width of the largest image, and of the one in its place where there is little time."""
 
 
@@ -39,64 +38,72 @@ class Fault(NamedTuple):
     train: str
     restore: str
     truth: str
-    high: np.ndarray = HIGH
+    high: np.ndarray
 
 
-def _with(place, value, dtype=np.float32):
-    stack = LOW.astype(dtype)
-    stack[place] = value
-    return stack
-
-
-PIXELS = r"1 of 65536 pixels are NaN or infinite: replace them"
 FLAT = "image is constant: there is nothing to learn from it"
 TOO_SMALL = r"too small for patches of 16 px"
-FAULTS = {
-    "NaN": Fault(_with((0, 5, 5), np.nan), "", "", PIXELS),
-    "NaN in a later frame": Fault(_with((2, 5, 5), np.nan), "", "", PIXELS),
-    "infinite": Fault(_with((1, 5, 5), np.inf), "", "", PIXELS),
-    "beyond float32": Fault(LOW * 1e300, "float32 cannot hold", "float32 cannot hold", "float32 cannot hold"),
-    "constant": Fault(np.full_like(LOW, 7), FLAT, "", "must have contrast"),
-    "a constant frame": Fault(_with(1, 7, np.uint16), "", "", "Frame 1: .*must have contrast"),
-    "all zero": Fault(np.zeros_like(LOW), FLAT, "", "must have contrast"),
-    "saturated": Fault(np.full_like(LOW, 65535), FLAT, "", "must have contrast"),
-    "one pixel": Fault(LOW[:, :1, :1], FLAT, "", "at least 11 x 11 px", HIGH[:, :1, :1]),
-    "3 x 5 pixels": Fault(LOW[:, :3, :5], TOO_SMALL, "", "at least 11 x 11 px", HIGH[:, :3, :5]),
-    "one row": Fault(LOW[:, :1], TOO_SMALL, "", "at least 11 x 11 px", HIGH[:, :1]),
-    "bool": Fault(LOW > np.median(LOW), "", "", ""),
-    "complex": Fault(LOW.astype(np.complex64), "Expected real numbers", "Expected real numbers", "real numbers"),
-    "big-endian": Fault(LOW.astype(">u2"), "", "", ""),
-    "negative": Fault(LOW.astype(np.int16) - 400, "", "", ""),
-    "float64": Fault(LOW.astype(np.float64), "", "", ""),
-    "float16": Fault(LOW.astype(np.float16), "", "", ""),
-    "another shape": Fault(LOW, "must have the same shape", "", "", HIGH[:, :200]),
-    "another number of frames": Fault(LOW, "must have the same shape", "", "", HIGH[:2]),
-    "the same image twice": Fault(HIGH, "hold the same image", "", ""),
-}
+
+
+def _faults(low: np.ndarray, high: np.ndarray) -> dict[str, Fault]:
+    """Return every kind of fault of an image and its long exposure, arrays (N, Y, X)."""
+
+    def with_value(place, value, dtype=np.float32):
+        stack = low.astype(dtype)
+        stack[place] = value
+        return stack
+
+    size = low.shape[-1]
+    pixels = rf"1 of {size * size} pixels are NaN or infinite: replace them"
+    no_image = "float32 cannot hold"
+    faults = {
+        "NaN": (with_value((0, 5, 5), np.nan), "", "", pixels),
+        "NaN in a later frame": (with_value((2, 5, 5), np.nan), "", "", pixels),
+        "infinite": (with_value((1, 5, 5), np.inf), "", "", pixels),
+        "beyond float32": (low * 1e300, no_image, no_image, no_image),
+        "constant": (np.full_like(low, 7), FLAT, "", "must have contrast"),
+        "a constant frame": (with_value(1, 7, np.uint16), "", "", "Frame 1: .*must have contrast"),
+        "all zero": (np.zeros_like(low), FLAT, "", "must have contrast"),
+        "saturated": (np.full_like(low, 65535), FLAT, "", "must have contrast"),
+        "one pixel": (low[:, :1, :1], FLAT, "", "at least 11 x 11 px", high[:, :1, :1]),
+        "3 x 5 pixels": (low[:, :3, :5], TOO_SMALL, "", "at least 11 x 11 px", high[:, :3, :5]),
+        "one row": (low[:, :1], TOO_SMALL, "", "at least 11 x 11 px", high[:, :1]),
+        "bool": (low > np.median(low), "", "", ""),
+        "complex": (low.astype(np.complex64), "Expected real numbers", "Expected real numbers", "real numbers"),
+        "big-endian": (low.astype(">u2"), "", "", ""),
+        "negative": (low.astype(np.int16) - 400, "", "", ""),
+        "float64": (low.astype(np.float64), "", "", ""),
+        "float16": (low.astype(np.float16), "", "", ""),
+        "another shape": (low, "must have the same shape", "", "", high[:, : size * 3 // 4]),
+        "another number of frames": (low, "must have the same shape", "", "", high[:2]),
+        "the same image twice": (high, "hold the same image", "", ""),
+    }
+    return {kind: Fault(*fault[:4], high=fault[4] if len(fault) > 4 else high) for kind, fault in faults.items()}
 
 
 def run(scale: float) -> dict[str, float]:
     """Give every kind of broken input to training, restoration, evaluation and comparison."""
     counts = {"broken_inputs": 0, "refused_with_status_2": 0, "done": 0}
     before = Path.cwd()
+    low, high = images(3, size_of_images(scale))
     with TemporaryDirectory() as name:
         os.chdir(name)
         try:
             _model(seed=1).save(Path("model.safetensors"))
-            for kind, fault in FAULTS.items():
+            for kind, fault in _faults(low, high).items():
                 _write("low.tif", fault.low)
                 _write("high.tif", fault.high)
                 for command, said in _commands(kind, fault, compares=scale >= 1):
                     counts["broken_inputs"] += 1
                     counts["done" if _behaves(kind, command, said) else "refused_with_status_2"] += 1
-            for command, said in _files():
+            for command, said in _files(low, high):
                 counts["broken_inputs"] += 1
                 assert not _behaves("damaged", command, said)
                 counts["refused_with_status_2"] += 1
-            counts["doubts_said"] = _doubts()
+            counts["doubts_said"] = _doubts(*images(3, max(128, low.shape[-1])))
             _refuses_objects()
             say(f"inputs: {counts}")
-            counts |= _huge(HUGE if scale >= 1 else LESS_HUGE)
+            counts |= _huge(HUGE if scale >= 1 else LESS_HUGE, low[0])
         finally:
             os.chdir(before)
     return counts
@@ -114,14 +121,15 @@ def _commands(kind: str, fault: Fault, *, compares: bool):
         yield "compare high.tif --methods tv --truth low.tif --out page.html", said.get(kind, fault.truth)
 
 
-def _files():
+def _files(low: np.ndarray, high: np.ndarray):
     """Yield commands on files that are no whole grey-level TIFF."""
-    _write("whole.tif", LOW)
-    _write("other.tif", HIGH)
+    _write("whole.tif", low)
+    _write("other.tif", high)
     whole = Path("whole.tif").read_bytes()
-    tifffile.imwrite("packed.tif", LOW, photometric="minisblack", compression="zlib")
+    tifffile.imwrite("packed.tif", low, photometric="minisblack", compression="zlib")
     packed = bytearray(Path("packed.tif").read_bytes())
-    packed[len(packed) // 2 : len(packed) // 2 + 2000] = bytes(2000)
+    broken = len(packed) // 16
+    packed[len(packed) // 2 : len(packed) // 2 + broken] = bytes(broken)
     tifffile.imwrite("rgb.tif", np.zeros((256, 256, 3), np.uint8), photometric="rgb")
     files = {
         "cut.tif": (whole[: len(whole) // 2], "cut short"),
@@ -165,18 +173,18 @@ def _behaves(kind: str, command: str, said: str) -> bool:
     return False
 
 
-def _doubts() -> int:
+def _doubts(low: np.ndarray, high: np.ndarray) -> int:
     """Count the doubts that a training says of pairs it can still use."""
     inner = (slice(None), slice(16, -16), slice(16, -16))
-    bright = np.minimum(HIGH / np.percentile(HIGH, 90), 1)
+    bright = np.minimum(high / np.percentile(high, 90), 1)
     pairs = {
-        "moved": (np.roll(LOW, (3, -5), (1, 2))[inner], HIGH[inner], "px left of the high one"),
-        "swapped": (HIGH, LOW, "have the two been swapped"),
-        "overexposed": (LOW, (bright * 4095).astype(np.uint16), "are saturated, at 4095"),
+        "moved": (np.roll(low, (3, -5), (1, 2))[inner], high[inner], "px left of the high one"),
+        "swapped": (high, low, "have the two been swapped"),
+        "overexposed": (low, (bright * 4095).astype(np.uint16), "are saturated, at 4095"),
     }
-    for low, high, said in pairs.values():
-        _write("low.tif", low)
-        _write("high.tif", high)
+    for dark, light, said in pairs.values():
+        _write("low.tif", dark)
+        _write("high.tif", light)
         err = io.StringIO()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
             assert main([*TRAIN.format("low.tif", "high.tif").split(), "--out", "doubted.safetensors"]) == 0
@@ -193,13 +201,13 @@ def _refuses_objects() -> None:
     raise AssertionError("an array of objects was taken for an image")
 
 
-def _huge(size: int) -> dict[str, float]:
-    """Restore one frame of so many pixels a side from and to files."""
+def _huge(size: int, tile: np.ndarray) -> dict[str, float]:
+    """Restore one frame of so many pixels a side, made of tiles, from and to files."""
     array = tifffile.memmap("huge.tif", shape=(size, size), dtype=np.uint16, photometric="minisblack")
-    tile = LOW[0]
-    for top in range(0, size, 256):
-        rows = array[top : top + 256]
-        rows[:] = np.tile(tile, (1, -(-size // 256)))[: len(rows), :size]
+    side = len(tile)
+    for top in range(0, size, side):
+        rows = array[top : top + side]
+        rows[:] = np.tile(tile, (1, -(-size // side)))[: len(rows), :size]
     array.flush()
     del array
     begun = time.monotonic()

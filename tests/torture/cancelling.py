@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
-from counts import QUICK, images, say, scaled
+from counts import QUICK, images, say, scaled, size_of_images
 from killing import _model
 from napari.components import ViewerModel
 from qtpy.QtCore import QEvent
@@ -47,10 +47,10 @@ FEWEST = 40
 class Bench:
     """The three widgets on a viewer without a window."""
 
-    def __init__(self, library: Path, application: QApplication) -> None:
+    def __init__(self, library: Path, application: QApplication, size: int) -> None:
         self.library, self.application = library, application
         _model(seed=1).save(library / "model.safetensors")
-        low, high = images(3)
+        low, high = images(3, size)
         self.viewer = ViewerModel()
         self.pair = self.viewer.add_image(low, name="low"), self.viewer.add_image(high, name="high")
         long = (np.broadcast_to(image[:1], (FRAMES, *image.shape[1:])) for image in (low, high))
@@ -137,7 +137,7 @@ def run(scale: float) -> dict[str, float]:
     with TemporaryDirectory() as name:
         os.environ[FOLDER_VARIABLE] = name
         try:
-            bench = Bench(Path(name), application)
+            bench = Bench(Path(name), application, size_of_images(scale))
             try:
                 return _cancel(bench, scaled(TIMES, scale), LONGEST_STOP if scale >= 0.1 else 10 * LONGEST_STOP)
             finally:

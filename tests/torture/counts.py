@@ -12,8 +12,8 @@ from napari_care_losses.io.stacks import save_stack
 if TYPE_CHECKING:
     from pathlib import Path
 
-SIZE = 256
-"""Height and width of the images, in pixels."""
+SIZE, SMALL_SIZE = 256, 64
+"""Height and width of the images, in pixels, and of those in their place where there is little time."""
 
 QUICK = {"preset": "lite", "patch_size": 16, "batch_size": 2, "validation_patches": 2}
 """Settings of trainings of which many are begun."""
@@ -22,6 +22,11 @@ QUICK = {"preset": "lite", "patch_size": 16, "batch_size": 2, "validation_patche
 def scaled(count: int, scale: float) -> int:
     """Return how often to do what is done `count` times at full scale; once at least."""
     return max(1, round(count * scale))
+
+
+def size_of_images(scale: float) -> int:
+    """Return the height and width of the images at a scale."""
+    return SIZE if scale >= 0.1 else SMALL_SIZE
 
 
 def images(count: int, size: int = SIZE, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -37,10 +42,10 @@ def images(count: int, size: int = SIZE, seed: int = 0) -> tuple[np.ndarray, np.
     return tuple((100 + rng.poisson(light * signal + 1)).astype(np.uint16) for light in (10, 400))
 
 
-def write_images(folder: Path, count: int, *, seed: int = 0) -> tuple[Path, Path]:
+def write_images(folder: Path, count: int, size: int = SIZE, *, seed: int = 0) -> tuple[Path, Path]:
     """Write such images into a folder, as low.tif and high.tif; return their paths."""
     paths = folder / "low.tif", folder / "high.tif"
-    for path, stack in zip(paths, images(count, seed=seed), strict=True):
+    for path, stack in zip(paths, images(count, size, seed=seed), strict=True):
         save_stack(path, Frames(stack, "TYX"))
     return paths
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from counts import QUICK, images, say, scaled
+from counts import QUICK, SMALL_SIZE, images, say, scaled
 
 from napari_care_losses.errors import TrainingDivergedError
 from napari_care_losses.losses.registry import LOSSES
@@ -37,18 +37,19 @@ def run(scale: float) -> dict[str, float]:
             if name == "ssim" and fault == FAULTS[2]:
                 # never above 1, whatever the weights
                 continue
+            size = 192 if scale >= 0.1 else SMALL_SIZE
             for _ in range(scaled(TIMES, scale)):
                 counts["trainings_broken"] += 1
-                kept = _break(name, fault, moments)
+                kept = _break(name, fault, moments, size)
                 counts["stopped_and_said_why"] += 1
                 counts["best_weights_kept"] += kept
         say(f"explode: {name}: {counts}")
     return counts
 
 
-def _break(loss: str, fault: str, moments: random.Random) -> bool:
+def _break(loss: str, fault: str, moments: random.Random, side: int) -> bool:
     """Break one training; return whether it left a model, which must be the best before."""
-    pairs = [Pair(low, high, f"pair[{i}]") for i, (low, high) in enumerate(zip(*images(4, 192), strict=True))]
+    pairs = [Pair(low, high, f"pair[{i}]") for i, (low, high) in enumerate(zip(*images(4, side), strict=True))]
     pairs = [Pair(pair.low.astype(np.float32), pair.high.astype(np.float32), pair.name) for pair in pairs]
     size = 176 if "ms-ssim" in loss else 32 if "ssim" in loss else 16
     settings = {**QUICK, "patch_size": size, "budget": "steps", "amount": STEPS, "steps_per_epoch": EPOCH}

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from counts import QUICK, say, scaled, write_images
+from counts import QUICK, say, scaled, size_of_images, write_images
 from killing import _model, _pixels
 
 from napari_care_losses.errors import CareError, OutputError, UnreadableError
@@ -137,7 +137,7 @@ def run(scale: float) -> dict[str, float]:
     with TemporaryDirectory() as name:
         data = Path(name) / "data"
         data.mkdir()
-        write_images(data, FRAMES)
+        write_images(data, FRAMES, size_of_images(scale))
         save_stack(data / "low.ome.zarr", read_stack(data / "low.tif"))
         _model(seed=1).save(data / "model.safetensors")
         disk = Disk(Path(name) / "disk")

@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 import torch
 import zarr
-from counts import QUICK, say, scaled, write_images
+from counts import QUICK, SIZE, say, scaled, size_of_images, write_images
 from killed_jobs import Victim
 
 from napari_care_losses.errors import CareError
@@ -50,11 +50,11 @@ FRAMES = 8
 
 def run(scale: float) -> dict[str, float]:
     """Kill every kind of work."""
-    kills = scaled(KILLS, scale)
+    kills, size = scaled(KILLS, scale), size_of_images(scale)
     counts: dict[str, float] = {}
     for kill_some in (_kill_trainings, _kill_saving, _kill_tiff, _kill_zarr, _kill_experiments):
         with TemporaryDirectory() as name:
-            counts |= kill_some(Path(name), kills)
+            counts |= kill_some(Path(name), kills, size)
         say(f"kill: {counts}")
     return counts
 
@@ -69,9 +69,9 @@ def _train(reached: Any, folder: Path) -> None:
             reached.value = report.step
 
 
-def _kill_trainings(folder: Path, kills: int) -> dict[str, float]:
+def _kill_trainings(folder: Path, kills: int, size: int) -> dict[str, float]:
     victim, out, trained, most_lost = Victim(_train, seed=1), folder / "model.safetensors", 0, 0
-    write_images(folder, 5)
+    write_images(folder, 5, size)
     victim.finish(folder)
     expected = load_model(out).digest()
     while victim.kills < kills or not trained:
@@ -99,7 +99,7 @@ def _save(reached: Any, folder: Path) -> None:
         reached.value = number
 
 
-def _kill_saving(folder: Path, kills: int) -> dict[str, float]:
+def _kill_saving(folder: Path, kills: int, _size: int) -> dict[str, float]:
     models = [_model(seed=seed, preset="care") for seed in (1, 2)]
     for name, model in zip("ab", models, strict=True):
         model.save(folder / f"{name}.safetensors")
@@ -138,20 +138,20 @@ def _restore(reached: Any, folder: Path, out: Path) -> None:
             reached.value += 1
 
 
-def _kill_tiff(folder: Path, kills: int) -> dict[str, float]:
-    victim, finished, most_lost = _kill_restorations(folder, kills, folder / "out.tif", seed=3)
+def _kill_tiff(folder: Path, kills: int, size: int) -> dict[str, float]:
+    victim, finished, most_lost = _kill_restorations(folder, kills, size, folder / "out.tif", seed=3)
     return {"kills_tiff": victim.kills, "tiffs_resumed": finished, "most_frames_lost_tiff": most_lost}
 
 
-def _kill_zarr(folder: Path, kills: int) -> dict[str, float]:
-    victim, finished, most_lost = _kill_restorations(folder, kills, folder / "out.ome.zarr", seed=4)
+def _kill_zarr(folder: Path, kills: int, size: int) -> dict[str, float]:
+    victim, finished, most_lost = _kill_restorations(folder, kills, size, folder / "out.ome.zarr", seed=4)
     return {"kills_zarr": victim.kills, "zarrs_resumed": finished, "most_frames_lost_zarr": most_lost}
 
 
-def _kill_restorations(folder: Path, kills: int, out: Path, *, seed: int) -> tuple[Victim, int, int]:
+def _kill_restorations(folder: Path, kills: int, size: int, out: Path, *, seed: int) -> tuple[Victim, int, int]:
     """Kill restorations, half of them of a stack that was restored before by another model."""
     victim, finished, most_lost = Victim(_restore, seed=seed), 0, 0
-    write_images(folder, FRAMES)
+    write_images(folder, FRAMES, size)
     model, another = (_model(seed=number) for number in (1, 2))
     stacks = {}
     for name, one in (("earlier", another), ("expected", model)):
@@ -216,23 +216,25 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _experiment(reached: Any, folder: Path) -> None:
+def _experiment(reached: Any, folder: Path, baselines: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     entry = paper_experiments()["MM"].smoke()
-    entry = replace(entry, methods=entry.methods[:1], reference=entry.methods[0].name)
+    entry = replace(entry, methods=entry.methods[:1], reference=entry.methods[0].name, baselines=baselines)
     settings = {**QUICK, "budget": "steps", "amount": 20.0, "steps_per_epoch": 10}
     for _ in run_experiment(entry, folder / "run", TrainingParameters(**settings), device="cpu"):
         reached.value += 1
 
 
-def _kill_experiments(folder: Path, kills: int) -> dict[str, float]:
+def _kill_experiments(folder: Path, kills: int, size: int) -> dict[str, float]:
     victim, finished = Victim(_experiment, seed=5), 0
-    victim.finish(folder)
+    # their strengths are sought by many restorations
+    baselines = paper_experiments()["MM"].baselines if size == SIZE else ()
+    victim.finish(folder, baselines)
     result = folder / "run" / "MM.json"
     expected, names = load_result(result).scores, _everything(folder)
     while victim.kills < kills or not finished:
         shutil.rmtree(folder / "run")
-        while not victim.attempt(kills, folder):
+        while not victim.attempt(kills, folder, baselines):
             for path in folder.rglob("*"):
                 _check_opens(path)
         assert load_result(result).scores == expected

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from counts import QUICK, images, say, scaled, write_images
+from counts import QUICK, images, say, scaled, size_of_images, write_images
 from fixtures.forked_programs import ForkedProgram
 from killing import _model
 
@@ -37,13 +37,13 @@ def run(scale: float) -> dict[str, float]:
     """Let processes and threads work side by side."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_images(folder, 4)
+        write_images(folder, 4, size_of_images(scale))
         before = os.environ.get(FOLDER_VARIABLE)
         os.environ[FOLDER_VARIABLE] = str(folder / "library")
         try:
             counts = _two_processes(folder, scaled(MODELS, scale))
             say(f"share: {counts}")
-            return counts | _threads(folder, scaled(SIDE_BY_SIDE, scale))
+            return counts | _threads(folder, scaled(SIDE_BY_SIDE, scale), size_of_images(scale))
         finally:
             if before is None:
                 del os.environ[FOLDER_VARIABLE]
@@ -84,9 +84,9 @@ def _training(folder: Path, out: Path) -> ForkedProgram:
     return ForkedProgram("train", *arguments, *STEPS)
 
 
-def _threads(folder: Path, times: int) -> dict[str, float]:
+def _threads(folder: Path, times: int, size: int) -> dict[str, float]:
     """Train twice and restore twice at once, in threads; the results are those of each alone."""
-    low, model = images(3)[0], _model(seed=1)
+    low, model = images(3, size)[0], _model(seed=1)
     expected_image, expected_model = restore(low, model, device="cpu"), _trained(folder, "alone")
     for number in range(times):
         with ThreadPoolExecutor(max_workers=4) as threads:

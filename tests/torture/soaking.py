@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
-from counts import QUICK, images, say, scaled, write_images
+from counts import QUICK, images, say, scaled, size_of_images, write_images
 from killing import _model
 
 from napari_care_losses.images.frames import Frames
@@ -31,7 +31,8 @@ FEWEST = 20
 def run(scale: float) -> dict[str, float]:
     """Restore and train again and again."""
     frames, trainings = scaled(FRAMES, scale), scaled(TRAININGS, scale)
-    stack, model = images(STACK)[0], _model(seed=1)
+    size = size_of_images(scale)
+    stack, model = images(STACK, size)[0], _model(seed=1)
     counts: dict[str, float] = {"frames_restored": 0, "trainings": 0}
 
     def restore_some() -> None:
@@ -42,7 +43,7 @@ def run(scale: float) -> dict[str, float]:
     say(f"soak: {counts}")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_images(folder, 4)
+        write_images(folder, 4, size)
 
         def train_once() -> None:
             pairs = pairs_from_frames(read_stack(folder / "low.tif"), read_stack(folder / "high.tif"), "pair")

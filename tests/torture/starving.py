@@ -15,6 +15,7 @@ import psutil
 import torch
 from children import environment
 from counts import images, say, scaled
+from fixtures.forked_programs import run_forked
 from killing import _model
 
 from napari_care_losses.errors import CareError, ComputeError
@@ -58,13 +59,19 @@ def run(scale: float) -> dict[str, float]:
         times = scaled(LIMITS, scale)
         for number in range(times):
             megabytes = LEAST * (MOST / LEAST) ** (number / times)
-            command = [sys.executable, __file__, engine, str(megabytes), str(SIZES[number % 2])]
-            done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+            done = _in_a_process(engine, megabytes, SIZES[number % 2], is_forked=scale < 0.1)
             assert done.returncode == 0, f"{engine}, {megabytes:.0f} MB: {done.returncode}\n{done.stderr[-3000:]}"
             counts["memory_limits"] += 1
             counts[json.loads(done.stdout.splitlines()[-1])] += 1
         say(f"memory: {counts}")
     return counts | _failing_device(scaled(FAILURES, scale))
+
+
+def _in_a_process(*work: object, is_forked: bool) -> subprocess.CompletedProcess[str]:
+    if is_forked:
+        return run_forked(*work, code="import starving; starving.main()")
+    command = [sys.executable, __file__, *map(str, work)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
 
 
 def _failing_device(times: int) -> dict[str, float]:
@@ -138,6 +145,11 @@ def _training(_engine: str, size: int) -> tuple[Callable[[], None], str]:
     return work, "trained_within_them"
 
 
+def main() -> None:
+    """Do the work that the arguments of this process name; print how it ended."""
+    print(json.dumps(_confined(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))))
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    print(json.dumps(_confined(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))))
+    main()
