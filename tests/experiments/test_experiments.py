@@ -3,7 +3,8 @@
 import json
 import math
 import shutil
-from itertools import islice
+from functools import cache
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from napari_care_losses.experiments.runner import run_experiment
 from napari_care_losses.losses.registry import LOSSES
 from napari_care_losses.models.architecture import PRESETS
 from napari_care_losses.models.model import read_card
+from napari_care_losses.simulation import pairs_and_movies
 from napari_care_losses.simulation.pairs_and_movies import STRUCTURES
 from napari_care_losses.training.parameters import TrainingParameters
 
@@ -49,9 +51,19 @@ LIGHT = (
 )
 
 
+FIELD, MOVIE_OF_CELLS = cache(pairs_and_movies.simulate_pair), cache(pairs_and_movies.simulate_movie)
+
+
 @pytest.fixture(autouse=True)
 def tiny_preset(monkeypatch):
     monkeypatch.setitem(PRESETS, "lite", ARCHITECTURE)
+
+
+@pytest.fixture(autouse=True)
+def images_drawn_once(monkeypatch):
+    """Let every run of an experiment have the images that the first one simulated."""
+    monkeypatch.setattr(pairs_and_movies, "simulate_pair", FIELD)
+    monkeypatch.setattr(pairs_and_movies, "simulate_movie", MOVIE_OF_CELLS)
 
 
 @pytest.fixture
@@ -65,19 +77,25 @@ def described(tmp_path):
     return read
 
 
-def run(experiment, out, training=TRAINING):
-    """Run to the end and return the results."""
+def counted_run(experiment, out, training=TRAINING):
+    """Run to the end and return the results, and the number of steps."""
     work = run_experiment(experiment, out, training, device="cpu")
-    while True:
+    for steps in count():
         try:
             next(work)
         except StopIteration as finished:
-            return finished.value
+            return finished.value, steps
+    raise AssertionError
+
+
+def run(experiment, out, training=TRAINING):
+    """Run to the end and return the results."""
+    return counted_run(experiment, out, training)[0]
 
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory):
-    """Return the tiny experiment, run to the end in a folder that tests copy and never change."""
+    """Return the tiny experiment, run to the end in a folder that tests copy and never change, and its steps."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "entries.toml").write_text(TINY)
     before, threads = PRESETS["lite"], torch.get_num_threads()
@@ -86,11 +104,11 @@ def finished_run(tmp_path_factory):
     torch.set_num_threads(1)
     try:
         experiment = read_experiments(folder / "entries.toml")["tiny"]
-        (result,) = run(experiment, folder / "out")
+        (result,), steps = counted_run(experiment, folder / "out")
     finally:
         PRESETS["lite"] = before
         torch.set_num_threads(threads)
-    return experiment, folder / "out", result
+    return experiment, folder / "out", result, steps
 
 
 def test_the_experiments_are_those_of_the_papers_table_1():
@@ -223,7 +241,7 @@ def test_the_entries_of_the_documentation_are_right(described):
 
 
 def test_a_run_leaves_networks_scores_and_a_page(finished_run):
-    _, out, result = finished_run
+    _, out, result, _ = finished_run
     assert result.methods == [INPUT, "tv", "laplace", "fft"]
     assert {method: sorted(rows) for method, rows in result.scores.items()} == {
         name: [0, 1, 2] for name in result.methods
@@ -244,7 +262,7 @@ def test_a_run_leaves_networks_scores_and_a_page(finished_run):
 
 
 def test_finished_work_is_not_repeated(finished_run, tmp_path, monkeypatch):
-    experiment, out, result = finished_run
+    experiment, out, result, _ = finished_run
     shutil.copytree(out, tmp_path / "again")
     stamp = (tmp_path / "again" / "tiny.html").stat().st_mtime_ns
 
@@ -260,8 +278,7 @@ def test_finished_work_is_not_repeated(finished_run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("share", [0.15, 0.4, 0.55, 0.7, 0.85, 0.97])
 def test_a_stopped_run_continues_to_the_same_table(finished_run, tmp_path, share):
-    experiment, _, result = finished_run
-    steps = sum(1 for _ in run_experiment(experiment, tmp_path / "counted", TRAINING, device="cpu"))
+    experiment, _, result, steps = finished_run
     work = run_experiment(experiment, tmp_path / "stopped", TRAINING, device="cpu")
     list(islice(work, round(share * steps)))
     work.close()
@@ -272,7 +289,7 @@ def test_a_stopped_run_continues_to_the_same_table(finished_run, tmp_path, share
 
 
 def test_another_budget_or_set_is_another_run(finished_run, tmp_path, described):
-    experiment, out, result = finished_run
+    experiment, out, result, _ = finished_run
     shutil.copytree(out, tmp_path / "again")
     (longer,) = run(experiment, tmp_path / "again", TrainingParameters(**{**TRAINING.to_dict(), "amount": 9.0}))
     assert longer.scores["fft"] != result.scores["fft"]
@@ -336,7 +353,7 @@ def test_the_least_light_is_that_of_the_first_exposure_that_passes(described, tm
 
 
 def test_the_overview_holds_every_experiment_and_says_which_are_smoke(finished_run, tmp_path):
-    _, out, _ = finished_run
+    _, out, _, _ = finished_run
     shutil.copytree(out, tmp_path / "run")
     (tmp_path / "run" / "other.json").write_text("{}")
     page = write_overview(tmp_path / "run")
