@@ -1,6 +1,7 @@
 """The adversarial loss: its discriminator, its gradient, and trainings with it."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -109,11 +110,18 @@ def test_the_discriminator_learns_to_separate_restored_from_true_patches(restore
     assert skill_of(gan, restored_of) > 0.4
 
 
-def trained_objective(**settings):
-    gan = objective(discriminator_rate=2e-3, **settings)
+@cache
+def trained_state():
+    gan = objective(discriminator_rate=2e-3)
     for step in range(100):
         low, blurred, true = patches(step)
         gan.update(Prediction(blurred, None), low, true)
+    return gan.state()
+
+
+def trained_objective(**settings):
+    gan = objective(discriminator_rate=2e-3, **settings)
+    gan.load_state(copied(trained_state()))
     return gan
 
 
@@ -251,13 +259,19 @@ def test_a_broken_discriminator_stops_the_training_and_the_best_weights_stay(bro
     assert all(value.isfinite().all() for value in training.model().weights.values())
 
 
-@pytest.mark.parametrize("weight", [0.3, 1.0])
-def test_it_does_not_diverge_and_keeps_the_content_close_to_the_plain_loss(weight):
+@cache
+def trained_to_invert(loss, steps):
     inverted = [Pair(pair.low, 300 - pair.low, pair.name) for pair in make_pairs()]
     settings = {**TINY, "steps_per_epoch": 10, "batch_size": 8, "learning_rate": 0.01}
-    parameters = TrainingParameters(**settings, budget="steps", amount=200)
+    parameters = TrainingParameters(**settings, budget="steps", amount=steps)
+    return finished(Trainer(inverted, loss, parameters, device="cpu"))
+
+
+@pytest.mark.parametrize("steps", [100, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_it_does_not_diverge_and_keeps_the_content_close_to_the_plain_loss(weight, steps):
     plain, adversarial = (
-        finished(Trainer(inverted, loss, parameters, device="cpu"))
+        trained_to_invert(loss, steps)
         for loss in (Fourier(), Adversarial(adversarial_weight=weight, discriminator_rate=2e-3))
     )
     assert adversarial.history[-1].validation_loss < 1.5 * plain.history[-1].validation_loss
