@@ -9,7 +9,10 @@ from napari_care_losses.comparison.report.panels import GAP, LABEL_HEIGHT
 from napari_care_losses.simulation.pairs_and_movies import simulate_pair
 
 
-def test_the_demo_prints_its_table_and_writes_picture_and_stacks(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(("frames", "size"), [(1, 192), pytest.param(demo.FRAMES, demo.SIZE, marks=pytest.mark.slow)])
+def test_the_demo_prints_its_table_and_writes_picture_and_stacks(tmp_path, capsys, monkeypatch, frames, size):
+    monkeypatch.setattr(demo, "FRAMES", frames)
+    monkeypatch.setattr(demo, "SIZE", size)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert main(["demo", "--out", str(tmp_path / "demo"), "--no-viewer"]) == 0

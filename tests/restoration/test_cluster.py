@@ -82,9 +82,20 @@ def pids(client):
 
 @pytest.mark.usefixtures("one_torch_thread")
 class TestWithWorkers:
-    @pytest.mark.parametrize("normalization", ["frame", "stack", "bleaching"])
-    @pytest.mark.parametrize("engine", ["torch", "auto", "openvino-int8"])
-    def test_every_kind_of_range_and_engine_gives_the_same_pixels(self, client, movie, tmp_path, normalization, engine):
+    @pytest.mark.parametrize(
+        ("engine", "normalization"),
+        [
+            *(("torch", "frame"), ("torch", "bleaching"), ("auto", "stack"), ("openvino-int8", "stack")),
+            *(
+                pytest.param(*each, marks=pytest.mark.slow)
+                for each in (
+                    *(("torch", "stack"), ("auto", "frame"), ("auto", "bleaching")),
+                    *(("openvino-int8", "frame"), ("openvino-int8", "bleaching")),
+                )
+            ),
+        ],
+    )
+    def test_every_kind_of_range_and_engine_gives_the_same_pixels(self, client, movie, tmp_path, engine, normalization):
         options = {"parameters": RestorationParameters(tile_size=32, normalization=normalization, engine=engine)}
         _, clipped = run(restoration(movie, tmp_path / "one.ome.zarr", dtype="uint8", **options))
         reports, there = run(restoration(movie, tmp_path / "many.ome.zarr", dtype="uint8", cluster=client, **options))

@@ -111,8 +111,8 @@ def test_a_selection_sees_the_frames_around_it():
 def test_memory_does_not_grow_with_the_stack():
     model = model_around(dataclasses.replace(AROUND, depth=1, filters=1))
     peaks = []
-    for count in (12, 48):
-        frames = Frames(_Drawn((count, 256, 256)), "TYX")
+    for count in (12, 36):
+        frames = Frames(_Drawn((count, 128, 128)), "TYX")
         tracemalloc.start()
         for progress in restore_frames(frames, model, RestorationParameters(engine="torch"), device="cpu"):
             assert progress.total
@@ -122,10 +122,10 @@ def test_memory_does_not_grow_with_the_stack():
 
 
 def test_neighbours_take_little_memory_beside_the_frames_that_are_kept():
-    size, peaks = 256, []
+    size, peaks = 128, []
     for neighbours in (0, 4):
         model = model_around(dataclasses.replace(AROUND, neighbours=neighbours))
-        frames = Frames(_Drawn((14, size, size)), "TYX")
+        frames = Frames(_Drawn((12, size, size)), "TYX")
         tracemalloc.start()
         for _ in restore_frames(frames, model, RestorationParameters(engine="torch", tile_size=64), device="cpu"):
             pass

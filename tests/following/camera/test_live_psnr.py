@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,10 @@ def test_exposures_in_the_wrong_order_are_refused(cells, model):
         finish(lowest_exposure(cells.record, model, psnr=30, shortest_ms=5, longest_ms=2))
 
 
-def test_the_lines_of_the_tutorial_run(capsys):
+def test_the_lines_of_the_tutorial_run(capsys, monkeypatch):
+    # the microscope of the tutorial, with a smaller camera
+    camera = partial(SimulatedCamera, "actin", (128, 128))
+    monkeypatch.setattr("napari_care_losses.following.camera.simulated_microscope.SimulatedCamera", camera)
     page = Path(__file__).parents[3] / "docs" / "tutorial" / "while_you_image.md"
     names = {}
     for block in re.findall(r"```py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):

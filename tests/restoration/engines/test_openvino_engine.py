@@ -18,6 +18,9 @@ from napari_care_losses.simulation.pairs_and_movies import simulate_pair
 
 pytestmark = [needs_openvino, pytest.mark.usefixtures("one_torch_thread")]
 
+NAMES = ["laplace-lite", "fft-lite", pytest.param("bandpass-lite", marks=pytest.mark.slow)]
+"""Bundled models: one with a scale, one without; the last has the layers of the second."""
+
 INT8 = RestorationParameters(engine="openvino-int8")
 FLOAT = RestorationParameters(engine="openvino")
 
@@ -97,7 +100,7 @@ def test_threads_are_not_pinned():
 
 
 class TestEightBits:
-    @pytest.mark.parametrize("name", ["laplace-lite", "fft-lite", "bandpass-lite"])
+    @pytest.mark.parametrize("name", NAMES)
     def test_come_close_to_float32_and_to_its_scores(self, name):
         model = bundled_model(name)
         low, high = simulate_pair("actin", (160, 192), seed=7)
@@ -121,7 +124,12 @@ class TestEightBits:
         assert fidelity(coarse.frame.scale, exact.frame.scale, np.ptp(exact.frame.scale)) > 35
 
     @pytest.mark.parametrize(
-        ("depth", "kernel_size"), [(1, 3), (1, 5), (1, 7), (2, 3), (2, 5), (2, 7), (3, 5), (4, 3), (4, 7), (1, 15)]
+        ("depth", "kernel_size"),
+        [
+            *((1, 3), (1, 15), (2, 5), (3, 7)),
+            *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, 5), (1, 7), (2, 3), (2, 7), (3, 5))),
+            *(pytest.param(4, kernel_size, marks=pytest.mark.slow) for kernel_size in (3, 7)),
+        ],
     )
     def test_every_depth_and_kernel_size_comes_close(self, depth, kernel_size):
         architecture = Architecture(depth=depth, kernel_size=kernel_size, filters=2, predicts_scale=True)
@@ -147,7 +155,7 @@ class TestEightBits:
 
         assert ("computes in float32" in _note(1e-5, 0.999, speed_up)) == is_little
 
-    @pytest.mark.parametrize("name", ["laplace-lite", "fft-lite", "bandpass-lite"])
+    @pytest.mark.parametrize("name", NAMES)
     def test_no_more_is_in_8_bits_than_keeps_the_structure(self, name, monkeypatch):
         from napari_care_losses.restoration.engines import openvino_engine
 
@@ -165,9 +173,14 @@ class TestEightBits:
         np.testing.assert_allclose(engine.restore(tile)[0], plainly(engine.model, tile)[0], atol=1e-5)
         assert list(restore_frames(Frames(image_of((2, 16, 16))), make_model(), INT8, indices=[])) == []
 
-    @pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 40), (3, 5), (17, 1)])
-    @pytest.mark.parametrize("depth", [1, 4])
-    def test_tiny_images(self, shape, depth):
+    @pytest.mark.parametrize(
+        ("depth", "shape"),
+        [
+            *((1, (1, 1)), (1, (3, 3)), (1, (2, 40)), (1, (3, 5)), (1, (17, 1)), (4, (1, 1)), (4, (2, 40))),
+            *(pytest.param(4, shape, marks=pytest.mark.slow) for shape in ((3, 3), (3, 5), (17, 1))),
+        ],
+    )
+    def test_tiny_images(self, depth, shape):
         model = make_model(Architecture(depth=depth, kernel_size=3, filters=2), seed=depth)
         image = image_of(shape)
         exact, coarse = (restore(image, model, parameters) for parameters in (FLOAT, INT8))
