@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
-WIDTH, FRAMES = 128, 6
+WIDTH, FRAMES = 64, 4
 """Of the stacks."""
 
 MANY = 1000
@@ -185,7 +185,7 @@ def compares(scene: Scene) -> None:
 
 def reports(scene: Scene) -> None:
     for layer in (scene.low, scene.truth):
-        layer.data = layer.data[:2, :64, :64]
+        layer.data = layer.data[:2]
     begins_to_compare(scene)
     scene.wait(lambda: not scene.widget.is_busy)
     scene.widget.export(scene.folder / "report.html")
@@ -247,7 +247,10 @@ def open_scene(
     add_model()
 
     def open_(name: str, viewer: napari.Viewer | None = None) -> Scene:
-        viewer = viewer or make_napari_viewer(show=True)
+        if viewer is None:
+            viewer = make_napari_viewer(show=True)
+            # as small as it can be: every change draws all of it
+            viewer.window.resize(1, 1)
         low = viewer.add_image(noisy(50), name="1 ms")
         truth = viewer.add_image(noisy(500), name="100 ms", visible=False)
         viewer.dims.set_current_step(0, 0)
