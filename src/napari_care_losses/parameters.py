@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cache
 from reprlib import repr as shortened
 from types import NoneType
 from typing import Any, Self, get_args, get_type_hints
@@ -76,7 +77,8 @@ class Parameters:
     """
 
     def __post_init__(self) -> None:
-        types = get_type_hints(type(self))
+        own: type = type(self)
+        types = _types_of(own)
         for name, info in self.described().items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), types[name], info))
 
@@ -113,6 +115,12 @@ class Parameters:
         """Return the parameters as plain values, ready for JSON."""
         numbers = {name: info.none_number for name, info in self.described().items()}
         return {name: numbers.get(name) if value is None else value for name, value in dataclasses.asdict(self).items()}
+
+
+@cache
+def _types_of(parameters: type) -> dict[str, Any]:
+    # compiled from text, which takes longer than the checks
+    return get_type_hints(parameters)
 
 
 def _checked(name: str, value: Any, kind: Any, info: ParameterInfo) -> Any:
