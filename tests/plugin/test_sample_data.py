@@ -15,10 +15,7 @@ from napari_care_losses.plugin import sample_data
         (sample_data.z_stack_sample, "mitochondria", (1, 100), (3, 384, 384), (0.3, 0.108, 0.108), ("um", "um", "um")),
     ],
 )
-def test_a_sample_is_a_hidden_truth_below_its_low_exposure(monkeypatch, sample, name, exposures, shape, scale, units):
-    monkeypatch.setattr(sample_data, "_FIELDS", 3)
-    monkeypatch.setattr(sample_data, "_TIME_POINTS", 3)
-    monkeypatch.setattr(sample_data, "_PLANES", 3)
+def test_a_sample_is_a_hidden_truth_below_its_low_exposure(short_samples, sample, name, exposures, shape, scale, units):
     (high, high_options, high_kind), (low, low_options, low_kind) = sample()
     assert high_kind == low_kind == "image"
     assert low_options["name"] == f"{name} {exposures[0]} ms"
