@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from fixtures.docks import click, docked
 from fixtures.restore_widget import press_restore
-from fixtures.train_widget import FEW, is_stepping, press_start
+from fixtures.train_widget import FEW, held_after, is_stepping, press_start
 from qtpy.QtCore import Qt
 
 from napari_care_losses.errors import InputError
@@ -200,12 +200,13 @@ def test_the_loss_suits_the_target_until_it_is_chosen(viewer, noisy, add_model, 
 
 def test_a_killed_training_is_resumed_exactly(viewer, noisy, model_library, tmp_path, monkeypatch, qtbot) -> None:
     widget = alone(viewer, noisy, qtbot)
-    widget.form.editors["amount"].value = 60
-    press_start(widget, qtbot, until=lambda: is_stepping(widget))
-    # what a process that is killed leaves is the state after its last epoch
+    widget.form.editors["amount"].value = 14
     left = tmp_path / "left"
     left.mkdir()
-    copy(model_library / "my-fft.resume", left)
+    with held_after(8):
+        press_start(widget, qtbot, until=lambda: is_stepping(widget))
+        # what a process that is killed leaves is the state after its last epoch
+        copy(model_library / "my-fft.resume", left)
     qtbot.waitUntil(lambda: not widget.is_running, timeout=120_000)
     (whole,) = list_models()
     weights = load_model(whole.path).weights
@@ -219,17 +220,19 @@ def test_a_killed_training_is_resumed_exactly(viewer, noisy, model_library, tmp_
     again.trainings.resume_button.click()
     qtbot.waitUntil(lambda: not again.is_running, timeout=120_000)
     (resumed,) = list_models()
-    assert resumed.card.training["steps"] == 60
+    assert resumed.card.training["steps"] == 14
     assert entry.steps[0].step > 1
     assert all(bool((load_model(resumed.path).weights[name] == value).all()) for name, value in weights.items())
 
 
 def test_from_the_menu_to_an_image_restored_without_clean_ones(plugin, make_napari_viewer, noisy, qtbot) -> None:
     viewer = make_napari_viewer(show=True)
-    viewer.add_image(noisy.repeat(2, -1).repeat(2, -2), name="cells 10 ms")
+    # as small as it can be: every change draws all of it
+    viewer.window.resize(1, 1)
+    viewer.add_image(noisy, name="cells 10 ms")
     click(viewer, "Plugins", "CARE Losses", "Train")
     widget: TrainWidget = docked(viewer, "Train (CARE Losses)")
-    widget.form.set_values({"batch_size": 2, "validation_patches": 2, "steps_per_epoch": 2, "budget": "steps"})
+    widget.form.set_values({**FEW, "steps_per_epoch": 2, "budget": "steps"})
     widget.form.editors["amount"].value = 4
     # nothing has to be chosen
     qtbot.waitUntil(widget.run_bar.start_button.isEnabled, timeout=180_000)
@@ -243,4 +246,4 @@ def test_from_the_menu_to_an_image_restored_without_clean_ones(plugin, make_napa
     assert restore.model.value.path == entry.path
     restore.live.value = False
     press_restore(restore, qtbot)
-    assert viewer.layers["restored cells 10 ms (my-fft)"].data.shape == (6, 80, 104)
+    assert viewer.layers["restored cells 10 ms (my-fft)"].data.shape == (6, 40, 52)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fixtures.random_models import make_model
-from fixtures.train_widget import is_stepping, press_start, stop
+from fixtures.train_widget import held_after, is_stepping, press_start, stop
 
 from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
@@ -24,16 +24,28 @@ FILES = {"my-laplace.safetensors", "my-laplace.resume"}
 """What a stopped training leaves at least; the log is there after an epoch."""
 
 
+SHORT, HELD = 14, 8
+"""Steps of a training that is stopped in its middle and resumed, and after how many of them it waits for that."""
+
+
 def states(widget: TrainWidget) -> dict[str, str]:
     """Return what the list shows: the state of every training by its name."""
     table = widget.trainings.table
     return {table.item(row, 0).text(): table.item(row, 2).text() for row in range(table.rowCount())}
 
 
-def stopped_midway(widget: TrainWidget, qtbot: QtBot, amount: float = 1e6) -> None:
-    widget.form.set_values({"amount": amount})
+def stopped_midway(widget: TrainWidget, qtbot: QtBot) -> None:
+    widget.form.set_values({"amount": 1e6})
     press_start(widget, qtbot, until=lambda: is_stepping(widget))
     stop(widget, qtbot)
+
+
+def stopped_short_of_the_end(widget: TrainWidget, qtbot: QtBot) -> None:
+    widget.form.set_values({"amount": SHORT})
+    with held_after(HELD):
+        press_start(widget, qtbot, until=lambda: is_stepping(widget))
+        widget.run_bar.stop_button.click()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
 
 
 def test_queued_losses_are_trained_one_after_the_other(widget, qtbot) -> None:
@@ -114,10 +126,10 @@ def test_stop_holds_the_waiting_ones(widget, qtbot) -> None:
 
 
 def test_a_stopped_training_resumed_is_the_uninterrupted_one(widget, viewer, layers, qtbot) -> None:
-    stopped_midway(widget, qtbot, amount=200)
+    stopped_short_of_the_end(widget, qtbot)
     (entry,) = widget.queue.entries
     before = entry.step
-    assert 0 < before < 200
+    assert 0 < before < SHORT
     assert f"Stopped after {before:,} steps" in widget.run_bar.status.text()
     assert states(widget)["my-laplace"].startswith("stopped")
     assert "Resume continues it" in widget.run_bar.status.text()
@@ -125,9 +137,9 @@ def test_a_stopped_training_resumed_is_the_uninterrupted_one(widget, viewer, lay
     qtbot.waitUntil(lambda: not widget.is_running, timeout=180_000)
     assert states(widget) == {"my-laplace": "done"}
     # those taken while Stop was pressed were not shown
-    assert [step.step for step in entry.steps][-(200 - before) :] == list(range(before + 1, 201))
-    assert len(entry.steps) <= 200
-    assert [epoch.epoch for epoch in entry.epochs] == list(range(1, 68))
+    assert [step.step for step in entry.steps][-(SHORT - before) :] == list(range(before + 1, SHORT + 1))
+    assert len(entry.steps) <= SHORT
+    assert [epoch.epoch for epoch in entry.epochs] == list(range(1, 6))
     widget.name.value = "whole"
     press_start(widget, qtbot)
     resumed, whole = (load_model(model.path) for model in list_models())
@@ -137,7 +149,7 @@ def test_a_stopped_training_resumed_is_the_uninterrupted_one(widget, viewer, lay
 def test_a_stopped_training_is_offered_after_reopening(widget, viewer, layers, qtbot) -> None:
     widget.loss.combo.value = "bandpass"
     widget.loss.form.editors["sigma_large"].native.setValue(4)
-    stopped_midway(widget, qtbot, amount=200)
+    stopped_short_of_the_end(widget, qtbot)
     reached = widget.queue.entries[0].step
     again = TrainWidget(viewer)
     qtbot.addWidget(again)
@@ -149,10 +161,10 @@ def test_a_stopped_training_is_offered_after_reopening(widget, viewer, layers, q
     again.trainings.resume_button.click()
     qtbot.waitUntil(lambda: not again.is_running, timeout=180_000)
     (model,) = list_models()
-    assert model.card.training["steps"] == 200
+    assert model.card.training["steps"] == SHORT
     assert model.card.loss_parameters["sigma_large"] == 4
     assert entry.steps[0].step == reached + 1
-    assert [epoch.epoch for epoch in entry.epochs] == list(range(1, 68))
+    assert [epoch.epoch for epoch in entry.epochs] == list(range(1, 6))
 
 
 def test_other_pairs_than_those_it_was_started_with_are_explained(widget, viewer, layers, stack, qtbot) -> None:
@@ -173,7 +185,7 @@ def test_a_stopped_fine_tuning_needs_its_model(widget, viewer, layers, add_model
     widget.start_from.reload()
     widget.start_from.choose("origin")
     widget.loss.combo.value = "mae"
-    stopped_midway(widget, qtbot, amount=200)
+    stopped_short_of_the_end(widget, qtbot)
     again = TrainWidget(viewer)
     qtbot.addWidget(again)
     again.pairs.rows[0].choose(*layers)
