@@ -1,14 +1,13 @@
 """Training in bfloat16: what multiplies, what stays in float32, and that it resumes exactly."""
 
-import os
 import signal
-import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from fixtures.forked_programs import run_forked
 from fixtures.toy_trainings import assert_equal_runs, finished, trainer, weights_of
 from safetensors.torch import load_file
 
@@ -75,8 +74,6 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import torch
-torch.set_num_threads(1)
 from fixtures.toy_trainings import ARCHITECTURE, trainer
 from napari_care_losses.models.architecture import PRESETS
 PRESETS["lite"] = ARCHITECTURE
@@ -97,9 +94,8 @@ else:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_run_gives_the_same_weights_bit_for_bit(tmp_path):
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "model.resume"), str(Path(__file__).parents[1])]
     for expected in (-signal.SIGKILL, 0):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+        done = run_forked(tmp_path / "model.resume", Path(__file__).parents[1], code=KILLED)
         assert done.returncode == expected, done.stderr
     whole = finished(trainer("fft", precision="bfloat16", amount=6, steps_per_epoch=2)).model().weights
     found = load_file(tmp_path / "model.safetensors")
