@@ -202,7 +202,7 @@ class TestModels:
 
     def test_for_an_image_the_models_that_may_be_best_come_first(self, model_library, folder, capsys):
         save_model(model_library / "mine.safetensors")
-        low, _ = simulate_pairs("mitochondria", 3, (128, 128), seed=5)
+        low, _ = simulate_pairs("mitochondria", 3, (96, 96), seed=5)
         tifffile.imwrite(folder / "stack.tif", low, photometric="minisblack")
         assert status_of("models", "--for", "stack.tif", "--json") == 0
         rows = json.loads(capsys.readouterr().out)

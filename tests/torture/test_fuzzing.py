@@ -5,7 +5,7 @@ import sys
 import pytest
 from torture import SECTIONS, run_section
 
-SCALE = 0.01
+SCALE = 0.005
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched as on Linux")
 
