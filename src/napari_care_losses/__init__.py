@@ -15,6 +15,7 @@ Examples
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from napari_care_losses.compute.openmp import wait_asleep
 from napari_care_losses.version import __version__
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ __all__ = [
     "restore",
     "save_stack",
 ]
+
+# whatever loads torch here comes after it
+wait_asleep()
 
 
 def __getattr__(name: str) -> object:
