@@ -141,9 +141,15 @@ def _cut(windows: FloatArray, step: int) -> FloatArray:
 
 def mean_power(spectra: NDArray[Any], area: NDArray[Any]) -> NDArray[Any]:
     """Return the mean of spectra (..., 9, 9) over the frequencies of an area; entries may be left out or weighted."""
-    weights = COUNTS * area
-    mean: NDArray[Any] = np.einsum("...yx,yx->...", spectra, (weights / weights.sum()).astype(spectra.dtype))
+    mean: NDArray[Any] = np.einsum("...yx,yx->...", spectra, weights_of(area).astype(spectra.dtype))
     return mean
+
+
+def weights_of(area: NDArray[Any]) -> Spectrum:
+    """Return the weight of each entry of a spectrum (9, 9) in its mean over the frequencies of an area."""
+    weights = COUNTS * area
+    shares: Spectrum = weights / weights.sum()
+    return shares
 
 
 def row_offsets(spectrum: Spectrum) -> float:

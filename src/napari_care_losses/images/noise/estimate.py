@@ -29,6 +29,7 @@ from napari_care_losses.images.noise.block_spectra import (
     mean_power,
     row_offsets,
     spectrum_of,
+    weights_of,
 )
 from napari_care_losses.images.noise.model import NORMAL_MAD, NoiseModel
 from napari_care_losses.images.sampling import windows_of
@@ -79,6 +80,14 @@ _PIXELS_OF_STEP = 2**16
 _LEAST_OF_LINE = 0.003
 # fits that each weigh the data anew, and bounds of the correlation of neighbours
 _FITS, _NEIGHBOURS = 8, (0.04, 0.95)
+
+
+class _Areas(NamedTuple):
+    """Areas (A,) of the spectrum: weights of their entries, mean power of noise of variance 1, and frequencies."""
+
+    weights: list[Spectrum]
+    expected: NDArray[np.float64]
+    frequencies: NDArray[np.float64]
 
 
 class _Shape(NamedTuple):
@@ -327,12 +336,17 @@ def _correlated(
 def _variance_line(blocks: Blocks, shape: _Shape) -> tuple[float, float, float]:
     """Return slope and intercept of variance against brightness, and the least variance."""
     rounding = float(shape.constant.min())
+    areas = _Areas(
+        [weights_of(area) for area in shape.areas],
+        np.array([mean_power(shape.spectrum, area) for area in shape.areas]),
+        np.array([COUNTS[area].sum() for area in shape.areas]),
+    )
     found = []
     for level in _levels(blocks):
         flat = _flattest(blocks.chosen(level), _FLATTEST_OF_LEVEL)
         powers = flat.powers.mean(0, dtype=np.float64) - shape.constant
         brightness = float(flat.brightness.mean(dtype=np.float64))
-        found.append((brightness, *_least_structured(powers, shape, len(flat.brightness), rounding)))
+        found.append((brightness, *_least_structured(powers, areas, len(flat.brightness), rounding)))
     levels, variances, errors = np.array(found).T
     line, weights = np.full_like(variances, np.median(variances)), np.ones_like(variances)
     for _ in range(_FITS):
@@ -353,14 +367,12 @@ def _variance_line(blocks: Blocks, shape: _Shape) -> tuple[float, float, float]:
     return slope, intercept + rounding, least + rounding
 
 
-def _least_structured(found: Spectrum, shape: _Shape, count: int, rounding: float) -> tuple[float, float]:
+def _least_structured(found: Spectrum, areas: _Areas, count: int, rounding: float) -> tuple[float, float]:
     """Return the variance of the noise in a spectrum, and its relative error, from the areas with least structure."""
-    expected = np.array([mean_power(shape.spectrum, area) for area in shape.areas])
-    variances = np.array([mean_power(found, area) for area in shape.areas]) / expected
-    frequencies = np.array([COUNTS[area].sum() for area in shape.areas])
+    variances = np.array([np.einsum("yx,yx->", found, weights) for weights in areas.weights]) / areas.expected
     # of a small remainder beside the rounding, little is known
-    beside = rounding / np.maximum(variances * expected, 0.1 * rounding + _TINY)
-    errors = np.sqrt(_SHARED / (count * frequencies)) * (1 + beside)
+    beside = rounding / np.maximum(variances * areas.expected, 0.1 * rounding + _TINY)
+    errors = np.sqrt(_SHARED / (count * areas.frequencies)) * (1 + beside)
     least = float(np.min(variances * (1 + 2 * errors)))
     is_least = (variances * (1 - 2 * errors) <= 1.03 * least) & (variances > 0)
     if not is_least.any():
