@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 WAITING = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
-"""How long threads turn in place: of GNU's OpenMP (torch on Linux) in turns, of Intel's and LLVM's (Windows, macOS) in ms.
+"""How long threads turn in place: turns of GNU's OpenMP (torch on Linux), ms of Intel's and LLVM's (Windows, macOS).
 
 Measured by `benchmarks/beside_other_work.py`.
 """
