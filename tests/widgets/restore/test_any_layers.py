@@ -100,7 +100,10 @@ def test_anything_happens_to_the_layers(seed: int, viewer, restored, notified, q
         viewer.add_image(noise(chance.choice(SHAPES)), scale=(chance.choice([0.5, 1, 3]),) * 2)
 
     def replace() -> None:
-        chance.choice(viewer.layers).data = noise(chance.choice(SHAPES))
+        # not a hidden layer: with more axes napari 0.9 itself raises
+        shown = [layer for layer in viewer.layers if layer.visible]
+        if shown:
+            chance.choice(shown).data = noise(chance.choice(SHAPES))
 
     def crop() -> None:
         layer = chance.choice(viewer.layers)

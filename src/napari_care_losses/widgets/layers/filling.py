@@ -25,6 +25,7 @@ from napari_care_losses.widgets.layers.conversion import (
 )
 from napari_care_losses.widgets.layers.input_changes import WatchedFrames, data_state
 from napari_care_losses.widgets.layers.layer_records import restoration_record
+from napari_care_losses.widgets.layers.new_data import set_data
 from napari_care_losses.widgets.layers.restored_layers import (
     RESTORED,
     UNCERTAINTY,
@@ -271,7 +272,7 @@ def show_stacks(viewer: ViewerModel, plan: Plan, filled: Filled) -> None:
             viewer.add_layer(layer)
         elif pixels_of(layer.data) is not stack.array:
             _mark(layer, plan, kind, filled)
-            layer.data = stack
+            set_data(layer, stack)
             follow_placement(viewer, plan.source)
         else:
             layer.metadata[KEY][PROVENANCE] = plan.provenance

@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_care_losses.widgets.layers.conversion import LARGEST_IN_MEMORY, comparable_limits, placement, shown_index
+from napari_care_losses.widgets.layers.new_data import set_data
 from napari_care_losses.widgets.layers.restored_layers import KEY
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class _Shown:
             data[...] = image
             self.layer.refresh(thumbnail=False, highlight=False, extent=False)
         else:
-            self.layer.data = np.array(image)
+            set_data(self.layer, np.array(image))
         self._settle(limits)
         if self.layer.name != self.name:
             self._rename()
@@ -139,7 +140,7 @@ class _Shown:
         elif self.layer not in self._viewer.layers:
             return
         elif self.layer.data is not movie or times != self.shown_times:
-            self.layer.data = movie
+            set_data(self.layer, movie)
         else:
             self.layer.refresh(thumbnail=False, highlight=False, extent=False)
         self.shown_times = times
@@ -152,7 +153,7 @@ class _Shown:
             return
         layer.refresh()
         if not isinstance(layer.data, np.ndarray) and layer.data.nbytes <= LARGEST_IN_MEMORY:
-            layer.data = np.asarray(layer.data)
+            set_data(layer, np.asarray(layer.data))
 
     def _add(self, data: Any, limits: tuple[float, float], layout: Layout) -> None:
         source, selected = self._source, set(self._viewer.layers.selection)

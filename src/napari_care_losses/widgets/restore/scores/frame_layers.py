@@ -23,6 +23,7 @@ from napari_care_losses.images.axes import truth_of
 from napari_care_losses.images.selection import part_of
 from napari_care_losses.widgets.background.worker import Job
 from napari_care_losses.widgets.layers.conversion import layer_frames, pixels_of
+from napari_care_losses.widgets.layers.new_data import set_data
 from napari_care_losses.widgets.layers.restored_layers import KEY, placement_on, region_of
 from napari_care_losses.widgets.shared.form import tooltip
 
@@ -133,7 +134,7 @@ class FrameLayerBox(QCheckBox):
         shown, pixels = self._shown.get(layer), self._pixels()
         if shown is None or any(one is not other for one, other in zip(shown.pixels, pixels, strict=True)):
             shown = _Shown(pixels, set(self._done))
-            layer.data = self._stack(*self._compared(), shown.done)
+            set_data(layer, self._stack(*self._compared(), shown.done))
             self._keep(layer, shown)
         else:
             was_there = self._index in shown.done
