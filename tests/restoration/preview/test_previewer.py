@@ -5,12 +5,14 @@ import os
 import numpy as np
 import pytest
 from fixtures.random_models import Spy, image_of, make_model
+from scipy.ndimage import gaussian_filter
 
 from napari_care_losses.errors import InputError, ModelFileError
 from napari_care_losses.images.frames import Frames
 from napari_care_losses.images.normalization import PercentileNormalization, frame_range
 from napari_care_losses.images.regions import Region
 from napari_care_losses.models.architecture import Architecture
+from napari_care_losses.models.library import list_models
 from napari_care_losses.models.model import load_model
 from napari_care_losses.restoration.engines.torch_engine import TorchEngine
 from napari_care_losses.restoration.low_band import estimate_gain
@@ -283,6 +285,25 @@ def test_it_says_what_it_has_and_shares_the_range_of_a_stack(path, tmp_path):
     ]:
         assert not first.has(frames, index, window, file, changed)
     assert not first.has(Frames(image_of((4, 40, 40))), 0, window, path, parameters)
+
+
+def test_a_hasty_previewer_waits_for_no_measurement_of_noise_but_takes_one_that_is_there():
+    path = next(entry.path for entry in list_models() if entry.name == "fft-live")
+    blurred = gaussian_filter(np.random.default_rng(0).poisson(5, (2, 128, 128)).astype(np.float32), (0, 0.6, 0.6))
+    frames, ranges, window = Frames(blurred), KeptRanges(), Region(0, 128, 0, 128)
+    hasty = Previewer("cpu", ranges=ranges, is_hasty=True)
+    first, steps = shown(hasty, frames, 0, window, path)
+    as_it_is = RestorationParameters(engine="torch", correlated_noise="ignore")
+    np.testing.assert_allclose(first, shown(Previewer("cpu"), frames, 0, window, path, as_it_is)[0], rtol=1e-5)
+    assert not any("noise" in step.note for step in steps)
+    expected, steps = shown(Previewer("cpu", ranges=ranges), frames, 0, window, path)
+    assert steps[0].note == "measuring the noise"
+    assert not hasty.has(frames, 0, window, path, TORCH)
+    np.testing.assert_allclose(shown(hasty, frames, 0, window, path)[0], expected, rtol=1e-5)
+    assert np.abs(expected - first).max() > 0.1
+    halved = RestorationParameters(engine="torch", correlated_noise="half")
+    pixels = [shown(Previewer("cpu", is_hasty=one), frames, 0, window, path, halved)[0] for one in (True, False)]
+    np.testing.assert_array_equal(*pixels)
 
 
 @pytest.mark.parametrize("loss", ["mae", "bandpass"])

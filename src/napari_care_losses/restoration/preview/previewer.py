@@ -95,9 +95,13 @@ class KeptRanges:
                 yield PreviewTile(0, 0, note=f"estimating the range, frame {read} of {total}")
         return self._ranges
 
+    def has_noise(self, frames: Frames) -> bool:
+        """Return whether the noise that neighbouring pixels of a stack share is known."""
+        return self._measured is frames
+
     def noise(self, frames: Frames) -> Generator[PreviewTile, None, SharedNoise | None]:
         """Return the noise that neighbouring pixels of a stack share, measured if it is not known."""
-        if self._measured is not frames:
+        if not self.has_noise(frames):
             yield PreviewTile(0, 0, note="measuring the noise")
             self._noise, self._measured = measure_frames(frames), frames
         return self._noise
@@ -111,11 +115,12 @@ class Previewer:
     """Restores windows of frames; keeps engine, ranges, frame and restored tiles for the next window.
 
     Only one preview runs at a time: it must have ended or been closed before the next. Threads may differ. Previewers
-    of several models for the same stacks may share `KeptRanges`.
+    of several models for the same stacks may share `KeptRanges`. A hasty one does not measure the noise of a stack:
+    until another has, it does nothing about noise that neighbouring pixels share.
     """
 
-    def __init__(self, device: str = "auto", *, ranges: KeptRanges | None = None) -> None:
-        self._device = device
+    def __init__(self, device: str = "auto", *, ranges: KeptRanges | None = None, is_hasty: bool = False) -> None:
+        self._device, self._is_hasty = device, is_hasty
         self._kept_ranges = ranges or KeptRanges()
         self._engine: Engine | None = None
         self._note = ""
@@ -215,6 +220,8 @@ class Previewer:
         self, frames: Frames, path: Path, parameters: RestorationParameters
     ) -> Generator[PreviewTile, None, Treatment]:
         """Return what is done about shared noise, measured once as long as stack, model and setting stay."""
+        if self._is_hasty and not self._kept_ranges.has_noise(frames):
+            return treatment_of(None, read_card(path), parameters)
         if not self._is_treated(frames, path, parameters):
             noise = yield from self._kept_ranges.noise(frames)
             self._treatment = treatment_of(noise, read_card(path), parameters)

@@ -56,7 +56,7 @@ class Previewers:
 
     def __init__(self) -> None:
         ranges = KeptRanges()
-        self.chosen, self.quick = Previewer(ranges=ranges), Previewer(ranges=ranges)
+        self.chosen, self.quick = Previewer(ranges=ranges), Previewer(ranges=ranges, is_hasty=True)
 
     def close(self) -> None:
         """Free their working memory; they stay usable."""
