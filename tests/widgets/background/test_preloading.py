@@ -30,9 +30,10 @@ def widget(qtbot):
     return widget
 
 
-def test_a_package_is_loaded_at_once(package, widget, qtbot):
+def test_a_package_is_loaded_once_the_widget_is_made(package, widget, qtbot):
     loading = Preloading(parent=widget, libraries=lambda: (package,))
     assert loading.is_running
+    assert package not in sys.modules
     qtbot.waitUntil(lambda: not loading.is_running, timeout=180_000)
     assert package in sys.modules
 

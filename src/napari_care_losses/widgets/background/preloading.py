@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QWidget
 
+DRAWN_MS = 40
+"""Time after which a widget that has been made is drawn: loading beside it would take longer than both in turn."""
+
 WAIT_MS = 1000
 """Time after which a widget that has opened loads torch, and between two looks whether other work still runs."""
 
 
 class Preloading(QObject):
-    """Loads packages in the background while a widget is being made; torch once no other work runs.
+    """Loads packages in the background once a widget is drawn; torch once no other work runs.
 
     Otherwise what is shown first, such as a preview, would wait for torch, which takes seconds.
 
@@ -42,8 +45,8 @@ class Preloading(QObject):
         CloseGuard(parent).closed.connect(self._timer.stop)
         if "torch" in libraries():
             self._timer.start()
-        else:
-            self._load()
+        elif not all(map(is_loaded, libraries())):
+            self._timer.start(DRAWN_MS)
 
     @property
     def is_running(self) -> bool:
@@ -51,11 +54,8 @@ class Preloading(QObject):
         return self._timer.isActive() or self._job.is_running
 
     def _begin(self) -> None:
-        if thread_pool().activeThreadCount():
+        libraries = self._libraries()
+        if "torch" in libraries and thread_pool().activeThreadCount():
             self._timer.start()
-        else:
-            self._load()
-
-    def _load(self) -> None:
-        if not all(map(is_loaded, self._libraries())):
+        elif not all(map(is_loaded, libraries)):
             self._job.start(lambda: iter(()))
