@@ -23,6 +23,8 @@ TITLE = "Restoring a frame"
 
 TILES = 4
 """CSBDeep's tiles a side: 16 in all."""
+SMALLEST_TILE = 64
+"""Least width of CAREamics' tiles, which overlap by 48 px."""
 SMALL = ("lite", "live")
 """The networks for streams."""
 LEAST_IN_8_BITS = 1.8
@@ -62,7 +64,7 @@ def measure(context: Context) -> dict[str, Any]:
             careamics = stack.enter_context(context.worker("careamics"))
             results["careamics"] = careamics.ask("open_model")
             careamics.ask("predict", image=context.image(256), tile=None)
-            tile = settings.frame // TILES
+            tile = max(settings.frame // TILES, SMALLEST_TILE)
             add("careamics whole", settings.slow_rounds, careamics, "predict", image=image, tile=None)
             add("careamics tiled", settings.slow_rounds, careamics, "predict", image=image, tile=tile)
         for preset, engine in itertools.product(SMALL, engines):

@@ -66,12 +66,9 @@ def matmul(size: int, repeats: int) -> Answer:
 
 
 def engines() -> Answer:
-    """Return the engines that can be chosen here."""
-    described = RestorationParameters.described()
-    known = described["engine"].choices if "engine" in described else ("torch",)
+    """Return the engines for processors that can be chosen here."""
     has_openvino = importlib.util.find_spec("openvino") is not None
-    usable = [name for name in known if name != "auto" and (has_openvino or not name.startswith("openvino"))]
-    return {"engines": usable}
+    return {"engines": ["torch", "openvino", "openvino-int8"] if has_openvino else ["torch"]}
 
 
 def predict(model: str, engine: str, image: str, frames: int = 3, tile_size: int | None = None) -> Answer:
