@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Medians of lines are taken over at most so many of their pixels.
 _SAMPLED = 256
+# That of a whole frame, over at most about so many: a median of more takes longer than all the rest.
+_SAMPLED_OF_FRAME = 2**14
 # Lines are uneven if their steps exceed those that chance gives by this factor.
 _UNEVEN = 2.0
 # A line is dead if its step is so many times the noise of a pixel, and so many times the steps of the other lines.
@@ -69,7 +71,10 @@ def line_defects(frame: NDArray[Any], axis: int) -> LineDefects:
     above = lines - (padded[:-2] + padded[2:]) / 2
     steps = _medians(above)
     # of differences to the mean of two neighbours, the variance is one and a half times that of a pixel
-    spread = float(_medians(np.abs(above - steps[:, None]).reshape(1, -1))[0]) / _NORMAL_MAD
+    residuals = (above - steps[:, None]).ravel()
+    # an odd step, so that pixels of all columns are among them
+    residuals = np.abs(residuals[:: residuals.size // _SAMPLED_OF_FRAME | 1])
+    spread = float(_medians(residuals[None])[0]) / _NORMAL_MAD
     noise = spread / 1.5**0.5
     chance = _MEDIAN_ERROR * spread / lines.shape[1] ** 0.5
     typical = float(np.median(np.abs(steps))) / _NORMAL_MAD

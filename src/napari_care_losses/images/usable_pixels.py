@@ -24,7 +24,7 @@ _MOST_CORNERS = 0.05
 _SPREAD, _NOISE = 4.0, 12.0
 # brightest neighbours that may be hot too
 _HOT_NEIGHBOURS = 2
-_SAMPLED_ROWS = 256
+_SAMPLED_ROWS = 64
 # share of the smallest differences, which are taken for noise
 _FEW = 0.95
 _AROUND = [(y, x) for y in (0, 1, 2) for x in (0, 1, 2) if (y, x) != (1, 1)]
