@@ -129,7 +129,7 @@ def among(around: Sequence[NDArray[Any]], image: NDArray[Any]) -> NDArray[Any]:
 class NeighbourReader:
     """Reads frames with their neighbours: each frame once while they are asked for in the order of the axis.
 
-    As many frames are kept as two runs in opposite directions need, so that memory does not grow with the stack.
+    As many frames are kept as that needs, so that memory does not grow with the stack.
     A neighbour that is blank, and pixels of one that have no value, are taken from the next nearer frame, in the end
     from the frame itself. Threads may read at the same time.
 
@@ -143,6 +143,8 @@ class NeighbourReader:
         One of `ALONG`.
     repairs : Repairs
         What else is replaced in every frame.
+    runs : int
+        At how many places of the axis frames are asked for by turns.
 
     Raises
     ------
@@ -164,8 +166,11 @@ class NeighbourReader:
     [0, 128]
     """
 
-    def __init__(self, frames: Frames, count: int, along: str = "auto", repairs: Repairs = NO_REPAIRS) -> None:
+    def __init__(
+        self, frames: Frames, count: int, along: str = "auto", repairs: Repairs = NO_REPAIRS, *, runs: int = 2
+    ) -> None:
         self._frames, self.count, self._repairs = frames, count, repairs
+        self._most_kept = runs * (count + 1)
         self._whole = frames.whole()
         self.axis = neighbour_axis(frames, along) if count else ""
         self._kept: OrderedDict[int, tuple[NDArray[Any], UsableFrame]] = OrderedDict()
@@ -184,7 +189,7 @@ class NeighbourReader:
         half = self.count // 2
         with self._lock:
             found = {number: self._once(number) for number in dict.fromkeys(numbers)}
-            while len(self._kept) > 2 * (self.count + 1):
+            while len(self._kept) > self._most_kept:
                 self._kept.popitem(last=False)
         source, usable = found[numbers[half]]
         before, after = (

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 _COPIES = 5
 """How many copies of a frame, in float32, reading it takes at most."""
 
-_COPIES_OF_NEIGHBOUR = 3
-"""How many each neighbour adds: two runs are kept, and it is padded."""
+_COPIES_OF_NEIGHBOUR = 2
+"""How many each neighbour adds: it is kept, and padded."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,12 @@ class Padded(NamedTuple):
         """Return what the network reads: the image (Y, X), or (1 + neighbours, Y, X), all in the range of the image."""
         if not self.before:
             return self.image[place]
-        before, after = ([self.grey_levels.apply(image[place]) for image in side] for side in (self.before, self.after))
-        return np.stack([*before, self.image[place], *after])
+        own = self.image[place]
+        channels = np.empty((len(self.before) + 1 + len(self.after), *own.shape), np.float32)
+        # one after the other: a tile may be the whole frame
+        for number, image in enumerate((*self.before, None, *self.after)):
+            channels[number] = own if image is None else self.grey_levels.apply(image[place])
+        return channels
 
 
 def read_inputs(
@@ -198,7 +202,8 @@ class FrameRestorer:
         self._frames, self._card, self._treatment = frames, model.card, treatment
         self._engine = open_engine(parameters.engine, model, device, treatment)
         self._neighbours = neighbours = choose_neighbours(frames, model.card)
-        self._reader = NeighbourReader(frames, neighbours.number, neighbours.axis or "auto", parameters.repairs)
+        along, repairs = neighbours.axis or "auto", parameters.repairs
+        self._reader = NeighbourReader(frames, neighbours.number, along, repairs, runs=1)
         self._sigma = tied_sigma(model.card, parameters.low_band)
         self._flips = FLIPS if parameters.average_flips else FLIPS[:1]
         height, width = frames.frame_shape
