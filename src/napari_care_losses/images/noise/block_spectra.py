@@ -80,9 +80,8 @@ class Blocks(NamedTuple):
     """Mean power at high frequencies of a block and those around it (N,)."""
     cut_off: FloatArray
     """Share of pixels at the lowest and the highest level of the windows (N, 2)."""
-    normality: FloatArray
-    """Squared mean of the absolute differences of neighbours over their mean square (N,): 2/pi where they are normally
-    distributed, less where some are edges."""
+    places: NDArray[np.intp]
+    """Window, row and column of a block's first pixel (N, 3)."""
     powers: FloatArray
     """Folded spectra (N, 9, 9); the power of white noise is its variance at every frequency."""
 
@@ -111,27 +110,46 @@ def block_spectra(windows: FloatArray, brightness: FloatArray | None = None) -> 
     high = mean_power(powers, IS_HIGH)
     is_usable = np.isfinite(high)
     is_usable &= high > _LEAST_POWER * (np.median(high[is_usable]) if is_usable.any() else 0)
-    means = np.where(is_usable, cut.mean((-2, -1)), 0)
+    means = np.where(is_usable, _means(windows, step), 0)
     # blocks that overlap or touch, in the same window
     around = (1, *[2 * (BLOCK // step) + 1] * 2)
     unevenness = uniform_filter(np.square(means), around) - np.square(uniform_filter(means, around))
     noisiness = uniform_filter(np.where(is_usable, high, 0), around)
     # running sums are rounded: at least a block's own share
     noisiness = np.maximum(noisiness, high / np.float32(around[1] * around[2]))
-    shown = means if brightness is None else _cut(brightness, step).mean((-2, -1))
-    ends = (cut == end for end in (np.nanmin(windows), np.nanmax(windows)))
-    cut_off = np.stack([end.mean((-2, -1), dtype=np.float32) for end in ends], -1)
-    return Blocks(shown, np.maximum(unevenness, 0), noisiness, cut_off, _normality(cut), powers).chosen(is_usable)
+    shown = means if brightness is None else _means(brightness, step)
+    ends = ((windows == end).astype(np.float32) for end in (np.nanmin(windows), np.nanmax(windows)))
+    cut_off = np.stack([_means(end, step) for end in ends], -1)
+    places = np.moveaxis(np.indices(means.shape), 0, -1) * (1, step, step)
+    return Blocks(shown, np.maximum(unevenness, 0), noisiness, cut_off, places, powers).chosen(is_usable)
 
 
-def _normality(cut: FloatArray) -> FloatArray:
-    """Return `Blocks.normality` of blocks (..., Y, X), the mean of that along Y and along X."""
+def normality(windows: FloatArray, places: NDArray[np.intp]) -> FloatArray:
+    """Return how normally the pixels of blocks at `Blocks.places` are distributed (N,), the mean along Y and X.
+
+    It is the squared mean of the absolute differences of neighbours over their mean square: 2/pi where they are
+    normally distributed, less where some are edges.
+    """
+    blocks = _cut(windows, 1)[tuple(places.T)]
     shares = []
-    for differences in (np.diff(cut, axis=-2), np.diff(cut, axis=-1)):
-        squares = np.einsum("...yx,...yx->...", differences, differences) / differences[0, 0, 0].size
-        shares.append(np.square(np.abs(differences, out=differences).mean((-2, -1))) / np.maximum(squares, 1e-30))
-    normality: FloatArray = np.mean(shares, axis=0, dtype=np.float32)
-    return normality
+    for differences in (np.diff(blocks, axis=-2), np.diff(blocks, axis=-1)):
+        squares = np.square(differences).mean((-2, -1))
+        shares.append(np.square(np.abs(differences).mean((-2, -1))) / np.maximum(squares, 1e-30))
+    mean: FloatArray = np.mean(shares, axis=0, dtype=np.float32)
+    return mean
+
+
+def _means(windows: FloatArray, step: int) -> FloatArray:
+    """Return the means of the blocks of windows (N, Y, X); of overlapping ones from those of their quarters."""
+    overlaps = BLOCK // step - 1
+    down, across = ((size - BLOCK) // step + 1 + overlaps for size in windows.shape[1:])
+    cells = windows[:, : down * step, : across * step].reshape(-1, down, step, across, step)
+    # one axis after the other: faster than both at once
+    means: FloatArray = cells.mean(-1).mean(2)
+    if overlaps:
+        means = (means[:, :-1] + means[:, 1:]) / np.float32(2)
+        means = (means[..., :-1] + means[..., 1:]) / np.float32(2)
+    return means
 
 
 def _cut(windows: FloatArray, step: int) -> FloatArray:

@@ -27,6 +27,7 @@ from napari_care_losses.images.noise.block_spectra import (
     Blocks,
     block_spectra,
     mean_power,
+    normality,
     row_offsets,
     spectrum_of,
     weights_of,
@@ -177,7 +178,7 @@ def estimate_noise(image: ArrayLike, truth: ArrayLike | None = None) -> NoiseMod
     if truth is not None:
         # what remains beside a ground truth is flat everywhere
         blocks = blocks._replace(unevenness=np.zeros_like(blocks.unevenness))
-    shape = _shape(blocks, _rounding(scaled))
+    shape = _shape(blocks, scaled, _rounding(scaled))
     slope, intercept, least = _variance_line(blocks, shape)
     return NoiseModel(
         slope=slope * scale,
@@ -238,7 +239,7 @@ def _flattest(blocks: Blocks, share: float, fewest: int = 1) -> Blocks:
     return blocks.chosen(order[:count]) if blocks.unevenness.any() else blocks
 
 
-def _shape(blocks: Blocks, rounding: float) -> _Shape:
+def _shape(blocks: Blocks, windows: FloatArray, rounding: float) -> _Shape:
     blocks = _without_ends(blocks, 0, _MOST_AT_LOWEST)
     flat = _flattest(blocks, _FLATTEST, _FEWEST)
     count = len(flat.brightness)
@@ -275,7 +276,7 @@ def _shape(blocks: Blocks, rounding: float) -> _Shape:
     correlation[0, 0] = 1
     is_unequal = least.max() - most.min() > (_MOST_UNEQUAL + _CHANCE * chance) * most.mean()
     is_structured = bool(is_unequal or has_lines) and _is_structured(
-        flat, is_used, has_lines, noise < _LEAST_ROUNDED * rounding
+        flat, windows, is_used, has_lines, noise < _LEAST_ROUNDED * rounding
     )
     if is_unequal and not is_structured and count >= _FEWEST_FOR_CORRELATION:
         constant = constant + min(rounding, noise)
@@ -287,13 +288,13 @@ def _shape(blocks: Blocks, rounding: float) -> _Shape:
     return _Shape(spectrum, correlation, rows, columns, constant, strong or areas, is_structured)
 
 
-def _is_structured(flat: Blocks, is_used: Area, has_lines: bool, is_rounded: bool) -> bool:
+def _is_structured(flat: Blocks, windows: FloatArray, is_used: Area, has_lines: bool, is_rounded: bool) -> bool:
     """Return whether flat blocks hold edges, or powers so different that they are those of structure."""
     if not flat.unevenness.any():
         # what remains beside a ground truth is taken for noise
         return False
     most = _MOST_DIFFERENT_BESIDE if has_lines else _MOST_DIFFERENT
-    has_edges = not is_rounded and bool(flat.normality.mean() < _LEAST_NORMAL)
+    has_edges = not is_rounded and bool(normality(windows, flat.places).mean() < _LEAST_NORMAL)
     return has_edges or _difference(flat, is_used, *_BETWEEN_BLOCKS) > most
 
 
