@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 
 from napari_care_losses.errors import CareError
+from napari_care_losses.restoration.engines.choose import libraries
 from napari_care_losses.restoration.folders import FileProgress, image_files_in, restore_files, stacks_in
 from napari_care_losses.widgets.background.worker import Outcome
 from napari_care_losses.widgets.restore.panels.job_panel import JobPanel
@@ -69,6 +70,10 @@ class FolderPanel(JobPanel):
         """Set what restores the files, and whether a layer is being restored meanwhile."""
         self._entry, self._parameters, self._is_held_up = entry, parameters, is_held_up
         self._update()
+
+    def _libraries(self) -> tuple[str, ...]:
+        assert self._entry is not None and self._parameters is not None
+        return libraries(self._parameters.engine, self._entry.card.architecture)
 
     def _problem(self) -> str:
         if self._is_held_up:

@@ -19,7 +19,7 @@ class JobPanel(QWidget):
 
     def __init__(self, start: str, *, start_help: str, stop_help: str, failed: str) -> None:
         super().__init__()
-        self._job = Job(parent=self, libraries=all_libraries, gives_way=True)
+        self._job = Job(parent=self, libraries=self._libraries, gives_way=True)
         self.rows = Rows()
         self.run_bar = RunBar(start, "Stop", start_help=start_help, stop_help=stop_help)
         arrange(QVBoxLayout(self), self.rows.native, self.run_bar, spacing=6)
@@ -33,6 +33,10 @@ class JobPanel(QWidget):
     def is_running(self) -> bool:
         """Whether the job runs."""
         return self._job.is_running
+
+    def _libraries(self) -> tuple[str, ...]:
+        """Return the packages that the job needs."""
+        return all_libraries()
 
     @abstractmethod
     def _problem(self) -> str:
