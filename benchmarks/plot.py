@@ -25,7 +25,7 @@ def draw_growth(growth: dict[str, Any], path: Path) -> None:
     """Draw cost against frame width, number of frames, neighbouring frames and workers, side by side."""
     mpl.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import FuncFormatter
 
     figure, axes = pyplot.subplots(1, len(PANELS), figsize=(15, 4), layout="constrained")
     for axis, (panel, across, up) in zip(axes, PANELS, strict=True):
@@ -40,8 +40,8 @@ def draw_growth(growth: dict[str, Any], path: Path) -> None:
             axis.plot(values, seconds, LINES[engine], color=COLOURS[preset], marker="o", markersize=4, label=name)
         ticks = sorted({point[0] for points in growth[panel].values() for point in points})
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(LogFormatter())
-        axis.yaxis.set_minor_formatter(LogFormatter())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
         if ticks[0]:
             axis.set_xscale("log", base=2)
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
