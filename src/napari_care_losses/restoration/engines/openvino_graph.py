@@ -113,16 +113,16 @@ class _Builder:
         if layer.kind == PACKING:
             features = operations.space_to_depth(features, "depth_first", 2)
         elif layer.kind == UNPACKING:
-            shuffled = operations.depth_to_space(features, "depth_first", 2)
-            features, skip = operations.concat([shuffled, skip], 1), None
+            features = operations.depth_to_space(features, "depth_first", 2)
         if skip is None:
             convolved = self._convolution(features, weight, is_8_bit)
         else:
             skips_8_bit, skip = (layer.name, layer.skip) in self._ranges, self._read(layer, layer.skip, skip)
             # Repeated pixels: an even kernel on the coarse grid, whose result must be cropped, is slower than these.
-            is_fine = layer.kind == BLENDING or layer.kernel_size % 4 == 3
-            features = _upsampled(features, layer.kind) if is_fine else features
-            if is_fine and is_8_bit == skips_8_bit:
+            is_fine = layer.kind in (BLENDING, UNPACKING) or layer.kernel_size % 4 == 3
+            features = _upsampled(features, layer.kind) if is_fine and layer.kind != UNPACKING else features
+            # an unpacked image has few channels: joining them with the others takes longer than adding two results
+            if is_fine and is_8_bit == skips_8_bit and layer.kind != UNPACKING:
                 convolved = self._convolution(operations.concat([features, skip], 1), weight, is_8_bit)
             elif is_fine:
                 convolved = operations.add(
