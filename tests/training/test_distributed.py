@@ -15,6 +15,7 @@ import torch
 from fixtures.cli_runs import names, write
 from fixtures.toy_trainings import finished, make_pairs
 
+from napari_care_losses.cli.train import _show
 from napari_care_losses.compute.distributed import Team, joined
 from napari_care_losses.errors import InputError
 from napari_care_losses.losses.registry import LOSSES
@@ -22,6 +23,7 @@ from napari_care_losses.models.model import load_model
 from napari_care_losses.models.unet import Prediction
 from napari_care_losses.training.learner import Learner
 from napari_care_losses.training.parameters import TrainingParameters
+from napari_care_losses.training.progress import Epoch, Preview, Step
 from napari_care_losses.training.trainer import Trainer
 
 QUICK = {"preset": "lite", "patch_size": 16, "batch_size": 3, "validation_patches": 2, "steps_per_epoch": 2}
@@ -128,6 +130,24 @@ def test_without_the_launcher_it_is_one_process(monkeypatch, set_by_others):
     with joined("cpu") as team:
         assert type(team) is Team
         assert not torch.distributed.is_initialized()
+
+
+def test_processes_ask_each_other_as_often_though_one_alone_makes_previews():
+    class Counting(Team):
+        def __init__(self, rank):
+            self.rank, self.size, self.asked = rank, 2, 0
+
+        def any(self, flag):
+            self.asked += 1
+            return flag
+
+    image = np.zeros((4, 4), np.float32)
+    step, epoch = Step(1, 0.5, 0.1, 1.0, 1.0), Epoch(1, 1, 0.1, 0.1, 1e-3, True)
+    preview = Preview(image, image, None, np.nan, np.nan)
+    teams = Counting(0), Counting(1)
+    for team, reports in zip(teams, ([step, preview, epoch, preview], [step, epoch]), strict=True):
+        _show(iter(reports), [], team, [])
+    assert [team.asked for team in teams] == [2, 2]
 
 
 @pytest.mark.slow

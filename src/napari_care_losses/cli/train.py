@@ -286,7 +286,7 @@ def _show(reports: Iterator[Any], stopped: list[bool], team: Team, said: list[st
     """Show the progress in the first process of a team, and what is said once it trains; all stop at the same step."""
     from tqdm import tqdm
 
-    from napari_care_losses.training.progress import Epoch, Step
+    from napari_care_losses.training.progress import Epoch, Preview, Step
 
     layout = "{l_bar}{bar}| {elapsed} {postfix}"
     with tqdm(total=1.0, disable=None if team.is_first else True, bar_format=layout) as bar:
@@ -304,5 +304,6 @@ def _show(reports: Iterator[Any], stopped: list[bool], team: Team, said: list[st
                 bar.update(report.fraction - bar.n)
                 left = tqdm.format_interval(report.seconds_left)
                 bar.set_postfix_str(f"step {report.step}, {report.steps_per_second:.2f}/s, {left} left", refresh=False)
-            if team.any(bool(stopped)):
+            # all ask for the same reports: previews are the first process's alone
+            if not isinstance(report, Preview) and team.any(bool(stopped)):
                 break
