@@ -193,9 +193,8 @@ class TestLauncher:
             training = load_model(pairs / f"{processes}.safetensors").card.training
             losses[processes] = training["best_validation_loss"]
         assert losses[2] == pytest.approx(losses[1], rel=0.1)
-        assert names(pairs) == [
-            "1.resume", "1.safetensors", "2.resume", "2.safetensors", "high.tif", "low.tif",
-        ]  # fmt: skip
+        written = [f"{processes}.{end}" for processes in (1, 2) for end in ("resume", "safetensors", "training.csv")]
+        assert names(pairs) == [*written, "high.tif", "low.tif"]
 
     def test_a_stopped_training_is_resumed_exactly(self, pairs):
         assert self.train(2, "whole.safetensors", steps=60).returncode == 0
